@@ -1,0 +1,371 @@
+"""DSPy adapters for members that cannot follow a format.
+
+DSPy's default adapter asks for field markers, which break the smallest models. `PlainAdapter` shows the question as a user turn
+and finds the answer in the text that comes back; `CompletionAdapter` does the same for base models with a few-shot `Q: … A:`
+text; `JSONSchemaAdapter` is for servers that can constrain the output. `ExtractingAdapter` puts a second chance behind any of them.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Sequence
+from typing import Any, Literal, get_args, get_origin
+
+import dspy
+import pydantic
+from dspy.adapters.utils import format_field_value, parse_value
+from dspy.utils.exceptions import AdapterParseError
+
+from .answers import AnswerKind, TextKind, answer_kind
+from .errors import ConfigurationError
+from .extraction import marked_answer
+
+# What DSPy writes when a signature has no instructions of its own; it names fields that a plain prompt does not show.
+_NO_INSTRUCTIONS = re.compile(r"Given the fields .*, produce the fields .*\.\s*", re.DOTALL)
+_MARKER = re.compile(r"\[\[ ## (\w+) ## \]\]")
+
+
+def default_adapter() -> dspy.Adapter:
+    """DSPy's own adapter, without its silent second call through JSON when a response cannot be parsed."""
+    return dspy.ChatAdapter(use_json_adapter_fallback=False)
+
+
+class PlainAdapter(dspy.Adapter):
+    """Plain conversation: instructions as the system turn, demos as turns, the inputs as the user turn, no markers.
+
+    A single input or output field is shown as its bare value, several as `Label: value` lines. The last output field is the
+    answer: it is found in the response by the rules of its type (`answers.py`), so a model needs to follow no format.
+    """
+
+    def format(
+        self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        messages: list[dict[str, Any]] = super().format(signature, demos, inputs)
+        return [message for message in messages if message["content"]]
+
+    def format_system_message(self, signature: type[dspy.Signature]) -> str:
+        *before, answer = signature.output_fields
+        parts = [_instructions(signature)]
+        if before:
+            parts.append(f"Think step by step, then end with a line that starts with `{_label(answer)}:`.")
+        if options := _options(signature.output_fields[answer].annotation):
+            parts.append(f"The answer is one of: {', '.join(options)}.")
+        return "\n".join(part for part in parts if part)
+
+    def format_user_message_content(
+        self,
+        signature: type[dspy.Signature],
+        inputs: dict[str, Any],
+        prefix: str = "",
+        suffix: str = "",
+        main_request: bool = False,
+    ) -> str:
+        # DSPy's prefix tells that a demo is incomplete, which is noise for a model that only sees turns.
+        return _fields_as_text(signature.input_fields, inputs)
+
+    def format_assistant_message_content(
+        self, signature: type[dspy.Signature], outputs: dict[str, Any], missing_field_message: str | None = None
+    ) -> str:
+        return _fields_as_text(signature.output_fields, outputs)
+
+    def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
+        *before, answer = signature.output_fields
+        kind = answer_kind(signature.output_fields[answer].annotation)
+        labelled = _labelled(completion, [*before, answer])
+        value = kind.extract(labelled.get(answer, completion))
+        if isinstance(kind, TextKind) and before and answer not in labelled and marked_answer(completion) is None:
+            value = _last_line(completion)
+        if value is None or kind.key(value) is None:
+            raise AdapterParseError(
+                adapter_name=type(self).__name__,
+                signature=signature,
+                lm_response=completion,
+                message=f"Found no {kind.name} answer in the response.",
+            )
+        fields = {name: self._other(signature, name, labelled.get(name), completion) for name in before}
+        return {**fields, answer: value}
+
+    def _other(self, signature: type[dspy.Signature], name: str, text: str | None, completion: str) -> Any:
+        """An output field before the answer: what stands under its label; the whole response for a text without one."""
+        annotation = signature.output_fields[name].annotation
+        try:
+            if text is not None:
+                return parse_value(text, annotation)
+            return parse_value(completion.strip(), annotation)
+        except ValueError as error:
+            raise AdapterParseError(
+                adapter_name=type(self).__name__,
+                signature=signature,
+                lm_response=completion,
+                message=f"Found no value for the field {name!r}.",
+            ) from error
+
+
+class CompletionAdapter(PlainAdapter):
+    """Few-shot text for base models: `Q: …`, `A: …` for each demo, then the question and an open `A:`, as one message.
+
+    Answers are one line; a program that reasons before it answers may take several, up to the next `Q:`. Give the program demos:
+    a base model without any has nothing to continue.
+    """
+
+    def __call__(
+        self,
+        lm: dspy.BaseLM,
+        lm_kwargs: dict[str, Any],
+        signature: type[dspy.Signature],
+        demos: list[dict[str, Any]],
+        inputs: dict[str, Any],
+    ) -> list[dict[str, Any]]:
+        self._stop(lm, lm_kwargs, signature)
+        completions: list[dict[str, Any]] = super().__call__(lm, lm_kwargs, signature, demos, inputs)
+        return completions
+
+    async def acall(
+        self,
+        lm: dspy.BaseLM,
+        lm_kwargs: dict[str, Any],
+        signature: type[dspy.Signature],
+        demos: list[dict[str, Any]],
+        inputs: dict[str, Any],
+    ) -> list[dict[str, Any]]:
+        self._stop(lm, lm_kwargs, signature)
+        completions: list[dict[str, Any]] = await super().acall(lm, lm_kwargs, signature, demos, inputs)
+        return completions
+
+    def format(
+        self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        turns = super().format(signature, demos, inputs)
+        marks = {"system": "", "user": "Q: ", "assistant": "A: "}
+        text = "".join(f"{marks[turn['role']]}{turn['content']}\n" for turn in turns)
+        return [{"role": "user", "content": f"{text}A:"}]
+
+    def format_system_message(self, signature: type[dspy.Signature]) -> str:
+        # A base model continues text: it follows no instructions about the form, but a sentence on the task helps it.
+        return _instructions(signature)
+
+    def format_assistant_message_content(
+        self, signature: type[dspy.Signature], outputs: dict[str, Any], missing_field_message: str | None = None
+    ) -> str:
+        *before, answer = signature.output_fields
+        told = [_text(signature.output_fields[name], outputs[name]) for name in before if outputs.get(name) is not None]
+        final = _text(signature.output_fields[answer], outputs.get(answer, ""))
+        return " ".join([*told, f"The answer is {final}."]) if told else final
+
+    def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
+        fields: dict[str, Any] = super().parse(signature, completion.split("\nQ:")[0])
+        return fields
+
+    def _stop(self, lm: dspy.BaseLM, lm_kwargs: dict[str, Any], signature: type[dspy.Signature]) -> None:
+        if "stop" not in lm_kwargs and not lm.kwargs.get("stop"):
+            lm_kwargs["stop"] = ["\n"] if len(signature.output_fields) == 1 else ["\nQ:"]
+
+
+class JSONSchemaAdapter(dspy.JSONAdapter):
+    """JSON output that the server enforces by a schema (`response_format`), for members whose server supports it.
+
+    DSPy's own JSONAdapter asks its catalogue whether a model supports schemas, and sends none to a model it does not know. This one
+    always sends it: llama.cpp, vLLM and Ollama all constrain decoding by it.
+
+    Raises:
+        ConfigurationError: an output field's type has no JSON schema.
+    """
+
+    def __call__(
+        self,
+        lm: dspy.BaseLM,
+        lm_kwargs: dict[str, Any],
+        signature: type[dspy.Signature],
+        demos: list[dict[str, Any]],
+        inputs: dict[str, Any],
+    ) -> list[dict[str, Any]]:
+        lm_kwargs["response_format"] = response_model(signature)
+        completions: list[dict[str, Any]] = dspy.ChatAdapter.__call__(self, lm, lm_kwargs, signature, demos, inputs)
+        return completions
+
+    async def acall(
+        self,
+        lm: dspy.BaseLM,
+        lm_kwargs: dict[str, Any],
+        signature: type[dspy.Signature],
+        demos: list[dict[str, Any]],
+        inputs: dict[str, Any],
+    ) -> list[dict[str, Any]]:
+        lm_kwargs["response_format"] = response_model(signature)
+        completions: list[dict[str, Any]] = await dspy.ChatAdapter.acall(self, lm, lm_kwargs, signature, demos, inputs)
+        return completions
+
+
+def response_model(signature: type[dspy.Signature]) -> type[pydantic.BaseModel]:
+    """A signature's output fields as a closed pydantic model, from which the server gets its JSON schema."""
+    fields: dict[str, Any] = {name: (field.annotation, ...) for name, field in signature.output_fields.items()}
+    try:
+        model = pydantic.create_model("Outputs", __config__=pydantic.ConfigDict(extra="forbid"), **fields)
+        model.model_json_schema()
+    except (pydantic.PydanticInvalidForJsonSchema, pydantic.PydanticSchemaGenerationError) as error:
+        raise ConfigurationError(
+            f"The outputs of signature {signature.__name__!r} have no JSON schema; give its member another adapter: {error}"
+        ) from error
+    return model
+
+
+class ExtractAnswer(dspy.Signature):
+    """Copy the final answer out of a response. Do not solve anything again. If the response gives no answer, reply with nothing."""
+
+    response: str = dspy.InputField(desc="what a model replied")
+    answer: str = dspy.OutputField(desc="the final answer that the response gives, alone")
+
+
+class ExtractingAdapter(dspy.Adapter):
+    """A second chance for responses that an adapter could not parse: the answer is looked for in the text itself.
+
+    First by the rules of the answer's type; where they find nothing and `ask_model` is set, by one call of `ExtractAnswer` to the
+    same model at temperature 0. Other output fields of such a response are None. A response to a step of the program that does
+    not produce the answer field stays an error.
+
+    Args:
+        inner: the adapter that talks to the model.
+        answer_field: the output field that holds the answer.
+        kind: how that field is extracted.
+        ask_model: whether the second stage may call the model.
+    """
+
+    def __init__(self, inner: dspy.Adapter, answer_field: str, kind: AnswerKind, *, ask_model: bool = False):
+        super().__init__()
+        self.inner, self.answer_field, self.kind, self.ask_model = inner, answer_field, kind, ask_model
+
+    def __call__(
+        self,
+        lm: dspy.BaseLM,
+        lm_kwargs: dict[str, Any],
+        signature: type[dspy.Signature],
+        demos: list[dict[str, Any]],
+        inputs: dict[str, Any],
+    ) -> list[dict[str, Any]]:
+        try:
+            completions: list[dict[str, Any]] = self.inner(lm, lm_kwargs, signature, demos, inputs)
+            return completions
+        except AdapterParseError as error:
+            found = self._by_rules(signature, error)
+            if found is None and self._may_ask(signature, error):
+                found = PlainAdapter()(_reader(lm), {}, self._question(signature), [], {"response": error.lm_response})
+            return [self._completion(signature, found, error)]
+
+    async def acall(
+        self,
+        lm: dspy.BaseLM,
+        lm_kwargs: dict[str, Any],
+        signature: type[dspy.Signature],
+        demos: list[dict[str, Any]],
+        inputs: dict[str, Any],
+    ) -> list[dict[str, Any]]:
+        try:
+            completions: list[dict[str, Any]] = await self.inner.acall(lm, lm_kwargs, signature, demos, inputs)
+            return completions
+        except AdapterParseError as error:
+            found = self._by_rules(signature, error)
+            if found is None and self._may_ask(signature, error):
+                asked = {"response": error.lm_response}
+                found = await PlainAdapter().acall(_reader(lm), {}, self._question(signature), [], asked)
+            return [self._completion(signature, found, error)]
+
+    def format(
+        self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        messages: list[dict[str, Any]] = self.inner.format(signature, demos, inputs)
+        return messages
+
+    def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
+        fields: dict[str, Any] = self.inner.parse(signature, completion)
+        return fields
+
+    def _by_rules(self, signature: type[dspy.Signature], error: AdapterParseError) -> list[dict[str, Any]] | None:
+        if self.answer_field not in signature.output_fields or not _responded(error):
+            return None
+        text = _section(error.lm_response, self.answer_field)
+        # Any text would do as a text answer, so there only what is marked as the answer counts.
+        found = marked_answer(text) if isinstance(self.kind, TextKind) else self.kind.extract(text)
+        return None if self.kind.key(found) is None else [{"answer": found}]
+
+    def _may_ask(self, signature: type[dspy.Signature], error: AdapterParseError) -> bool:
+        return self.ask_model and self.answer_field in signature.output_fields and _responded(error)
+
+    def _question(self, signature: type[dspy.Signature]) -> type[dspy.Signature]:
+        typed: type[dspy.Signature] = ExtractAnswer.with_updated_fields(
+            "answer", type_=signature.output_fields[self.answer_field].annotation
+        )
+        return typed
+
+    def _completion(
+        self, signature: type[dspy.Signature], found: list[dict[str, Any]] | None, error: AdapterParseError
+    ) -> dict[str, Any]:
+        if found is None:
+            raise error
+        return {name: found[0]["answer"] if name == self.answer_field else None for name in signature.output_fields}
+
+
+def _reader(lm: dspy.BaseLM) -> dspy.BaseLM:
+    """The same model at temperature 0, writing to the same history."""
+    reader = lm.copy(temperature=0, rollout_id=None, seed=None)
+    reader.history = lm.history
+    return reader
+
+
+def _responded(error: AdapterParseError) -> bool:
+    # DSPy tells an empty or null response as the text of the value it got.
+    return str(error.lm_response or "").strip() not in ("", "None", "{}")
+
+
+def _section(text: str, field: str) -> str:
+    """What stands under DSPy's marker of `field`; the whole text where the marker is missing."""
+    parts = _MARKER.split(text)
+    sections = dict(zip(parts[1::2], parts[2::2], strict=True))
+    return sections.get(field) or text
+
+
+def _instructions(signature: type[dspy.Signature]) -> str:
+    instructions = str(signature.instructions).strip()
+    return "" if _NO_INSTRUCTIONS.fullmatch(instructions) else instructions
+
+
+def _options(annotation: Any) -> list[str]:
+    if get_origin(annotation) is Literal:
+        return [str(option) for option in get_args(annotation)]
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return [str(option.value) for option in annotation]
+    return []
+
+
+def _label(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def _text(field: Any, value: Any) -> str:
+    return value if isinstance(value, str) else str(format_field_value(field_info=field, value=value))
+
+
+def _fields_as_text(fields: dict[str, Any], values: dict[str, Any]) -> str:
+    given = {name: _text(field, values[name]) for name, field in fields.items() if values.get(name) is not None}
+    if len(fields) == 1:
+        return "".join(given.values())
+    return "\n".join(f"{_label(name)}: {text}" for name, text in given.items())
+
+
+def _labelled(text: str, names: Sequence[str]) -> dict[str, str]:
+    """The parts of `text` that stand after a `Label:` at the start of a line, for the labels of `names`."""
+    labels = {_label(name).lower(): name for name in names}
+    found: dict[str, list[str]] = {}
+    current: list[str] | None = None
+    for line in text.splitlines():
+        start, colon, rest = line.lstrip("*# ").partition(":")
+        name = labels.get(start.strip("*_` ").lower()) if colon else None
+        if name is not None:
+            current = found[name] = [rest.lstrip("* ")]
+        elif current is not None:
+            current.append(line)
+    return {name: "\n".join(lines).strip() for name, lines in found.items()}
+
+
+def _last_line(text: str) -> str | None:
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), None)

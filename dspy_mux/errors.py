@@ -1,0 +1,46 @@
+"""The errors dspy-mux raises: one root, few leaves.
+
+    MuxError
+    ├── ConfigurationError     a mux, pool file or argument that cannot work; raised before any LM call
+    │   └── PoolMismatch       a saved mux that belongs to another pool
+    ├── AllMembersFailed       no member produced an answer; carries each member's causes
+    └── LocalModelError        weights that cannot be found, fetched, verified or loaded
+
+Every message is one sentence that names the thing at fault and says what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+class MuxError(Exception):
+    """Root of every error that dspy-mux raises on purpose."""
+
+
+class ConfigurationError(MuxError, ValueError):
+    """A mux, member, pool file or argument that cannot work as given."""
+
+
+class PoolMismatch(ConfigurationError):
+    """A saved mux was loaded into a mux with other members."""
+
+
+class LocalModelError(MuxError):
+    """Weights of an embedded model cannot be found, fetched, verified or loaded."""
+
+
+class AllMembersFailed(MuxError):
+    """No member produced a usable answer.
+
+    Attributes:
+        causes: member name → its distinct abstention causes, most frequent first.
+    """
+
+    def __init__(self, causes: Mapping[str, Sequence[str]]):
+        self.causes = {name: list(member_causes) for name, member_causes in causes.items()}
+        told = "; ".join(f"{name}: {', '.join(member_causes) or 'no draw'}" for name, member_causes in self.causes.items())
+        super().__init__(f"No member of the mux gave a usable answer ({told}).")
+
+    def __reduce__(self) -> tuple[type[AllMembersFailed], tuple[dict[str, list[str]]]]:
+        return type(self), (self.causes,)

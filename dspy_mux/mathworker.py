@@ -1,0 +1,95 @@
+"""The process that compares mathematics: a script of its own, run by path, that never imports dspy_mux or DSPy.
+
+Lines of JSON in, lines of JSON out: first ``"ready"``, then for each ``[expression, expression]`` a ``true`` or
+``false``. math-verify reads the LaTeX with an ANTLR grammar; its plain-expression path, which evaluates Python, is
+never used, and an audit hook refuses to compile source, start programs, open sockets or write files all the same.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+_REFUSED = ("subprocess.", "socket.", "os.system", "os.exec", "os.fork", "os.posix_spawn", "os.remove", "os.rename")
+
+
+def limit_memory(size: int) -> None:
+    """Cap the address space at size bytes, on the systems that can."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    except (ValueError, OSError):  # macOS, or a lower hard limit: the deadline still holds
+        return
+
+
+def contain(event: str, args: tuple[Any, ...]) -> None:
+    """Audit hook: what comparing expressions never needs is refused, whatever the expressions say."""
+    if event == "compile":
+        refused = args[0] is not None and not str(args[1]).endswith(".py")  # a module imported late is no string
+    elif event == "open":
+        refused = isinstance(args[1], str) and any(letter in args[1] for letter in "wax+")
+    else:
+        refused = event.startswith(_REFUSED)
+    if refused:
+        raise RuntimeError(f"{event} is refused while expressions are compared")
+
+
+def comparison() -> Callable[[str, str], bool]:
+    """Import math-verify; return its comparison made symmetric, over LaTeX without delimiters."""
+    from math_verify import LatexExtractionConfig, parse, verify
+
+    latex = [LatexExtractionConfig(boxed_match_priority=0)]
+
+    def read(expression: str) -> list[Any]:
+        boxed = f"\\boxed{{{expression}}}"
+        return list(parse(boxed, latex, "no_fallback", "first_match", parsing_timeout=None))
+
+    def same(a: str, b: str) -> bool:
+        first, second = read(a), read(b)
+        if not first or not second:
+            return False
+        return bool(verify(first, second, timeout_seconds=None) or verify(second, first, timeout_seconds=None))
+
+    return same
+
+
+def main(memory: int, lifetime: float) -> None:
+    """Serve until standard input closes.
+
+    Args:
+        memory: address space in bytes.
+        lifetime: seconds after which one comparison ends the process, should nobody be left to kill it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it closes our input
+    limit_memory(memory)
+    replies = os.fdopen(os.dup(1), "w", encoding="ascii")
+    nowhere = open(os.devnull, "w")  # noqa: SIM115
+    sys.stdout = sys.stderr = nowhere
+    same = comparison()
+    same("x+1", "1+x")  # imports what sympy loads late
+    sys.addaudithook(contain)
+    replies.write('"ready"\n')
+    replies.flush()
+    for line in sys.stdin:
+        a, b = json.loads(line)
+        faulthandler.dump_traceback_later(lifetime, exit=True, file=nowhere)
+        try:
+            verdict = same(a, b)
+        except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError):
+            verdict = False  # an expression that mathematics cannot compare equals nothing but its own text
+        faulthandler.cancel_dump_traceback_later()
+        replies.write(json.dumps(verdict) + "\n")
+        replies.flush()
+
+
+if __name__ == "__main__":
+    sys.path.pop(0)  # the folder of this script: its neighbours are no top-level modules
+    main(int(sys.argv[1]), float(sys.argv[2]))

@@ -1,0 +1,281 @@
+"""Draws: k samples from each member through a DSPy program, all in flight at once.
+
+A draw runs in a DSPy context of its own: the member's LM with a rollout id (so that draws differ and a re-run is served from DSPy's
+cache), the member's adapter, an empty trace, and a meter. Threads and asyncio share everything but the waiting. A draw that fails
+or misses its deadline abstains, with the cause; it never stops the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import hashlib
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any
+
+import dspy
+from dspy.utils.exceptions import AdapterParseError
+from dspy.utils.usage_tracker import UsageTracker
+
+from .errors import ConfigurationError
+from .members import Member
+from .voting import Spent
+
+_CAUSE_LENGTH = 200
+
+#: The draws around this one, outermost first, when a mux runs inside a mux: (member, rollout id) pairs.
+_lineage: ContextVar[tuple[tuple[str, int], ...]] = ContextVar("dspy_mux_lineage", default=())
+
+
+class Meter(UsageTracker):
+    """What a draw spends. It stands where DSPy reports to: as usage tracker, as LM callback and as owner of history entries."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.history: list[dict[str, Any]] = []
+        self.started = self.answered = self.billed = 0
+
+    def add_usage(self, lm: str, usage_entry: dict[str, Any]) -> None:
+        # DSPy calls this for every response that did not come from its cache, also for one that reports no usage.
+        self.billed += 1
+        super().add_usage(lm, usage_entry)
+
+    def on_lm_start(self, **_: Any) -> None:
+        self.started += 1
+
+    def on_lm_end(self, exception: BaseException | None = None, **_: Any) -> None:
+        self.answered += exception is None
+
+    def report_to(self, parent: UsageTracker | None) -> None:
+        """Hand the usage on to the tracker around the draw; to the meter of an outer mux, the calls as well."""
+        if parent is None:
+            return
+        for lm, entries in list(self.usage_data.items()):
+            parent.usage_data[lm].extend(entries)
+        if isinstance(parent, Meter):
+            parent.started += self.started
+            parent.answered += self.answered
+            parent.billed += self.billed
+
+    def spent(self) -> Spent:
+        """Calls, tokens and cost so far. A call still under way, or failed, counts as made."""
+        entries = [entry for lm_entries in list(self.usage_data.values()) for entry in list(lm_entries)]
+        billed = max(self.billed, len(entries))
+        # An entry without usage was served from the cache: its cost is history, not money spent now.
+        costs = [entry["cost"] for entry in list(self.history) if entry["usage"] and entry["cost"] is not None]
+        return Spent(
+            calls=billed + max(0, self.started - self.answered),
+            cached_calls=max(0, self.answered - billed),
+            prompt_tokens=sum(entry.get("prompt_tokens") or 0 for entry in entries),
+            completion_tokens=sum(entry.get("completion_tokens") or 0 for entry in entries),
+            cost=sum(costs) if costs else None,
+        )
+
+
+class Draw(AbstractContextManager["Draw"]):
+    """One draw of one member: a context to run the program in, and what came of it.
+
+    Attributes:
+        member: the member drawn from.
+        number: 0 to k − 1.
+        prediction: what the program returned; None where it failed.
+        trace: the program's DSPy trace.
+        error: what the draw failed with.
+        cause: why the draw has no prediction, in a few words; None where it has one.
+        seconds: wall time, from start to end or to the deadline.
+    """
+
+    def __init__(self, member: Member, number: int, program: dspy.Module, adapter: dspy.Adapter):
+        self.member, self.number, self.program, self.adapter = member, number, program, adapter
+        self.prediction: dspy.Prediction | None = None
+        self.trace: list[Any] = []
+        self.error: BaseException | None = None
+        self.cause: str | None = None
+        self.seconds = 0.0
+        self._meter = Meter()
+        self._abandoned = False
+
+    @property
+    def spent(self) -> Spent:
+        return self._meter.spent()
+
+    def run(self, inputs: dict[str, Any]) -> None:
+        with self:
+            self._accept(self.program(**inputs))
+
+    async def arun(self, inputs: dict[str, Any]) -> None:
+        with self:
+            if hasattr(type(self.program), "aforward"):
+                self._accept(await self.program.acall(**inputs))
+            else:
+                self._accept(await _in_thread(lambda: self.program(**inputs)))
+
+    def abandon(self, timeout: float) -> None:
+        """Give the draw up at its deadline. Its thread may run on; what it still brings is dropped (DSPy's cache keeps it)."""
+        self._abandoned = True
+        self.seconds = timeout
+        self.cause = f"no answer within {timeout:g} s"
+
+    def __enter__(self) -> Draw:
+        self._began = time.perf_counter()
+        self._parent: UsageTracker | None = dspy.settings.usage_tracker
+        rollout_id = _first_rollout_id() + self.number
+        self._lineage = _lineage.set((*_lineage.get(), (self.member.label, rollout_id)))
+        self._context = dspy.context(
+            lm=self._lm(rollout_id),
+            adapter=self.adapter,
+            trace=self.trace,
+            usage_tracker=self._meter,
+            caller_modules=[*(dspy.settings.caller_modules or []), self._meter],
+            send_stream=None,  # draws run side by side: their tokens cannot be one stream
+        )
+        self._context.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        self._context.__exit__(None, None, None)
+        _lineage.reset(self._lineage)
+        self._meter.report_to(self._parent)
+        if self._abandoned:
+            return isinstance(error, Exception)
+        self.seconds = time.perf_counter() - self._began
+        if not isinstance(error, Exception):
+            return False  # nothing went wrong, or the draw was cancelled or interrupted: that is not its own failure
+        self.error, self.cause = error, _cause(error, self.member.lm)
+        return True
+
+    def _lm(self, rollout_id: int) -> dspy.BaseLM:
+        settings: dict[str, Any] = {"rollout_id": rollout_id, "temperature": self.member.temperature}
+        if getattr(getattr(self.member.lm, "engine", None), "seeded_draws", False):
+            settings["seed"] = rollout_id % 2**31
+        lm = self.member.lm.copy(**settings)
+        lm.callbacks.append(self._meter)
+        lm.history = self.member.lm.history  # the user's LM object keeps the whole history
+        return lm
+
+    def _accept(self, prediction: Any) -> None:
+        if self._abandoned:
+            return
+        if isinstance(prediction, dspy.Prediction):
+            self.prediction = prediction
+        else:
+            self.cause = f"the program returned {type(prediction).__name__}, not a dspy.Prediction"
+
+
+def sample(
+    draws: Sequence[Draw], inputs: dict[str, Any], *, timeout: float | None = None, num_threads: int | None = None
+) -> None:
+    """Run `draws` on threads, all at once or at most `num_threads` at a time, and return when each has an outcome.
+
+    Args:
+        timeout: seconds that one draw may take; a draw that takes longer abstains.
+
+    Raises:
+        ConfigurationError: raised by the program or an adapter within a draw; a mistake in the set-up is no abstention.
+    """
+    waiting, running = deque(draws), dict[Draw, float]()
+    finished: queue.SimpleQueue[Draw] = queue.SimpleQueue()
+
+    def work(draw: Draw) -> None:
+        try:
+            draw.run(inputs)
+        except BaseException as error:  # noqa: BLE001  (handed to the waiting thread, which raises it)
+            draw.error = error
+        finally:
+            finished.put(draw)
+
+    while waiting or running:
+        while waiting and (num_threads is None or len(running) < num_threads):
+            draw = waiting.popleft()
+            # Daemon threads: a hung call must not keep the interpreter from ending after Ctrl-C.
+            target = contextvars.copy_context().run
+            threading.Thread(target=target, args=(work, draw), name=f"draw {draw.member.label}", daemon=True).start()
+            running[draw] = time.monotonic() + (timeout if timeout is not None else float("inf"))
+        patience = None if timeout is None else max(0.0, min(running.values()) - time.monotonic())
+        try:
+            running.pop(finished.get(timeout=patience), None)
+        except queue.Empty:
+            for draw in [draw for draw, deadline in running.items() if deadline <= time.monotonic()]:
+                draw.abandon(timeout or 0.0)
+                del running[draw]
+    _raise_what_is_no_abstention(draws)
+
+
+async def asample(
+    draws: Sequence[Draw], inputs: dict[str, Any], *, timeout: float | None = None, num_threads: int | None = None
+) -> None:
+    """`sample` on asyncio tasks; cancelling it cancels the draws under way."""
+    gate = asyncio.Semaphore(num_threads or len(draws) or 1)
+
+    async def one(draw: Draw) -> None:
+        async with gate:
+            try:
+                await asyncio.wait_for(draw.arun(inputs), timeout)
+            except asyncio.TimeoutError:
+                draw.abandon(timeout or 0.0)
+
+    tasks = [asyncio.ensure_future(one(draw)) for draw in draws]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+    _raise_what_is_no_abstention(draws)
+
+
+def _raise_what_is_no_abstention(draws: Sequence[Draw]) -> None:
+    for draw in draws:
+        if isinstance(draw.error, ConfigurationError) or not isinstance(draw.error, (Exception, type(None))):
+            raise draw.error
+
+
+def _first_rollout_id() -> int:
+    """0, unless a rollout is already under way around this mux: then a number that no other rollout arrives at.
+
+    So k draws share their cache entries with the first k of more draws, a mux inside a mux draws anew in every outer draw, and an
+    optimizer that asks for a fresh rollout gets one.
+    """
+    outer: Any = _lineage.get() or getattr(dspy.settings.lm, "kwargs", {}).get("rollout_id")
+    if outer is None or outer == ():
+        return 0
+    return int.from_bytes(hashlib.sha256(repr(outer).encode()).digest()[:6], "big")
+
+
+def _cause(error: BaseException, lm: dspy.BaseLM) -> str:
+    if isinstance(error, AdapterParseError):
+        return "unparsable response" if str(error.lm_response or "None").strip() != "None" else "empty response"
+    first_line = next(iter(str(error).strip().splitlines()), "")
+    told = f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
+    key = lm.kwargs.get("api_key")
+    if isinstance(key, str) and len(key) > 3:
+        told = told.replace(key, "***")
+    return told if len(told) <= _CAUSE_LENGTH else told[: _CAUSE_LENGTH - 1] + "…"
+
+
+async def _in_thread(call: Callable[[], Any]) -> Any:
+    """`call` on a daemon thread of its own (asyncio's default pool is too small for k draws of each member)."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def settle(result: Any, error: Exception | None) -> None:
+        if not future.done():
+            future.set_result(result) if error is None else future.set_exception(error)
+
+    def work() -> None:
+        try:
+            outcome: tuple[Any, Exception | None] = (call(), None)
+        except Exception as error:  # noqa: BLE001  (raised where the future is awaited)
+            outcome = (None, error)
+        loop.call_soon_threadsafe(settle, *outcome)
+
+    threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True).start()
+    return await future

@@ -1,0 +1,239 @@
+"""Ballots, rules and the verdict: how a mux decides among the answers that its members drew.
+
+Pure functions over equivalence classes of answers (small integers, None for an abstention); no DSPy, no I/O. The method is
+SLM-MUX's (ICLR 2026, "Confidence Estimation" and "Confidence Selection").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+
+from pydantic import BaseModel, PlainSerializer
+from pydantic_core import to_jsonable_python
+
+from .errors import ConfigurationError
+
+TieBreak = Literal["nothing", "accuracy", "pool order"]
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """One member's draws for one question, counted.
+
+    Args:
+        member: the member's name.
+        votes: one equivalence class a draw, in the order drawn; None is an abstention. Its length is k.
+        accuracy: the member's validation accuracy a_i in [0, 1]; None where it was never measured.
+    """
+
+    member: str
+    votes: tuple[int | None, ...]
+    accuracy: float | None = None
+
+    @cached_property
+    def counts(self) -> dict[int, int]:
+        """Votes for each class, in the order the classes were first drawn."""
+        counts: dict[int, int] = {}
+        for vote in self.votes:
+            if vote is not None:
+                counts[vote] = counts.get(vote, 0) + 1
+        return counts
+
+    @property
+    def plurality(self) -> int | None:
+        """The most frequent class, the one drawn first among equals; None where every draw abstained."""
+        return max(self.counts, key=self.counts.__getitem__) if self.counts else None
+
+    @property
+    def confidence(self) -> float:
+        """Share of all k draws that gave the plurality answer. Abstentions stay in the denominator."""
+        return max(self.counts.values(), default=0) / len(self.votes) if self.votes else 0.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a rule picked: an answer class, the member it is credited to, and how sure the rule is.
+
+    The winning draw is the first draw of `answer` by the ballot at position `ballot`.
+    """
+
+    answer: int
+    ballot: int
+    confidence: float
+    tie_break: TieBreak = "nothing"
+
+
+@runtime_checkable
+class Rule(Protocol):
+    """How a mux picks among ballots. Any object with a `name` and this one method is a rule."""
+
+    name: str
+
+    def choose(self, ballots: Sequence[Ballot]) -> Choice | None:
+        """The choice among `ballots`, which stand in pool order; None where the rule finds no answer in them.
+
+        Must be deterministic, and must choose a class that the ballot it names holds.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """The paper's rule: the most self-consistent member's plurality answer.
+
+    Several members at the highest confidence: the one with the highest validation accuracy (one that was never measured counts
+    as lowest); still equal, or none measured: the first in pool order.
+    """
+
+    name: str = field(default="consistency", init=False)
+
+    def choose(self, ballots: Sequence[Ballot]) -> Choice | None:
+        standing = [index for index, ballot in enumerate(ballots) if ballot.plurality is not None]
+        if not standing:
+            return None
+        confidence = max(ballots[index].confidence for index in standing)
+        tied = [index for index in standing if ballots[index].confidence == confidence]
+        winner, tie_break = _most_accurate(ballots, tied)
+        answer = ballots[winner].plurality
+        assert answer is not None  # members in `standing` have one
+        return Choice(answer, winner, confidence, tie_break)
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """Agent Forest: the plurality over all draws of all members; among equals the one seen first, members in pool order.
+
+    Its confidence is the share of all draws, abstentions included. The credit goes to the first member that drew the answer.
+    """
+
+    name: str = field(default="pooled", init=False)
+
+    def choose(self, ballots: Sequence[Ballot]) -> Choice | None:
+        everyone = Ballot("pool", tuple(vote for ballot in ballots for vote in ballot.votes))
+        answer = everyone.plurality
+        if answer is None:
+            return None
+        rivals = sum(count == everyone.counts[answer] for count in everyone.counts.values())
+        first = next(index for index, ballot in enumerate(ballots) if answer in ballot.counts)
+        return Choice(answer, first, everyone.confidence, "pool order" if rivals > 1 else "nothing")
+
+
+@dataclass(frozen=True)
+class SelfConsistency:
+    """One member's plurality answer: the named member's, or the most accurate one's.
+
+    Args:
+        member: a member's name; None for the member of highest validation accuracy (the first in pool order where none is known).
+    """
+
+    member: str | None = None
+    name: str = field(default="self_consistency", init=False)
+
+    def choose(self, ballots: Sequence[Ballot]) -> Choice | None:
+        if self.member is None:
+            index, _ = _most_accurate(ballots, range(len(ballots)))
+        else:
+            names = [ballot.member for ballot in ballots]
+            if self.member not in names:
+                raise ConfigurationError(
+                    f"The rule self_consistency names the member {self.member!r}, which is not in the pool ({', '.join(names)})."
+                )
+            index = names.index(self.member)
+        answer = ballots[index].plurality
+        return None if answer is None else Choice(answer, index, ballots[index].confidence)
+
+
+def _most_accurate(ballots: Sequence[Ballot], tied: Sequence[int]) -> tuple[int, TieBreak]:
+    if len(tied) == 1:
+        return tied[0], "nothing"
+    known = [(accuracy, index) for index in tied if (accuracy := ballots[index].accuracy) is not None]
+    best = max((accuracy for accuracy, _ in known), default=None)
+    leaders = [index for accuracy, index in known if accuracy == best] or list(tied)
+    return leaders[0], "accuracy" if len(leaders) == 1 else "pool order"
+
+
+RULES: dict[str, type[Consistency] | type[Pooled] | type[SelfConsistency]] = {
+    "consistency": Consistency,
+    "pooled": Pooled,
+    "self_consistency": SelfConsistency,
+}
+
+
+def rule_of(rule: str | Rule) -> Rule:
+    """The rule object for a name or an object of the user's own.
+
+    Raises:
+        ConfigurationError: an unknown name, or an object without `name` and `choose(ballots)`.
+    """
+    if isinstance(rule, str):
+        if rule not in RULES:
+            raise ConfigurationError(f"There is no rule {rule!r}: choose one of {', '.join(RULES)}, or pass a rule object.")
+        return RULES[rule]()
+    if isinstance(rule, type) or not isinstance(rule, Rule) or not isinstance(rule.name, str):
+        raise ConfigurationError(
+            f"A rule must be a name ({', '.join(RULES)}) or an object with a name and a method choose(ballots), not {rule!r}."
+        )
+    return rule
+
+
+def _jsonable(value: Any) -> Any:
+    # Answers may be of any type a signature can declare; what JSON has no form for is told by its repr.
+    return to_jsonable_python(value, serialize_unknown=True, inf_nan_mode="strings")
+
+
+JsonAnswer = Annotated[Any, PlainSerializer(_jsonable, when_used="json")]
+
+
+class AnswerCount(BaseModel):
+    """One answer of a member and how many of its draws gave it."""
+
+    answer: JsonAnswer
+    count: int
+
+
+class MemberBallot(BaseModel):
+    """A member's ballot as a verdict tells it.
+
+    `answers` is most frequent first, drawn first among equals. `abstentions` is cause → number of draws.
+    """
+
+    member: str
+    k: int
+    confidence: float
+    accuracy: float | None = None
+    answers: list[AnswerCount] = []
+    abstentions: dict[str, int] = {}
+
+
+class Spent(BaseModel):
+    """What a question cost. Tokens are as the providers report them; `cost` is in US dollars, None where no price is known."""
+
+    calls: int = 0
+    cached_calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float | None = None
+
+
+class Verdict(Spent):
+    """What a mux decided for one question, and from what. Serialises with `model_dump_json()`.
+
+    Attributes:
+        answer: the winning draw's answer.
+        member: the member the answer is credited to.
+        confidence: the rule's confidence in [0, 1]; for `consistency`, the share of the member's draws that gave the answer.
+        tie_break: what decided among equals: "nothing" (there were none), "accuracy" or "pool order".
+        rule: the name of the rule.
+        ballots: every member's ballot, in pool order.
+        calls: LM calls sent to a model, failed ones included; `cached_calls` were answered by DSPy's cache.
+    """
+
+    answer: JsonAnswer
+    member: str
+    confidence: float
+    tie_break: TieBreak
+    rule: str
+    ballots: list[MemberBallot]

@@ -1,0 +1,156 @@
+"""Everyday knowledge in six short-answer tasks, easy enough to tell models of 100 to 500 million parameters apart.
+
+capital (country → its capital), city (city → its country), opposite, past (simple past of a verb), spanish (Spanish
+word → English) and plural. The rows are in `everyday.csv`: category, subject, answer, and other true answers parted
+by `|`; the question is the category's template around the subject. All rows were written for this project.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+import unicodedata
+from collections import Counter
+from functools import lru_cache
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import dspy
+
+from dspy_mux.errors import ConfigurationError
+
+Split = Literal["train", "validation", "test"]
+
+QUESTIONS = {
+    "capital": "Which city is the capital of {}?",
+    "city": "Which country is the city of {} in?",
+    "opposite": 'Which word means the opposite of "{}"?',
+    "past": 'Which word is the past tense of "{}"?',
+    "spanish": 'Which English word means the same as the Spanish word "{}"?',
+    "plural": 'Which word is the plural of "{}"?',
+}
+TRAIN_PER_CATEGORY = 5
+VALIDATION_PER_CATEGORY = 20
+
+
+class Everyday(dspy.Signature):
+    """Answer the everyday-knowledge question with the answer alone, in one word or a short name."""
+
+    question: str = dspy.InputField(desc="a short question about geography or words")
+    answer: str = dspy.OutputField(desc="one word or a short name, with no explanation")
+
+
+def program(*, seed: int = 0) -> dspy.Module:
+    """`dspy.Predict(Everyday)` with `demos(seed=seed)` attached."""
+    predict = dspy.Predict(Everyday)
+    predict.demos = demos(seed=seed)
+    return predict
+
+
+def demos(*, seed: int = 0) -> list[dspy.Example]:
+    """Six few-shot demos (question, answer) from the training split, one per category in the order of `QUESTIONS`."""
+    first_round = examples("train", seed=seed, limit=len(QUESTIONS))
+    return [dspy.Example(question=example.question, answer=example.answer) for example in first_round]
+
+
+def metric(example: dspy.Example, pred: Any, trace: Any = None) -> bool:
+    """Whether `pred.answer` is one of `example.accepted`, both folded by `fold`.
+
+    Strict: the whole answer has to match. A right answer inside a longer text ("Paris, Texas", "Paris is the capital")
+    or on the first of several lines is wrong; taking the answer out of a text is the adapter's work, not the metric's.
+    A missing or non-text answer is wrong.
+    """
+    answer = getattr(pred, "answer", None)
+    return isinstance(answer, str) and fold(answer) in {fold(accepted) for accepted in example.accepted}
+
+
+def examples(split: Split | None = None, *, seed: int = 0, limit: int | None = None) -> list[dspy.Example]:
+    """The questions of a split, or of all three in the order train, validation, test.
+
+    Per category, train has 5 rows, validation 20, test the rest; a hash of seed and question id orders a category, so a
+    row added later moves few of the others. Training rows are taken from those that share no country and no word with
+    any other row, in either direction, so neither they nor the demos give away a held-out answer. Within a split the
+    categories take turns: the first `limit` examples are balanced while every category lasts.
+
+    Args:
+        split: "train", "validation", "test", or None for all.
+        seed: selects the split and the demos.
+        limit: at most this many examples, from the front.
+
+    Returns:
+        Examples with the input `question`, and `answer`, `accepted` (all true answers, `answer` first), `category` and
+        `question_id` (stable, such as "capital-france").
+
+    Raises:
+        ConfigurationError: for an unknown split, or a limit below 1.
+    """
+    splits = _splits(seed)
+    if split is not None and split not in splits:
+        raise ConfigurationError(f"everyday has no split {split!r}: choose one of {', '.join(splits)}.")
+    if limit is not None and limit < 1:
+        raise ConfigurationError(f"limit is {limit}: give a number of examples of at least 1, or None for all.")
+    chosen = splits[split] if split is not None else [row for rows in splits.values() for row in rows]
+    return [row.example() for row in chosen[:limit]]
+
+
+def fold(text: str) -> str:
+    """Text without case, accents, periods, apostrophes, surrounding punctuation or markdown, hyphens (a space instead)
+    and a leading the/a/an/to."""
+    text = "".join(char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char)).casefold()
+    text = re.sub(r"[-‐‑–—\s]+", " ", re.sub(r"[.'’]", "", text))
+    return re.sub(r"^(the|an|a|to) ", "", re.sub(r"^[\W_]+|[\W_]+$", "", text))
+
+
+class Row(NamedTuple):
+    """One line of `everyday.csv`."""
+
+    category: str
+    subject: str
+    accepted: tuple[str, ...]
+
+    @property
+    def question_id(self) -> str:
+        return f"{self.category}-{fold(self.subject).replace(' ', '-')}"
+
+    @property
+    def topics(self) -> set[str]:
+        """The folded words and names that the row asks about or accepts."""
+        return {fold(self.subject), *map(fold, self.accepted)}
+
+    def example(self) -> dspy.Example:
+        return dspy.Example(
+            question=QUESTIONS[self.category].format(self.subject),
+            answer=self.accepted[0],
+            accepted=list(self.accepted),
+            category=self.category,
+            question_id=self.question_id,
+        ).with_inputs("question")
+
+
+@lru_cache(maxsize=1)
+def _rows() -> tuple[Row, ...]:
+    with Path(__file__).with_name("everyday.csv").open(newline="", encoding="utf-8") as file:
+        return tuple(
+            Row(line["category"], line["subject"], (line["answer"], *filter(None, line["also"].split("|"))))
+            for line in csv.DictReader(file)
+        )
+
+
+@lru_cache(maxsize=16)
+def _splits(seed: int) -> dict[str, list[Row]]:
+    uses = Counter(topic for row in _rows() for topic in row.topics)
+    parts: dict[str, list[list[Row]]] = {"train": [], "validation": [], "test": []}
+    for category in QUESTIONS:
+        rows = sorted(
+            (row for row in _rows() if row.category == category),
+            key=lambda row: hashlib.sha256(f"{seed}:{row.question_id}".encode()).digest(),
+        )
+        train = [row for row in rows if all(uses[topic] == 1 for topic in row.topics)][:TRAIN_PER_CATEGORY]
+        held_out = [row for row in rows if row not in train]
+        parts["train"].append(train)
+        parts["validation"].append(held_out[:VALIDATION_PER_CATEGORY])
+        parts["test"].append(held_out[VALIDATION_PER_CATEGORY:])
+    # A category's rows are a column; reading by lines lets the categories take turns.
+    return {name: [row for turn in zip_longest(*part) for row in turn if row] for name, part in parts.items()}
