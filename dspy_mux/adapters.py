@@ -203,9 +203,10 @@ def response_model(signature: type[dspy.Signature]) -> type[pydantic.BaseModel]:
     try:
         model = pydantic.create_model("Outputs", __config__=pydantic.ConfigDict(extra="forbid"), **fields)
         model.model_json_schema()
-    except (pydantic.PydanticInvalidForJsonSchema, pydantic.PydanticSchemaGenerationError) as error:
+    except pydantic.PydanticUserError as error:
         raise ConfigurationError(
-            f"The outputs of signature {signature.__name__!r} have no JSON schema; give its member another adapter: {error}"
+            f"The outputs of signature {signature.__name__!r} have no JSON schema ({str(error).splitlines()[0]}); "
+            "give its member another adapter."
         ) from error
     return model
 

@@ -254,6 +254,20 @@ def numeral_of_answer(answer: str) -> str | None:
     return (found[0] if leads else found[-1]).group().strip()
 
 
+_FORMULA = re.compile(
+    r"\$\$([^$]{1,2000})\$\$|\$([^$\n]{1,2000})\$|\\\(((?:[^\\]|\\[^)]){1,2000})\\\)|\\\[((?:[^\\]|\\[^\]]){1,2000})\\\]"
+)
+
+
+def last_formula(text: str) -> str | None:
+    r"""The text itself where it is one short line, else the content of its last ``$…$`` or ``\(…\)``, else None."""
+    line = unwrap(unfence(text)) if len(text) <= 200 else ""
+    if line and "\n" not in line and not re.search(r"(?<!\\)\b[A-Za-z]{4,}\b.*\s", line):
+        return line
+    found = _FORMULA.findall(text[-TAIL:])
+    return next((unwrap(content) for content in found[-1] if content), None) if found else None
+
+
 # ------------------------------------------------------------------------------------------------ choices and truth
 
 _LABEL = r"(?:\d{1,3}|[A-Za-z])"

@@ -21,7 +21,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import IO
 
-from .extraction import MAX_DIGITS, boxed, fold, normalise, parse_number, unwrap
+from .extraction import boxed, fold, normalise, parse_number, unwrap
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,9 @@ _SPACING = re.compile(r"\\(?:[!,;:> ]|quad|qquad|displaystyle|limits|left|right|
 _LATEX_COMMA = re.compile(r"(?<=\d)(?:\{,\}|,\\!)\s*(?=\d{3})")
 _COMMAS = re.compile(r"(?<![\w.,(\[{])\d{1,3}(?:,\d{3})+(?![\d,)\]}])")
 _SIGNS = re.compile(r"\^\s*(?:\{\s*\\(?:circ|degree)\s*\}|\\(?:circ|degree)(?![A-Za-z]))|\\degree|\\?[%$€£¥₹]")
-_UNIT = re.compile(r"\s*\\(?:text|mbox|textrm|mathrm)\s*\{\s*(?!(?:and|or)\b)[A-Za-z][A-Za-z. /]{1,40}\}(?:\^\{?\d\}?)?$")
+_UNIT = re.compile(
+    r"\s*\\(?:text|mbox|textrm|mathrm)\s*\{\s*(?!(?:and|or)\b)[A-Za-z][A-Za-z. /]{1,40}\}(?:\^\{?\d\}?)?$"
+)
 _UNIT_WORDS = re.compile(
     r"(?<=[\d})])\s+(?!(?:and|or|pi|sin|cos|tan|sec|csc|cot|log|ln|exp|sqrt|mod|over|choose|times|plus|minus)\b)"
     r"(?:[A-Za-z]{3,}|[cmk]m|kg|ft|in|hr)(?:\s[A-Za-z]{2,}){0,3}$"
@@ -98,9 +100,8 @@ def canonical(answer: str) -> str:
     text = _TEXT.sub(r"\1", text).strip()
     if re.fullmatch(r"\(?[A-Z]\)?", text):
         return text.strip("()")  # an option letter
-    if _WORDS.fullmatch(text) and any(len(word) > 2 for word in re.findall(r"[^\W\d_]+", text)):
-        if not _FUNCTION.search(text) and not _INFINITY.fullmatch(text):
-            return "\\text{" + fold(text) + "}"
+    if _is_prose(text):
+        return "\\text{" + fold(text) + "}"
     text = text.replace("**", "^").replace("<=", r"\le ").replace(">=", r"\ge ").replace("!=", r"\ne ")
     text = _INFINITY.sub(r"\\infty ", _FUNCTION.sub(r"\\\1 ", _braced(text)))
     text = text.replace("*", r"\cdot ").replace("\\leq", "\\le").replace("\\geq", "\\ge").replace("\\neq", "\\ne")
@@ -116,6 +117,13 @@ def _without_commas(match: re.Match[str]) -> str:
     return match.group().replace(",", "")
 
 
+def _is_prose(text: str) -> bool:
+    """Words, which math-verify would read as products of letters ("Evelyn" = "Nevely")."""
+    if not _WORDS.fullmatch(text) or _FUNCTION.search(text) or _INFINITY.fullmatch(text):
+        return False
+    return any(len(word) > 2 for word in re.findall(r"[^\W\d_]+", text))
+
+
 def _full_fraction(match: re.Match[str]) -> str:
     top, digit, bottom, last = match.groups()
     return f"\\frac{{{digit if top is None else top}}}{{{last if bottom is None else bottom}}}"
@@ -124,6 +132,13 @@ def _full_fraction(match: re.Match[str]) -> str:
 def number(text: str) -> Fraction | None:
     """The exact value of canonical text that is one numeral or simple fraction, or None."""
     return parse_number(text)
+
+
+def math_key(answer: str) -> str:
+    """The canonical text, or the value of a numeral in lowest terms; "" for a blank answer. Equal keys, same answer."""
+    text = canonical(answer)
+    value = number(text)
+    return text if value is None else str(value)
 
 
 def _rounded_alike(a: str, b: str) -> bool | None:
@@ -162,7 +177,7 @@ def same_mathematics(a: str, b: str) -> bool:
 class MathWorker:
     """One process that compares expressions, started on first use, replaced after a pair that exceeds the deadline.
 
-    Threads take turns. A forked child gets a worker of its own.
+    Threads take turns.
 
     Args:
         deadline: seconds for one pair.
@@ -171,10 +186,11 @@ class MathWorker:
 
     def __init__(self, deadline: float = DEADLINE, memory: int = MEMORY):
         self.deadline, self.memory = deadline, memory
-        self._forget()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._abandon)
-        atexit.register(self.close)
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._startable = True
+        self._replies: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._verdicts: OrderedDict[tuple[str, str], bool] = OrderedDict()
 
     def same(self, a: str, b: str) -> bool:
         """Whether math-verify finds a and b equal; False past the deadline. The verdict of a pair never changes."""
@@ -182,9 +198,10 @@ class MathWorker:
             if (a, b) in self._verdicts:
                 self._verdicts.move_to_end((a, b))
                 return self._verdicts[a, b]
-            if self._process is None and not self._start():
+            process = self._running()
+            if process is None:
                 return False
-            verdict = self._verdicts[a, b] = self._ask(a, b)
+            verdict = self._verdicts[a, b] = self._ask(process, a, b)
             if len(self._verdicts) > _MEMORY_OF_PAIRS:
                 self._verdicts.popitem(last=False)
             return verdict
@@ -192,32 +209,29 @@ class MathWorker:
     def close(self) -> None:
         """End the process; the next comparison starts another."""
         process, self._process = self._process, None
-        if process is None:
-            return
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except OSError:  # what was still to be written has no reader any more
-                    logger.debug("The pipe of a stopped comparison process was already broken.")
-
-    def _forget(self) -> None:
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[str] | None = None
-        self._replies: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._verdicts: OrderedDict[tuple[str, str], bool] = OrderedDict()
-
-    def _abandon(self) -> None:
-        """In a forked child: let go of the parent's process without ending it."""
-        process = self._process
-        self._forget()
         if process is not None:
+            process.kill()
+            process.wait()
+            assert process.stdin is not None
+            process.stdin.close()
+
+    def abandon(self) -> None:
+        """In a forked child: let go of the parent's process without ending it."""
+        self._lock = threading.Lock()  # the parent may have held it
+        process, self._process = self._process, None
+        if process is not None:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.close()  # or the process would outlive the parent as long as this child lives
+            process.stdout.close()
             process.returncode = 0  # not ours to wait for
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    os.close(pipe.fileno())
+
+    def _running(self) -> subprocess.Popen[bytes] | None:
+        if self._process is not None and self._process.poll() is not None:
+            self.close()  # something else ended it
+        if self._process is None and self._startable:
+            self._startable = self._start()  # what failed once is not waited for again
+        return self._process
 
     def _start(self) -> bool:
         script = Path(__file__).with_name("mathworker.py")
@@ -226,52 +240,52 @@ class MathWorker:
         try:
             self._process = subprocess.Popen(
                 command,
+                bufsize=0,  # no buffer, no lock: both ends can be closed in a forked child
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": paths},
-                text=True,
-                encoding="ascii",
             )
         except OSError:
             logger.exception("The process that compares mathematics cannot be started: %s.", command)
             return False
         self._replies = queue.SimpleQueue()
-        reader = threading.Thread(target=_pump, args=(self._process.stdout, self._replies), daemon=True)
-        reader.start()
+        threading.Thread(target=_pump, args=(self._process.stdout, self._replies), daemon=True).start()
+        ready = b""
         try:
             ready = self._replies.get(timeout=_START_DEADLINE)
         except queue.Empty:
-            ready = ""
+            logger.debug("No sign of the comparison process after %s s.", _START_DEADLINE)
+        finally:
+            if not ready:
+                self.close()
         if not ready:
             logger.error("The process that compares mathematics did not start; is math-verify installed?")
-            self.close()
         return bool(ready)
 
-    def _ask(self, a: str, b: str) -> bool:
-        process = self._process
-        assert process is not None and process.stdin is not None
-        reply = ""
+    def _ask(self, process: subprocess.Popen[bytes], a: str, b: str) -> bool:
+        assert process.stdin is not None
+        reply = b""
         try:
-            process.stdin.write(json.dumps([a, b]) + "\n")
-            process.stdin.flush()
+            process.stdin.write(json.dumps([a, b]).encode() + b"\n")
             reply = self._replies.get(timeout=self.deadline)
-        except (OSError, queue.Empty):  # it died of its memory limit, or takes too long
+        except (OSError, queue.Empty):
             logger.debug("Comparing %.80r with %.80r ran out of time or memory.", a, b)
         finally:
             if not reply:  # Ctrl-C comes here too: a late reply must not answer the next pair
                 self.close()
-        return bool(reply) and bool(json.loads(reply))
+        return reply.strip() == b"true"
 
 
-def _pump(pipe: IO[str], replies: queue.SimpleQueue[str]) -> None:
-    """Move lines from the process to the queue, then one empty string for its end."""
-    try:
+def _pump(pipe: IO[bytes], replies: queue.SimpleQueue[bytes]) -> None:
+    """Move lines from the process to the queue, then one empty line for its end."""
+    with pipe:
         for line in pipe:
             replies.put(line)
-    except (OSError, ValueError):
-        logger.debug("The pipe of a stopped comparison process was closed while it was read.")
-    replies.put("")
+    replies.put(b"")
 
 
 _worker = MathWorker()
+atexit.register(_worker.close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_worker.abandon)

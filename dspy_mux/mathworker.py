@@ -2,7 +2,8 @@
 
 Lines of JSON in, lines of JSON out: first ``"ready"``, then for each ``[expression, expression]`` a ``true`` or
 ``false``. math-verify reads the LaTeX with an ANTLR grammar; its plain-expression path, which evaluates Python, is
-never used, and an audit hook refuses to compile source, start programs, open sockets or write files all the same.
+never used. sympy turns even a numeral into Python source and evaluates it: ``read_numeral`` takes that place. An audit
+hook refuses to compile source, start programs, open sockets or write files all the same.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import faulthandler
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -42,9 +44,21 @@ def contain(event: str, args: tuple[Any, ...]) -> None:
         raise RuntimeError(f"{event} is refused while expressions are compared")
 
 
+def read_numeral(text: str, *args: Any, **options: Any) -> Any:
+    """Stands in for sympy's ``parse_expr``: numerals, nothing else."""
+    from sympy import Float, Integer, SympifyError
+
+    if not re.fullmatch(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?\s*", text):
+        raise SympifyError(text)
+    return Integer(text) if text.strip().lstrip("+-").isdigit() else Float(text)
+
+
 def comparison() -> Callable[[str, str], bool]:
     """Import math-verify; return its comparison made symmetric, over LaTeX without delimiters."""
     from math_verify import LatexExtractionConfig, parse, verify
+    from sympy.parsing import sympy_parser
+
+    sympy_parser.parse_expr = read_numeral
 
     latex = [LatexExtractionConfig(boxed_match_priority=0)]
 
@@ -91,5 +105,6 @@ def main(memory: int, lifetime: float) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.pop(0)  # the folder of this script: its neighbours are no top-level modules
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [path for path in sys.path if os.path.abspath(path) != here]  # its neighbours are no top-level modules
     main(int(sys.argv[1]), float(sys.argv[2]))

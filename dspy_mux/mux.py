@@ -304,12 +304,12 @@ def _told(
     return [
         MemberBallot(
             member=ballot.member,
-            k=len(ballot.votes),
+            votes=list(ballot.votes),
             confidence=ballot.confidence,
             accuracy=ballot.accuracy,
             answers=[
-                AnswerCount(answer=drawn[ballot.member, answer], count=count)
-                for answer, count in sorted(ballot.counts.items(), key=lambda item: -item[1])
+                AnswerCount(answer=drawn[ballot.member, group], count=count, group=group)
+                for group, count in sorted(ballot.counts.items(), key=lambda item: -item[1])
             ],
             abstentions=dict(Counter(cause for cause in causes[ballot.member] if cause is not None)),
         )

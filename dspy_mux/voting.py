@@ -188,20 +188,25 @@ JsonAnswer = Annotated[Any, PlainSerializer(_jsonable, when_used="json")]
 
 
 class AnswerCount(BaseModel):
-    """One answer of a member and how many of its draws gave it."""
+    """One answer of a member, as its first draw worded it, and how many of its draws gave it.
+
+    `group` numbers equivalent answers across all members of the verdict.
+    """
 
     answer: JsonAnswer
     count: int
+    group: int
 
 
 class MemberBallot(BaseModel):
     """A member's ballot as a verdict tells it.
 
-    `answers` is most frequent first, drawn first among equals. `abstentions` is cause → number of draws.
+    `votes` has the group of each draw's answer in the order drawn, None for an abstention. `answers` is most frequent first, drawn
+    first among equals. `abstentions` is cause → number of draws.
     """
 
     member: str
-    k: int
+    votes: list[int | None]
     confidence: float
     accuracy: float | None = None
     answers: list[AnswerCount] = []

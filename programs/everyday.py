@@ -26,9 +26,9 @@ Split = Literal["train", "validation", "test"]
 QUESTIONS = {
     "capital": "Which city is the capital of {}?",
     "city": "Which country is the city of {} in?",
-    "opposite": 'Which word means the opposite of "{}"?',
+    "opposite": 'What is the opposite of the word "{}"?',
     "past": 'Which word is the past tense of "{}"?',
-    "spanish": 'Which English word means the same as the Spanish word "{}"?',
+    "spanish": 'What does the Spanish word "{}" mean in English?',
     "plural": 'Which word is the plural of "{}"?',
 }
 TRAIN_PER_CATEGORY = 5

@@ -23,8 +23,8 @@ class ScriptedEngine:
 
     seeded_draws = True
 
-    def __init__(self, reply: Reply, latency: float = 0.0):
-        self.reply, self.latency = reply, latency
+    def __init__(self, reply: Reply, latency: float = 0.0, shown: Callable[[Request], str] | None = None):
+        self.reply, self.latency, self.shown = reply, latency, shown or prompt_of
         self.requests: list[Request] = []
         self.most_at_once = self._under_way = 0
         self._lock = threading.Lock()
@@ -55,7 +55,7 @@ class ScriptedEngine:
             self._under_way -= 1
 
     def _response(self, request: Request) -> Response:
-        reply = self.reply(prompt_of(request), request.config.seed or 0)
+        reply = self.reply(self.shown(request), request.config.seed or 0)
         if isinstance(reply, BaseException):
             raise reply
         text = marked(**reply) if isinstance(reply, dict) else reply
@@ -89,6 +89,12 @@ def prompt_of(request: Request) -> str:
     return request.messages[-1].text or ""
 
 
+def everything(request: Request) -> str:
+    """The system message and all turns."""
+    system = request.system if isinstance(request.system, str) else "".join(part.text for part in request.system or ())
+    return "\n".join([system, *(message.text or "" for message in request.messages)])
+
+
 def marked(**fields: Any) -> str:
     """A reply as DSPy's ChatAdapter asks for it."""
     return "\n\n".join(f"[[ ## {name} ## ]]\n{value}" for name, value in fields.items()) + "\n\n[[ ## completed ## ]]"
@@ -100,12 +106,21 @@ def asked(prompt: str, field: str = "question") -> str:
     return match.group(1).strip() if match else prompt
 
 
-def scripted_lm(name: str, reply: Reply | Sequence[Any], latency: float = 0.0, **settings: Any) -> dspy.LM:
-    """An LM that replies by a function, or with the answers of a list, one for each draw number (the last one repeats)."""
+def scripted_lm(
+    name: str,
+    reply: Reply | Sequence[Any],
+    latency: float = 0.0,
+    shown: Callable[[Request], str] | None = None,
+    **settings: Any,
+) -> dspy.LM:
+    """An LM that replies by a function, or with the answers of a list, one for each draw number (the last one repeats).
+
+    The function sees the last user turn, or what `shown` makes of the request.
+    """
     if not callable(reply):
         answers = list(reply)
         reply = lambda prompt, draw: _as_reply(answers[min(draw, len(answers) - 1)])  # noqa: E731
-    engine = ScriptedEngine(reply, latency)
+    engine = ScriptedEngine(reply, latency, shown)
     return dspy.LM(f"scripted/{name}", engine=engine, async_engine=AsyncScriptedEngine(engine), **settings)
 
 

@@ -33,11 +33,15 @@ def test_the_most_consistent_member_answers_and_the_verdict_tells_why():
     assert pred.answer == "Tripoli"
     verdict = pred.verdict
     assert (verdict.member, verdict.confidence, verdict.tie_break, verdict.rule) == ("b", 1.0, "nothing", "consistency")
-    assert [(b.member, b.k, round(b.confidence, 3), b.accuracy) for b in verdict.ballots] == [
-        ("a", 3, 0.333, 0.5),
-        ("b", 3, 1.0, None),
+    assert [(b.member, b.votes, round(b.confidence, 3), b.accuracy) for b in verdict.ballots] == [
+        ("a", [0, 1, 2], 0.333, 0.5),
+        ("b", [2, 2, 2], 1.0, None),
     ]
-    assert [(c.answer, c.count) for c in verdict.ballots[0].answers] == [("Rome", 1), ("Tunis", 1), ("Tripoli", 1)]
+    assert [(c.answer, c.count, c.group) for c in verdict.ballots[0].answers] == [
+        ("Rome", 1, 0),
+        ("Tunis", 1, 1),
+        ("Tripoli", 1, 2),
+    ]
     assert (verdict.calls, verdict.cached_calls) == (6, 0)
     assert (verdict.prompt_tokens, verdict.completion_tokens) == (60, 12)
     assert Verdict.model_validate_json(verdict.model_dump_json()) == verdict
@@ -83,7 +87,7 @@ def test_choices_are_one_answer_by_label_or_case():
 def test_members_with_their_own_k_and_temperature():
     a, b = scripted_lm("a", ["x"]), scripted_lm("b", ["y"])
     verdict = SLMMux(dspy.Predict(QA), [Member(a, k=5, temperature=1.0), b], k=2)(question="?").verdict
-    assert [ballot.k for ballot in verdict.ballots] == [5, 2]
+    assert [len(ballot.votes) for ballot in verdict.ballots] == [5, 2]
     assert {request.config.temperature for request in a.engine.requests} == {1.0}
     assert {request.config.temperature for request in b.engine.requests} == {0.3}
 

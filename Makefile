@@ -1,0 +1,33 @@
+# `make demo` and `make test` need python3, make and a package index; everything else they install into .venv themselves.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint bench clean
+
+.venv:
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: pyproject.toml | .venv
+	$(BIN)/python -m pip install --quiet --editable '.[local]'
+	touch $@
+
+.venv/.installed-dev: pyproject.toml .venv/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[local,optimize,dev]'
+	touch $@
+
+demo: .venv/.installed  ## three tiny real models on everyday questions: each alone, and together
+	$(BIN)/python -m eval demo --accept-license
+
+test: .venv/.installed-dev  ## all tests, those with real small models included
+	DSPY_MUX_ACCEPT_LICENSE=gemma $(BIN)/python -m pytest
+
+lint: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/.installed-dev  ## timings, as ratios within one run
+	$(BIN)/python -m eval.performance
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
