@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import dspy
@@ -54,6 +55,8 @@ def proposer(instruction):
     """An LM that writes `instruction` wherever an optimizer asks for a text."""
 
     def reply(text, draw):
+        if "Respond with a JSON object" in text:
+            return json.dumps({"new_instruction": instruction})
         wanted = re.findall(r"`\[\[ ## (\w+) ## \]\]`", text)
         return dict.fromkeys([field for field in wanted if field != "completed"], instruction)
 
