@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 import dspy
@@ -71,7 +71,7 @@ class PlainAdapter(dspy.Adapter):
 
     def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
         *before, answer = signature.output_fields
-        kind = answer_kind(signature.output_fields[answer].annotation)
+        kind = answer_kind(signature.output_fields[answer])
         labelled = _labelled(completion, [*before, answer])
         value = kind.extract(labelled.get(answer, completion))
         if isinstance(kind, TextKind) and before and answer not in labelled and marked_answer(completion) is None:
@@ -211,6 +211,22 @@ def response_model(signature: type[dspy.Signature]) -> type[pydantic.BaseModel]:
     return model
 
 
+#: Adapters that a pool file or a saved mux can name.
+ADAPTERS: dict[str, Callable[[], dspy.Adapter]] = {
+    "chat": default_adapter,
+    "json": dspy.JSONAdapter,
+    "json_schema": JSONSchemaAdapter,
+    "plain": PlainAdapter,
+    "completion": CompletionAdapter,
+}
+
+
+def adapter_name(adapter: dspy.Adapter | None) -> str | None:
+    """The name in `ADAPTERS` of an adapter's type; None for the default and for an adapter of another type."""
+    types = {dspy.ChatAdapter: "chat", **{make: name for name, make in ADAPTERS.items() if isinstance(make, type)}}
+    return types.get(type(adapter))
+
+
 class ExtractAnswer(dspy.Signature):
     """Copy the final answer out of a response. Do not solve anything again. If the response gives no answer, reply with nothing."""
 
@@ -294,7 +310,7 @@ class ExtractingAdapter(dspy.Adapter):
 
     def _question(self, signature: type[dspy.Signature]) -> type[dspy.Signature]:
         typed: type[dspy.Signature] = ExtractAnswer.with_updated_fields(
-            "answer", type_=signature.output_fields[self.answer_field].annotation
+            "answer", type_=signature.output_fields[self.answer_field].rebuild_annotation()
         )
         return typed
 

@@ -1,6 +1,6 @@
 """Answer kinds: from a field's annotation to extraction from free text, a canonical key, and an equivalence.
 
-Single values are in ``kinds.py``; here are JSON, mathematics and a user's own function, and ``answer_kind``, which chooses.
+Single values are in ``kinds.py``; here are JSON, mathematics and a user's function; ``answer_kind`` chooses.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class AnyKind(AnswerKind):
 
 @dataclass(frozen=True)
 class MathKind(AnswerKind):
-    """Mathematics in LaTeX or plain writing, compared as in ``mathematics.py``; units, degree and percent signs dropped."""
+    """Mathematics in LaTeX or plain writing, compared as told in ``mathematics.py``."""
 
     name = "math"
 
@@ -185,7 +185,7 @@ MathAnswer = Annotated[str, MathKind()]
 
 @dataclass(frozen=True)
 class KeyKind(AnswerKind):
-    """Answers are the same when a function of one answer gives the same key; None, or an exception, is an abstention."""
+    """Answers are the same when a function of one answer gives equal keys; None, or an exception, is an abstention."""
 
     function: Callable[[Any], Any]
     base: AnswerKind

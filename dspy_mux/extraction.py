@@ -236,8 +236,8 @@ def numerals(text: str) -> list[str]:
 
 
 _HEDGE = re.compile(
-    r"(?:[^=]*=|(?:about|around|approximately|roughly|exactly|only|just|simply|therefore|thus|so|a total of)\b|[\s*$(~:≈,])*",
-    re.I,
+    r"(?:(?:about|around|approximately|roughly|exactly|only|just|simply|therefore|thus|so|a total of)\b|[\s*$(~:≈,=])*",
+    re.IGNORECASE,
 )
 
 
@@ -247,7 +247,7 @@ def numeral_of_answer(answer: str) -> str | None:
         return answer
     answer = unlatex(normalise(answer[:TAIL]))
     start = answer.rfind("=") + 1
-    found = [match for match in _NUMERAL_IN_TEXT.finditer(answer, start)]
+    found = list(_NUMERAL_IN_TEXT.finditer(answer, start))
     if not found:
         return None
     leads = _HEDGE.fullmatch(answer, start, found[0].start())

@@ -75,7 +75,7 @@ _TWELVE_DIGITS = Context(prec=12)
 
 
 def exact_value(value: Any, *, percent: bool = False) -> Fraction | None:
-    """The exact value of a number or numeral within ``extraction.MAX_DIGITS``; None for anything else, bool included."""
+    """The exact value of a number or numeral of at most ``MAX_DIGITS``; None for anything else, bool included."""
     if isinstance(value, str):
         return extraction.parse_number(value, percent=percent)
     if isinstance(value, bool) or not isinstance(value, (numbers.Real, Decimal)):

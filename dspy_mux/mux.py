@@ -12,11 +12,12 @@ from typing import Any, Literal
 import dspy
 from dspy.predict.parameter import Parameter
 
-from .adapters import ExtractingAdapter, default_adapter
+from .adapters import ExtractingAdapter, adapter_name, default_adapter
 from .answers import AnswerKind, answer_kind
 from .errors import AllMembersFailed, ConfigurationError, PoolMismatch
 from .members import Member, Pool, check_k, check_temperature, pool_of
 from .sampling import Draw, asample, sample
+from .signatures import signature_text
 from .voting import RULES, AnswerCount, Ballot, MemberBallot, Rule, Spent, Verdict, rule_of
 
 logger = logging.getLogger(__name__)
@@ -79,9 +80,10 @@ class SLMMux(dspy.Module):
         if adapter is not None and not isinstance(adapter, dspy.Adapter):
             raise ConfigurationError(f"adapter must be a dspy.Adapter instance, not {type(adapter).__name__}.")
         template = _as_module(program)
-        self.answer_field, annotation = _answer_field(template, answer_field)
-        self.kind = answer_kind(annotation, equivalence)
-        self.pool = _PoolState(pool_of(lms, k=k, temperature=temperature, adapter=adapter), rule_of(rule), self.kind.name)
+        self.answer_field, field = _answer_field(template, answer_field)
+        self.kind = answer_kind(field, equivalence)
+        members = pool_of(lms, k=k, temperature=temperature, adapter=adapter)
+        self.pool = _PoolState(members, rule_of(rule), self.kind.name, _told_program(template))
         self.pool.accuracies = _checked_accuracies(accuracies, self.pool.names)
         self.extract, self.timeout, self.num_threads = extract, timeout, num_threads
         self.programs = [_copy_for_a_member(template) for _ in self.pool.members]
@@ -191,8 +193,8 @@ class SLMMux(dspy.Module):
 class _PoolState(Parameter):
     """What a mux saves beside its predictors. A DSPy parameter, so that a mux inside a larger program saves and loads too."""
 
-    def __init__(self, members: list[Member], rule: Rule, equivalence: str):
-        self.members, self.rule, self.equivalence = members, rule, equivalence
+    def __init__(self, members: list[Member], rule: Rule, equivalence: str, program: dict[str, str] | None):
+        self.members, self.rule, self.equivalence, self.program = members, rule, equivalence, program
         self.accuracies: dict[str, float] = {}
 
     @property
@@ -205,8 +207,16 @@ class _PoolState(Parameter):
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
         rule = dataclasses.asdict(self.rule) if type(self.rule) in RULES.values() else {"name": self.rule.name}  # type: ignore[call-overload]
         return {
+            "program": self.program,
             "members": [
-                {"name": m.name, "model": m.lm.model, "k": m.k, "temperature": m.temperature} for m in self.members
+                {
+                    "name": member.name,
+                    "model": member.lm.model,
+                    "k": member.k,
+                    "temperature": member.temperature,
+                    "adapter": adapter_name(member.adapter),
+                }
+                for member in self.members
             ],
             "accuracies": dict(self.accuracies),
             "rule": rule,
@@ -257,6 +267,18 @@ def _as_module(program: Any) -> dspy.Module:
     raise ConfigurationError(f"program must be a signature (string or class) or a dspy.Module instance, not {program!r}.")
 
 
+def _told_program(template: dspy.Module) -> dict[str, str] | None:
+    """A program of one signature, as text from which `dspy-mux ask` can build it again; None for any other program."""
+    makers = {dspy.ChainOfThought: "chain_of_thought", dspy.Predict: "predict"}
+    if type(template) not in makers:
+        return None
+    signature = template.predict.signature if isinstance(template, dspy.ChainOfThought) else template.signature
+    if isinstance(template, dspy.ChainOfThought):
+        signature = signature.delete("reasoning")
+    text = signature_text(signature)
+    return None if text is None else {"module": makers[type(template)], "signature": text}
+
+
 def _copy_for_a_member(template: dspy.Module) -> dspy.Module:
     copy = template.deepcopy()
     for _, module in copy.named_sub_modules(dspy.Module):
@@ -266,18 +288,18 @@ def _copy_for_a_member(template: dspy.Module) -> dspy.Module:
 
 
 def _answer_field(template: dspy.Module, asked: str | None) -> tuple[str, Any]:
-    """The name and annotation of the answer field, from the last predictor that has it."""
+    """The name of the answer field and the field itself, from the last predictor that has it."""
     outputs = [predictor.signature.output_fields for predictor in template.predictors()]
     if any("verdict" in fields for fields in outputs[-1:]):
         raise ConfigurationError("The program has an output field named 'verdict', which the mux adds itself: rename it.")
     name = asked or ("answer" if any("answer" in fields for fields in outputs) else None)
     if name is None:
         name = list(outputs[-1])[-1] if outputs else "answer"
-    annotations = [fields[name].annotation for fields in outputs if name in fields]
-    if asked is not None and outputs and not annotations:
+    found = [fields[name] for fields in outputs if name in fields]
+    if asked is not None and outputs and not found:
         known = sorted({field for fields in outputs for field in fields})
         raise ConfigurationError(f"The program has no output field {asked!r}; its output fields are {', '.join(known)}.")
-    return name, annotations[-1] if annotations else Any
+    return name, found[-1] if found else Any
 
 
 def _checked_accuracies(accuracies: Mapping[str, float] | None, names: Sequence[str]) -> dict[str, float]:

@@ -1,0 +1,235 @@
+"""Draws of one question become one llama.cpp request.
+
+A mux asks the same question k times with seeds s, s+1, …; llama.cpp, asked once for n answers with seed s, reads the prompt once
+and gives exactly the answers of those n single requests. So requests that differ only in their seed are gathered here:
+
+- for a few milliseconds, because the draws of a question are sent from many threads almost, but not quite, at once;
+- and for as long as the slots are busy, which is when sharing pays most.
+
+Whole groups start in the order their first draw arrived, never more draws at once than llama.cpp has slots, so nothing queues
+where it could no longer be joined or cancelled.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from .cores import BUDGET, CoreBudget
+
+#: A group starts when no draw has joined it for GAP_S, at the latest WINDOW_S after its first draw.
+GAP_S = 0.004
+WINDOW_S = 0.030
+
+Choice = dict[str, Any]
+#: (payload, n, first seed or None, "does anybody still want this?") → n choices, in the order of their seeds.
+Generate = Callable[[dict[str, Any], int, "int | None", Callable[[], bool]], Sequence[Choice]]
+
+
+@dataclass(eq=False)
+class _Draw:
+    seed: int | None
+    future: Future[Choice] = field(default_factory=Future)
+
+
+@dataclass(eq=False)
+class _Group:
+    """Waiting draws of one payload."""
+
+    payload: dict[str, Any]
+    prompt_cells: int
+    draw_cells: int
+    arrived: float
+    joined: float
+    draws: list[_Draw] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class _Launch:
+    """One request to llama.cpp: `takers[i]` wait for choice i; draws of equal seed share one."""
+
+    group: _Group
+    seed: int | None
+    takers: list[list[_Draw]]
+    cells: int
+
+    def wanted(self) -> bool:
+        return any(not draw.future.cancelled() for takers in self.takers for draw in takers)
+
+
+class Batcher:
+    """Gathers, orders and runs the draws of one model.
+
+    Args:
+        generate: runs one request of up to `slots` draws; called from threads of its own, raises what its draws shall raise.
+        slots: draws that may run at once.
+        cells: tokens that fit the shared KV cache; groups are held back where their upper bounds would not fit together.
+        threads: cores to hold while anything runs.
+    """
+
+    def __init__(
+        self, generate: Generate, *, slots: int, cells: int, threads: int = 1, budget: CoreBudget = BUDGET
+    ) -> None:
+        self._generate = generate
+        self._slots = slots
+        self._cells = cells
+        self._threads = threads
+        self._budget = budget
+        self._changed = threading.Condition()
+        self._waiting: OrderedDict[str, _Group] = OrderedDict()
+        self._free_slots = slots
+        self._free_cells = cells
+        self._running: dict[_Launch, threading.Thread] = {}
+        self._turn_since: float | None = None
+        self._closing = False
+        self._scheduler: threading.Thread | None = None
+
+    def submit(self, payload: dict[str, Any], *, seed: int | None, prompt_cells: int, draw_cells: int) -> Future[Choice]:
+        """One draw; the future can be cancelled at any time and delivers the choice, or what `generate` raised.
+
+        Args:
+            payload: the request without its seed; equal payloads may be gathered.
+            prompt_cells: upper bound on the prompt's tokens.
+            draw_cells: upper bound on the answer's tokens.
+        """
+        key = json.dumps(payload, sort_keys=True)
+        now = time.monotonic()
+        draw = _Draw(seed)
+        with self._changed:
+            if self._closing:
+                raise RuntimeError("the local model is closed: the interpreter is exiting")
+            group = self._waiting.get(key)
+            if group is None:
+                group = self._waiting[key] = _Group(payload, prompt_cells, draw_cells, now, now)
+            group.draws.append(draw)
+            group.joined = now
+            if self._scheduler is None:
+                self._scheduler = threading.Thread(target=self._schedule, name="dspy-mux-batcher", daemon=True)
+                self._scheduler.start()
+            self._changed.notify_all()
+        return draw.future
+
+    def close(self, timeout: float) -> bool:
+        """Cancels what waits, stops what runs at its next token; True when nothing runs any more."""
+        with self._changed:
+            self._closing = True
+            for group in self._waiting.values():
+                for draw in group.draws:
+                    draw.future.cancel()
+            self._waiting.clear()
+            running = list(self._running.values())
+            self._changed.notify_all()
+        deadline = time.monotonic() + timeout
+        for thread in running:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in running)
+
+    def _schedule(self) -> None:
+        while True:
+            with self._changed:
+                while not self._closing and (pause := self._until_next()) != 0:
+                    self._changed.wait(pause)
+                if self._closing:
+                    return
+                holding = self._turn_since is not None
+            # Outside the lock: while another model has the cores, draws keep joining their groups.
+            since = None if holding else self._budget.acquire(self._threads)
+            with self._changed:
+                self._turn_since = since or self._turn_since
+                launch = None if self._closing or self._until_next() != 0 else self._take()
+                if launch is None:
+                    self._end_turn_if_idle()
+                    continue
+                thread = threading.Thread(target=self._run, args=(launch,), name="dspy-mux-draws", daemon=True)
+                self._running[launch] = thread
+                self._free_slots -= len(launch.takers)
+                self._free_cells -= launch.cells
+                thread.start()
+
+    def _until_next(self) -> float | None:
+        """Seconds until the first group may start: 0 now, None when only a new draw or a finished one can change that."""
+        if self._turn_since is not None and self._budget.contended:
+            if time.monotonic() - self._turn_since > self._budget.QUANTUM_S:
+                return None
+        for key in list(self._waiting):
+            group = self._waiting[key]
+            group.draws = [draw for draw in group.draws if not draw.future.cancelled()]
+            if not group.draws:
+                del self._waiting[key]
+                continue
+            now = time.monotonic()
+            ready = min(group.joined + GAP_S, group.arrived + WINDOW_S)
+            if ready > now and len(group.draws) < self._slots:
+                return ready - now  # younger groups are no readier
+            _, takers = self._first_run(group)
+            # In order, whole groups: a smaller one does not overtake, or large k would starve.
+            fits = len(takers) <= self._free_slots and self._cost(group, len(takers)) <= self._free_cells
+            return 0 if fits or not self._running else None
+        return None
+
+    def _first_run(self, group: _Group) -> tuple[int | None, list[list[_Draw]]]:
+        """The largest request that holds the group's oldest draw: its first seed and who takes which choice."""
+        most = self._slots
+        while most > 1 and self._cost(group, most) > self._cells:
+            most -= 1
+        oldest = group.draws[0]
+        if oldest.seed is None:
+            return None, [[draw] for draw in group.draws if draw.seed is None][:most]
+        by_seed: dict[int, list[_Draw]] = {}
+        for draw in group.draws:
+            if draw.seed is not None:
+                by_seed.setdefault(draw.seed, []).append(draw)
+        first = last = oldest.seed
+        while last - first + 1 < most and last + 1 in by_seed:
+            last += 1
+        while last - first + 1 < most and first - 1 in by_seed:
+            first -= 1
+        return first, [by_seed[seed] for seed in range(first, last + 1)]
+
+    @staticmethod
+    def _cost(group: _Group, draws: int) -> int:
+        return group.prompt_cells + draws * group.draw_cells
+
+    def _take(self) -> _Launch:
+        key, group = next(iter(self._waiting.items()))
+        seed, takers = self._first_run(group)
+        taken = {id(draw) for each in takers for draw in each}
+        group.draws = [draw for draw in group.draws if id(draw) not in taken]
+        if not group.draws:
+            del self._waiting[key]
+        return _Launch(group, seed, takers, self._cost(group, len(takers)))
+
+    def _run(self, launch: _Launch) -> None:
+        try:
+            choices = self._generate(
+                launch.group.payload, len(launch.takers), launch.seed, lambda: not self._closing and launch.wanted()
+            )
+            for takers, choice in zip(launch.takers, choices, strict=True):
+                for draw in takers:
+                    if draw.future.set_running_or_notify_cancel():
+                        draw.future.set_result(choice)
+        except BaseException as error:  # noqa: BLE001 - every draw must end; the error is raised where its result is awaited
+            for takers in launch.takers:
+                for draw in takers:
+                    if not draw.future.done() and draw.future.set_running_or_notify_cancel():
+                        draw.future.set_exception(error)
+        finally:
+            with self._changed:
+                del self._running[launch]
+                self._free_slots += len(launch.takers)
+                self._free_cells += launch.cells
+                self._end_turn_if_idle()
+                self._changed.notify_all()
+
+    def _end_turn_if_idle(self) -> None:
+        if self._running or self._turn_since is None:
+            return
+        if not self._waiting or self._budget.contended or self._closing:
+            self._turn_since = None
+            self._budget.release(self._threads)

@@ -1,0 +1,175 @@
+"""Pool files: a pool of members and the mux over them, as TOML.
+
+    program = "question -> answer"      # a signature; the default
+    k = 3
+    temperature = 0.5
+
+    [[members]]
+    local = "smollm2-135m"              # a catalog name or a path to a .gguf file
+
+    [[members]]
+    name = "qwen"
+    model = "openai/qwen2.5-7b"         # any DSPy / LiteLLM model string
+    api_base = "http://gpu:8000/v1"
+    api_key_env = "GPU_KEY"             # the NAME of an environment variable; keys never stand in a file
+
+A pool file is data: it names models, never code.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import dspy
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .adapters import ADAPTERS
+from .errors import ConfigurationError
+from .local import local_member
+from .members import Member
+from .mux import SLMMux
+from .signatures import signature_of
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+AdapterName = Literal["chat", "json", "json_schema", "plain", "completion"]
+
+#: Words in a setting's name that mark it as a secret.
+_SECRET = ("api_key", "apikey", "secret", "token", "password", "authorization")
+
+
+class MemberEntry(BaseModel):
+    """One `[[members]]` table."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str | None = Field(default=None, min_length=1)
+    local: str | None = None
+    model: str | None = None
+    api_base: str | None = None
+    api_key_env: str | None = None
+    adapter: AdapterName | None = None
+    engine: Literal["auto", "lm15", "litellm"] = "auto"
+    k: int | None = Field(default=None, ge=1)
+    temperature: float | None = Field(default=None, ge=0)
+    max_tokens: int | None = Field(default=None, ge=1)
+    options: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_secrets(cls, entry: Any) -> Any:
+        if isinstance(entry, dict):
+            options = entry.get("options")
+            for key in [*entry, *(options if isinstance(options, dict) else ())]:
+                if key != "api_key_env" and key != "max_tokens" and any(word in key.lower() for word in _SECRET):
+                    raise ValueError(f"holds {key!r}: put the key in an environment variable and name that with api_key_env")
+        return entry
+
+    @model_validator(mode="after")
+    def _one_source(self) -> MemberEntry:
+        if (self.local is None) == (self.model is None):
+            raise ValueError("needs either model (a model string) or local (a catalog name or .gguf path)")
+        if self.local is not None and (self.api_base or self.api_key_env or self.engine != "auto"):
+            raise ValueError("has local, which takes no api_base, api_key_env or engine")
+        return self
+
+    def member(self) -> Member:
+        """The member this entry describes.
+
+        Raises:
+            ConfigurationError: its key variable is not set, or its model is unknown.
+        """
+        settings: dict[str, Any] = dict(self.options)
+        if self.max_tokens is not None:
+            settings["max_tokens"] = self.max_tokens
+        adapter = ADAPTERS[self.adapter]() if self.adapter else None
+        if self.local is not None:
+            return local_member(
+                self.local, name=self.name, adapter=adapter, k=self.k, temperature=self.temperature, **settings
+            )
+        if self.api_key_env is not None:
+            if not os.environ.get(self.api_key_env):
+                raise ConfigurationError(
+                    f"Member {self.name or self.model!r} takes its key from the environment variable {self.api_key_env}, which is "
+                    f"not set: export {self.api_key_env}=…"
+                )
+            settings["api_key"] = os.environ[self.api_key_env]
+        elif self.api_base is not None:
+            settings["api_key"] = "none"  # servers on one's own machines ask for none, clients insist on one
+        if self.api_base is not None:
+            settings["api_base"] = self.api_base
+        try:
+            lm = dspy.LM(self.model, engine=self.engine, **settings)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(f"Member {self.name or self.model!r} is no usable LM: {_first_line(error)}") from error
+        return Member(lm, name=self.name, adapter=adapter, k=self.k, temperature=self.temperature)
+
+
+class PoolFile(BaseModel):
+    """A pool file, validated."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    program: str = "question -> answer"
+    k: int = Field(default=3, ge=1)
+    temperature: float = Field(default=0.3, ge=0)
+    rule: str = "consistency"
+    adapter: AdapterName | None = None
+    timeout: float | None = Field(default=None, gt=0)
+    accuracies: dict[str, float] = {}
+    members: list[MemberEntry] = Field(min_length=1)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> PoolFile:
+        """Read and validate a pool file.
+
+        Raises:
+            ConfigurationError: the file is missing, no TOML, or names something unknown; the sentence says where.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            raise ConfigurationError(f"There is no pool file {str(path)!r}.") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"The pool file {str(path)!r} cannot be read: {_first_line(error)}") from error
+        try:
+            return cls.model_validate(tomllib.loads(text))
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigurationError(f"The pool file {str(path)!r} is not valid TOML: {error}") from error
+        except ValidationError as error:
+            raise ConfigurationError(f"The pool file {str(path)!r} {_told(error)}") from error
+
+    def mux(self, program: str | type[dspy.Signature] | dspy.Module | None = None, **changes: Any) -> SLMMux:
+        """An `SLMMux` over the members; `program` and `changes` go before what the file says."""
+        settings: dict[str, Any] = {
+            "k": self.k,
+            "temperature": self.temperature,
+            "rule": self.rule,
+            "timeout": self.timeout,
+            "accuracies": self.accuracies,
+            "adapter": ADAPTERS[self.adapter]() if self.adapter else None,
+            **changes,
+        }
+        return SLMMux(signature_of(self.program) if program is None else program, [entry.member() for entry in self.members], **settings)
+
+
+def _told(error: ValidationError) -> str:
+    """The first mistake of a validation error, as the end of a sentence."""
+    first = error.errors(include_url=False)[0]
+    where = ""
+    for part in first["loc"]:
+        where += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if where else str(part)
+    what = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        return f"has an unknown setting {where}."
+    return f"is wrong at {where or 'its top level'}: {what}."
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
