@@ -1,11 +1,29 @@
-"""dspy-mux: a pool of small language models as one DSPy program (SLM-MUX)."""
+"""dspy-mux: a pool of small language models as one DSPy program (SLM-MUX).
 
-from .adapters import CompletionAdapter, ExtractAnswer, JSONSchemaAdapter, PlainAdapter
-from .answers import AnswerKind, MathAnswer, Percent, answer_kind
-from .errors import AllMembersFailed, ConfigurationError, LocalModelError, MuxError, PoolMismatch
-from .members import Member
-from .mux import SLMMux
-from .voting import Ballot, Choice, Rule, Verdict
+Names are loaded when they are first used: `import dspy_mux` alone imports nothing else, not even DSPy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .adapters import CompletionAdapter, ExtractAnswer, JSONSchemaAdapter, PlainAdapter
+    from .answers import AnswerKind, MathAnswer, Percent, answer_kind
+    from .errors import AllMembersFailed, ConfigurationError, LocalModelError, MuxError, PoolMismatch
+    from .members import Member
+    from .mux import SLMMux
+    from .voting import Ballot, Choice, Rule, Verdict
+
+_ROOMS = {
+    "adapters": ("CompletionAdapter", "ExtractAnswer", "JSONSchemaAdapter", "PlainAdapter"),
+    "answers": ("AnswerKind", "MathAnswer", "Percent", "answer_kind"),
+    "errors": ("AllMembersFailed", "ConfigurationError", "LocalModelError", "MuxError", "PoolMismatch"),
+    "members": ("Member",),
+    "mux": ("SLMMux",),
+    "voting": ("Ballot", "Choice", "Rule", "Verdict"),
+}
 
 __all__ = [
     "AllMembersFailed",
@@ -30,3 +48,14 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    for room, names in _ROOMS.items():
+        if name in names:
+            return getattr(importlib.import_module(f".{room}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -90,7 +90,7 @@ _COPULA = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _HEADING_END = re.compile(r"[ \t]{0,4}[*_:]{0,4}[ \t]{0,4}\n")
-_SENTENCE_END = re.compile(r"[.!?。！？](?=[\s*_\"')\]]|$)|\n")
+_SENTENCE_END = re.compile(r"(?<!\\)[.!?。！？](?=[\s*_\"')\]]|$)|\n")
 _ABBREVIATION = re.compile(r"(?:^|[\s(])(?:St|Dr|Mr|Mrs|Ms|Mt|Ft|Jr|Sr|No|vs|ca|approx|(?-i:[A-Z])(?:\.[A-Z])*)$")
 _NEGATION = re.compile(r"(?:not|n't|never|neither|wrong|incorrect)\b", re.IGNORECASE)
 
@@ -258,11 +258,14 @@ _FORMULA = re.compile(
     r"\$\$([^$]{1,2000})\$\$|\$([^$\n]{1,2000})\$|\\\(((?:[^\\]|\\[^)]){1,2000})\\\)|\\\[((?:[^\\]|\\[^\]]){1,2000})\\\]"
 )
 
+_PLAIN_WORD = re.compile(r"(?<![\\{A-Za-z])(?!(?:and|or|pi|sin|cos|tan|log|ln)\b)[A-Za-z]{2,}(?![A-Za-z}])")
+
 
 def last_formula(text: str) -> str | None:
     r"""The text itself where it is one short line, else the content of its last ``$…$`` or ``\(…\)``, else None."""
     line = unwrap(unfence(text)) if len(text) <= 200 else ""
-    if line and "\n" not in line and not re.search(r"(?<!\\)\b[A-Za-z]{4,}\b.*\s", line):
+    words = len(_PLAIN_WORD.findall(line))
+    if line and "\n" not in line and words < (2 if re.search(r"[\d=^\\]", line) else 5):
         return line
     found = _FORMULA.findall(text[-TAIL:])
     return next((unwrap(content) for content in found[-1] if content), None) if found else None
@@ -272,7 +275,9 @@ def last_formula(text: str) -> str | None:
 
 _LABEL = r"(?:\d{1,3}|[A-Za-z])"
 _LEADING_LABEL = re.compile(
-    rf"\W{{0,4}}(?:(?:option|choice|answer)\s*)?[(\[]?({_LABEL})(?:[)\].:,;](?!\d)|\s*[-–]\s|\W{{0,4}}$)", re.I
+    rf"""\W{{0,4}}(?:(?:option|choice|answer)\s*)?[(\[]?({_LABEL})
+    (?:[)\].:,;](?!\d) | \s*[-–]\s | \W{{0,4}}$ | \s(?:because|since|as)\b | (?<=(?-i:[B-HJ-Z]))\s)  # "A good", "I think"""",
+    re.IGNORECASE | re.VERBOSE,
 )
 _LONE_LABEL = re.compile(rf"^[ \t>*_(\[`]{{0,6}}({_LABEL})[ \t*_)\].:`]{{0,6}}$", re.M)
 _SHOWN_LABEL = re.compile(
@@ -305,7 +310,7 @@ def label_in_text(text: str, labels: Mapping[str, Any]) -> str | None:
 
 
 _TRUTH = {"yes": True, "true": True, "no": False, "false": False}
-_TRUTH_WORD = re.compile(r"(?<![\w'-])(yes|no|true|false)(?![\w'-])", re.I)
+_TRUTH_WORD = re.compile(r"(?<![\w'-])(not\s)?(yes|no|true|false)(?![\w'-])", re.I)
 
 
 def truth_of(text: str) -> bool | None:
@@ -321,13 +326,13 @@ def truth_of(text: str) -> bool | None:
     found = list(_TRUTH_WORD.finditer(text))
     if not found:
         return None
-    first, last = found[0], found[-1]
-    if first.start() == 0 and re.match(r"[*_]{0,2}\s?[,.:;!—-]|\n", text[first.end() :]):
-        return _TRUTH[first.group().lower()]
-    if re.fullmatch(r"[\s.!*_`\"']*", text[last.end() :]):
-        return _TRUTH[last.group().lower()]
-    values = {_TRUTH[match.group().lower()] for match in found if match.group().lower() != "no"}
-    return values.pop() if len(values) == 1 else None
+    values = [_TRUTH[match[2].lower()] is not bool(match[1]) for match in found]
+    if found[0].start() == 0 and re.match(r"[*_]{0,2}\s?[,.:;!—-]|\n", text[found[0].end() :]):
+        return values[0]
+    if re.fullmatch(r"[\s.!*_`\"']*", text[found[-1].end() :]):
+        return values[-1]
+    settled = {value for match, value in zip(found, values, strict=True) if match[2].lower() != "no"}
+    return settled.pop() if len(settled) == 1 else None
 
 
 # ------------------------------------------------------------------------------------------------ JSON

@@ -15,6 +15,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 _REFUSED = ("subprocess.", "socket.", "os.system", "os.exec", "os.fork", "os.posix_spawn", "os.remove", "os.rename")
@@ -62,6 +63,7 @@ def comparison() -> Callable[[str, str], bool]:
 
     latex = [LatexExtractionConfig(boxed_match_priority=0)]
 
+    @lru_cache(maxsize=256)  # one answer is compared with several
     def read(expression: str) -> list[Any]:
         boxed = f"\\boxed{{{expression}}}"
         return list(parse(boxed, latex, "no_fallback", "first_match", parsing_timeout=None))
@@ -70,7 +72,11 @@ def comparison() -> Callable[[str, str], bool]:
         first, second = read(a), read(b)
         if not first or not second:
             return False
-        return bool(verify(first, second, timeout_seconds=None) or verify(second, first, timeout_seconds=None))
+        forth = verify(first, second, timeout_seconds=None)
+        # math-verify lets (1, 2) equal the set 2, 1 one way round: lists have to be equal both ways
+        if forth == ("," in a and "," in b):
+            return bool(verify(second, first, timeout_seconds=None))
+        return bool(forth)
 
     return same
 

@@ -215,6 +215,7 @@ class _PoolState(Parameter):
                     "k": member.k,
                     "temperature": member.temperature,
                     "adapter": adapter_name(member.adapter),
+                    "own_server": any(member.lm.kwargs.get(key) for key in ("api_base", "base_url")),
                 }
                 for member in self.members
             ],

