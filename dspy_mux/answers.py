@@ -34,6 +34,7 @@ from .kinds import (
     Percent,
     PercentKind,
     TextKind,
+    as_text,
     exact_value,
     twelve_digits,
 )
@@ -136,7 +137,7 @@ class AnyKind(AnswerKind):
     name = "any"
 
     def extract(self, text: str) -> Any | None:
-        return TextKind().extract(text)
+        return self.usable(TextKind().extract(text))
 
     def key(self, value: Any) -> Hashable | None:
         if isinstance(value, str):
@@ -162,18 +163,14 @@ class MathKind(AnswerKind):
     name = "math"
 
     def extract(self, text: str) -> str | None:
-        if (answer := extraction.marked_answer(text)) is not None:
-            return answer
-        if formula := extraction.last_formula(text):
-            return formula
-        numerals = extraction.numerals(text)
-        return numerals[-1] if numerals else None
+        found = extraction.marked_answer(text) or extraction.last_formula(text)
+        return self.usable(found or next(reversed(extraction.numerals(text)), None))
 
     def key(self, value: Any) -> Hashable | None:
-        return None if value is None else mathematics.math_key(str(value)) or None
+        return None if value is None else mathematics.math_key(as_text(value)) or None
 
     def alike(self, a: Any, b: Any) -> bool:
-        return mathematics.same_mathematics(mathematics.canonical(str(a)), mathematics.canonical(str(b)))
+        return mathematics.same_mathematics(*(mathematics.canonical(as_text(value)) for value in (a, b)))
 
 
 MathAnswer = Annotated[str, MathKind()]
@@ -181,6 +178,14 @@ MathAnswer = Annotated[str, MathKind()]
 
 
 # ------------------------------------------------------------------------------------------------ the user's own
+
+
+def _is_hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:  # a list, or a tuple that holds one
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -202,7 +207,7 @@ class KeyKind(AnswerKind):
         except Exception:
             logger.warning("The key function raised on %.80r, which counts as an abstention.", value, exc_info=True)
             return None
-        return key if isinstance(key, collections.abc.Hashable) and key == key else AnyKind().key(key)
+        return key if _is_hashable(key) and key == key else AnyKind().key(key)
 
 
 @dataclass(frozen=True)
@@ -219,7 +224,7 @@ class PairKind(AnswerKind):
     def key(self, value: Any) -> Hashable | None:
         if self.base.key(value) is None:
             return None
-        return value if isinstance(value, collections.abc.Hashable) else AnyKind().key(value)
+        return value if _is_hashable(value) else repr(value)
 
     def alike(self, a: Any, b: Any) -> bool:
         return self._says(a, b) or self._says(b, a)

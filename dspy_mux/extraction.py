@@ -165,6 +165,9 @@ def marked_answers(text: str) -> Iterator[str]:
 
 
 def _clean(found: str) -> Iterator[str]:
+    found = found.rstrip()
+    if found.endswith("**") and found.count("**") == 1:
+        found = found[:-2]  # the end of "**Answer: Paris**"
     if answer := unwrap(found):
         yield answer
 
@@ -274,9 +277,10 @@ def last_formula(text: str) -> str | None:
 # ------------------------------------------------------------------------------------------------ choices and truth
 
 _LABEL = r"(?:\d{1,3}|[A-Za-z])"
+# A label before a bare space is none where it can be a word: A good one, I think.
 _LEADING_LABEL = re.compile(
     rf"""\W{{0,4}}(?:(?:option|choice|answer)\s*)?[(\[]?({_LABEL})
-    (?:[)\].:,;](?!\d) | \s*[-–]\s | \W{{0,4}}$ | \s(?:because|since|as)\b | (?<=(?-i:[B-HJ-Z]))\s)  # "A good", "I think"""",
+    (?:[)\].:,;](?!\d) | \s*[-–]\s | \W{{0,4}}$ | \s(?:because|since|as)\b | (?<=(?-i:[B-HJ-Z]))\s)""",
     re.IGNORECASE | re.VERBOSE,
 )
 _LONE_LABEL = re.compile(rf"^[ \t>*_(\[`]{{0,6}}({_LABEL})[ \t*_)\].:`]{{0,6}}$", re.M)

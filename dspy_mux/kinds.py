@@ -22,6 +22,11 @@ from pydantic_core import core_schema
 from . import extraction
 
 
+def as_text(value: Any) -> str:
+    """A value as text; an int beyond the length that Python writes in decimal digits as hexadecimal ones."""
+    return hex(value) if isinstance(value, int) and value.bit_length() > 10_000 else str(value)
+
+
 class AnswerKind(ABC):
     """What an answer is: how it is found in text, and when two are the same.
 
@@ -42,6 +47,10 @@ class AnswerKind(ABC):
     def alike(self, a: Any, b: Any) -> bool:
         """Whether two usable values with different keys are the same answer all the same. Symmetric; never raises."""
         return False
+
+    def usable(self, value: Any) -> Any | None:
+        """The value, or None where it is no usable answer."""
+        return value if self.key(value) is not None else None
 
     def same(self, a: Any, b: Any) -> bool:
         """Whether a and b are one answer: usable both, and of equal keys or ``alike``. Symmetric; never raises."""
@@ -122,6 +131,8 @@ class NumberKind(AnswerKind):
         return self._value(numerals[-1]) if numerals else None
 
     def key(self, value: Any) -> Hashable | None:
+        if isinstance(value, float) and math.isinf(value):
+            return str(value)
         exact = exact_value(value, percent=self.percent)
         if exact is None:
             return None
@@ -174,10 +185,8 @@ class BoolKind(AnswerKind):
         return next((value for value in told if value is not None), extraction.truth_of(text))
 
     def key(self, value: Any) -> Hashable | None:
-        if isinstance(value, str):
-            value = {"yes": True, "true": True, "no": False, "false": False}.get(extraction.fold(value))
-        # numpy's bool is no bool, but it is equal to one
-        return str(bool(value)) if value is not None and value in (True, False) else None
+        word = extraction.fold(as_text(value))  # "true" for numpy's bool too
+        return {"yes": "True", "true": "True", "no": "False", "false": "False"}.get(word)
 
 
 class ChoiceKind(AnswerKind):
@@ -232,7 +241,7 @@ class ChoiceKind(AnswerKind):
     def key(self, value: Any) -> Hashable | None:
         option = next((option for option in self.options if value is option), None)
         if option is None and value is not None and not isinstance(value, enum.Enum):
-            option = self._chosen(str(value))
+            option = self._chosen(as_text(value))
         return None if option is None else str(next(n for n, known in enumerate(self.options) if known is option))
 
     def _chosen(self, answer: str) -> Any | None:
@@ -263,7 +272,7 @@ class TextKind(AnswerKind):
     name = "text"
 
     def extract(self, text: str) -> str | None:
-        return extraction.marked_answer(text) or extraction.unwrap(extraction.unfence(text)) or None
+        return self.usable(extraction.marked_answer(text) or extraction.unwrap(extraction.unfence(text)))
 
     def key(self, value: Any) -> Hashable | None:
-        return None if value is None else extraction.fold(str(value)) or None
+        return None if value is None else extraction.fold(as_text(value)) or None

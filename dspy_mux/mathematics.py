@@ -18,6 +18,7 @@ import sys
 import threading
 from collections import OrderedDict
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -45,7 +46,7 @@ _SYMBOLS = {
 }  # fmt: skip
 _SPACING = re.compile(r"(?<!\\)\\(?:[!,;:> ]|quad|qquad|displaystyle|limits|left|right|[bB]igg?[lr]?)(?![A-Za-z])|~")
 _LATEX_COMMA = re.compile(r"(?<=\d)(?:\{,\}|,\\!)\s*(?=\d{3})")
-_COMMAS = re.compile(r"(?<![\w.,(\[{])\d{1,3}(?:(?:,\d{3})+|(?: \d{3})+)(?![\d,)\]}/])")
+_COMMAS = re.compile(r"(?<![\w.,(\[{])\d{1,3}(?:(?:,\d{3})+|(?: \d{3}(?! ?/))+)(?![\d,)\]}])")
 _SIGNS = re.compile(r"\^\s*(?:\{\s*\\(?:circ|degree)\s*\}|\\(?:circ|degree)(?![A-Za-z]))|\\degree|\\?[%$€£¥₹]")
 _UNIT = re.compile(
     r"\s*\\(?:text|mbox|textrm|mathrm)\s*\{\s*(?!(?:and|or)\b)[A-Za-z][A-Za-z. /]{1,40}\}(?:\^\{?\d\}?)?$"
@@ -63,10 +64,12 @@ _FUNCTION = re.compile(r"(?<![\\A-Za-z])(arcsin|arccos|arctan|sin|cos|tan|sec|cs
 _INFINITY = re.compile(r"(?<![\\A-Za-z])(?:infinity|infty|oo|inf)(?![A-Za-z])", re.IGNORECASE)
 _OPENING = re.compile(r"(?P<root>(?<![\\A-Za-z])sqrt\s*\(|\\sqrt\s*\()|(?P<power>\^\s*\()|[()]")
 _ASSIGNED = re.compile(r"(?:[A-Za-z](?:_\{?\w\}?)?|[A-Za-z]\([A-Za-z]\))\s*(?:=|\\in(?![A-Za-z]))\s*(?=[^=\s])")
-_SPACE = re.compile(r"(\\[A-Za-z]+|\d)\s+(?=[A-Za-z])|\s+")
+_SPACE = re.compile(r"(\\[A-Za-z]+(?=\s+[A-Za-z])|\d(?=\s+\d))\s+|\s+")
+_AND = re.compile(r",?\s+(?:and|or)\s+")
+_UNION = re.compile(r"(?<=[)\]])\s*U\s*(?=[(\[])")
 _WORDS = re.compile(r"[^\W\d_]+(?:[\s,.'’&-]+[^\W\d_]+)*[.'’]?")
 _BASED = re.compile(r"(\w+)_\{?(\d+)\}?")
-_EXPLOSIVE = re.compile(r"\d\^\{?\(?-?\d+\^|\^\{?-?\d{7,}|\d{6,}!|!!!|\d{1000}")
+_UNFIT = re.compile(r"\d \d|\d\^\{?\(?-?\d+\^|\^\{?-?\d{7,}|\d{6,}!|!!!|\d{1000}")
 
 
 def _braced(text: str) -> str:
@@ -89,6 +92,11 @@ def _braced(text: str) -> str:
 
 def canonical(answer: str) -> str:
     """The answer as canonical LaTeX without delimiters, spacing, units and sugar; "" for a blank one."""
+    return _canonical(answer) if len(answer) <= 10 * MAX_LENGTH else fold(answer)
+
+
+@lru_cache(maxsize=4096)
+def _canonical(answer: str) -> str:
     text = normalise(answer.translate(_SYMBOLS)).strip()
     if text.startswith(("\\boxed", "\\fbox", "$\\boxed")) and (boxes := boxed(text)):
         text = boxes[-1]
@@ -102,6 +110,7 @@ def canonical(answer: str) -> str:
         return text.strip("()")  # an option letter
     if _is_prose(text):
         return "\\text{" + fold(text) + "}"
+    text = _UNION.sub(r"\\cup ", _AND.sub(", ", text))
     text = text.replace("**", "^").replace("<=", r"\le ").replace(">=", r"\ge ").replace("!=", r"\ne ")
     text = _INFINITY.sub(r"\\infty ", _FUNCTION.sub(r"\\\1 ", _braced(text)))
     text = text.replace("*", r"\cdot ").replace("\\leq", "\\le").replace("\\geq", "\\ge").replace("\\neq", "\\ne")
@@ -121,7 +130,7 @@ def _is_prose(text: str) -> bool:
     """Words, which math-verify would read as products of letters ("Evelyn" = "Nevely")."""
     if not _WORDS.fullmatch(text) or _FUNCTION.search(text) or _INFINITY.fullmatch(text):
         return False
-    return any(len(word) > 2 for word in re.findall(r"[^\W\d_]+", text))
+    return text.lower() == "no" or any(len(word) > 2 for word in re.findall(r"[^\W\d_]+", text))
 
 
 def _full_fraction(match: re.Match[str]) -> str:
@@ -169,7 +178,7 @@ def same_mathematics(a: str, b: str) -> bool:
     bases = [_BASED.fullmatch(text) for text in (a, b)]
     if bases[0] and bases[1]:  # math-verify ignores the base of a numeral
         return bases[0].groups() == bases[1].groups()
-    if any(len(text) > MAX_LENGTH or text.startswith("\\text") or _EXPLOSIVE.search(text) for text in (a, b)):
+    if any(len(text) > MAX_LENGTH or text.startswith("\\text") or _UNFIT.search(text) for text in (a, b)):
         return False
     return _worker.same(*sorted((a, b)))
 

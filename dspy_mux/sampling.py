@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import hashlib
+import json
 import queue
 import threading
 import time
@@ -23,6 +24,7 @@ from typing import Any
 import dspy
 from dspy.utils.exceptions import AdapterParseError
 from dspy.utils.usage_tracker import UsageTracker
+from pydantic import BaseModel
 
 from .errors import ConfigurationError
 from .members import Member
@@ -107,10 +109,12 @@ class Draw(AbstractContextManager["Draw"]):
         return self._meter.spent()
 
     def run(self, inputs: dict[str, Any]) -> None:
+        self._inputs = inputs
         with self:
             self._accept(self.program(**inputs))
 
     async def arun(self, inputs: dict[str, Any]) -> None:
+        self._inputs = inputs
         with self:
             if hasattr(type(self.program), "aforward"):
                 self._accept(await self.program.acall(**inputs))
@@ -156,7 +160,7 @@ class Draw(AbstractContextManager["Draw"]):
     def _lm(self, rollout_id: int) -> dspy.BaseLM:
         settings: dict[str, Any] = {"rollout_id": rollout_id, "temperature": self.member.temperature}
         if getattr(getattr(self.member.lm, "engine", None), "seeded_draws", False):
-            settings["seed"] = rollout_id % 2**31
+            settings["seed"] = (_first_seed(self.member, self._inputs) + rollout_id) % 2**31
         lm = self.member.lm.copy(**settings)
         lm.callbacks.append(self._meter)
         lm.history = self.member.lm.history  # the user's LM object keeps the whole history
@@ -248,6 +252,20 @@ def _first_rollout_id() -> int:
     if outer is None or outer == ():
         return 0
     return int.from_bytes(hashlib.sha256(repr(outer).encode()).digest()[:6], "big")
+
+
+def _first_seed(member: Member, inputs: dict[str, Any]) -> int:
+    """The seed of a question's first draw by a member; its other draws have the next ones.
+
+    The same seed for every question would be the same luck for every question: a draw that is far out once is so each time.
+    """
+    question = json.dumps([member.label, sorted(inputs.items())], default=_told_for_a_seed, skipkeys=True)
+    return int.from_bytes(hashlib.sha256(question.encode()).digest()[:4], "big")
+
+
+def _told_for_a_seed(value: Any) -> Any:
+    # No repr: a memory address in it would change the seed, and with it the cache key, in every process.
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else type(value).__qualname__
 
 
 def _cause(error: BaseException, lm: dspy.BaseLM) -> str:

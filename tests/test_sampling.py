@@ -138,3 +138,17 @@ def test_cost_and_tokens_of_an_inner_call_by_another_lm_count_too():
 
     verdict = SLMMux(UsesHelper(), [scripted_lm("a", ["x"])], k=1)(question="?").verdict
     assert (verdict.calls, verdict.prompt_tokens) == (2, 20)
+
+
+@pytest.mark.real_seeds
+def test_seeds_follow_each_other_within_a_question_and_differ_between_questions_and_members():
+    a, b = scripted_lm("a", ["x"]), scripted_lm("b", ["x"])
+    mux = SLMMux(dspy.Predict(QA), [a, b])
+    for question in ("one", "two"):
+        mux(question=question)
+    seeds = [sorted(request.config.seed for request in lm.engine.requests) for lm in (a, b)]
+    runs = [numbers[i : i + 3] for numbers in seeds for i in (0, 3)]
+    assert all(run == list(range(run[0], run[0] + 3)) for run in runs)
+    assert len({run[0] for run in runs}) == 4
+    mux(question="one")
+    assert calls(a) == 6  # the same seeds again: served from the cache

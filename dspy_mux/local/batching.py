@@ -21,8 +21,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from .cores import BUDGET, CoreBudget
-
 #: A group starts when no draw has joined it for GAP_S, at the latest WINDOW_S after its first draw.
 GAP_S = 0.004
 WINDOW_S = 0.030
@@ -70,23 +68,17 @@ class Batcher:
         generate: runs one request of up to `slots` draws; called from threads of its own, raises what its draws shall raise.
         slots: draws that may run at once.
         cells: tokens that fit the shared KV cache; groups are held back where their upper bounds would not fit together.
-        threads: cores to hold while anything runs.
     """
 
-    def __init__(
-        self, generate: Generate, *, slots: int, cells: int, threads: int = 1, budget: CoreBudget = BUDGET
-    ) -> None:
+    def __init__(self, generate: Generate, *, slots: int, cells: int) -> None:
         self._generate = generate
         self._slots = slots
         self._cells = cells
-        self._threads = threads
-        self._budget = budget
         self._changed = threading.Condition()
         self._waiting: OrderedDict[str, _Group] = OrderedDict()
         self._free_slots = slots
         self._free_cells = cells
         self._running: dict[_Launch, threading.Thread] = {}
-        self._turn_since: float | None = None
         self._closing = False
         self._scheduler: threading.Thread | None = None
 
@@ -131,22 +123,13 @@ class Batcher:
         return not any(thread.is_alive() for thread in running)
 
     def _schedule(self) -> None:
-        while True:
-            with self._changed:
-                while not self._closing and (pause := self._until_next()) != 0:
-                    self._end_turn_if_idle()
+        with self._changed:
+            while not self._closing:
+                pause = self._until_next()
+                if pause != 0:
                     self._changed.wait(pause)
-                if self._closing:
-                    return
-                holding = self._turn_since is not None
-            # Outside the lock: while another model has the cores, draws keep joining their groups.
-            since = None if holding else self._budget.acquire(self._threads)
-            with self._changed:
-                self._turn_since = since or self._turn_since
-                launch = None if self._closing or self._until_next() != 0 else self._take()
-                if launch is None:
-                    self._end_turn_if_idle()
                     continue
+                launch = self._take()
                 thread = threading.Thread(target=self._run, args=(launch,), name="dspy-mux-draws", daemon=True)
                 self._running[launch] = thread
                 self._free_slots -= len(launch.takers)
@@ -155,9 +138,6 @@ class Batcher:
 
     def _until_next(self) -> float | None:
         """Seconds until the first group may start: 0 now, None when only a new draw or a finished one can change that."""
-        if self._running and self._turn_since is not None and self._budget.contended:
-            if time.monotonic() - self._turn_since > self._budget.QUANTUM_S:
-                return None
         while self._waiting:
             key, group = next(iter(self._waiting.items()))
             group.draws = [draw for draw in group.draws if not draw.future.cancelled()]
@@ -225,12 +205,4 @@ class Batcher:
                 del self._running[launch]
                 self._free_slots += len(launch.takers)
                 self._free_cells += launch.cells
-                self._end_turn_if_idle()
                 self._changed.notify_all()
-
-    def _end_turn_if_idle(self) -> None:
-        if self._running or self._turn_since is None:
-            return
-        if not self._waiting or self._budget.contended or self._closing:
-            self._turn_since = None
-            self._budget.release(self._threads)
