@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .adapters import CompletionAdapter, ExtractAnswer, JSONSchemaAdapter, PlainAdapter
+    from .adapters import CompletionAdapter, ExtractAnswer, FewShotAdapter, JSONSchemaAdapter, PlainAdapter
     from .answers import AnswerKind, MathAnswer, Percent, answer_kind
     from .errors import AllMembersFailed, ConfigurationError, LocalModelError, MuxError, PoolMismatch
     from .members import Member
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .voting import Ballot, Choice, Rule, Verdict
 
 _ROOMS = {
-    "adapters": ("CompletionAdapter", "ExtractAnswer", "JSONSchemaAdapter", "PlainAdapter"),
+    "adapters": ("CompletionAdapter", "ExtractAnswer", "FewShotAdapter", "JSONSchemaAdapter", "PlainAdapter"),
     "answers": ("AnswerKind", "MathAnswer", "Percent", "answer_kind"),
     "errors": ("AllMembersFailed", "ConfigurationError", "LocalModelError", "MuxError", "PoolMismatch"),
     "members": ("Member",),
@@ -33,6 +33,7 @@ __all__ = [
     "CompletionAdapter",
     "ConfigurationError",
     "ExtractAnswer",
+    "FewShotAdapter",
     "JSONSchemaAdapter",
     "LocalModelError",
     "MathAnswer",

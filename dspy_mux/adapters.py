@@ -117,7 +117,7 @@ class CompletionAdapter(PlainAdapter):
         demos: list[dict[str, Any]],
         inputs: dict[str, Any],
     ) -> list[dict[str, Any]]:
-        self._stop(lm, lm_kwargs, signature)
+        lm = self._set_up(lm, lm_kwargs, signature, demos)
         completions: list[dict[str, Any]] = super().__call__(lm, lm_kwargs, signature, demos, inputs)
         return completions
 
@@ -129,7 +129,7 @@ class CompletionAdapter(PlainAdapter):
         demos: list[dict[str, Any]],
         inputs: dict[str, Any],
     ) -> list[dict[str, Any]]:
-        self._stop(lm, lm_kwargs, signature)
+        lm = self._set_up(lm, lm_kwargs, signature, demos)
         completions: list[dict[str, Any]] = await super().acall(lm, lm_kwargs, signature, demos, inputs)
         return completions
 
@@ -157,9 +157,39 @@ class CompletionAdapter(PlainAdapter):
         fields: dict[str, Any] = super().parse(signature, completion.split("\nQ:")[0])
         return fields
 
-    def _stop(self, lm: dspy.BaseLM, lm_kwargs: dict[str, Any], signature: type[dspy.Signature]) -> None:
+    def _set_up(
+        self, lm: dspy.BaseLM, lm_kwargs: dict[str, Any], signature: type[dspy.Signature], demos: list[dict[str, Any]]
+    ) -> dspy.BaseLM:
         if "stop" not in lm_kwargs and not lm.kwargs.get("stop"):
             lm_kwargs["stop"] = ["\n"] if len(signature.output_fields) == 1 else ["\nQ:"]
+        as_text = getattr(getattr(lm, "engine", None), "as_text", None)
+        if as_text is None:
+            return lm
+        # An embedded chat model can go on with a text too, without its template around it.
+        engine, async_engine = as_text()
+        continuing = lm.copy(engine=engine, async_engine=async_engine)
+        continuing.history = lm.history
+        return continuing
+
+
+class FewShotAdapter(CompletionAdapter):
+    """With demos, `CompletionAdapter`'s text to continue; without, `PlainAdapter`'s turns. For small chat models.
+
+    They follow examples far better as one text than as turns: on the everyday questions, SmolLM2-135M gives 68 % right
+    answers against 18 %, Qwen2.5-Coder-0.5B 85 % against 55 % (60 validation questions, 6 demos, temperature 0.5).
+    """
+
+    def format(
+        self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        form = CompletionAdapter if demos else PlainAdapter
+        messages: list[dict[str, Any]] = form().format(signature, demos, inputs)
+        return messages
+
+    def _set_up(
+        self, lm: dspy.BaseLM, lm_kwargs: dict[str, Any], signature: type[dspy.Signature], demos: list[dict[str, Any]]
+    ) -> dspy.BaseLM:
+        return super()._set_up(lm, lm_kwargs, signature, demos) if demos else lm
 
 
 class JSONSchemaAdapter(dspy.JSONAdapter):
@@ -218,6 +248,7 @@ ADAPTERS: dict[str, Callable[[], dspy.Adapter]] = {
     "json_schema": JSONSchemaAdapter,
     "plain": PlainAdapter,
     "completion": CompletionAdapter,
+    "few_shot": FewShotAdapter,
 }
 
 

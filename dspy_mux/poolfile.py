@@ -40,7 +40,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-AdapterName = Literal["chat", "json", "json_schema", "plain", "completion"]
+AdapterName = Literal["chat", "json", "json_schema", "plain", "completion", "few_shot"]
 
 #: Words in a setting's name that mark it as a secret.
 _SECRET = ("api_key", "apikey", "secret", "token", "password", "authorization")

@@ -15,7 +15,7 @@ from dspy_mux.local import local_member
 from dspy_mux.voting import Consistency, Pooled, SelfConsistency
 from programs import everyday
 
-from .drawing import Drawn, draw_all
+from .drawing import Drawn, abstained, draw_all
 from .statistics import Estimate, accuracy, paired_difference
 
 MEMBERS = ("smollm2-135m", "gemma3-270m", "qwen2.5-coder-0.5b")
@@ -83,6 +83,7 @@ class _Report:
             "slm_mux_minus_best": vars(self.gain()),
             "accuracy_by_confidence": [{"confidence": c, **vars(estimate)} for c, estimate in self.by_confidence()],
             "wins": self.wins(),
+            "abstained": {name: abstained(self.test, name, self.k) for name in MEMBERS},
         }
 
     def print(self, console: Console) -> None:
@@ -105,10 +106,11 @@ class _Report:
             table.add_row(f"{confidence:.2f}", estimate.percent(), estimate.interval(), str(estimate.n))
         console.print(table)
         table = Table(title=f"Whose answer was chosen (n = {len(self.test)})")
-        for column in ("member", "share %", "validation accuracy %"):
+        for column in ("member", "share %", "validation accuracy %", "abstained %"):
             table.add_column(column, justify="left" if column == "member" else "right")
         for name, share in self.wins().items():
-            table.add_row(name, f"{100 * share:.1f}", f"{100 * self.accuracies[name]:.1f}")
+            silent = abstained(self.test, name, self.k)
+            table.add_row(name, f"{100 * share:.1f}", f"{100 * self.accuracies[name]:.1f}", f"{100 * silent:.1f}")
         console.print(table)
 
     def _scores(self, rule: Rule) -> list[float]:

@@ -22,20 +22,22 @@ class Drawn:
     Attributes:
         example: the question.
         verdict: the mux's verdict; None where every member abstained.
+        failure: what the mux raised then.
         correct: (member, group) of the answers that score 1 or more.
     """
 
     example: dspy.Example
     verdict: Verdict | None
     correct: frozenset[tuple[str, int]]
+    failure: AllMembersFailed | None = None
 
     def single_draws(self, member: str) -> float:
         """Share of the member's draws that are correct."""
-        votes = self._votes(member)
+        votes = self.votes(member)
         return sum((member, vote) in self.correct for vote in votes) / len(votes) if votes else 0.0
 
     def plurality(self, member: str) -> bool:
-        group = Ballot(member, tuple(self._votes(member))).plurality
+        group = Ballot(member, tuple(self.votes(member))).plurality
         return group is not None and (member, group) in self.correct
 
     def union(self, members: Sequence[str]) -> bool:
@@ -52,7 +54,7 @@ class Drawn:
         member = ballots[choice.ballot].member
         return member, choice.confidence, (member, choice.answer) in self.correct
 
-    def _votes(self, member: str) -> list[int | None]:
+    def votes(self, member: str) -> list[int | None]:
         if self.verdict is None:
             return []
         return next(ballot.votes for ballot in self.verdict.ballots if ballot.member == member)
@@ -62,6 +64,9 @@ def draw_all(mux: SLMMux, examples: Sequence[dspy.Example], metric: Metric, *, w
     """Ask `mux` every question, several at a time, with progress; in the order of `examples`.
 
     Draws are kept by DSPy's cache as they arrive, so an interrupted run goes on where it stopped and pays nothing twice.
+
+    Raises:
+        AllMembersFailed: on every question alike; a table of zeros would say nothing about the models.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     pool = ThreadPoolExecutor(num_threads)
@@ -75,14 +80,23 @@ def draw_all(mux: SLMMux, examples: Sequence[dspy.Example], metric: Metric, *, w
                 progress.advance(bar)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+    failures = [each.failure for each in drawn.values() if each.failure is not None]
+    if failures and len(failures) == len(examples):
+        raise failures[0]
     return [drawn[index] for index in range(len(examples))]
+
+
+def abstained(drawn: Sequence[Drawn], member: str, k: int) -> float:
+    """Share of the member's draws that abstained."""
+    answered = sum(vote is not None for each in drawn for vote in each.votes(member))
+    return 1 - answered / (k * len(drawn))
 
 
 def _draw(mux: SLMMux, example: dspy.Example, metric: Metric) -> Drawn:
     try:
         verdict = mux(**example.inputs()).verdict
-    except AllMembersFailed:
-        return Drawn(example, None, frozenset())
+    except AllMembersFailed as failure:
+        return Drawn(example, None, frozenset(), failure)
     correct = {
         (ballot.member, counted.group)
         for ballot in verdict.ballots

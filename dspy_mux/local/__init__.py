@@ -5,8 +5,8 @@
     lm = local_lm("smollm2-135m")                    # a dspy.LM; the weights are fetched once and kept
     pool = [local_member("smollm2-135m"), local_member("path/to/any.gguf")]
 
-Needs the `local` extra: pip install 'dspy-mux[local]'. Environment: DSPY_MUX_CACHE (where weights are kept), DSPY_MUX_THREADS,
-DSPY_MUX_ACCEPT_LICENSE, DSPY_MUX_VERBOSE=1 (llama.cpp's own log).
+Needs the `local` extra: pip install 'dspy-mux[local]'. Environment: DSPY_MUX_CACHE (where weights are kept),
+DSPY_MUX_THREADS, DSPY_MUX_ACCEPT_LICENSE, DSPY_MUX_VERBOSE=1 (llama.cpp's own log).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import dspy
 
 from .catalog import CATALOG, Weights
-from .engine import DEFAULT_CONTEXT, DEFAULT_SLOTS, AsyncLlamaEngine, LlamaEngine, LocalModelUnavailable
+from .engine import DEFAULT_CONTEXT, DEFAULT_SLOTS, AsyncLlamaEngine, LlamaEngine, LocalModelCallError
 from .weights import Cached, fetch, path, status
 from .wire import DEFAULT_MAX_TOKENS
 
@@ -29,7 +29,7 @@ __all__ = [
     "AsyncLlamaEngine",
     "Cached",
     "LlamaEngine",
-    "LocalModelUnavailable",
+    "LocalModelCallError",
     "Weights",
     "fetch",
     "local_lm",
@@ -51,10 +51,10 @@ def local_lm(
 ) -> dspy.LM:
     """A dspy.LM on weights in this process.
 
-    Weights of the catalog are fetched here, once per user; they are read into memory at the first call and shared by all LMs
-    with the same settings. The model string names the weights (`local/<name>`, or `local/<file>@<fingerprint>` for a path),
-    so DSPy's cache never mixes two of them. Sampling settings that neither `lm_kwargs` nor the call name are llama.cpp's
-    (temperature 0.8, top_k 40, top_p 0.95, min_p 0.05).
+    Weights of the catalog are fetched here, once per user; they are read into memory at the first call and shared by
+    all LMs with the same settings. The model string names the weights (`local/<name>`, or `local/<file>@<fingerprint>`
+    for a path), so DSPy's cache never mixes two of them. Sampling settings that neither `lm_kwargs` nor the call name
+    are llama.cpp's (temperature 0.8, top_k 40, top_p 0.95, min_p 0.05).
 
     Args:
         name_or_path: a name of the catalog (`CATALOG`) or the path of any .gguf file.
@@ -92,8 +92,9 @@ def local_member(
 ) -> Member:
     """`local_lm` as a member of a mux, with the adapter its model can follow.
 
-    A chat model gets `PlainAdapter`, a base model (no chat template) `CompletionAdapter`: models this small do not keep to
-    field markers. What is left None comes from the mux.
+    A chat model gets `FewShotAdapter`, a base model (no chat template) `CompletionAdapter`: models this small do not
+    keep to field markers, and follow examples far better as one text than as turns. What is left None comes from the
+    mux.
 
     Args:
         name: the member's name; by default the catalog name or the file's stem.
@@ -103,10 +104,10 @@ def local_member(
     Raises:
         LocalModelError: as for `local_lm`.
     """
-    from ..adapters import CompletionAdapter, PlainAdapter
+    from ..adapters import CompletionAdapter, FewShotAdapter
     from ..members import Member
 
     lm = local_lm(name_or_path, **local_lm_kwargs)
     if adapter is None:
-        adapter = PlainAdapter() if lm.engine.chat else CompletionAdapter()
+        adapter = FewShotAdapter() if lm.engine.chat else CompletionAdapter()
     return Member(lm, name=name or lm.engine.name, adapter=adapter, k=k, temperature=temperature)

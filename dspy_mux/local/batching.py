@@ -1,13 +1,14 @@
 """Draws of one question become one llama.cpp request.
 
-A mux asks the same question k times with seeds s, s+1, …; llama.cpp, asked once for n answers with seed s, reads the prompt once
-and gives exactly the answers of those n single requests. So requests that differ only in their seed are gathered here:
+A mux asks the same question k times with seeds s, s+1, …; llama.cpp, asked once for n answers with seed s, reads the
+prompt once and gives exactly the answers of those n single requests. So requests that differ only in their seed are
+gathered here:
 
 - for a few milliseconds, because the draws of a question are sent from many threads almost, but not quite, at once;
 - and for as long as the slots are busy, which is when sharing pays most.
 
-Whole groups start in the order their first draw arrived, never more draws at once than llama.cpp has slots, so nothing queues
-where it could no longer be joined or cancelled.
+Whole groups start in the order their first draw arrived, never more draws at once than llama.cpp has slots, so nothing
+queues where it could no longer be joined or cancelled.
 """
 
 from __future__ import annotations
@@ -65,9 +66,11 @@ class Batcher:
     """Gathers, orders and runs the draws of one model.
 
     Args:
-        generate: runs one request of up to `slots` draws; called from threads of its own, raises what its draws shall raise.
+        generate: runs one request of up to `slots` draws; called from threads of its own, raises what its draws shall
+            raise.
         slots: draws that may run at once.
-        cells: tokens that fit the shared KV cache; groups are held back where their upper bounds would not fit together.
+        cells: tokens that fit the shared KV cache; groups are held back where their upper bounds would not fit
+            together.
     """
 
     def __init__(self, generate: Generate, *, slots: int, cells: int) -> None:
@@ -82,8 +85,10 @@ class Batcher:
         self._closing = False
         self._scheduler: threading.Thread | None = None
 
-    def submit(self, payload: dict[str, Any], *, seed: int | None, prompt_cells: int, draw_cells: int) -> Future[Choice]:
-        """One draw; the future can be cancelled at any time and delivers the choice, or what `generate` raised.
+    def submit(
+        self, payload: dict[str, Any], *, seed: int | None, prompt_cells: int, draw_cells: int
+    ) -> Future[Choice]:
+        """One draw; the future can be cancelled at any time and gives the choice, or raises what `generate` did.
 
         Args:
             payload: the request without its seed; equal payloads may be gathered.
@@ -137,7 +142,7 @@ class Batcher:
                 thread.start()
 
     def _until_next(self) -> float | None:
-        """Seconds until the first group may start: 0 now, None when only a new draw or a finished one can change that."""
+        """Seconds until the first group may start: 0 now, None where only another draw, come or gone, changes that."""
         while self._waiting:
             key, group = next(iter(self._waiting.items()))
             group.draws = [draw for draw in group.draws if not draw.future.cancelled()]
@@ -195,7 +200,7 @@ class Batcher:
                 for draw in takers:
                     if draw.future.set_running_or_notify_cancel():
                         draw.future.set_result(choice)
-        except BaseException as error:  # noqa: BLE001 - every draw must end; the error is raised where its result is awaited
+        except BaseException as error:  # noqa: BLE001 - every draw must end; raised where its result is awaited
             for takers in launch.takers:
                 for draw in takers:
                     if not draw.future.done() and draw.future.set_running_or_notify_cancel():

@@ -1,7 +1,7 @@
 """The embedded models: what each is, under which terms, and where its bytes come from. Data only.
 
-Every file is pinned by its SHA-256, so no source has to be trusted: a hub, a mirror or a package index either delivers exactly
-these bytes or is refused.
+Every file is pinned by its SHA-256, so no source has to be trusted: a hub, a mirror or a package index either delivers
+exactly these bytes or is refused.
 """
 
 from __future__ import annotations

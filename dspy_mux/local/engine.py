@@ -8,6 +8,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, ClassVar
 
+from typing_extensions import Self
+
 from dspy import lm15
 from dspy.utils.exceptions import LMConfigurationError
 
@@ -19,12 +21,13 @@ DEFAULT_SLOTS = 8
 DEFAULT_CONTEXT = 8192
 
 
-class LocalModelUnavailable(LocalModelError, LMConfigurationError):
-    """A local model that cannot be fetched or loaded, met during an LM call; DSPy passes its own errors on unchanged."""
+class LocalModelCallError(LocalModelError, LMConfigurationError):
+    """A local model cannot be fetched or loaded in an LM call; a DSPy error too, so that DSPy passes it on."""
 
 
 class _Engine:
-    """The configuration that both engines share; the loaded weights live in `server`, shared by every engine like this one.
+    """The configuration that both engines share; the loaded weights live in `server`, shared by every engine like this
+    one.
 
     Args:
         name_or_path: a name of the catalog, or the path of a .gguf file.
@@ -59,7 +62,9 @@ class _Engine:
             if what == "threads" and value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise LocalModelError(f"{what} of a local model must be a whole number, {least} or more, not {value!r}.")
+                raise LocalModelError(
+                    f"{what} of a local model must be a whole number, {least} or more, not {value!r}."
+                )
         self.name_or_path = str(name_or_path)
         self.threads = threads
         self.slots = slots
@@ -67,6 +72,7 @@ class _Engine:
         #: A chat model is sent its messages; a base model goes on with their text.
         self.chat: bool = True
         self._path: Path | None = None
+        self._text_engines: tuple[LlamaEngine, AsyncLlamaEngine] | None = None
         self.in_catalog = not _is_path(name_or_path)
         if not self.in_catalog:
             self._path = _existing(name_or_path)
@@ -98,8 +104,20 @@ class _Engine:
         }
 
     @classmethod
-    def load_state(cls, state: dict[str, Any]) -> _Engine:
+    def load_state(cls, state: dict[str, Any]) -> Self:
         return cls(state["name_or_path"], threads=state["threads"], slots=state["slots"], context=state["context"])
+
+    def as_text(self) -> tuple[LlamaEngine, AsyncLlamaEngine]:
+        """Engines on the same weights that go on with the text of the messages, without a chat template, sync and async.
+
+        `CompletionAdapter` asks for them, to show few-shot text to a chat model.
+        """
+        if self._text_engines is None:
+            engines = LlamaEngine.load_state(self.dump_state()), AsyncLlamaEngine.load_state(self.dump_state())
+            for engine in engines:
+                engine.chat = False
+            self._text_engines = engines
+        return self._text_engines
 
     def load(self) -> None:
         """Fetches and loads the weights now rather than in the first call.
@@ -112,13 +130,13 @@ class _Engine:
     def _settings(self) -> Settings:
         if self._path is None:
             self._path = weights.path(self.name) or weights.fetch(self.name)
-        return Settings(self._path, self.chat, self.slots, self.context, self.threads)
+        return Settings(self._path, self.slots, self.context, self.threads)
 
     def _server(self) -> LlamaServer:
         try:
             return server_for(self._settings())
         except LocalModelError as error:
-            raise LocalModelUnavailable(str(error)) from error
+            raise LocalModelCallError(str(error)) from error
 
     def _submit(self, request: lm15.Request, server: LlamaServer) -> Future[dict[str, Any]]:
         payload, seed, prompt_cells = wire.payload_of(request, chat=self.chat)
@@ -156,7 +174,7 @@ class AsyncLlamaEngine(_Engine):
     """The asynchronous engine; it occupies neither the event loop nor a thread of its executor while it waits."""
 
     async def complete(self, request: lm15.Request) -> lm15.Response:
-        """One answer; raises what `LlamaEngine.complete` raises. Cancelling the task withdraws the draw, and only that."""
+        """One answer; raises what `LlamaEngine.complete` raises. Cancelling the task withdraws this draw alone."""
         server = loaded(self._settings()) if self._path is not None else None
         if server is None:
             server = await asyncio.to_thread(self._server)

@@ -1,4 +1,4 @@
-"""What has to be known of a GGUF file before llama.cpp loads it: that it is one, whether it is a chat model, and which one it is."""
+"""What has to be known of a GGUF file before it is loaded: that it is one, whether for chat, and which one."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def has_chat_template(path: Path) -> bool:
 def fingerprint(path: Path) -> str:
     """Eight hex digits that tell weights files apart: a hash of the size and of 64 KiB samples across the file.
 
-    DSPy's cache knows a model only by its name, so two files of one name must not be taken for each other; hashing gigabytes
-    at every start would cost seconds for the same certainty.
+    DSPy's cache knows a model only by its name, so two files of one name must not be taken for each other; hashing
+    gigabytes at every start would cost seconds for the same certainty.
     """
     size = path.stat().st_size
     digest = hashlib.sha256(size.to_bytes(8, "little"))

