@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .errors import ConfigurationError, MuxError
+from .errors import ConfigurationError, LocalModelError, MuxError
 
 if TYPE_CHECKING:
     from .mux import SLMMux
@@ -37,7 +37,7 @@ def one_line_errors() -> Iterator[None]:
         yield
     except MuxError as error:
         print(f"dspy-mux: {error}", file=sys.stderr)
-        raise SystemExit(2 if isinstance(error, ConfigurationError) else 1) from None
+        raise SystemExit(2 if isinstance(error, (ConfigurationError, LocalModelError)) else 1) from None
     except KeyboardInterrupt:
         print("dspy-mux: interrupted; what was drawn is in DSPy's cache and costs nothing again.", file=sys.stderr)
         raise SystemExit(130) from None
@@ -80,14 +80,14 @@ def ask(
     question: Annotated[str, typer.Argument(help="The question; - reads it from standard input.")],
     pool: Annotated[Path | None, typer.Option(help="Pool file (TOML): the members and how to reach them.")] = None,
     mux: Annotated[Path | None, typer.Option(help="Saved mux (JSON): its program, demos, accuracies and rule.")] = None,
-    k: Annotated[int | None, typer.Option(help="Draws per member, in place of the file's.")] = None,
+    k: Annotated[int | None, typer.Option(min=1, help="Draws per member, in place of the file's.")] = None,
     accept_license: Annotated[bool, typer.Option("--accept-license", help="Accept the models' licences.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as one JSON object.")] = False,
 ) -> None:
     """Ask a pool one question, and see who answered what."""
     if pool is None and mux is None:
         raise ConfigurationError("ask needs a pool: pass --pool pool.toml, or --mux mux.json for a saved mux.")
-    text = sys.stdin.read().strip() if question == "-" else question
+    text = (sys.stdin.read() if question == "-" else question).strip()
     if not text:
         raise ConfigurationError("The question is empty.")
     from .poolfile import open_mux

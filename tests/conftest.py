@@ -9,10 +9,10 @@ settings.load_profile("ci")
 
 
 @pytest.fixture(autouse=True)
-def fresh_cache(tmp_path):
-    """Every test starts with DSPy's cache empty, on a disk of its own."""
+def fresh_cache():
+    """Every test starts with an empty DSPy cache, in memory."""
     before = dspy.cache
-    dspy.configure_cache(disk_cache_dir=str(tmp_path / "dspy-cache"))
+    dspy.configure_cache(enable_disk_cache=False)
     yield
     dspy.cache = before
 

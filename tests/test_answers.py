@@ -43,11 +43,6 @@ DATA = Path(__file__).parents[1].parent / "shared" / "data"
 real_data = pytest.mark.skipif(not DATA.is_dir(), reason="the public data sets are not here")
 
 
-@pytest.fixture(autouse=True)
-def fresh_cache() -> None:
-    """No test here calls an LM: the cache of conftest.py, a second a test, is not needed."""
-
-
 class City(enum.Enum):
     A = "Paris"
     B = "London Town"

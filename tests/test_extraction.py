@@ -23,11 +23,6 @@ from dspy_mux.extraction import (
 )
 
 
-@pytest.fixture(autouse=True)
-def fresh_cache() -> None:
-    """No test here calls an LM: the cache of conftest.py, a second a test, is not needed."""
-
-
 @pytest.mark.parametrize(
     ("text", "answer"),
     [

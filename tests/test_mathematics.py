@@ -21,11 +21,6 @@ from dspy_mux.mathematics import MathWorker, canonical, math_key, same_mathemati
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture(autouse=True)
-def fresh_cache() -> None:
-    """No test here calls an LM: the cache of conftest.py, a second a test, is not needed."""
-
-
 def same(a: str, b: str) -> bool:
     forth, back = (same_mathematics(canonical(x), canonical(y)) for x, y in ((a, b), (b, a)))
     assert forth == back

@@ -8,10 +8,9 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, ClassVar
 
-from typing_extensions import Self
-
 from dspy import lm15
 from dspy.utils.exceptions import LMConfigurationError
+from typing_extensions import Self
 
 from ..errors import LocalModelError
 from . import catalog, gguf, weights, wire
@@ -108,7 +107,7 @@ class _Engine:
         return cls(state["name_or_path"], threads=state["threads"], slots=state["slots"], context=state["context"])
 
     def as_text(self) -> tuple[LlamaEngine, AsyncLlamaEngine]:
-        """Engines on the same weights that go on with the text of the messages, without a chat template, sync and async.
+        """Engines on the same weights that go on with the messages' text, without a chat template: sync and async.
 
         `CompletionAdapter` asks for them, to show few-shot text to a chat model.
         """
@@ -178,7 +177,8 @@ class AsyncLlamaEngine(_Engine):
         server = loaded(self._settings()) if self._path is not None else None
         if server is None:
             server = await asyncio.to_thread(self._server)
-        return wire.response_of(await asyncio.wrap_future(self._submit(request, server)), model=request.model)
+        answer: asyncio.Future[dict[str, Any]] = asyncio.wrap_future(self._submit(request, server))
+        return wire.response_of(await answer, model=request.model)
 
     async def stream(self, request: lm15.Request) -> AsyncIterator[lm15.StreamEvent]:
         """The answer as stream events, all at its end: it may be one of several that share a request."""

@@ -179,8 +179,8 @@ def _load(settings: Settings, threads: int) -> Any:
         return xllamacpp.Server(params)
     except (RuntimeError, ValueError) as error:
         raise LocalModelError(
-            f"llama.cpp cannot load {settings.path}: the file may be damaged or of a kind that it does not know, or memory "
-            f"is short; {VERBOSE_VARIABLE}=1 shows its own log."
+            f"llama.cpp cannot load {settings.path}: the file may be damaged or of a kind that it does not know, or "
+            f"memory is short; {VERBOSE_VARIABLE}=1 shows its own log."
         ) from error
 
 

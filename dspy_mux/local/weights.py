@@ -200,7 +200,8 @@ def _require_consent(entry: Weights, accepted: bool) -> None:
         if not accepted and not told & {entry.licence_key, entry.name} and not _asked(entry):
             raise LocalModelError(
                 f"{entry.title} comes under the {entry.licence}, {entry.licence_url}: read them, and if you accept "
-                f"them pass --accept-license (in Python accept_license=True), or set {CONSENT_VARIABLE}={entry.licence_key}."
+                f"them pass --accept-license (in Python accept_license=True), or set "
+                f"{CONSENT_VARIABLE}={entry.licence_key}."
             )
         _write(consents, json.dumps(sorted(given | {entry.licence_key})))
 

@@ -1,0 +1,98 @@
+"""A small real HTTP server that answers as OpenAI-compatible servers and Ollama do."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from .scripted import marked
+
+KNOWN_MODEL = "known"
+
+
+class ModelServer(ThreadingHTTPServer):
+    """Answers every question with 42; a model name that contains "unknown" is a 404."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.paths: list[str] = []
+        self.keys: list[str | None] = []
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: ModelServer
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.paths.append(self.path)
+        self.server.keys.append(self.headers.get("Authorization"))
+        text = marked(reasoning="Easy.", answer="42")
+        if self.path == "/api/show":  # LiteLLM asks Ollama what the model can do
+            self._send(404, {"error": "not found"})
+        elif "unknown" in request["model"]:
+            self._send(404, {"error": {"message": f"model {request['model']!r} not found", "type": "not_found_error"}})
+        elif self.path == "/api/chat":
+            self._send(200, _ollama(request["model"], text))
+        else:
+            self._send(200, _openai(request["model"], text))
+
+    def do_GET(self) -> None:
+        self._send(404, {"error": {"message": "not found"}})
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+    def _send(self, status: int, body: dict[str, Any]) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def _openai(model: str, text: str) -> dict[str, Any]:
+    message = {"role": "assistant", "content": text}
+    return {
+        "id": "1",
+        "object": "chat.completion",
+        "created": 0,
+        "model": model,
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12},
+    }
+
+
+def _ollama(model: str, text: str) -> dict[str, Any]:
+    return {
+        "model": model,
+        "created_at": "2026-01-01T00:00:00Z",
+        "message": {"role": "assistant", "content": text},
+        "done": True,
+        "done_reason": "stop",
+        "prompt_eval_count": 10,
+        "eval_count": 2,
+    }
+
+
+@contextmanager
+def model_server() -> Iterator[ModelServer]:
+    server = ModelServer()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

