@@ -38,9 +38,7 @@ class PlainAdapter(dspy.Adapter):
     answer: it is found in the response by the rules of its type (`answers.py`), so a model needs to follow no format.
     """
 
-    def format(
-        self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
-    ) -> list[dict[str, Any]]:
+    def format(self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[dict[str, Any]]:
         messages: list[dict[str, Any]] = super().format(signature, demos, inputs)
         return [message for message in messages if message["content"]]
 
@@ -133,9 +131,7 @@ class CompletionAdapter(PlainAdapter):
         completions: list[dict[str, Any]] = await super().acall(lm, lm_kwargs, signature, demos, inputs)
         return completions
 
-    def format(
-        self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
-    ) -> list[dict[str, Any]]:
+    def format(self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[dict[str, Any]]:
         turns = super().format(signature, demos, inputs)
         marks = {"system": "", "user": "Q: ", "assistant": "A: "}
         text = "".join(f"{marks[turn['role']]}{turn['content']}\n" for turn in turns)
@@ -179,9 +175,7 @@ class FewShotAdapter(CompletionAdapter):
     answers against 18 %, Qwen2.5-Coder-0.5B 85 % against 55 % (60 validation questions, 6 demos, temperature 0.5).
     """
 
-    def format(
-        self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
-    ) -> list[dict[str, Any]]:
+    def format(self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[dict[str, Any]]:
         form = CompletionAdapter if demos else PlainAdapter
         messages: list[dict[str, Any]] = form().format(signature, demos, inputs)
         return messages
@@ -318,9 +312,7 @@ class ExtractingAdapter(dspy.Adapter):
                 found = await PlainAdapter().acall(_reader(lm), {}, self._question(signature), [], asked)
             return [self._completion(signature, found, error)]
 
-    def format(
-        self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
-    ) -> list[dict[str, Any]]:
+    def format(self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[dict[str, Any]]:
         messages: list[dict[str, Any]] = self.inner.format(signature, demos, inputs)
         return messages
 

@@ -21,9 +21,7 @@ _MAX_MARKS = 16  # marks of one sort that are tried, last first
 _DASHES = dict.fromkeys(map(ord, "−–—‒‐‑﹣－"), "-")
 _QUOTES = {ord(c): q for q, cs in {"'": "‘’‚‛′", '"': "“”„‟″«»"}.items() for c in cs}
 _CHARACTERS: dict[int, str | None] = {**_DASHES, **_QUOTES}
-_INVISIBLE = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]"
-)
+_INVISIBLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 
 
 def normalise(text: str) -> str:
@@ -180,9 +178,7 @@ def marked_answer(text: str) -> str | None:
 # ------------------------------------------------------------------------------------------------ numbers
 
 _LATEX_NOISE = re.compile(r"\\(?:left|right|displaystyle|[,!;: ])|(?<=\d)\{(?=,\})|(?<=\d\{,)\}")
-_LATEX_FRACTION = re.compile(
-    r"(?P<whole>\d)?\s*\\[dtc]?frac\s*(?:\{\s*(-?[\d.,]+)\s*\}|(\d))\s*(?:\{\s*([\d.,]+)\s*\}|(\d))"
-)
+_LATEX_FRACTION = re.compile(r"(?P<whole>\d)?\s*\\[dtc]?frac\s*(?:\{\s*(-?[\d.,]+)\s*\}|(\d))\s*(?:\{\s*([\d.,]+)\s*\}|(\d))")
 _UNSIGNED = r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,9}(?![\w.]))?"
 _NUMERAL = re.compile(
     rf"(?P<sign>[+-]?)\s?[$€£¥₹]?\s?(?P<minus>-?)(?:(?P<whole>\d+)\s+(?=\d+\s?/))?"
@@ -284,9 +280,7 @@ _LEADING_LABEL = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _LONE_LABEL = re.compile(rf"^[ \t>*_(\[`]{{0,6}}({_LABEL})[ \t*_)\].:`]{{0,6}}$", re.M)
-_SHOWN_LABEL = re.compile(
-    rf"(?<!\w)(?:\(({_LABEL})\)|\*\*\(?({_LABEL})[).:]?\*\*|(?:option|choice)\s+\(?({_LABEL})\b(?!'))", re.I
-)
+_SHOWN_LABEL = re.compile(rf"(?<!\w)(?:\(({_LABEL})\)|\*\*\(?({_LABEL})[).:]?\*\*|(?:option|choice)\s+\(?({_LABEL})\b(?!'))", re.I)
 _LINE_LABEL = re.compile(rf"^[ \t>*_-]{{0,6}}\(?({_LABEL})[).:](?=[\s*_]|$)", re.M)
 
 

@@ -91,11 +91,7 @@ def exact_value(value: Any, *, percent: bool = False) -> Fraction | None:
         return None
     if isinstance(value, Decimal):
         exponent = value.as_tuple().exponent
-        if (
-            isinstance(exponent, str)
-            or abs(exponent) > extraction.MAX_DIGITS
-            or abs(value.adjusted()) > extraction.MAX_DIGITS
-        ):
+        if isinstance(exponent, str) or abs(exponent) > extraction.MAX_DIGITS or abs(value.adjusted()) > extraction.MAX_DIGITS:
             return None
         return Fraction(value)
     if isinstance(value, numbers.Rational):

@@ -48,9 +48,7 @@ _SPACING = re.compile(r"(?<!\\)\\(?:[!,;:> ]|quad|qquad|displaystyle|limits|left
 _LATEX_COMMA = re.compile(r"(?<=\d)(?:\{,\}|,\\!)\s*(?=\d{3})")
 _COMMAS = re.compile(r"(?<![\w.,(\[{])\d{1,3}(?:(?:,\d{3})+|(?: \d{3}(?! ?/))+)(?![\d,)\]}])")
 _SIGNS = re.compile(r"\^\s*(?:\{\s*\\(?:circ|degree)\s*\}|\\(?:circ|degree)(?![A-Za-z]))|\\degree|\\?[%$€£¥₹]")
-_UNIT = re.compile(
-    r"\s*\\(?:text|mbox|textrm|mathrm)\s*\{\s*(?!(?:and|or)\b)[A-Za-z][A-Za-z. /]{1,40}\}(?:\^\{?\d\}?)?$"
-)
+_UNIT = re.compile(r"\s*\\(?:text|mbox|textrm|mathrm)\s*\{\s*(?!(?:and|or)\b)[A-Za-z][A-Za-z. /]{1,40}\}(?:\^\{?\d\}?)?$")
 _UNIT_WORDS = re.compile(
     r"(?<=[\d})])\s+(?!(?:and|or|pi|sin|cos|tan|sec|csc|cot|log|ln|exp|sqrt|mod|over|choose|times|plus|minus)\b)"
     r"(?:[A-Za-z]{3,}|[cmk]m|kg|ft|in|hr)(?:\s[A-Za-z]{2,}){0,3}$"

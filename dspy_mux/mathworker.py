@@ -112,7 +112,5 @@ def main(memory: int, lifetime: float) -> None:
 
 if __name__ == "__main__":
     here = os.path.dirname(os.path.abspath(__file__))
-    sys.path[:] = [
-        path for path in sys.path if os.path.abspath(path) != here
-    ]  # its neighbours are no top-level modules
+    sys.path[:] = [path for path in sys.path if os.path.abspath(path) != here]  # its neighbours are no top-level modules
     main(int(sys.argv[1]), float(sys.argv[2]))

@@ -10,7 +10,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any
 
 import dspy
 
@@ -80,7 +80,7 @@ class Member:
 
 
 #: What a user may hand to a mux as its pool.
-Pool = Union[Sequence[Union[dspy.BaseLM, Member]], Mapping[str, Union[dspy.BaseLM, Member]]]
+Pool = Sequence[dspy.BaseLM | Member] | Mapping[str, dspy.BaseLM | Member]
 
 
 def pool_of(lms: Pool, *, k: int, temperature: float, adapter: dspy.Adapter | None) -> list[Member]:
@@ -177,4 +177,7 @@ def _check_cache_entries(members: Sequence[Member]) -> None:
 def _adapter_identity(adapter: dspy.Adapter | None) -> list[Any]:
     if adapter is None:
         return []
-    return [type(adapter).__qualname__, {name: repr(value) for name, value in vars(adapter).items() if name != "callbacks"}]
+    return [
+        type(adapter).__qualname__,
+        {name: repr(value) for name, value in vars(adapter).items() if name != "callbacks"},
+    ]

@@ -149,9 +149,7 @@ class SLMMux(dspy.Module):
         if choice is None:
             raise self._all_failed(draws)
         name = self.pool.names[choice.ballot]
-        winner = next(
-            (d for d, c in zip(draws, classes, strict=True) if d.member.label == name and c == choice.answer), None
-        )
+        winner = next((d for d, c in zip(draws, classes, strict=True) if d.member.label == name and c == choice.answer), None)
         if winner is None or winner.prediction is None:
             raise ConfigurationError(f"The rule {self.rule.name!r} chose an answer that member {name!r} never drew.")
         verdict = Verdict(
@@ -227,7 +225,7 @@ class _PoolState(Parameter):
     def load_state(self, state: Mapping[str, Any]) -> None:
         saved = list(state["members"])
         theirs = [(entry["name"], entry["model"]) for entry in saved]
-        ours = [(member.name, member.lm.model) for member in self.members]
+        ours = [(member.label, member.lm.model) for member in self.members]
         if theirs != ours:
             raise PoolMismatch(
                 f"The saved mux has the members {_listed(theirs)}, this one {_listed(ours)}: load it into a mux of the same "

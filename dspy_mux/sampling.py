@@ -143,9 +143,7 @@ class Draw(AbstractContextManager["Draw"]):
         self._context.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> bool:
         self._context.__exit__(None, None, None)
         _lineage.reset(self._lineage)
         self._meter.report_to(self._parent)
@@ -175,9 +173,7 @@ class Draw(AbstractContextManager["Draw"]):
             self.cause = f"the program returned {type(prediction).__name__}, not a dspy.Prediction"
 
 
-def sample(
-    draws: Sequence[Draw], inputs: dict[str, Any], *, timeout: float | None = None, num_threads: int | None = None
-) -> None:
+def sample(draws: Sequence[Draw], inputs: dict[str, Any], *, timeout: float | None = None, num_threads: int | None = None) -> None:
     """Run `draws` on threads, all at once or at most `num_threads` at a time, and return when each has an outcome.
 
     Args:

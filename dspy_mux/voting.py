@@ -70,7 +70,10 @@ class Choice:
 class Rule(Protocol):
     """How a mux picks among ballots. Any object with a `name` and this one method is a rule."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What verdicts, saved muxes and reports call the rule."""
+        ...
 
     def choose(self, ballots: Sequence[Ballot]) -> Choice | None:
         """The choice among `ballots`, which stand in pool order; None where the rule finds no answer in them.

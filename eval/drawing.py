@@ -68,7 +68,13 @@ def draw_all(mux: SLMMux, examples: Sequence[dspy.Example], metric: Metric, *, w
     Raises:
         AllMembersFailed: on every question alike; a table of zeros would say nothing about the models.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     pool = ThreadPoolExecutor(num_threads)
     with Progress(*columns) as progress:
         bar = progress.add_task(what, total=len(examples))

@@ -100,7 +100,10 @@ def test_a_letter_counts_only_where_it_stands_as_one():
 def test_reasoning_and_answer_are_told_apart():
     signature = dspy.ChainOfThought("question -> answer").predict.signature
     parse = PlainAdapter().parse
-    assert parse(signature, "Reasoning: It is north.\nAnswer: Tripoli") == {"reasoning": "It is north.", "answer": "Tripoli"}
+    assert parse(signature, "Reasoning: It is north.\nAnswer: Tripoli") == {
+        "reasoning": "It is north.",
+        "answer": "Tripoli",
+    }
     assert parse(signature, "It is in Libya.\n\nTripoli")["answer"] == "Tripoli"
     assert parse(signature, "Libya. So the answer is Tripoli.")["answer"] == "Tripoli"
 

@@ -84,9 +84,7 @@ def test_an_unset_key_variable(tmp_path):
 def test_a_pool_of_one(tmp_path):
     path = tmp_path / "pool.toml"
     path.write_text('[[members]]\nmodel = "openai/x"\napi_base = "http://127.0.0.1:9/v1"\n')
-    assert "has one member, 'openai/x', and a mux chooses between members" in one_line(
-        dspy_mux("ask", "--pool", path, "?"), 2
-    )
+    assert "has one member, 'openai/x', and a mux chooses between members" in one_line(dspy_mux("ask", "--pool", path, "?"), 2)
 
 
 def test_a_wrong_local_name(tmp_path):

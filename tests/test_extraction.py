@@ -155,9 +155,7 @@ def test_last_formula(text: str, formula: str | None) -> None:
     assert last_formula(text) == formula
 
 
-@pytest.mark.parametrize(
-    ("text", "bare"), [("**`Paris`**.", "Paris"), ("- x", "x"), ("$5$", "5"), ("5!", "5!"), ("?", "?")]
-)
+@pytest.mark.parametrize(("text", "bare"), [("**`Paris`**.", "Paris"), ("- x", "x"), ("$5$", "5"), ("5!", "5!"), ("?", "?")])
 def test_unwrap(text: str, bare: str) -> None:
     assert unwrap(text) == bare
 

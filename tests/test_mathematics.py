@@ -160,9 +160,7 @@ def test_no_worker_is_left_behind(ending: signal.Signals | None) -> None:
         print(mathematics._worker._process.pid, flush=True)
         """
     ) + ("time.sleep(60)" if ending else "")
-    parent = subprocess.Popen(
-        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
+    parent = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert parent.stdout is not None
     worker = int(parent.stdout.readline())
     if ending:

@@ -50,9 +50,7 @@ def test_refused_at_construction(lms, arguments, sentence):
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize(
-    "arguments", [{"name": ""}, {"k": 0}, {"k": "3"}, {"temperature": float("nan")}, {"adapter": "chat"}]
-)
+@pytest.mark.parametrize("arguments", [{"name": ""}, {"k": 0}, {"k": "3"}, {"temperature": float("nan")}, {"adapter": "chat"}])
 def test_a_member_refuses_what_it_cannot_be(arguments):
     with pytest.raises(ConfigurationError):
         Member(lm(), **arguments)
@@ -101,7 +99,10 @@ def test_names_come_from_the_dict():
 
 def test_the_same_model_is_two_members_where_the_cache_tells_them_apart():
     def pool(**settings):
-        return {"cool": Member(lm("a", **settings), temperature=0.2), "warm": Member(lm("a", **settings), temperature=0.9)}
+        return {
+            "cool": Member(lm("a", **settings), temperature=0.2),
+            "warm": Member(lm("a", **settings), temperature=0.9),
+        }
 
     assert len(SLMMux("question -> answer", pool()).members) == 2
     uncached = {"x": lm("a", cache=False), "y": lm("a", cache=False)}

@@ -62,9 +62,7 @@ def test_ties_are_broken_by_accuracy_then_by_pool_order():
 
 
 def test_answers_are_compared_by_the_type_of_the_answer_field():
-    pred = mux_of(["1,234", "$1234.00", "1234"], ["7", "8", "9"], program=dspy.Predict("question -> answer: float"))(
-        question="?"
-    )
+    pred = mux_of(["1,234", "$1234.00", "1234"], ["7", "8", "9"], program=dspy.Predict("question -> answer: float"))(question="?")
     assert (pred.answer, pred.verdict.confidence) == (1234.0, 1.0)
 
 

@@ -68,8 +68,14 @@ def test_miprov2_improves_a_mux():
     before = score(mux)
     with dspy.context(lm=proposer("Take the number and double it.")):
         compiled = dspy.MIPROv2(
-            metric=metric, auto="light", prompt_model=dspy.settings.lm, num_threads=1, seed=0, max_bootstrapped_demos=0,
-            max_labeled_demos=0, verbose=False,
+            metric=metric,
+            auto="light",
+            prompt_model=dspy.settings.lm,
+            num_threads=1,
+            seed=0,
+            max_bootstrapped_demos=0,
+            max_labeled_demos=0,
+            verbose=False,
         ).compile(mux, trainset=QUESTIONS[:3], valset=QUESTIONS[3:6])
     assert (before, score(compiled)) == (0, 100)
 
@@ -81,7 +87,11 @@ def test_gepa_improves_a_mux():
     mux = student(lambda name, text, question: "double it" in text)
     before = score(mux)
     compiled = dspy.GEPA(
-        metric=feedback, max_metric_calls=60, reflection_lm=proposer("Take the number and double it."), num_threads=1, seed=0
+        metric=feedback,
+        max_metric_calls=60,
+        reflection_lm=proposer("Take the number and double it."),
+        num_threads=1,
+        seed=0,
     ).compile(mux, trainset=QUESTIONS[:3], valset=QUESTIONS[3:6])
     assert before == 0
     assert score(compiled) == 100

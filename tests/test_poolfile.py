@@ -76,9 +76,7 @@ def test_provider_strings_work_through_litellm_and_carry_their_tokens(tmp_path, 
 
 
 def test_a_price_that_litellm_knows_is_in_the_verdict(tmp_path, server):
-    path = written(
-        tmp_path, f'[[members]]\nmodel = "openai/gpt-4o-mini"\napi_base = "{server.address}/v1"\nengine = "litellm"\n'
-    )
+    path = written(tmp_path, f'[[members]]\nmodel = "openai/gpt-4o-mini"\napi_base = "{server.address}/v1"\nengine = "litellm"\n')
     mux = PoolFile.load(path).mux()
     first, again = mux(question="?").verdict, mux(question="?").verdict
     assert first.cost == pytest.approx(3 * (10 * 0.15 + 2 * 0.60) / 1e6)
@@ -105,7 +103,10 @@ MEMBER = '[[members]]\nmodel = "openai/x"\n'
         (MEMBER + "modle = 1", "has an unknown setting members[1].modle."),
         ("[[members]]\nname = 'x'", "is wrong at members[1]: needs either model"),
         (MEMBER + "local = 'smollm2-135m'", "is wrong at members[1]: needs either model"),
-        (MEMBER + 'api_key = "sk-literal-secret"', "put the key in an environment variable and name that with api_key_env"),
+        (
+            MEMBER + 'api_key = "sk-literal-secret"',
+            "put the key in an environment variable and name that with api_key_env",
+        ),
         (MEMBER + 'options = { api_key = "sk-literal-secret" }', "put the key in an environment variable"),
         (MEMBER + "adapter = 'xml'", "is wrong at members[1].adapter"),
         ("[[members]]\nlocal = 'smollm2-135m'\napi_base = 'http://x'", "has local, which takes no api_base"),

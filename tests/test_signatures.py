@@ -13,7 +13,12 @@ from dspy_mux.signatures import signature_of, signature_text
 
 @pytest.mark.parametrize(
     "text",
-    ["question -> answer", "question: str -> answer: float", "a: int, b: list[str] -> c: dict[str, int]", "q -> a: MathAnswer"],
+    [
+        "question -> answer",
+        "question: str -> answer: float",
+        "a: int, b: list[str] -> c: dict[str, int]",
+        "q -> a: MathAnswer",
+    ],
 )
 def test_text_and_signature_are_each_others_form(text):
     signature = signature_of(text)
@@ -42,7 +47,17 @@ def test_a_type_of_the_users_own_has_no_text():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "question", "a -> b -> c", "q -> a: antigravity", "q -> a: os.system", "q -> a: exec('1')", "q -> a) : pass", "-> a b", "q" * 3000],
+    [
+        "",
+        "question",
+        "a -> b -> c",
+        "q -> a: antigravity",
+        "q -> a: os.system",
+        "q -> a: exec('1')",
+        "q -> a) : pass",
+        "-> a b",
+        "q" * 3000,
+    ],
 )
 def test_anything_else_is_refused_and_nothing_is_imported(text):
     with pytest.raises(ConfigurationError):

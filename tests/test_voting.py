@@ -24,7 +24,7 @@ def answer(rule, ballots):
     return None if choice is None else choice.answer
 
 
-# --- a member's ballot ---------------------------------------------------------------------------------------------------
+# --- a member's ballot ---------------------------------------------------------------------------
 
 
 def test_abstentions_stay_in_the_denominator():
@@ -40,7 +40,7 @@ def test_a_member_that_only_abstains_has_no_plurality():
     assert (ballot.plurality, ballot.confidence) == (None, 0.0)
 
 
-# --- the paper's rule ----------------------------------------------------------------------------------------------------
+# --- the paper's rule ----------------------------------------------------------------------------
 
 
 def test_the_most_consistent_member_wins():
@@ -66,7 +66,7 @@ def test_unequal_k_compares_shares_not_counts():
     assert answer(Consistency(), [Ballot("a", (0, 0, 0, 1)), Ballot("b", (2, 2))]) == 2
 
 
-# --- the other rules -----------------------------------------------------------------------------------------------------
+# --- the other rules -----------------------------------------------------------------------------
 
 
 def test_pooled_counts_every_draw_and_takes_the_first_seen_among_equals():
@@ -101,7 +101,7 @@ def test_a_rule_is_a_name_or_an_object_with_choose():
             rule_of(wrong)
 
 
-# --- properties ----------------------------------------------------------------------------------------------------------
+# --- properties ----------------------------------------------------------------------------------
 
 
 @given(pools(), st.data())
@@ -163,7 +163,7 @@ def test_more_abstentions_never_raise_confidence(pool):
         assert Ballot(ballot.member, (*ballot.votes, None)).confidence <= ballot.confidence
 
 
-# --- the verdict ---------------------------------------------------------------------------------------------------------
+# --- the verdict ---------------------------------------------------------------------------------
 
 
 def test_a_verdict_serialises_answers_of_any_type():

@@ -85,9 +85,7 @@ class Batcher:
         self._closing = False
         self._scheduler: threading.Thread | None = None
 
-    def submit(
-        self, payload: dict[str, Any], *, seed: int | None, prompt_cells: int, draw_cells: int
-    ) -> Future[Choice]:
+    def submit(self, payload: dict[str, Any], *, seed: int | None, prompt_cells: int, draw_cells: int) -> Future[Choice]:
         """One draw; the future can be cancelled at any time and gives the choice, or raises what `generate` did.
 
         Args:

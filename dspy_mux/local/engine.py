@@ -61,9 +61,7 @@ class _Engine:
             if what == "threads" and value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise LocalModelError(
-                    f"{what} of a local model must be a whole number, {least} or more, not {value!r}."
-                )
+                raise LocalModelError(f"{what} of a local model must be a whole number, {least} or more, not {value!r}.")
         self.name_or_path = str(name_or_path)
         self.threads = threads
         self.slots = slots

@@ -57,9 +57,7 @@ class LlamaServer:
         if self._batcher.close(timeout):
             del self._llama
 
-    def _generate(
-        self, payload: dict[str, Any], n: int, seed: int | None, wanted: Callable[[], bool]
-    ) -> Sequence[Choice]:
+    def _generate(self, payload: dict[str, Any], n: int, seed: int | None, wanted: Callable[[], bool]) -> Sequence[Choice]:
         # Streamed, because only a stream reports the usage of each choice, and because only a stream can be stopped.
         body = {**payload, "n": n, "stream": True, "stream_options": {"include_usage": True}, "cache_prompt": True}
         if seed is not None:
@@ -147,9 +145,7 @@ def _xllamacpp() -> Any:
     try:
         import xllamacpp
     except ImportError as error:
-        raise LocalModelError(
-            "Embedded models need llama.cpp, which is not installed: pip install 'dspy-mux[local]'."
-        ) from error
+        raise LocalModelError("Embedded models need llama.cpp, which is not installed: pip install 'dspy-mux[local]'.") from error
     finally:
         if not told:
             del os.environ["GOMP_SPINCOUNT"]  # read once, when OpenMP was loaded

@@ -91,8 +91,7 @@ def fetch(name: str, *, accept_license: bool = False, progress: bool = True) -> 
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _no_room(entry, directory) from error
         raise LocalModelError(
-            f"The weights of {name} cannot be kept in {directory} ({error}): set {CACHE_VARIABLE} to a directory "
-            "you can write."
+            f"The weights of {name} cannot be kept in {directory} ({error}): set {CACHE_VARIABLE} to a directory you can write."
         ) from error
 
 

@@ -80,11 +80,7 @@ def _format(wanted: Mapping[str, Any], *, chat: bool) -> dict[str, Any]:
         return {"response_format": {"type": "json_object"}} if chat else {"json_schema": {"type": "object"}}
     # Nested, as OpenAI has it: llama.cpp accepts a flat one too and then constrains less, without a word.
     schema = {"name": wanted.get("name") or "response", "schema": wanted["schema"], "strict": True}
-    return (
-        {"response_format": {"type": "json_schema", "json_schema": schema}}
-        if chat
-        else {"json_schema": wanted["schema"]}
-    )
+    return {"response_format": {"type": "json_schema", "json_schema": schema}} if chat else {"json_schema": wanted["schema"]}
 
 
 def _refuse_unsupported(request: lm15.Request) -> None:

@@ -13,7 +13,9 @@ from . import latency
 
 
 def main() -> None:
-    table = Table(title=f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, DSPy {dspy.__version__}")
+    table = Table(
+        title=f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, DSPy {dspy.__version__}"
+    )
     for column in ("benchmark", "ratio (median)", "min – max", "n"):
         table.add_column(column, justify="left" if column == "benchmark" else "right")
     for ratio in latency.ratios():

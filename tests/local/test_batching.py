@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import Future
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dspy_mux.local.batching import Batcher
+
+
+class FakeLlama:
+    """Counts requests; each waits until `open` is set, and choice i of seed s says "s+i".
+
+    Attributes:
+        requests: (payload's prompt, n, seed) in the order they came.
+        most: the highest number of draws that ran at once.
+    """
+
+    def __init__(self, *, open_: bool = True) -> None:
+        self.requests: list[tuple[str, int, int | None]] = []
+        self.open = threading.Event()
+        self.stopped: list[str] = []
+        self.most = self._now = 0
+        self._lock = threading.Lock()
+        if open_:
+            self.open.set()
+
+    def __call__(self, payload, n, seed, wanted):
+        with self._lock:
+            self.requests.append((payload["prompt"], n, seed))
+            self._now += n
+            self.most = max(self.most, self._now)
+        try:
+            while not self.open.wait(0.005):
+                if not wanted():
+                    self.stopped.append(payload["prompt"])
+                    raise RuntimeError("stopped")
+            if payload["prompt"] == "broken":
+                raise ValueError("a broken prompt")
+            return [{"text": f"{payload['prompt']} {'any' if seed is None else seed + i}"} for i in range(n)]
+        finally:
+            with self._lock:
+                self._now -= n
+
+
+def ask(batcher: Batcher, prompt: str, seed: int | None = None, *, cells: int = 1) -> Future:
+    return batcher.submit({"prompt": prompt}, seed=seed, prompt_cells=cells, draw_cells=1)
+
+
+def texts(futures: list[Future]) -> list[str]:
+    return [future.result(timeout=10)["text"] for future in futures]
+
+
+def waited_for(condition) -> bool:
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.002)
+    return condition()
+
+
+@pytest.fixture
+def llama():
+    return FakeLlama()
+
+
+@pytest.fixture
+def gate():
+    """A llama that lets nothing through until it is opened."""
+    fake = FakeLlama(open_=False)
+    yield fake
+    fake.open.set()
+
+
+def test_draws_that_differ_in_their_seed_are_one_request(llama):
+    batcher = Batcher(llama, slots=8, cells=1000)
+
+    assert texts([ask(batcher, "q", seed) for seed in (4, 2, 3, 5, 1)]) == ["q 4", "q 2", "q 3", "q 5", "q 1"]
+    assert llama.requests == [("q", 5, 1)]
+
+
+def test_draws_without_a_seed_are_one_request_too(llama):
+    batcher = Batcher(llama, slots=8, cells=1000)
+
+    assert texts([ask(batcher, "q") for _ in range(3)]) == ["q any"] * 3
+    assert llama.requests == [("q", 3, None)]
+
+
+def test_draws_of_one_seed_are_drawn_once(llama):
+    batcher = Batcher(llama, slots=8, cells=1000)
+
+    assert texts([ask(batcher, "q", seed) for seed in (1, 1, 2, 1)]) == ["q 1", "q 1", "q 2", "q 1"]
+    assert llama.requests == [("q", 2, 1)]
+
+
+def test_seeds_with_a_gap_and_other_prompts_are_other_requests(llama):
+    batcher = Batcher(llama, slots=8, cells=1000)
+    futures = [
+        ask(batcher, "q", 1),
+        ask(batcher, "q", 3),
+        ask(batcher, "r", 2),
+        ask(batcher, "q"),
+        ask(batcher, "q", 2),
+    ]
+
+    assert texts(futures) == ["q 1", "q 3", "r 2", "q any", "q 2"]
+    assert sorted(llama.requests, key=str) == sorted([("q", 3, 1), ("r", 1, 2), ("q", 1, None)], key=str)
+
+
+def test_a_group_larger_than_the_slots_is_split(llama):
+    batcher = Batcher(llama, slots=4, cells=1000)
+
+    assert texts([ask(batcher, "q", seed) for seed in range(10)]) == [f"q {seed}" for seed in range(10)]
+    assert sorted(n for _, n, _ in llama.requests) == [2, 4, 4]
+    assert llama.most <= 4
+
+
+def test_what_comes_while_the_slots_are_busy_is_gathered(gate):
+    batcher = Batcher(gate, slots=4, cells=1000)
+    first = [ask(batcher, "first", seed) for seed in range(4)]
+    assert waited_for(lambda: gate.requests)
+    late = []
+    for seed in range(4):
+        late.append(ask(batcher, "late", seed))
+        time.sleep(0.02)  # longer than the gathering window
+    gate.open.set()
+
+    assert texts(first + late) == [f"first {s}" for s in range(4)] + [f"late {s}" for s in range(4)]
+    assert gate.requests == [("first", 4, 0), ("late", 4, 0)]
+
+
+def test_a_small_group_does_not_overtake_a_large_one(gate):
+    batcher = Batcher(gate, slots=4, cells=1000)
+    futures = [ask(batcher, "a", seed) for seed in range(3)]
+    assert waited_for(lambda: gate.requests)
+    futures += [ask(batcher, "b", seed) for seed in range(3)] + [ask(batcher, "c", 0)]
+    time.sleep(0.1)
+    assert gate.requests == [("a", 3, 0)]
+    gate.open.set()
+    texts(futures)
+
+    assert [prompt for prompt, *_ in gate.requests] == ["a", "b", "c"]
+
+
+def test_groups_that_may_not_fit_the_cache_together_wait_for_one_another(gate):
+    batcher = Batcher(gate, slots=8, cells=100)
+    futures = [ask(batcher, "a", 0, cells=60), ask(batcher, "b", 0, cells=60), ask(batcher, "c", 0, cells=500)]
+    assert waited_for(lambda: gate.requests)
+    time.sleep(0.1)
+    assert gate.requests == [("a", 1, 0)]
+    gate.open.set()
+
+    # Also the one whose bound exceeds the cache alone: only llama.cpp knows whether its prompt really does.
+    assert texts(futures) == ["a 0", "b 0", "c 0"]
+    assert gate.most == 1
+
+
+def test_an_error_reaches_the_draws_of_its_request_and_no_others(llama):
+    batcher = Batcher(llama, slots=8, cells=1000)
+    broken, fine = [ask(batcher, "broken", seed) for seed in (1, 2)], ask(batcher, "fine", 1)
+
+    for future in broken:
+        with pytest.raises(ValueError, match="a broken prompt"):
+            future.result(timeout=10)
+    assert texts([fine, ask(batcher, "after", 1)]) == ["fine 1", "after 1"]
+
+
+def test_a_cancelled_draw_leaves_the_others_alone(gate):
+    batcher = Batcher(gate, slots=8, cells=1000)
+    running = [ask(batcher, "q", seed) for seed in (1, 2)]
+    assert waited_for(lambda: gate.requests)
+    waiting = [ask(batcher, "r", seed) for seed in (1, 2)]
+    assert running[0].cancel()
+    assert waiting[0].cancel()
+    gate.open.set()
+
+    assert texts([running[1], waiting[1]]) == ["q 2", "r 2"]
+
+
+def test_a_request_that_nobody_wants_any_more_is_stopped(gate):
+    batcher = Batcher(gate, slots=2, cells=1000)
+    futures = [ask(batcher, "q", seed) for seed in (1, 2)]
+    assert waited_for(lambda: gate.requests)
+    for future in futures:
+        future.cancel()
+
+    assert waited_for(lambda: gate.stopped == ["q"])
+    gate.open.set()
+    assert texts([ask(batcher, "next", 1)]) == ["next 1"]
+
+
+def test_closing_ends_what_runs_and_what_waits(gate):
+    batcher = Batcher(gate, slots=1, cells=1000)
+    running = ask(batcher, "q", 1)
+    assert waited_for(lambda: gate.requests)
+    waiting = ask(batcher, "r", 1)
+
+    assert batcher.close(timeout=10)
+    assert waiting.cancelled()
+    assert isinstance(running.exception(timeout=10), RuntimeError)
+    with pytest.raises(RuntimeError, match="closed"):
+        ask(batcher, "s", 1)
+
+
+@given(
+    draws=st.lists(st.tuples(st.sampled_from("abc"), st.one_of(st.none(), st.integers(0, 12))), max_size=40),
+    slots=st.integers(1, 6),
+)
+def test_every_draw_gets_its_own_answer_within_the_slots(draws, slots):
+    llama = FakeLlama()
+    batcher = Batcher(llama, slots=slots, cells=10_000)
+    futures = [ask(batcher, prompt, seed) for prompt, seed in draws]
+
+    assert texts(futures) == [f"{prompt} {'any' if seed is None else seed}" for prompt, seed in draws]
+    assert llama.most <= slots
+    assert sum(n for _, n, _ in llama.requests) <= len(draws)
+    batcher.close(timeout=10)
