@@ -42,17 +42,34 @@ class Everyday(dspy.Signature):
     answer: str = dspy.OutputField(desc="one word or a short name, with no explanation")
 
 
+class EverydayTasks(dspy.Module):
+    """One `dspy.Predict(Everyday)` a task, each with demos of its own task; the input `category` says which task it is."""
+
+    def __init__(self, *, seed: int = 0):
+        super().__init__()
+        self.tasks = {category: dspy.Predict(Everyday) for category in QUESTIONS}
+        for category, predict in self.tasks.items():
+            predict.demos = demos(category, seed=seed)
+
+    def forward(self, question: str, category: str) -> dspy.Prediction:
+        return self.tasks[category](question=question)
+
+    async def aforward(self, question: str, category: str) -> dspy.Prediction:
+        return await self.tasks[category].acall(question=question)
+
+
 def program(*, seed: int = 0) -> dspy.Module:
-    """`dspy.Predict(Everyday)` with `demos(seed=seed)` attached."""
-    predict = dspy.Predict(Everyday)
-    predict.demos = demos(seed=seed)
-    return predict
+    """The six tasks as one program of the inputs `question` and `category`, five demos each, all from the training split."""
+    return EverydayTasks(seed=seed)
 
 
-def demos(*, seed: int = 0) -> list[dspy.Example]:
-    """Six few-shot demos (question, answer) from the training split, one per category in the order of `QUESTIONS`."""
-    first_round = examples("train", seed=seed, limit=len(QUESTIONS))
-    return [dspy.Example(question=example.question, answer=example.answer) for example in first_round]
+def demos(category: str, *, seed: int = 0) -> list[dspy.Example]:
+    """The few-shot demos (question, answer) of a task: its rows of the training split."""
+    return [
+        dspy.Example(question=example.question, answer=example.answer)
+        for example in examples("train", seed=seed)
+        if example.category == category
+    ]
 
 
 def metric(example: dspy.Example, pred: Any, trace: Any = None) -> bool:
@@ -80,7 +97,7 @@ def examples(split: Split | None = None, *, seed: int = 0, limit: int | None = N
         limit: at most this many examples, from the front.
 
     Returns:
-        Examples with the input `question`, and `answer`, `accepted` (all true answers, `answer` first), `category` and
+        Examples with the inputs `question` and `category`, and `answer`, `accepted` (all true answers, `answer` first) and
         `question_id` (stable, such as "capital-france").
 
     Raises:
@@ -126,7 +143,7 @@ class Row(NamedTuple):
             accepted=list(self.accepted),
             category=self.category,
             question_id=self.question_id,
-        ).with_inputs("question")
+        ).with_inputs("question", "category")
 
 
 @lru_cache(maxsize=1)

@@ -60,7 +60,7 @@ def local_lm(
         name_or_path: a name of the catalog (`CATALOG`) or the path of any .gguf file.
         threads: llama.cpp threads; None for the cores that are free, or DSPY_MUX_THREADS.
         slots: draws that run at once.
-        context: tokens of the KV cache that all slots share, and so of the longest prompt with its answer.
+        context: tokens of the longest prompt and its answer; each slot keeps memory for as many.
         accept_license: accept the terms of weights that ask for it (Gemma's).
         max_tokens: bound on an answer's tokens.
         lm_kwargs: anything else that dspy.LM takes: temperature, stop, cache, …

@@ -1,7 +1,8 @@
 """Draws of one question become one llama.cpp request.
 
 A mux asks the same question k times with seeds s, s+1, …; llama.cpp, asked once for n answers with seed s, reads the
-prompt once and gives exactly the answers of those n single requests. So requests that differ only in their seed are
+prompt once and gives the answers of those n single requests (to the last bit for some quantisations, up to rounding
+that depends on the company in a batch for others). So requests that differ only in their seed are
 gathered here:
 
 - for a few milliseconds, because the draws of a question are sent from many threads almost, but not quite, at once;
@@ -42,8 +43,6 @@ class _Group:
     """Waiting draws of one payload."""
 
     payload: dict[str, Any]
-    prompt_cells: int
-    draw_cells: int
     arrived: float
     joined: float
     draws: list[_Draw] = field(default_factory=list)
@@ -56,7 +55,6 @@ class _Launch:
     group: _Group
     seed: int | None
     takers: list[list[_Draw]]
-    cells: int
 
     def wanted(self) -> bool:
         return any(not draw.future.cancelled() for takers in self.takers for draw in takers)
@@ -69,29 +67,24 @@ class Batcher:
         generate: runs one request of up to `slots` draws; called from threads of its own, raises what its draws shall
             raise.
         slots: draws that may run at once.
-        cells: tokens that fit the shared KV cache; groups are held back where their upper bounds would not fit
-            together.
     """
 
-    def __init__(self, generate: Generate, *, slots: int, cells: int) -> None:
+    def __init__(self, generate: Generate, *, slots: int) -> None:
         self._generate = generate
         self._slots = slots
-        self._cells = cells
         self._changed = threading.Condition()
         self._waiting: OrderedDict[str, _Group] = OrderedDict()
         self._free_slots = slots
-        self._free_cells = cells
         self._running: dict[_Launch, threading.Thread] = {}
         self._closing = False
         self._scheduler: threading.Thread | None = None
 
-    def submit(self, payload: dict[str, Any], *, seed: int | None, prompt_cells: int, draw_cells: int) -> Future[Choice]:
+    def submit(self, payload: dict[str, Any], *, seed: int | None) -> Future[Choice]:
         """One draw; the future can be cancelled at any time and gives the choice, or raises what `generate` did.
 
         Args:
             payload: the request without its seed; equal payloads may be gathered.
-            prompt_cells: upper bound on the prompt's tokens.
-            draw_cells: upper bound on the answer's tokens.
+            seed: the draw's own; None for any.
         """
         key = json.dumps(payload, sort_keys=True)
         now = time.monotonic()
@@ -101,7 +94,7 @@ class Batcher:
                 raise RuntimeError("the local model is closed: the interpreter is exiting")
             group = self._waiting.get(key)
             if group is None:
-                group = self._waiting[key] = _Group(payload, prompt_cells, draw_cells, now, now)
+                group = self._waiting[key] = _Group(payload, now, now)
             group.draws.append(draw)
             group.joined = now
             if self._scheduler is None:
@@ -136,7 +129,6 @@ class Batcher:
                 thread = threading.Thread(target=self._run, args=(launch,), name="dspy-mux-draws", daemon=True)
                 self._running[launch] = thread
                 self._free_slots -= len(launch.takers)
-                self._free_cells -= launch.cells
                 thread.start()
 
     def _until_next(self) -> float | None:
@@ -153,32 +145,24 @@ class Batcher:
                 return ready - now  # younger groups are no readier
             _, takers = self._first_run(group)
             # In order, whole groups: a smaller one does not overtake, or large k would starve.
-            fits = len(takers) <= self._free_slots and self._cost(group, len(takers)) <= self._free_cells
-            return 0 if fits or not self._running else None
+            return 0 if len(takers) <= self._free_slots else None
         return None
 
     def _first_run(self, group: _Group) -> tuple[int | None, list[list[_Draw]]]:
         """The largest request that holds the group's oldest draw: its first seed and who takes which choice."""
-        most = self._slots
-        while most > 1 and self._cost(group, most) > self._cells:
-            most -= 1
         oldest = group.draws[0]
         if oldest.seed is None:
-            return None, [[draw] for draw in group.draws if draw.seed is None][:most]
+            return None, [[draw] for draw in group.draws if draw.seed is None][: self._slots]
         by_seed: dict[int, list[_Draw]] = {}
         for draw in group.draws:
             if draw.seed is not None:
                 by_seed.setdefault(draw.seed, []).append(draw)
         first = last = oldest.seed
-        while last - first + 1 < most and last + 1 in by_seed:
+        while last - first + 1 < self._slots and last + 1 in by_seed:
             last += 1
-        while last - first + 1 < most and first - 1 in by_seed:
+        while last - first + 1 < self._slots and first - 1 in by_seed:
             first -= 1
         return first, [by_seed[seed] for seed in range(first, last + 1)]
-
-    @staticmethod
-    def _cost(group: _Group, draws: int) -> int:
-        return group.prompt_cells + draws * group.draw_cells
 
     def _take(self) -> _Launch:
         key, group = next(iter(self._waiting.items()))
@@ -187,7 +171,7 @@ class Batcher:
         group.draws = [draw for draw in group.draws if id(draw) not in taken]
         if not group.draws:
             del self._waiting[key]
-        return _Launch(group, seed, takers, self._cost(group, len(takers)))
+        return _Launch(group, seed, takers)
 
     def _run(self, launch: _Launch) -> None:
         try:
@@ -207,5 +191,4 @@ class Batcher:
             with self._changed:
                 del self._running[launch]
                 self._free_slots += len(launch.takers)
-                self._free_cells += launch.cells
                 self._changed.notify_all()

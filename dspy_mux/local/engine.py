@@ -17,7 +17,7 @@ from . import catalog, gguf, weights, wire
 from .server import LlamaServer, Settings, loaded, server_for
 
 DEFAULT_SLOTS = 8
-DEFAULT_CONTEXT = 8192
+DEFAULT_CONTEXT = 4096
 
 
 class LocalModelCallError(LocalModelError, LMConfigurationError):
@@ -32,7 +32,7 @@ class _Engine:
         name_or_path: a name of the catalog, or the path of a .gguf file.
         threads: llama.cpp threads; None for the cores that are free when the weights are loaded, or DSPY_MUX_THREADS.
         slots: draws that run at once.
-        context: tokens that fit the KV cache, which all slots share; also the longest prompt and answer together.
+        context: tokens of the longest prompt and answer together; each slot keeps memory for as many.
 
     Raises:
         LocalModelError: an unknown name, no such file, no GGUF file, or a number that cannot be meant.
@@ -136,8 +136,8 @@ class _Engine:
             raise LocalModelCallError(str(error)) from error
 
     def _submit(self, request: lm15.Request, server: LlamaServer) -> Future[dict[str, Any]]:
-        payload, seed, prompt_cells = wire.payload_of(request, chat=self.chat)
-        return server.submit(payload, seed=seed, prompt_cells=prompt_cells)
+        payload, seed = wire.payload_of(request, chat=self.chat)
+        return server.submit(payload, seed=seed)
 
 
 class LlamaEngine(_Engine):

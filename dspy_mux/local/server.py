@@ -35,8 +35,8 @@ class Settings:
 class LlamaServer:
     """Loaded weights and the batcher in front of them.
 
-    The KV cache is one pool of `context` tokens for all slots: a single question may fill it, and the draws of one
-    question keep its prompt once.
+    Each slot has a KV cache of its own. One pool for all of them would take less memory, but then a draw's arithmetic
+    depends on its neighbours' prompts: measured, one draw in two came out otherwise than alone.
 
     Raises:
         LocalModelError: xllamacpp is not installed, or llama.cpp cannot load the file.
@@ -46,11 +46,11 @@ class LlamaServer:
         self.settings = settings
         threads = settings.threads or default_threads()
         self._llama = _load(settings, threads)
-        self._batcher = Batcher(self._generate, slots=settings.slots, cells=settings.context)
+        self._batcher = Batcher(self._generate, slots=settings.slots)
 
-    def submit(self, payload: dict[str, Any], *, seed: int | None, prompt_cells: int) -> Future[Choice]:
+    def submit(self, payload: dict[str, Any], *, seed: int | None) -> Future[Choice]:
         """One draw of `payload`; see `Batcher.submit`."""
-        return self._batcher.submit(payload, seed=seed, prompt_cells=prompt_cells, draw_cells=payload["max_tokens"])
+        return self._batcher.submit(payload, seed=seed)
 
     def close(self, timeout: float) -> None:
         # With a draw still running the weights must stay: its thread is inside them.
@@ -125,10 +125,15 @@ class _Stream:
                 "".join(partial.reasoning),
                 partial.logprobs,
                 partial.finish_reason,
-                partial.usage,
+                partial.usage if index == 0 else _shared(partial.usage),
             )
             for index, partial in enumerate(self._partials)
         ]
+
+
+def _shared(usage: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The usage of a choice after the first: llama.cpp reports the first one's reading of the prompt for it as well."""
+    return usage and {**usage, "prompt_tokens_details": {"cached_tokens": usage["prompt_tokens"]}}
 
 
 def _xllamacpp() -> Any:
@@ -157,8 +162,7 @@ def _load(settings: Settings, threads: int) -> Any:
     params = xllamacpp.CommonParams()
     params.model.path = str(settings.path)
     params.n_parallel = settings.slots
-    params.n_ctx = settings.context
-    params.kv_unified = True
+    params.n_ctx = settings.context * settings.slots
     # Copies of past prompts beyond what the slots still hold: up to 8 GB by default, and slower here than reading
     # again.
     params.cache_ram_mib = 0

@@ -13,15 +13,12 @@ PROVIDER = "local"
 DEFAULT_MAX_TOKENS = 256
 #: llama.cpp's seeds are 32 bits wide and the highest one means "any".
 _SEEDS = 2**32 - 1
-#: llama.cpp's own sampling controls that pass through DSPy's keyword arguments untouched.
-_PASSED_THROUGH = frozenset(
-    {"top_k", "min_p", "typical_p", "repeat_penalty", "repeat_last_n", "logit_bias", "grammar", "ignore_eos"}
-)
-_CHAT_ONLY = frozenset({"chat_template_kwargs"})
+#: llama.cpp's own controls, which an explicit Request may carry in Config.extensions.
+_PASSED_THROUGH = frozenset({"min_p", "repeat_penalty", "logit_bias", "grammar", "ignore_eos"})
 
 
-def payload_of(request: lm15.Request, *, chat: bool) -> tuple[dict[str, Any], int | None, int]:
-    """The llama.cpp body of `request` without its seed, the seed, and an upper bound on the prompt's tokens.
+def payload_of(request: lm15.Request, *, chat: bool) -> tuple[dict[str, Any], int | None]:
+    """The llama.cpp body of `request` without its seed, and the seed.
 
     Raises:
         lm15.UnsupportedFeatureError: tools, media, or a setting that llama.cpp cannot honour.
@@ -45,14 +42,12 @@ def payload_of(request: lm15.Request, *, chat: bool) -> tuple[dict[str, Any], in
     if config.response_format is not None:
         payload.update(_format(config.response_format, chat=chat))
     for name, value in (config.extensions or {}).items():
-        if name not in _PASSED_THROUGH and not (chat and name in _CHAT_ONLY):
+        if name not in _PASSED_THROUGH:
             raise _unsupported(f"llama.cpp has no setting {name!r}", f"config.extensions.{name}")
         payload[name] = value
     # Greedy answers are all the same answer, whatever the seed.
     seed = 0 if config.temperature == 0 else config.seed
-    # A token is at least one byte of text; a chat template adds a few around each message, and may bring a preamble.
-    bound = sum(len(message["content"].encode()) + 16 for message in messages) + 64
-    return payload, None if seed is None else seed % _SEEDS, bound
+    return payload, None if seed is None else seed % _SEEDS
 
 
 def _messages(request: lm15.Request) -> list[dict[str, str]]:

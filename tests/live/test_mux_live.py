@@ -37,7 +37,7 @@ def http_server():
 
 
 def test_the_pool_answers_an_everyday_question(members):
-    verdict = SLMMux(everyday.program(), members, temperature=0.5)(question=QUESTION).verdict
+    verdict = SLMMux(everyday.program(), members, temperature=0.5)(question=QUESTION, category="capital").verdict
     assert [ballot.member for ballot in verdict.ballots] == HERE
     assert all(ballot.answers for ballot in verdict.ballots)
     assert "Paris" in {answer.answer for ballot in verdict.ballots for answer in ballot.answers}
@@ -48,16 +48,16 @@ def test_the_pool_answers_an_everyday_question(members):
 
 def test_acall_draws_what_the_call_draws(members):
     mux = SLMMux(everyday.program(), members[:1], temperature=0.5)
-    sync = mux(question=QUESTION).verdict
-    asynchronous = asyncio.run(mux.acall(question=QUESTION)).verdict
+    sync = mux(question=QUESTION, category="capital").verdict
+    asynchronous = asyncio.run(mux.acall(question=QUESTION, category="capital")).verdict
     assert sync.answer == asynchronous.answer
     assert sync.ballots[0].votes == asynchronous.ballots[0].votes
 
 
 def test_a_rerun_asks_no_model(members):
     mux = SLMMux(everyday.program(), members, temperature=0.5)
-    first = mux(question="Which city is the capital of Italy?").verdict
-    again = mux(question="Which city is the capital of Italy?").verdict
+    first = mux(question="Which city is the capital of Italy?", category="capital").verdict
+    again = mux(question="Which city is the capital of Italy?", category="capital").verdict
     assert (again.calls, again.cached_calls, again.answer) == (0, first.calls, first.answer)
 
 
@@ -65,7 +65,7 @@ def test_a_rerun_asks_no_model(members):
 def test_the_same_model_over_http_gives_a_verdict_of_the_same_shape(members, http_server, engine):
     over_http = dspy.LM(f"openai/smollm2-{engine}", api_base=http_server, api_key="none", engine=engine, max_tokens=32)
     pool = [members[0], Member(over_http, adapter=members[0].adapter, name="http")]
-    verdict = SLMMux(everyday.program(), pool, temperature=0.5)(question=QUESTION).verdict
+    verdict = SLMMux(everyday.program(), pool, temperature=0.5)(question=QUESTION, category="capital").verdict
     here, there = verdict.ballots
     assert set(here.model_dump()) == set(there.model_dump())
     assert len(there.votes) == 3
@@ -90,7 +90,7 @@ def test_a_program_without_demos_answers_too(members):
 
 def test_a_question_too_long_for_every_member_is_one_clear_error(members):
     with pytest.raises(AllMembersFailed) as failure:
-        SLMMux(everyday.program(), members, k=1)(question="why " * 25_000)
+        SLMMux(everyday.program(), members, k=1)(question="why " * 25_000, category="capital")
     assert set(failure.value.causes) == set(HERE)
     assert all("ontext" in causes[0] for causes in failure.value.causes.values())
     assert "\n" not in str(failure.value)

@@ -46,8 +46,8 @@ class FakeLlama:
                 self._now -= n
 
 
-def ask(batcher: Batcher, prompt: str, seed: int | None = None, *, cells: int = 1) -> Future:
-    return batcher.submit({"prompt": prompt}, seed=seed, prompt_cells=cells, draw_cells=1)
+def ask(batcher: Batcher, prompt: str, seed: int | None = None) -> Future:
+    return batcher.submit({"prompt": prompt}, seed=seed)
 
 
 def texts(futures: list[Future]) -> list[str]:
@@ -75,28 +75,28 @@ def gate():
 
 
 def test_draws_that_differ_in_their_seed_are_one_request(llama):
-    batcher = Batcher(llama, slots=8, cells=1000)
+    batcher = Batcher(llama, slots=8)
 
     assert texts([ask(batcher, "q", seed) for seed in (4, 2, 3, 5, 1)]) == ["q 4", "q 2", "q 3", "q 5", "q 1"]
     assert llama.requests == [("q", 5, 1)]
 
 
 def test_draws_without_a_seed_are_one_request_too(llama):
-    batcher = Batcher(llama, slots=8, cells=1000)
+    batcher = Batcher(llama, slots=8)
 
     assert texts([ask(batcher, "q") for _ in range(3)]) == ["q any"] * 3
     assert llama.requests == [("q", 3, None)]
 
 
 def test_draws_of_one_seed_are_drawn_once(llama):
-    batcher = Batcher(llama, slots=8, cells=1000)
+    batcher = Batcher(llama, slots=8)
 
     assert texts([ask(batcher, "q", seed) for seed in (1, 1, 2, 1)]) == ["q 1", "q 1", "q 2", "q 1"]
     assert llama.requests == [("q", 2, 1)]
 
 
 def test_seeds_with_a_gap_and_other_prompts_are_other_requests(llama):
-    batcher = Batcher(llama, slots=8, cells=1000)
+    batcher = Batcher(llama, slots=8)
     futures = [
         ask(batcher, "q", 1),
         ask(batcher, "q", 3),
@@ -110,7 +110,7 @@ def test_seeds_with_a_gap_and_other_prompts_are_other_requests(llama):
 
 
 def test_a_group_larger_than_the_slots_is_split(llama):
-    batcher = Batcher(llama, slots=4, cells=1000)
+    batcher = Batcher(llama, slots=4)
 
     assert texts([ask(batcher, "q", seed) for seed in range(10)]) == [f"q {seed}" for seed in range(10)]
     assert sorted(n for _, n, _ in llama.requests) == [2, 4, 4]
@@ -118,7 +118,7 @@ def test_a_group_larger_than_the_slots_is_split(llama):
 
 
 def test_what_comes_while_the_slots_are_busy_is_gathered(gate):
-    batcher = Batcher(gate, slots=4, cells=1000)
+    batcher = Batcher(gate, slots=4)
     first = [ask(batcher, "first", seed) for seed in range(4)]
     assert waited_for(lambda: gate.requests)
     late = []
@@ -132,7 +132,7 @@ def test_what_comes_while_the_slots_are_busy_is_gathered(gate):
 
 
 def test_a_small_group_does_not_overtake_a_large_one(gate):
-    batcher = Batcher(gate, slots=4, cells=1000)
+    batcher = Batcher(gate, slots=4)
     futures = [ask(batcher, "a", seed) for seed in range(3)]
     assert waited_for(lambda: gate.requests)
     futures += [ask(batcher, "b", seed) for seed in range(3)] + [ask(batcher, "c", 0)]
@@ -144,21 +144,8 @@ def test_a_small_group_does_not_overtake_a_large_one(gate):
     assert [prompt for prompt, *_ in gate.requests] == ["a", "b", "c"]
 
 
-def test_groups_that_may_not_fit_the_cache_together_wait_for_one_another(gate):
-    batcher = Batcher(gate, slots=8, cells=100)
-    futures = [ask(batcher, "a", 0, cells=60), ask(batcher, "b", 0, cells=60), ask(batcher, "c", 0, cells=500)]
-    assert waited_for(lambda: gate.requests)
-    time.sleep(0.1)
-    assert gate.requests == [("a", 1, 0)]
-    gate.open.set()
-
-    # Also the one whose bound exceeds the cache alone: only llama.cpp knows whether its prompt really does.
-    assert texts(futures) == ["a 0", "b 0", "c 0"]
-    assert gate.most == 1
-
-
 def test_an_error_reaches_the_draws_of_its_request_and_no_others(llama):
-    batcher = Batcher(llama, slots=8, cells=1000)
+    batcher = Batcher(llama, slots=8)
     broken, fine = [ask(batcher, "broken", seed) for seed in (1, 2)], ask(batcher, "fine", 1)
 
     for future in broken:
@@ -168,7 +155,7 @@ def test_an_error_reaches_the_draws_of_its_request_and_no_others(llama):
 
 
 def test_a_cancelled_draw_leaves_the_others_alone(gate):
-    batcher = Batcher(gate, slots=8, cells=1000)
+    batcher = Batcher(gate, slots=8)
     running = [ask(batcher, "q", seed) for seed in (1, 2)]
     assert waited_for(lambda: gate.requests)
     waiting = [ask(batcher, "r", seed) for seed in (1, 2)]
@@ -180,7 +167,7 @@ def test_a_cancelled_draw_leaves_the_others_alone(gate):
 
 
 def test_a_request_that_nobody_wants_any_more_is_stopped(gate):
-    batcher = Batcher(gate, slots=2, cells=1000)
+    batcher = Batcher(gate, slots=2)
     futures = [ask(batcher, "q", seed) for seed in (1, 2)]
     assert waited_for(lambda: gate.requests)
     for future in futures:
@@ -192,7 +179,7 @@ def test_a_request_that_nobody_wants_any_more_is_stopped(gate):
 
 
 def test_closing_ends_what_runs_and_what_waits(gate):
-    batcher = Batcher(gate, slots=1, cells=1000)
+    batcher = Batcher(gate, slots=1)
     running = ask(batcher, "q", 1)
     assert waited_for(lambda: gate.requests)
     waiting = ask(batcher, "r", 1)
@@ -210,7 +197,7 @@ def test_closing_ends_what_runs_and_what_waits(gate):
 )
 def test_every_draw_gets_its_own_answer_within_the_slots(draws, slots):
     llama = FakeLlama()
-    batcher = Batcher(llama, slots=slots, cells=10_000)
+    batcher = Batcher(llama, slots=slots)
     futures = [ask(batcher, prompt, seed) for prompt, seed in draws]
 
     assert texts(futures) == [f"{prompt} {'any' if seed is None else seed}" for prompt, seed in draws]

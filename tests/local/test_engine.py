@@ -67,7 +67,7 @@ class FakeServer:
                     return
         for index in range(body["n"]):
             done = {"index": index, "delta": {}, "finish_reason": "stop"}
-            usage = {"prompt_tokens": 5, "completion_tokens": 2 + index, "total_tokens": 7 + index}
+            usage = {"prompt_tokens": 5, "completion_tokens": 2 + index, "prompt_tokens_details": {"cached_tokens": 1}}
             if callback({"choices": [done], "id": "x"}) or callback({"choices": [], "usage": usage, "id": "x"}):
                 return
 
@@ -147,10 +147,10 @@ class TestCalls:
         for thread in threads:
             thread.join(timeout=10)
 
-        assert {seed: (r.text, r.usage.output_tokens) for seed, r in responses.items()} == {
-            3: ("3!", 2),
-            4: ("4!", 3),
-            5: ("5!", 4),
+        assert {seed: (r.text, r.usage.output_tokens, r.usage.cache_read_tokens) for seed, r in responses.items()} == {
+            3: ("3!", 2, 1),
+            4: ("4!", 3, 5),
+            5: ("5!", 4, 5),
         }
         assert [(body["n"], body["seed"]) for body in FakeServer.made[0].bodies] == [(3, 3)]
 
@@ -224,7 +224,7 @@ class TestSaving:
     def test_an_engine_is_pickled_as_its_configuration(self, chat_file):
         engine = pickle.loads(pickle.dumps(LlamaEngine(chat_file, slots=3)))
 
-        assert engine.dump_state() == {"name_or_path": str(chat_file), "threads": None, "slots": 3, "context": 8192}
+        assert engine.dump_state() == {"name_or_path": str(chat_file), "threads": None, "slots": 3, "context": 4096}
 
     def test_a_program_with_it_is_saved_and_loaded(self, xllamacpp, chat_file, tmp_path):
         program = dspy.Predict("question -> answer")

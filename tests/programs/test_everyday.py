@@ -67,9 +67,9 @@ def test_rows_are_clean_text() -> None:
         assert all(map(fold, row.accepted))
 
 
-def test_only_the_question_is_an_input() -> None:
+def test_question_and_category_are_the_inputs() -> None:
     row = examples(limit=1)[0]
-    assert set(row.inputs().keys()) == {"question"}
+    assert set(row.inputs().keys()) == {"question", "category"}
     assert set(row.keys()) == {"question", "answer", "accepted", "category", "question_id"}
 
 
@@ -82,12 +82,13 @@ def test_training_rows_share_no_country_and_no_word_with_held_out_rows(seed: int
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_demos_are_one_training_row_per_category_in_a_fixed_order(seed: int) -> None:
+def test_every_task_is_shown_its_own_training_rows(seed: int) -> None:
     train = {row.question: row for row in examples("train", seed=seed)}
-    shown = demos(seed=seed)
-    assert [train[demo.question].category for demo in shown] == list(QUESTIONS)
-    assert all(demo.answer == train[demo.question].answer for demo in shown)
-    assert program(seed=seed).demos == shown
+    for category, predict in program(seed=seed).tasks.items():
+        assert predict.demos == demos(category, seed=seed)
+        assert len(predict.demos) == 5
+        assert {train[demo.question].category for demo in predict.demos} == {category}
+        assert all(demo.answer == train[demo.question].answer for demo in predict.demos)
 
 
 def test_the_split_depends_on_the_seed_alone() -> None:
