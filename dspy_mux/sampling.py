@@ -121,6 +121,9 @@ class Draw(AbstractContextManager["Draw"]):
             else:
                 self._accept(await _in_thread(lambda: self.program(**inputs)))
 
+    def fail(self, error: BaseException) -> None:
+        self.error, self.cause = error, _cause(error, self.member.lm)
+
     def abandon(self, timeout: float) -> None:
         """Give the draw up at its deadline. Its thread may run on; what it still brings is dropped (DSPy's cache keeps it)."""
         self._abandoned = True
@@ -152,7 +155,7 @@ class Draw(AbstractContextManager["Draw"]):
         self.seconds = time.perf_counter() - self._began
         if not isinstance(error, Exception):
             return False  # nothing went wrong, or the draw was cancelled or interrupted: that is not its own failure
-        self.error, self.cause = error, _cause(error, self.member.lm)
+        self.fail(error)
         return True
 
     def _lm(self, rollout_id: int) -> dspy.BaseLM:
@@ -189,7 +192,7 @@ def sample(draws: Sequence[Draw], inputs: dict[str, Any], *, timeout: float | No
         try:
             draw.run(inputs)
         except BaseException as error:  # noqa: BLE001  (handed to the waiting thread, which raises it)
-            draw.error = error
+            draw.fail(error)
         finally:
             finished.put(draw)
 
@@ -222,6 +225,8 @@ async def asample(
                 await asyncio.wait_for(draw.arun(inputs), timeout)
             except asyncio.TimeoutError:
                 draw.abandon(timeout or 0.0)
+            except Exception as error:  # noqa: BLE001  (told as the cause)
+                draw.fail(error)
 
     tasks = [asyncio.ensure_future(one(draw)) for draw in draws]
     try:
