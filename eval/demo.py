@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import dspy
 from rich.console import Console
 from rich.table import Table
 
@@ -29,14 +30,19 @@ def run(*, k: int, temperature: float, limit: int, as_json: bool, accept_license
     pool = [local_member(name, max_tokens=MAX_TOKENS, accept_license=accept_license) for name in MEMBERS]
     mux = SLMMux(everyday.program(), pool, k=k, temperature=temperature)
     console.print(f"{', '.join(MEMBERS)}; k={k} draws each at temperature {temperature:g}.")
-    validation = draw_all(mux, everyday.examples("validation"), everyday.metric, what="validation")
-    test = draw_all(mux, everyday.examples("test", limit=limit), everyday.metric, what="test      ")
+    validation = draw_all(mux, _by_task(everyday.examples("validation")), everyday.metric, what="validation")
+    test = draw_all(mux, _by_task(everyday.examples("test", limit=limit)), everyday.metric, what="test      ")
     accuracies = {name: accuracy([d.plurality(name) for d in validation]).mean for name in MEMBERS}
     report = _Report(test, accuracies, k)
     if as_json:
         print(json.dumps(report.as_dict(), indent=2))
     else:
         report.print(console)
+
+
+def _by_task(examples: Sequence[dspy.Example]) -> list[dspy.Example]:
+    """Task after task: questions of one task share their demos, which llama.cpp then reads once and not for every question."""
+    return sorted(examples, key=lambda example: example.category)
 
 
 class _Report:

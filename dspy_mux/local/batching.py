@@ -104,12 +104,13 @@ class Batcher:
         return draw.future
 
     def close(self, timeout: float) -> bool:
-        """Cancels what waits, stops what runs at its next token; True when nothing runs any more."""
+        """Starts nothing more and stops what runs at its next token; True when nothing runs any more.
+
+        For the interpreter's end: whoever still waits is a daemon thread, and one that woke up now, to print a traceback
+        while the interpreter is taken apart, could crash it. So they are left to wait.
+        """
         with self._changed:
             self._closing = True
-            for group in self._waiting.values():
-                for draw in group.draws:
-                    draw.future.cancel()
             self._waiting.clear()
             running = list(self._running.values())
             self._changed.notify_all()
@@ -174,21 +175,23 @@ class Batcher:
         return _Launch(group, seed, takers)
 
     def _run(self, launch: _Launch) -> None:
+        outcomes: Sequence[Choice | BaseException]
         try:
-            choices = self._generate(
+            outcomes = self._generate(
                 launch.group.payload, len(launch.takers), launch.seed, lambda: not self._closing and launch.wanted()
             )
-            for takers, choice in zip(launch.takers, choices, strict=True):
-                for draw in takers:
-                    if draw.future.set_running_or_notify_cancel():
-                        draw.future.set_result(choice)
         except BaseException as error:  # noqa: BLE001 - every draw must end; raised where its result is awaited
-            for takers in launch.takers:
+            outcomes = [error] * len(launch.takers)
+        if not self._closing:
+            for takers, outcome in zip(launch.takers, outcomes, strict=True):
                 for draw in takers:
-                    if not draw.future.done() and draw.future.set_running_or_notify_cancel():
-                        draw.future.set_exception(error)
-        finally:
-            with self._changed:
-                del self._running[launch]
-                self._free_slots += len(launch.takers)
-                self._changed.notify_all()
+                    if not draw.future.set_running_or_notify_cancel():
+                        continue
+                    if isinstance(outcome, BaseException):
+                        draw.future.set_exception(outcome)
+                    else:
+                        draw.future.set_result(outcome)
+        with self._changed:
+            del self._running[launch]
+            self._free_slots += len(launch.takers)
+            self._changed.notify_all()

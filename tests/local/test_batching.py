@@ -178,15 +178,16 @@ def test_a_request_that_nobody_wants_any_more_is_stopped(gate):
     assert texts([ask(batcher, "next", 1)]) == ["next 1"]
 
 
-def test_closing_ends_what_runs_and_what_waits(gate):
+def test_closing_stops_what_runs_and_wakes_nobody(gate):
     batcher = Batcher(gate, slots=1)
     running = ask(batcher, "q", 1)
     assert waited_for(lambda: gate.requests)
     waiting = ask(batcher, "r", 1)
 
     assert batcher.close(timeout=10)
-    assert waiting.cancelled()
-    assert isinstance(running.exception(timeout=10), RuntimeError)
+    assert gate.stopped == ["q"]
+    assert not running.done()  # a thread that woke up while the interpreter is taken apart could crash it
+    assert not waiting.done()
     with pytest.raises(RuntimeError, match="closed"):
         ask(batcher, "s", 1)
 
