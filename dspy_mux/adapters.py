@@ -71,9 +71,7 @@ class PlainAdapter(dspy.Adapter):
         *before, answer = signature.output_fields
         kind = answer_kind(signature.output_fields[answer])
         labelled = _labelled(completion, [*before, answer])
-        value = kind.extract(labelled.get(answer, completion))
-        if isinstance(kind, TextKind) and before and answer not in labelled and marked_answer(completion) is None:
-            value = _last_line(completion)
+        value = self._answer(kind, labelled.get(answer), completion, reasons=bool(before))
         if value is None or kind.key(value) is None:
             raise AdapterParseError(
                 adapter_name=type(self).__name__,
@@ -84,13 +82,23 @@ class PlainAdapter(dspy.Adapter):
         fields = {name: self._other(signature, name, labelled.get(name), completion) for name in before}
         return {**fields, answer: value}
 
+    @staticmethod
+    def _answer(kind: AnswerKind, labelled: str | None, completion: str, *, reasons: bool) -> Any:
+        """What stands on the answer's label; without one, what the kind finds in the text, for reasoned text the last line."""
+        if labelled is not None:
+            # The first line only: small models go on after their answer.
+            value = kind.extract(next((line for line in labelled.splitlines() if line.strip()), ""))
+            if kind.key(value) is not None:
+                return value
+        if isinstance(kind, TextKind) and reasons and marked_answer(completion) is None:
+            return _last_line(completion)
+        return kind.extract(completion)
+
     def _other(self, signature: type[dspy.Signature], name: str, text: str | None, completion: str) -> Any:
         """An output field before the answer: what stands under its label; the whole response for a text without one."""
         annotation = signature.output_fields[name].annotation
         try:
-            if text is not None:
-                return parse_value(text, annotation)
-            return parse_value(completion.strip(), annotation)
+            return parse_value(completion.strip() if text is None else text, annotation)
         except ValueError as error:
             raise AdapterParseError(
                 adapter_name=type(self).__name__,

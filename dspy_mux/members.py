@@ -101,6 +101,11 @@ def pool_of(lms: Pool, *, k: int, temperature: float, adapter: dspy.Adapter | No
     if not given:
         raise ConfigurationError("The pool is empty: a mux needs at least one LM.")
     members = [member.filled(k=k, temperature=temperature, adapter=adapter) for member in given]
+    return checked(members)
+
+
+def checked(members: list[Member]) -> list[Member]:
+    """`members`, after the checks that every pool must pass, however its members came to their k and temperature."""
     for member in members:
         _check_draws_differ(member)
     _check_names(members)
@@ -164,7 +169,7 @@ def _check_cache_entries(members: Sequence[Member]) -> None:
             continue
         settings = {name: value for name, value in member.lm.kwargs.items() if name not in NOT_IN_CACHE_KEY}
         settings.update(model=member.lm.model, type=member.lm.model_type, temperature=member.temperature)
-        key = json.dumps([settings, _adapter_identity(member.adapter)], sort_keys=True, default=repr)
+        key = json.dumps(settings, sort_keys=True, default=repr)
         if key in seen:
             raise ConfigurationError(
                 f"Members {seen[key].name!r} and {member.name!r} have the same model string {member.lm.model!r} and the same "
@@ -172,12 +177,3 @@ def _check_cache_entries(members: Sequence[Member]) -> None:
                 "temperatures, or pass cache=False to both LMs."
             )
         seen[key] = member
-
-
-def _adapter_identity(adapter: dspy.Adapter | None) -> list[Any]:
-    if adapter is None:
-        return []
-    return [
-        type(adapter).__qualname__,
-        {name: repr(value) for name, value in vars(adapter).items() if name != "callbacks"},
-    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from dspy.predict.parameter import Parameter
 from .adapters import ExtractingAdapter, adapter_name, default_adapter
 from .answers import AnswerKind, answer_kind
 from .errors import AllMembersFailed, ConfigurationError, PoolMismatch
-from .members import Member, Pool, check_k, check_temperature, pool_of
+from .members import Member, Pool, check_k, check_temperature, checked, pool_of
 from .sampling import Draw, asample, sample
 from .signatures import signature_text
 from .voting import RULES, AnswerCount, Ballot, MemberBallot, Rule, Spent, Verdict, rule_of
@@ -73,9 +74,9 @@ class SLMMux(dspy.Module):
         super().__init__()
         if extract not in (None, "lm"):
             raise ConfigurationError(f"extract must be None or 'lm', not {extract!r}.")
-        if timeout is not None and not timeout > 0:
+        if timeout is not None and not (isinstance(timeout, (int, float)) and 0 < timeout <= threading.TIMEOUT_MAX):
             raise ConfigurationError(f"timeout must be a number of seconds above 0, or None, not {timeout!r}.")
-        if num_threads is not None and num_threads < 1:
+        if num_threads is not None and not (isinstance(num_threads, int) and num_threads >= 1):
             raise ConfigurationError(f"num_threads must be 1 or more, or None, not {num_threads!r}.")
         if adapter is not None and not isinstance(adapter, dspy.Adapter):
             raise ConfigurationError(f"adapter must be a dspy.Adapter instance, not {type(adapter).__name__}.")
@@ -83,7 +84,7 @@ class SLMMux(dspy.Module):
         self.answer_field, field = _answer_field(template, answer_field)
         self.kind = answer_kind(field, equivalence)
         members = pool_of(lms, k=k, temperature=temperature, adapter=adapter)
-        self.pool = _PoolState(members, rule_of(rule), self.kind.name, _told_program(template))
+        self.pool = _PoolState(members, rule_of(rule), self.kind.name, self.answer_field, _told_program(template))
         self.pool.accuracies = _checked_accuracies(accuracies, self.pool.names)
         self.extract, self.timeout, self.num_threads = extract, timeout, num_threads
         self.programs = [_copy_for_a_member(template) for _ in self.pool.members]
@@ -174,7 +175,9 @@ class SLMMux(dspy.Module):
 
     def _all_failed(self, draws: Sequence[Draw]) -> AllMembersFailed:
         causes = _by_member(draws, [draw.cause for draw in draws])
-        error = AllMembersFailed({name: _most_frequent_first(causes[name]) for name in self.pool.names})
+        not_chosen = [f"answered, but the rule {self.rule.name!r} chose none of its answers"]
+        told = {name: _most_frequent_first(causes[name]) + not_chosen * (None in causes[name]) for name in self.pool.names}
+        error = AllMembersFailed(told)
         error.__cause__ = next((draw.error for draw in draws if draw.error is not None), None)
         return error
 
@@ -191,8 +194,9 @@ class SLMMux(dspy.Module):
 class _PoolState(Parameter):
     """What a mux saves beside its predictors. A DSPy parameter, so that a mux inside a larger program saves and loads too."""
 
-    def __init__(self, members: list[Member], rule: Rule, equivalence: str, program: dict[str, str] | None):
-        self.members, self.rule, self.equivalence, self.program = members, rule, equivalence, program
+    def __init__(self, members: list[Member], rule: Rule, equivalence: str, answer_field: str, program: dict[str, str] | None):
+        self.members, self.rule, self.program = members, rule, program
+        self.equivalence, self.answer_field = equivalence, answer_field
         self.accuracies: dict[str, float] = {}
 
     @property
@@ -220,6 +224,7 @@ class _PoolState(Parameter):
             "accuracies": dict(self.accuracies),
             "rule": rule,
             "equivalence": self.equivalence,
+            "answer_field": self.answer_field,
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -236,16 +241,23 @@ class _PoolState(Parameter):
                 f"The saved mux compares answers by {state['equivalence']!r}, this one by {self.equivalence!r}: load it into a mux "
                 "with the same answer type and equivalence."
             )
+        if state["answer_field"] != self.answer_field:
+            raise PoolMismatch(
+                f"The saved mux compares the field {state['answer_field']!r}, this one {self.answer_field!r}: build this one with "
+                f"answer_field={state['answer_field']!r}."
+            )
         for entry in saved:
             check_k(entry["k"], f"the saved member {entry['name']!r}")
             check_temperature(entry["temperature"], f"the saved member {entry['name']!r}")
         rule = self._saved_rule(dict(state["rule"]))
+        members = checked(
+            [
+                dataclasses.replace(member, k=entry["k"], temperature=entry["temperature"])
+                for member, entry in zip(self.members, saved, strict=True)
+            ]
+        )
         self.accuracies = _checked_accuracies(state["accuracies"], self.names)
-        self.rule = rule
-        self.members = [
-            dataclasses.replace(member, k=entry["k"], temperature=entry["temperature"])
-            for member, entry in zip(self.members, saved, strict=True)
-        ]
+        self.rule, self.members = rule, members
 
     def _saved_rule(self, saved: dict[str, Any]) -> Rule:
         name = saved.pop("name")

@@ -29,9 +29,9 @@ import dspy
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .adapters import ADAPTERS
-from .errors import ConfigurationError
+from .errors import ConfigurationError, MuxError
 from .local import CATALOG, local_member
-from .members import Member
+from .members import Member, checked
 from .mux import SLMMux
 from .signatures import signature_of
 
@@ -179,21 +179,30 @@ def open_mux(pool: Path | None, saved: Path | None, *, k: int | None = None, acc
     """
     if saved is None:
         assert pool is not None  # the caller gives one of them
-        changes = {} if k is None else {"k": k}
-        return PoolFile.load(pool).mux(accept_license=accept_license, **changes)
+        return _with_k(PoolFile.load(pool).mux(accept_license=accept_license), k)
     state = _saved_state(saved)
     source = PoolFile.load(pool) if pool is not None else _pool_of(state, saved)
-    mux = source.mux(_program_of(state, saved), accept_license=accept_license)
-    mux.load(saved)
+    mux = source.mux(_program_of(state, saved), accept_license=accept_license, answer_field=state["answer_field"])
+    try:
+        mux.load(saved)
+    except MuxError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigurationError(f"{str(saved)!r} is a damaged saved mux, or another version's: save it again.") from error
+    return _with_k(mux, k)
+
+
+def _with_k(mux: SLMMux, k: int | None) -> SLMMux:
     if k is not None:
-        mux.pool.members = [dataclasses.replace(member, k=k) for member in mux.members]
+        mux.pool.members = checked([dataclasses.replace(member, k=k) for member in mux.members])
     return mux
 
 
 def _saved_state(path: Path) -> dict[str, Any]:
     try:
         state = json.loads(Path(path).read_text(encoding="utf-8"))["pool"]
-        return {"members": list(state["members"]), "program": state["program"]}
+        members = [dict(member) for member in state["members"]]
+        return {"members": members, "program": state["program"], "answer_field": str(state["answer_field"])}
     except FileNotFoundError as error:
         raise ConfigurationError(f"There is no saved mux {str(path)!r}.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:

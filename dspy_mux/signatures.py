@@ -10,6 +10,7 @@ import typing
 from typing import Any
 
 import dspy
+from pydantic import PydanticUserError
 
 from .answers import MathAnswer, Percent
 from .errors import ConfigurationError
@@ -35,7 +36,7 @@ def signature_of(text: str) -> type[dspy.Signature]:
         raise ConfigurationError(f"The signature {text!r} uses the type {unknown[0]!r}; known are {', '.join(_TYPES)}.")
     try:
         signature: type[dspy.Signature] = dspy.Signature(text, custom_types=_TYPES)
-    except (ValueError, TypeError, SyntaxError) as error:
+    except (ValueError, TypeError, SyntaxError, PydanticUserError) as error:
         raise ConfigurationError(f"{text!r} is no signature such as 'question -> answer: float'.") from error
     return signature
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import dspy
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dspy_mux import AllMembersFailed, Ballot, Rule, SLMMux, Verdict
@@ -60,7 +61,9 @@ class Drawn:
         return next(ballot.votes for ballot in self.verdict.ballots if ballot.member == member)
 
 
-def draw_all(mux: SLMMux, examples: Sequence[dspy.Example], metric: Metric, *, what: str, num_threads: int = 8) -> list[Drawn]:
+def draw_all(
+    mux: SLMMux, examples: Sequence[dspy.Example], metric: Metric, *, what: str, console: Console, num_threads: int = 8
+) -> list[Drawn]:
     """Ask `mux` every question, several at a time, with progress; in the order of `examples`.
 
     Draws are kept by DSPy's cache as they arrive, so an interrupted run goes on where it stopped and pays nothing twice.
@@ -76,7 +79,7 @@ def draw_all(mux: SLMMux, examples: Sequence[dspy.Example], metric: Metric, *, w
         TimeRemainingColumn(),
     )
     pool = ThreadPoolExecutor(num_threads)
-    with Progress(*columns) as progress:
+    with Progress(*columns, console=console) as progress:
         bar = progress.add_task(what, total=len(examples))
         try:
             jobs = {pool.submit(_draw, mux, example, metric): index for index, example in enumerate(examples)}

@@ -51,6 +51,6 @@ def paired_difference(scores: Sequence[float], others: Sequence[float]) -> Estim
 def _standard_error(values: Sequence[float]) -> float:
     n = len(values)
     if n < 2:
-        return math.inf
+        return math.nan
     mean = math.fsum(values) / n
     return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n)

@@ -107,8 +107,6 @@ def test_the_same_model_is_two_members_where_the_cache_tells_them_apart():
     assert len(SLMMux("question -> answer", pool()).members) == 2
     uncached = {"x": lm("a", cache=False), "y": lm("a", cache=False)}
     assert len(SLMMux("question -> answer", uncached).members) == 2
-    by_adapter = {"x": lm("a"), "y": Member(lm("a"), adapter=PlainAdapter())}
-    assert len(SLMMux("question -> answer", by_adapter).members) == 2
 
 
 def test_one_greedy_draw_is_fine():
