@@ -307,7 +307,7 @@ def _answer_field(template: dspy.Module, asked: str | None) -> tuple[str, Any]:
     if name is None:
         name = list(outputs[-1])[-1] if outputs else "answer"
     found = [fields[name] for fields in outputs if name in fields]
-    if asked is not None and outputs and not found:
+    if asked is not None and not found and isinstance(template, (dspy.Predict, dspy.ChainOfThought)):
         known = sorted({field for fields in outputs for field in fields})
         raise ConfigurationError(f"The program has no output field {asked!r}; its output fields are {', '.join(known)}.")
     return name, found[-1] if found else Any

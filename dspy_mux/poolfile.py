@@ -22,6 +22,7 @@ import dataclasses
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,7 +44,7 @@ else:
 AdapterName = Literal["chat", "json", "json_schema", "plain", "completion", "few_shot"]
 
 #: Words in a setting's name that mark it as a secret.
-_SECRET = ("api_key", "apikey", "secret", "token", "password", "authorization")
+_SECRET = ("api_key", "apikey", "api-key", "secret", "password", "authorization", "access_token", "auth_token")
 
 
 class MemberEntry(BaseModel):
@@ -66,11 +67,9 @@ class MemberEntry(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _no_secrets(cls, entry: Any) -> Any:
-        if isinstance(entry, dict):
-            options = entry.get("options")
-            for key in [*entry, *(options if isinstance(options, dict) else ())]:
-                if key != "api_key_env" and key != "max_tokens" and any(word in key.lower() for word in _SECRET):
-                    raise ValueError(f"holds {key!r}: put the key in an environment variable and name that with api_key_env")
+        for key in _keys(entry):
+            if key != "api_key_env" and any(word in key.lower() for word in _SECRET):
+                raise ValueError(f"holds {key!r}: put the key in an environment variable and name that with api_key_env")
         return entry
 
     @model_validator(mode="after")
@@ -234,6 +233,17 @@ def _pool_of(state: dict[str, Any], path: Path) -> PoolFile:
         return PoolFile.model_validate({"members": entries})
     except ValidationError as error:
         raise ConfigurationError(f"The saved mux {str(path)!r} {_told(error)}") from error
+
+
+def _keys(value: Any) -> Iterator[str]:
+    """Every key of a nested TOML value."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield str(key)
+            yield from _keys(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _keys(inner)
 
 
 def _told(error: ValidationError) -> str:

@@ -12,6 +12,7 @@ import contextvars
 import hashlib
 import json
 import queue
+import re
 import threading
 import time
 from collections import deque
@@ -31,6 +32,8 @@ from .members import Member
 from .voting import Spent
 
 _CAUSE_LENGTH = 200
+#: What looks like a key in an error's text, whoever put it there.
+_KEY = re.compile(r"(\bBearer\s+|\bsk-)[^\s'\",;]+")
 
 #: The draws around this one, outermost first, when a mux runs inside a mux: (member, rollout id) pairs.
 _lineage: ContextVar[tuple[tuple[str, int], ...]] = ContextVar("dspy_mux_lineage", default=())
@@ -43,6 +46,9 @@ class Meter(UsageTracker):
         super().__init__()
         self.history: list[dict[str, Any]] = []
         self.started = self.answered = self.billed = 0
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Meter:
+        return self  # dspy.Parallel copies the tracker for each of its threads; what they spend is this draw's all the same
 
     def add_usage(self, lm: str, usage_entry: dict[str, Any]) -> None:
         # DSPy calls this for every response that did not come from its cache, also for one that reports no usage.
@@ -102,7 +108,8 @@ class Draw(AbstractContextManager["Draw"]):
         self.cause: str | None = None
         self.seconds = 0.0
         self._meter = Meter()
-        self._abandoned = False
+        self._abandoned = self._reported = False
+        self._parent: UsageTracker | None = None
 
     @property
     def spent(self) -> Spent:
@@ -127,12 +134,13 @@ class Draw(AbstractContextManager["Draw"]):
     def abandon(self, timeout: float) -> None:
         """Give the draw up at its deadline. Its thread may run on; what it still brings is dropped (DSPy's cache keeps it)."""
         self._abandoned = True
+        self._report()
         self.seconds = timeout
         self.cause = f"no answer within {timeout:g} s"
 
     def __enter__(self) -> Draw:
         self._began = time.perf_counter()
-        self._parent: UsageTracker | None = dspy.settings.usage_tracker
+        self._parent = dspy.settings.usage_tracker
         rollout_id = _first_rollout_id() + self.number
         self._lineage = _lineage.set((*_lineage.get(), (self.member.label, rollout_id)))
         self._context = dspy.context(
@@ -149,7 +157,7 @@ class Draw(AbstractContextManager["Draw"]):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> bool:
         self._context.__exit__(None, None, None)
         _lineage.reset(self._lineage)
-        self._meter.report_to(self._parent)
+        self._report()
         if self._abandoned:
             return isinstance(error, Exception)
         self.seconds = time.perf_counter() - self._began
@@ -157,6 +165,12 @@ class Draw(AbstractContextManager["Draw"]):
             return False  # nothing went wrong, or the draw was cancelled or interrupted: that is not its own failure
         self.fail(error)
         return True
+
+    def _report(self) -> None:
+        # Once, when the draw is settled: a late thread must not change a verdict that is out.
+        if not self._reported:
+            self._reported = True
+            self._meter.report_to(self._parent)
 
     def _lm(self, rollout_id: int) -> dspy.BaseLM:
         settings: dict[str, Any] = {"rollout_id": rollout_id, "temperature": self.member.temperature}
@@ -277,6 +291,7 @@ def _cause(error: BaseException, lm: dspy.BaseLM) -> str:
     key = lm.kwargs.get("api_key")
     if isinstance(key, str) and len(key) > 3:
         told = told.replace(key, "***")
+    told = _KEY.sub(r"\1***", told)
     return told if len(told) <= _CAUSE_LENGTH else told[: _CAUSE_LENGTH - 1] + "…"
 
 

@@ -238,3 +238,14 @@ def test_the_default_adapter_makes_no_second_call_for_a_response_it_cannot_parse
     sound = scripted_lm("sound", ["5"])
     SLMMux("question -> answer", [lm, sound], k=2)(question="?")
     assert calls(lm) == 2
+
+
+# --- what small models add after their answer ----------------------------------------------------
+
+
+@pytest.mark.parametrize("trailer", ["\n\nExplanation: 6 times 7.", "\n(I checked it 3 times.)", ""])
+def test_a_labelled_answer_is_not_overridden_by_what_follows_it(trailer):
+    number = dspy.ChainOfThought("question -> answer: int").predict.signature
+    assert PlainAdapter().parse(number, f"Reasoning: Easy.\nAnswer: 42{trailer}")["answer"] == 42
+    text = dspy.ChainOfThought("question -> answer").predict.signature
+    assert PlainAdapter().parse(text, f"Reasoning: Easy.\nAnswer: Paris{trailer}")["answer"] == "Paris"

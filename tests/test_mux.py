@@ -406,3 +406,46 @@ def test_a_saved_rule_of_the_users_own_needs_that_rule(tmp_path):
     loaded = mux_of(["x"], rule=Mine())
     loaded.load(path)
     assert loaded(question="?").answer == "x"
+
+
+def test_a_saved_answer_field_is_not_silently_another(tmp_path):
+    program = dspy.Predict("question -> title, summary")
+    lm = scripted_lm("a", lambda *_: {"title": "t", "summary": "s"})
+    SLMMux(program, [lm], answer_field="title").save(tmp_path / "mux.json")
+    with pytest.raises(PoolMismatch, match="answer_field='title'"):
+        SLMMux(program, [lm]).load(tmp_path / "mux.json")
+
+
+def test_a_saved_k_is_checked_like_a_given_one(tmp_path):
+    SLMMux(QA, [scripted_lm("a", ["x"])], k=3).save(tmp_path / "mux.json")
+    seeded = SLMMux(QA, [scripted_lm("a", ["x"], seed=7)], k=1)
+    with pytest.raises(ConfigurationError, match="fixed seed 7"):
+        seeded.load(tmp_path / "mux.json")
+
+
+def test_an_answer_that_the_program_computes_is_voted_on():
+    class Computes(dspy.Module):
+        def __init__(self):
+            super().__init__()
+            self.step = dspy.Predict("question -> number: int")
+
+        def forward(self, question):
+            return dspy.Prediction(value=self.step(question=question).number * 2)
+
+    lm = scripted_lm("a", lambda *_: {"number": "21"})
+    assert SLMMux(Computes(), [lm], answer_field="value")(question="?").value == 42
+
+
+def test_a_rule_that_finds_no_answer_is_told_apart_from_members_that_gave_none():
+    lms = {"best": scripted_lm("best", [ValueError("down")]), "good": scripted_lm("good", ["7"])}
+    mux = SLMMux(dspy.Predict(QA), lms, accuracies={"best": 0.9, "good": 0.1}, rule="self_consistency")
+    with pytest.raises(AllMembersFailed, match="good: answered, but the rule 'self_consistency' chose none"):
+        mux(question="?")
+
+
+def test_a_key_quoted_by_a_server_is_not_told():
+    lm = scripted_lm("a", [ValueError("Incorrect key: sk-env-987654, Authorization: Bearer abc.def")])
+    with pytest.raises(AllMembersFailed) as failure:
+        SLMMux(dspy.Predict(QA), [lm])(question="?")
+    assert "987654" not in str(failure.value)
+    assert "abc.def" not in str(failure.value)
