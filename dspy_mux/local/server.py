@@ -176,7 +176,10 @@ def _load(settings: Settings, threads: int) -> Any:
     if os.environ.get(VERBOSE_VARIABLE, "0") in ("", "0"):
         params.verbosity = -1
     try:
-        return xllamacpp.Server(params)
+        server = xllamacpp.Server(params)
+        # One token, so that its loop surely runs: a server that is closed before that never ends (1 of 12 short processes hung).
+        server.handle_completions({"prompt": "a", "max_tokens": 1})
+        return server
     except (RuntimeError, ValueError) as error:
         raise LocalModelError(
             f"llama.cpp cannot load {settings.path}: the file may be damaged or of a kind that it does not know, or "
