@@ -46,6 +46,7 @@ class LlamaServer:
         self.settings = settings
         threads = settings.threads or default_threads()
         self._llama = _load(settings, threads)
+        self._served = False
         self._batcher = Batcher(self._generate, slots=settings.slots)
 
     def submit(self, payload: dict[str, Any], *, seed: int | None) -> Future[Choice]:
@@ -55,6 +56,9 @@ class LlamaServer:
     def close(self, timeout: float) -> None:
         # With a draw still running the weights must stay: its thread is inside them.
         if self._batcher.close(timeout):
+            if not self._served:
+                # One token, so that its loop surely runs: closed before that, it never ends (1 of 12 short processes hung).
+                self._llama.handle_completions({"prompt": "a", "max_tokens": 1})
             del self._llama
 
     def _generate(self, payload: dict[str, Any], n: int, seed: int | None, wanted: Callable[[], bool]) -> Sequence[Choice]:
@@ -62,6 +66,7 @@ class LlamaServer:
         body = {**payload, "n": n, "stream": True, "stream_options": {"include_usage": True}, "cache_prompt": True}
         if seed is not None:
             body["seed"] = seed
+        self._served = True
         stream = _Stream(n, wanted)
         handle = self._llama.handle_chat_completions if "messages" in body else self._llama.handle_completions
         handle(body, stream.take)
@@ -176,10 +181,7 @@ def _load(settings: Settings, threads: int) -> Any:
     if os.environ.get(VERBOSE_VARIABLE, "0") in ("", "0"):
         params.verbosity = -1
     try:
-        server = xllamacpp.Server(params)
-        # One token, so that its loop surely runs: a server that is closed before that never ends (1 of 12 short processes hung).
-        server.handle_completions({"prompt": "a", "max_tokens": 1})
-        return server
+        return xllamacpp.Server(params)
     except (RuntimeError, ValueError) as error:
         raise LocalModelError(
             f"llama.cpp cannot load {settings.path}: the file may be damaged or of a kind that it does not know, or "
