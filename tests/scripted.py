@@ -130,3 +130,14 @@ def _as_reply(answer: Any) -> Any:
 
 def calls(lm: dspy.LM) -> int:
     return lm.engine.calls
+
+
+class TwoSteps(dspy.Module):
+    """A program of two steps: only the second one produces the answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = dspy.Predict("question -> idea"), dspy.Predict("idea -> answer")
+
+    def forward(self, question: str) -> dspy.Prediction:
+        return self.second(idea=self.first(question=question).idea)

@@ -11,7 +11,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from dspy_mux import CompletionAdapter, ConfigurationError, JSONSchemaAdapter, MathAnswer, Member, PlainAdapter, SLMMux
 
-from .scripted import calls, prompt_of, scripted_lm
+from .scripted import TwoSteps, calls, prompt_of, scripted_lm
 
 DEMOS = [{"question": "2 + 2?", "answer": "4"}, {"question": "3 + 3?", "answer": "6"}]
 
@@ -219,14 +219,6 @@ def test_extract_lm_that_finds_nothing_is_an_abstention():
 
 
 def test_a_step_that_does_not_produce_the_answer_stays_an_error():
-    class TwoSteps(dspy.Module):
-        def __init__(self):
-            super().__init__()
-            self.first, self.second = dspy.Predict("question -> idea"), dspy.Predict("idea -> answer")
-
-        def forward(self, question):
-            return self.second(idea=self.first(question=question).idea)
-
     lm = scripted_lm("a", lambda *_: "The answer is 5.")
     sound = scripted_lm("sound", lambda p, _: {"answer": "6", "idea": "i"})
     verdict = SLMMux(TwoSteps(), [lm, sound], k=1)(question="?").verdict

@@ -14,7 +14,7 @@ from dspy.utils.callback import BaseCallback
 
 from dspy_mux import AllMembersFailed, Choice, ConfigurationError, Member, PoolMismatch, SLMMux, Verdict
 
-from .scripted import asked, calls, scripted_lm
+from .scripted import TwoSteps, asked, calls, scripted_lm
 
 QA = dspy.Signature("question -> answer")
 
@@ -218,14 +218,6 @@ def test_inside_a_larger_module_of_several_steps():
 
 
 def test_a_program_of_several_steps_runs_whole_for_each_member():
-    class TwoSteps(dspy.Module):
-        def __init__(self):
-            super().__init__()
-            self.first, self.second = dspy.Predict("question -> idea"), dspy.Predict("idea -> answer")
-
-        def forward(self, question):
-            return self.second(idea=self.first(question=question).idea)
-
     lm = scripted_lm("a", lambda p, _: {"answer": f"<{asked(p, 'idea')}>"} if "## idea" in p.split("Respond")[0] else {"idea": "i"})
     pred = SLMMux(TwoSteps(), [lm], k=2)(question="?")
     assert (pred.answer, pred.verdict.calls) == ("<i>", 4)
