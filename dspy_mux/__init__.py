@@ -9,17 +9,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .adapters import CompletionAdapter, ExtractAnswer, FewShotAdapter, JSONSchemaAdapter, PlainAdapter
+    from .adapters import CompletionAdapter, FewShotAdapter, JSONSchemaAdapter, PlainAdapter
     from .answers import AnswerKind, MathAnswer, Percent, answer_kind
     from .errors import AllMembersFailed, ConfigurationError, LocalModelError, MuxError, PoolMismatch
+    from .extracting import ExtractAnswer
     from .members import Member
     from .mux import SLMMux
     from .voting import Ballot, Choice, Rule, Verdict
 
 _ROOMS = {
-    "adapters": ("CompletionAdapter", "ExtractAnswer", "FewShotAdapter", "JSONSchemaAdapter", "PlainAdapter"),
+    "adapters": ("CompletionAdapter", "FewShotAdapter", "JSONSchemaAdapter", "PlainAdapter"),
     "answers": ("AnswerKind", "MathAnswer", "Percent", "answer_kind"),
     "errors": ("AllMembersFailed", "ConfigurationError", "LocalModelError", "MuxError", "PoolMismatch"),
+    "extracting": ("ExtractAnswer",),
     "members": ("Member",),
     "mux": ("SLMMux",),
     "voting": ("Ballot", "Choice", "Rule", "Verdict"),

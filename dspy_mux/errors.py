@@ -12,6 +12,10 @@ Every message is one sentence that names the thing at fault and says what to do.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class MuxError(Exception):
@@ -44,3 +48,15 @@ class AllMembersFailed(MuxError):
 
     def __reduce__(self) -> tuple[type[AllMembersFailed], tuple[dict[str, list[str]]]]:
         return type(self), (self.causes,)
+
+
+def first_mistake(error: ValidationError) -> str:
+    """The first mistake that pydantic found, as the end of a sentence that begins with the thing at fault."""
+    first = error.errors(include_url=False)[0]
+    where = ""
+    for part in first["loc"]:
+        where += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if where else str(part)
+    what = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        return f"has an unknown setting {where}."
+    return f"is wrong at {where or 'its top level'}: {what}."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import threading
 from collections import Counter
@@ -11,15 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import dspy
-from dspy.predict.parameter import Parameter
 
-from .adapters import ExtractingAdapter, adapter_name, default_adapter
+from .adapters import default_adapter
 from .answers import AnswerKind, answer_kind
-from .errors import AllMembersFailed, ConfigurationError, PoolMismatch
-from .members import Member, Pool, check_k, check_temperature, checked, pool_of
-from .sampling import Draw, asample, sample
+from .errors import AllMembersFailed, ConfigurationError
+from .extracting import ExtractingAdapter
+from .members import Member, Pool, pool_of
+from .sampling import Draw, asample, sample, shows_no_key
 from .signatures import signature_text
-from .voting import RULES, AnswerCount, Ballot, MemberBallot, Rule, Spent, Verdict, rule_of
+from .state import PoolState, Settings
+from .voting import AnswerCount, Ballot, MemberBallot, Rule, Spent, Verdict, rule_of
 
 logger = logging.getLogger(__name__)
 
@@ -84,9 +84,16 @@ class SLMMux(dspy.Module):
         self.answer_field, field = _answer_field(template, answer_field)
         self.kind = answer_kind(field, equivalence)
         members = pool_of(lms, k=k, temperature=temperature, adapter=adapter)
-        self.pool = _PoolState(members, rule_of(rule), self.kind.name, self.answer_field, _told_program(template))
-        self.pool.accuracies = _checked_accuracies(accuracies, self.pool.names)
-        self.extract, self.timeout, self.num_threads = extract, timeout, num_threads
+        self.pool = PoolState(
+            members,
+            rule_of(rule),
+            accuracies=accuracies,
+            settings=Settings(extract, timeout),
+            equivalence=self.kind.name,
+            answer_field=self.answer_field,
+            program=_told_program(template),
+        )
+        self.num_threads = num_threads
         self.programs = [_copy_for_a_member(template) for _ in self.pool.members]
         self._refuse_own_lms()
 
@@ -103,6 +110,15 @@ class SLMMux(dspy.Module):
     @property
     def rule(self) -> Rule:
         return self.pool.rule
+
+    @property
+    def extract(self) -> Literal["lm"] | None:
+        return self.pool.settings.extract
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds one draw may take."""
+        return self.pool.settings.timeout
 
     def forward(self, **inputs: Any) -> dspy.Prediction:
         draws = self._draws()
@@ -178,7 +194,9 @@ class SLMMux(dspy.Module):
         not_chosen = [f"answered, but the rule {self.rule.name!r} chose none of its answers"]
         told = {name: _most_frequent_first(causes[name]) + not_chosen * (None in causes[name]) for name in self.pool.names}
         error = AllMembersFailed(told)
-        error.__cause__ = next((draw.error for draw in draws if draw.error is not None), None)
+        error.__cause__ = next(
+            (draw.error for draw in draws if draw.error is not None and shows_no_key(draw.error, draw.member.lm)), None
+        )
         return error
 
     def _refuse_own_lms(self) -> None:
@@ -189,85 +207,6 @@ class SLMMux(dspy.Module):
                     f"The predictor {name} has its own {own}, which would override its member's: leave it out and set it on "
                     "the member instead."
                 )
-
-
-class _PoolState(Parameter):
-    """What a mux saves beside its predictors. A DSPy parameter, so that a mux inside a larger program saves and loads too."""
-
-    def __init__(self, members: list[Member], rule: Rule, equivalence: str, answer_field: str, program: dict[str, str] | None):
-        self.members, self.rule, self.program = members, rule, program
-        self.equivalence, self.answer_field = equivalence, answer_field
-        self.accuracies: dict[str, float] = {}
-
-    @property
-    def names(self) -> list[str]:
-        return [member.label for member in self.members]
-
-    def reset(self) -> None:
-        """Optimizers reset demos and instructions; the pool stays."""
-
-    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
-        rule = dataclasses.asdict(self.rule) if type(self.rule) in RULES.values() else {"name": self.rule.name}  # type: ignore[call-overload]
-        return {
-            "program": self.program,
-            "members": [
-                {
-                    "name": member.name,
-                    "model": member.lm.model,
-                    "k": member.k,
-                    "temperature": member.temperature,
-                    "adapter": adapter_name(member.adapter),
-                    "own_server": any(member.lm.kwargs.get(key) for key in ("api_base", "base_url")),
-                }
-                for member in self.members
-            ],
-            "accuracies": dict(self.accuracies),
-            "rule": rule,
-            "equivalence": self.equivalence,
-            "answer_field": self.answer_field,
-        }
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        saved = list(state["members"])
-        theirs = [(entry["name"], entry["model"]) for entry in saved]
-        ours = [(member.label, member.lm.model) for member in self.members]
-        if theirs != ours:
-            raise PoolMismatch(
-                f"The saved mux has the members {_listed(theirs)}, this one {_listed(ours)}: load it into a mux of the same "
-                "members in the same order."
-            )
-        if state["equivalence"] != self.equivalence:
-            raise PoolMismatch(
-                f"The saved mux compares answers by {state['equivalence']!r}, this one by {self.equivalence!r}: load it into a mux "
-                "with the same answer type and equivalence."
-            )
-        if state["answer_field"] != self.answer_field:
-            raise PoolMismatch(
-                f"The saved mux compares the field {state['answer_field']!r}, this one {self.answer_field!r}: build this one with "
-                f"answer_field={state['answer_field']!r}."
-            )
-        for entry in saved:
-            check_k(entry["k"], f"the saved member {entry['name']!r}")
-            check_temperature(entry["temperature"], f"the saved member {entry['name']!r}")
-        rule = self._saved_rule(dict(state["rule"]))
-        members = checked(
-            [
-                dataclasses.replace(member, k=entry["k"], temperature=entry["temperature"])
-                for member, entry in zip(self.members, saved, strict=True)
-            ]
-        )
-        self.accuracies = _checked_accuracies(state["accuracies"], self.names)
-        self.rule, self.members = rule, members
-
-    def _saved_rule(self, saved: dict[str, Any]) -> Rule:
-        name = saved.pop("name")
-        if name in RULES:
-            return RULES[name](**saved)
-        if name != self.rule.name:
-            raise PoolMismatch(
-                f"The saved mux uses the rule {name!r}, which is not one of ours: load it into a mux built with that rule object."
-            )
-        return self.rule
 
 
 def _as_module(program: Any) -> dspy.Module:
@@ -311,15 +250,6 @@ def _answer_field(template: dspy.Module, asked: str | None) -> tuple[str, Any]:
         known = sorted({field for fields in outputs for field in fields})
         raise ConfigurationError(f"The program has no output field {asked!r}; its output fields are {', '.join(known)}.")
     return name, found[-1] if found else Any
-
-
-def _checked_accuracies(accuracies: Mapping[str, float] | None, names: Sequence[str]) -> dict[str, float]:
-    for name, accuracy in (accuracies or {}).items():
-        if name not in names:
-            raise ConfigurationError(f"accuracies names {name!r}, which is no member of the pool ({', '.join(names)}).")
-        if isinstance(accuracy, bool) or not isinstance(accuracy, (int, float)) or not 0 <= accuracy <= 1:
-            raise ConfigurationError(f"The accuracy of {name!r} must be a fraction between 0 and 1, not {accuracy!r}.")
-    return {name: float(accuracy) for name, accuracy in (accuracies or {}).items()}
 
 
 def _by_member(draws: Sequence[Draw], values: Sequence[Any]) -> dict[str, list[Any]]:
@@ -377,7 +307,3 @@ def _with_verdict(prediction: dspy.Prediction, verdict: Verdict) -> dspy.Predict
 
 def _most_frequent_first(causes: Sequence[str | None]) -> list[str]:
     return [cause for cause, _ in Counter(cause for cause in causes if cause is not None).most_common()]
-
-
-def _listed(members: Sequence[tuple[str, str]]) -> str:
-    return ", ".join(f"{name} ({model})" if name != model else name for name, model in members)

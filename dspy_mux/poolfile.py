@@ -30,11 +30,12 @@ import dspy
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .adapters import ADAPTERS
-from .errors import ConfigurationError, MuxError
+from .errors import ConfigurationError, MuxError, first_mistake
 from .local import CATALOG, local_member
 from .members import Member, checked
 from .mux import SLMMux
 from .signatures import signature_of
+from .state import SAVED_OPTIONS, SavedPool
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -150,7 +151,7 @@ class PoolFile(BaseModel):
         except tomllib.TOMLDecodeError as error:
             raise ConfigurationError(f"The pool file {str(path)!r} is not valid TOML: {error}") from error
         except ValidationError as error:
-            raise ConfigurationError(f"The pool file {str(path)!r} {_told(error)}") from error
+            raise ConfigurationError(f"The pool file {str(path)!r} {first_mistake(error)}") from error
 
     def mux(self, program: dspy.Module | None = None, *, accept_license: bool = False, **changes: Any) -> SLMMux:
         """An `SLMMux` over the members; `program` and `changes` (arguments of `SLMMux`) go before what the file says."""
@@ -179,9 +180,9 @@ def open_mux(pool: Path | None, saved: Path | None, *, k: int | None = None, acc
     if saved is None:
         assert pool is not None  # the caller gives one of them
         return _with_k(PoolFile.load(pool).mux(accept_license=accept_license), k)
-    state = _saved_state(saved)
+    state = _saved_pool(saved)
     source = PoolFile.load(pool) if pool is not None else _pool_of(state, saved)
-    mux = source.mux(_program_of(state, saved), accept_license=accept_license, answer_field=state["answer_field"])
+    mux = source.mux(_program_of(state, saved), accept_license=accept_license, answer_field=state.answer_field)
     try:
         mux.load(saved)
     except MuxError:
@@ -197,42 +198,43 @@ def _with_k(mux: SLMMux, k: int | None) -> SLMMux:
     return mux
 
 
-def _saved_state(path: Path) -> dict[str, Any]:
+def _saved_pool(path: Path) -> SavedPool:
+    if path.suffix != ".json":
+        raise ConfigurationError(f"A saved mux is a .json file, which {str(path)!r} is not: save one with mux.save('mux.json').")
     try:
-        state = json.loads(Path(path).read_text(encoding="utf-8"))["pool"]
-        members = [dict(member) for member in state["members"]]
-        return {"members": members, "program": state["program"], "answer_field": str(state["answer_field"])}
+        state = json.loads(path.read_text(encoding="utf-8"))["pool"]
     except FileNotFoundError as error:
         raise ConfigurationError(f"There is no saved mux {str(path)!r}.") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigurationError(f"{str(path)!r} is no saved mux: save one with mux.save('mux.json').") from error
+    return SavedPool.read(state)
 
 
-def _program_of(state: dict[str, Any], path: Path) -> dspy.Module:
-    modules = {"predict": dspy.Predict, "chain_of_thought": dspy.ChainOfThought}
-    program = state["program"]
-    if not isinstance(program, dict) or program.get("module") not in modules:
+def _program_of(state: SavedPool, path: Path) -> dspy.Module:
+    if state.program is None:
         raise ConfigurationError(
             f"The saved mux {str(path)!r} runs a program that is no plain signature: load it in Python, into a mux of that program."
         )
-    return modules[program["module"]](signature_of(str(program.get("signature"))))
+    modules = {"predict": dspy.Predict, "chain_of_thought": dspy.ChainOfThought}
+    return modules[state.program.module](signature_of(state.program.signature))
 
 
-def _pool_of(state: dict[str, Any], path: Path) -> PoolFile:
+def _pool_of(state: SavedPool, path: Path) -> PoolFile:
     """The pool file that a saved mux amounts to."""
     entries: list[dict[str, Any]] = []
-    for member in state["members"]:
-        kind, _, name = str(member.get("model")).partition("/")
-        if member.get("own_server") or (kind == "local" and name not in CATALOG):
+    for member in state.members:
+        kind, _, name = member.model.partition("/")
+        if member.own_server or (kind == "local" and name not in CATALOG):
             raise ConfigurationError(
-                f"The saved mux {str(path)!r} does not say where its member {member.get('name')!r} runs: pass --pool too."
+                f"The saved mux {str(path)!r} does not say where its member {member.name!r} runs: pass --pool too."
             )
-        where = {"local": name} if kind == "local" else {"model": member.get("model")}
-        entries.append({"name": member.get("name"), "adapter": member.get("adapter"), **where})
+        options = {key: value for key, value in member.options.items() if key in SAVED_OPTIONS}
+        where = {"local": name} if kind == "local" else {"model": member.model}
+        entries.append({"name": member.name, "adapter": member.adapter, "options": options, **where})
     try:
         return PoolFile.model_validate({"members": entries})
     except ValidationError as error:
-        raise ConfigurationError(f"The saved mux {str(path)!r} {_told(error)}") from error
+        raise ConfigurationError(f"The saved mux {str(path)!r} {first_mistake(error)}") from error
 
 
 def _keys(value: Any) -> Iterator[str]:
@@ -244,18 +246,6 @@ def _keys(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for inner in value:
             yield from _keys(inner)
-
-
-def _told(error: ValidationError) -> str:
-    """The first mistake of a validation error, as the end of a sentence."""
-    first = error.errors(include_url=False)[0]
-    where = ""
-    for part in first["loc"]:
-        where += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if where else str(part)
-    what = str(first["msg"]).removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        return f"has an unknown setting {where}."
-    return f"is wrong at {where or 'its top level'}: {what}."
 
 
 def _first_line(error: BaseException) -> str:

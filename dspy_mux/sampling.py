@@ -11,13 +11,15 @@ import asyncio
 import contextvars
 import hashlib
 import json
+import os
 import queue
 import re
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
@@ -34,17 +36,39 @@ from .voting import Spent
 _CAUSE_LENGTH = 200
 #: What looks like a key in an error's text, whoever put it there.
 _KEY = re.compile(r"(\bBearer\s+|\bsk-)[^\s'\",;]+")
+_SECRET_VARIABLE = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
 
 #: The draws around this one, outermost first, when a mux runs inside a mux: (member, rollout id) pairs.
 _lineage: ContextVar[tuple[tuple[str, int], ...]] = ContextVar("dspy_mux_lineage", default=())
 
 
+class _Bill:
+    """Stands as a module's `history` in DSPy, and keeps only what the entries cost.
+
+    It looks empty, so that DSPy, which drops old entries from a history of `max_history_size`, never drops one of ours.
+    """
+
+    def __init__(self) -> None:
+        self.costs: list[float] = []
+
+    def __len__(self) -> int:
+        return 0
+
+    def append(self, entry: dict[str, Any]) -> None:
+        # An entry without usage was served from the cache: its cost is history, not money spent now.
+        if entry["usage"] and entry["cost"] is not None:
+            self.costs.append(entry["cost"])
+
+
 class Meter(UsageTracker):
-    """What a draw spends. It stands where DSPy reports to: as usage tracker, as LM callback and as owner of history entries."""
+    """What a draw spends. It stands where DSPy reports to: as usage tracker, as LM callback and as owner of history entries.
+
+    With `dspy.configure(disable_history=True)` DSPy tells nobody what a call cost: the cost is then None, unknown.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.history: list[dict[str, Any]] = []
+        self.history = _Bill()
         self.started = self.answered = self.billed = 0
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Meter:
@@ -76,8 +100,7 @@ class Meter(UsageTracker):
         """Calls, tokens and cost so far. A call still under way, or failed, counts as made."""
         entries = [entry for lm_entries in list(self.usage_data.values()) for entry in list(lm_entries)]
         billed = max(self.billed, len(entries))
-        # An entry without usage was served from the cache: its cost is history, not money spent now.
-        costs = [entry["cost"] for entry in list(self.history) if entry["usage"] and entry["cost"] is not None]
+        costs = list(self.history.costs)
         return Spent(
             calls=billed + max(0, self.started - self.answered),
             cached_calls=max(0, self.answered - billed),
@@ -154,7 +177,7 @@ class Draw(AbstractContextManager["Draw"]):
         self._context.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> bool:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> bool:
         self._context.__exit__(None, None, None)
         _lineage.reset(self._lineage)
         self._report()
@@ -287,12 +310,23 @@ def _cause(error: BaseException, lm: dspy.BaseLM) -> str:
     if isinstance(error, AdapterParseError):
         return "unparsable response" if str(error.lm_response or "None").strip() != "None" else "empty response"
     first_line = next(iter(str(error).strip().splitlines()), "")
-    told = f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
-    key = lm.kwargs.get("api_key")
-    if isinstance(key, str) and len(key) > 3:
-        told = told.replace(key, "***")
-    told = _KEY.sub(r"\1***", told)
+    told = masked(f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__, lm)
     return told if len(told) <= _CAUSE_LENGTH else told[: _CAUSE_LENGTH - 1] + "…"
+
+
+def masked(text: str, lm: dspy.BaseLM) -> str:
+    """`text` without the LM's key, the keys in environment variables, and whatever looks like a key."""
+    keys = [lm.kwargs.get("api_key"), *(value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name))]
+    for key in keys:
+        if isinstance(key, str) and len(key) > 3 and key.lower() != "none":
+            text = text.replace(key, "***")
+    return _KEY.sub(r"\1***", text)
+
+
+def shows_no_key(error: BaseException, lm: dspy.BaseLM) -> bool:
+    """Whether the error's traceback, with those of what caused it, may be printed."""
+    told = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    return masked(told, lm) == told
 
 
 async def _in_thread(call: Callable[[], Any]) -> Any:
@@ -300,16 +334,17 @@ async def _in_thread(call: Callable[[], Any]) -> Any:
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
 
-    def settle(result: Any, error: Exception | None) -> None:
+    def settle(result: Any, error: BaseException | None) -> None:
         if not future.done():
             future.set_result(result) if error is None else future.set_exception(error)
 
     def work() -> None:
         try:
-            outcome: tuple[Any, Exception | None] = (call(), None)
-        except Exception as error:  # noqa: BLE001  (raised where the future is awaited)
+            outcome: tuple[Any, BaseException | None] = (call(), None)
+        except BaseException as error:  # noqa: BLE001  (raised where the future is awaited)
             outcome = (None, error)
-        loop.call_soon_threadsafe(settle, *outcome)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, *outcome)
 
     threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True).start()
     return await future

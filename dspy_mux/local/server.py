@@ -172,6 +172,8 @@ def _load(settings: Settings, threads: int) -> Any:
     # again.
     params.cache_ram_mib = 0
     params.n_ctx_checkpoints = 0
+    # Models with sliding-window attention (Gemma 3) would otherwise read a prompt's shared beginning anew for every question.
+    params.swa_full = True
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     # llama.cpp always listens on HTTP as well; nobody but this process may use that.
     params.hostnames = ["127.0.0.1"]

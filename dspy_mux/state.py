@@ -1,0 +1,220 @@
+"""What a mux saves beside its predictors: its members, accuracies and rule, and the checks when they are loaded again.
+
+A saved mux is data and may come from a stranger: it is validated before anything in it is used, holds no key and no address, and
+names code only by words that are known here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import pydantic
+from dspy.predict.parameter import Parameter
+from pydantic import BaseModel, ConfigDict, Field
+
+from .adapters import adapter_name
+from .errors import ConfigurationError, PoolMismatch, first_mistake
+from .members import Member, checked
+from .voting import RULES, Rule
+
+#: Settings of an LM that shape its draws and can hold no secret; other settings of an LM are not saved.
+SAVED_OPTIONS = (
+    "max_tokens",
+    "max_completion_tokens",
+    "top_p",
+    "top_k",
+    "min_p",
+    "stop",
+    "presence_penalty",
+    "frequency_penalty",
+    "repeat_penalty",
+    "reasoning_effort",
+)
+
+
+class SavedProgram(BaseModel):
+    """A program of one signature, as text from which it can be built again."""
+
+    module: Literal["predict", "chain_of_thought"]
+    signature: str
+
+
+class SavedMember(BaseModel):
+    """A member: what draws are made of, without the key and the address of its server."""
+
+    model_config = ConfigDict(strict=True)
+
+    name: str
+    model: str
+    k: int = Field(ge=1)
+    temperature: float = Field(ge=0, allow_inf_nan=False)
+    adapter: str | None = None
+    own_server: bool = False
+    options: dict[str, Any] = {}
+
+
+class SavedPool(BaseModel):
+    """The state of a mux, as its JSON file holds it under `pool`."""
+
+    model_config = ConfigDict(strict=True)
+
+    program: SavedProgram | None
+    members: list[SavedMember] = Field(min_length=1)
+    accuracies: dict[str, float] = {}
+    rule: dict[str, Any]
+    equivalence: str
+    answer_field: str
+    extract: Literal["lm"] | None = None
+    timeout: float | None = Field(default=None, gt=0)
+
+    @classmethod
+    def read(cls, state: Any) -> SavedPool:
+        """`state`, validated.
+
+        Raises:
+            ConfigurationError: it is no saved pool, or a damaged one; the sentence says where.
+        """
+        try:
+            return cls.model_validate(state)
+        except pydantic.ValidationError as error:
+            raise ConfigurationError(
+                f"The saved mux {first_mistake(error).rstrip('.')}: it is damaged or another version's, save it again."
+            ) from error
+
+
+@dataclasses.dataclass
+class Settings:
+    """What shapes a mux's answers beside its members: all of it is saved and restored."""
+
+    extract: Literal["lm"] | None = None
+    timeout: float | None = None
+
+
+class PoolState(Parameter):
+    """The pool of a mux. A DSPy parameter, so that a mux inside a larger program saves and loads too."""
+
+    def __init__(
+        self,
+        members: list[Member],
+        rule: Rule,
+        *,
+        accuracies: Mapping[str, float] | None,
+        settings: Settings,
+        equivalence: str,
+        answer_field: str,
+        program: dict[str, str] | None,
+    ):
+        self.members, self.rule, self.settings, self.program = members, rule, settings, program
+        self.equivalence, self.answer_field = equivalence, answer_field
+        self.accuracies = checked_accuracies(accuracies, self.names)
+
+    @property
+    def names(self) -> list[str]:
+        return [member.label for member in self.members]
+
+    def reset(self) -> None:
+        """Optimizers reset demos and instructions; the pool stays."""
+
+    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+        rule = dataclasses.asdict(self.rule) if type(self.rule) in RULES.values() else {"name": self.rule.name}  # type: ignore[call-overload]
+        return {
+            "program": self.program,
+            "members": [_saved(member) for member in self.members],
+            "accuracies": dict(self.accuracies),
+            "rule": rule,
+            "equivalence": self.equivalence,
+            "answer_field": self.answer_field,
+            **dataclasses.asdict(self.settings),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        saved = SavedPool.read(state)
+        theirs = [(entry.name, entry.model) for entry in saved.members]
+        ours = [(member.label, member.lm.model) for member in self.members]
+        if theirs != ours:
+            raise PoolMismatch(
+                f"The saved mux has the members {_listed(theirs)}, this one {_listed(ours)}: load it into a mux of the same "
+                "members in the same order."
+            )
+        for entry, member in zip(saved.members, self.members, strict=True):
+            if entry.adapter != adapter_name(member.adapter):
+                raise PoolMismatch(
+                    f"The saved mux talks to its member {entry.name!r} through the adapter {entry.adapter or 'default'!r}, this "
+                    f"one through {adapter_name(member.adapter) or 'default'!r}: load it into a mux with the same adapters."
+                )
+        if saved.equivalence != self.equivalence:
+            raise PoolMismatch(
+                f"The saved mux compares answers by {saved.equivalence!r}, this one by {self.equivalence!r}: load it into a mux "
+                "with the same answer type and equivalence."
+            )
+        if saved.answer_field != self.answer_field:
+            raise PoolMismatch(
+                f"The saved mux compares the field {saved.answer_field!r}, this one {self.answer_field!r}: build this one with "
+                f"answer_field={saved.answer_field!r}."
+            )
+        rule = self._saved_rule(dict(saved.rule))
+        members = checked(
+            [
+                dataclasses.replace(member, k=entry.k, temperature=entry.temperature)
+                for member, entry in zip(self.members, saved.members, strict=True)
+            ]
+        )
+        accuracies = checked_accuracies(saved.accuracies, self.names)
+        self.accuracies, self.rule, self.members = accuracies, rule, members
+        self.settings = Settings(saved.extract, saved.timeout)
+
+    def _saved_rule(self, saved: dict[str, Any]) -> Rule:
+        name = saved.pop("name", None)
+        if name in RULES:
+            try:
+                rule: Rule = pydantic.TypeAdapter(RULES[name]).validate_python(saved)
+            except pydantic.ValidationError as error:
+                raise ConfigurationError(f"The rule of the saved mux {first_mistake(error)}") from error
+            return rule
+        if name != self.rule.name:
+            raise PoolMismatch(
+                f"The saved mux uses the rule {name!r}, which is not one of ours: load it into a mux built with that rule object."
+            )
+        return self.rule
+
+
+def checked_accuracies(accuracies: Mapping[str, float] | None, names: Sequence[str]) -> dict[str, float]:
+    """`accuracies` as a dict of floats.
+
+    Raises:
+        ConfigurationError: one names no member, or is no fraction between 0 and 1.
+    """
+    for name, accuracy in (accuracies or {}).items():
+        if name not in names:
+            raise ConfigurationError(f"accuracies names {name!r}, which is no member of the pool ({', '.join(names)}).")
+        if isinstance(accuracy, bool) or not isinstance(accuracy, (int, float)) or not 0 <= accuracy <= 1:
+            raise ConfigurationError(f"The accuracy of {name!r} must be a fraction between 0 and 1, not {accuracy!r}.")
+    return {name: float(accuracy) for name, accuracy in (accuracies or {}).items()}
+
+
+def _saved(member: Member) -> dict[str, Any]:
+    settings = member.lm.kwargs
+    return {
+        "name": member.name,
+        "model": member.lm.model,
+        "k": member.k,
+        "temperature": member.temperature,
+        "adapter": adapter_name(member.adapter),
+        "own_server": any(settings.get(key) for key in ("api_base", "base_url")),
+        "options": {name: settings[name] for name in SAVED_OPTIONS if settings.get(name) is not None and _is_json(settings[name])},
+    }
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _listed(members: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(f"{name} ({model})" if name != model else name for name, model in members)
