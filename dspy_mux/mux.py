@@ -16,10 +16,10 @@ from .answers import AnswerKind, answer_kind
 from .errors import AllMembersFailed, ConfigurationError
 from .extracting import ExtractingAdapter
 from .members import Member, Pool, pool_of
-from .sampling import Draw, asample, sample, shows_no_key
+from .sampling import Draw, asample, raise_what_is_no_abstention, sample, shows_no_key
 from .signatures import signature_text
 from .state import PoolState, Settings
-from .voting import AnswerCount, Ballot, MemberBallot, Rule, Spent, Verdict, rule_of
+from .voting import AnswerCount, Ballot, GivenInputs, MemberBallot, Rule, Spent, Verdict, rule_of
 
 logger = logging.getLogger(__name__)
 
@@ -121,15 +121,16 @@ class SLMMux(dspy.Module):
         return self.pool.settings.timeout
 
     def forward(self, **inputs: Any) -> dspy.Prediction:
-        draws = self._draws()
-        sample(draws, inputs, timeout=self.timeout, num_threads=self.num_threads)
-        return self._decide(draws)
+        draws = self._draws(inputs)
+        for _ in sample(draws, timeout=self.timeout, num_threads=self.num_threads):
+            pass
+        return self._decide(draws, inputs)
 
     async def aforward(self, **inputs: Any) -> dspy.Prediction:
-        draws = self._draws()
-        await asample(draws, inputs, timeout=self.timeout, num_threads=self.num_threads)
+        draws = self._draws(inputs)
+        await asample(draws, timeout=self.timeout, num_threads=self.num_threads)
         # Comparing mathematics can take a while, and the event loop is not ours to hold.
-        return await asyncio.to_thread(self._decide, draws)
+        return await asyncio.to_thread(self._decide, draws, inputs)
 
     def set_lm(self, lm: dspy.BaseLM) -> None:
         raise ConfigurationError(
@@ -142,19 +143,47 @@ class SLMMux(dspy.Module):
             logger.warning("save_program=True pickles the members' LMs with their API keys; save to a .json file instead.")
         super().save(path, save_program=save_program, modules_to_serialize=modules_to_serialize)
 
-    def _draws(self) -> list[Draw]:
-        self._refuse_own_lms()
-        fallback = dspy.settings.adapter or default_adapter()
-        return [
-            Draw(member, number, program, self._adapter(member.adapter or fallback))
-            for member, program in zip(self.members, self.programs, strict=True)
-            for number in range(member.k or 1)
-        ]
+    def draw(self, member: int, number: int, inputs: Mapping[str, Any], kind: type[Draw] = Draw) -> Draw:
+        """Draw `number` of the member at position `member` for a question, ready to run; `collect` records such draws."""
+        drawn_from = self.members[member]
+        return kind(drawn_from, number, self.programs[member], self.adapter_of(member), inputs)
 
-    def _adapter(self, inner: dspy.Adapter) -> dspy.Adapter:
+    def subset(self, names: Sequence[str]) -> SLMMux:
+        """A deep copy with these members alone, in this order; accuracies stay with them.
+
+        Raises:
+            ConfigurationError: no name, one named twice, or one that is no member.
+        """
+        unknown = [name for name in names if name not in self.pool.names]
+        if unknown or not names or len(set(names)) != len(names):
+            raise ConfigurationError(
+                f"A subset names each of its members once, out of {', '.join(self.pool.names)}; not {list(names)}."
+            )
+        where = [self.pool.names.index(name) for name in names]
+        copy = self.deepcopy()
+        copy.programs = [copy.programs[at] for at in where]
+        copy.pool.members = [copy.pool.members[at] for at in where]
+        copy.pool.accuracies = {name: value for name, value in self.accuracies.items() if name in names}
+        return copy
+
+    def adapter_of(self, member: int) -> dspy.Adapter:
+        """The adapter through which the member at position `member` is asked."""
+        inner = self.members[member].adapter or dspy.settings.adapter or default_adapter()
         return ExtractingAdapter(inner, self.answer_field, self.kind, ask_model=self.extract == "lm")
 
-    def _decide(self, draws: Sequence[Draw]) -> dspy.Prediction:
+    def answer_of(self, draw: Draw) -> Any:
+        """The answer that a draw gave; None, and the cause on the draw, where it abstains."""
+        answer = self._answer(draw)
+        if draw.cause is None and self.kind.key(answer) is None:
+            draw.cause = "empty answer" if answer is None or not str(answer).strip() else "unusable answer"
+        return None if draw.cause is not None else answer
+
+    def _draws(self, inputs: Mapping[str, Any]) -> list[Draw]:
+        self._refuse_own_lms()
+        return [self.draw(at, number, inputs) for at, member in enumerate(self.members) for number in range(member.k or 1)]
+
+    def _decide(self, draws: Sequence[Draw], inputs: Mapping[str, Any]) -> dspy.Prediction:
+        raise_what_is_no_abstention(draws)
         answers = [self._answer(draw) for draw in draws]
         classes = self.kind.classes(answers)
         for draw, answer, answer_class in zip(draws, answers, classes, strict=True):
@@ -162,7 +191,9 @@ class SLMMux(dspy.Module):
                 draw.cause = "empty answer" if answer is None or not str(answer).strip() else "unusable answer"
         votes = _by_member(draws, classes)
         ballots = [Ballot(name, tuple(votes[name]), self.accuracies.get(name)) for name in self.pool.names]
-        choice = self.rule.choose(ballots)
+        # A rule may weigh by a category, which is one of the inputs.
+        rule = self.rule.given(inputs) if isinstance(self.rule, GivenInputs) else self.rule
+        choice = rule.choose(ballots)
         if choice is None:
             raise self._all_failed(draws)
         name = self.pool.names[choice.ballot]

@@ -17,8 +17,7 @@ import re
 import threading
 import time
 import traceback
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from contextvars import ContextVar
 from types import TracebackType
@@ -116,6 +115,7 @@ class Draw(AbstractContextManager["Draw"]):
     Attributes:
         member: the member drawn from.
         number: 0 to k − 1.
+        inputs: the question's.
         prediction: what the program returned; None where it failed.
         trace: the program's DSPy trace.
         error: what the draw failed with.
@@ -123,8 +123,9 @@ class Draw(AbstractContextManager["Draw"]):
         seconds: wall time, from start to end or to the deadline.
     """
 
-    def __init__(self, member: Member, number: int, program: dspy.Module, adapter: dspy.Adapter):
+    def __init__(self, member: Member, number: int, program: dspy.Module, adapter: dspy.Adapter, inputs: Mapping[str, Any]):
         self.member, self.number, self.program, self.adapter = member, number, program, adapter
+        self.inputs = dict(inputs)
         self.prediction: dspy.Prediction | None = None
         self.trace: list[Any] = []
         self.error: BaseException | None = None
@@ -138,18 +139,16 @@ class Draw(AbstractContextManager["Draw"]):
     def spent(self) -> Spent:
         return self._meter.spent()
 
-    def run(self, inputs: dict[str, Any]) -> None:
-        self._inputs = inputs
+    def run(self) -> None:
         with self:
-            self._accept(self.program(**inputs))
+            self._accept(self.program(**self.inputs))
 
-    async def arun(self, inputs: dict[str, Any]) -> None:
-        self._inputs = inputs
+    async def arun(self) -> None:
         with self:
             if hasattr(type(self.program), "aforward"):
-                self._accept(await self.program.acall(**inputs))
+                self._accept(await self.program.acall(**self.inputs))
             else:
-                self._accept(await _in_thread(lambda: self.program(**inputs)))
+                self._accept(await _in_thread(lambda: self.program(**self.inputs)))
 
     def fail(self, error: BaseException) -> None:
         self.error, self.cause = error, _cause(error, self.member.lm)
@@ -198,7 +197,7 @@ class Draw(AbstractContextManager["Draw"]):
     def _lm(self, rollout_id: int) -> dspy.BaseLM:
         settings: dict[str, Any] = {"rollout_id": rollout_id, "temperature": self.member.temperature}
         if getattr(getattr(self.member.lm, "engine", None), "seeded_draws", False):
-            settings["seed"] = (_first_seed(self.member, self._inputs) + rollout_id) % 2**31
+            settings["seed"] = (_first_seed(self.member, self.inputs) + rollout_id) % 2**31
         lm = self.member.lm.copy(**settings)
         lm.callbacks.append(self._meter)
         lm.history = self.member.lm.history  # the user's LM object keeps the whole history
@@ -213,53 +212,62 @@ class Draw(AbstractContextManager["Draw"]):
             self.cause = f"the program returned {type(prediction).__name__}, not a dspy.Prediction"
 
 
-def sample(draws: Sequence[Draw], inputs: dict[str, Any], *, timeout: float | None = None, num_threads: int | None = None) -> None:
-    """Run `draws` on threads, all at once or at most `num_threads` at a time, and return when each has an outcome.
+def sample(draws: Iterable[Draw | None], *, timeout: float | None = None, num_threads: int | None = None) -> Iterator[Draw]:
+    """Run `draws` on threads, all at once or at most `num_threads` at a time; yields each when it has an outcome.
 
     Args:
+        draws: taken as there is room; None says that the next one can only be told when another has settled.
         timeout: seconds that one draw may take; a draw that takes longer abstains.
-
-    Raises:
-        ConfigurationError: raised by the program or an adapter within a draw; a mistake in the set-up is no abstention.
     """
-    waiting, running = deque(draws), dict[Draw, float]()
+    waiting, running = iter(draws), dict[Draw, float]()
     finished: queue.SimpleQueue[Draw] = queue.SimpleQueue()
+    more = True
 
     def work(draw: Draw) -> None:
         try:
-            draw.run(inputs)
+            draw.run()
         except BaseException as error:  # noqa: BLE001  (handed to the waiting thread, which raises it)
             draw.fail(error)
         finally:
             finished.put(draw)
 
-    while waiting or running:
-        while waiting and (num_threads is None or len(running) < num_threads):
-            draw = waiting.popleft()
+    while more or running:
+        while more and (num_threads is None or len(running) < num_threads):
+            try:
+                draw = next(waiting)
+            except StopIteration:
+                more = False
+                break
+            if draw is None:
+                if not running:
+                    more = False
+                break
             # Daemon threads: a hung call must not keep the interpreter from ending after Ctrl-C.
             target = contextvars.copy_context().run
             threading.Thread(target=target, args=(work, draw), name=f"draw {draw.member.label}", daemon=True).start()
             running[draw] = time.monotonic() + (timeout if timeout is not None else float("inf"))
+        if not running:
+            continue
         patience = None if timeout is None else max(0.0, min(running.values()) - time.monotonic())
         try:
-            running.pop(finished.get(timeout=patience), None)
+            settled = [finished.get(timeout=patience)]
         except queue.Empty:
-            for draw in [draw for draw, deadline in running.items() if deadline <= time.monotonic()]:
+            settled = [draw for draw, deadline in running.items() if deadline <= time.monotonic()]
+            for draw in settled:
                 draw.abandon(timeout or 0.0)
-                del running[draw]
-    _raise_what_is_no_abstention(draws)
+        for draw in settled:
+            if running.pop(draw, None) is not None:  # an abandoned draw comes in twice
+                yield draw
 
 
-async def asample(
-    draws: Sequence[Draw], inputs: dict[str, Any], *, timeout: float | None = None, num_threads: int | None = None
-) -> None:
-    """`sample` on asyncio tasks; cancelling it cancels the draws under way."""
+async def asample(draws: Sequence[Draw], *, timeout: float | None = None, num_threads: int | None = None) -> None:
+    """Run `draws` on asyncio tasks, as `sample` does on threads; cancelling it cancels the draws under way."""
     gate = asyncio.Semaphore(num_threads or len(draws) or 1)
 
     async def one(draw: Draw) -> None:
         async with gate:
             try:
-                await asyncio.wait_for(draw.arun(inputs), timeout)
+                await asyncio.wait_for(draw.arun(), timeout)
             except asyncio.TimeoutError:
                 draw.abandon(timeout or 0.0)
             except Exception as error:  # noqa: BLE001  (told as the cause)
@@ -271,10 +279,10 @@ async def asample(
     finally:
         for task in tasks:
             task.cancel()
-    _raise_what_is_no_abstention(draws)
 
 
-def _raise_what_is_no_abstention(draws: Sequence[Draw]) -> None:
+def raise_what_is_no_abstention(draws: Sequence[Draw]) -> None:
+    """Raise the first error of `draws` that is a mistake in the set-up, or no `Exception` at all."""
     for draw in draws:
         if isinstance(draw.error, ConfigurationError) or not isinstance(draw.error, (Exception, type(None))):
             raise draw.error
@@ -292,7 +300,7 @@ def _first_rollout_id() -> int:
     return int.from_bytes(hashlib.sha256(repr(outer).encode()).digest()[:6], "big")
 
 
-def _first_seed(member: Member, inputs: dict[str, Any]) -> int:
+def _first_seed(member: Member, inputs: Mapping[str, Any]) -> int:
     """The seed of a question's first draw by a member; its other draws have the next ones.
 
     The same seed for every question would be the same luck for every question: a draw that is far out once is so each time.

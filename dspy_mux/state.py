@@ -16,6 +16,7 @@ from dspy.predict.parameter import Parameter
 from pydantic import BaseModel, ConfigDict, Field
 
 from .adapters import adapter_name
+from .calibration import Calibrated
 from .errors import ConfigurationError, PoolMismatch, first_mistake
 from .members import Member, checked
 from .voting import RULES, Rule
@@ -33,6 +34,10 @@ SAVED_OPTIONS = (
     "repeat_penalty",
     "reasoning_effort",
 )
+
+
+#: Rules that are saved whole; any other is saved by its name alone.
+_SAVED_RULES: dict[str, type[Any]] = {**RULES, "calibrated": Calibrated}
 
 
 class SavedProgram(BaseModel):
@@ -119,7 +124,7 @@ class PoolState(Parameter):
         """Optimizers reset demos and instructions; the pool stays."""
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
-        rule = dataclasses.asdict(self.rule) if type(self.rule) in RULES.values() else {"name": self.rule.name}  # type: ignore[call-overload]
+        rule = dataclasses.asdict(self.rule) if type(self.rule) in _SAVED_RULES.values() else {"name": self.rule.name}
         return {
             "program": self.program,
             "members": [_saved(member) for member in self.members],
@@ -168,9 +173,9 @@ class PoolState(Parameter):
 
     def _saved_rule(self, saved: dict[str, Any]) -> Rule:
         name = saved.pop("name", None)
-        if name in RULES:
+        if name in _SAVED_RULES:
             try:
-                rule: Rule = pydantic.TypeAdapter(RULES[name]).validate_python(saved)
+                rule: Rule = pydantic.TypeAdapter(_SAVED_RULES[name]).validate_python(saved)
             except pydantic.ValidationError as error:
                 raise ConfigurationError(f"The rule of the saved mux {first_mistake(error)}") from error
             return rule

@@ -6,7 +6,7 @@ SLM-MUX's (ICLR 2026, "Confidence Estimation" and "Confidence Selection").
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
@@ -81,6 +81,13 @@ class Rule(Protocol):
         Must be deterministic, and must choose a class that the ballot it names holds.
         """
         ...
+
+
+@runtime_checkable
+class GivenInputs(Protocol):
+    """A rule that weighs by what the question is: `given` gives the rule for a question with these inputs."""
+
+    def given(self, inputs: Mapping[str, Any]) -> Rule: ...
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ def _eval() -> None:
 def demo(
     k: Annotated[int, typer.Option(min=1, help="Draws per member and question.")] = 3,
     temperature: Annotated[float, typer.Option(min=0, help="Sampling temperature of the draws.")] = 0.5,
-    limit: Annotated[int, typer.Option(min=2, help="Test questions, balanced over the six categories.")] = 240,
+    limit: Annotated[int, typer.Option(min=2, help="Test questions, balanced over the six categories.")] = 180,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")] = False,
     accept_license: Annotated[bool, typer.Option(help="Accept the licences of the models, Gemma's terms too.")] = False,
 ) -> None:

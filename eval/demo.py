@@ -30,7 +30,9 @@ def run(*, k: int, temperature: float, limit: int, as_json: bool, accept_license
     pool = [local_member(name, max_tokens=MAX_TOKENS, accept_license=accept_license) for name in MEMBERS]
     mux = SLMMux(everyday.program(), pool, k=k, temperature=temperature)
     console.print(f"{', '.join(MEMBERS)}; k={k} draws each at temperature {temperature:g}.")
-    validation = draw_all(mux, _by_task(everyday.examples("validation")), everyday.metric, what="validation", console=console)
+    validation = draw_all(
+        mux, _by_task(everyday.examples("validation", limit=90)), everyday.metric, what="validation", console=console
+    )
     test = draw_all(mux, _by_task(everyday.examples("test", limit=limit)), everyday.metric, what="test      ", console=console)
     accuracies = {name: accuracy([d.plurality(name) for d in validation]).mean for name in MEMBERS}
     report = _Report(test, accuracies, k)

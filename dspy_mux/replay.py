@@ -1,0 +1,273 @@
+"""A mux evaluated on recorded draws, without a call: any rule over any members at any k up to what was recorded.
+
+Accuracy is the mean metric of the winning draws, what `dspy.Evaluate` gives for the live mux on the same draws. Members' accuracies
+and the calibrated rule come from each split's training part, the figures from its test part. Memory is about 40 bytes a draw
+while the record is read, and 20 while it is replayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from . import calibration, schedules, tally
+from .errors import ConfigurationError
+from .record import MISSING, Record
+from .splits import Split
+from .tally import ABSTAINED, Floats, Ints, Picks, Tally, by_accuracy
+
+RULE_NAMES = ("self_consistency", "pooled", "consistency", "calibrated")
+BOOTSTRAPS = 1000
+#: Where more draws are recorded than are used, how many random choices of k of them are averaged for one recorded split.
+RESAMPLES = 20
+
+
+@dataclass(frozen=True)
+class Result:
+    """A rule's figures over test questions; accuracies are fractions.
+
+    Attributes:
+        questions: distinct questions tested; left_out: those that not every member answered k times.
+        accuracy: mean score of the winning draws, over questions and repeats.
+        stderr: its standard error over questions; ci95: bootstrap interval over questions.
+        union_accuracy: share of questions that some member's plurality answer gets right, the bound for `consistency`.
+        calls_per_question, frugal_calls_per_question: LM calls under the full schedule, and under the lossless short one.
+        tokens_per_question, cost_per_question: under the full schedule; None where they were not recorded.
+        wins: member → share of the questions that its answer was chosen for.
+        per_question: mean score of each tested question over its repeats; positions are those of `tested`.
+    """
+
+    rule: str
+    k: int
+    members: tuple[str, ...]
+    questions: int
+    left_out: int
+    accuracy: float
+    stderr: float
+    ci95: tuple[float, float]
+    union_accuracy: float
+    calls_per_question: float
+    frugal_calls_per_question: float
+    wins: dict[str, float]
+    tokens_per_question: float | None
+    cost_per_question: float | None
+    threshold: float
+    repeats: int
+    tested: Ints
+    per_question: Floats
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; the per-question arrays are left out."""
+        told = asdict(self)
+        del told["tested"], told["per_question"]
+        return {**told, "members": list(self.members), "ci95": list(self.ci95)}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean of one result minus another on the same questions, its standard error and bootstrap interval."""
+
+    mean: float
+    stderr: float
+    ci95: tuple[float, float]
+    questions: int
+
+
+def replay(
+    record: Record,
+    rule: str,
+    *,
+    splits: Sequence[Split] | None = None,
+    k: int | None = None,
+    left_out: int = 0,
+    context: str | None = None,
+    threshold: float = 1.0,
+    seed: int = 0,
+) -> Result:
+    """What `rule` over all members of `record` scores.
+
+    Args:
+        record: the draws, already cut to the members (`Record.of`), in pool order.
+        rule: "consistency", "pooled", "calibrated", "self_consistency" for the member most accurate on each training part, or
+            "self_consistency:NAME".
+        splits: from `splits.py`, over the record's questions; None for 20 random halves.
+        k: draws per member; with more recorded, each repeat takes a random k of them.
+        context: a field of the questions that the calibrated rule may use.
+        threshold: the score from which an answer counts as correct.
+        seed: of the choice of draws.
+
+    Raises:
+        ConfigurationError: an unknown rule or field, or k above what is recorded.
+    """
+    from .splits import holdout
+
+    k = record.votes.shape[2] if k is None else k
+    check_rule(rule, record.members)
+    contexts = np.array(record.field(context)) if context is not None and rule == "calibrated" else None
+    splits = list(splits) if splits is not None else holdout(len(record.questions), seed=seed)
+    total, times = np.zeros(len(record.questions)), np.zeros(len(record.questions))
+    wins, union, calls, frugal, tokens, cost = np.zeros(len(record.members)), 0.0, 0.0, 0.0, 0.0, 0.0
+    accuracies, runs = [], 0
+    for split, draws in _runs(record, splits, k, seed):
+        votes, scores = _taken(record.votes, draws), _taken(record.scores, draws)
+        train, test = Tally(votes[split.train]), Tally(votes[split.test])
+        a_i = train.plurality_scores(scores[split.train]).mean(axis=0) if len(split.train) else np.zeros(len(record.members))
+        if rule == "calibrated":
+            fitted = calibration.fit(
+                train,
+                scores[split.train],
+                members=record.members,
+                contexts=None if contexts is None else contexts[split.train].tolist(),
+                context=context,
+                threshold=threshold,
+            )
+            picks = fitted.pick(test, None if contexts is None else contexts[split.test].tolist())
+        else:
+            picks = picks_of(rule, test, a_i, record.members)
+        won = picks.scores(scores[split.test])
+        total[split.test] += won
+        times[split.test] += 1
+        accuracies.append(won.mean())
+        wins += np.bincount(picks.member[picks.member >= 0], minlength=len(wins)) / len(split.test)
+        union += float((test.plurality_scores(scores[split.test]) >= threshold).any(axis=1).mean())
+        full, short = _draws_spent(rule, test, a_i, record.members)
+        each = _per_draw(record.calls, draws, split.test)
+        calls += _spent(full, each, k)
+        frugal += _spent(short, each, k)
+        tokens += _spent(full, _per_draw(record.tokens, draws, split.test), k) if record.tokens is not None else 0.0
+        cost += _spent(full, _per_draw(record.cost, draws, split.test), k) if record.cost is not None else 0.0
+        runs += 1
+    tested = np.flatnonzero(times)
+    per_question = total[tested] / times[tested]
+    return Result(
+        rule=rule,
+        k=k,
+        members=record.members,
+        questions=len(tested),
+        left_out=left_out,
+        accuracy=float(np.mean(accuracies)),
+        stderr=_stderr(per_question),
+        ci95=bootstrap(per_question, seed=seed),
+        union_accuracy=union / runs,
+        calls_per_question=calls / runs,
+        frugal_calls_per_question=frugal / runs,
+        wins={name: float(share) for name, share in zip(record.members, wins / runs, strict=True)},
+        tokens_per_question=tokens / runs if record.tokens is not None else None,
+        cost_per_question=cost / runs if record.cost is not None else None,
+        threshold=threshold,
+        repeats=runs,
+        tested=tested,
+        per_question=per_question,
+    )
+
+
+def compare(one: Result, other: Result, *, seed: int = 0) -> Difference:
+    """The paired difference `one` − `other`.
+
+    Raises:
+        ConfigurationError: the two were tested on different questions.
+    """
+    if not np.array_equal(one.tested, other.tested):
+        raise ConfigurationError("Two results can only be compared on the same questions: replay both with the same splits.")
+    differences = one.per_question - other.per_question
+    return Difference(one.accuracy - other.accuracy, _stderr(differences), bootstrap(differences, seed=seed), len(differences))
+
+
+def check_rule(rule: str, members: Sequence[str]) -> None:
+    """Raises ConfigurationError unless `rule` is a name that `replay` takes."""
+    name, _, member = rule.partition(":")
+    if name not in RULE_NAMES or (member and name != "self_consistency"):
+        raise ConfigurationError(f"There is no rule {rule!r} to replay: choose one of {', '.join(RULE_NAMES)}.")
+    if member and member not in members:
+        raise ConfigurationError(f"The rule {rule!r} names no member of {', '.join(members)}.")
+
+
+def picks_of(rule: str, votes: Tally, accuracies: Sequence[float | None] | Floats, members: Sequence[str]) -> Picks:
+    """What a rule that needs no fitting picks."""
+    name, _, member = rule.partition(":")
+    order = by_accuracy(accuracies)
+    if name == "pooled":
+        return tally.pooled(votes)
+    if name == "self_consistency":
+        return tally.single(votes, list(members).index(member) if member else int(order[0]))
+    return tally.consistency(votes, order)
+
+
+def bootstrap(values: Floats, *, seed: int = 0) -> tuple[float, float]:
+    """95 % percentile interval of the mean over questions, from 1,000 resamples."""
+    if len(values) == 0:
+        return float("nan"), float("nan")
+    random, n = np.random.default_rng(seed), len(values)
+    means = np.array([values[random.integers(0, n, n)].mean() for _ in range(BOOTSTRAPS)])
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def draw_choices(record: Record, k: int, random: np.random.Generator) -> Ints:
+    """[Q, M, k]: a random k of each member's recorded draws for each question, in the order drawn."""
+    questions, members, recorded = record.votes.shape
+    keys = np.where(record.votes == MISSING, 2.0, random.random((questions, members, recorded)))
+    return np.sort(np.argpartition(keys, k - 1, axis=2)[..., :k], axis=2)
+
+
+def _runs(record: Record, splits: Sequence[Split], k: int, seed: int) -> Iterator[tuple[Split, Ints | None]]:
+    recorded = record.votes.shape[2]
+    if not 1 <= k <= recorded:
+        raise ConfigurationError(f"{record.source} holds {recorded} draws a member, k={k} cannot be replayed.")
+    if k == recorded:
+        yield from ((split, None) for split in splits)
+        return
+    random = np.random.default_rng(seed)
+    for split in splits if len(splits) > 1 else list(splits) * RESAMPLES:
+        yield split, draw_choices(record, k, random)
+
+
+def _taken(values: Any, draws: Ints | None) -> Any:
+    return values if draws is None else np.take_along_axis(values, draws, axis=2)
+
+
+def _per_draw(values: Floats | None, draws: Ints | None, test: Ints) -> Floats | None:
+    return None if values is None else _taken(values, draws)[test]
+
+
+def _draws_spent(rule: str, test: Tally, accuracies: Floats, members: Sequence[str]) -> tuple[Ints, Ints]:
+    """[Q, M] draws under the full schedule and under the frugal one. Nothing is proven yet that would stop `calibrated` early."""
+    order = by_accuracy(accuracies)
+    full = np.broadcast_to(test.k, test.shape[:2])
+    name, _, member = rule.partition(":")
+    if name == "self_consistency":
+        one = np.zeros(test.shape[:2], np.int64)
+        index = list(members).index(member) if member else int(order[0])
+        one[:, index] = test.k[index]
+        return one, one
+    if name == "consistency":
+        return full, schedules.frugal_draws(test, order)
+    return (full, schedules.frugal_draws_pooled(test)) if name == "pooled" else (full, full)
+
+
+def _spent(draws: Ints, each: Floats | None, k: int) -> float:
+    """Mean per question of what the first `draws` draws of each member took; one a draw where that was not recorded."""
+    if each is None:
+        return float(draws.sum(axis=1).mean())
+    return float(np.where(np.arange(k) < draws[..., None], np.nan_to_num(each), 0.0).sum(axis=(1, 2)).mean())
+
+
+def _stderr(values: Floats) -> float:
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+
+
+__all__ = [
+    "ABSTAINED",
+    "RULE_NAMES",
+    "Difference",
+    "Result",
+    "bootstrap",
+    "check_rule",
+    "compare",
+    "draw_choices",
+    "picks_of",
+    "replay",
+]

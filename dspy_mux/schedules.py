@@ -1,0 +1,61 @@
+"""How many draws a rule needs where they are made one after the other and stop once nothing to come can change the answer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .tally import Ints, Tally
+
+
+def frugal_draws(tally: Tally, order: Ints) -> Ints:
+    """[Q, M]: draws that the paper's rule spends per member under the frugal schedule (DESIGN section 3).
+
+    Members draw in `order` (from `by_accuracy`). A member stops where even unanimous further draws would not lift its confidence
+    above the best one so far: equals go to the earlier member.
+    """
+    questions, members, _ = tally.shape
+    spent = np.zeros((questions, members), np.int64)
+    bar = np.zeros(questions)
+    for member in order:
+        k = int(tally.k[member])
+        votes = tally.votes[:, member, :k]
+        most = np.zeros(questions, np.int64)
+        drawing = np.ones(questions, bool)
+        for draw in range(k):
+            drawing &= (most + k - draw) / k > bar
+            spent[:, member] += drawing
+            vote = votes[:, draw]
+            same = (votes[:, : draw + 1] == vote[:, None]).sum(axis=1)
+            most = np.maximum(most, np.where(vote >= 0, same, 0))
+        bar = np.maximum(bar, np.where(drawing, most / k, 0.0))
+    return spent
+
+
+def frugal_draws_pooled(tally: Tally) -> Ints:
+    """[Q, M]: draws that pooled voting spends, members in pool order: until no other answer can catch up with the leading one.
+
+    An answer that draws level wins only where it was seen first, so a new one has to get ahead.
+    """
+    questions, members, draws = tally.shape
+    spent = np.zeros((questions, members), np.int64)
+    left = int(tally.k.sum())
+    lead, second = np.zeros(questions, np.int64), np.zeros(questions, np.int64)
+    flat = tally.votes.reshape(questions, members * draws)
+    drawing = np.ones(questions, bool)
+    for member in range(members):
+        for draw in range(int(tally.k[member])):
+            drawing &= lead - second <= left
+            spent[:, member] += drawing
+            left -= 1
+            lead, second = _two_most(flat[:, : member * draws + draw + 1])
+    return spent
+
+
+def _two_most(votes: Ints) -> tuple[Ints, Ints]:
+    """[Q]: votes of the most frequent answer, and of the next other one."""
+    counts = np.zeros(votes.shape, np.int64)
+    for index in range(votes.shape[1]):
+        counts += votes == votes[:, index, None]
+    counts = np.where(votes >= 0, counts, 0)
+    leader = np.take_along_axis(votes, counts.argmax(axis=1)[:, None], axis=1)
+    return counts.max(axis=1), np.where(votes == leader, 0, counts).max(axis=1)
