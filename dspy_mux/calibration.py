@@ -228,10 +228,9 @@ def _fitted(blank: Calibrated, tally: Tally, correct: Floats, train: Ints, conte
     is_right = correct[train][candidates.question, candidates.member, candidates.draw] > 0
     likelihoods = _log_likelihoods(candidates, is_right)
     likelihood, shared, rules, own = _features(candidates, part, accuracies, likelihoods)
-    seen = sorted(set(contexts[train])) if contexts is not None else []
-    by_context = (
-        [candidates.per_context() * (contexts[train] == value)[candidates.question, None] for value in seen] if seen else []
-    )  # type: ignore[index]
+    labels = np.zeros(0, str) if contexts is None else contexts[train]
+    seen = np.unique(labels)
+    by_context = [candidates.per_context() * (labels == value)[candidates.question, None] for value in seen]
     views = []
     for block, penalty, own_penalty in ((likelihood, _LIKELIHOOD, _OWN_BY_LIKELIHOOD), (rules, _SHARED, _OWN_BY_RULES)):
         penalties = [(block, penalty), (shared, _SHARED), (own, own_penalty), *((each, _CONTEXT) for each in by_context)]

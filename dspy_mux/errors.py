@@ -3,6 +3,8 @@
     MuxError
     ├── ConfigurationError     a mux, pool file or argument that cannot work; raised before any LM call
     │   └── PoolMismatch       a saved mux that belongs to another pool
+    ├── BankError              a bank of recorded draws that cannot be read, written or understood
+    ├── MetricFailed           the user's metric raised; the draws are kept without a score
     ├── AllMembersFailed       no member produced an answer; carries each member's causes
     └── LocalModelError        weights that cannot be found, fetched, verified or loaded
 
@@ -28,6 +30,14 @@ class ConfigurationError(MuxError, ValueError):
 
 class PoolMismatch(ConfigurationError):
     """A saved mux was loaded into a mux with other members."""
+
+
+class BankError(MuxError):
+    """A bank of recorded draws cannot be read, written or understood."""
+
+
+class MetricFailed(MuxError):
+    """The user's metric raised on an example. Draws that were made are recorded, without a score."""
 
 
 class LocalModelError(MuxError):

@@ -31,6 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from .adapters import ADAPTERS
 from .errors import ConfigurationError, MuxError, first_mistake
+from .fingerprint import is_secret
 from .local import CATALOG, local_member
 from .members import Member, checked
 from .mux import SLMMux
@@ -43,9 +44,6 @@ else:
     import tomli as tomllib
 
 AdapterName = Literal["chat", "json", "json_schema", "plain", "completion", "few_shot"]
-
-#: Words in a setting's name that mark it as a secret.
-_SECRET = ("api_key", "apikey", "api-key", "secret", "password", "authorization", "access_token", "auth_token")
 
 
 class MemberEntry(BaseModel):
@@ -69,7 +67,7 @@ class MemberEntry(BaseModel):
     @classmethod
     def _no_secrets(cls, entry: Any) -> Any:
         for key in _keys(entry):
-            if key != "api_key_env" and any(word in key.lower() for word in _SECRET):
+            if key != "api_key_env" and is_secret(key):
                 raise ValueError(f"holds {key!r}: put the key in an environment variable and name that with api_key_env")
         return entry
 

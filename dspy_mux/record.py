@@ -9,7 +9,7 @@ import gzip
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,22 @@ from .tally import ABSTAINED, Floats, Ints
 #: A draw that was never made, where ABSTAINED is one that gave no usable answer.
 MISSING = -2
 #: Keys of a JSONL row that belong to the draw; all others belong to its question.
-_OF_A_DRAW = frozenset(
-    {"model", "member", "draw", "answer", "answer_class", "correct", "score", "text", "cause", "prompt", "program", "outputs"}
+OF_A_DRAW = frozenset(
+    {
+        "model",
+        "member",
+        "draw",
+        "answer",
+        "answer_class",
+        "correct",
+        "score",
+        "text",
+        "cause",
+        "prompt",
+        "program",
+        "outputs",
+        "question_fingerprint",
+    }
     | {"calls", "prompt_tokens", "completion_tokens", "seconds", "cost", "created"}
 )
 
@@ -38,6 +52,7 @@ class Record:
         fields: what else is known of the questions, such as a task or a split: name → one value a question.
         calls, tokens, cost: [Q, M, D] LM calls, tokens and US dollars that a draw took; None where that was not recorded.
         source: where the draws come from, for messages.
+        keys: fingerprints of the questions' inputs, where the source has them.
     """
 
     members: tuple[str, ...]
@@ -49,6 +64,7 @@ class Record:
     tokens: Floats | None = None
     cost: Floats | None = None
     source: str = "the bank"
+    keys: tuple[str, ...] = ()
 
     def positions(self, members: Sequence[str] | None) -> list[int]:
         """Where the named members stand; all of them for None.
@@ -94,17 +110,15 @@ class Record:
             raise ConfigurationError(
                 f"{self.source} has no question that all of {', '.join(self.members[i] for i in where)} answered."
             )
-        at = np.ix_(rows, where, np.arange(int(drawn[rows].min())))
-        part = Record(
+        at = np.ix_(rows, np.array(where), np.arange(int(drawn[rows].min())))
+        part = replace(
+            self.rows(rows),
             members=tuple(self.members[i] for i in where),
-            questions=tuple(self.questions[i] for i in rows),
             votes=self.votes[at],
             scores=self.scores[at],
-            fields={name: tuple(values[i] for i in rows) for name, values in self.fields.items()},
             calls=None if self.calls is None else self.calls[at],
             tokens=None if self.tokens is None else self.tokens[at],
             cost=None if self.cost is None else self.cost[at],
-            source=self.source,
         )
         unlabelled = int(np.isnan(part.scores).sum())
         if unlabelled:
@@ -113,6 +127,26 @@ class Record:
                 "call, or give each row `correct` or `score`."
             )
         return part, len(self.questions) - len(rows)
+
+    def rows(self, questions: Ints) -> Record:
+        """The questions at these positions alone."""
+        spent = [None if values is None else values[questions] for values in (self.calls, self.tokens, self.cost)]
+        return replace(
+            self,
+            questions=tuple(self.questions[at] for at in questions),
+            keys=tuple(self.keys[at] for at in questions) if self.keys else (),
+            votes=self.votes[questions],
+            scores=self.scores[questions],
+            fields={name: tuple(values[at] for at in questions) for name, values in self.fields.items()},
+            calls=spent[0],
+            tokens=spent[1],
+            cost=spent[2],
+        )
+
+    def first(self, k: int) -> Record:
+        """The first k draws of each member alone: those that a live mux of that k makes."""
+        cut = [None if spent is None else spent[:, :, :k] for spent in (self.calls, self.tokens, self.cost)]
+        return replace(self, votes=self.votes[:, :, :k], scores=self.scores[:, :, :k], calls=cut[0], tokens=cut[1], cost=cut[2])
 
     def field(self, name: str) -> list[str]:
         """A field of the questions as text, "" where a question has none.
@@ -140,7 +174,7 @@ def read_jsonl(path: str | os.PathLike[str], *, dataset: str | None = None) -> R
     """
     reader = _Reader(str(path))
     datasets: dict[str, int] = {}
-    for number, row in _lines(path):
+    for number, row in json_lines(path):
         name = str(row.get("dataset", ""))
         datasets[name] = datasets.get(name, 0) + 1
         if dataset is None or name == dataset:
@@ -152,7 +186,8 @@ def read_jsonl(path: str | os.PathLike[str], *, dataset: str | None = None) -> R
     return reader.record()
 
 
-def _lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+def json_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, object) of a JSONL file, gzipped or not; raises ConfigurationError where a line is none."""
     opener = gzip.open if str(path).endswith(".gz") else open
     number = 0
     try:
@@ -199,7 +234,7 @@ class _Reader:
             raise self._wrong(number, "has no answer")
         question = self.questions.setdefault(str(row["question_id"]), len(self.questions))
         if question == len(self.fields):
-            told = {key: value for key, value in row.items() if key not in _OF_A_DRAW and not isinstance(value, (dict, list))}
+            told = {key: value for key, value in row.items() if key not in OF_A_DRAW and not isinstance(value, (dict, list))}
             self.fields.append({key: None if value is None else str(value) for key, value in told.items()})
             self.sizes.append(0)
         member = self.members.setdefault(str(member_name), len(self.members))

@@ -39,7 +39,8 @@ def frugal_draws_pooled(tally: Tally) -> Ints:
     questions, members, draws = tally.shape
     spent = np.zeros((questions, members), np.int64)
     left = int(tally.k.sum())
-    lead, second = np.zeros(questions, np.int64), np.zeros(questions, np.int64)
+    lead: Ints = np.zeros(questions, np.int64)
+    second: Ints = np.zeros(questions, np.int64)
     flat = tally.votes.reshape(questions, members * draws)
     drawing = np.ones(questions, bool)
     for member in range(members):

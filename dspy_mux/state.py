@@ -124,12 +124,12 @@ class PoolState(Parameter):
         """Optimizers reset demos and instructions; the pool stays."""
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
-        rule = dataclasses.asdict(self.rule) if type(self.rule) in _SAVED_RULES.values() else {"name": self.rule.name}
+        rule: Any = self.rule
         return {
             "program": self.program,
             "members": [_saved(member) for member in self.members],
             "accuracies": dict(self.accuracies),
-            "rule": rule,
+            "rule": dataclasses.asdict(rule) if type(rule) in _SAVED_RULES.values() else {"name": rule.name},
             "equivalence": self.equivalence,
             "answer_field": self.answer_field,
             **dataclasses.asdict(self.settings),

@@ -1,0 +1,461 @@
+"""SampleBank: recorded draws in a database, one row a draw. Storage alone: `collect.py` fills it, `replay.py` reads it.
+
+SQLite by default (a path), else whatever SQLAlchemy reaches (a URL). A draw is written once and never changed, except that a score
+that was missing is added. Reading never changes the bank.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from .errors import BankError, ConfigurationError
+from .record import MISSING, Record
+from .schema import VERSION, about, claims, draws, metadata, programs, questions
+from .tally import ABSTAINED
+
+#: A claim whose process cannot be seen from here counts as given up after this many seconds without a sign of life.
+CLAIM_LASTS_S = 120.0
+_AT_ONCE = 400
+
+
+class SampleBank:
+    """A bank of recorded draws.
+
+        bank = SampleBank("runs/gsm8k.sqlite")          # or "postgresql://…"
+        bank.record(dataset="gsm8k")                    # the draws as arrays
+
+    Args:
+        url: a path of an SQLite file, made when something is first written, or an SQLAlchemy URL.
+
+    Raises:
+        BankError: on use: it is no bank, is damaged, read-only, of a newer version, or cannot be reached.
+    """
+
+    def __init__(self, url: str | os.PathLike[str]):
+        text = os.fspath(url)
+        self.path: Path | None = None
+        if "://" not in text:
+            self.path = Path(text)
+            text = f"sqlite:///{self.path}"
+        try:
+            self.url = sa.make_url(text)
+        except SQLAlchemyError as error:
+            raise ConfigurationError(f"{text!r} is neither a path nor a database URL.") from error
+        if self.path is None and self.url.get_backend_name() == "sqlite" and self.url.database not in (None, "", ":memory:"):
+            self.path = Path(str(self.url.database))
+        self.name = str(self.path) if self.path is not None else self.url.render_as_string(hide_password=True)
+        self._engines: dict[bool, sa.Engine] = {}
+
+    def __repr__(self) -> str:
+        return f"SampleBank({self.name!r})"
+
+    # --- reading
+
+    def exists(self) -> bool:
+        """Whether something was ever written to it."""
+        if self.path is not None and not self.path.exists():
+            return False
+        with self._reading(check=False) as connection:
+            return sa.inspect(connection).has_table(about.name)
+
+    def datasets(self) -> dict[str, int]:
+        """Dataset → questions."""
+        with self._reading() as connection:
+            rows = connection.execute(sa.select(questions.c.dataset, sa.func.count()).group_by(questions.c.dataset))
+            return dict(sorted(rows.tuples()))
+
+    def info(self) -> list[dict[str, Any]]:
+        """One entry a dataset and program: member, fingerprint, model, questions, draws, abstentions, calls, tokens and cost."""
+        abstained = sa.func.sum(sa.case((draws.c.answer.is_(None), 1), else_=0))
+        query = (
+            sa.select(
+                questions.c.dataset,
+                programs.c.member,
+                programs.c.fingerprint,
+                programs.c.description,
+                sa.func.count(sa.distinct(draws.c.question)),
+                sa.func.count(),
+                abstained,
+                sa.func.sum(draws.c.calls),
+                sa.func.sum(draws.c.prompt_tokens + draws.c.completion_tokens),
+                sa.func.sum(draws.c.cost),
+                sa.func.max(draws.c.created),
+            )
+            .join_from(draws, questions)
+            .join(programs)
+            .group_by(questions.c.dataset, programs.c.id, programs.c.member, programs.c.fingerprint, programs.c.description)
+            .order_by(questions.c.dataset, programs.c.id)
+        )
+        names = ("dataset", "member", "program", "model", "questions", "draws", "abstentions", "calls", "tokens", "cost", "latest")
+        with self._reading() as connection:
+            rows = [list(row) for row in connection.execute(query)]
+        for row in rows:
+            row[3] = json.loads(row[3]).get("model")
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def record(
+        self, *, dataset: str | None = None, program: str | None = None, programs: Sequence[tuple[str, str]] | None = None
+    ) -> Record:
+        """The draws as arrays.
+
+        Args:
+            dataset: which of several.
+            program: where a member was recorded with several programs: the start of a fingerprint, or "latest" for each
+                member's last one. Draws of different programs never mix.
+            programs: the very programs, as (member, fingerprint).
+
+        Raises:
+            BankError: there are no draws, or several datasets or programs of which none is named.
+        """
+        dataset = self._chosen_dataset(dataset)
+        chosen = self._chosen_programs(dataset, program, programs)
+        columns = (draws.c.question, draws.c.program, draws.c.draw, draws.c.answer_class, draws.c.score)
+        spent = (draws.c.calls, draws.c.prompt_tokens, draws.c.completion_tokens, draws.c.cost)
+        where = draws.c.program.in_(list(chosen)) & (questions.c.dataset == dataset)
+        with self._reading() as connection:
+            asked = sa.select(questions.c.id, questions.c.name, questions.c.fields, questions.c.fingerprint).where(
+                questions.c.dataset == dataset
+            )
+            told = connection.execute(asked.order_by(questions.c.id)).all()
+            table = np.array(
+                connection.execute(sa.select(*columns, *spent).join_from(draws, questions).where(where)).all(), dtype=np.float64
+            )
+        if not len(table):
+            raise BankError(f"The bank {self.name} holds no draws yet: collect some first.")
+        return _arrays(table, told, chosen, self.name)
+
+    def rows(self, *, dataset: str | None = None) -> Iterator[dict[str, Any]]:
+        """Every draw as a plain row, in the order recorded: the form of a JSONL bank."""
+        query = sa.select(draws, questions.c.dataset, questions.c.name, questions.c.fields, questions.c.fingerprint.label("key"))
+        query = (
+            query.add_columns(programs.c.member, programs.c.fingerprint.label("made_by")).join_from(draws, questions).join(programs)
+        )
+        if dataset is not None:
+            query = query.where(questions.c.dataset == self._chosen_dataset(dataset))
+        with self._reading() as connection:
+            for row in connection.execution_options(yield_per=5000).execute(query.order_by(draws.c.id)):
+                yield {
+                    **json.loads(row.fields),
+                    "dataset": row.dataset,
+                    "question_id": row.name,
+                    "question_fingerprint": row.key,
+                    "model": row.member,
+                    "program": row.made_by,
+                    "draw": row.draw,
+                    "answer": "" if row.answer is None else json.loads(row.answer),
+                    "answer_class": row.answer_class,
+                    "score": row.score,
+                    "cause": row.cause,
+                    **{
+                        name: getattr(row, name)
+                        for name in ("calls", "prompt_tokens", "completion_tokens", "seconds", "cost", "created")
+                    },
+                }
+
+    def drawn(self, program_ids: Sequence[int], question_ids: Sequence[int]) -> set[tuple[int, int, int]]:
+        """(program, question, draw) of what is recorded already."""
+        wanted = set(question_ids)
+        query = sa.select(draws.c.program, draws.c.question, draws.c.draw).where(draws.c.program.in_(list(program_ids)))
+        if len(wanted) <= _AT_ONCE:
+            query = query.where(draws.c.question.in_(wanted))
+        with self._reading() as connection:
+            return {(p, q, d) for p, q, d in connection.execute(query) if q in wanted}
+
+    def unscored(self, program_ids: Sequence[int], question_ids: Sequence[int]) -> list[tuple[int, int, str]]:
+        """(draw id, question, outputs) of answers that the metric has not scored yet."""
+        wanted = set(question_ids)
+        query = sa.select(draws.c.id, draws.c.question, draws.c.outputs).where(
+            draws.c.program.in_(list(program_ids)) & draws.c.score.is_(None) & draws.c.answer.is_not(None)
+        )
+        with self._reading() as connection:
+            return [(i, q, outputs) for i, q, outputs in connection.execute(query) if q in wanted]
+
+    # --- writing
+
+    def questions_of(self, dataset: str, rows: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[int]:
+        """Ids of questions given as (fingerprint, name, fields), which are added where they are new."""
+        values = [
+            {"dataset": dataset, "fingerprint": key, "name": name, "fields": json.dumps(fields, sort_keys=True)}
+            for key, name, fields in rows
+        ]
+        with self.writing() as connection:
+            self._insert(connection, questions, values)
+            found = dict(
+                connection.execute(
+                    sa.select(questions.c.fingerprint, questions.c.id).where(questions.c.dataset == dataset)
+                ).tuples()
+            )
+        return [found[key] for key, _, _ in rows]
+
+    def programs_of(self, rows: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[int]:
+        """Ids of programs given as (member, fingerprint, description), which are added where they are new."""
+        values = [{"member": m, "fingerprint": f, "description": json.dumps(d, sort_keys=True)} for m, f, d in rows]
+        with self.writing() as connection:
+            self._insert(connection, programs, values)
+            query = sa.select(programs.c.member, programs.c.fingerprint, programs.c.id)
+            found = {(member, key): program for member, key, program in connection.execute(query)}
+        return [found[member, key] for member, key, _ in rows]
+
+    def add(self, connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write draws in a transaction of `writing`; a draw that is there already stays as it was."""
+        self._insert(connection, draws, rows)
+
+    def answers(self, connection: sa.Connection, question: int) -> list[tuple[str, int]]:
+        """(answer, class) of a question's recorded answers, in the order recorded."""
+        query = sa.select(draws.c.answer, draws.c.answer_class).where((draws.c.question == question) & draws.c.answer.is_not(None))
+        return [(answer, answer_class) for answer, answer_class in connection.execute(query.order_by(draws.c.id))]
+
+    def score(self, scores: Mapping[int, float]) -> None:
+        """Add scores that were missing: draw id → score."""
+        with self.writing() as connection:
+            for draw, value in scores.items():
+                connection.execute(sa.update(draws).where((draws.c.id == draw) & draws.c.score.is_(None)).values(score=value))
+
+    def forget_failures(self, program_ids: Sequence[int], question_ids: Sequence[int]) -> None:
+        """Remove draws that failed before a response came, so that they can be made again."""
+        wanted = set(question_ids)
+        failed = draws.c.program.in_(list(program_ids)) & draws.c.outputs.is_(None) & draws.c.answer.is_(None)
+        with self.writing() as connection:
+            rows = connection.execute(sa.select(draws.c.id, draws.c.question).where(failed)).all()
+            for draw in (row.id for row in rows if row.question in wanted):
+                connection.execute(sa.delete(draws).where(draws.c.id == draw))
+
+    def claim(self, units: Sequence[tuple[int, int]], owner: str) -> list[tuple[int, int]]:
+        """Those of the (question, program) pairs that are now the owner's to draw; the others are another process's."""
+        now, host = time.time(), socket.gethostname()
+        with self.writing() as connection:
+            dead = [row for row in connection.execute(sa.select(claims)) if _gone(row, host, now)]
+            for row in dead:
+                connection.execute(sa.delete(claims).where((claims.c.question == row.question) & (claims.c.program == row.program)))
+            values = [
+                {"question": q, "program": p, "owner": owner, "host": host, "pid": os.getpid(), "beat": now} for q, p in units
+            ]
+            self._insert(connection, claims, values)
+            rows = connection.execute(sa.select(claims.c.question, claims.c.program).where(claims.c.owner == owner))
+            ours = {(q, p) for q, p in rows}
+        return [unit for unit in units if unit in ours]
+
+    def beat(self, owner: str) -> None:
+        """A sign of life for the owner's claims."""
+        with self.writing() as connection:
+            connection.execute(sa.update(claims).where(claims.c.owner == owner).values(beat=time.time()))
+
+    def release(self, connection: sa.Connection, owner: str, units: Iterable[tuple[int, int]] | None = None) -> None:
+        """Give up the owner's claims: those on `units`, or all."""
+        mine = claims.c.owner == owner
+        if units is None:
+            connection.execute(sa.delete(claims).where(mine))
+        for question, program in units or ():
+            connection.execute(sa.delete(claims).where(mine & (claims.c.question == question) & (claims.c.program == program)))
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """A transaction; the tables are made where they are missing."""
+        try:
+            if self.path is not None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            engine = self._engine(read_only=False)
+            with engine.begin() as connection:
+                yield connection
+        except (DBAPIError, OSError) as error:
+            raise self._told(error) from error
+
+    def close(self) -> None:
+        """Close its connections; it opens them again when it is used."""
+        while self._engines:
+            self._engines.popitem()[1].dispose()
+
+    # --- inside
+
+    @contextmanager
+    def _reading(self, *, check: bool = True) -> Iterator[sa.Connection]:
+        if self.path is not None and not self.path.exists():
+            raise BankError(f"There is no bank {self.name}: collect or import draws first.")
+        try:
+            with self._engine(read_only=self.path is not None).connect() as connection:
+                if check:
+                    self._check_version(connection)
+                yield connection
+        except (DBAPIError, OSError) as error:
+            raise self._told(error) from error
+
+    def _engine(self, *, read_only: bool) -> sa.Engine:
+        engine = self._engines.get(read_only)
+        if engine is None:
+            try:
+                engine = self._made(read_only)
+            except (ModuleNotFoundError, SQLAlchemyError) as error:
+                if isinstance(error, DBAPIError):
+                    raise
+                raise BankError(f"The bank {self.name} cannot be opened: {str(error).splitlines()[0]}.") from error
+            self._engines[read_only] = engine
+        return engine
+
+    def _made(self, read_only: bool) -> sa.Engine:
+        if self.url.get_backend_name() != "sqlite":
+            engine = sa.create_engine(self.url, pool_pre_ping=True)
+        elif read_only:
+            uri = f"file:{self.path}?mode=ro"
+            return sa.create_engine(f"sqlite:///{uri}&uri=true", connect_args={"timeout": 60})
+        else:
+            engine = sa.create_engine(self.url, connect_args={"timeout": 60})
+            sa.event.listen(engine, "connect", _set_up_sqlite)
+            # pysqlite would begin with the first write, and two writers that have read before would then block each other.
+            sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        with engine.begin() as connection:
+            if sa.inspect(connection).has_table(about.name):
+                self._check_version(connection)
+            else:
+                metadata.create_all(connection, checkfirst=True)
+                self._insert(connection, about, [{"key": "version", "value": str(VERSION)}])
+        return engine
+
+    def _check_version(self, connection: sa.Connection) -> None:
+        if not sa.inspect(connection).has_table(about.name):
+            raise BankError(f"{self.name} is a database, but no sample bank of dspy-mux.")
+        version = connection.execute(sa.select(about.c.value).where(about.c.key == "version")).scalar()
+        if not str(version).isdigit() or int(str(version)) > VERSION:
+            raise BankError(
+                f"The bank {self.name} was written by a newer dspy-mux (version {version}): update dspy-mux to read it."
+            )
+
+    def _insert(self, connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        if not rows:
+            return
+        name = connection.dialect.name
+        if name not in ("sqlite", "postgresql"):
+            raise BankError(f"A bank can be an SQLite or a PostgreSQL database, not {name}.")
+        insert = sqlite.insert(table) if name == "sqlite" else postgresql.insert(table)
+        connection.execute(insert.on_conflict_do_nothing(), list(rows))
+
+    def _chosen_dataset(self, dataset: str | None) -> str:
+        known = self.datasets()
+        if dataset is None and len(known) == 1:
+            return next(iter(known))
+        if not known:
+            raise BankError(f"The bank {self.name} holds no draws yet: collect some first.")
+        if dataset is None:
+            raise BankError(f"The bank {self.name} holds several datasets: choose one of {', '.join(known)} with --dataset.")
+        if dataset not in known:
+            raise BankError(f"The bank {self.name} has no dataset {dataset!r}; it has {', '.join(known)}.")
+        return dataset
+
+    def _chosen_programs(self, dataset: str, program: str | None, exactly: Sequence[tuple[str, str]] | None) -> dict[int, str]:
+        """Program id → member."""
+        query = (
+            sa.select(programs.c.id, programs.c.member, programs.c.fingerprint, sa.func.max(draws.c.id))
+            .join_from(draws, programs)
+            .join(questions)
+            .where(questions.c.dataset == dataset)
+            .group_by(programs.c.id, programs.c.member, programs.c.fingerprint)
+            .order_by(programs.c.id)
+        )
+        with self._reading() as connection:
+            rows = connection.execute(query).all()
+        by_member: dict[str, list[Any]] = {}
+        for row in rows:
+            if exactly is not None and (row.member, row.fingerprint) not in exactly:
+                continue
+            by_member.setdefault(row.member, []).append(row)
+        chosen: dict[int, str] = {}
+        for member, candidates in by_member.items():
+            matching = [row for row in candidates if program in (None, "latest") or row.fingerprint.startswith(str(program))]
+            if program == "latest":
+                matching = [max(candidates, key=lambda row: row[3])]
+            if len(matching) > 1:
+                told = ", ".join(row.fingerprint[:12] for row in matching)
+                raise BankError(
+                    f"The bank {self.name} holds draws of {member!r} by {len(matching)} programs ({told}), which never mix: choose "
+                    "one by the start of its fingerprint, or 'latest'."
+                )
+            chosen.update({row.id: member for row in matching})
+        if not chosen and by_member:
+            raise BankError(f"The bank {self.name} has no program {program!r}.")
+        return chosen
+
+    def _told(self, error: Exception) -> BankError:
+        what = str(getattr(error, "orig", None) or error).splitlines()[0]
+        if "not a database" in what or "malformed" in what:
+            return BankError(f"{self.name} is no SQLite database, or a damaged one ({what}).")
+        if "readonly" in what or "read-only" in what:
+            return BankError(f"The bank {self.name} is read-only: give its file and folder write permission to record draws.")
+        if "disk is full" in what or "No space" in what:
+            return BankError(f"The disk is full: the bank {self.name} keeps what is recorded; make room and go on.")
+        return BankError(f"The bank {self.name} cannot be used: {what}.")
+
+
+def _set_up_sqlite(connection: Any, _: Any) -> None:
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")  # what was paid for outlives a power loss
+    cursor.close()
+
+
+def _gone(row: Any, host: str, now: float) -> bool:
+    """Whether the process of a claim lives no more."""
+    if row.host == host:
+        try:
+            os.kill(row.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            pass  # it lives, as another user's
+    return bool(row.beat < now - CLAIM_LASTS_S)
+
+
+def _arrays(table: Any, told: Sequence[Any], chosen: Mapping[int, str], source: str) -> Record:
+    members = list(dict.fromkeys(chosen.values()))
+    position = {program: members.index(member) for program, member in chosen.items()}
+    ids = np.array([row.id for row in told])
+    asked = np.isin(ids, table[:, 0])
+    told, ids = [row for row, keep in zip(told, asked, strict=True) if keep], ids[asked]
+    at = (
+        np.searchsorted(ids, table[:, 0].astype(np.int64)),
+        np.array([position[program] for program in table[:, 1].astype(np.int64).tolist()]),
+        table[:, 2].astype(np.int64),
+    )
+    shape = (len(ids), len(members), int(at[2].max()) + 1)
+    abstained = np.isnan(table[:, 3])
+    votes = np.full(shape, MISSING, np.int32)
+    votes[at] = np.where(abstained, ABSTAINED, np.nan_to_num(table[:, 3]))
+    scores = np.zeros(shape, np.float32)
+    scores[at] = np.where(abstained, 0.0, table[:, 4])
+    fields = [json.loads(row.fields) for row in told]
+    keys = dict.fromkeys(key for each in fields for key in each)
+    return Record(
+        members=tuple(members),
+        questions=tuple(row.name for row in told),
+        votes=votes,
+        scores=scores,
+        fields={key: tuple(_text(each.get(key)) for each in fields) for key in keys},
+        keys=tuple(row.fingerprint for row in told),
+        calls=_spent(table[:, 5], at, shape),
+        tokens=_spent(table[:, 6] + table[:, 7], at, shape),
+        cost=_spent(table[:, 8], at, shape),
+        source=f"The bank {source}",
+    )
+
+
+def _spent(values: Any, at: Any, shape: tuple[int, int, int]) -> Any:
+    if np.isnan(values).all():
+        return None
+    spent = np.full(shape, np.nan)
+    spent[at] = values
+    return spent
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else value if isinstance(value, str) else json.dumps(value)

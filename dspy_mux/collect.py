@@ -1,0 +1,430 @@
+"""Recording draws: every member k times on every example, each draw written as it arrives.
+
+What is in the bank is never asked for again, so an interrupted collection goes on where it stopped, and several processes can work
+on one bank: a question of a member belongs to one of them at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import dspy
+import pydantic
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from . import fingerprint
+from .bank import SampleBank
+from .errors import ConfigurationError, MetricFailed, MuxError
+from .mux import SLMMux
+from .sampling import Draw, raise_what_is_no_abstention, sample
+
+logger = logging.getLogger(__name__)
+
+Metric = Callable[..., Any]
+#: Units (one member's draws for one question) that a process takes on at a time, and how often it shows that it lives.
+_UNITS_AT_ONCE = 32
+_BEAT_S = 20.0
+#: A member whose first draws all fail with an error is out of order: going on would record a bank of failures.
+_FAILURES_IN_A_ROW = 12
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What a collection did.
+
+    Attributes:
+        drawn: draws recorded now; already: those found in the bank; missing: those still to draw.
+        abstained: of those drawn now; calls, cost: LM calls and US dollars spent now.
+        stopped: what ended it early: "max_calls", "max_cost", or None.
+    """
+
+    drawn: int
+    already: int
+    missing: int
+    abstained: int
+    calls: int
+    cost: float | None
+    seconds: float
+    stopped: str | None
+
+
+def collect(
+    mux: SLMMux,
+    examples: Sequence[dspy.Example],
+    metric: Metric,
+    bank: SampleBank,
+    *,
+    dataset: str = "default",
+    k: int | None = None,
+    fields: Mapping[str, Any] | None = None,
+    num_threads: int = 16,
+    max_calls: int | None = None,
+    max_cost: float | None = None,
+    retry_failed: bool = False,
+    console: Console | None = None,
+) -> Collected:
+    """Draw what the bank lacks, and score it.
+
+    Args:
+        examples: with their inputs marked; what else they hold is kept beside them, such as a category.
+        metric: `(example, prediction, trace=None)` → bool or number, as in DSPy.
+        dataset: a name for these questions.
+        k: draws per member; None for the mux's own.
+        fields: further fields of all these questions, such as `{"split": "train"}`.
+        num_threads: draws in flight at once.
+        max_calls, max_cost: stop before this many LM calls, or US dollars, are spent by this collection.
+        retry_failed: draw again what failed with an error (a timeout, a refused connection), not what was answered unusably.
+        console: where progress is shown; None for no progress.
+
+    Raises:
+        MetricFailed: the metric raised; the draws made so far are kept, and scored by the next collection.
+        MuxError: a member's first draws all failed alike; ConfigurationError: a mistake in the set-up.
+        BankError: the bank cannot be written.
+        KeyboardInterrupt: after what has arrived is recorded.
+    """
+    if not examples:
+        raise ConfigurationError("There are no examples to collect draws on.")
+    if num_threads < 1 or (k is not None and k < 1):
+        raise ConfigurationError("k and num_threads must be 1 or more.")
+    return _Collection(
+        mux, examples, metric, bank, dataset, k, fields or {}, num_threads, max_calls, max_cost, retry_failed, console
+    ).run()
+
+
+class _Recorded(Draw):
+    """A draw with the question it belongs to, its answer and its score."""
+
+    unit: tuple[int, int]
+    answer: Any = None
+    score: float | None = None
+    metric_error: Exception | None = None
+    judge: Callable[[_Recorded], None]
+
+    def run(self) -> None:
+        super().run()
+        if self.error is None:
+            self.judge(self)
+
+
+class _Collection:
+    def __init__(
+        self,
+        mux: SLMMux,
+        examples: Sequence[dspy.Example],
+        metric: Metric,
+        bank: SampleBank,
+        dataset: str,
+        k: int | None,
+        fields: Mapping[str, Any],
+        num_threads: int,
+        max_calls: int | None,
+        max_cost: float | None,
+        retry_failed: bool,
+        console: Console | None,
+    ):
+        self.mux, self.metric, self.bank, self.num_threads = mux, metric, bank, num_threads
+        self.max_calls, self.max_cost, self.console = max_calls, max_cost, console
+        self.k = [k or member.k or 1 for member in mux.members]
+        self.owner = uuid.uuid4().hex
+        programs = [fingerprint.of_member(mux, at) for at in range(len(mux.members))]
+        self.programs = bank.programs_of(
+            [(member.label, key, told) for member, (key, told) in zip(mux.members, programs, strict=True)]
+        )
+        rows = [_question(example, fields, number) for number, example in enumerate(examples)]
+        ids = bank.questions_of(dataset, rows)
+        self.examples = dict(zip(ids, examples, strict=True))
+        if len(self.examples) < len(examples):
+            logger.warning("%d examples have the same inputs as others and are drawn once.", len(examples) - len(self.examples))
+        if retry_failed:
+            bank.forget_failures(self.programs, ids)
+        self.calls, self.cost, self.costs_known = 0, 0.0, False
+        self.most_calls = max(sum(1 for _ in program.predictors()) for program in mux.programs) + (mux.extract == "lm")
+        self.dearest = 0.0
+        self.running = self.drawn = self.abstained = 0
+        self.stopped: str | None = None
+        self.in_a_row: dict[str, int] = {}
+
+    def run(self) -> Collected:
+        began = time.monotonic()
+        self._score_what_is_left()
+        done = self.bank.drawn(self.programs, list(self.examples))
+        units: dict[tuple[int, int], list[int]] = {}
+        for question in self.examples:
+            for program, k in zip(self.programs, self.k, strict=True):
+                if left := [draw for draw in range(k) if (program, question, draw) not in done]:
+                    units[question, program] = left
+        wanted, total = sum(map(len, units.values())), sum(self.k) * len(self.examples)
+        writer = _Writer(self.bank, self.mux, self.owner)
+        progress = _progress(self.console)
+        with progress if progress is not None else nullcontext():
+            bar = progress.add_task("drawing", total=total, completed=total - wanted, spent="") if progress is not None else None
+            try:
+                for draw in sample(self._draws(units), timeout=self.mux.timeout, num_threads=self.num_threads):
+                    assert isinstance(draw, _Recorded)
+                    self._settle(draw, writer)
+                    if progress is not None and bar is not None:
+                        progress.update(bar, advance=1, spent=self._told(began))
+            finally:
+                writer.close()
+        return Collected(
+            drawn=self.drawn,
+            already=total - wanted,
+            missing=wanted - self.drawn,
+            abstained=self.abstained,
+            calls=self.calls,
+            cost=self.cost if self.costs_known else None,
+            seconds=time.monotonic() - began,
+            stopped=self.stopped,
+        )
+
+    def _draws(self, units: dict[tuple[int, int], list[int]]) -> Iterator[Draw | None]:
+        """The draws to make, unit by unit as this process gets hold of them."""
+        at = {program: index for index, program in enumerate(self.programs)}
+        keys = list(units)
+        for start in range(0, len(keys), _UNITS_AT_ONCE):
+            ours = self.bank.claim(keys[start : start + _UNITS_AT_ONCE], self.owner)
+            # Another process may have drawn some of them since we looked.
+            done = self.bank.drawn(self.programs, [question for question, _ in ours]) if ours else set()
+            for unit in ours:
+                question, program = unit
+                for number in units[unit]:
+                    if (program, question, number) in done:
+                        continue
+                    while not self._may_spend():
+                        if self.stopped is not None:
+                            return
+                        yield None
+                    draw = self.mux.draw(at[program], number, self.examples[question].inputs(), _Recorded)
+                    assert isinstance(draw, _Recorded)
+                    draw.unit, draw.judge = unit, self._judge
+                    self.running += 1
+                    yield draw
+
+    def _may_spend(self) -> bool:
+        """Whether one more draw keeps within the budget, even if every one under way costs as much as the dearest so far."""
+        if (
+            self.stopped is None
+            and self.max_calls is not None
+            and self.calls + (self.running + 1) * self.most_calls > self.max_calls
+        ):
+            self.stopped = "max_calls" if not self.running else None
+            return False
+        if self.stopped is None and self.max_cost is not None and self.cost + (self.running + 1) * self.dearest > self.max_cost:
+            self.stopped = "max_cost" if not self.running else None
+            return False
+        return self.stopped is None
+
+    def _judge(self, draw: _Recorded) -> None:
+        """Within the draw's own thread: a metric may take its time."""
+        draw.answer = self.mux.answer_of(draw)
+        if draw.answer is None:
+            return
+        try:
+            draw.score = float(self.metric(self.examples[draw.unit[0]], draw.prediction))
+        except Exception as error:  # noqa: BLE001  (the user's code; told, with the example, once the draw is recorded)
+            draw.metric_error = error
+
+    def _settle(self, draw: _Recorded, writer: _Writer) -> None:
+        self.running -= 1
+        raise_what_is_no_abstention([draw])
+        spent = draw.spent
+        self.calls += spent.calls
+        self.most_calls = max(self.most_calls, spent.calls)
+        if spent.cost is not None:
+            self.cost += spent.cost
+            self.dearest = max(self.dearest, spent.cost)
+            self.costs_known = True
+        self.drawn += 1
+        self.abstained += draw.answer is None
+        writer.put(draw)
+        if draw.metric_error is not None:
+            raise self._metric_failed(self.examples[draw.unit[0]], draw.metric_error)
+        name = draw.member.label
+        self.in_a_row[name] = self.in_a_row.get(name, 0) + 1 if draw.error is not None and self.in_a_row.get(name, 0) >= 0 else -1
+        if self.in_a_row[name] >= _FAILURES_IN_A_ROW:
+            raise MuxError(
+                f"The first {_FAILURES_IN_A_ROW} draws of {name!r} all failed ({draw.cause}): mend that and collect again with "
+                "retry_failed, or leave the member out."
+            )
+
+    def _score_what_is_left(self) -> None:
+        left = self.bank.unscored(self.programs, list(self.examples))
+        scores: dict[int, float] = {}
+        try:
+            for row, question, outputs in left:
+                example = self.examples[question]
+                told = json.loads(outputs)
+                told[self.mux.answer_field] = restored(told.get(self.mux.answer_field), self.mux)
+                try:
+                    scores[row] = float(self.metric(example, dspy.Prediction(**told)))
+                except Exception as error:
+                    raise self._metric_failed(example, error) from error
+        finally:
+            if scores:
+                self.bank.score(scores)
+
+    def _metric_failed(self, example: dspy.Example, error: Exception) -> MetricFailed:
+        inputs = json.dumps(fingerprint.jsonable(example.inputs().toDict()), ensure_ascii=False)
+        told = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        failed = MetricFailed(
+            f"The metric raised {told} on the example {inputs[:200]}; its draws are recorded without a score, and a collection "
+            "with a mended metric scores them without a call."
+        )
+        failed.__cause__ = error
+        return failed
+
+    def _told(self, began: float) -> str:
+        rate = self.drawn / max(time.monotonic() - began, 1e-9)
+        return f"{rate:.1f}/s, {self.calls} calls" + (f", ${self.cost:.4f}" if self.costs_known else "")
+
+
+class _Writer:
+    """Writes draws from one thread, all that have arrived in one transaction."""
+
+    def __init__(self, bank: SampleBank, mux: SLMMux, owner: str):
+        self.bank, self.mux, self.owner = bank, mux, owner
+        self.error: BaseException | None = None
+        self._queue: queue.SimpleQueue[_Recorded | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="dspy-mux-bank", daemon=True)
+        self._thread.start()
+
+    def put(self, draw: _Recorded) -> None:
+        if self.error is not None:
+            raise self.error
+        self._queue.put(draw)
+
+    def close(self) -> None:
+        """Until all is written and the claims are given up.
+
+        Raises:
+            BankError: something could not be written.
+        """
+        self._queue.put(None)
+        self._thread.join()
+        if self.error is not None:
+            raise self.error
+
+    def _run(self) -> None:
+        open_, beat = True, time.monotonic()
+        try:
+            while open_:
+                arrived = self._arrived()
+                open_ = None not in arrived
+                if rows := [draw for draw in arrived if draw is not None]:
+                    with self.bank.writing() as connection:
+                        self._write(connection, rows)
+                if time.monotonic() - beat > _BEAT_S:
+                    self.bank.beat(self.owner)
+                    beat = time.monotonic()
+            with self.bank.writing() as connection:
+                self.bank.release(connection, self.owner)
+        except BaseException as error:  # noqa: BLE001  (raised where the collection next puts a draw, or ends)
+            self.error = error
+
+    def _arrived(self) -> list[_Recorded | None]:
+        try:
+            arrived = [self._queue.get(timeout=_BEAT_S)]
+        except queue.Empty:
+            return []
+        while arrived[-1] is not None:
+            try:
+                arrived.append(self._queue.get_nowait())
+            except queue.Empty:
+                break
+        return arrived
+
+    def _write(self, connection: Any, arrived: Sequence[_Recorded]) -> None:
+        by_question: dict[int, list[_Recorded]] = {}
+        for draw in arrived:
+            by_question.setdefault(draw.unit[0], []).append(draw)
+        for question, draws in by_question.items():
+            recorded = self.bank.answers(connection, question)
+            known = [restored(json.loads(answer), self.mux) for answer, _ in recorded]
+            classes = self.mux.kind.classes([*known, *(draw.answer for draw in draws)])
+            # What is recorded keeps its class; a new answer equal to none of it gets the next number.
+            kept = {ours: theirs for ours, (_, theirs) in zip(classes, recorded, strict=False) if ours is not None}
+            following = max([-1, *(theirs for _, theirs in recorded)]) + 1
+            rows = []
+            for draw, answer_class in zip(draws, classes[len(recorded) :], strict=True):
+                if answer_class is not None and answer_class not in kept:
+                    kept[answer_class], following = following, following + 1
+                rows.append(_row(draw, None if answer_class is None else kept[answer_class]))
+            self.bank.add(connection, rows)
+
+
+def restored(value: Any, mux: SLMMux) -> Any:
+    """An answer read from JSON as the type that the program declares, where it still fits."""
+    annotation = next(
+        (
+            p.signature.output_fields[mux.answer_field].annotation
+            for p in mux.programs[0].predictors()
+            if mux.answer_field in p.signature.output_fields
+        ),
+        None,
+    )
+    if annotation is None or isinstance(value, str):
+        return value
+    try:
+        return pydantic.TypeAdapter(annotation).validate_python(value)
+    except (pydantic.ValidationError, pydantic.PydanticSchemaGenerationError):
+        return value
+
+
+def _row(draw: _Recorded, answer_class: int | None) -> dict[str, Any]:
+    spent = draw.spent
+    question, program = draw.unit
+    usable = draw.answer is not None and answer_class is not None and draw.prediction is not None
+    return {
+        "question": question,
+        "program": program,
+        "draw": draw.number,
+        "answer": json.dumps(fingerprint.jsonable(draw.answer), ensure_ascii=True) if usable else None,
+        "answer_class": answer_class if usable else None,
+        "score": draw.score if usable else None,
+        "cause": None if usable else draw.cause or "unusable answer",
+        "outputs": json.dumps(fingerprint.jsonable(draw.prediction.toDict()), ensure_ascii=True)
+        if draw.prediction is not None
+        else None,
+        "calls": spent.calls + spent.cached_calls,
+        "prompt_tokens": spent.prompt_tokens,
+        "completion_tokens": spent.completion_tokens,
+        "seconds": draw.seconds,
+        "cost": spent.cost,
+        "created": time.time(),
+    }
+
+
+def _question(example: dspy.Example, fields: Mapping[str, Any], number: int) -> tuple[str, str, dict[str, Any]]:
+    try:
+        inputs = example.inputs().toDict()
+    except ValueError as error:
+        raise ConfigurationError(
+            f"Example {number + 1} does not say what its inputs are: mark them with .with_inputs(…)."
+        ) from error
+    key = fingerprint.of_inputs(inputs)
+    told = {name: value for name, value in {**example.toDict(), **fields}.items() if isinstance(value, (str, int, float, bool))}
+    return key, str(told.get("question_id", key[:16])), told
+
+
+def _progress(console: Console | None) -> Progress | None:
+    if console is None:
+        return None
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[spent]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )

@@ -1,0 +1,309 @@
+"""MuxOptimizer: a DSPy optimizer that decides members, draws and rule of a mux from recorded draws, by an Optuna study."""
+
+from __future__ import annotations
+
+import html
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dspy
+import numpy as np
+from dspy.teleprompt import Teleprompter
+from rich.console import Console
+
+from . import calibration, fingerprint
+from .bank import SampleBank
+from .collect import Collected, Metric, collect
+from .errors import ConfigurationError
+from .mux import SLMMux
+from .record import Record
+from .splits import Split
+from .tally import Tally
+from .tuning import STUDY_NAME, Setting, Tuned, tune
+from .voting import Rule, rule_of
+
+if TYPE_CHECKING:
+    import optuna
+    import pandas as pd
+    import plotly.graph_objects as go
+
+_SPLIT = "mux_split"
+
+
+@dataclass(frozen=True)
+class MuxReport:
+    """What a compilation found, as a table and as pictures.
+
+    Attributes:
+        tuned: the study and the settings compared.
+        accuracies: member → accuracy of its plurality answers on the training split, at the k chosen.
+        collected: what drawing took, for each split.
+    """
+
+    tuned: Tuned
+    accuracies: dict[str, float]
+    collected: list[Collected]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> MuxReport:
+        return self  # copies of the mux share it, and the study in it
+
+    def rows(self) -> list[dict[str, Any]]:
+        settings = {"best member alone": self.tuned.single, "paper's defaults": self.tuned.baseline, "compiled": self.tuned.best}
+        return [
+            {
+                "what": what,
+                "members": ", ".join(setting.members),
+                "k": setting.k,
+                "rule": setting.rule,
+                "accuracy": setting.value,
+                "n": self.tuned.questions,
+            }
+            for what, setting in settings.items()
+        ]
+
+    @property
+    def note(self) -> str:
+        """What the figures are of."""
+        mean, low, high = (100 * value for value in self.tuned.difference)
+        of = (
+            "cross-fitted: no question is scored by a subset it chose"
+            if self.tuned.cross_fitted
+            else "on the validation split, which chose among the trials: that flatters the compiled mux, a test split would not"
+        )
+        return (
+            f"Accuracies {of}. Compiled − paper's defaults: {mean:+.1f} points (95 % interval {low:+.1f} to {high:+.1f}, paired, "
+            f"n = {self.tuned.questions}; {len(self.tuned.trials)} trials)."
+        )
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """The comparison as a pandas DataFrame; needs the `report` extra."""
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ConfigurationError("A DataFrame needs pandas, which is not installed: pip install 'dspy-mux[report]'.") from error
+        return pd.DataFrame(self.rows())
+
+    def to_markdown(self) -> str:
+        lines = ["| what | members | k | rule | accuracy % | n |", "|---|---|---|---|---|---|"]
+        lines += [
+            f"| {row['what']} | {row['members']} | {row['k']} | {row['rule']} | {100 * row['accuracy']:.1f} | {row['n']} |"
+            for row in self.rows()
+        ]
+        return "\n".join([*lines, "", self.note])
+
+    def to_html(self) -> str:
+        """The table, and the trials as a picture where plotly is installed; one self-contained page."""
+        try:
+            pictures = "".join(
+                figure.to_html(full_html=False, include_plotlyjs=not index) for index, figure in enumerate(self.figures())
+            )
+        except ConfigurationError:
+            pictures = ""
+        return f"<!doctype html><meta charset='utf-8'><title>dspy-mux: compiled</title>{self._repr_html_()}{pictures}"
+
+    def figures(self) -> list[go.Figure]:
+        from .figures import trials_figure
+
+        return [trials_figure(self.tuned)]
+
+    def _repr_html_(self) -> str:
+        cells = [
+            [row["what"], row["members"], row["k"], row["rule"], f"{100 * row['accuracy']:.1f}", row["n"]] for row in self.rows()
+        ]
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in cells)
+        head = "".join(f"<th>{name}</th>" for name in ("what", "members", "k", "rule", "accuracy %", "n"))
+        return f"<table><tr>{head}</tr>{body}</table><p>{html.escape(self.note)}</p>"
+
+    def __str__(self) -> str:
+        return self.to_markdown()
+
+
+class MuxOptimizer(Teleprompter):
+    """Choose a mux's members, draws and rule on labelled examples.
+
+        best = MuxOptimizer(metric=metric, bank=SampleBank("runs/task.sqlite")).compile(mux, trainset=train, valset=val)
+        best.report; best.save("mux.json")
+
+    Every member is drawn from `k_max` times on every example, once; all else is decided from the record. The compiled mux is a copy
+    with the chosen members, their k, their accuracies on the training split, the rule, fitted there too, and a `report`.
+
+    Args:
+        metric: `(example, prediction, trace=None)` → bool or number.
+        bank: where draws are kept, and found again; None for one that is dropped afterwards (DSPy's own cache still has them).
+        max_members, min_members: sizes to try.
+        k_max: draws per member, at most; None for the mux's own largest k.
+        n_trials, seed, sampler, storage, study_name, study, n_jobs, timeout, callbacks: the Optuna study's.
+        rules: which to try beside the paper's.
+        context: an input of the program, such as a category, by which the calibrated rule may weigh.
+        threshold: the score from which an answer counts as correct.
+        minimize, budget: a second objective ("calls_per_question" or "cost_per_question"), and the most that may be spent of it.
+        num_threads, max_calls, max_cost: of the drawing, as for `collect`.
+        progress: show the drawing's progress on stderr.
+    """
+
+    def __init__(
+        self,
+        metric: Metric,
+        *,
+        bank: SampleBank | None = None,
+        max_members: int = 3,
+        min_members: int = 1,
+        k_max: int | None = None,
+        n_trials: int = 100,
+        rules: Sequence[str] = ("consistency", "pooled", "calibrated"),
+        context: str | None = None,
+        threshold: float = 1.0,
+        seed: int = 0,
+        sampler: optuna.samplers.BaseSampler | None = None,
+        storage: Any = None,
+        study_name: str = STUDY_NAME,
+        study: optuna.Study | None = None,
+        n_jobs: int = 1,
+        timeout: float | None = None,
+        callbacks: Sequence[Callable[..., None]] = (),
+        minimize: str | None = None,
+        budget: float | None = None,
+        num_threads: int = 16,
+        max_calls: int | None = None,
+        max_cost: float | None = None,
+        progress: bool = False,
+    ):
+        super().__init__()
+        self.metric, self.bank, self.k_max, self.context, self.threshold = metric, bank, k_max, context, threshold
+        self.max_members, self.progress = max_members, progress
+        self._drawing: dict[str, Any] = {"num_threads": num_threads, "max_calls": max_calls, "max_cost": max_cost}
+        self._study: dict[str, Any] = {
+            "max_members": max_members,
+            "min_members": min_members,
+            "n_trials": n_trials,
+            "rules": rules,
+            "context": context,
+            "threshold": threshold,
+            "seed": seed,
+            "sampler": sampler,
+            "storage": storage,
+            "study_name": study_name,
+            "study": study,
+            "n_jobs": n_jobs,
+            "timeout": timeout,
+            "callbacks": callbacks,
+            "minimize": minimize,
+            "budget": budget,
+        }
+
+    def compile(
+        self,
+        student: SLMMux,
+        *,
+        trainset: list[dspy.Example],
+        teacher: dspy.Module | None = None,
+        valset: list[dspy.Example] | None = None,
+    ) -> SLMMux:
+        """A copy of `student`, decided; `student` stays as it was.
+
+        Args:
+            trainset: measures members, fits the rule and searches the subset.
+            valset: scores the trials; without one they are cross-fitted on `trainset`.
+            teacher: has no meaning here.
+
+        Raises:
+            ConfigurationError: the student is no SLMMux, there is a teacher, or the settings leave nothing to choose.
+            MetricFailed: the metric raised; what was drawn is kept.
+        """
+        if not isinstance(student, SLMMux):
+            raise ConfigurationError(f"MuxOptimizer compiles an SLMMux, not {type(student).__name__}.")
+        if teacher is not None:
+            raise ConfigurationError("MuxOptimizer learns from the members' own draws: leave the teacher out.")
+        if not trainset:
+            raise ConfigurationError("The trainset is empty.")
+        if self.bank is not None:
+            return self._compiled(student, trainset, valset, self.bank)
+        with tempfile.TemporaryDirectory() as folder:
+            bank = SampleBank(Path(folder) / "bank.sqlite")
+            try:
+                return self._compiled(student, trainset, valset, bank)
+            finally:
+                bank.close()
+
+    def _compiled(
+        self, student: SLMMux, trainset: list[dspy.Example], valset: list[dspy.Example] | None, bank: SampleBank
+    ) -> SLMMux:
+        k = self.k_max or max(member.k or 1 for member in student.members)
+        inputs = {fingerprint.of_inputs(example.inputs().toDict()) for example in trainset}
+        if shared := sum(fingerprint.of_inputs(example.inputs().toDict()) in inputs for example in valset or []):
+            raise ConfigurationError(
+                f"{shared} examples are in both trainset and valset, which would flatter what is chosen: part them."
+            )
+        console = Console(stderr=True) if self.progress else None
+        collected, records = [], []
+        for name, examples in (("train", trainset), ("validation", valset or [])):
+            if not examples:
+                continue
+            done = collect(student, examples, self.metric, bank, dataset=_SPLIT, k=k, console=console, **self._drawing)
+            if done.missing:
+                raise ConfigurationError(
+                    f"Drawing stopped at {done.stopped} with {done.missing} draws of the {name} split missing: raise the limit and "
+                    "compile again, what is drawn is kept."
+                )
+            collected.append(done)
+            records.append(recorded(student, examples, bank, dataset=_SPLIT, k=k))
+        record = records[0] if len(records) == 1 else _joined(records)
+        count = len(records[0].questions)
+        splits = None if len(records) == 1 else [Split(np.arange(count), np.arange(count, len(record.questions)))]
+        tuned = tune(record, splits=splits, **self._study)
+        return self._built(student, records[0], tuned, collected)
+
+    def _built(self, student: SLMMux, train: Record, tuned: Tuned, collected: list[Collected]) -> SLMMux:
+        best = tuned.best
+        part = train.of(best.members, None)[0].first(best.k)
+        mux = student.subset(best.members)
+        mux.pool.members = [replace(member, k=best.k) for member in mux.members]
+        tally = Tally(part.votes)
+        measured = tally.plurality_scores(part.scores).mean(axis=0)
+        mux.pool.accuracies = {name: float(value) for name, value in zip(best.members, measured, strict=True) if 0 <= value <= 1}
+        mux.pool.rule = self._rule(best, part, tally)
+        mux.report = MuxReport(tuned, dict(mux.pool.accuracies), collected)
+        return mux
+
+    def _rule(self, best: Setting, part: Record, tally: Tally) -> Rule:
+        if best.rule != "calibrated":
+            return rule_of(best.rule)
+        return calibration.fit(
+            tally,
+            part.scores,
+            members=part.members,
+            contexts=None if self.context is None else part.field(self.context),
+            context=self.context,
+            threshold=self.threshold,
+        )
+
+
+def recorded(mux: SLMMux, examples: Sequence[dspy.Example], bank: SampleBank, *, dataset: str, k: int) -> Record:
+    """The bank's draws of this very mux on these examples, in their order."""
+    programs = [(member.label, fingerprint.of_member(mux, at)[0]) for at, member in enumerate(mux.members)]
+    record = bank.record(dataset=dataset, programs=programs)
+    at = {key: position for position, key in enumerate(record.keys)}
+    rows = list(dict.fromkeys(at[fingerprint.of_inputs(example.inputs().toDict())] for example in examples))
+    return record.rows(np.array(rows)).of([member.label for member in mux.members], None)[0].first(k)
+
+
+def _joined(records: Sequence[Record]) -> Record:
+    first = records[0]
+    keys = dict.fromkeys(key for record in records for key in record.fields)
+    blank = [(None,) * len(record.questions) for record in records]
+    fields = {key: tuple(v for record, no in zip(records, blank, strict=True) for v in record.fields.get(key, no)) for key in keys}
+
+    def stacked(name: str) -> Any:
+        values = [getattr(record, name) for record in records]
+        return None if any(value is None for value in values) else np.concatenate(values)
+
+    return replace(
+        first,
+        questions=tuple(question for record in records for question in record.questions),
+        keys=tuple(key for record in records for key in record.keys),
+        fields=fields,
+        **{name: stacked(name) for name in ("votes", "scores", "calls", "tokens", "cost")},
+    )

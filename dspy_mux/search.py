@@ -1,0 +1,340 @@
+"""Which members complement each other: O(S) = UnionAcc(S) − λ · Contradiction(S) for every subset, exactly (SLM-MUX, "Model
+Selection Search"; DESIGN section 3).
+
+Correct and consistently wrong answers are kept as bits, one a question, 64 to a word, so a subset costs a few operations a word.
+Subsets are walked prefix by prefix: the members of a prefix are united once, and all ways to complete it are counted at once. Pools
+too large for that are searched by branch and bound with a bound that holds, so the best found is proven best or its gap is told.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ConfigurationError
+from .record import Record
+from .replay import draw_choices, picks_of
+from .tally import Floats, Ints, Tally
+
+Bits = NDArray[np.uint64]
+#: Enumerated up to this many subsets; beyond, branch and bound.
+ENUMERABLE = 20_000_000
+#: With more draws recorded than used, objectives are means over this many random choices of them.
+RESAMPLES = 8
+
+
+@dataclass(frozen=True, order=True)
+class Subset:
+    """A subset with its terms, as fractions of all questions; ordered best first, ties by size, then by position in the pool.
+
+    Attributes:
+        ceiling, floor: O(S) at λ = 0 and at λ = 1, between which the paper's rule scores where its draws decide (paper, "bounds").
+        accuracy: of the rule asked for, replayed; None where none was.
+    """
+
+    sort_key: tuple[Any, ...] = field(repr=False)
+    members: tuple[str, ...] = field(compare=False)
+    objective: float = field(compare=False)
+    union_accuracy: float = field(compare=False)
+    contradiction: float = field(compare=False)
+    accuracy: float | None = field(compare=False, default=None)
+    stderr: float = field(compare=False, default=0.0)
+
+    @property
+    def ceiling(self) -> float:
+        return self.union_accuracy
+
+    @property
+    def floor(self) -> float:
+        return self.union_accuracy - self.contradiction
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "members": list(self.members),
+            "objective": self.objective,
+            "union_accuracy": self.union_accuracy,
+            "contradiction": self.contradiction,
+            "ceiling": self.ceiling,
+            "floor": self.floor,
+            "stderr": self.stderr,
+            "accuracy": self.accuracy,
+        }
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best subsets, best first.
+
+    Attributes:
+        evaluated: subsets whose objective was computed.
+        exact: whether the best is proven to be the best of all; else `gap` bounds how much better another could be.
+    """
+
+    results: list[Subset]
+    evaluated: int
+    exact: bool
+    seconds: float
+    gap: float = 0.0
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What the objective is made of: for each question (or question and choice of draws) and member, packed along questions.
+
+    Attributes:
+        correct, wrong: [M, W] bits: the plurality answer is correct; it is consistently wrong (s = 1 and not correct).
+        rows: bits in use.
+    """
+
+    members: tuple[str, ...]
+    correct: Bits
+    wrong: Bits
+    rows: int
+
+    @classmethod
+    def of(cls, record: Record, *, k: int | None = None, threshold: float = 1.0, seed: int = 0) -> Outcomes:
+        """From recorded draws; with more recorded than k, over several random choices of k."""
+        k = record.votes.shape[2] if k is None else k
+        correct, wrong = [], []
+        for votes, scores in chosen_draws(record, k, seed):
+            tally = Tally(votes)
+            is_right = tally.plurality_scores(scores) >= threshold
+            correct.append(is_right)
+            wrong.append((tally.plurality_count == k) & ~is_right)
+        return cls(record.members, _packed(np.vstack(correct)), _packed(np.vstack(wrong)), len(correct) * len(record.questions))
+
+    def terms(self, subset: Sequence[int]) -> tuple[float, float]:
+        """UnionAcc and Contradiction of one subset, given by positions."""
+        union = np.bitwise_or.reduce(self.correct[list(subset)])
+        both = union & np.bitwise_or.reduce(self.wrong[list(subset)])
+        return int(np.bitwise_count(union).sum()) / self.rows, int(np.bitwise_count(both).sum()) / self.rows
+
+
+def chosen_draws(record: Record, k: int, seed: int) -> Iterator[tuple[Ints, Floats]]:
+    """Votes and scores [Q, M, k] of the recorded draws, or of several random choices of k where more are recorded."""
+    recorded = record.votes.shape[2]
+    if not 1 <= k <= recorded:
+        raise ConfigurationError(f"{record.source} holds {recorded} draws a member, fewer than k={k}.")
+    if k == recorded:
+        yield record.votes, record.scores
+        return
+    random = np.random.default_rng(seed)
+    for _ in range(RESAMPLES):
+        draws = draw_choices(record, k, random)
+        yield np.take_along_axis(record.votes, draws, axis=2), np.take_along_axis(record.scores, draws, axis=2)
+
+
+def search(
+    record: Record,
+    sizes: Sequence[int],
+    *,
+    k: int | None = None,
+    penalty: float = 1.0,
+    top: int = 10,
+    threshold: float = 1.0,
+    rule: str | None = None,
+    seed: int = 0,
+    time_limit: float | None = None,
+) -> Found:
+    """The best subsets of the record's members by O(S).
+
+    Args:
+        sizes: of the subsets, such as range(2, 6).
+        penalty: λ.
+        top: how many to give.
+        rule: a rule that needs no fitting, by whose replayed accuracy the found subsets are told as well; members' accuracies
+            are then of the same questions, so that figure describes, and does not promise.
+        time_limit: seconds after which branch and bound gives the best it has, with the gap.
+
+    Raises:
+        ConfigurationError: a size that no subset can have, a negative penalty, or k above what is recorded.
+    """
+    count = len(record.members)
+    wanted = sorted(set(sizes))
+    if not wanted or wanted[0] < 1 or wanted[-1] > count:
+        raise ConfigurationError(f"Subsets of {count} members have from 1 to {count} members, not {list(sizes)}.")
+    if penalty < 0 or not math.isfinite(penalty):
+        raise ConfigurationError(f"The penalty λ must be 0 or more, not {penalty}.")
+    if top < 1:
+        raise ConfigurationError(f"The number of subsets to show must be 1 or more, not {top}.")
+    outcomes = Outcomes.of(record, k=k, threshold=threshold, seed=seed)
+    began = time.perf_counter()
+    evaluated, gap, best = 0, 0.0, _Best(top)
+    for size in wanted:
+        if math.comb(count, size) <= ENUMERABLE:
+            evaluated += _enumerate(outcomes, size, penalty, best)
+        else:
+            left = None if time_limit is None else time_limit - (time.perf_counter() - began)
+            visited, open_ = _branch_and_bound(outcomes, size, penalty, best, left)
+            evaluated, gap = evaluated + visited, max(gap, open_)
+    results = [_told(outcomes, subset, penalty) for subset in best.subsets()]
+    if rule is not None:
+        results = [_with_accuracy(record, each, rule, k, seed) for each in results]
+    return Found(results, evaluated, gap == 0.0, time.perf_counter() - began, gap)
+
+
+def most_accurate(record: Record, size: int, *, k: int | None = None, seed: int = 0) -> tuple[str, ...]:
+    """The selection the paper compares with: the members of highest accuracy alone."""
+    tallies = [
+        Tally(votes).plurality_scores(scores).mean(axis=0)
+        for votes, scores in chosen_draws(record, k or record.votes.shape[2], seed)
+    ]
+    order = np.argsort(-np.mean(tallies, axis=0), kind="stable")[:size]
+    return tuple(record.members[at] for at in sorted(order.tolist()))
+
+
+class _Best:
+    """The `top` subsets so far. Ties go to the smaller subset, then to the one that comes first in the pool."""
+
+    def __init__(self, top: int):
+        self.top = top
+        self._heap: list[tuple[float, int, tuple[int, ...]]] = []  # (value, −size, negated positions): the least is the worst
+
+    @property
+    def bar(self) -> float:
+        """What a subset must reach to be kept."""
+        return self._heap[0][0] if len(self._heap) == self.top else -math.inf
+
+    def add(self, value: float, subset: tuple[int, ...]) -> None:
+        entry = (value, -len(subset), tuple(-at for at in subset))
+        if len(self._heap) < self.top:
+            heapq.heappush(self._heap, entry)
+        elif entry > self._heap[0]:
+            heapq.heapreplace(self._heap, entry)
+
+    def add_many(self, values: Floats, subsets: Iterator[tuple[int, ...]] | Sequence[tuple[int, ...]]) -> None:
+        for value, subset in zip(values.tolist(), subsets, strict=True):
+            self.add(value, subset)
+
+    def subsets(self) -> list[tuple[int, ...]]:
+        return [tuple(-at for at in negated) for _, _, negated in sorted(self._heap, reverse=True)]
+
+
+def _enumerate(outcomes: Outcomes, size: int, penalty: float, best: _Best) -> int:
+    """Every subset of one size: all prefixes, and for each of them all last one or two members at once."""
+    count = len(outcomes.members)
+    tail = min(size, 2)
+    tails = np.array(list(itertools.combinations(range(count), tail)))
+    correct = np.bitwise_or.reduce(outcomes.correct[tails], axis=1)  # [T, W]
+    wrong = np.bitwise_or.reduce(outcomes.wrong[tails], axis=1)
+    # Tails stand in the order of their first member: those that may follow a prefix are a slice at the end.
+    follows = np.searchsorted(tails[:, 0], np.arange(count + 1))
+    evaluated = 0
+    for prefix in itertools.combinations(range(count), size - tail):
+        start = int(follows[prefix[-1] + 1]) if prefix else 0
+        if start == len(tails):
+            continue
+        union, wrongs = correct[start:], wrong[start:]
+        if prefix:
+            union = union | np.bitwise_or.reduce(outcomes.correct[list(prefix)])
+            wrongs = wrongs | np.bitwise_or.reduce(outcomes.wrong[list(prefix)])
+        right = np.bitwise_count(union).sum(axis=1, dtype=np.int64)
+        against = np.bitwise_count(union & wrongs).sum(axis=1, dtype=np.int64)
+        values = _value(right, against, penalty, outcomes.rows)
+        evaluated += len(values)
+        keep = np.flatnonzero(values >= best.bar)
+        if len(keep) > best.top:  # the best of them, with all that tie for the last place
+            least = np.partition(values[keep], len(keep) - best.top)[len(keep) - best.top]
+            keep = keep[values[keep] >= least]
+        best.add_many(values[keep], [(*prefix, *tails[start + at].tolist()) for at in keep.tolist()])
+    return evaluated
+
+
+def _branch_and_bound(outcomes: Outcomes, size: int, penalty: float, best: _Best, time_limit: float | None) -> tuple[int, float]:
+    """The best subsets of one size; (subsets and prefixes evaluated, gap that is left open: 0 where all is proven).
+
+    Adding members to a prefix gains at most the sum of their largest single gains in correct questions (the union is
+    submodular), and never lowers the contradiction: both bound what a prefix can still become.
+    """
+    rows = outcomes.rows
+    # The strongest members first, so that good subsets come early and prefixes of weak ones are cut off.
+    order = np.argsort(-np.bitwise_count(outcomes.correct).sum(axis=1, dtype=np.int64), kind="stable")
+    correct, wrong = outcomes.correct[order], outcomes.wrong[order]
+    deadline = math.inf if time_limit is None else time.perf_counter() + time_limit
+    nothing = np.zeros_like(correct[0])
+    evaluated = 0
+    # Depth first, the most promising child on top: (bound, prefix, next position, union, wrongs).
+    stack: list[tuple[float, tuple[int, ...], int, Bits, Bits]] = [(math.inf, (), 0, nothing, nothing)]
+    open_bound = -math.inf
+    while stack:
+        bound, prefix, start, union, wrongs = stack.pop()
+        if bound < best.bar:
+            continue
+        if time.perf_counter() > deadline:
+            open_bound = max(open_bound, bound, *(entry[0] for entry in stack))
+            break
+        left = size - len(prefix)
+        unions = union | correct[start:]
+        all_wrong = wrongs | wrong[start:]
+        right = np.bitwise_count(unions).sum(axis=1, dtype=np.int64)
+        against = np.bitwise_count(unions & all_wrong).sum(axis=1, dtype=np.int64)
+        evaluated += len(right)
+        if left == 1:
+            values = _value(right, against, penalty, rows)
+            for at in np.flatnonzero(values >= best.bar).tolist():
+                best.add(float(values[at]), tuple(sorted(order[[*prefix, start + at]].tolist())))
+            continue
+        children = []
+        gains = right - int(np.bitwise_count(union).sum())
+        reachable = np.bitwise_count(np.bitwise_or.accumulate(unions[::-1], axis=0)[::-1]).sum(axis=1, dtype=np.int64)
+        for at in range(len(right) - left + 1):
+            most = np.partition(gains[at + 1 :], len(gains) - at - left)[len(gains) - at - left :].sum() if left > 1 else 0
+            ceiling = min(int(right[at] + most), int(reachable[at]))
+            above = float(_value(np.array([ceiling]), against[at : at + 1], penalty, rows)[0])
+            if above >= best.bar:
+                children.append((above, (*prefix, start + at), start + at + 1, unions[at], all_wrong[at]))
+        stack.extend(sorted(children, key=lambda child: child[0]))
+    return evaluated, max(0.0, open_bound - best.bar) if math.isfinite(open_bound) else 0.0
+
+
+def _value(right: Ints, against: Ints, penalty: float, rows: int) -> Floats:
+    # One expression for every place that ranks subsets: equal terms must give equal floats.
+    return (right - penalty * against) / rows
+
+
+def _told(outcomes: Outcomes, subset: tuple[int, ...], penalty: float) -> Subset:
+    union, contradiction = outcomes.terms(subset)
+    rows = outcomes.rows
+    value = float(_value(np.array([round(union * rows)]), np.array([round(contradiction * rows)]), penalty, rows)[0])
+    # Each question adds 1, 1 − λ or 0.
+    variance = union - contradiction + contradiction * (1 - penalty) ** 2 - value**2
+    return Subset(
+        sort_key=(-value, len(subset), subset),
+        members=tuple(outcomes.members[at] for at in subset),
+        objective=value,
+        union_accuracy=union,
+        contradiction=contradiction,
+        stderr=math.sqrt(max(variance, 0.0) / rows),
+    )
+
+
+def _with_accuracy(record: Record, found: Subset, rule: str, k: int | None, seed: int) -> Subset:
+    part, _ = record.of(found.members, k)
+    values = []
+    for votes, scores in chosen_draws(part, k or part.votes.shape[2], seed):
+        tally = Tally(votes)
+        values.append(picks_of(rule, tally, tally.plurality_scores(scores).mean(axis=0), part.members).scores(scores).mean())
+    return Subset(
+        found.sort_key,
+        found.members,
+        found.objective,
+        found.union_accuracy,
+        found.contradiction,
+        float(np.mean(values)),
+        found.stderr,
+    )
+
+
+def _packed(values: NDArray[np.bool_]) -> Bits:
+    """[rows, M] booleans as [M, W] words."""
+    padded = np.zeros((values.shape[1], -(-len(values) // 64) * 64), np.bool_)
+    padded[:, : len(values)] = values.T
+    return np.packbits(padded, axis=1, bitorder="little").view(np.uint64)
