@@ -11,19 +11,45 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .adapters import CompletionAdapter, FewShotAdapter, JSONSchemaAdapter, PlainAdapter
     from .answers import AnswerKind, MathAnswer, Percent, answer_kind
-    from .errors import AllMembersFailed, ConfigurationError, LocalModelError, MuxError, PoolMismatch
+    from .bank import SampleBank
+    from .calibration import Calibrated
+    from .collect import Collected
+    from .errors import (
+        AllMembersFailed,
+        BankError,
+        ConfigurationError,
+        LocalModelError,
+        MetricFailed,
+        MuxError,
+        PoolMismatch,
+    )
     from .extracting import ExtractAnswer
     from .members import Member
     from .mux import SLMMux
+    from .optimizer import MuxOptimizer, MuxReport
+    from .record import Record, read_jsonl
     from .voting import Ballot, Choice, Rule, Verdict
 
 _ROOMS = {
     "adapters": ("CompletionAdapter", "FewShotAdapter", "JSONSchemaAdapter", "PlainAdapter"),
     "answers": ("AnswerKind", "MathAnswer", "Percent", "answer_kind"),
-    "errors": ("AllMembersFailed", "ConfigurationError", "LocalModelError", "MuxError", "PoolMismatch"),
+    "bank": ("SampleBank",),
+    "calibration": ("Calibrated",),
+    "collect": ("Collected",),
+    "errors": (
+        "AllMembersFailed",
+        "BankError",
+        "ConfigurationError",
+        "LocalModelError",
+        "MetricFailed",
+        "MuxError",
+        "PoolMismatch",
+    ),
     "extracting": ("ExtractAnswer",),
     "members": ("Member",),
     "mux": ("SLMMux",),
+    "optimizer": ("MuxOptimizer", "MuxReport"),
+    "record": ("Record", "read_jsonl"),
     "voting": ("Ballot", "Choice", "Rule", "Verdict"),
 }
 
@@ -31,7 +57,10 @@ __all__ = [
     "AllMembersFailed",
     "AnswerKind",
     "Ballot",
+    "BankError",
+    "Calibrated",
     "Choice",
+    "Collected",
     "CompletionAdapter",
     "ConfigurationError",
     "ExtractAnswer",
@@ -40,14 +69,20 @@ __all__ = [
     "LocalModelError",
     "MathAnswer",
     "Member",
+    "MetricFailed",
     "MuxError",
+    "MuxOptimizer",
+    "MuxReport",
     "Percent",
     "PlainAdapter",
     "PoolMismatch",
+    "Record",
     "Rule",
     "SLMMux",
+    "SampleBank",
     "Verdict",
     "answer_kind",
+    "read_jsonl",
 ]
 
 __version__ = "0.1.0"

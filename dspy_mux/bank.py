@@ -74,7 +74,7 @@ class SampleBank:
         """Dataset → questions."""
         with self._reading() as connection:
             rows = connection.execute(sa.select(questions.c.dataset, sa.func.count()).group_by(questions.c.dataset))
-            return dict(sorted(rows.tuples()))
+            return {name: count for name, count in sorted(rows.tuples())}  # noqa: C416
 
     def info(self) -> list[dict[str, Any]]:
         """One entry a dataset and program: member, fingerprint, model, questions, draws, abstentions, calls, tokens and cost."""
@@ -192,11 +192,8 @@ class SampleBank:
         ]
         with self.writing() as connection:
             self._insert(connection, questions, values)
-            found = dict(
-                connection.execute(
-                    sa.select(questions.c.fingerprint, questions.c.id).where(questions.c.dataset == dataset)
-                ).tuples()
-            )
+            query = sa.select(questions.c.fingerprint, questions.c.id).where(questions.c.dataset == dataset)
+            found = {key: question for key, question in connection.execute(query)}  # noqa: C416  (a result is no mapping)
         return [found[key] for key, _, _ in rows]
 
     def programs_of(self, rows: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[int]:

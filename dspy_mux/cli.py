@@ -1,4 +1,4 @@
-"""The command line: `dspy-mux models | pull | ask`. Errors become one clear line here, and only here.
+"""The command line: `dspy-mux models | pull | ask`, and the verbs of `verbs.py`. Errors become one clear line here, and only here.
 
 Exit codes: 0 an answer, 1 the models failed, 2 something in the command, a file or the environment is wrong.
 """
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .errors import ConfigurationError, LocalModelError, MuxError
+from . import verbs
+from .errors import BankError, ConfigurationError, LocalModelError, MuxError
 
 if TYPE_CHECKING:
     from .mux import SLMMux
@@ -28,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+verbs.register(app)
 
 
 @contextmanager
@@ -37,7 +39,7 @@ def one_line_errors() -> Iterator[None]:
         yield
     except MuxError as error:
         print(f"dspy-mux: {error}", file=sys.stderr)
-        raise SystemExit(2 if isinstance(error, (ConfigurationError, LocalModelError)) else 1) from None
+        raise SystemExit(2 if isinstance(error, (BankError, ConfigurationError, LocalModelError)) else 1) from None
     except KeyboardInterrupt:
         print("dspy-mux: interrupted; what was drawn is in DSPy's cache and costs nothing again.", file=sys.stderr)
         raise SystemExit(130) from None

@@ -61,13 +61,11 @@ def export_file(bank: SampleBank, path: str | os.PathLike[str], *, dataset: str 
         return _write_parquet(list(rows), target)
     if target.suffix != ".jsonl":
         raise ConfigurationError(f"{str(path)!r} must end in .jsonl or .parquet.")
-    count = 0
     part = target.with_name(target.name + ".part")
     with part.open("w", encoding="utf-8") as file:
-        for count, row in enumerate(rows, 1):
-            file.write(json.dumps(row, ensure_ascii=True) + "\n")
+        lines = [file.write(json.dumps(row, ensure_ascii=True) + "\n") for row in rows]
     part.replace(target)
-    return count
+    return len(lines)
 
 
 def _import(bank: SampleBank, rows: list[dict[str, Any]], dataset: str, source: str) -> int:

@@ -177,7 +177,7 @@ def read_jsonl(path: str | os.PathLike[str], *, dataset: str | None = None) -> R
     for number, row in json_lines(path):
         name = str(row.get("dataset", ""))
         datasets[name] = datasets.get(name, 0) + 1
-        if dataset is None or name == dataset:
+        if name == dataset or (dataset is None and len(datasets) == 1):
             reader.add(number, row)
     if dataset is None and len(datasets) > 1:
         raise ConfigurationError(f"{path} holds several datasets: choose one of {', '.join(sorted(datasets))} with --dataset.")

@@ -7,6 +7,7 @@ while the record is read, and 20 while it is replayed.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from . import calibration, schedules, tally
 from .errors import ConfigurationError
 from .record import MISSING, Record
 from .splits import Split
-from .tally import ABSTAINED, Floats, Ints, Picks, Tally, by_accuracy
+from .tally import Floats, Ints, Picks, Tally, by_accuracy
 
 RULE_NAMES = ("self_consistency", "pooled", "consistency", "calibrated")
 BOOTSTRAPS = 1000
@@ -176,6 +177,34 @@ def compare(one: Result, other: Result, *, seed: int = 0) -> Difference:
     return Difference(one.accuracy - other.accuracy, _stderr(differences), bootstrap(differences, seed=seed), len(differences))
 
 
+def pooled_results(results: Sequence[Result], *, seed: int = 0) -> Result:
+    """Results over several splits as one: each question's score is the mean over the splits that tested it.
+
+    Of the members and what depends on them the last result's are told, as every split may have had its own.
+    """
+    size = max(int(result.tested.max()) for result in results) + 1
+    total, times = np.zeros(size), np.zeros(size)
+    for result in results:
+        total[result.tested] += result.per_question
+        times[result.tested] += 1
+    tested = np.flatnonzero(times)
+    per_question = total[tested] / times[tested]
+    costs = [result.cost_per_question for result in results if result.cost_per_question is not None]
+    return dataclasses.replace(
+        results[-1],
+        questions=len(tested),
+        accuracy=float(np.mean([result.accuracy for result in results])),
+        stderr=_stderr(per_question),
+        ci95=bootstrap(per_question, seed=seed),
+        calls_per_question=float(np.mean([result.calls_per_question for result in results])),
+        frugal_calls_per_question=float(np.mean([result.frugal_calls_per_question for result in results])),
+        cost_per_question=float(np.mean(costs)) if costs else None,
+        repeats=sum(result.repeats for result in results),
+        tested=tested,
+        per_question=per_question,
+    )
+
+
 def check_rule(rule: str, members: Sequence[str]) -> None:
     """Raises ConfigurationError unless `rule` is a name that `replay` takes."""
     name, _, member = rule.partition(":")
@@ -257,17 +286,3 @@ def _spent(draws: Ints, each: Floats | None, k: int) -> float:
 
 def _stderr(values: Floats) -> float:
     return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
-
-
-__all__ = [
-    "ABSTAINED",
-    "RULE_NAMES",
-    "Difference",
-    "Result",
-    "bootstrap",
-    "check_rule",
-    "compare",
-    "draw_choices",
-    "picks_of",
-    "replay",
-]

@@ -1,6 +1,7 @@
 """How accuracy and cost grow with members and with draws per member (SLM-MUX, "Test-time Scaling"), from recorded draws.
 
-For each size the subset is the best by O(S) on each split's training part; its accuracy is of the test part.
+For each size the subset is the best by O(S) on each split's training part, scored on its test part. The members told beside a
+figure, their union and their contradiction are of all questions.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigurationError
 from .record import Record
-from .replay import Result, compare, replay
+from .replay import Result, compare, pooled_results, replay
 from .search import search
 from .splits import Split, holdout
 
@@ -91,50 +92,51 @@ def scale(
         raise ConfigurationError(f"{record.source} holds {recorded} draws a member, fewer than k={k}.")
     splits = list(splits) if splits is not None else holdout(len(record.questions), repeats=10, seed=seed)
     sizes = range(1, min(max_members, len(record.members)) + 1)
-    by_size = {size: _best(record, size, k, penalty, splits, threshold) for size in sizes}
-    members_points, results = [], {}
-    for size, members in by_size.items():
-        for rule in RULES:
-            result, point = _point(record, members, k, rule, splits, threshold)
-            members_points.append(point)
-            if rule == RULES[0]:
-                results[size] = (result, point)
+    at = _Scale(record, penalty, splits, threshold)
+    results = {size: at.point(size, k, RULES[0]) for size in sizes}
+    by_members = [at.point(size, k, rule)[1] for size in sizes for rule in RULES]
     sweet, reason = _sweet_spot(results)
-    draws_points = [
-        _point(record, sweet.members, draws, rule, splits, threshold)[1]
-        for draws in range(min(2, k_max), k_max + 1)
-        for rule in RULES
-    ]
-    return Scaling(members_points, draws_points, k, sweet, reason)
+    by_draws = [at.point(sweet.size, draws, rule)[1] for draws in range(min(2, k_max), k_max + 1) for rule in RULES]
+    return Scaling(by_members, by_draws, k, sweet, reason)
 
 
-def _best(record: Record, size: int, k: int, penalty: float, splits: Sequence[Split], threshold: float) -> tuple[str, ...]:
-    """The best subset by O(S) on the questions that are trained on."""
-    rows = splits[0].train
-    found = search(record.rows(rows), [size], k=k, penalty=penalty, top=1, threshold=threshold)
-    return found.results[0].members
+class _Scale:
+    """Points of the curves: on each split, the subset that its training part chooses is scored on its test part."""
 
+    def __init__(self, record: Record, penalty: float, splits: Sequence[Split], threshold: float):
+        self.record, self.penalty, self.splits, self.threshold = record, penalty, splits, threshold
+        self._chosen: dict[tuple[int, int, int], tuple[str, ...]] = {}
 
-def _point(
-    record: Record, members: Sequence[str], k: int, rule: str, splits: Sequence[Split], threshold: float
-) -> tuple[Result, Point]:
-    part, _ = record.of(members, None)
-    result = replay(part, rule, k=k, splits=splits, threshold=threshold)
-    terms = search(part, [len(part.members)], k=k, top=1, threshold=threshold).results[0]
-    return result, Point(
-        members=tuple(members),
-        size=len(members),
-        k=k,
-        rule=rule,
-        accuracy=result.accuracy,
-        low=result.ci95[0],
-        high=result.ci95[1],
-        union_accuracy=terms.union_accuracy,
-        contradiction=terms.contradiction,
-        calls_per_question=result.calls_per_question,
-        cost_per_question=result.cost_per_question,
-        questions=result.questions,
-    )
+    def members(self, size: int, k: int, split: int) -> tuple[str, ...]:
+        """The best subset by O(S) on a split's training part; on all questions for −1."""
+        if (size, k, split) not in self._chosen:
+            part = self.record if split < 0 else self.record.rows(self.splits[split].train)
+            found = search(part, [size], k=k, penalty=self.penalty, top=1, threshold=self.threshold)
+            self._chosen[size, k, split] = found.results[0].members
+        return self._chosen[size, k, split]
+
+    def point(self, size: int, k: int, rule: str) -> tuple[Result, Point]:
+        parts = []
+        for index, split in enumerate(self.splits):
+            part, _ = self.record.of(self.members(size, k, index), None)
+            parts.append(replay(part, rule, k=k, splits=[split], threshold=self.threshold, seed=index))
+        result = pooled_results(parts)
+        overall = self.members(size, k, -1)
+        terms = search(self.record.of(overall, None)[0], [size], k=k, top=1, threshold=self.threshold).results[0]
+        return result, Point(
+            members=overall,
+            size=size,
+            k=k,
+            rule=rule,
+            accuracy=result.accuracy,
+            low=result.ci95[0],
+            high=result.ci95[1],
+            union_accuracy=terms.union_accuracy,
+            contradiction=terms.contradiction,
+            calls_per_question=result.calls_per_question,
+            cost_per_question=result.cost_per_question,
+            questions=result.questions,
+        )
 
 
 def _sweet_spot(results: dict[int, tuple[Result, Point]]) -> tuple[Point, str]:

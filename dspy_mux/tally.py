@@ -40,7 +40,7 @@ class Picks:
     def scores(self, scores: Floats) -> Floats:
         """The winning draws' scores out of `scores` [Q, M, K]; 0 where there is no winner."""
         found = scores[np.arange(len(self.member)), np.maximum(self.member, 0), np.maximum(self.draw, 0)]
-        return np.where(self.member >= 0, found, 0.0)
+        return np.where(self.member >= 0, found, 0.0).astype(np.float64)
 
 
 class Tally:
@@ -97,7 +97,7 @@ class Tally:
     def plurality_scores(self, scores: Floats) -> Floats:
         """[Q, M]: the score of each member's plurality answer out of `scores` [Q, M, K]; 0 where it has none."""
         found = np.take_along_axis(scores, self.plurality_draw[..., None], axis=2)[..., 0]
-        return np.where(self.plurality_count > 0, found, 0.0)
+        return np.where(self.plurality_count > 0, found, 0.0).astype(np.float64)
 
 
 def by_accuracy(accuracies: Sequence[float | None] | Floats) -> Ints:
