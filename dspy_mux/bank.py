@@ -11,18 +11,16 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from .errors import BankError, ConfigurationError
+from .database import Database
+from .errors import BankError
 from .record import MISSING, Record
-from .schema import VERSION, about, claims, draws, metadata, programs, questions
+from .schema import claims, draws, programs, questions
 from .tally import ABSTAINED
 
 #: A claim whose process cannot be seen from here counts as given up after this many seconds without a sign of life.
@@ -44,19 +42,8 @@ class SampleBank:
     """
 
     def __init__(self, url: str | os.PathLike[str]):
-        text = os.fspath(url)
-        self.path: Path | None = None
-        if "://" not in text:
-            self.path = Path(text)
-            text = f"sqlite:///{self.path}"
-        try:
-            self.url = sa.make_url(text)
-        except SQLAlchemyError as error:
-            raise ConfigurationError(f"{text!r} is neither a path nor a database URL.") from error
-        if self.path is None and self.url.get_backend_name() == "sqlite" and self.url.database not in (None, "", ":memory:"):
-            self.path = Path(str(self.url.database))
-        self.name = str(self.path) if self.path is not None else self.url.render_as_string(hide_password=True)
-        self._engines: dict[bool, sa.Engine] = {}
+        self._database = Database(url)
+        self.path, self.name = self._database.path, self._database.name
 
     def __repr__(self) -> str:
         return f"SampleBank({self.name!r})"
@@ -65,14 +52,11 @@ class SampleBank:
 
     def exists(self) -> bool:
         """Whether something was ever written to it."""
-        if self.path is not None and not self.path.exists():
-            return False
-        with self._reading(check=False) as connection:
-            return sa.inspect(connection).has_table(about.name)
+        return self._database.has_tables()
 
     def datasets(self) -> dict[str, int]:
         """Dataset → questions."""
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(sa.select(questions.c.dataset, sa.func.count()).group_by(questions.c.dataset))
             return {name: count for name, count in sorted(rows.tuples())}  # noqa: C416
 
@@ -99,7 +83,7 @@ class SampleBank:
             .order_by(questions.c.dataset, programs.c.id)
         )
         names = ("dataset", "member", "program", "model", "questions", "draws", "abstentions", "calls", "tokens", "cost", "latest")
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             rows = [list(row) for row in connection.execute(query)]
         for row in rows:
             row[3] = json.loads(row[3]).get("model")
@@ -124,7 +108,7 @@ class SampleBank:
         columns = (draws.c.question, draws.c.program, draws.c.draw, draws.c.answer_class, draws.c.score)
         spent = (draws.c.calls, draws.c.prompt_tokens, draws.c.completion_tokens, draws.c.cost)
         where = draws.c.program.in_(list(chosen)) & (questions.c.dataset == dataset)
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             asked = sa.select(questions.c.id, questions.c.name, questions.c.fields, questions.c.fingerprint).where(
                 questions.c.dataset == dataset
             )
@@ -144,7 +128,7 @@ class SampleBank:
         )
         if dataset is not None:
             query = query.where(questions.c.dataset == self._chosen_dataset(dataset))
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             for row in connection.execution_options(yield_per=5000).execute(query.order_by(draws.c.id)):
                 yield {
                     **json.loads(row.fields),
@@ -170,7 +154,7 @@ class SampleBank:
         query = sa.select(draws.c.program, draws.c.question, draws.c.draw).where(draws.c.program.in_(list(program_ids)))
         if len(wanted) <= _AT_ONCE:
             query = query.where(draws.c.question.in_(wanted))
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             return {(p, q, d) for p, q, d in connection.execute(query) if q in wanted}
 
     def unscored(self, program_ids: Sequence[int], question_ids: Sequence[int]) -> list[tuple[int, int, str]]:
@@ -179,7 +163,7 @@ class SampleBank:
         query = sa.select(draws.c.id, draws.c.question, draws.c.outputs).where(
             draws.c.program.in_(list(program_ids)) & draws.c.score.is_(None) & draws.c.answer.is_not(None)
         )
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             return [(i, q, outputs) for i, q, outputs in connection.execute(query) if q in wanted]
 
     # --- writing
@@ -191,7 +175,7 @@ class SampleBank:
             for key, name, fields in rows
         ]
         with self.writing() as connection:
-            self._insert(connection, questions, values)
+            self._database.insert(connection, questions, values)
             query = sa.select(questions.c.fingerprint, questions.c.id).where(questions.c.dataset == dataset)
             found = {key: question for key, question in connection.execute(query)}  # noqa: C416  (a result is no mapping)
         return [found[key] for key, _, _ in rows]
@@ -200,14 +184,14 @@ class SampleBank:
         """Ids of programs given as (member, fingerprint, description), which are added where they are new."""
         values = [{"member": m, "fingerprint": f, "description": json.dumps(d, sort_keys=True)} for m, f, d in rows]
         with self.writing() as connection:
-            self._insert(connection, programs, values)
+            self._database.insert(connection, programs, values)
             query = sa.select(programs.c.member, programs.c.fingerprint, programs.c.id)
             found = {(member, key): program for member, key, program in connection.execute(query)}
         return [found[member, key] for member, key, _ in rows]
 
     def add(self, connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write draws in a transaction of `writing`; a draw that is there already stays as it was."""
-        self._insert(connection, draws, rows)
+        self._database.insert(connection, draws, rows)
 
     def answers(self, connection: sa.Connection, question: int) -> list[tuple[str, int]]:
         """(answer, class) of a question's recorded answers, in the order recorded."""
@@ -239,7 +223,7 @@ class SampleBank:
             values = [
                 {"question": q, "program": p, "owner": owner, "host": host, "pid": os.getpid(), "beat": now} for q, p in units
             ]
-            self._insert(connection, claims, values)
+            self._database.insert(connection, claims, values)
             rows = connection.execute(sa.select(claims.c.question, claims.c.program).where(claims.c.owner == owner))
             ours = {(q, p) for q, p in rows}
         return [unit for unit in units if unit in ours]
@@ -257,85 +241,15 @@ class SampleBank:
         for question, program in units or ():
             connection.execute(sa.delete(claims).where(mine & (claims.c.question == question) & (claims.c.program == program)))
 
-    @contextmanager
-    def writing(self) -> Iterator[sa.Connection]:
+    def writing(self) -> AbstractContextManager[sa.Connection]:
         """A transaction; the tables are made where they are missing."""
-        try:
-            if self.path is not None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-            engine = self._engine(read_only=False)
-            with engine.begin() as connection:
-                yield connection
-        except (DBAPIError, OSError) as error:
-            raise self._told(error) from error
+        return self._database.writing()
 
     def close(self) -> None:
         """Close its connections; it opens them again when it is used."""
-        while self._engines:
-            self._engines.popitem()[1].dispose()
+        self._database.close()
 
     # --- inside
-
-    @contextmanager
-    def _reading(self, *, check: bool = True) -> Iterator[sa.Connection]:
-        if self.path is not None and not self.path.exists():
-            raise BankError(f"There is no bank {self.name}: collect or import draws first.")
-        try:
-            with self._engine(read_only=self.path is not None).connect() as connection:
-                if check:
-                    self._check_version(connection)
-                yield connection
-        except (DBAPIError, OSError) as error:
-            raise self._told(error) from error
-
-    def _engine(self, *, read_only: bool) -> sa.Engine:
-        engine = self._engines.get(read_only)
-        if engine is None:
-            try:
-                engine = self._made(read_only)
-            except (ModuleNotFoundError, SQLAlchemyError) as error:
-                if isinstance(error, DBAPIError):
-                    raise
-                raise BankError(f"The bank {self.name} cannot be opened: {str(error).splitlines()[0]}.") from error
-            self._engines[read_only] = engine
-        return engine
-
-    def _made(self, read_only: bool) -> sa.Engine:
-        if self.url.get_backend_name() != "sqlite":
-            engine = sa.create_engine(self.url, pool_pre_ping=True)
-        elif read_only:
-            uri = f"file:{self.path}?mode=ro"
-            return sa.create_engine(f"sqlite:///{uri}&uri=true", connect_args={"timeout": 60})
-        else:
-            engine = sa.create_engine(self.url, connect_args={"timeout": 60})
-            sa.event.listen(engine, "connect", _set_up_sqlite)
-            # pysqlite would begin with the first write, and two writers that have read before would then block each other.
-            sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-        with engine.begin() as connection:
-            if sa.inspect(connection).has_table(about.name):
-                self._check_version(connection)
-            else:
-                metadata.create_all(connection, checkfirst=True)
-                self._insert(connection, about, [{"key": "version", "value": str(VERSION)}])
-        return engine
-
-    def _check_version(self, connection: sa.Connection) -> None:
-        if not sa.inspect(connection).has_table(about.name):
-            raise BankError(f"{self.name} is a database, but no sample bank of dspy-mux.")
-        version = connection.execute(sa.select(about.c.value).where(about.c.key == "version")).scalar()
-        if not str(version).isdigit() or int(str(version)) > VERSION:
-            raise BankError(
-                f"The bank {self.name} was written by a newer dspy-mux (version {version}): update dspy-mux to read it."
-            )
-
-    def _insert(self, connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        if not rows:
-            return
-        name = connection.dialect.name
-        if name not in ("sqlite", "postgresql"):
-            raise BankError(f"A bank can be an SQLite or a PostgreSQL database, not {name}.")
-        insert = sqlite.insert(table) if name == "sqlite" else postgresql.insert(table)
-        connection.execute(insert.on_conflict_do_nothing(), list(rows))
 
     def _chosen_dataset(self, dataset: str | None) -> str:
         known = self.datasets()
@@ -359,7 +273,7 @@ class SampleBank:
             .group_by(programs.c.id, programs.c.member, programs.c.fingerprint)
             .order_by(programs.c.id)
         )
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(query).all()
         by_member: dict[str, list[Any]] = {}
         for row in rows:
@@ -381,24 +295,6 @@ class SampleBank:
         if not chosen and by_member:
             raise BankError(f"The bank {self.name} has no program {program!r}.")
         return chosen
-
-    def _told(self, error: Exception) -> BankError:
-        what = str(getattr(error, "orig", None) or error).splitlines()[0]
-        if "not a database" in what or "malformed" in what:
-            return BankError(f"{self.name} is no SQLite database, or a damaged one ({what}).")
-        if "readonly" in what or "read-only" in what:
-            return BankError(f"The bank {self.name} is read-only: give its file and folder write permission to record draws.")
-        if "disk is full" in what or "No space" in what:
-            return BankError(f"The disk is full: the bank {self.name} keeps what is recorded; make room and go on.")
-        return BankError(f"The bank {self.name} cannot be used: {what}.")
-
-
-def _set_up_sqlite(connection: Any, _: Any) -> None:
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")  # what was paid for outlives a power loss
-    cursor.close()
 
 
 def _gone(row: Any, host: str, now: float) -> bool:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import queue
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import dspy
-import pydantic
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -26,14 +23,14 @@ from . import fingerprint
 from .bank import SampleBank
 from .errors import ConfigurationError, MetricFailed, MuxError
 from .mux import SLMMux
+from .recording import RecordedDraw, Writer, restored
 from .sampling import Draw, raise_what_is_no_abstention, sample
 
 logger = logging.getLogger(__name__)
 
 Metric = Callable[..., Any]
-#: Units (one member's draws for one question) that a process takes on at a time, and how often it shows that it lives.
+#: Units (one member's draws for one question) that a process takes on at a time.
 _UNITS_AT_ONCE = 32
-_BEAT_S = 20.0
 #: A member whose first draws all fail with an error is out of order: going on would record a bank of failures.
 _FAILURES_IN_A_ROW = 12
 
@@ -101,21 +98,6 @@ def collect(
     ).run()
 
 
-class _Recorded(Draw):
-    """A draw with the question it belongs to, its answer and its score."""
-
-    unit: tuple[int, int]
-    answer: Any = None
-    score: float | None = None
-    metric_error: Exception | None = None
-    judge: Callable[[_Recorded], None]
-
-    def run(self) -> None:
-        super().run()
-        if self.error is None:
-            self.judge(self)
-
-
 class _Collection:
     def __init__(
         self,
@@ -164,13 +146,13 @@ class _Collection:
                 if left := [draw for draw in range(k) if (program, question, draw) not in done]:
                     units[question, program] = left
         wanted, total = sum(map(len, units.values())), sum(self.k) * len(self.examples)
-        writer = _Writer(self.bank, self.mux, self.owner)
+        writer = Writer(self.bank, self.mux, self.owner)
         progress = _progress(self.console)
         with progress if progress is not None else nullcontext():
             bar = progress.add_task("drawing", total=total, completed=total - wanted, spent="") if progress is not None else None
             try:
                 for draw in sample(self._draws(units), timeout=self.mux.timeout, num_threads=self.num_threads):
-                    assert isinstance(draw, _Recorded)
+                    assert isinstance(draw, RecordedDraw)
                     self._settle(draw, writer)
                     if progress is not None and bar is not None:
                         progress.update(bar, advance=1, spent=self._told(began))
@@ -204,8 +186,8 @@ class _Collection:
                         if self.stopped is not None:
                             return
                         yield None
-                    draw = self.mux.draw(at[program], number, self.examples[question].inputs(), _Recorded)
-                    assert isinstance(draw, _Recorded)
+                    draw = self.mux.draw(at[program], number, self.examples[question].inputs(), RecordedDraw)
+                    assert isinstance(draw, RecordedDraw)
                     draw.unit, draw.judge = unit, self._judge
                     self.running += 1
                     yield draw
@@ -224,7 +206,7 @@ class _Collection:
             return False
         return self.stopped is None
 
-    def _judge(self, draw: _Recorded) -> None:
+    def _judge(self, draw: RecordedDraw) -> None:
         """Within the draw's own thread: a metric may take its time."""
         draw.answer = self.mux.answer_of(draw)
         if draw.answer is None:
@@ -234,7 +216,7 @@ class _Collection:
         except Exception as error:  # noqa: BLE001  (the user's code; told, with the example, once the draw is recorded)
             draw.metric_error = error
 
-    def _settle(self, draw: _Recorded, writer: _Writer) -> None:
+    def _settle(self, draw: RecordedDraw, writer: Writer) -> None:
         self.running -= 1
         raise_what_is_no_abstention([draw])
         spent = draw.spent
@@ -286,122 +268,6 @@ class _Collection:
     def _told(self, began: float) -> str:
         rate = self.drawn / max(time.monotonic() - began, 1e-9)
         return f"{rate:.1f}/s, {self.calls} calls" + (f", ${self.cost:.4f}" if self.costs_known else "")
-
-
-class _Writer:
-    """Writes draws from one thread, all that have arrived in one transaction."""
-
-    def __init__(self, bank: SampleBank, mux: SLMMux, owner: str):
-        self.bank, self.mux, self.owner = bank, mux, owner
-        self.error: BaseException | None = None
-        self._queue: queue.SimpleQueue[_Recorded | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="dspy-mux-bank", daemon=True)
-        self._thread.start()
-
-    def put(self, draw: _Recorded) -> None:
-        if self.error is not None:
-            raise self.error
-        self._queue.put(draw)
-
-    def close(self) -> None:
-        """Until all is written and the claims are given up.
-
-        Raises:
-            BankError: something could not be written.
-        """
-        self._queue.put(None)
-        self._thread.join()
-        if self.error is not None:
-            raise self.error
-
-    def _run(self) -> None:
-        open_, beat = True, time.monotonic()
-        try:
-            while open_:
-                arrived = self._arrived()
-                open_ = None not in arrived
-                if rows := [draw for draw in arrived if draw is not None]:
-                    with self.bank.writing() as connection:
-                        self._write(connection, rows)
-                if time.monotonic() - beat > _BEAT_S:
-                    self.bank.beat(self.owner)
-                    beat = time.monotonic()
-            with self.bank.writing() as connection:
-                self.bank.release(connection, self.owner)
-        except BaseException as error:  # noqa: BLE001  (raised where the collection next puts a draw, or ends)
-            self.error = error
-
-    def _arrived(self) -> list[_Recorded | None]:
-        try:
-            arrived = [self._queue.get(timeout=_BEAT_S)]
-        except queue.Empty:
-            return []
-        while arrived[-1] is not None:
-            try:
-                arrived.append(self._queue.get_nowait())
-            except queue.Empty:
-                break
-        return arrived
-
-    def _write(self, connection: Any, arrived: Sequence[_Recorded]) -> None:
-        by_question: dict[int, list[_Recorded]] = {}
-        for draw in arrived:
-            by_question.setdefault(draw.unit[0], []).append(draw)
-        for question, draws in by_question.items():
-            recorded = self.bank.answers(connection, question)
-            known = [restored(json.loads(answer), self.mux) for answer, _ in recorded]
-            classes = self.mux.kind.classes([*known, *(draw.answer for draw in draws)])
-            # What is recorded keeps its class; a new answer equal to none of it gets the next number.
-            kept = {ours: theirs for ours, (_, theirs) in zip(classes, recorded, strict=False) if ours is not None}
-            following = max([-1, *(theirs for _, theirs in recorded)]) + 1
-            rows = []
-            for draw, answer_class in zip(draws, classes[len(recorded) :], strict=True):
-                if answer_class is not None and answer_class not in kept:
-                    kept[answer_class], following = following, following + 1
-                rows.append(_row(draw, None if answer_class is None else kept[answer_class]))
-            self.bank.add(connection, rows)
-
-
-def restored(value: Any, mux: SLMMux) -> Any:
-    """An answer read from JSON as the type that the program declares, where it still fits."""
-    annotation = next(
-        (
-            p.signature.output_fields[mux.answer_field].annotation
-            for p in mux.programs[0].predictors()
-            if mux.answer_field in p.signature.output_fields
-        ),
-        None,
-    )
-    if annotation is None or isinstance(value, str):
-        return value
-    try:
-        return pydantic.TypeAdapter(annotation).validate_python(value)
-    except (pydantic.ValidationError, pydantic.PydanticSchemaGenerationError):
-        return value
-
-
-def _row(draw: _Recorded, answer_class: int | None) -> dict[str, Any]:
-    spent = draw.spent
-    question, program = draw.unit
-    usable = draw.answer is not None and answer_class is not None and draw.prediction is not None
-    return {
-        "question": question,
-        "program": program,
-        "draw": draw.number,
-        "answer": json.dumps(fingerprint.jsonable(draw.answer), ensure_ascii=True) if usable else None,
-        "answer_class": answer_class if usable else None,
-        "score": draw.score if usable else None,
-        "cause": None if usable else draw.cause or "unusable answer",
-        "outputs": json.dumps(fingerprint.jsonable(draw.prediction.toDict()), ensure_ascii=True)
-        if draw.prediction is not None
-        else None,
-        "calls": spent.calls + spent.cached_calls,
-        "prompt_tokens": spent.prompt_tokens,
-        "completion_tokens": spent.completion_tokens,
-        "seconds": draw.seconds,
-        "cost": spent.cost,
-        "created": time.time(),
-    }
 
 
 def _question(example: dspy.Example, fields: Mapping[str, Any], number: int) -> tuple[str, str, dict[str, Any]]:
