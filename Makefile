@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo optimize test lint bench clean
 
 .venv:
 	$(PYTHON) -m venv .venv
@@ -17,6 +17,9 @@ BIN := .venv/bin
 
 demo: .venv/.installed  ## three tiny real models on everyday questions: each alone, and together
 	$(BIN)/python -m eval demo --accept-license
+
+optimize: .venv/.installed-dev  ## MuxOptimizer on three tiny real models, scored on an untouched test split
+	$(BIN)/python -m eval optimize --accept-license
 
 test: .venv/.installed-dev  ## all tests, those with real small models included
 	DSPY_MUX_ACCEPT_LICENSE=gemma $(BIN)/python -m pytest

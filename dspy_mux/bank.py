@@ -58,7 +58,7 @@ class SampleBank:
         """Dataset → questions."""
         with self._database.reading() as connection:
             rows = connection.execute(sa.select(questions.c.dataset, sa.func.count()).group_by(questions.c.dataset))
-            return {name: count for name, count in sorted(rows.tuples())}  # noqa: C416
+            return {name: count for name, count in sorted((name, count) for name, count in rows)}  # noqa: C416
 
     def info(self) -> list[dict[str, Any]]:
         """One entry a dataset and program: member, fingerprint, model, questions, draws, abstentions, calls, tokens and cost."""

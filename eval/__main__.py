@@ -1,7 +1,8 @@
-"""The command line of the evaluation: `python -m eval demo`."""
+"""The command line of the evaluation: `python -m eval demo | optimize`."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,6 +29,21 @@ def demo(
     from .demo import run
 
     run(k=k, temperature=temperature, limit=limit, as_json=as_json, accept_license=accept_license)
+
+
+@app.command()
+def optimize(
+    k: Annotated[int, typer.Option(min=2, help="Draws per member and question, at most.")] = 4,
+    trials: Annotated[int, typer.Option(min=1, help="Trials of the study.")] = 60,
+    limit: Annotated[int, typer.Option(min=2, help="Test questions, balanced over the six categories.")] = 180,
+    out: Annotated[Path, typer.Option(help="Where the bank, the study and the compiled mux are kept.")] = Path("runs/optimize"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")] = False,
+    accept_license: Annotated[bool, typer.Option(help="Accept the licences of the models, Gemma's terms too.")] = False,
+) -> None:
+    """MuxOptimizer on three tiny real models: choose members, draws and rule, then score them on an untouched test split."""
+    from .optimize import run
+
+    run(k=k, trials=trials, limit=limit, out=out, as_json=as_json, accept_license=accept_license)
 
 
 if __name__ == "__main__":

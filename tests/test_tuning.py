@@ -1,0 +1,229 @@
+"""Tuning, the optimizer over it, and scaling: on draws of scripted members whose skill the test knows."""
+
+from __future__ import annotations
+
+import json
+
+import dspy
+import numpy as np
+import optuna
+import pytest
+
+from dspy_mux import ConfigurationError, MuxOptimizer, SampleBank, SLMMux
+from dspy_mux.record import Record
+from dspy_mux.scaling import scale
+from dspy_mux.splits import Split, holdout
+from dspy_mux.tuning import tune
+
+from .test_collect import a_member, a_mux, calls, metric, questions
+
+
+def a_record(skills, count=120, draws=4, seed=0, cost=None):
+    """Members that know a fixed part of the questions each, and answer those well."""
+    random = np.random.default_rng(seed)
+    members = len(skills)
+    knows = random.random((count, members, 1)) < np.array(skills)[None, :, None]
+    right = random.random((count, members, draws)) < np.where(knows, 0.95, 0.15)
+    votes = np.where(right, 0, random.integers(1, 6, right.shape))
+    costs = None if cost is None else np.broadcast_to(np.array(cost)[None, :, None], right.shape).astype(float)
+    return Record(
+        members=tuple("abcdefgh"[:members]),
+        questions=tuple(map(str, range(count))),
+        votes=votes,
+        scores=right.astype(np.float32),
+        fields={"task": tuple("xy"[n % 2] for n in range(count))},
+        cost=costs,
+    )
+
+
+def test_a_study_finds_the_members_that_know_something():
+    tuned = tune(a_record([0.7, 0.05, 0.7, 0.05]), n_trials=25, max_members=2)
+    assert set(tuned.best.members) == {"a", "c"}
+    assert tuned.best.value >= tuned.single.value
+    assert tuned.cross_fitted
+    assert len(tuned.trials) == 25
+
+
+def test_the_papers_defaults_are_tried_first():
+    tuned = tune(a_record([0.6, 0.5, 0.4]), n_trials=3, max_members=3)
+    assert {(trial["k"], trial["rule"], trial["penalty"]) for trial in tuned.trials} == {(3, "consistency", 1.0)}
+    assert [trial["size"] for trial in tuned.trials] == [3, 2, 1]
+
+
+def test_the_same_seed_gives_the_same_study():
+    first, second = (tune(a_record([0.6, 0.5, 0.4]), n_trials=12, seed=3).trials for _ in range(2))
+    assert first == second
+
+
+def test_another_rule_is_taken_only_where_it_wins_under_cross_validation():
+    # One member alone: every rule picks the same, so none can win.
+    assert tune(a_record([0.6]), n_trials=10, max_members=1).best.rule == "consistency"
+
+
+def test_a_recorded_split_scores_trials_on_its_test_part_alone():
+    record = a_record([0.7, 0.5])
+    split = Split(np.arange(60), np.arange(60, 120))
+    tuned = tune(record, splits=[split], n_trials=8)
+    assert (tuned.questions, tuned.cross_fitted) == (60, False)
+    worse = np.array(record.scores)
+    worse[60:] = 0
+    unlucky = Record(record.members, record.questions, record.votes, worse, record.fields)
+    other = tune(unlucky, splits=[split], n_trials=8)
+    assert other.best.value == 0
+    assert other.baseline.members == tuned.baseline.members
+
+
+def test_a_budget_bounds_the_second_objective_and_gives_a_front():
+    record = a_record([0.6, 0.6, 0.6], draws=3)
+    tuned = tune(record, n_trials=30, minimize="calls_per_question", budget=3)
+    assert tuned.best.cost <= 3
+    costs = [setting.cost for setting in sorted(tuned.front, key=lambda setting: setting.value)]
+    assert costs == sorted(costs)
+    with pytest.raises(ConfigurationError, match="within the budget"):
+        tune(record, n_trials=3, minimize="calls_per_question", budget=0.5)
+
+
+def test_costs_can_be_minimised_where_they_were_recorded():
+    tuned = tune(a_record([0.8, 0.5], cost=[0.01, 1.0]), n_trials=20, minimize="cost_per_question", budget=0.5)
+    assert tuned.best.members == ("a",)
+    with pytest.raises(ConfigurationError, match="has no costs"):
+        tune(a_record([0.6, 0.6]), n_trials=2, minimize="cost_per_question")
+
+
+def test_a_study_in_a_storage_goes_on_and_is_readable_by_others(tmp_path):
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    record = a_record([0.6, 0.5])
+    tune(record, n_trials=6, storage=storage, study_name="mine")
+    again = tune(record, n_trials=4, storage=storage, study_name="mine")
+    assert len(again.trials) == 10
+    assert len(optuna.load_study(study_name="mine", storage=storage).trials) == 10
+    with pytest.raises(ConfigurationError, match="other data"):
+        tune(a_record([0.6, 0.5, 0.4]), n_trials=2, storage=storage, study_name="mine")
+
+
+def test_pools_too_large_to_enumerate_are_chosen_member_by_member(monkeypatch):
+    monkeypatch.setattr("dspy_mux.tuning.ENUMERABLE", 3)
+    tuned = tune(a_record([0.8, 0.05, 0.05, 0.05]), n_trials=40, max_members=2, seed=1)
+    assert "a" in tuned.best.members
+    assert all(1 <= len(trial["members"]) <= 2 for trial in tuned.trials)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"rules": ["best"]}, "no rule 'best'"),
+        ({"min_members": 5}, "nothing to choose"),
+        ({"minimize": "time"}, "minimize must be"),
+        ({"budget": 3.0}, "needs the objective"),
+        ({"n_trials": 0}, "n_trials"),
+        ({"storage": "nonsense://x"}, "storage"),
+        ({"context": "nowhere", "rules": ["calibrated"]}, "no field 'nowhere'"),
+    ],
+)
+def test_bad_settings_are_refused(settings, told):
+    with pytest.raises(ConfigurationError, match=told):
+        tune(a_record([0.6, 0.5]), **{"n_trials": 8, **settings})
+
+
+# --- the optimizer
+
+
+def test_a_mux_is_compiled_and_the_student_stays_as_it_was(tmp_path):
+    student = a_mux(a_member("a", 0.8), a_member("b", 0.1), a_member("c", 0.7), k=2)
+    bank = SampleBank(tmp_path / "bank.sqlite")
+    examples = questions(60)
+    best = MuxOptimizer(metric=metric, bank=bank, max_members=2, k_max=3, n_trials=12).compile(
+        student, trainset=examples[:40], valset=examples[40:]
+    )
+    assert {member.name for member in best.members} <= {"a", "c"}
+    assert best.accuracies.keys() == {member.name for member in best.members}
+    assert [member.name for member in student.members] == ["a", "b", "c"]
+    assert student.accuracies == {}
+    assert not hasattr(student, "report")
+    assert "compiled" in best.report.to_markdown()
+    assert best.report.to_dataframe().shape == (3, 6)
+    assert "<table>" in best.report.to_html()
+    before = calls(student)
+    assert best(question="q1?").verdict.rule == best.rule.name
+    assert calls(student) == before  # recorded draws are in the cache
+
+
+def test_a_compiled_mux_with_a_calibrated_rule_saves_loads_and_answers_alike(tmp_path):
+    members = [a_member("a", 0.6), a_member("b", 0.5), a_member("c", 0.5)]
+    student = SLMMux(dspy.Predict("question, category -> answer"), members, k=3, temperature=0.5)
+    examples = [example.with_inputs("question", "category") for example in questions(60)]
+    study = MuxOptimizer(metric=metric, n_trials=6, min_members=3, rules=["calibrated"], context="category", seed=1)
+    best = study.compile(student, trainset=examples)
+    record_rule = study._rule  # fitted whatever the cross-validation says, so that the rule is there to be saved
+    assert best.report.tuned.cross_fitted
+    from dataclasses import replace
+
+    from dspy_mux.collect import collect
+    from dspy_mux.optimizer import recorded
+    from dspy_mux.tally import Tally
+
+    bank = SampleBank(tmp_path / "bank.sqlite")
+    collect(student, examples, metric, bank)
+    record = recorded(student, examples, bank, dataset="default", k=3)
+    setting = replace(best.report.tuned.best, rule="calibrated")
+    mux = student.subset(["a", "b", "c"])
+    mux.pool.rule = record_rule(setting, record, Tally(record.votes))
+    mux.save(tmp_path / "mux.json")
+    loaded = student.subset(["a", "b", "c"])
+    loaded.load(tmp_path / "mux.json")
+    told = [(p.answer, p.verdict.confidence, p.verdict.member) for p in (mux(**e.inputs()) for e in examples[:20])]
+    assert told == [(p.answer, p.verdict.confidence, p.verdict.member) for p in (loaded(**e.inputs()) for e in examples[:20])]
+    replayed = mux.rule.pick(Tally(record.votes), record.field("category"))
+    assert [("a", "b", "c")[at] for at in replayed.member[:20]] == [member for _, _, member in told]
+    assert replayed.confidence[:20].tolist() == pytest.approx([confidence for _, confidence, _ in told])
+    damaged = json.loads((tmp_path / "mux.json").read_text())
+    damaged["pool"]["rule"]["weights"].pop()
+    (tmp_path / "mux.json").write_text(json.dumps(damaged))
+    with pytest.raises(ConfigurationError, match="damaged"):
+        loaded.load(tmp_path / "mux.json")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"trainset": []}, "empty"),
+        ({"trainset": questions(4), "valset": questions(2)}, "both trainset and valset"),
+        ({"trainset": questions(4), "teacher": dspy.Predict("a -> b")}, "teacher"),
+    ],
+)
+def test_what_cannot_be_compiled_is_refused(arguments, told):
+    with pytest.raises(ConfigurationError, match=told):
+        MuxOptimizer(metric=metric).compile(a_mux(a_member("a"), a_member("b")), **arguments)
+
+
+def test_only_a_mux_is_compiled():
+    with pytest.raises(ConfigurationError, match="compiles an SLMMux"):
+        MuxOptimizer(metric=metric).compile(dspy.Predict("question -> answer"), trainset=questions(3))
+
+
+# --- scaling
+
+
+def test_more_complementary_members_raise_the_union_and_the_sweet_spot_is_told():
+    told = scale(a_record([0.5, 0.5, 0.5], count=200, draws=5), k=3, max_members=3)
+    unions = [point.union_accuracy for point in told.by_members if point.rule == "consistency"]
+    assert unions == sorted(unions)
+    assert {point.rule for point in told.by_members} == {"consistency", "pooled"}
+    assert sorted({point.k for point in told.by_draws}) == [2, 3, 4, 5]
+    assert told.sweet_spot.size in (1, 2, 3)
+    assert str(told.sweet_spot.size) in told.reason
+    assert [figure.layout.xaxis.title.text for figure in told.figures()] == ["members", "draws per member (k)"]
+
+
+def test_scaling_scores_no_question_by_a_subset_it_chose():
+    # Members of pure luck: choosing them on the questions they are scored on would look better than one of them is.
+    random = np.random.default_rng(0)
+    right = random.random((60, 8, 1)) < 0.5
+    record = Record(tuple("abcdefgh"), tuple(map(str, range(60))), np.where(right, 0, 1), right.astype(float), {})
+    told = scale(record, k=1, max_members=1, splits=holdout(60, repeats=40))
+    assert told.by_members[0].accuracy < 0.56
+
+
+def test_k_above_the_record_is_refused():
+    with pytest.raises(ConfigurationError, match="fewer than k=9"):
+        scale(a_record([0.5, 0.5]), k=9)
