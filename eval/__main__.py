@@ -1,4 +1,4 @@
-"""The command line of the evaluation: `python -m eval demo | optimize`."""
+"""The command line of the evaluation: `python -m eval demo | optimize | rules`."""
 
 from __future__ import annotations
 
@@ -44,6 +44,20 @@ def optimize(
     from .optimize import run
 
     run(k=k, trials=trials, limit=limit, out=out, as_json=as_json, accept_license=accept_license)
+
+
+@app.command()
+def rules(
+    data: Annotated[Path, typer.Option(help="The folder of the banks.")] = Path("../shared/data"),
+    k: Annotated[int, typer.Option(min=1, help="Draws per member.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="Random half splits.")] = 20,
+    seed: Annotated[int, typer.Option(help="Of the splits.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")] = False,
+) -> None:
+    """Every rule on public banks of real recorded outputs, without a call."""
+    from .rules import run
+
+    run(data=data, k=k, repeats=repeats, seed=seed, as_json=as_json)
 
 
 if __name__ == "__main__":

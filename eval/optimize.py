@@ -1,4 +1,4 @@
-"""`python -m eval optimize`: MuxOptimizer on the tiny pool and everyday questions, end to end, scored on the untouched test split."""
+"""`python -m eval optimize`: MuxOptimizer on the tiny pool and everyday questions, end to end, scored on an unseen test split."""
 
 from __future__ import annotations
 
