@@ -198,6 +198,14 @@ class SampleBank:
         query = sa.select(draws.c.answer, draws.c.answer_class).where((draws.c.question == question) & draws.c.answer.is_not(None))
         return [(answer, answer_class) for answer, answer_class in connection.execute(query.order_by(draws.c.id))]
 
+    def known_answers(self, question_ids: Sequence[int]) -> list[tuple[int, Any, int]]:
+        """(question, answer, class) of what is recorded for these questions, in the order recorded."""
+        wanted = set(question_ids)
+        query = sa.select(draws.c.question, draws.c.answer, draws.c.answer_class).where(draws.c.answer.is_not(None))
+        with self._database.reading() as connection:
+            rows = connection.execute(query.order_by(draws.c.id))
+            return [(question, json.loads(answer), its_class) for question, answer, its_class in rows if question in wanted]
+
     def score(self, scores: Mapping[int, float]) -> None:
         """Add scores that were missing: draw id → score."""
         with self.writing() as connection:
@@ -281,8 +289,12 @@ class SampleBank:
                 continue
             by_member.setdefault(row.member, []).append(row)
         chosen: dict[int, str] = {}
+        named = program in (None, "latest")
         for member, candidates in by_member.items():
             matching = [row for row in candidates if program in (None, "latest") or row.fingerprint.startswith(str(program))]
+            if not matching and len(candidates) == 1:
+                matching = candidates  # nothing to choose between
+            named |= any(program is not None and row.fingerprint.startswith(program) for row in candidates)
             if program == "latest":
                 matching = [max(candidates, key=lambda row: row[3])]
             if len(matching) > 1:
@@ -292,7 +304,7 @@ class SampleBank:
                     "one by the start of its fingerprint, or 'latest'."
                 )
             chosen.update({row.id: member for row in matching})
-        if not chosen and by_member:
+        if not named and by_member:
             raise BankError(f"The bank {self.name} has no program {program!r}.")
         return chosen
 
@@ -351,4 +363,4 @@ def _spent(values: Any, at: Any, shape: tuple[int, int, int]) -> Any:
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else value if isinstance(value, str) else json.dumps(value)
+    return None if value is None else str(value)

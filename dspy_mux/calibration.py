@@ -11,6 +11,8 @@ simple rules in cross-validation inside the training split; else the rule keeps 
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -30,6 +32,8 @@ _REPEATS = 2
 _SHARED, _LIKELIHOOD, _OWN_BY_LIKELIHOOD, _OWN_BY_RULES, _CONTEXT = 1.0, 0.3, 30.0, 10.0, 10.0
 #: Votes of the average member that are added to each member's own when its likelihoods are counted.
 _PRIOR_VOTES = 4.0
+#: Stands for the category of the one question that a rule was `given`.
+_THIS = "\0this"
 _PER_MEMBER = 4
 _PER_MEMBER_AND_CONTEXT = 2
 
@@ -68,7 +72,9 @@ class Calibrated:
         shapes = [len(self.k), len(self.accuracies), len(self.log_likelihoods), (len(self.weights) - 9) / _PER_MEMBER]
         tables = [len(table) - 1 for table in self.log_likelihoods]
         extras = {len(extra) for extra in self.context_weights.values()} - {_PER_MEMBER_AND_CONTEXT * count}
-        if shapes != [count] * 4 or tables != list(self.k) or extras:
+        numbers = [*self.weights, *self.accuracies, self.slope, self.intercept, *itertools.chain(*self.log_likelihoods)]
+        finite = all(math.isfinite(number) for number in [*numbers, *itertools.chain(*self.context_weights.values())])
+        if shapes != [count] * 4 or tables != list(self.k) or extras or not finite:
             raise ConfigurationError("The calibrated rule's weights do not fit its members: it is damaged, fit it again.")
 
     def given(self, inputs: Mapping[str, Any]) -> Calibrated:
@@ -76,7 +82,7 @@ class Calibrated:
         if self.context is None:
             return self
         extra = self.context_weights.get(str(inputs.get(self.context)))
-        return self if extra is None else replace(self, context=None, context_weights={"": extra})
+        return replace(self, context=None, context_weights={} if extra is None else {_THIS: extra})
 
     def choose(self, ballots: Sequence[Ballot]) -> Choice | None:
         """The choice among `ballots`; its confidence is the probability that the answer is right.
@@ -89,7 +95,7 @@ class Calibrated:
             told = ", ".join(f"{name} (k={k})" for name, k in zip(self.members, self.k, strict=True))
             raise ConfigurationError(f"The calibrated rule was fitted for {told}: fit it again for this mux's members and k.")
         tally = Tally.of(ballots)
-        picks = self.pick(tally, [""] if "" in self.context_weights else None)
+        picks = self.pick(tally, [_THIS] if _THIS in self.context_weights else None)
         index, draw = int(picks.member[0]), int(picks.draw[0])
         return None if index < 0 else Choice(int(tally.votes[0, index, draw]), index, float(picks.confidence[0]))
 
@@ -205,15 +211,17 @@ def fit(
     if questions < LEAST_QUESTIONS:
         return blank
     labels = np.asarray(contexts, dtype=str) if contexts is not None else None
-    everything = np.arange(questions)
-    rule = _fitted(blank, tally, correct, everything, labels)
-    told, right, by_simple = _out_of_fold(rule, tally, correct, labels, seed)
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):  # the matrices are small: threads would only wait for one another
+        rule = _fitted(blank, tally, correct, np.arange(questions), labels)
+        told, right, by_simple = _out_of_fold(rule, tally, correct, labels, seed)
     learned = float(right.mean())
     best = max(by_simple, key=by_simple.__getitem__)
     slope, intercept = _platt(told, right)
     return replace(
         rule,
-        instead=None if learned >= by_simple[best] else best,
+        instead=None if learned > by_simple[best] else best,
         slope=slope,
         intercept=intercept,
         cross_validated={"calibrated": learned, **{str(name): value for name, value in by_simple.items()}},

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -32,14 +34,16 @@ class Database:
         self.path: Path | None = None
         if "://" not in text:
             self.path = Path(text)
-            text = f"sqlite:///{self.path}"
-        try:
-            self.url = sa.make_url(text)
-        except SQLAlchemyError as error:
-            raise ConfigurationError(f"{text!r} is neither a path nor a database URL.") from error
-        if self.path is None and self.url.get_backend_name() == "sqlite" and self.url.database not in (None, "", ":memory:"):
-            self.path = Path(str(self.url.database))
-        self.name = str(self.path) if self.path is not None else self.url.render_as_string(hide_password=True)
+            self.url = sa.URL.create("sqlite", database=str(self.path))
+        else:
+            try:
+                self.url = sa.make_url(text)
+            except (SQLAlchemyError, ValueError) as error:
+                # The text is not told: there may be a password in it.
+                raise ConfigurationError("The bank's URL is no database URL such as postgresql://user@host/name.") from error
+            if self.url.get_backend_name() == "sqlite" and self.url.database not in (None, "", ":memory:"):
+                self.path = Path(str(self.url.database))
+        self.name = str(self.path) if self.path is not None else without_password(self.url)
         self._engines: dict[bool, sa.Engine] = {}
 
     def has_tables(self) -> bool:
@@ -77,8 +81,8 @@ class Database:
         if self.url.get_backend_name() != "sqlite":
             engine = sa.create_engine(self.url, pool_pre_ping=True)
         elif read_only:
-            uri = f"file:{self.path}?mode=ro"
-            return sa.create_engine(f"sqlite:///{uri}&uri=true", connect_args={"timeout": 60})
+            uri = f"file:{quote(str(self.path))}?mode=ro"
+            return sa.create_engine("sqlite://", creator=lambda: sqlite3.connect(uri, uri=True, timeout=60), poolclass=sa.NullPool)
         else:
             engine = sa.create_engine(self.url, connect_args={"timeout": 60})
             sa.event.listen(engine, "connect", _set_up_sqlite)
@@ -87,6 +91,8 @@ class Database:
         with engine.begin() as connection:
             if sa.inspect(connection).has_table(about.name):
                 self._check_version(connection)
+            elif self.path is not None and sa.inspect(connection).get_table_names():
+                raise BankError(f"{self.name} is another program's database, no sample bank of dspy-mux: name another file.")
             else:
                 metadata.create_all(connection, checkfirst=True)
                 self.insert(connection, about, [{"key": "version", "value": str(VERSION)}])
@@ -136,6 +142,12 @@ class Database:
         if "disk is full" in what or "No space" in what:
             return BankError(f"The disk is full: the bank {self.name} keeps what is recorded; make room and go on.")
         return BankError(f"The bank {self.name} cannot be used: {what}.")
+
+
+def without_password(url: sa.URL) -> str:
+    """A database's URL as it may be shown."""
+    query = {name: value for name, value in url.query.items() if "pass" not in name.lower()}
+    return url.set(query=query).render_as_string(hide_password=True)
 
 
 def _set_up_sqlite(connection: Any, _: Any) -> None:

@@ -7,14 +7,14 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from . import fingerprint
 from .bank import SampleBank
 from .errors import BankError, ConfigurationError
-from .record import OF_A_DRAW, json_lines
+from .rows import Row, answer_text, checked, json_lines
 
 _BATCH = 20_000
 
@@ -32,18 +32,18 @@ def import_file(bank: SampleBank, path: str | os.PathLike[str], *, dataset: str 
         ConfigurationError: no such file, or rows that are not understood, with the line.
         BankError: the bank cannot be written.
     """
-    name = str(path)
+    name, what = str(path), "Line"
     if name.endswith((".jsonl", ".jsonl.gz")):
-        rows: Iterable[dict[str, Any]] = (row for _, row in json_lines(path))
+        rows: Iterable[tuple[int, dict[str, Any]]] = json_lines(path)
     elif name.endswith(".parquet"):
-        rows = _parquet_rows(Path(path))
+        rows, what = enumerate(_parquet_rows(Path(path)), 1), "Row"
     elif name.endswith(".json"):
-        rows = _reference_rows(Path(path))
+        rows, what = enumerate(_reference_rows(Path(path)), 1), "Sample"
     else:
         raise ConfigurationError(
             f"{name!r} is no bank file: import .jsonl, .jsonl.gz, .parquet, or a reference result file (.json)."
         )
-    return _import(bank, [_checked(row, number, name) for number, row in enumerate(rows, 1)], dataset or "default", name)
+    return _import(bank, list(checked(rows, name, what)), dataset or "default", name)
 
 
 def export_file(bank: SampleBank, path: str | os.PathLike[str], *, dataset: str | None = None) -> int:
@@ -56,103 +56,111 @@ def export_file(bank: SampleBank, path: str | os.PathLike[str], *, dataset: str 
     target = Path(path)
     if target.exists():
         raise ConfigurationError(f"{str(path)!r} is there already: name a new file.")
-    rows = bank.rows(dataset=dataset)
-    if target.suffix == ".parquet":
-        return _write_parquet(list(rows), target)
-    if target.suffix != ".jsonl":
+    if target.suffix not in (".jsonl", ".parquet"):
         raise ConfigurationError(f"{str(path)!r} must end in .jsonl or .parquet.")
+    if not target.parent.is_dir():
+        raise ConfigurationError(f"There is no folder {str(target.parent)!r} to write {target.name!r} into.")
+    rows = bank.rows(dataset=dataset)
+    first = next(rows, None)
+    if first is None:
+        raise BankError(f"The bank {bank.name} holds no draws yet.")
+    if target.suffix == ".parquet":
+        return _write_parquet([first, *rows], target)
     part = target.with_name(target.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
-        lines = [file.write(json.dumps(row, ensure_ascii=True) + "\n") for row in rows]
-    part.replace(target)
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            lines = [file.write(json.dumps(row, ensure_ascii=True) + "\n") for row in chain([first], rows)]
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
     return len(lines)
 
 
-def _import(bank: SampleBank, rows: list[dict[str, Any]], dataset: str, source: str) -> int:
+def _import(bank: SampleBank, rows: list[Row], dataset: str, source: str) -> int:
     if not rows:
         raise ConfigurationError(f"{source} holds no draws.")
-    told = {"imported": Path(source).name}
-    # A row says itself which program it is of where it was exported from a bank.
-    of_rows = {(str(row["model"]), str(row.get("program") or "imported")): row for row in rows}
-    programs = dict(
-        zip(of_rows, bank.programs_of([(member, program, {**told, "model": member}) for member, program in of_rows]), strict=True)
-    )
-    questions: dict[tuple[str, str], int] = {}
-    by_dataset: dict[str, dict[str, dict[str, Any]]] = {}
+    # A row says itself which program made it where it was exported from a bank.
+    made_by = dict.fromkeys((row.member, _program(row)) for row in rows)
+    told = [(member, program, {"imported": Path(source).name, "model": member}) for member, program in made_by]
+    programs = dict(zip(made_by, bank.programs_of(told), strict=True))
+    asked: dict[str, dict[str, Row]] = {}
     for row in rows:
-        by_dataset.setdefault(str(row.get("dataset") or dataset), {}).setdefault(str(row["question_id"]), row)
-    for name, asked in by_dataset.items():
-        given = [(_key(question, row), question, _fields(row)) for question, row in asked.items()]
-        questions.update(zip([(name, question) for question in asked], bank.questions_of(name, given), strict=True))
-    classes: dict[tuple[int, str], int] = {}
-    sizes: dict[int, int] = {}
-    pending = iter(rows)
-    while batch := list(islice(pending, _BATCH)):
+        asked.setdefault(_dataset(row, dataset), {}).setdefault(row.question, row)
+    questions: dict[tuple[str, str], int] = {}
+    for name, firsts in asked.items():
+        ids = bank.questions_of(name, [(_fingerprint(row), question, row.fields()) for question, row in firsts.items()])
+        questions.update({(name, question): at for question, at in zip(firsts, ids, strict=True)})
+    classes = _Classes(bank.known_answers(list(questions.values())))
+    for start in range(0, len(rows), _BATCH):
         values = []
-        for row in batch:
-            question = questions[str(row.get("dataset") or dataset), str(row["question_id"])]
-            program = programs[str(row["model"]), str(row.get("program") or "imported")]
-            values.append(_values(row, question, program, classes, sizes))
+        for row in rows[start : start + _BATCH]:
+            question = questions[_dataset(row, dataset), row.question]
+            values.append(_values(row, question, programs[row.member, _program(row)], classes.of(question, row)))
         with bank.writing() as connection:
             bank.add(connection, values)
     return len(rows)
 
 
-def _values(
-    row: dict[str, Any], question: int, program: int, classes: dict[tuple[int, str], int], sizes: dict[int, int]
-) -> dict[str, Any]:
-    answer, given = row["answer"], row.get("answer_class")
-    usable = answer is not None and answer != ""
-    answer_class = None
-    if usable:
-        key = (question, f"\0{given}" if given is not None else json.dumps(answer, sort_keys=True))
-        if key not in classes:
-            classes[key] = sizes[question] = sizes.get(question, -1) + 1
-        answer_class = classes[key]
-    score = row.get("correct", row.get("score"))
+class _Classes:
+    """The answers' classes within their questions, going on from those that the bank holds."""
+
+    def __init__(self, known: Iterable[tuple[int, Any, int]]):
+        self._of: dict[tuple[int, str], int] = {}
+        self._next: dict[int, int] = {}
+        self._given: dict[tuple[int, str], tuple[int, str]] = {}  # as what rows of this import called a text
+        for question, answer, answer_class in known:
+            self._of.setdefault((question, str(answer_text(answer))), answer_class)
+            self._next[question] = max(self._next.get(question, 0), answer_class + 1)
+
+    def of(self, question: int, row: Row) -> int | None:
+        if row.answer is None:
+            return None
+        text = (question, row.answer)
+        # Answers that rows call the same are, and those they tell apart are not; else those of the same text are.
+        given = text if row.same_as is None else (question, f"\0{row.same_as}")
+        found = self._of.get(given)
+        if found is None and self._given.get(text, given) == given:
+            found = self._of.get(text)
+        if found is None:
+            found = self._next.get(question, 0)
+            self._next[question] = found + 1
+        self._of.setdefault(text, found)
+        self._of.setdefault(given, found)
+        self._given.setdefault(text, given)
+        return found
+
+
+def _values(row: Row, question: int, program: int, answer_class: int | None) -> dict[str, Any]:
+    told = row.told
+    usable = answer_class is not None
+    cause = told.get("cause")
     return {
         "question": question,
         "program": program,
-        "draw": row["draw"],
-        "answer": json.dumps(answer) if usable else None,
+        "draw": row.draw,
+        "answer": json.dumps(told["answer"]) if usable else None,
         "answer_class": answer_class,
-        "score": None if score is None or not usable else float(score),
-        "cause": None if usable else row.get("cause") or "no answer",
-        "outputs": json.dumps({"text": row["text"]}) if isinstance(row.get("text"), str) else None,
-        "calls": row.get("calls"),
-        "prompt_tokens": row.get("prompt_tokens"),
-        "completion_tokens": row.get("completion_tokens"),
-        "seconds": row.get("seconds"),
-        "cost": row.get("cost"),
-        "created": row.get("created") or time.time(),
+        "score": row.score if usable else None,
+        "cause": None if usable else cause if isinstance(cause, str) else "no answer",
+        "outputs": json.dumps({"text": told["text"]}) if isinstance(told.get("text"), str) else None,
+        **{name: told.get(name) for name in ("calls", "prompt_tokens", "completion_tokens", "seconds", "cost")},
+        "created": told.get("created") or time.time(),
     }
 
 
-def _checked(row: dict[str, Any], number: int, source: str) -> dict[str, Any]:
-    model = row.get("model", row.get("member"))
-    wrong = None
-    if not isinstance(row.get("question_id"), (str, int)) or not isinstance(model, str):
-        wrong = "needs a question_id and a model"
-    elif "answer" not in row:
-        wrong = "has no answer"
-    elif isinstance(row.get("draw"), bool) or not isinstance(row.get("draw"), int) or row["draw"] < 0:
-        wrong = f"has the draw {row.get('draw')!r}, which must be a whole number from 0"
-    elif not isinstance(row.get("correct", row.get("score")), (bool, int, float, type(None))):
-        wrong = "has a score that is no number"
-    if wrong is not None:
-        raise ConfigurationError(f"Line {number} of {source} {wrong}.")
-    return {**row, "model": model}
+def _program(row: Row) -> str:
+    program = row.told.get("program")
+    return program if isinstance(program, str) and program else "imported"
 
 
-def _fields(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key not in OF_A_DRAW and isinstance(value, (str, int, float, bool))}
+def _dataset(row: Row, default: str) -> str:
+    return str(row.told.get("dataset") or default)
 
 
-def _key(question: str, row: dict[str, Any]) -> str:
-    """A question's fingerprint: as it was exported, else of its text where there is one, so that later draws of it join."""
-    if isinstance(row.get("question_fingerprint"), str):
-        return str(row["question_fingerprint"])
-    return fingerprint.of_inputs({"question_id": question})
+def _fingerprint(row: Row) -> str:
+    """As it was exported, else of the question's id."""
+    key = row.told.get("question_fingerprint")
+    return key if isinstance(key, str) else fingerprint.of_inputs({"question_id": row.question})
 
 
 def _parquet() -> Any:

@@ -5,40 +5,19 @@ A record may come from a `SampleBank` or from a JSONL file of one draw a line. R
 
 from __future__ import annotations
 
-import gzip
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .errors import ConfigurationError
+from .rows import Row, checked, json_lines
 from .tally import ABSTAINED, Floats, Ints
 
 #: A draw that was never made, where ABSTAINED is one that gave no usable answer.
 MISSING = -2
-#: Keys of a JSONL row that belong to the draw; all others belong to its question.
-OF_A_DRAW = frozenset(
-    {
-        "model",
-        "member",
-        "draw",
-        "answer",
-        "answer_class",
-        "correct",
-        "score",
-        "text",
-        "cause",
-        "prompt",
-        "program",
-        "outputs",
-        "question_fingerprint",
-    }
-    | {"calls", "prompt_tokens", "completion_tokens", "seconds", "cost", "created"}
-)
 
 
 @dataclass(frozen=True)
@@ -174,40 +153,21 @@ def read_jsonl(path: str | os.PathLike[str], *, dataset: str | None = None) -> R
     """
     reader = _Reader(str(path))
     datasets: dict[str, int] = {}
-    for number, row in json_lines(path):
-        name = str(row.get("dataset", ""))
-        datasets[name] = datasets.get(name, 0) + 1
-        if name == dataset or (dataset is None and len(datasets) == 1):
-            reader.add(number, row)
+
+    def chosen() -> Iterator[tuple[int, dict[str, Any]]]:
+        for number, row in json_lines(path):
+            name = str(row.get("dataset") or "")
+            datasets[name] = datasets.get(name, 0) + 1
+            if name == dataset or (dataset is None and len(datasets) == 1):
+                yield number, row
+
+    for row in checked(chosen(), str(path)):
+        reader.add(row)
     if dataset is None and len(datasets) > 1:
         raise ConfigurationError(f"{path} holds several datasets: choose one of {', '.join(sorted(datasets))} with --dataset.")
     if dataset is not None and dataset not in datasets:
         raise ConfigurationError(f"{path} has no dataset {dataset!r}; it has {', '.join(sorted(datasets)) or 'no rows'}.")
     return reader.record()
-
-
-def json_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, object) of a JSONL file, gzipped or not; raises ConfigurationError where a line is none."""
-    opener = gzip.open if str(path).endswith(".gz") else open
-    number = 0
-    try:
-        with opener(Path(path), "rt", encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line)
-                except (ValueError, RecursionError) as error:
-                    raise ConfigurationError(f"Line {number} of {path} is no JSON: {str(error).splitlines()[0]}.") from error
-                if not isinstance(row, dict):
-                    raise ConfigurationError(f"Line {number} of {path} is no JSON object.")
-                yield number, row
-    except FileNotFoundError as error:
-        raise ConfigurationError(f"There is no bank {str(path)!r}.") from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path} is no UTF-8 text after line {number}.") from error
-    except (OSError, EOFError) as error:
-        raise ConfigurationError(f"{path} cannot be read after line {number}: {str(error).splitlines()[0]}.") from error
 
 
 class _Reader:
@@ -220,65 +180,32 @@ class _Reader:
         self.fields: list[dict[str, str | None]] = []
         self.classes: dict[tuple[int, str], int] = {}
         self.sizes: list[int] = []
-        self.places: dict[tuple[int, int, int], int] = {}
+        self.places: list[tuple[int, int, int]] = []
         self.votes: list[int] = []
         self.scores: list[float] = []
-        self.next_draw: dict[tuple[int, int], int] = {}
 
-    def add(self, number: int, row: dict[str, Any]) -> None:
-        member_name = row.get("model", row.get("member"))
-        for key, value in (("question_id", row.get("question_id")), ("model", member_name)):
-            if not isinstance(value, (str, int)) or isinstance(value, bool):
-                raise self._wrong(number, f"needs a {key}")
-        if "answer" not in row:
-            raise self._wrong(number, "has no answer")
-        question = self.questions.setdefault(str(row["question_id"]), len(self.questions))
+    def add(self, row: Row) -> None:
+        question = self.questions.setdefault(row.question, len(self.questions))
         if question == len(self.fields):
-            told = {key: value for key, value in row.items() if key not in OF_A_DRAW and not isinstance(value, (dict, list))}
-            self.fields.append({key: None if value is None else str(value) for key, value in told.items()})
+            self.fields.append({key: None if value is None else str(value) for key, value in row.fields().items()})
             self.sizes.append(0)
-        member = self.members.setdefault(str(member_name), len(self.members))
-        draw = row.get("draw", self.next_draw.get((question, member), 0))
-        if isinstance(draw, bool) or not isinstance(draw, int) or not 0 <= draw < 10_000:
-            raise self._wrong(number, f"has the draw {draw!r}, which must be a whole number from 0")
-        place = (question, member, draw)
-        if place in self.places:
-            raise self._wrong(number, f"repeats draw {draw} of {member_name!r} for question {row['question_id']!r}")
-        self.places[place] = number
-        self.next_draw[question, member] = draw + 1
-        self.votes.append(self._class(question, row))
-        self.scores.append(0.0 if self.votes[-1] == ABSTAINED else self._score(number, row))
+        member = self.members.setdefault(row.member, len(self.members))
+        self.places.append((question, member, row.draw))
+        self.votes.append(ABSTAINED if row.answer is None else self._class(question, row))
+        self.scores.append(0.0 if row.answer is None else float("nan") if row.score is None else row.score)
 
-    def _class(self, question: int, row: dict[str, Any]) -> int:
-        answer, given = row["answer"], row.get("answer_class")
-        if answer is None or answer == "":
-            return ABSTAINED
-        if not isinstance(answer, str):
-            answer = json.dumps(answer, sort_keys=True)
-        key = (question, answer.strip() if given is None else f"\0{given}")
-        if not key[1]:
-            return ABSTAINED
+    def _class(self, question: int, row: Row) -> int:
+        key = (question, str(row.answer) if row.same_as is None else f"\0{row.same_as}")
         found = self.classes.get(key)
         if found is None:
             found = self.classes[key] = self.sizes[question]
             self.sizes[question] += 1
         return found
 
-    def _score(self, number: int, row: dict[str, Any]) -> float:
-        score = row.get("correct", row.get("score"))
-        if score is None:
-            return float("nan")
-        if not isinstance(score, (int, float)):
-            raise self._wrong(number, f"has the score {score!r}, which must be a number or true or false")
-        return float(score)
-
-    def _wrong(self, number: int, what: str) -> ConfigurationError:
-        return ConfigurationError(f"Line {number} of {self.source} {what}.")
-
     def record(self) -> Record:
         if not self.votes:
             raise ConfigurationError(f"{self.source} holds no draws: collect some first.")
-        places = np.array(list(self.places), dtype=np.int64)
+        places = np.array(self.places, dtype=np.int64)
         shape = (len(self.questions), len(self.members), int(places[:, 2].max()) + 1)
         votes = np.full(shape, MISSING, np.int16 if max(self.sizes) < 2**15 else np.int32)
         scores = np.zeros(shape, np.float32)

@@ -203,6 +203,10 @@ class _Best:
         """What a subset must reach to be kept."""
         return self._heap[0][0] if len(self._heap) == self.top else -math.inf
 
+    @property
+    def highest(self) -> float:
+        return max((value for value, _, _ in self._heap), default=-math.inf)
+
     def add(self, value: float, subset: tuple[int, ...]) -> None:
         entry = (value, -len(subset), tuple(-at for at in subset))
         if len(self._heap) < self.top:
@@ -269,7 +273,7 @@ def _branch_and_bound(outcomes: Outcomes, size: int, penalty: float, best: _Best
         if bound < best.bar:
             continue
         if time.perf_counter() > deadline:
-            open_bound = max(open_bound, bound, *(entry[0] for entry in stack))
+            open_bound = max(bound, *(entry[0] for entry in stack), -math.inf)
             break
         left = size - len(prefix)
         unions = union | correct[start:]
@@ -292,7 +296,9 @@ def _branch_and_bound(outcomes: Outcomes, size: int, penalty: float, best: _Best
             if above >= best.bar:
                 children.append((above, (*prefix, start + at), start + at + 1, unions[at], all_wrong[at]))
         stack.extend(sorted(children, key=lambda child: child[0]))
-    return evaluated, max(0.0, open_bound - best.bar) if math.isfinite(open_bound) else 0.0
+    # No subset is worth more than 1, whatever was not looked at; none found yet counts as worth what nothing at all is, 0.
+    highest = best.highest if math.isfinite(best.highest) else 0.0
+    return evaluated, max(0.0, min(open_bound, 1.0) - highest)
 
 
 def _value(right: Ints, against: Ints, penalty: float, rows: int) -> Floats:

@@ -347,7 +347,10 @@ def _study(storage: Any, name: str, sampler: Any, seed: int, minimize: str | Non
             load_if_exists=True,
         )
     except Exception as error:
-        raise ConfigurationError(f"The study storage {storage!r} cannot be used: {str(error).splitlines()[0]}.") from error
+        # Neither the storage nor the error is told in full: there may be a password in them.
+        raise ConfigurationError(
+            f"The study's storage cannot be used ({type(error).__name__}): check its URL and its server."
+        ) from error
 
 
 def _told(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
