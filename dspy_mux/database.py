@@ -81,7 +81,10 @@ class Database:
         if self.url.get_backend_name() != "sqlite":
             engine = sa.create_engine(self.url, pool_pre_ping=True)
         elif read_only:
-            uri = f"file:{quote(str(self.path))}?mode=ro"
+            assert self.path is not None  # an SQLite bank in memory is never read-only
+            # Reading a bank takes a small file beside it; where none can be made, and nobody writes, it is read as it stands.
+            settled = not os.access(self.path.parent, os.W_OK) and not self.path.with_name(self.path.name + "-wal").exists()
+            uri = f"file:{quote(str(self.path))}?mode=ro{'&immutable=1' if settled else ''}"
             return sa.create_engine("sqlite://", creator=lambda: sqlite3.connect(uri, uri=True, timeout=60), poolclass=sa.NullPool)
         else:
             engine = sa.create_engine(self.url, connect_args={"timeout": 60})

@@ -230,7 +230,9 @@ def bootstrap(values: Floats, *, seed: int = 0) -> tuple[float, float]:
     if len(values) == 0:
         return float("nan"), float("nan")
     random, n = np.random.default_rng(seed), len(values)
-    means = np.array([values[random.integers(0, n, n)].mean() for _ in range(BOOTSTRAPS)])
+    at_once = max(1, 2_000_000 // n)  # resamples at a time, so that memory stays small however many questions there are
+    sizes = [min(at_once, BOOTSTRAPS - done) for done in range(0, BOOTSTRAPS, at_once)]
+    means = np.concatenate([values[random.integers(0, n, (size, n))].mean(axis=1) for size in sizes])
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -431,7 +432,16 @@ def _task(name: str) -> Any:
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, default=float))
+    print(json.dumps(_finite(value), ensure_ascii=False, default=float, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """`value` with null for what is not a number: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _cell(name: str, value: Any) -> str:

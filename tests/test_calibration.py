@@ -131,7 +131,6 @@ def test_a_learned_rule_that_loses_in_cross_validation_does_not_choose(seed):
 def test_training_questions_all_right_or_all_wrong_leave_a_rule_that_keeps_to_pluralities(right):
     votes = np.zeros((40, 2, 3), int)
     rule = fitted(votes, np.full(votes.shape, right))
-    # BUG: nothing was learned, all weights are 0, yet `instead` stays None: the lowest class wins, here a single draw of six.
     assert rule.choose([Ballot("a", (0, 1, 1)), Ballot("b", (1, 1, 1))]).answer == 1
 
 
@@ -265,7 +264,6 @@ def test_questions_without_a_category_lend_no_weights_to_those_of_an_unseen_one(
     right = np.array([[topic == "x", topic == ""] for topic in topics])
     rule = fitted(votes, np.repeat(right[:, :, None], 2, axis=2).astype(float), contexts=topics, context="topic")
     ballots, batch = [Ballot("a", (0, 0)), Ballot("b", (1, 1))], Tally(np.array([[[0, 0], [1, 1]]]))
-    # BUG: `choose` takes the weights of "" for every category it does not know; `pick` takes none, as documented.
     assert rule.given({"topic": "z"}).choose(ballots).confidence == pytest.approx(float(rule.pick(batch, ["z"]).confidence[0]))
 
 
@@ -324,6 +322,5 @@ def test_a_saved_rule_of_wrong_types_is_refused(rule, change):
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
 def test_weights_that_are_no_numbers_are_refused(rule, broken):
-    # BUG: they are taken, and picks are then made with the confidence NaN.
     with pytest.raises(ConfigurationError):
         dataclasses.replace(rule, weights=(broken, *rule.weights[1:]))

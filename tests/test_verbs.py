@@ -159,7 +159,6 @@ def test_a_recorded_split_by_hand(tmp_path, as_json):
 
 
 def test_one_tested_question_has_no_standard_error_and_is_json_all_the_same(tmp_path, as_json):
-    # BUG: replay.py's stderr of one question is NaN, which verbs.py _print_json prints as it is: no JSON.
     rows = [a_row(name, member, 0, split=name) for name in ("train", "test") for member in "ab"]
     assert as_json("replay", jsonl(tmp_path / "bank.jsonl", rows), "--split-field", "split")["accuracy"] == 1
 
@@ -362,7 +361,6 @@ def test_export_refuses_what_it_would_overwrite(bank, tmp_path, dspy_mux, refuse
     (tmp_path / "out.jsonl").write_text("mine")
     assert "is there already" in refused("bank", "export", made, tmp_path / "out.jsonl")
     assert "must end in" in refused("bank", "export", made, tmp_path / "out.csv")
-    # BUG: exchange.py export_file lets FileNotFoundError out.
     assert "no folder" in refused("bank", "export", made, tmp_path / "no folder" / "out.jsonl")
 
 
@@ -521,7 +519,6 @@ def test_a_mistake_is_one_line_with_json_too(bank, refused):
 
 def test_a_password_of_a_storage_is_not_told(bank, refused):
     pytest.importorskip("optuna")
-    # BUG: tuning.py _study tells the storage's URL as it was given.
     assert "hunter2" not in refused("tune", bank, "--trials", 1, "--storage", "postgresql://u:hunter2@127.0.0.1:1/db")
 
 
