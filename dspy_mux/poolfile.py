@@ -25,6 +25,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import dspy
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -109,12 +110,17 @@ class MemberEntry(BaseModel):
         elif self.api_base is not None:
             settings["api_key"] = "none"  # servers on one's own machines ask for none, clients insist on one
         if self.api_base is not None:
-            settings["api_base"] = self.api_base
+            settings["api_base"] = self._address(self.api_base)
         try:
             lm = dspy.LM(self.model, engine=self.engine, **settings)
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"Member {self.name or self.model!r} is no usable LM: {_first_line(error)}") from error
         return Member(lm, name=self.name, adapter=adapter, k=self.k, temperature=self.temperature)
+
+    def _address(self, given: str) -> str:
+        """Ollama's usual address is that of its own API; DSPy talks to its OpenAI-compatible one, a path further."""
+        ours = str(self.model).startswith("ollama") and self.engine != "litellm" and not urlsplit(given).path.strip("/")
+        return f"{given.rstrip('/')}/v1" if ours else given
 
 
 class PoolFile(BaseModel):
@@ -181,6 +187,9 @@ def open_mux(pool: Path | None, saved: Path | None, *, k: int | None = None, acc
     state = _saved_pool(saved)
     source = PoolFile.load(pool) if pool is not None else _pool_of(state, saved)
     mux = source.mux(_program_of(state, saved), accept_license=accept_license, answer_field=state.answer_field)
+    names = [member.name for member in state.members]
+    if set(names) < set(mux.pool.names):
+        mux = mux.subset(names)  # an optimizer may have left members of the pool out
     try:
         mux.load(saved)
     except MuxError:

@@ -178,8 +178,17 @@ def search(
         check_rule(rule, record.members)
         if rule == "calibrated":
             raise ConfigurationError("search tells the accuracy of rules that need no fitting; replay the subset for calibrated.")
+    wanted = _sizes(sizes)
     found = run(
-        record, _sizes(sizes), k=k, penalty=penalty, top=top, threshold=threshold, rule=rule, seed=seed, time_limit=time_limit
+        record,
+        [size for size in wanted if size <= len(record.members)] or wanted,
+        k=k,
+        penalty=penalty,
+        top=top,
+        threshold=threshold,
+        rule=rule,
+        seed=seed,
+        time_limit=time_limit,
     )
     if as_json:
         _print_json(

@@ -178,6 +178,10 @@ def rule_of(rule: str | Rule) -> Rule:
     Raises:
         ConfigurationError: an unknown name, or an object without `name` and `choose(ballots)`.
     """
+    if rule == "calibrated":
+        raise ConfigurationError(
+            "The calibrated rule is fitted on labelled draws: compile the mux with MuxOptimizer, or pass a fitted rule object."
+        )
     if isinstance(rule, str):
         if rule not in RULES:
             raise ConfigurationError(f"There is no rule {rule!r}: choose one of {', '.join(RULES)}, or pass a rule object.")

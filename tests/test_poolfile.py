@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import dspy
 import pytest
 
@@ -61,6 +63,12 @@ def test_a_pool_file_describes_a_mux(tmp_path, server, monkeypatch):
     assert (mux.rule.name, mux.accuracies, mux.timeout) == ("pooled", {"a": 0.6}, 20)
     assert mux(question="?").answer == 42
     assert "Bearer sk-of-mine" in server.keys
+
+
+def test_ollamas_usual_address_is_led_to_the_api_that_dspy_talks_to(tmp_path, server):
+    path = written(tmp_path, f'[[members]]\nmodel = "ollama_chat/known"\napi_base = "{server.address}"\n')
+    assert PoolFile.load(path).mux()(question="?").answer == "42"
+    assert set(server.paths) == {"/v1/chat/completions"}
 
 
 PROVIDERS = ["hosted_vllm/known", "together_ai/known", "openai/known", "ollama_chat/known"]
@@ -146,6 +154,46 @@ def test_a_saved_mux_opens_with_its_pool_file(tmp_path, server):
     assert (opened.accuracies, opened.members[0].k) == ({"a": 0.9}, 5)
     assert opened.programs[0].predict.demos[0]["answer"] == 2
     assert opened(question="?").answer == 42
+
+
+def test_a_mux_of_a_part_of_the_pool_opens_with_the_whole_pool_file(tmp_path, server):
+    members = "".join(f'[[members]]\nname = "{n}"\nmodel = "openai/{n}"\napi_base = "{server.address}/v1"\n' for n in "abc")
+    pool = written(tmp_path, members)
+    PoolFile.load(pool).mux().subset(["a", "c"]).save(tmp_path / "mux.json")
+    assert [member.name for member in open_mux(pool, tmp_path / "mux.json").members] == ["a", "c"]
+
+
+def test_a_saved_mux_alone_keeps_what_shapes_its_draws(tmp_path):
+    lm = dspy.LM("openai/gpt-4o-mini", max_tokens=77, temperature=0.2, api_key="sk-mine")
+    SLMMux(dspy.Predict("question -> answer"), [lm], extract="lm", timeout=9).save(tmp_path / "mux.json")
+    opened = open_mux(None, tmp_path / "mux.json")
+    assert (opened.members[0].lm.kwargs["max_tokens"], opened.extract, opened.timeout) == (77, "lm", 9)
+    assert "sk-mine" not in (tmp_path / "mux.json").read_text()
+
+
+def test_a_saved_adapter_is_not_changed_in_silence(tmp_path):
+    lm = dspy.LM("openai/gpt-4o-mini")
+    SLMMux(dspy.Predict("question -> answer"), [lm], adapter=PlainAdapter()).save(tmp_path / "mux.json")
+    with pytest.raises(ConfigurationError, match="through the adapter 'plain', this one through 'default'"):
+        SLMMux(dspy.Predict("question -> answer"), [lm]).load(tmp_path / "mux.json")
+
+
+@pytest.mark.parametrize(
+    ("damage", "where"),
+    [
+        ({"members": [{"name": "a"}]}, r"members\[1\].model"),
+        ({"accuracies": {"openai/gpt-4o-mini": "high"}}, "accuracies"),
+        ({"rule": 3}, "rule"),
+        ({"timeout": -1}, "timeout"),
+    ],
+)
+def test_a_damaged_saved_mux_says_where(tmp_path, damage, where):
+    SLMMux(dspy.Predict("question -> answer"), [dspy.LM("openai/gpt-4o-mini")]).save(tmp_path / "mux.json")
+    state = json.loads((tmp_path / "mux.json").read_text())
+    state["pool"].update(damage)
+    (tmp_path / "mux.json").write_text(json.dumps(state))
+    with pytest.raises(ConfigurationError, match=where):
+        open_mux(None, tmp_path / "mux.json")
 
 
 def test_a_saved_mux_alone_opens_where_the_provider_is_known(tmp_path):

@@ -173,3 +173,8 @@ def test_a_verdict_serialises_answers_of_any_type():
     for value in given_answers:
         verdict = Verdict(answer=value, member="a", confidence=1, tie_break="nothing", rule="consistency", ballots=[])
         assert Verdict.model_validate_json(verdict.model_dump_json()).member == "a"
+
+
+def test_the_calibrated_rule_by_name_says_how_to_get_one():
+    with pytest.raises(ConfigurationError, match="compile the mux with MuxOptimizer"):
+        rule_of("calibrated")

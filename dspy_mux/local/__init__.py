@@ -11,11 +11,13 @@ DSPY_MUX_THREADS, DSPY_MUX_ACCEPT_LICENSE, DSPY_MUX_VERBOSE=1 (llama.cpp's own l
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dspy
 
+from ..errors import LocalModelError
 from .catalog import CATALOG, Weights
 from .engine import DEFAULT_CONTEXT, DEFAULT_SLOTS, AsyncLlamaEngine, LlamaEngine, LocalModelCallError
 from .weights import Cached, fetch, path, status
@@ -66,8 +68,11 @@ def local_lm(
         lm_kwargs: anything else that dspy.LM takes: temperature, stop, cache, …
 
     Raises:
-        LocalModelError: an unknown name, a missing file, terms not accepted, or weights that cannot be fetched.
+        LocalModelError: an unknown name, a missing file, terms not accepted, weights that cannot be fetched, or no
+            llama.cpp.
     """
+    if importlib.util.find_spec("xllamacpp") is None:  # before any weights are fetched
+        raise LocalModelError("Embedded models need llama.cpp, which is not installed: pip install 'dspy-mux[local]'.")
     settings: dict[str, Any] = {"threads": threads, "slots": slots, "context": context}
     engine = LlamaEngine(name_or_path, **settings)
     if engine.in_catalog:
