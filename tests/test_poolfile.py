@@ -87,8 +87,11 @@ def test_a_price_that_litellm_knows_is_in_the_verdict(tmp_path, server):
     path = written(tmp_path, f'[[members]]\nmodel = "openai/gpt-4o-mini"\napi_base = "{server.address}/v1"\nengine = "litellm"\n')
     mux = PoolFile.load(path).mux()
     first, again = mux(question="?").verdict, mux(question="?").verdict
-    assert first.cost == pytest.approx(3 * (10 * 0.15 + 2 * 0.60) / 1e6)
+    price = 3 * (10 * 0.15 + 2 * 0.60) / 1e6
+    assert first.cost == pytest.approx(price)
     assert (again.cost, again.cached_calls) == (None, 3)
+    with dspy.context(max_history_size=1):  # DSPy forgets old calls, a verdict must not
+        assert mux(question="another?").verdict.cost == pytest.approx(price)
 
 
 def test_an_unknown_model_is_an_abstention_with_its_cause(tmp_path, server):
