@@ -1,4 +1,4 @@
-"""The command line: `dspy-mux models | pull | ask`, and the verbs of `verbs.py`. Errors become one clear line here, and only here.
+"""The command line: `dspy-mux models | pull | ask`, and the verbs of `commands/`. Errors become one clear line here, and only here.
 
 Exit codes: 0 an answer, 1 the models failed, 2 something in the command, a file or the environment is wrong.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import verbs
+from . import commands
 from .errors import BankError, ConfigurationError, LocalModelError, MuxError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-verbs.register(app)
+commands.register(app)
 
 
 @contextmanager

@@ -6,8 +6,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +32,16 @@ def import_file(bank: SampleBank, path: str | os.PathLike[str], *, dataset: str 
         ConfigurationError: no such file, or rows that are not understood, with the line.
         BankError: the bank cannot be written.
     """
-    name, what = str(path), "Line"
+    name = str(path)
     if name.endswith((".jsonl", ".jsonl.gz")):
-        rows: Iterable[tuple[int, dict[str, Any]]] = json_lines(path)
-    elif name.endswith(".parquet"):
-        rows, what = enumerate(_parquet_rows(Path(path)), 1), "Row"
-    elif name.endswith(".json"):
-        rows, what = enumerate(_reference_rows(Path(path)), 1), "Sample"
-    else:
-        raise ConfigurationError(
-            f"{name!r} is no bank file: import .jsonl, .jsonl.gz, .parquet, or a reference result file (.json)."
-        )
-    return _import(bank, list(checked(rows, name, what)), dataset or "default", name)
+        return _import(bank, lambda: checked(json_lines(path), name), dataset or "default", name)
+    if name.endswith(".parquet"):
+        rows = _parquet_rows(Path(path))
+        return _import(bank, lambda: checked(enumerate(rows, 1), name, "Row"), dataset or "default", name)
+    if name.endswith(".json"):
+        samples = list(_reference_rows(Path(path)))
+        return _import(bank, lambda: checked(enumerate(samples, 1), name, "Sample"), dataset or "default", name)
+    raise ConfigurationError(f"{name!r} is no bank file: import .jsonl, .jsonl.gz, .parquet, or a reference result file (.json).")
 
 
 def export_file(bank: SampleBank, path: str | os.PathLike[str], *, dataset: str | None = None) -> int:
@@ -76,29 +74,34 @@ def export_file(bank: SampleBank, path: str | os.PathLike[str], *, dataset: str 
     return len(lines)
 
 
-def _import(bank: SampleBank, rows: list[Row], dataset: str, source: str) -> int:
-    if not rows:
+def _import(bank: SampleBank, rows: Callable[[], Iterable[Row]], dataset: str, source: str) -> int:
+    """Twice through the rows, so that nothing is written before all are understood and never more than a batch is in memory."""
+    made_by: dict[tuple[str, str], None] = {}
+    asked: dict[str, dict[str, tuple[str, str, dict[str, Any]]]] = {}
+    for row in rows():
+        made_by.setdefault((row.member, _program(row)))
+        of_dataset = asked.setdefault(_dataset(row, dataset), {})
+        if row.question not in of_dataset:
+            of_dataset[row.question] = (_fingerprint(row), row.question, row.fields())
+    if not made_by:
         raise ConfigurationError(f"{source} holds no draws.")
-    # A row says itself which program made it where it was exported from a bank.
-    made_by = dict.fromkeys((row.member, _program(row)) for row in rows)
     told = [(member, program, {"imported": Path(source).name, "model": member}) for member, program in made_by]
     programs = dict(zip(made_by, bank.programs_of(told), strict=True))
-    asked: dict[str, dict[str, Row]] = {}
-    for row in rows:
-        asked.setdefault(_dataset(row, dataset), {}).setdefault(row.question, row)
     questions: dict[tuple[str, str], int] = {}
     for name, firsts in asked.items():
-        ids = bank.questions_of(name, [(_fingerprint(row), question, row.fields()) for question, row in firsts.items()])
+        ids = bank.questions_of(name, list(firsts.values()))
         questions.update({(name, question): at for question, at in zip(firsts, ids, strict=True)})
     classes = _Classes(bank.known_answers(list(questions.values())))
-    for start in range(0, len(rows), _BATCH):
+    count, rest = 0, iter(rows())
+    while batch := list(islice(rest, _BATCH)):
         values = []
-        for row in rows[start : start + _BATCH]:
+        for row in batch:
             question = questions[_dataset(row, dataset), row.question]
             values.append(_values(row, question, programs[row.member, _program(row)], classes.of(question, row)))
         with bank.writing() as connection:
             bank.add(connection, values)
-    return len(rows)
+        count += len(batch)
+    return count
 
 
 class _Classes:
@@ -171,7 +174,7 @@ def _parquet() -> Any:
     return pyarrow
 
 
-def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
+def _parquet_rows(path: Path) -> list[dict[str, Any]]:
     arrow = _parquet()
     try:
         rows: list[dict[str, Any]] = arrow.parquet.read_table(path).to_pylist()
@@ -179,8 +182,7 @@ def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
         raise ConfigurationError(f"There is no file {str(path)!r}.") from error
     except (OSError, arrow.ArrowException) as error:
         raise ConfigurationError(f"{str(path)!r} is no Parquet file: {str(error).splitlines()[0]}.") from error
-    for row in rows:
-        yield {key: value for key, value in row.items() if value is not None or key == "answer"}
+    return [{key: value for key, value in row.items() if value is not None or key == "answer"} for row in rows]
 
 
 def _write_parquet(rows: list[dict[str, Any]], target: Path) -> int:

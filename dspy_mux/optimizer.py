@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -132,7 +133,8 @@ class MuxOptimizer(Teleprompter):
 
     Args:
         metric: `(example, prediction, trace=None)` → bool or number.
-        bank: where draws are kept, and found again; None for one that is dropped afterwards (DSPy's own cache still has them).
+        bank: where draws are kept, and found again (a `SampleBank`, or its path or URL); None for one that is
+            dropped afterwards (DSPy's own cache still has them).
         max_members, min_members: sizes to try.
         k_max: draws per member, at most; None for the mux's own largest k.
         n_trials, seed, sampler, storage, study_name, study, n_jobs, timeout, callbacks: the Optuna study's.
@@ -148,7 +150,7 @@ class MuxOptimizer(Teleprompter):
         self,
         metric: Metric,
         *,
-        bank: SampleBank | None = None,
+        bank: SampleBank | str | os.PathLike[str] | None = None,
         max_members: int = 3,
         min_members: int = 1,
         k_max: int | None = None,
@@ -172,7 +174,8 @@ class MuxOptimizer(Teleprompter):
         progress: bool = False,
     ):
         super().__init__()
-        self.metric, self.bank, self.k_max, self.context, self.threshold = metric, bank, k_max, context, threshold
+        self.metric, self.k_max, self.context, self.threshold = metric, k_max, context, threshold
+        self.bank = bank if bank is None or isinstance(bank, SampleBank) else SampleBank(bank)
         self.max_members, self.progress = max_members, progress
         self._drawing: dict[str, Any] = {"num_threads": num_threads, "max_calls": max_calls, "max_cost": max_cost}
         self._study: dict[str, Any] = {

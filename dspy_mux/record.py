@@ -64,6 +64,20 @@ class Record:
         missing = self.votes == MISSING
         return np.where(missing.any(axis=2), missing.argmax(axis=2), self.votes.shape[2])
 
+    def info(self) -> list[dict[str, Any]]:
+        """One entry a member: its questions, draws and abstentions."""
+        drawn = self.votes != MISSING
+        return [
+            {
+                "dataset": (self.fields.get("dataset") or ("",))[0],
+                "member": name,
+                "questions": int(drawn[:, at].any(axis=1).sum()),
+                "draws": int(drawn[:, at].sum()),
+                "abstentions": int((self.votes[:, at] == ABSTAINED).sum()),
+            }
+            for at, name in enumerate(self.members)
+        ]
+
     def of(self, members: Sequence[str] | None, k: int | None) -> tuple[Record, int]:
         """These members alone, on the questions that each of them answered at least k times; and how many were left out.
 

@@ -1,0 +1,130 @@
+"""`dspy-mux collect`, and `dspy-mux bank info | import | export`: draws into banks and out of them."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import ConfigurationError
+from .options import FILES, AsJson, BankPath, Dataset
+from .printing import cell, print_json, table
+
+bank_app = typer.Typer(help="What a bank holds; draws in and out of it.", no_args_is_help=True)
+
+
+def collect(
+    task: Annotated[str, typer.Argument(help="A module with program(), examples(split) and metric, such as programs.everyday.")],
+    pool: Annotated[Path, typer.Option(help="Pool file (TOML).")],
+    bank: Annotated[str, typer.Option(help="Where draws are recorded.")],
+    k: Annotated[int | None, typer.Option(min=1, help="Draws per member; the pool file's by default.")] = None,
+    split: Annotated[str | None, typer.Option(help="Which of the task's splits; all by default.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many examples.")] = None,
+    num_threads: Annotated[int, typer.Option(min=1, help="Draws in flight at once.")] = 16,
+    max_calls: Annotated[int | None, typer.Option(min=1, help="Stop before more LM calls than this.")] = None,
+    max_cost: Annotated[float | None, typer.Option(min=0, help="Stop before more US dollars than this.")] = None,
+    retry_failed: Annotated[bool, typer.Option(help="Draw again what failed with an error.")] = False,
+    accept_license: Annotated[bool, typer.Option("--accept-license", help="Accept the models' licences.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Draw every member k times on a task's examples; goes on where an earlier collection stopped."""
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from ..bank import SampleBank
+    from ..collect import collect as run
+    from ..poolfile import PoolFile
+
+    module = _task(task)
+    mux = PoolFile.load(pool).mux(module.program(), accept_license=accept_license)
+    examples = module.examples(split) if limit is None else module.examples(split, limit=limit)
+    fields = {} if split is None else {"split": split}
+    console = Console(stderr=True)
+    done = run(
+        mux,
+        examples,
+        module.metric,
+        SampleBank(bank),
+        dataset=task.rpartition(".")[2],
+        k=k,
+        fields=fields,
+        num_threads=num_threads,
+        max_calls=max_calls,
+        max_cost=max_cost,
+        retry_failed=retry_failed,
+        console=console,
+    )
+    if as_json:
+        print_json(asdict(done))
+    else:
+        cost = "" if done.cost is None else f", ${done.cost:.4f}"
+        stopped = "" if done.stopped is None else f"; stopped at --{done.stopped.replace('_', '-')}, {done.missing} draws missing"
+        print(
+            f"{done.drawn} draws recorded in {bank} ({done.already} were there), {done.abstained} abstained, "
+            f"{done.calls} calls{cost}, {done.seconds:.0f} s{stopped}."
+        )
+
+
+@bank_app.command("info")
+def bank_info(bank: BankPath, dataset: Dataset = None, as_json: AsJson = False) -> None:
+    """Datasets, members and programs, with their draws and what they took."""
+    from ..bank import SampleBank
+    from ..record import read_jsonl
+
+    rows = read_jsonl(bank, dataset=dataset).info() if bank.endswith(FILES) else SampleBank(bank).info()
+    if as_json:
+        print_json({"draws": rows})
+        return
+    names = ["dataset", "member", "program", "model", "questions", "draws", "abstentions", "calls", "tokens", "cost"]
+    shown = [row for row in rows if dataset in (None, row["dataset"])]
+    table(bank, names, [[cell(name, row.get(name)) for name in names] for row in shown])
+
+
+@bank_app.command("import")
+def bank_import(
+    bank: Annotated[str, typer.Argument(help="The bank to add to.")],
+    files: Annotated[
+        list[str], typer.Argument(help=".jsonl, .jsonl.gz, .parquet, or result files of the reference implementation.")
+    ],
+    dataset: Annotated[str | None, typer.Option(help="The dataset of rows that name none.")] = None,
+) -> None:
+    """Add draws from files; what is there already stays as it is."""
+    from ..bank import SampleBank
+    from ..exchange import import_file
+
+    for file in files:
+        print(f"{file}: {import_file(SampleBank(bank), file, dataset=dataset)} draws")
+
+
+@bank_app.command("export")
+def bank_export(
+    bank: BankPath,
+    file: Annotated[str, typer.Argument(help="A new .jsonl or .parquet file.")],
+    dataset: Dataset = None,
+) -> None:
+    """Write a bank's draws, one a row."""
+    from ..bank import SampleBank
+    from ..exchange import export_file
+
+    if bank.endswith(FILES):
+        raise ConfigurationError(f"{bank!r} is a file of rows already: import it into a bank first.")
+    print(f"{file}: {export_file(SampleBank(bank), file, dataset=dataset)} draws")
+
+
+def _task(name: str) -> Any:
+    """The user's own module, named on the command line: run from the folder that holds it."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"There is no task module {name!r} to import from here ({error}).") from error
+    lacking = [part for part in ("program", "examples", "metric") if not hasattr(module, part)]
+    if lacking:
+        raise ConfigurationError(f"The module {name!r} is no task: it lacks {', '.join(lacking)}.")
+    return module

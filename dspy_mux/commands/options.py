@@ -1,0 +1,68 @@
+"""Options that several verbs share, and what they mean: a record, splits, sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from ..record import Record
+    from ..splits import Split
+
+#: Endings of files that are read as banks.
+FILES = (".jsonl", ".jsonl.gz")
+
+BankPath = Annotated[str, typer.Argument(help="A bank: an SQLite file, a database URL, or a .jsonl or .jsonl.gz file.")]
+Members = Annotated[str | None, typer.Option(help="Members, by comma, in pool order; all by default.")]
+Draws = Annotated[int | None, typer.Option("--k", help="Draws per member; all recorded by default.")]
+Dataset = Annotated[str | None, typer.Option(help="Which dataset of several in the bank.")]
+Program = Annotated[str | None, typer.Option(help="Which recorded program: the start of its fingerprint, or 'latest'.")]
+SplitField = Annotated[str | None, typer.Option(help="The field of the questions that holds their split.")]
+Train = Annotated[str, typer.Option("--train", help="Its value for the questions that measure and fit.")]
+Test = Annotated[str, typer.Option("--test", help="Its value for the questions that are reported.")]
+Holdout = Annotated[float, typer.Option(help="Without a recorded split: the share of questions reported.")]
+Repeats = Annotated[int, typer.Option(help="How many random splits.")]
+Seed = Annotated[int, typer.Option(help="Of the splits and the choice of draws.")]
+Threshold = Annotated[float, typer.Option(help="The score from which an answer counts as correct.")]
+Context = Annotated[str | None, typer.Option(help="A field of the questions by which the calibrated rule may weigh.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")]
+
+
+def record_of(bank: str, dataset: str | None, program: str | None, members: str | None, k: int | None) -> tuple[Record, int]:
+    """The recorded draws that the options choose, and how many questions were left out."""
+    from ..bank import SampleBank
+    from ..record import read_jsonl
+
+    if bank.endswith(FILES):
+        record = read_jsonl(bank, dataset=dataset)
+    else:
+        record = SampleBank(bank).record(dataset=dataset, program=program)
+    names = None if members is None else [name.strip() for name in members.split(",") if name.strip()]
+    return record.of(names, k)
+
+
+def splits_of(
+    record: Record, field: str | None, train: str, test: str, fraction: float, repeats: int, seed: int
+) -> Sequence[Split]:
+    """The recorded split, or random ones."""
+    from ..splits import by_field, holdout
+
+    if field is not None:
+        return by_field(record, field, train, test)
+    return holdout(len(record.questions), fraction=fraction, repeats=repeats, seed=seed)
+
+
+def sizes_of(text: str) -> list[int]:
+    """Sizes told as 3, 2-5 or 2,4."""
+    try:
+        sizes: set[int] = set()
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            sizes.update(range(int(first), int(last or first) + 1))
+    except ValueError as error:
+        raise ConfigurationError(f"--sizes must be like 3, 2-5 or 2,4, not {text!r}.") from error
+    return sorted(sizes)
