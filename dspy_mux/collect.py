@@ -135,6 +135,7 @@ class _Collection:
         self.running = self.drawn = self.abstained = 0
         self.stopped: str | None = None
         self.in_a_row: dict[str, int] = {}
+        self.outstanding: dict[tuple[int, int], int] = {}
 
     def run(self) -> Collected:
         began = time.monotonic()
@@ -177,16 +178,17 @@ class _Collection:
             ours = self.bank.claim(keys[start : start + _UNITS_AT_ONCE], self.owner)
             # Another process may have drawn some of them since we looked.
             done = self.bank.drawn(self.programs, [question for question, _ in ours]) if ours else set()
-            for unit in ours:
-                question, program = unit
-                for number in units[unit]:
-                    if (program, question, number) in done:
-                        continue
+            left = {unit: [n for n in units[unit] if (unit[1], unit[0], n) not in done] for unit in ours}
+            with self.bank.writing() as connection:
+                self.bank.release(connection, self.owner, [unit for unit, numbers in left.items() if not numbers])
+            for unit, numbers in left.items():
+                self.outstanding[unit] = len(numbers)
+                for number in numbers:
                     while not self._may_spend():
                         if self.stopped is not None:
                             return
                         yield None
-                    draw = self.mux.draw(at[program], number, self.examples[question].inputs(), RecordedDraw)
+                    draw = self.mux.draw(at[unit[1]], number, self.examples[unit[0]].inputs(), RecordedDraw)
                     assert isinstance(draw, RecordedDraw)
                     draw.unit, draw.judge = unit, self._judge
                     self.running += 1
@@ -226,6 +228,8 @@ class _Collection:
             self.cost += spent.cost
             self.dearest = max(self.dearest, spent.cost)
             self.costs_known = True
+        self.outstanding[draw.unit] -= 1
+        draw.completes = self.outstanding[draw.unit] == 0
         self.drawn += 1
         self.abstained += draw.answer is None
         writer.put(draw)

@@ -247,9 +247,10 @@ class MuxOptimizer(Teleprompter):
                 continue
             done = collect(student, examples, self.metric, bank, dataset=_SPLIT, k=k, console=console, **self._drawing)
             if done.missing:
+                why = "another process is at work on them" if done.stopped is None else f"{done.stopped} was reached"
                 raise ConfigurationError(
-                    f"Drawing stopped at {done.stopped} with {done.missing} draws of the {name} split missing: raise the limit and "
-                    "compile again, what is drawn is kept."
+                    f"{done.missing} draws of the {name} split are missing, as {why}: compile again when that is changed, what is "
+                    "drawn is kept."
                 )
             collected.append(done)
             records.append(recorded(student, examples, bank, dataset=_SPLIT, k=k))

@@ -21,9 +21,15 @@ BEAT_S = 20.0
 
 
 class RecordedDraw(Draw):
-    """A draw with the question it belongs to, its answer and its score."""
+    """A draw with the question it belongs to, its answer and its score.
+
+    Attributes:
+        unit: (question, program) in the bank.
+        completes: whether it is the last that this collection had to make for its unit.
+    """
 
     unit: tuple[int, int]
+    completes: bool = False
     answer: Any = None
     score: float | None = None
     metric_error: Exception | None = None
@@ -70,6 +76,8 @@ class Writer:
                 if rows := [draw for draw in arrived if draw is not None]:
                     with self.bank.writing() as connection:
                         self._write(connection, rows)
+                        # With the draws, not before: another process must see a unit as claimed or as drawn.
+                        self.bank.release(connection, self.owner, [draw.unit for draw in rows if draw.completes])
                 if time.monotonic() - beat > BEAT_S:
                     self.bank.beat(self.owner)
                     beat = time.monotonic()
