@@ -91,13 +91,14 @@ class Outcomes:
 
     Attributes:
         correct, wrong: [M, W] bits: the plurality answer is correct; it is consistently wrong (s = 1 and not correct).
-        rows: bits in use.
+        rows: bits in use; questions: how many questions they are of, which is fewer where several choices of draws are stacked.
     """
 
     members: tuple[str, ...]
     correct: Bits
     wrong: Bits
     rows: int
+    questions: int
 
     @classmethod
     def of(cls, record: Record, *, k: int | None = None, threshold: float = 1.0, seed: int = 0) -> Outcomes:
@@ -109,7 +110,13 @@ class Outcomes:
             is_right = tally.plurality_scores(scores) >= threshold
             correct.append(is_right)
             wrong.append((tally.plurality_count == k) & ~is_right)
-        return cls(record.members, _packed(np.vstack(correct)), _packed(np.vstack(wrong)), len(correct) * len(record.questions))
+        return cls(
+            record.members,
+            _packed(np.vstack(correct)),
+            _packed(np.vstack(wrong)),
+            len(correct) * len(record.questions),
+            len(record.questions),
+        )
 
     def terms(self, subset: Sequence[int]) -> tuple[float, float]:
         """UnionAcc and Contradiction of one subset, given by positions."""
@@ -318,7 +325,7 @@ def _told(outcomes: Outcomes, subset: tuple[int, ...], penalty: float) -> Subset
         objective=value,
         union_accuracy=union,
         contradiction=contradiction,
-        stderr=math.sqrt(max(variance, 0.0) / rows),
+        stderr=math.sqrt(max(variance, 0.0) / outcomes.questions),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 
@@ -9,7 +10,7 @@ import dspy
 from rich.console import Console
 from rich.table import Table
 
-from . import latency
+from . import latency, searching
 
 
 def main() -> None:
@@ -18,7 +19,7 @@ def main() -> None:
     )
     for column in ("benchmark", "ratio (median)", "min – max", "n"):
         table.add_column(column, justify="left" if column == "benchmark" else "right")
-    for ratio in latency.ratios():
+    for ratio in itertools.chain(latency.ratios(), searching.ratios()):
         table.add_row(ratio.name, f"{ratio.median:.2f}", f"{ratio.low:.2f} – {ratio.high:.2f}", str(ratio.n))
     Console().print(table)
 
