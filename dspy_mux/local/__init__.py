@@ -12,6 +12,7 @@ DSPY_MUX_THREADS, DSPY_MUX_ACCEPT_LICENSE, DSPY_MUX_VERBOSE=1 (llama.cpp's own l
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,7 @@ def local_lm(
         LocalModelError: an unknown name, a missing file, terms not accepted, weights that cannot be fetched, or no
             llama.cpp.
     """
-    if importlib.util.find_spec("xllamacpp") is None:  # before any weights are fetched
+    if "xllamacpp" not in sys.modules and importlib.util.find_spec("xllamacpp") is None:  # before any weights are fetched
         raise LocalModelError("Embedded models need llama.cpp, which is not installed: pip install 'dspy-mux[local]'.")
     settings: dict[str, Any] = {"threads": threads, "slots": slots, "context": context}
     engine = LlamaEngine(name_or_path, **settings)
