@@ -8,9 +8,8 @@ import math
 import os
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import ConfigurationError
 
@@ -21,11 +20,10 @@ OF_A_DRAW = frozenset(
     {"model", "member", "draw", "answer", "answer_class", "correct", "score", "text", "cause", "prompt", "program", "outputs"}
     | {"calls", "prompt_tokens", "completion_tokens", "seconds", "cost", "created", "question_fingerprint"}
 )
-_NUMBERS = ("calls", "prompt_tokens", "completion_tokens", "seconds", "cost", "created")
+_NUMBERS = frozenset({"calls", "prompt_tokens", "completion_tokens", "seconds", "cost", "created"})
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A row that was checked.
 
     Attributes:
@@ -106,21 +104,21 @@ def json_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, An
 
 def _row(row: dict[str, Any], following: dict[tuple[str, str, str], int]) -> Row:
     """Raises ValueError with the end of a sentence about the row."""
-    names = {"question_id": row.get("question_id"), "model": row.get("model", row.get("member"))}
-    for key, value in names.items():
+    names = row.get("question_id"), row.get("model", row.get("member"))
+    for key, value in zip(("question_id", "model"), names, strict=True):
         if not isinstance(value, (str, int)) or isinstance(value, bool) or not _is_text(str(value)):
             raise ValueError(f"needs a {key}")
     if "answer" not in row:
         raise ValueError("has no answer")
-    question, member = str(names["question_id"]), str(names["model"])
+    question, member = str(names[0]), str(names[1])
     draw = row.get("draw", following.get((str(row.get("dataset", "")), question, member), 0))
     if isinstance(draw, bool) or not isinstance(draw, int) or not 0 <= draw < MOST_DRAWS:
         raise ValueError(f"has the draw {draw!r}, which must be a whole number from 0 to {MOST_DRAWS - 1}")
     score = row.get("correct", row.get("score"))
     if score is not None and not isinstance(score, (int, float)):
         raise ValueError(f"has the score {score!r}, which must be a number or true or false")
-    for key in _NUMBERS:
-        value = row.get(key)
+    for key in _NUMBERS & row.keys():
+        value = row[key]
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
             raise ValueError(f"has {key} {value!r}, which must be a number")
     if not isinstance(row.get("dataset", ""), (str, type(None))):
@@ -138,6 +136,8 @@ def _row(row: dict[str, Any], following: dict[tuple[str, str, str], int]) -> Row
 
 
 def _is_text(value: str) -> bool:
+    if value.isascii():
+        return True
     try:
         value.encode()
     except UnicodeEncodeError:  # half a character
