@@ -195,7 +195,11 @@ class Draw(AbstractContextManager["Draw"]):
             self._meter.report_to(self._parent)
 
     def _lm(self, rollout_id: int) -> dspy.BaseLM:
-        settings: dict[str, Any] = {"rollout_id": rollout_id, "temperature": self.member.temperature}
+        # At temperature 0 there is but one draw: DSPy warns of a rollout there.
+        settings: dict[str, Any] = {
+            "rollout_id": rollout_id if self.member.temperature else None,
+            "temperature": self.member.temperature,
+        }
         if getattr(getattr(self.member.lm, "engine", None), "seeded_draws", False):
             settings["seed"] = (_first_seed(self.member, self.inputs) + rollout_id) % 2**31
         lm = self.member.lm.copy(**settings)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import pydantic
 from dspy.predict.parameter import Parameter
 from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import Self
 
 from .adapters import adapter_name
 from .calibration import Calibrated
@@ -61,11 +62,27 @@ class SavedMember(BaseModel):
     options: dict[str, Any] = {}
 
 
+class Choices(BaseModel):
+    """What a method leaves to its user beside the pool, such as a number of rounds; saved, and restored."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any], whose: str) -> Self:
+        """`values`, validated; raises ConfigurationError with a sentence that begins with `whose`."""
+        try:
+            return cls.model_validate(values)
+        except pydantic.ValidationError as error:
+            raise ConfigurationError(f"{whose} {first_mistake(error)}") from error
+
+
 class SavedPool(BaseModel):
     """The state of a mux, as its JSON file holds it under `pool`."""
 
     model_config = ConfigDict(strict=True)
 
+    method: str = "slm_mux"
+    choices: dict[str, Any] = {}
     program: SavedProgram | None
     members: list[SavedMember] = Field(min_length=1)
     accuracies: dict[str, float] = {}
@@ -104,8 +121,10 @@ class PoolState(Parameter):
     def __init__(
         self,
         members: list[Member],
-        rule: Rule,
+        rule: Rule | None,
         *,
+        method: str,
+        choices: Choices,
         accuracies: Mapping[str, float] | None,
         settings: Settings,
         equivalence: str,
@@ -113,6 +132,7 @@ class PoolState(Parameter):
         program: dict[str, str] | None,
     ):
         self.members, self.rule, self.settings, self.program = members, rule, settings, program
+        self.method, self.choices = method, choices
         self.equivalence, self.answer_field = equivalence, answer_field
         self.accuracies = checked_accuracies(accuracies, self.names)
 
@@ -125,11 +145,14 @@ class PoolState(Parameter):
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
         rule: Any = self.rule
+        told = {} if rule is None else dataclasses.asdict(rule) if type(rule) in _SAVED_RULES.values() else {"name": rule.name}
         return {
+            "method": self.method,
+            "choices": self.choices.model_dump(),
             "program": self.program,
             "members": [_saved(member) for member in self.members],
             "accuracies": dict(self.accuracies),
-            "rule": dataclasses.asdict(rule) if type(rule) in _SAVED_RULES.values() else {"name": rule.name},
+            "rule": told,
             "equivalence": self.equivalence,
             "answer_field": self.answer_field,
             **dataclasses.asdict(self.settings),
@@ -137,6 +160,10 @@ class PoolState(Parameter):
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         saved = SavedPool.read(state)
+        if saved.method != self.method:
+            raise PoolMismatch(
+                f"What was saved is of the method {saved.method!r}, this is {self.method!r}: load it into the class that saved it."
+            )
         theirs = [(entry.name, entry.model) for entry in saved.members]
         ours = [(member.label, member.lm.model) for member in self.members]
         if theirs != ours:
@@ -160,7 +187,8 @@ class PoolState(Parameter):
                 f"The saved mux compares the field {saved.answer_field!r}, this one {self.answer_field!r}: build this one with "
                 f"answer_field={saved.answer_field!r}."
             )
-        rule = self._saved_rule(dict(saved.rule))
+        rule = None if self.rule is None else self._saved_rule(dict(saved.rule), self.rule)
+        choices = type(self.choices).read(saved.choices, "The saved state")
         members = checked(
             [
                 dataclasses.replace(member, k=entry.k, temperature=entry.temperature)
@@ -168,10 +196,10 @@ class PoolState(Parameter):
             ]
         )
         accuracies = checked_accuracies(saved.accuracies, self.names)
-        self.accuracies, self.rule, self.members = accuracies, rule, members
+        self.accuracies, self.rule, self.members, self.choices = accuracies, rule, members, choices
         self.settings = Settings(saved.extract, saved.timeout)
 
-    def _saved_rule(self, saved: dict[str, Any]) -> Rule:
+    def _saved_rule(self, saved: dict[str, Any], ours: Rule) -> Rule:
         name = saved.pop("name", None)
         if name in _SAVED_RULES:
             try:
@@ -179,11 +207,11 @@ class PoolState(Parameter):
             except pydantic.ValidationError as error:
                 raise ConfigurationError(f"The rule of the saved mux {first_mistake(error)}") from error
             return rule
-        if name != self.rule.name:
+        if name != ours.name:
             raise PoolMismatch(
                 f"The saved mux uses the rule {name!r}, which is not one of ours: load it into a mux built with that rule object."
             )
-        return self.rule
+        return ours
 
 
 def checked_accuracies(accuracies: Mapping[str, float] | None, names: Sequence[str]) -> dict[str, float]:

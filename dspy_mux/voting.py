@@ -16,7 +16,7 @@ from pydantic_core import to_jsonable_python
 
 from .errors import ConfigurationError
 
-TieBreak = Literal["nothing", "accuracy", "pool order"]
+TieBreak = Literal["nothing", "accuracy", "pool order", "order drawn"]
 
 
 @dataclass(frozen=True)
@@ -227,6 +227,27 @@ class MemberBallot(BaseModel):
     abstentions: dict[str, int] = {}
 
 
+class Turn(BaseModel):
+    """What one agent said in a discussion.
+
+    Attributes:
+        round: from 1; Mixture-of-Agents' layer.
+        agent: from 1, within the round.
+        text: all of it, as the others were shown it; "" where nothing came.
+        answer, group: the answer in it and the number of its equivalents among all turns; None where it abstains, with a `cause`.
+        approvals: verifier → whether it said True, for a candidate of Multi-Agent Verification.
+    """
+
+    round: int
+    agent: int
+    member: str
+    text: str
+    answer: JsonAnswer | None = None
+    group: int | None = None
+    cause: str | None = None
+    approvals: dict[str, bool] | None = None
+
+
 class Spent(BaseModel):
     """What a question cost. Tokens are as the providers report them; `cost` is in US dollars, None where no price is known."""
 
@@ -244,9 +265,10 @@ class Verdict(Spent):
         answer: the winning draw's answer.
         member: the member the answer is credited to.
         confidence: the rule's confidence in [0, 1]; for `consistency`, the share of the member's draws that gave the answer.
-        tie_break: what decided among equals: "nothing" (there were none), "accuracy" or "pool order".
-        rule: the name of the rule.
-        ballots: every member's ballot, in pool order.
+        tie_break: what decided among equals: "nothing" (there were none), "accuracy", "pool order" or "order drawn".
+        rule: the name of the rule, or of the method that decided.
+        ballots: every member's ballot, in pool order; in a discussion, of the members whose last answers decide.
+        turns: what was said in a discussion, round by round; empty where members do not see each other's text.
         calls: LM calls sent to a model, failed ones included; `cached_calls` were answered by DSPy's cache.
     """
 
@@ -256,3 +278,4 @@ class Verdict(Spent):
     tie_break: TieBreak
     rule: str
     ballots: list[MemberBallot]
+    turns: list[Turn] = []
