@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 import dspy
@@ -43,7 +43,7 @@ class PlainAdapter(dspy.Adapter):
 
     def format_system_message(self, signature: type[dspy.Signature]) -> str:
         *before, answer = signature.output_fields
-        parts = [_instructions(signature)]
+        parts = [own_instructions(signature)]
         if before:
             parts.append(f"Think step by step, then end with a line that starts with `{_label(answer)}:`.")
         if options := _options(signature.output_fields[answer].annotation):
@@ -59,12 +59,12 @@ class PlainAdapter(dspy.Adapter):
         main_request: bool = False,
     ) -> str:
         # DSPy's prefix tells that a demo is incomplete, which is noise for a model that only sees turns.
-        return _fields_as_text(signature.input_fields, inputs)
+        return fields_as_text(signature.input_fields, inputs)
 
     def format_assistant_message_content(
         self, signature: type[dspy.Signature], outputs: dict[str, Any], missing_field_message: str | None = None
     ) -> str:
-        return _fields_as_text(signature.output_fields, outputs)
+        return fields_as_text(signature.output_fields, outputs)
 
     def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
         *before, answer = signature.output_fields
@@ -146,7 +146,7 @@ class CompletionAdapter(PlainAdapter):
 
     def format_system_message(self, signature: type[dspy.Signature]) -> str:
         # A base model continues text: it follows no instructions about the form, but a sentence on the task helps it.
-        return _instructions(signature)
+        return own_instructions(signature)
 
     def format_assistant_message_content(
         self, signature: type[dspy.Signature], outputs: dict[str, Any], missing_field_message: str | None = None
@@ -259,7 +259,8 @@ def adapter_name(adapter: dspy.Adapter | None) -> str | None:
     return None if adapter is None else types.get(type(adapter), type(adapter).__name__)
 
 
-def _instructions(signature: type[dspy.Signature]) -> str:
+def own_instructions(signature: type[dspy.Signature]) -> str:
+    """A signature's instructions; "" for those that DSPy writes where a signature has none."""
     instructions = str(signature.instructions).strip()
     return "" if _NO_INSTRUCTIONS.fullmatch(instructions) else instructions
 
@@ -280,7 +281,8 @@ def _text(field: Any, value: Any) -> str:
     return value if isinstance(value, str) else str(format_field_value(field_info=field, value=value))
 
 
-def _fields_as_text(fields: dict[str, Any], values: dict[str, Any]) -> str:
+def fields_as_text(fields: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+    """The values of a signature's `fields` that are there: the bare value of a single field, `Label: value` lines for several."""
     given = {name: _text(field, values[name]) for name, field in fields.items() if values.get(name) is not None}
     if len(fields) == 1:
         return "".join(given.values())

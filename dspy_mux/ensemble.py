@@ -261,7 +261,7 @@ class Ensemble(dspy.Module):
     def _refuse_own_lms(self) -> None:
         for name, predictor in self.named_predictors():
             own = "lm" if predictor.lm is not None else "config" if predictor.config else None
-            if own is not None and name.startswith("programs["):
+            if own is not None and name.startswith(("programs[", "verifiers[")):
                 raise ConfigurationError(
                     f"The predictor {name} has its own {own}, which would override its member's: leave it out and set it on "
                     "the member instead."

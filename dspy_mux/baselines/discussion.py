@@ -1,0 +1,135 @@
+"""What the methods share in which models see each other's text: seats, what was said, and how it is told."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import dspy
+from dspy.utils.exceptions import AdapterParseError
+from typing_extensions import Unpack
+
+from ..adapters import fields_as_text
+from ..ensemble import Ensemble, Shared
+from ..errors import ConfigurationError
+from ..extracting import ExtractingAdapter
+from ..members import Pool, checked
+from ..sampling import Draw
+from ..state import Choices
+from ..voting import Turn
+from .briefing import HISTORY, Brief, BriefedAdapter
+
+#: (position of the member, which of its seats): an agent. Members take turns where there are more agents than members.
+Seat = tuple[int, int]
+
+
+class Discussion(Ensemble):
+    """The base of methods whose agents are shown what others said."""
+
+    #: The signatures with which agents are briefed; their input fields must not be the program's.
+    briefs: ClassVar[tuple[type[dspy.Signature], ...]] = ()
+
+    def __init__(
+        self,
+        program: str | type[dspy.Signature] | dspy.Module,
+        lms: Pool,
+        *,
+        choices: Choices,
+        temperature: float,
+        **shared: Unpack[Shared],
+    ):
+        super().__init__(program, lms, k=1, temperature=temperature, choices=choices, **shared)
+        self._outputs = self._answering_step()
+
+    def _seated(self, seats: Sequence[Seat]) -> None:
+        """Check that agents who are the same member can differ: its k is the number of its seats."""
+        taken = [sum(at == position for position, _ in seats) for at in range(len(self.members))]
+        self.pool.members = checked([dataclasses.replace(m, k=max(k, 1)) for m, k in zip(self.members, taken, strict=True)])
+
+    def _seats(self, count: int) -> list[Seat]:
+        return [(agent % len(self.members), agent // len(self.members)) for agent in range(count)]
+
+    def _position(self, name: str) -> int:
+        if name not in self.pool.names:
+            raise ConfigurationError(f"{name!r} is no member of the pool ({', '.join(self.pool.names)}).")
+        return self.pool.names.index(name)
+
+    def _most_accurate(self) -> int:
+        """The position of the member of the highest known accuracy; the first where none is known."""
+        return max(range(len(self.members)), key=lambda at: (self.accuracies.get(self.pool.names[at], -1.0), -at))
+
+    def _speak(self, seat: Seat, round_: int, inputs: Mapping[str, Any], brief: Brief | None = None) -> Draw:
+        """A turn of the agent in `seat`, ready to run; rounds count from 1."""
+        at, number = seat
+        adapter = self._own_adapter(at)
+        if brief is not None:
+            adapter = BriefedAdapter(adapter, self._outputs, brief)
+        extracting = ExtractingAdapter(adapter, self.answer_field, self.kind, ask_model=self.extract == "lm")
+        member = self.members[at]
+        # A turn is a draw of its own also where its prompt is that of an earlier round.
+        return Draw(member, (round_ - 1) * (member.k or 1) + number, self.programs[at], extracting, inputs)
+
+    def _said(self, draw: Draw) -> str:
+        """All that a turn said, as others are shown it; "" where nothing came."""
+        if isinstance(draw.error, AdapterParseError):
+            # Without a readable answer, but said all the same.
+            return str(draw.error.lm_response or "").strip()
+        if draw.prediction is None:
+            return ""
+        step = self._step_of(draw)
+        if step is None:
+            return fields_as_text({name: dspy.OutputField() for name in draw.prediction.keys()}, draw.prediction.toDict())  # noqa: SIM118
+        predictor, _, prediction = step
+        return fields_as_text(predictor.signature.output_fields, prediction.toDict()).strip()
+
+    def _exchange(self, draw: Draw, shown: Mapping[str, str]) -> dict[str, Any] | None:
+        """A turn as a message of the agent's own history; None where it said nothing."""
+        step = self._step_of(draw)
+        if step is None:
+            return None
+        _, inputs, prediction = step
+        return {**inputs, **shown, **prediction.toDict()}
+
+    def _step_of(self, draw: Draw) -> tuple[dspy.Predict, dict[str, Any], dspy.Prediction] | None:
+        steps = [step for step in draw.trace if tuple(step[0].signature.output_fields) == self._outputs]
+        return steps[-1] if steps else None
+
+    def _turns(
+        self, rounds: Sequence[Sequence[Draw]], classes: Sequence[int | None], approvals: Sequence[dict[str, bool]] | None = None
+    ) -> list[Turn]:
+        """Rounds of draws as the verdict tells them; `classes` of all of them, one after the other."""
+        numbered = [(round_, agent, draw) for round_, draws in enumerate(rounds, 1) for agent, draw in enumerate(draws, 1)]
+        return [
+            Turn(
+                round=round_,
+                agent=agent,
+                member=draw.member.label,
+                text=self._said(draw),
+                answer=None if group is None else self._answer(draw),
+                group=group,
+                cause=draw.cause,
+                approvals=None if approvals is None else approvals[at],
+            )
+            for at, ((round_, agent, draw), group) in enumerate(zip(numbered, classes, strict=True))
+        ]
+
+    def _answering_step(self) -> tuple[str, ...]:
+        """The output fields of the step that is briefed: the last one that has the answer field, else the last one."""
+        signatures = [predictor.signature for predictor in self.programs[0].predictors()]
+        if not signatures:
+            raise ConfigurationError(
+                f"{type(self).__name__} shows models what others said, and this program has no predictor to show it to."
+            )
+        signature = next((each for each in reversed(signatures) if self.answer_field in each.output_fields), signatures[-1])
+        ours = {HISTORY, *(name for brief in self.briefs for name in brief.input_fields)}
+        if taken := ours & set(signature.fields):
+            raise ConfigurationError(
+                f"The program has a field {sorted(taken)[0]!r}, which {type(self).__name__} adds itself: rename it."
+            )
+        return tuple(signature.output_fields)
+
+
+def numbered(texts: Sequence[str]) -> str:
+    """Texts as one, numbered from 1, without a word on whose they are."""
+    return "\n".join(f"{number}. {text}" for number, text in enumerate(texts, 1))

@@ -1,0 +1,106 @@
+"""Mixture-of-Agents: layers of models that build on one another's answers (Wang et al., 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import dspy
+from pydantic import Field
+from typing_extensions import Unpack
+
+from ..ensemble import Rounds, Shared
+from ..members import Pool
+from ..sampling import Draw
+from ..state import Choices
+from .briefing import Brief
+from .discussion import Discussion, Seat, numbered
+
+
+class Synthesise(dspy.Signature):
+    """Several models answered this question before you; previous_answers holds what they wrote. Weigh it critically: parts of it
+    may be one-sided or wrong. Do not merely repeat one of them: give one answer of your own that is accurate, well reasoned and
+    complete."""
+
+    previous_answers: str = dspy.InputField(desc="what the models wrote, numbered")
+
+
+class MixtureChoices(Choices):
+    layers: int = Field(ge=1)
+    agents: int | None = Field(default=None, ge=1)
+    aggregator: str | None = None
+
+
+class MixtureOfAgents(Discussion):
+    """Proposers answer alone; in each further layer, and in the last one the aggregator, they see all answers of the layer before.
+
+    The aggregator's answer is the answer, and its failure is the method's; proposers that failed are dropped. Its verdict has no
+    measure of confidence but the aggregator's one vote, 1.0.
+
+    Args:
+        layers: the aggregator's included; 3 are published, 2 in the light form.
+        agents: proposers in a layer, members taking turns; None for one a member.
+        aggregator: the member that answers; by default the one of the highest of the `accuracies`, else the first.
+        temperature: of all of them; 0.7 is published.
+        program, lms and the other arguments: as for `SLMMux`.
+    """
+
+    method: ClassVar[str] = "mixture_of_agents"
+    briefs = (Synthesise,)
+
+    def __init__(
+        self,
+        program: str | type[dspy.Signature] | dspy.Module,
+        lms: Pool,
+        *,
+        layers: int = 3,
+        agents: int | None = None,
+        aggregator: str | None = None,
+        temperature: float = 0.7,
+        **shared: Unpack[Shared],
+    ):
+        choices = MixtureChoices.read({"layers": layers, "agents": agents, "aggregator": aggregator}, "MixtureOfAgents")
+        super().__init__(program, lms, choices=choices, temperature=temperature, **shared)
+        self._seated(self._proposers)
+        self._seat_of_aggregator()
+
+    @property
+    def choices(self) -> MixtureChoices:
+        choices = self.pool.choices
+        assert isinstance(choices, MixtureChoices)
+        return choices
+
+    @property
+    def _proposers(self) -> list[Seat]:
+        return self._seats(len(self.members) if self.choices.agents is None else self.choices.agents)
+
+    def _seat_of_aggregator(self) -> Seat:
+        if self.choices.aggregator is not None:
+            return self._position(self.choices.aggregator), 0
+        return self._most_accurate(), 0
+
+    def _rounds(self, inputs: Mapping[str, Any]) -> Rounds:
+        self._refuse_own_lms()
+        layers: list[list[Draw]] = []
+        said: list[str] = []
+        for layer in range(1, self.choices.layers + 1):
+            seats = self._proposers if layer < self.choices.layers else [self._seat_of_aggregator()]
+            brief = Brief(Synthesise, {"previous_answers": numbered(said)}) if said else None
+            layers.append([self._speak(seat, layer, inputs, brief) for seat in seats])
+            yield layers[-1]
+            said = [text for draw in layers[-1] if (text := self._said(draw))]
+        draws = [draw for layer in layers for draw in layer]
+        classes = self._classes(draws)
+        answer = draws[-1]
+        if classes[-1] is None:
+            raise self._all_failed([answer], "Mixture-of-Agents")
+        return self._conclude(
+            answer,
+            decided_by=self.method,
+            confidence=1.0,
+            tie_break="nothing",
+            ballots=self._ballots([answer], classes[-1:]),
+            cast=[(answer, classes[-1])],
+            spent=draws,
+            turns=self._turns(layers, classes),
+        )
