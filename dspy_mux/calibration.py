@@ -19,9 +19,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .candidates import Candidates
+from .completions import completions
 from .errors import ConfigurationError
 from .tally import Floats, Ints, Picks, Tally, by_accuracy, consistency, pooled, single
-from .voting import Ballot, Choice
+from .voting import RULES, Ballot, Choice
 
 SimpleRule = Literal["self_consistency", "pooled", "consistency"]
 #: With fewer training questions than this nothing is fitted, and the paper's rule stands.
@@ -90,7 +92,7 @@ class Calibrated:
         Raises:
             ConfigurationError: the ballots are not of the members and draws that the rule was fitted for.
         """
-        asked = tuple((ballot.member, len(ballot.votes)) for ballot in ballots)
+        asked = tuple((ballot.member, ballot.k) for ballot in ballots)
         if asked != tuple(zip(self.members, self.k, strict=True)):
             told = ", ".join(f"{name} (k={k})" for name, k in zip(self.members, self.k, strict=True))
             raise ConfigurationError(f"The calibrated rule was fitted for {told}: fit it again for this mux's members and k.")
@@ -98,6 +100,29 @@ class Calibrated:
         picks = self.pick(tally, [_THIS] if _THIS in self.context_weights else None)
         index, draw = int(picks.member[0]), int(picks.draw[0])
         return None if index < 0 else Choice(int(tally.votes[0, index, draw]), index, float(picks.confidence[0]))
+
+    def wants(self, ballots: Sequence[Ballot]) -> tuple[int, int] | None:
+        """Members draw from the most accurate down, until every way that the draws to come can turn out gives the same answer.
+
+        Proven by trying them all, so only near the end: where there are more than a few hundred ways, the next draw is made. The
+        answer is that of all draws; the probability takes draws that were spared for abstentions.
+        """
+        ballots = [replace(ballot, accuracy=known) for ballot, known in zip(ballots, self.accuracies, strict=True)]
+        if self.instead is not None:
+            return RULES[self.instead]().wants(ballots)
+        left = [at for at in by_accuracy(self.accuracies) if ballots[at].left]
+        if not left:
+            return None
+        if (ways := completions(ballots)) is not None:
+            # Equal scores go to the answer of the lower number, and numbers are only known when all is drawn: try them both ways.
+            top = ways.max(initial=0)
+            both = np.concatenate([ways, np.where(ways >= 0, top - ways, ways)])
+            picks = self.pick(Tally(both, [ballot.k for ballot in ballots]), [_THIS] * len(both) if self.context_weights else None)
+            answers = both[np.arange(len(both)), picks.member, picks.draw]
+            answers[len(ways) :] = top - answers[len(ways) :]
+            if (picks.member >= 0).all() and (answers == answers[0]).all():
+                return None
+        return int(left[0]), 1
 
     def pick(self, tally: Tally, contexts: Sequence[str] | None = None) -> Picks:
         """The rule over many questions at once; `contexts` [Q] are their categories."""
@@ -111,69 +136,6 @@ class Calibrated:
         log_p = candidates.log_softmax(scores)
         winner = _chosen(candidates, tally, log_p, self.instead, self.accuracies)
         return _picks(candidates, winner, log_p, self.slope, self.intercept)
-
-
-class Candidates:
-    """The distinct answers of each question: R rows, questions one after the other.
-
-    Attributes:
-        question: [R].
-        answer: [R], the answer's class within its question.
-        votes: [R, M], draws of each member that gave it.
-        plural: [R, M], 1 where it is the member's plurality answer.
-        member, draw: [R], the draw that stands for it: the first of the member that gave it most often (the first in pool order).
-    """
-
-    def __init__(self, tally: Tally):
-        questions, members, draws = tally.shape
-        self.k = tally.k
-        question, member, draw = np.nonzero(tally.votes >= 0)
-        span = int(tally.votes.max(initial=0)) + 1
-        keys, inverse = np.unique(question * span + tally.votes[question, member, draw], return_inverse=True)
-        self.questions = questions
-        self.question, self.answer = keys // span, keys % span
-        self.votes = np.zeros((len(keys), members))
-        np.add.at(self.votes, (inverse, member), 1)
-        self.plural = (tally.plurality[self.question] == self.answer[:, None]).astype(float)
-        self.member = self.votes.argmax(axis=1)
-        given = tally.votes[self.question, self.member] == self.answer[:, None]
-        self.draw = given.argmax(axis=1) if draws else np.zeros(0, int)
-        self.starts = np.flatnonzero(np.r_[True, self.question[1:] != self.question[:-1]]) if len(keys) else np.zeros(0, int)
-
-    @property
-    def shares(self) -> Floats:
-        return self.votes / self.k
-
-    def per_member(self) -> Floats:
-        """[R, 4M]: vote shares, unanimity, whether it was given at all, plurality."""
-        return np.hstack([self.shares, self.votes == self.k, self.votes > 0, self.plural])
-
-    def per_context(self) -> Floats:
-        """[R, 2M]: what a category may weigh otherwise."""
-        return np.hstack([self.shares, self.plural])
-
-    def log_softmax(self, scores: Floats) -> Floats:
-        """[R]: log-probabilities over the answers of each question."""
-        if not len(scores):
-            return scores
-        sizes = np.diff(np.r_[self.starts, len(scores)])
-        shifted = scores - np.repeat(np.maximum.reduceat(scores, self.starts), sizes)
-        return shifted - np.repeat(np.log(np.add.reduceat(np.exp(shifted), self.starts)), sizes)
-
-    def best(self, scores: Floats) -> Ints:
-        """[Q]: the row of the highest score, the first among equals; -1 for a question without answers."""
-        rows = np.full(self.questions, -1)
-        order = np.lexsort((np.arange(len(scores))[::-1], scores))  # ascending, so that the best is written last
-        rows[self.question[order]] = order
-        return rows
-
-    def row_of(self, picks: Picks, votes: Ints) -> Ints:
-        """[Q]: the row of the answers that a rule picked; -1 for none."""
-        rows = np.full(self.questions, -1)
-        picked = votes[np.arange(self.questions), np.maximum(picks.member, 0), np.maximum(picks.draw, 0)]
-        hit = (picks.member >= 0)[self.question] & (picked[self.question] == self.answer)
-        rows[self.question[hit]] = np.flatnonzero(hit)
-        return rows
 
 
 def fit(

@@ -11,6 +11,8 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import dspy
@@ -20,16 +22,30 @@ from .adapters import default_adapter
 from .answers import AnswerKind, answer_kind
 from .errors import AllMembersFailed, ConfigurationError
 from .extracting import ExtractingAdapter
+from .masking import shows_no_key
 from .members import Member, Pool, pool_of
-from .sampling import Draw, asample, raise_what_is_no_abstention, sample, shows_no_key
+from .sampling import Draw, asample, raise_what_is_no_abstention, sample
 from .signatures import signature_text
 from .state import Choices, PoolState, Settings
 from .voting import AnswerCount, Ballot, MemberBallot, Rule, Spent, TieBreak, Turn, Verdict
 
 logger = logging.getLogger(__name__)
 
-#: Rounds of draws, each sent back when its draws are settled; returns the prediction.
-Rounds = Generator[Sequence[Draw], None, dspy.Prediction]
+
+@dataclass(frozen=True)
+class Wave:
+    """Draws that are made at once.
+
+    Attributes:
+        enough: asked whenever one of them has settled; once it says so, the others are withdrawn. None to wait for all.
+    """
+
+    draws: Sequence[Draw]
+    enough: Callable[[], bool] | None = None
+
+
+#: A method goes on after each wave when its draws are settled, and returns the prediction.
+Rounds = Generator[Wave, None, dspy.Prediction]
 
 
 class Shared(TypedDict, total=False):
@@ -122,20 +138,22 @@ class Ensemble(dspy.Module):
 
     def forward(self, **inputs: Any) -> dspy.Prediction:
         rounds = self._rounds(inputs)
-        draws, prediction = _go_on(rounds)
+        wave, prediction = _go_on(rounds, Wave(()))
         while prediction is None:
-            for _ in sample(draws, timeout=self.timeout, num_threads=self.num_threads):
-                pass
-            draws, prediction = _go_on(rounds, draws)
+            with closing(sample(wave.draws, timeout=self.timeout, num_threads=self.num_threads)) as settled:
+                for _ in settled:
+                    if wave.enough is not None and wave.enough():
+                        break
+            wave, prediction = _go_on(rounds, wave)
         return prediction
 
     async def aforward(self, **inputs: Any) -> dspy.Prediction:
         rounds = self._rounds(inputs)
-        draws, prediction = _go_on(rounds)
+        wave, prediction = _go_on(rounds, Wave(()))
         while prediction is None:
-            await asample(draws, timeout=self.timeout, num_threads=self.num_threads)
+            await asample(wave.draws, timeout=self.timeout, num_threads=self.num_threads, enough=wave.enough)
             # Comparing mathematics can take a while, and the event loop is not ours to hold.
-            draws, prediction = await asyncio.to_thread(_go_on, rounds, draws)
+            wave, prediction = await asyncio.to_thread(_go_on, rounds, wave)
         return prediction
 
     def set_lm(self, lm: dspy.BaseLM) -> None:
@@ -239,7 +257,8 @@ class Ensemble(dspy.Module):
                     AnswerCount(answer=drawn[ballot.member, group], count=count, group=group)
                     for group, count in sorted(ballot.counts.items(), key=lambda item: -item[1])
                 ],
-                abstentions=dict(Counter(cause for cause in causes[ballot.member] if cause is not None)),
+                abstentions=dict(Counter(cause for cause in causes.get(ballot.member, ()) if cause is not None)),
+                spared=ballot.left,
             )
             for ballot in ballots
         ]
@@ -284,13 +303,13 @@ def copy_for_a_member(template: dspy.Module) -> dspy.Module:
     return copy
 
 
-def _go_on(rounds: Rounds, settled: Sequence[Draw] = ()) -> tuple[Sequence[Draw], dspy.Prediction | None]:
-    """The next round's draws; after the last round none, and the prediction."""
-    raise_what_is_no_abstention(settled)
+def _go_on(rounds: Rounds, done: Wave) -> tuple[Wave, dspy.Prediction | None]:
+    """The next wave; after the last one the prediction."""
+    raise_what_is_no_abstention(done.draws)
     try:
         return next(rounds), None
-    except StopIteration as done:
-        return (), done.value
+    except StopIteration as end:
+        return done, end.value
 
 
 def _told_program(template: dspy.Module) -> dict[str, str] | None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import dspy
 from typing_extensions import Unpack
 
-from .ensemble import Ensemble, Rounds, Shared
+from .ensemble import Ensemble, Rounds, Shared, Wave
 from .errors import ConfigurationError
 from .members import Pool
 from .sampling import Draw
-from .voting import GivenInputs, Rule, rule_of
+from .state import Schedule
+from .voting import Ballot, Frugal, GivenInputs, Rule, by_accuracy, rule_of
+
+#: Members that begin together under the hedged schedule.
+_HEDGED = 2
 
 
 class SLMMux(Ensemble):
@@ -32,6 +37,9 @@ class SLMMux(Ensemble):
         k: draws per member.
         temperature: of the draws; the paper uses 0.3.
         rule: "consistency" (the paper's), "pooled", "self_consistency", or an object with `name` and `choose(ballots)`.
+        schedule: "full" makes all draws at once. "frugal" makes them in turn, and none that could not change the answer: the answer
+            is the same for fewer calls. "hedged" starts the two most accurate members together, the others only if still needed,
+            and withdraws what no longer is.
         answer_field: the output field that is compared; `answer` where there is one, else the last output field.
         equivalence: when two answers are the same: None for the field's type (`answers.py`), an `AnswerKind`, a type such as
             `MathAnswer`, a key function of one answer, or a function of two answers.
@@ -56,15 +64,24 @@ class SLMMux(Ensemble):
         k: int = 3,
         temperature: float = 0.3,
         rule: str | Rule = "consistency",
+        schedule: Schedule = "full",
         **shared: Unpack[Shared],
     ):
         super().__init__(program, lms, k=k, temperature=temperature, rule=rule_of(rule), **shared)
+        if schedule not in get_args(Schedule):
+            raise ConfigurationError(f"schedule must be one of {', '.join(get_args(Schedule))}, not {schedule!r}.")
+        self.pool.settings.schedule = schedule
+        self._frugal_rule({})
 
     @property
     def rule(self) -> Rule:
         rule = self.pool.rule
         assert rule is not None  # every SLMMux is built with one
         return rule
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.pool.settings.schedule
 
     def subset(self, names: Sequence[str]) -> SLMMux:
         """A deep copy with these members alone, in this order; accuracies stay with them.
@@ -86,20 +103,62 @@ class SLMMux(Ensemble):
 
     def _rounds(self, inputs: Mapping[str, Any]) -> Rounds:
         self._refuse_own_lms()
-        draws = [self.draw(at, number, inputs) for at, member in enumerate(self.members) for number in range(member.k or 1)]
-        yield draws
+        draws = [[self.draw(at, number, inputs) for number in range(member.k or 1)] for at, member in enumerate(self.members)]
+        rule = self._frugal_rule(inputs)
+        while rule is not None and (wanted := rule.wants(self._so_far(draws)[0])) is not None:
+            if self.schedule == "frugal":
+                at, count = wanted
+                begun = sum(draw.settled for draw in draws[at])
+                yield Wave(draws[at][begun : begun + count])
+            else:
+                yield Wave(self._hedge(draws), enough=lambda: rule.wants(self._so_far(draws)[0]) is None)
+        if rule is None:
+            yield Wave([draw for member in draws for draw in member])
         return self._decide(draws, inputs)
 
-    def _decide(self, draws: Sequence[Draw], inputs: Mapping[str, Any]) -> dspy.Prediction:
-        classes = self._classes(draws)
-        ballots = self._ballots(draws, classes)
+    def _frugal_rule(self, inputs: Mapping[str, Any]) -> Frugal | None:
+        """The rule that says which draws are still needed; None where all are made."""
+        if self.schedule == "full":
+            return None
+        rule = self._rule_for(inputs)
+        if not isinstance(rule, Frugal):
+            raise ConfigurationError(
+                f"schedule={self.schedule!r} spares draws that cannot change the answer, and the rule {rule.name!r} has no method "
+                'wants(ballots) that tells which those are: use schedule="full".'
+            )
+        return rule
+
+    def _rule_for(self, inputs: Mapping[str, Any]) -> Rule:
         # A rule may weigh by a category, which is one of the inputs.
-        rule = self.rule.given(inputs) if isinstance(self.rule, GivenInputs) else self.rule
-        choice = rule.choose(ballots)
+        return self.rule.given(inputs) if isinstance(self.rule, GivenInputs) else self.rule
+
+    def _hedge(self, draws: Sequence[Sequence[Draw]]) -> list[Draw]:
+        """What is made at once: the draws of the two most accurate members; after that of all others."""
+        order = by_accuracy([self.accuracies.get(name) for name in self.pool.names])
+        first = [draw for at in order[:_HEDGED] for draw in draws[at]]
+        begun = any(draw.settled for draw in first)
+        return [draw for at in order for draw in draws[at] if not draw.settled] if begun else first
+
+    def _so_far(self, draws: Sequence[Sequence[Draw]]) -> tuple[list[Ballot], list[tuple[Draw, int | None]]]:
+        """The ballots of what has settled, and those draws with their classes; of each member up to its first that has not."""
+        cast = [draw for member in draws for draw in itertools.takewhile(lambda draw: draw.settled, member)]
+        classes = self._classes(cast)
+        votes: dict[str, list[int | None]] = {name: [] for name in self.pool.names}
+        for draw, answer_class in zip(cast, classes, strict=True):
+            votes[draw.member.label].append(answer_class)
+        ballots = [
+            Ballot(name, tuple(votes[name]), self.accuracies.get(name), len(member))
+            for name, member in zip(self.pool.names, draws, strict=True)
+        ]
+        return ballots, list(zip(cast, classes, strict=True))
+
+    def _decide(self, draws: Sequence[Sequence[Draw]], inputs: Mapping[str, Any]) -> dspy.Prediction:
+        ballots, cast = self._so_far(draws)
+        choice = self._rule_for(inputs).choose(ballots)
         if choice is None:
-            raise self._all_failed(draws, f"the rule {self.rule.name!r}")
+            raise self._all_failed([draw for draw, _ in cast], f"the rule {self.rule.name!r}")
         name = self.pool.names[choice.ballot]
-        winner = next((d for d, c in zip(draws, classes, strict=True) if d.member.label == name and c == choice.answer), None)
+        winner = next((draw for draw, its in cast if draw.member.label == name and its == choice.answer), None)
         if winner is None or winner.prediction is None:
             raise ConfigurationError(f"The rule {self.rule.name!r} chose an answer that member {name!r} never drew.")
         return self._conclude(
@@ -108,6 +167,6 @@ class SLMMux(Ensemble):
             confidence=choice.confidence,
             tie_break=choice.tie_break,
             ballots=ballots,
-            cast=list(zip(draws, classes, strict=True)),
-            spent=draws,
+            cast=cast,
+            spent=[draw for member in draws for draw in member],
         )

@@ -11,31 +11,24 @@ import asyncio
 import contextvars
 import hashlib
 import json
-import os
 import queue
-import re
 import threading
 import time
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError
 from dspy.utils.usage_tracker import UsageTracker
 from pydantic import BaseModel
 
 from .errors import ConfigurationError
+from .masking import cause_of
 from .members import Member
+from .stopping import stops
 from .voting import Spent
-
-_CAUSE_LENGTH = 200
-#: What looks like a key in an error's text, whoever put it there.
-_KEY = re.compile(r"(\bBearer\s+|\bsk-)[^\s'\",;]+")
-_SECRET_VARIABLE = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
 
 #: The draws around this one, outermost first, when a mux runs inside a mux: (member, rollout id) pairs.
 _lineage: ContextVar[tuple[tuple[str, int], ...]] = ContextVar("dspy_mux_lineage", default=())
@@ -133,11 +126,17 @@ class Draw(AbstractContextManager["Draw"]):
         self.seconds = 0.0
         self._meter = Meter()
         self._abandoned = self._reported = False
+        self._stops: list[Callable[[], object]] = []
         self._parent: UsageTracker | None = None
 
     @property
     def spent(self) -> Spent:
         return self._meter.spent()
+
+    @property
+    def settled(self) -> bool:
+        """Whether it has an outcome: a prediction, or a cause why there is none."""
+        return self.prediction is not None or self.cause is not None
 
     def run(self) -> None:
         with self:
@@ -151,20 +150,27 @@ class Draw(AbstractContextManager["Draw"]):
                 self._accept(await _in_thread(lambda: self.program(**self.inputs)))
 
     def fail(self, error: BaseException) -> None:
-        self.error, self.cause = error, _cause(error, self.member.lm)
+        self.error, self.cause = error, cause_of(error, self.member.lm)
 
     def abandon(self, timeout: float) -> None:
-        """Give the draw up at its deadline. Its thread may run on; what it still brings is dropped (DSPy's cache keeps it)."""
-        self._abandoned = True
-        self._report()
+        """Give the draw up at its deadline."""
+        self.withdraw()
         self.seconds = timeout
         self.cause = f"no answer within {timeout:g} s"
+
+    def withdraw(self) -> None:
+        """Nobody waits for it any more: engines that can stop do, and what still comes is dropped (DSPy's cache keeps it)."""
+        self._abandoned = True
+        self._report()
+        for stop in list(self._stops):
+            stop()
 
     def __enter__(self) -> Draw:
         self._began = time.perf_counter()
         self._parent = dspy.settings.usage_tracker
         rollout_id = _first_rollout_id() + self.number
         self._lineage = _lineage.set((*_lineage.get(), (self.member.label, rollout_id)))
+        self._stopping = stops.set(self._stops)
         self._context = dspy.context(
             lm=self._lm(rollout_id),
             adapter=self.adapter,
@@ -179,6 +185,7 @@ class Draw(AbstractContextManager["Draw"]):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> bool:
         self._context.__exit__(None, None, None)
         _lineage.reset(self._lineage)
+        stops.reset(self._stopping)
         self._report()
         if self._abandoned:
             return isinstance(error, Exception)
@@ -216,12 +223,16 @@ class Draw(AbstractContextManager["Draw"]):
             self.cause = f"the program returned {type(prediction).__name__}, not a dspy.Prediction"
 
 
-def sample(draws: Iterable[Draw | None], *, timeout: float | None = None, num_threads: int | None = None) -> Iterator[Draw]:
+def sample(
+    draws: Iterable[Draw | None], *, timeout: float | None = None, num_threads: int | None = None
+) -> Generator[Draw, None, None]:
     """Run `draws` on threads, all at once or at most `num_threads` at a time; yields each when it has an outcome.
 
     Args:
         draws: taken as there is room; None says that the next one can only be told when another has settled.
         timeout: seconds that one draw may take; a draw that takes longer abstains.
+
+    Closing the iterator withdraws the draws under way.
     """
     waiting, running = iter(draws), dict[Draw, float]()
     finished: queue.SimpleQueue[Draw] = queue.SimpleQueue()
@@ -235,37 +246,50 @@ def sample(draws: Iterable[Draw | None], *, timeout: float | None = None, num_th
         finally:
             finished.put(draw)
 
-    while more or running:
-        while more and (num_threads is None or len(running) < num_threads):
-            try:
-                draw = next(waiting)
-            except StopIteration:
-                more = False
-                break
-            if draw is None:
-                if not running:
+    try:
+        while more or running:
+            while more and (num_threads is None or len(running) < num_threads):
+                try:
+                    draw = next(waiting)
+                except StopIteration:
                     more = False
-                break
-            # Daemon threads: a hung call must not keep the interpreter from ending after Ctrl-C.
-            target = contextvars.copy_context().run
-            threading.Thread(target=target, args=(work, draw), name=f"draw {draw.member.label}", daemon=True).start()
-            running[draw] = time.monotonic() + (timeout if timeout is not None else float("inf"))
-        if not running:
-            continue
-        patience = None if timeout is None else max(0.0, min(running.values()) - time.monotonic())
-        try:
-            settled = [finished.get(timeout=patience)]
-        except queue.Empty:
-            settled = [draw for draw, deadline in running.items() if deadline <= time.monotonic()]
+                    break
+                if draw is None:
+                    if not running:
+                        more = False
+                    break
+                # Daemon threads: a hung call must not keep the interpreter from ending after Ctrl-C.
+                target = contextvars.copy_context().run
+                threading.Thread(target=target, args=(work, draw), name=f"draw {draw.member.label}", daemon=True).start()
+                running[draw] = time.monotonic() + (timeout if timeout is not None else float("inf"))
+            if not running:
+                continue
+            patience = None if timeout is None else max(0.0, min(running.values()) - time.monotonic())
+            try:
+                settled = [finished.get(timeout=patience)]
+            except queue.Empty:
+                settled = [draw for draw, deadline in running.items() if deadline <= time.monotonic()]
+                for draw in settled:
+                    draw.abandon(timeout or 0.0)
             for draw in settled:
-                draw.abandon(timeout or 0.0)
-        for draw in settled:
-            if running.pop(draw, None) is not None:  # an abandoned draw comes in twice
-                yield draw
+                if running.pop(draw, None) is not None:  # an abandoned draw comes in twice
+                    yield draw
+    finally:
+        for draw in running:  # nobody asked for the rest
+            draw.withdraw()
 
 
-async def asample(draws: Sequence[Draw], *, timeout: float | None = None, num_threads: int | None = None) -> None:
-    """Run `draws` on asyncio tasks, as `sample` does on threads; cancelling it cancels the draws under way."""
+async def asample(
+    draws: Sequence[Draw],
+    *,
+    timeout: float | None = None,
+    num_threads: int | None = None,
+    enough: Callable[[], bool] | None = None,
+) -> None:
+    """Run `draws` on asyncio tasks, as `sample` does on threads; cancelling it cancels the draws under way.
+
+    `enough` is asked whenever a draw has settled; once it says so, the others are withdrawn.
+    """
     gate = asyncio.Semaphore(num_threads or len(draws) or 1)
 
     async def one(draw: Draw) -> None:
@@ -279,10 +303,18 @@ async def asample(draws: Sequence[Draw], *, timeout: float | None = None, num_th
 
     tasks = [asyncio.ensure_future(one(draw)) for draw in draws]
     try:
-        await asyncio.gather(*tasks)
+        if enough is None:
+            await asyncio.gather(*tasks)
+        else:
+            for task in asyncio.as_completed(tasks):
+                await task
+                if await asyncio.to_thread(enough):
+                    break
     finally:
-        for task in tasks:
-            task.cancel()
+        for draw, task in zip(draws, tasks, strict=True):
+            if not task.done():
+                draw.withdraw()
+                task.cancel()
 
 
 def raise_what_is_no_abstention(draws: Sequence[Draw]) -> None:
@@ -316,29 +348,6 @@ def _first_seed(member: Member, inputs: Mapping[str, Any]) -> int:
 def _told_for_a_seed(value: Any) -> Any:
     # No repr: a memory address in it would change the seed, and with it the cache key, in every process.
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else type(value).__qualname__
-
-
-def _cause(error: BaseException, lm: dspy.BaseLM) -> str:
-    if isinstance(error, AdapterParseError):
-        return "unparsable response" if str(error.lm_response or "None").strip() != "None" else "empty response"
-    first_line = next(iter(str(error).strip().splitlines()), "")
-    told = masked(f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__, lm)
-    return told if len(told) <= _CAUSE_LENGTH else told[: _CAUSE_LENGTH - 1] + "…"
-
-
-def masked(text: str, lm: dspy.BaseLM) -> str:
-    """`text` without the LM's key, the keys in environment variables, and whatever looks like a key."""
-    keys = [lm.kwargs.get("api_key"), *(value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name))]
-    for key in keys:
-        if isinstance(key, str) and len(key) > 3 and key.lower() != "none":
-            text = text.replace(key, "***")
-    return _KEY.sub(r"\1***", text)
-
-
-def shows_no_key(error: BaseException, lm: dspy.BaseLM) -> bool:
-    """Whether the error's traceback, with those of what caused it, may be printed."""
-    told = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    return masked(told, lm) == told
 
 
 async def _in_thread(call: Callable[[], Any]) -> Any:

@@ -22,6 +22,9 @@ from .errors import ConfigurationError, PoolMismatch, first_mistake
 from .members import Member, checked
 from .voting import RULES, Rule
 
+#: In which order a mux draws; `SLMMux` tells what they mean.
+Schedule = Literal["full", "frugal", "hedged"]
+
 #: Settings of an LM that shape its draws and can hold no secret; other settings of an LM are not saved.
 SAVED_OPTIONS = (
     "max_tokens",
@@ -91,6 +94,7 @@ class SavedPool(BaseModel):
     answer_field: str
     extract: Literal["lm"] | None = None
     timeout: float | None = Field(default=None, gt=0)
+    schedule: Schedule = "full"
 
     @classmethod
     def read(cls, state: Any) -> SavedPool:
@@ -113,6 +117,7 @@ class Settings:
 
     extract: Literal["lm"] | None = None
     timeout: float | None = None
+    schedule: Schedule = "full"
 
 
 class PoolState(Parameter):
@@ -197,7 +202,7 @@ class PoolState(Parameter):
         )
         accuracies = checked_accuracies(saved.accuracies, self.names)
         self.accuracies, self.rule, self.members, self.choices = accuracies, rule, members, choices
-        self.settings = Settings(saved.extract, saved.timeout)
+        self.settings = Settings(saved.extract, saved.timeout, saved.schedule)
 
     def _saved_rule(self, saved: dict[str, Any], ours: Rule) -> Rule:
         name = saved.pop("name", None)

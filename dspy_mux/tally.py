@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import voting
 from .voting import Ballot
 
 ABSTAINED = -1
@@ -58,11 +59,11 @@ class Tally:
     @classmethod
     def of(cls, ballots: Sequence[Ballot]) -> Tally:
         """One question's ballots: Q = 1."""
-        longest = max((len(ballot.votes) for ballot in ballots), default=0)
+        longest = max((ballot.k for ballot in ballots), default=0)
         votes = np.full((1, len(ballots), longest), ABSTAINED)
         for index, ballot in enumerate(ballots):
             votes[0, index, : len(ballot.votes)] = [ABSTAINED if vote is None else vote for vote in ballot.votes]
-        return cls(votes, [len(ballot.votes) for ballot in ballots])
+        return cls(votes, [ballot.k for ballot in ballots])
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -102,8 +103,7 @@ class Tally:
 
 def by_accuracy(accuracies: Sequence[float | None] | Floats) -> Ints:
     """Member positions from the most accurate down; equals, and the never measured at the end, in pool order."""
-    known = np.array([-1.0 if accuracy is None else accuracy for accuracy in accuracies])
-    return np.argsort(-known, kind="stable")
+    return np.array(voting.by_accuracy(list(accuracies)))
 
 
 def consistency(tally: Tally, order: Ints) -> Picks:

@@ -6,8 +6,10 @@ SLM-MUX's (ICLR 2026, "Confidence Estimation" and "Confidence Selection").
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
@@ -25,13 +27,25 @@ class Ballot:
 
     Args:
         member: the member's name.
-        votes: one equivalence class a draw, in the order drawn; None is an abstention. Its length is k.
+        votes: one equivalence class a draw, in the order drawn; None is an abstention.
         accuracy: the member's validation accuracy a_i in [0, 1]; None where it was never measured.
+        asked: the member's k; None for as many as there are votes. With fewer votes than k, draws are still to come, or were
+            not needed.
     """
 
     member: str
     votes: tuple[int | None, ...]
     accuracy: float | None = None
+    asked: int | None = None
+
+    @property
+    def k(self) -> int:
+        return len(self.votes) if self.asked is None else self.asked
+
+    @property
+    def left(self) -> int:
+        """Draws that were not made."""
+        return self.k - len(self.votes)
 
     @cached_property
     def counts(self) -> dict[int, int]:
@@ -43,6 +57,11 @@ class Ballot:
         return counts
 
     @property
+    def most(self) -> int:
+        """Votes for the plurality answer."""
+        return max(self.counts.values(), default=0)
+
+    @property
     def plurality(self) -> int | None:
         """The most frequent class, the one drawn first among equals; None where every draw abstained."""
         return max(self.counts, key=self.counts.__getitem__) if self.counts else None
@@ -50,7 +69,7 @@ class Ballot:
     @property
     def confidence(self) -> float:
         """Share of all k draws that gave the plurality answer. Abstentions stay in the denominator."""
-        return max(self.counts.values(), default=0) / len(self.votes) if self.votes else 0.0
+        return self.most / self.k if self.k else 0.0
 
 
 @dataclass(frozen=True)
@@ -84,6 +103,18 @@ class Rule(Protocol):
 
 
 @runtime_checkable
+class Frugal(Protocol):
+    """A rule that knows when further draws cannot change its choice, whatever they give."""
+
+    def wants(self, ballots: Sequence[Ballot]) -> tuple[int, int] | None:
+        """The next draws to make: of the ballot at a position, how many; None where nothing to come can change the choice.
+
+        All of them must be needed whatever they give, so that they can be made at once.
+        """
+        ...
+
+
+@runtime_checkable
 class GivenInputs(Protocol):
     """A rule that weighs by what the question is: `given` gives the rule for a question with these inputs."""
 
@@ -111,6 +142,20 @@ class Consistency:
         assert answer is not None  # members in `standing` have one
         return Choice(answer, winner, confidence, tie_break)
 
+    def wants(self, ballots: Sequence[Ballot]) -> tuple[int, int] | None:
+        """Members draw from the most accurate down, each until even unanimous further draws would not lift it above the best
+        confidence so far: equals go to the earlier member. Answer, member and confidence are those of all draws."""
+        bar = Fraction(0)
+        for index in by_accuracy([ballot.accuracy for ballot in ballots]):
+            ballot = ballots[index]
+            if ballot.left and Fraction(ballot.most + ballot.left, ballot.k) > bar:
+                # At the soonest it gives up after as many draws as leave it short of the bar.
+                spare = ballot.most + ballot.left - math.floor(bar * ballot.k)
+                return index, min(spare, ballot.left)
+            if not ballot.left and ballot.k:
+                bar = max(bar, Fraction(ballot.most, ballot.k))
+        return None
+
 
 @dataclass(frozen=True)
 class Pooled:
@@ -122,13 +167,25 @@ class Pooled:
     name: str = field(default="pooled", init=False)
 
     def choose(self, ballots: Sequence[Ballot]) -> Choice | None:
-        everyone = Ballot("pool", tuple(vote for ballot in ballots for vote in ballot.votes))
+        everyone = _everyone(ballots)
         answer = everyone.plurality
         if answer is None:
             return None
         rivals = sum(count == everyone.counts[answer] for count in everyone.counts.values())
         first = next(index for index, ballot in enumerate(ballots) if answer in ballot.counts)
         return Choice(answer, first, everyone.confidence, "pool order" if rivals > 1 else "nothing")
+
+    def wants(self, ballots: Sequence[Ballot]) -> tuple[int, int] | None:
+        """Members draw in pool order until no other answer can catch up with the leading one. The answer is that of all draws; the
+        confidence, a share of all draws, can only be higher had they been made."""
+        counts = sorted(_everyone(ballots).counts.values(), reverse=True)
+        lead, second = [*counts, 0, 0][:2]
+        left = sum(ballot.left for ballot in ballots)
+        if lead - second > left or not left:
+            return None
+        index = next(index for index, ballot in enumerate(ballots) if ballot.left)
+        # At the soonest it is decided when every further draw goes to the leading answer.
+        return index, min((left - lead + second) // 2 + 1, ballots[index].left)
 
 
 @dataclass(frozen=True)
@@ -143,17 +200,36 @@ class SelfConsistency:
     name: str = field(default="self_consistency", init=False)
 
     def choose(self, ballots: Sequence[Ballot]) -> Choice | None:
-        if self.member is None:
-            index, _ = _most_accurate(ballots, range(len(ballots)))
-        else:
-            names = [ballot.member for ballot in ballots]
-            if self.member not in names:
-                raise ConfigurationError(
-                    f"The rule self_consistency names the member {self.member!r}, which is not in the pool ({', '.join(names)})."
-                )
-            index = names.index(self.member)
+        index = self._index(ballots)
         answer = ballots[index].plurality
         return None if answer is None else Choice(answer, index, ballots[index].confidence)
+
+    def wants(self, ballots: Sequence[Ballot]) -> tuple[int, int] | None:
+        """Its member's draws and no others. The choice is that of all draws."""
+        index = self._index(ballots)
+        return (index, ballots[index].left) if ballots[index].left else None
+
+    def _index(self, ballots: Sequence[Ballot]) -> int:
+        if self.member is None:
+            index, _ = _most_accurate(ballots, range(len(ballots)))
+            return index
+        names = [ballot.member for ballot in ballots]
+        if self.member not in names:
+            raise ConfigurationError(
+                f"The rule self_consistency names the member {self.member!r}, which is not in the pool ({', '.join(names)})."
+            )
+        return names.index(self.member)
+
+
+def by_accuracy(accuracies: Sequence[float | None]) -> list[int]:
+    """Positions from the most accurate down; equals, and the never measured at the end, in pool order."""
+    return sorted(range(len(accuracies)), key=lambda at: -1.0 if (a := accuracies[at]) is None else a, reverse=True)
+
+
+def _everyone(ballots: Sequence[Ballot]) -> Ballot:
+    """All draws as one ballot, members in pool order."""
+    votes = tuple(vote for ballot in ballots for vote in ballot.votes)
+    return Ballot("pool", votes, asked=sum(ballot.k for ballot in ballots))
 
 
 def _most_accurate(ballots: Sequence[Ballot], tied: Sequence[int]) -> tuple[int, TieBreak]:
@@ -216,7 +292,8 @@ class MemberBallot(BaseModel):
     """A member's ballot as a verdict tells it.
 
     `votes` has the group of each draw's answer in the order drawn, None for an abstention. `answers` is most frequent first, drawn
-    first among equals. `abstentions` is cause → number of draws.
+    first among equals. `abstentions` is cause → number of draws. `spared` draws were not made, or not waited for, as nothing they
+    could have given would have changed the answer; the confidence is a share of all k, these included.
     """
 
     member: str
@@ -225,6 +302,7 @@ class MemberBallot(BaseModel):
     accuracy: float | None = None
     answers: list[AnswerCount] = []
     abstentions: dict[str, int] = {}
+    spared: int = 0
 
 
 class Turn(BaseModel):

@@ -9,7 +9,7 @@ import dspy
 from pydantic import Field
 from typing_extensions import Unpack
 
-from ..ensemble import Rounds, Shared
+from ..ensemble import Rounds, Shared, Wave
 from ..errors import ConfigurationError
 from ..members import Pool
 from ..sampling import Draw
@@ -87,7 +87,7 @@ class LLMDebate(Discussion):
         self._refuse_own_lms()
         agents = self._agents
         rounds: list[list[Draw]] = [[self._speak(seat, 1, inputs) for seat in agents]]
-        yield rounds[0]
+        yield Wave(rounds[0])
         histories: list[list[dict[str, Any]]] = [[] for _ in agents]
         shown: list[dict[str, str]] = [{} for _ in agents]
         for round_ in range(2, self.choices.rounds + 1):
@@ -101,7 +101,7 @@ class LLMDebate(Discussion):
                 brief = Brief(Reconsider if others else Recheck, shown[agent], tuple(histories[agent]))
                 draws.append(self._speak(seat, round_, inputs, brief))
             rounds.append(draws)
-            yield draws
+            yield Wave(draws)
         return self._decide(rounds)
 
     def _decide(self, rounds: list[list[Draw]]) -> dspy.Prediction:

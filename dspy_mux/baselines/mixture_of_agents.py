@@ -9,7 +9,7 @@ import dspy
 from pydantic import Field
 from typing_extensions import Unpack
 
-from ..ensemble import Rounds, Shared
+from ..ensemble import Rounds, Shared, Wave
 from ..members import Pool
 from ..sampling import Draw
 from ..state import Choices
@@ -87,7 +87,7 @@ class MixtureOfAgents(Discussion):
             seats = self._proposers if layer < self.choices.layers else [self._seat_of_aggregator()]
             brief = Brief(Synthesise, {"previous_answers": numbered(said)}) if said else None
             layers.append([self._speak(seat, layer, inputs, brief) for seat in seats])
-            yield layers[-1]
+            yield Wave(layers[-1])
             said = [text for draw in layers[-1] if (text := self._said(draw))]
         draws = [draw for layer in layers for draw in layer]
         classes = self._classes(draws)

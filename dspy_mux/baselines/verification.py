@@ -11,7 +11,7 @@ from pydantic import Field
 from typing_extensions import Unpack
 
 from ..adapters import fields_as_text
-from ..ensemble import Rounds, Shared, copy_for_a_member
+from ..ensemble import Rounds, Shared, Wave, copy_for_a_member
 from ..errors import ConfigurationError
 from ..extracting import ExtractingAdapter
 from ..kinds import BoolKind
@@ -116,7 +116,7 @@ class MultiAgentVerification(Discussion):
     def _rounds(self, inputs: Mapping[str, Any]) -> Rounds:
         self._refuse_own_lms()
         candidates = [self._speak((self._generator(), number), 1, inputs) for number in range(self.choices.n)]
-        yield candidates
+        yield Wave(candidates)
         classes = self._classes(candidates)
         said = [self._said(draw) if group is not None else "" for draw, group in zip(candidates, classes, strict=True)]
         judged = {
@@ -126,7 +126,7 @@ class MultiAgentVerification(Discussion):
         }
         if not judged:
             raise self._all_failed(candidates, "verification")
-        yield list(judged.values())
+        yield Wave(list(judged.values()))
         approvals = [{a: _approves(judged[text, a]) for a in self.choices.aspects} if text else {} for text in said]
         approved = [sum(each.values()) / len(each) if each else -1.0 for each in approvals]
         best = max(approved)

@@ -13,6 +13,7 @@ from dspy.utils.exceptions import LMConfigurationError
 from typing_extensions import Self
 
 from ..errors import LocalModelError
+from ..stopping import offer
 from . import catalog, gguf, weights, wire
 from .server import LlamaServer, Settings, loaded, server_for
 
@@ -154,6 +155,7 @@ class LlamaEngine(_Engine):
             LocalModelError: the weights cannot be fetched or loaded.
         """
         future = self._submit(request, self._server())
+        offer(future.cancel)
         try:
             return wire.response_of(future.result(), model=request.model)
         finally:

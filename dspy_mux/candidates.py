@@ -1,0 +1,70 @@
+"""The distinct answers of many questions, and who gave them how often: what the calibrated rule chooses among."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .tally import Floats, Ints, Picks, Tally
+
+
+class Candidates:
+    """The distinct answers of each question: R rows, questions one after the other.
+
+    Attributes:
+        question: [R].
+        answer: [R], the answer's class within its question.
+        votes: [R, M], draws of each member that gave it.
+        plural: [R, M], 1 where it is the member's plurality answer.
+        member, draw: [R], the draw that stands for it: the first of the member that gave it most often (the first in pool order).
+    """
+
+    def __init__(self, tally: Tally):
+        questions, members, draws = tally.shape
+        self.k = tally.k
+        question, member, draw = np.nonzero(tally.votes >= 0)
+        span = int(tally.votes.max(initial=0)) + 1
+        keys, inverse = np.unique(question * span + tally.votes[question, member, draw], return_inverse=True)
+        self.questions = questions
+        self.question, self.answer = keys // span, keys % span
+        self.votes = np.zeros((len(keys), members))
+        np.add.at(self.votes, (inverse, member), 1)
+        self.plural = (tally.plurality[self.question] == self.answer[:, None]).astype(float)
+        self.member = self.votes.argmax(axis=1)
+        given = tally.votes[self.question, self.member] == self.answer[:, None]
+        self.draw = given.argmax(axis=1) if draws else np.zeros(0, int)
+        self.starts = np.flatnonzero(np.r_[True, self.question[1:] != self.question[:-1]]) if len(keys) else np.zeros(0, int)
+
+    @property
+    def shares(self) -> Floats:
+        return self.votes / self.k
+
+    def per_member(self) -> Floats:
+        """[R, 4M]: vote shares, unanimity, whether it was given at all, plurality."""
+        return np.hstack([self.shares, self.votes == self.k, self.votes > 0, self.plural])
+
+    def per_context(self) -> Floats:
+        """[R, 2M]: what a category may weigh otherwise."""
+        return np.hstack([self.shares, self.plural])
+
+    def log_softmax(self, scores: Floats) -> Floats:
+        """[R]: log-probabilities over the answers of each question."""
+        if not len(scores):
+            return scores
+        sizes = np.diff(np.r_[self.starts, len(scores)])
+        shifted = scores - np.repeat(np.maximum.reduceat(scores, self.starts), sizes)
+        return shifted - np.repeat(np.log(np.add.reduceat(np.exp(shifted), self.starts)), sizes)
+
+    def best(self, scores: Floats) -> Ints:
+        """[Q]: the row of the highest score, the first among equals; -1 for a question without answers."""
+        rows = np.full(self.questions, -1)
+        order = np.lexsort((np.arange(len(scores))[::-1], scores))  # ascending, so that the best is written last
+        rows[self.question[order]] = order
+        return rows
+
+    def row_of(self, picks: Picks, votes: Ints) -> Ints:
+        """[Q]: the row of the answers that a rule picked; -1 for none."""
+        rows = np.full(self.questions, -1)
+        picked = votes[np.arange(self.questions), np.maximum(picks.member, 0), np.maximum(picks.draw, 0)]
+        hit = (picks.member >= 0)[self.question] & (picked[self.question] == self.answer)
+        rows[self.question[hit]] = np.flatnonzero(hit)
+        return rows
