@@ -41,7 +41,7 @@ def one_line_errors() -> Iterator[None]:
         print(f"dspy-mux: {error}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, (BankError, ConfigurationError, LocalModelError)) else 1) from None
     except KeyboardInterrupt:
-        print("dspy-mux: interrupted; what was drawn is in DSPy's cache and costs nothing again.", file=sys.stderr)
+        print("dspy-mux: interrupted; what was drawn is kept and costs nothing again.", file=sys.stderr)
         raise SystemExit(130) from None
 
 
@@ -131,8 +131,10 @@ def _show(verdict: Verdict) -> None:
     console.print(table)
     tie = "" if verdict.tie_break == "nothing" else f", tie broken by {verdict.tie_break}"
     cost = "" if verdict.cost is None else f", ${verdict.cost:.6f}"
+    count = sum(ballot.spared for ballot in verdict.ballots)
+    spared = f"{count} spared, " if count else ""
     console.print(
-        f"{verdict.rule}{tie}; {verdict.calls} calls, {verdict.cached_calls} from the cache, "
+        f"{verdict.rule}{tie}; {verdict.calls} calls, {verdict.cached_calls} from the cache, {spared}"
         f"{verdict.prompt_tokens + verdict.completion_tokens} tokens{cost}",
         highlight=False,
     )

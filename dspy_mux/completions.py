@@ -16,8 +16,8 @@ MOST = 400
 def completions(ballots: Sequence[Ballot], most: int = MOST) -> Ints | None:
     """[W, M, K] votes of all ways to complete `ballots`; None where there are more than `most`.
 
-    Each draw to come gives an answer seen already, one not seen before, or none. Answers not seen before differ in their order alone:
-    no rule knows more of them.
+    Each draw to come gives an answer seen already, one not seen before, or none. Answers not seen before differ in their order
+    alone: no rule knows more of them.
     """
     votes = np.full((len(ballots), max(ballot.k for ballot in ballots)), ABSTAINED)
     to_come = []

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -278,9 +278,11 @@ class Ensemble(dspy.Module):
         return error
 
     def _refuse_own_lms(self) -> None:
+        if all(predictor.lm is None and not predictor.config for predictor in _predictors(self)):
+            return
         for name, predictor in self.named_predictors():
             own = "lm" if predictor.lm is not None else "config" if predictor.config else None
-            if own is not None and name.startswith(("programs[", "verifiers[")):
+            if own is not None:
                 raise ConfigurationError(
                     f"The predictor {name} has its own {own}, which would override its member's: leave it out and set it on "
                     "the member instead."
@@ -301,6 +303,19 @@ def copy_for_a_member(template: dspy.Module) -> dspy.Module:
         # DSPy leaves compiled modules out of named_predictors(): they would neither be optimised nor saved.
         module._compiled = False
     return copy
+
+
+def _predictors(value: Any) -> Iterator[dspy.Predict]:
+    """The predictors within a module. DSPy's own walk reads all the calls in every module's history as well, at every call."""
+    if isinstance(value, dspy.Predict):
+        yield value
+    elif isinstance(value, dspy.Module):
+        for name, inner in vars(value).items():
+            if name not in ("history", "callbacks"):
+                yield from _predictors(inner)
+    elif isinstance(value, (list, tuple, dict)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _predictors(inner)
 
 
 def _go_on(rounds: Rounds, done: Wave) -> tuple[Wave, dspy.Prediction | None]:

@@ -37,7 +37,7 @@ from .local import CATALOG, local_member
 from .members import Member, checked
 from .mux import SLMMux
 from .signatures import signature_of
-from .state import SAVED_OPTIONS, SavedPool
+from .state import SAVED_OPTIONS, SavedPool, Schedule
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -134,6 +134,7 @@ class PoolFile(BaseModel):
     rule: str = "consistency"
     adapter: AdapterName | None = None
     timeout: float | None = Field(default=None, gt=0)
+    schedule: Schedule = "full"
     accuracies: dict[str, float] = {}
     members: list[MemberEntry] = Field(min_length=1)
 
@@ -164,6 +165,7 @@ class PoolFile(BaseModel):
             "temperature": self.temperature,
             "rule": self.rule,
             "timeout": self.timeout,
+            "schedule": self.schedule,
             "accuracies": self.accuracies,
             "adapter": ADAPTERS[self.adapter]() if self.adapter else None,
             **changes,

@@ -12,11 +12,11 @@ import contextvars
 import hashlib
 import json
 import queue
-import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from contextvars import ContextVar
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -29,6 +29,7 @@ from .masking import cause_of
 from .members import Member
 from .stopping import stops
 from .voting import Spent
+from .workers import workers
 
 #: The draws around this one, outermost first, when a mux runs inside a mux: (member, rollout id) pairs.
 _lineage: ContextVar[tuple[tuple[str, int], ...]] = ContextVar("dspy_mux_lineage", default=())
@@ -258,9 +259,7 @@ def sample(
                     if not running:
                         more = False
                     break
-                # Daemon threads: a hung call must not keep the interpreter from ending after Ctrl-C.
-                target = contextvars.copy_context().run
-                threading.Thread(target=target, args=(work, draw), name=f"draw {draw.member.label}", daemon=True).start()
+                workers.start(partial(contextvars.copy_context().run, work, draw))
                 running[draw] = time.monotonic() + (timeout if timeout is not None else float("inf"))
             if not running:
                 continue
@@ -367,5 +366,5 @@ async def _in_thread(call: Callable[[], Any]) -> Any:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(settle, *outcome)
 
-    threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True).start()
+    workers.start(partial(contextvars.copy_context().run, work))
     return await future

