@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .adapters import CompletionAdapter, FewShotAdapter, JSONSchemaAdapter, PlainAdapter
     from .answers import AnswerKind, MathAnswer, Percent, answer_kind
     from .bank import SampleBank
+    from .budget import Budgeted
     from .calibration import Calibrated
     from .collect import Collected
     from .errors import (
@@ -28,12 +29,13 @@ if TYPE_CHECKING:
     from .mux import SLMMux
     from .optimizer import MuxOptimizer, MuxReport
     from .record import Record, read_jsonl
-    from .voting import Ballot, Choice, Rule, Verdict
+    from .voting import Ballot, Choice, Frugal, Rule, Turn, Verdict
 
 _ROOMS = {
     "adapters": ("CompletionAdapter", "FewShotAdapter", "JSONSchemaAdapter", "PlainAdapter"),
     "answers": ("AnswerKind", "MathAnswer", "Percent", "answer_kind"),
     "bank": ("SampleBank",),
+    "budget": ("Budgeted",),
     "calibration": ("Calibrated",),
     "collect": ("Collected",),
     "errors": (
@@ -50,7 +52,7 @@ _ROOMS = {
     "mux": ("SLMMux",),
     "optimizer": ("MuxOptimizer", "MuxReport"),
     "record": ("Record", "read_jsonl"),
-    "voting": ("Ballot", "Choice", "Rule", "Verdict"),
+    "voting": ("Ballot", "Choice", "Frugal", "Rule", "Turn", "Verdict"),
 }
 
 __all__ = [
@@ -58,6 +60,7 @@ __all__ = [
     "AnswerKind",
     "Ballot",
     "BankError",
+    "Budgeted",
     "Calibrated",
     "Choice",
     "Collected",
@@ -65,6 +68,7 @@ __all__ = [
     "ConfigurationError",
     "ExtractAnswer",
     "FewShotAdapter",
+    "Frugal",
     "JSONSchemaAdapter",
     "LocalModelError",
     "MathAnswer",
@@ -80,6 +84,7 @@ __all__ = [
     "Rule",
     "SLMMux",
     "SampleBank",
+    "Turn",
     "Verdict",
     "answer_kind",
     "read_jsonl",

@@ -101,7 +101,7 @@ class Calibrated:
         index, draw = int(picks.member[0]), int(picks.draw[0])
         return None if index < 0 else Choice(int(tally.votes[0, index, draw]), index, float(picks.confidence[0]))
 
-    def wants(self, ballots: Sequence[Ballot]) -> tuple[int, int] | None:
+    def wants(self, ballots: Sequence[Ballot]) -> list[tuple[int, int]]:
         """Members draw from the most accurate down, until every way that the draws to come can turn out gives the same answer.
 
         Proven by trying them all, so only near the end: where there are more than a few hundred ways, the next draw is made. The
@@ -112,7 +112,7 @@ class Calibrated:
             return RULES[self.instead]().wants(ballots)
         left = [at for at in by_accuracy(self.accuracies) if ballots[at].left]
         if not left:
-            return None
+            return []
         if (ways := completions(ballots)) is not None:
             # Equal scores go to the answer of the lower number, and numbers are only known when all is drawn: try them both ways.
             top = ways.max(initial=0)
@@ -121,8 +121,8 @@ class Calibrated:
             answers = both[np.arange(len(both)), picks.member, picks.draw]
             answers[len(ways) :] = top - answers[len(ways) :]
             if (picks.member >= 0).all() and (answers == answers[0]).all():
-                return None
-        return int(left[0]), 1
+                return []
+        return [(int(left[0]), 1)]
 
     def pick(self, tally: Tally, contexts: Sequence[str] | None = None) -> Picks:
         """The rule over many questions at once; `contexts` [Q] are their categories."""

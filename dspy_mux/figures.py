@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigurationError
@@ -11,12 +12,13 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from .scaling import Point
+    from .spending import Spending
     from .tuning import Tuned
 
 
 def scaling_figure(points: Sequence[Point], along: str, label: str) -> go.Figure:
     """Accuracy of each rule, and the union bound, against a field of the points, with 95 % intervals."""
-    figure = _plotly().Figure()
+    figure = plotly().Figure()
     for rule in dict.fromkeys(point.rule for point in points):
         line = [point for point in points if point.rule == rule]
         figure.add_scatter(
@@ -31,19 +33,21 @@ def scaling_figure(points: Sequence[Point], along: str, label: str) -> go.Figure
             },
         )
     first = [point for point in points if point.rule == points[0].rule]
-    figure.add_scatter(
-        name="some member right",
-        x=[getattr(p, along) for p in first],
-        y=[100 * p.union_accuracy for p in first],
-        line={"dash": "dot"},
-    )
+    for name, of in (("some member right", "union_accuracy"), ("contradicted", "contradiction")):
+        figure.add_scatter(
+            name=name,
+            x=[getattr(point, along) for point in first],
+            y=[100 * getattr(point, of) for point in first],
+            line={"dash": "dot"},
+        )
+    figure.update_xaxes(dtick=1)
     n = points[0].questions
     return _titled(figure, f"Accuracy against {label} (n = {n}, 95 % intervals)", label, "accuracy (%)")
 
 
 def trials_figure(tuned: Tuned) -> go.Figure:
     """Every trial's accuracy against its calls per question."""
-    figure = _plotly().Figure()
+    figure = plotly().Figure()
     for rule in dict.fromkeys(trial["rule"] for trial in tuned.trials):
         line = [trial for trial in tuned.trials if trial["rule"] == rule]
         figure.add_scatter(
@@ -56,12 +60,44 @@ def trials_figure(tuned: Tuned) -> go.Figure:
     return _titled(figure, f"Trials (n = {tuned.questions} questions)", "calls per question", "accuracy (%)")
 
 
+def spending_figure(points: Sequence[Spending]) -> go.Figure:
+    """Accuracy of the budgeted rule against the calls it makes, one point a bound, with 95 % intervals."""
+    figure = plotly().Figure()
+    figure.add_scatter(
+        x=[point.calls_per_question for point in points],
+        y=[100 * point.accuracy for point in points],
+        text=[f"bound {point.bound:g}" for point in points],
+        mode="lines+markers",
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [100 * (point.high - point.accuracy) for point in points],
+            "arrayminus": [100 * (point.accuracy - point.low) for point in points],
+        },
+    )
+    n = points[0].questions
+    return _titled(figure, f"Budgeted rule: accuracy against calls (n = {n}, 95 % intervals)", "calls per question", "accuracy (%)")
+
+
+def page(title: str, sections: Sequence[tuple[str, Sequence[go.Figure]]]) -> str:
+    """One self-contained HTML page: each section's figures under its heading."""
+    parts = [f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{escape(title)}</title>"]
+    parts.append("<meta name='viewport' content='width=device-width, initial-scale=1'><body style='font-family: sans-serif'>")
+    with_plotly = True  # the library once, before the first figure
+    for heading, figures in sections:
+        parts.append(f"<h2>{escape(heading)}</h2>")
+        for figure in figures:
+            parts.append(figure.to_html(full_html=False, include_plotlyjs=with_plotly, config={"responsive": True}))
+            with_plotly = False
+    return "".join([*parts, "</body></html>\n"])
+
+
 def _titled(figure: go.Figure, title: str, x: str, y: str) -> go.Figure:
     figure.update_layout(title=title, xaxis_title=x, yaxis_title=y, template="plotly_white")
     return figure
 
 
-def _plotly() -> Any:
+def plotly() -> Any:
     try:
         import plotly.graph_objects as go
     except ImportError as error:

@@ -105,13 +105,12 @@ class SLMMux(Ensemble):
         self._refuse_own_lms()
         draws = [[self.draw(at, number, inputs) for number in range(member.k or 1)] for at, member in enumerate(self.members)]
         rule = self._frugal_rule(inputs)
-        while rule is not None and (wanted := rule.wants(self._so_far(draws)[0])) is not None:
+        while rule is not None and (wanted := rule.wants(self._so_far(draws)[0])):
             if self.schedule == "frugal":
-                at, count = wanted
-                begun = sum(draw.settled for draw in draws[at])
-                yield Wave(draws[at][begun : begun + count])
+                begun = [sum(draw.settled for draw in member) for member in draws]
+                yield Wave([draw for at, count in wanted for draw in draws[at][begun[at] : begun[at] + count]])
             else:
-                yield Wave(self._hedge(draws), enough=lambda: rule.wants(self._so_far(draws)[0]) is None)
+                yield Wave(self._hedge(draws), enough=lambda: not rule.wants(self._so_far(draws)[0]))
         if rule is None:
             yield Wave([draw for member in draws for draw in member])
         return self._decide(draws, inputs)

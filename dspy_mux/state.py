@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import Self
 
 from .adapters import adapter_name
+from .budget import Budgeted
 from .calibration import Calibrated
 from .errors import ConfigurationError, PoolMismatch, first_mistake
 from .members import Member, checked
@@ -41,7 +42,7 @@ SAVED_OPTIONS = (
 
 
 #: Rules that are saved whole; any other is saved by its name alone.
-_SAVED_RULES: dict[str, type[Any]] = {**RULES, "calibrated": Calibrated}
+_SAVED_RULES: dict[str, type[Any]] = {**RULES, "calibrated": Calibrated, "budgeted": Budgeted}
 
 
 class SavedProgram(BaseModel):

@@ -35,11 +35,11 @@ def run(rule, ballots):
     while True:
         so_far = [dataclasses.replace(b, votes=b.votes[:n], asked=len(b.votes)) for b, n in zip(ballots, made, strict=True)]
         wanted = rule.wants(so_far)
-        if wanted is None:
+        if not wanted:
             return rule.choose(so_far), made
-        at, count = wanted
-        assert 1 <= count <= len(ballots[at].votes) - made[at]
-        made[at] += count
+        for at, count in wanted:
+            assert 1 <= count <= len(ballots[at].votes) - made[at]
+            made[at] += count
 
 
 @settings(max_examples=300)

@@ -1,0 +1,79 @@
+"""Threads that draws run on: as many as are needed at once, used again, and gone when nobody needs them."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import pytest
+
+from dspy_mux import workers as room
+from dspy_mux.workers import Workers
+
+
+def ran(workers, jobs, *, at_once):
+    """Run `jobs` copies of a job that ends only when `at_once` of them run at the same time; the threads they ran on."""
+    barrier, threads, done = threading.Barrier(at_once), [], threading.Semaphore(0)
+
+    def job():
+        barrier.wait(30)
+        threads.append(threading.current_thread())
+        done.release()
+
+    for _ in range(jobs):
+        workers.start(job)
+    for _ in range(jobs):
+        assert done.acquire(timeout=30)
+    return threads
+
+
+def test_all_jobs_run_at_once():
+    assert len(set(ran(Workers(), 40, at_once=40))) == 40
+
+
+def test_a_job_that_hangs_holds_up_no_other():
+    workers, hang = Workers(), threading.Event()
+    workers.start(lambda: hang.wait(30) and None)
+    assert ran(workers, 3, at_once=3)
+    hang.set()
+
+
+def test_threads_are_used_again():
+    workers = Workers()
+    first = set(ran(workers, 5, at_once=5))
+    time.sleep(0.2)  # until they wait
+    assert set(ran(workers, 5, at_once=5)) == first
+
+
+def test_threads_that_nobody_needs_end(monkeypatch):
+    monkeypatch.setattr(room, "IDLE_S", 0.05)
+    workers = Workers()
+    threads = ran(workers, 5, at_once=5)
+    for thread in threads:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in threads)
+    assert len(ran(workers, 2, at_once=2)) == 2, "and new ones take their place"
+
+
+def test_jobs_keep_coming_while_threads_end(monkeypatch):
+    monkeypatch.setattr(room, "IDLE_S", 0.001)
+    workers, done = Workers(), threading.Semaphore(0)
+    for number in range(300):
+        workers.start(done.release)
+        if number % 7 == 0:
+            time.sleep(0.002)
+    for _ in range(300):
+        assert done.acquire(timeout=30), "no job may be lost to a thread that ends"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
+def test_a_forked_process_starts_its_own():
+    room.workers.start(lambda: None)
+    time.sleep(0.1)
+    child = os.fork()
+    if child == 0:
+        finished = threading.Event()
+        room.workers.start(finished.set)
+        os._exit(0 if finished.wait(10) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
