@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo optimize test lint bench clean
+.PHONY: demo compare optimize test lint bench clean
 
 .venv:
 	$(PYTHON) -m venv .venv
@@ -17,6 +17,10 @@ BIN := .venv/bin
 
 demo: .venv/.installed  ## three tiny real models on everyday questions: each alone, and together
 	$(BIN)/python -m eval demo --accept-license
+
+compare: .venv/.installed-dev  ## every method on everyday questions with three tiny real models: the table and the report
+	$(BIN)/python -m eval compare --task everyday --limit 120 --mav-n 4 --mav-aspects facts,correctness,mistakes --out runs/compare --accept-license
+	$(BIN)/python -m eval report runs/compare --out runs/compare/report.html
 
 optimize: .venv/.installed-dev  ## MuxOptimizer on three tiny real models, scored on an untouched test split
 	$(BIN)/python -m eval optimize --accept-license

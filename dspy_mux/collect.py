@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import dspy
+from dspy.utils.exceptions import AdapterParseError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 Metric = Callable[..., Any]
 #: Units (one member's draws for one question) that a process takes on at a time.
 _UNITS_AT_ONCE = 32
-#: A member whose first draws all fail with an error is out of order: going on would record a bank of failures.
+#: A member whose first draws all fail before a response comes is out of order: going on would record a bank of failures.
 _FAILURES_IN_A_ROW = 12
 
 
@@ -236,7 +237,9 @@ class _Collection:
         if draw.metric_error is not None:
             raise self._metric_failed(self.examples[draw.unit[0]], draw.metric_error)
         name = draw.member.label
-        self.in_a_row[name] = self.in_a_row.get(name, 0) + 1 if draw.error is not None and self.in_a_row.get(name, 0) >= 0 else -1
+        # A response that nothing can be made of is an abstention: the member is there, and weak.
+        failed = draw.error is not None and not isinstance(draw.error, AdapterParseError)
+        self.in_a_row[name] = self.in_a_row.get(name, 0) + 1 if failed and self.in_a_row.get(name, 0) >= 0 else -1
         if self.in_a_row[name] >= _FAILURES_IN_A_ROW:
             raise MuxError(
                 f"The first {_FAILURES_IN_A_ROW} draws of {name!r} all failed ({draw.cause}): mend that and collect again with "

@@ -14,7 +14,7 @@ from typing import Any
 from . import fingerprint
 from .bank import SampleBank
 from .errors import BankError, ConfigurationError
-from .rows import Row, answer_text, checked, json_lines
+from .rows import Row, answer_text, checked, json_lines, parquet, parquet_rows
 
 _BATCH = 20_000
 
@@ -166,27 +166,12 @@ def _fingerprint(row: Row) -> str:
     return key if isinstance(key, str) else fingerprint.of_inputs({"question_id": row.question})
 
 
-def _parquet() -> Any:
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ConfigurationError("Parquet needs pyarrow, which is not installed: pip install 'dspy-mux[parquet]'.") from error
-    return pyarrow
-
-
 def _parquet_rows(path: Path) -> list[dict[str, Any]]:
-    arrow = _parquet()
-    try:
-        rows: list[dict[str, Any]] = arrow.parquet.read_table(path).to_pylist()
-    except FileNotFoundError as error:
-        raise ConfigurationError(f"There is no file {str(path)!r}.") from error
-    except (OSError, arrow.ArrowException) as error:
-        raise ConfigurationError(f"{str(path)!r} is no Parquet file: {str(error).splitlines()[0]}.") from error
-    return [{key: value for key, value in row.items() if value is not None or key == "answer"} for row in rows]
+    return [{key: value for key, value in row.items() if value is not None or key == "answer"} for row in parquet_rows(path)]
 
 
 def _write_parquet(rows: list[dict[str, Any]], target: Path) -> int:
-    arrow = _parquet()
+    arrow = parquet()
     if not rows:
         raise BankError("There are no draws to export.")
     told = [{key: json.dumps(value) if isinstance(value, (dict, list)) else value for key, value in row.items()} for row in rows]

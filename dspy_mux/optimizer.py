@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -15,8 +14,9 @@ import numpy as np
 from dspy.teleprompt import Teleprompter
 from rich.console import Console
 
-from . import calibration, fingerprint
+from . import calibration, fingerprint, showing
 from .bank import SampleBank
+from .budget import fit_budgeted
 from .collect import Collected, Metric, collect
 from .errors import ConfigurationError
 from .mux import SLMMux
@@ -111,12 +111,12 @@ class MuxReport:
         return [trials_figure(self.tuned)]
 
     def _repr_html_(self) -> str:
+        columns = ("what", "members", "k", "rule", "accuracy %", "n")
         cells = [
             [row["what"], row["members"], row["k"], row["rule"], f"{100 * row['accuracy']:.1f}", row["n"]] for row in self.rows()
         ]
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in cells)
-        head = "".join(f"<th>{name}</th>" for name in ("what", "members", "k", "rule", "accuracy %", "n"))
-        return f"<table><tr>{head}</tr>{body}</table><p>{html.escape(self.note)}</p>"
+        told = showing.table(columns, cells, numbers=("k", "accuracy %", "n"))
+        return showing.section(told, f"<p class='quiet'>{showing.escaped(self.note)}</p>")
 
     def __str__(self) -> str:
         return self.to_markdown()
@@ -141,6 +141,8 @@ class MuxOptimizer(Teleprompter):
         rules: which to try beside the paper's.
         context: an input of the program, such as a category, by which the calibrated rule may weigh.
         threshold: the score from which an answer counts as correct.
+        bound: let the compiled mux spare draws (`schedule="frugal"`): those that cannot change the answer and, where the rule is
+            the calibrated one, those that change it with a chance below this bound (`budget.py`); None for all draws.
         minimize, budget: a second objective ("calls_per_question" or "cost_per_question"), and the most that may be spent of it.
         num_threads, max_calls, max_cost: of the drawing, as for `collect`.
         progress: show the drawing's progress on stderr.
@@ -158,6 +160,7 @@ class MuxOptimizer(Teleprompter):
         rules: Sequence[str] = ("consistency", "pooled", "calibrated"),
         context: str | None = None,
         threshold: float = 1.0,
+        bound: float | None = None,
         seed: int = 0,
         sampler: optuna.samplers.BaseSampler | None = None,
         storage: Any = None,
@@ -176,7 +179,9 @@ class MuxOptimizer(Teleprompter):
         super().__init__()
         self.metric, self.k_max, self.context, self.threshold = metric, k_max, context, threshold
         self.bank = bank if bank is None or isinstance(bank, SampleBank) else SampleBank(bank)
-        self.max_members, self.progress = max_members, progress
+        self.max_members, self.progress, self.bound = max_members, progress, bound
+        if bound is not None and not 0 <= bound <= 1:
+            raise ConfigurationError(f"bound must be a chance between 0 and 1, or None, not {bound!r}.")
         self._drawing: dict[str, Any] = {"num_threads": num_threads, "max_calls": max_calls, "max_cost": max_cost}
         self._study: dict[str, Any] = {
             "max_members": max_members,
@@ -269,20 +274,23 @@ class MuxOptimizer(Teleprompter):
         measured = tally.plurality_scores(part.scores).mean(axis=0)
         mux.pool.accuracies = {name: float(value) for name, value in zip(best.members, measured, strict=True) if 0 <= value <= 1}
         mux.pool.rule = self._rule(best, part, tally)
+        if self.bound is not None:
+            mux.pool.settings.schedule = "frugal"
         mux.report = MuxReport(tuned, dict(mux.pool.accuracies), collected)
         return mux
 
     def _rule(self, best: Setting, part: Record, tally: Tally) -> Rule:
         if best.rule != "calibrated":
             return rule_of(best.rule)
-        return calibration.fit(
-            tally,
-            part.scores,
-            members=part.members,
-            contexts=None if self.context is None else part.field(self.context),
-            context=self.context,
-            threshold=self.threshold,
-        )
+        settings: dict[str, Any] = {
+            "members": part.members,
+            "contexts": None if self.context is None else part.field(self.context),
+            "context": self.context,
+            "threshold": self.threshold,
+        }
+        if self.bound is None:
+            return calibration.fit(tally, part.scores, **settings)
+        return fit_budgeted(tally, part.scores, bound=self.bound, **settings)
 
 
 def recorded(mux: SLMMux, examples: Sequence[dspy.Example], bank: SampleBank, *, dataset: str, k: int) -> Record:
@@ -291,7 +299,7 @@ def recorded(mux: SLMMux, examples: Sequence[dspy.Example], bank: SampleBank, *,
     record = bank.record(dataset=dataset, programs=programs)
     at = {key: position for position, key in enumerate(record.keys)}
     rows = list(dict.fromkeys(at[fingerprint.of_inputs(example.inputs().toDict())] for example in examples))
-    return record.rows(np.array(rows)).of([member.label for member in mux.members], None)[0].first(k)
+    return record.rows(np.array(rows)).of([member.label for member in mux.members], k)[0].first(k)
 
 
 def _joined(records: Sequence[Record]) -> Record:

@@ -196,6 +196,7 @@ def pooled_results(results: Sequence[Result], *, seed: int = 0) -> Result:
         accuracy=float(np.mean([result.accuracy for result in results])),
         stderr=_stderr(per_question),
         ci95=bootstrap(per_question, seed=seed),
+        union_accuracy=float(np.mean([result.union_accuracy for result in results])),
         calls_per_question=float(np.mean([result.calls_per_question for result in results])),
         frugal_calls_per_question=float(np.mean([result.frugal_calls_per_question for result in results])),
         cost_per_question=float(np.mean(costs)) if costs else None,
@@ -242,6 +243,29 @@ def draw_choices(record: Record, k: int, random: np.random.Generator) -> Ints:
     questions, members, recorded = record.votes.shape
     keys = np.where(record.votes == MISSING, 2.0, random.random((questions, members, recorded)))
     return np.sort(np.argpartition(keys, k - 1, axis=2)[..., :k], axis=2)
+
+
+def redrawn(record: Record, k: int, random: np.random.Generator) -> Record:
+    """The record with k of each member's draws, at random where more are recorded: what a live mux of that k could have seen.
+
+    Raises:
+        ConfigurationError: k above what is recorded.
+    """
+    recorded = record.votes.shape[2]
+    if not 1 <= k <= recorded:
+        raise ConfigurationError(f"{record.source} holds {recorded} draws a member, k={k} cannot be replayed.")
+    if k == recorded:
+        return record
+    draws = draw_choices(record, k, random)
+    spent = [None if values is None else _taken(values, draws) for values in (record.calls, record.tokens, record.cost)]
+    return dataclasses.replace(
+        record,
+        votes=_taken(record.votes, draws),
+        scores=_taken(record.scores, draws),
+        calls=spent[0],
+        tokens=spent[1],
+        cost=spent[2],
+    )
 
 
 def _runs(record: Record, splits: Sequence[Split], k: int, seed: int) -> Iterator[tuple[Split, Ints | None]]:

@@ -102,6 +102,27 @@ def json_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, An
         raise ConfigurationError(f"{path} cannot be read after line {number}: {str(error).splitlines()[0]}.") from error
 
 
+def parquet() -> Any:
+    """pyarrow with its Parquet reader; raises ConfigurationError where it is not installed."""
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ConfigurationError("Parquet needs pyarrow, which is not installed: pip install 'dspy-mux[parquet]'.") from error
+    return pyarrow
+
+
+def parquet_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a Parquet file; raises ConfigurationError where it cannot be read as one."""
+    arrow = parquet()
+    try:
+        rows: list[dict[str, Any]] = arrow.parquet.read_table(path).to_pylist()
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"There is no file {str(path)!r}.") from error
+    except (OSError, arrow.ArrowException) as error:
+        raise ConfigurationError(f"{str(path)!r} is no Parquet file: {str(error).splitlines()[0]}.") from error
+    return rows
+
+
 def _row(row: dict[str, Any], following: dict[tuple[str, str, str], int]) -> Row:
     """Raises ValueError with the end of a sentence about the row."""
     names = row.get("question_id"), row.get("model", row.get("member"))

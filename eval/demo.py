@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import dspy
 from rich.console import Console
 from rich.table import Table
 
@@ -16,7 +15,7 @@ from dspy_mux.local import local_member
 from dspy_mux.voting import Consistency, Pooled, SelfConsistency
 from programs import everyday
 
-from .drawing import Drawn, abstained, draw_all
+from .drawing import Drawn, abstained, by_field, draw_all
 from .statistics import Estimate, accuracy, paired_difference
 
 MEMBERS = ("smollm2-135m", "gemma3-270m", "qwen2.5-coder-0.5b")
@@ -30,21 +29,16 @@ def run(*, k: int, temperature: float, limit: int, as_json: bool, accept_license
     pool = [local_member(name, max_tokens=MAX_TOKENS, accept_license=accept_license) for name in MEMBERS]
     mux = SLMMux(everyday.program(), pool, k=k, temperature=temperature)
     console.print(f"{', '.join(MEMBERS)}; k={k} draws each at temperature {temperature:g}.")
-    validation = draw_all(
-        mux, _by_task(everyday.examples("validation", limit=90)), everyday.metric, what="validation", console=console
-    )
-    test = draw_all(mux, _by_task(everyday.examples("test", limit=limit)), everyday.metric, what="test      ", console=console)
+    asked = by_field(everyday.examples("validation", limit=90), "category")
+    validation = draw_all(mux, asked, everyday.metric, what="validation", console=console)
+    asked = by_field(everyday.examples("test", limit=limit), "category")
+    test = draw_all(mux, asked, everyday.metric, what="test      ", console=console)
     accuracies = {name: accuracy([d.plurality(name) for d in validation]).mean for name in MEMBERS}
     report = _Report(test, accuracies, k)
     if as_json:
         print(json.dumps(report.as_dict(), indent=2))
     else:
         report.print(console)
-
-
-def _by_task(examples: Sequence[dspy.Example]) -> list[dspy.Example]:
-    """Task after task: questions of one task share their demos, which llama.cpp then reads once and not for every question."""
-    return sorted(examples, key=lambda example: example.category)
 
 
 class _Report:

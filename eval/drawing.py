@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import dspy
 from rich.console import Console
@@ -14,6 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from dspy_mux import AllMembersFailed, Ballot, Rule, SLMMux, Verdict
 
 Metric = Callable[..., Any]
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,20 @@ def draw_all(
     Raises:
         AllMembersFailed: on every question alike; a table of zeros would say nothing about the models.
     """
+    drawn = in_threads(lambda example: _draw(mux, example, metric), examples, what=what, console=console, num_threads=num_threads)
+    failures = [each.failure for each in drawn if each.failure is not None]
+    if failures and len(failures) == len(examples):
+        raise failures[0]
+    return drawn
+
+
+def in_threads(
+    work: Callable[[Item], Outcome], items: Sequence[Item], *, what: str, console: Console, num_threads: int
+) -> list[Outcome]:
+    """`work` on every item, several at a time, with progress; the outcomes in the order of `items`.
+
+    An error of one ends the others after those under way, whose work is not lost; so does Ctrl-C.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -80,19 +97,25 @@ def draw_all(
     )
     pool = ThreadPoolExecutor(num_threads)
     with Progress(*columns, console=console) as progress:
-        bar = progress.add_task(what, total=len(examples))
+        bar = progress.add_task(what, total=len(items))
         try:
-            jobs = {pool.submit(_draw, mux, example, metric): index for index, example in enumerate(examples)}
-            drawn: dict[int, Drawn] = {}
+            jobs = {pool.submit(contextvars.copy_context().run, work, item): index for index, item in enumerate(items)}
+            outcomes: dict[int, Outcome] = {}
             for job in as_completed(jobs):
-                drawn[jobs[job]] = job.result()
+                outcomes[jobs[job]] = job.result()
                 progress.advance(bar)
+        except KeyboardInterrupt:
+            console.print("Interrupted: what is under way is finished and kept (Ctrl-C again gives it up).")
+            raise
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-    failures = [each.failure for each in drawn.values() if each.failure is not None]
-    if failures and len(failures) == len(examples):
-        raise failures[0]
-    return [drawn[index] for index in range(len(examples))]
+            pool.shutdown(wait=True, cancel_futures=True)
+    return [outcomes[index] for index in range(len(items))]
+
+
+def by_field(examples: Sequence[dspy.Example], field: str | None) -> list[dspy.Example]:
+    """The examples field value after field value: questions of one task share their demos, which llama.cpp then reads once and not
+    for every question. As they are where there is no such field."""
+    return list(examples) if field is None else sorted(examples, key=lambda example: str(example.get(field)))
 
 
 def abstained(drawn: Sequence[Drawn], member: str, k: int) -> float:

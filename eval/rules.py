@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from rich.progress import track
 from rich.table import Table
 
 from dspy_mux.record import Record, read_jsonl
-from dspy_mux.replay import RULE_NAMES, draw_choices, replay
+from dspy_mux.replay import RULE_NAMES, redrawn, replay
 from dspy_mux.splits import Split, holdout
 
 _RGYM, _FAITHFUL, _TINY = "rgym_short_dev.jsonl.gz", "faithful_cot_gsm8k_aqua.jsonl.gz", "tiny_slms_everyday.jsonl.gz"
@@ -92,6 +92,4 @@ def _row(pool: Pool, data: Path, k: int, repeats: int, seed: int) -> dict[str, A
 
 def _accuracy(record: Record, rule: str, split: Split, k: int, seed: int, context: str | None) -> float:
     """On one random choice of k of the recorded draws, the same for every rule."""
-    draws = draw_choices(record, k, np.random.default_rng(seed))
-    votes, scores = np.take_along_axis(record.votes, draws, axis=2), np.take_along_axis(record.scores, draws, axis=2)
-    return replay(replace(record, votes=votes, scores=scores), rule, splits=[split], context=context).accuracy
+    return replay(redrawn(record, k, np.random.default_rng(seed)), rule, splits=[split], context=context).accuracy

@@ -33,9 +33,14 @@ def accuracy(scores: Sequence[float]) -> Estimate:
     if not set(scores) <= {0.0, 1.0}:
         half = Z95 * _standard_error(scores)
         return Estimate(mean, max(0.0, mean - half), min(1.0, mean + half), n)
-    centre = (mean + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
-    half = Z95 / (1 + Z95**2 / n) * math.sqrt(mean * (1 - mean) / n + Z95**2 / (4 * n**2))
-    return Estimate(mean, max(0.0, centre - half), min(1.0, centre + half), n)
+    return Estimate(mean, *wilson(mean, n), n)
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share of n independent cases, n at least 1."""
+    centre = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
+    half = Z95 / (1 + Z95**2 / n) * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2))
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def paired_difference(scores: Sequence[float], others: Sequence[float]) -> Estimate:
@@ -46,6 +51,20 @@ def paired_difference(scores: Sequence[float], others: Sequence[float]) -> Estim
     mean = math.fsum(differences) / len(differences)
     half = Z95 * _standard_error(differences)
     return Estimate(mean, mean - half, mean + half, len(differences))
+
+
+def mcnemar(scores: Sequence[float], others: Sequence[float]) -> float | None:
+    """Exact two-sided McNemar p for right and wrong answers on the same questions; None where a score is neither 0 nor 1.
+
+    Only the questions that one side alone gets right count; under the null hypothesis each of them is a fair coin.
+    """
+    from scipy.stats import binomtest
+
+    if not {*scores, *others} <= {0.0, 1.0}:
+        return None
+    pairs = list(zip(scores, others, strict=True))
+    ours, theirs = sum(a > b for a, b in pairs), sum(a < b for a, b in pairs)
+    return 1.0 if ours + theirs == 0 else float(binomtest(ours, ours + theirs).pvalue)
 
 
 def _standard_error(values: Sequence[float]) -> float:

@@ -15,13 +15,12 @@ from collections import Counter
 from functools import lru_cache
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import dspy
 
-from dspy_mux.errors import ConfigurationError
-
-Split = Literal["train", "validation", "test"]
+from .sources import Split, front
+from .tasks import Task, takes_no_file
 
 QUESTIONS = {
     "capital": "Which city is the capital of {}?",
@@ -103,13 +102,13 @@ def examples(split: Split | None = None, *, seed: int = 0, limit: int | None = N
     Raises:
         ConfigurationError: for an unknown split, or a limit below 1.
     """
-    splits = _splits(seed)
-    if split is not None and split not in splits:
-        raise ConfigurationError(f"everyday has no split {split!r}: choose one of {', '.join(splits)}.")
-    if limit is not None and limit < 1:
-        raise ConfigurationError(f"limit is {limit}: give a number of examples of at least 1, or None for all.")
-    chosen = splits[split] if split is not None else [row for rows in splits.values() for row in rows]
-    return [row.example() for row in chosen[:limit]]
+    return [row.example() for row in front("everyday", _splits(seed), split, limit)]
+
+
+def task(file: Path | None = None) -> Task:
+    """The task "everyday", whose sub-tasks are its categories. Raises ConfigurationError where a file is given."""
+    takes_no_file("everyday", file)
+    return Task("everyday", program, examples, metric, context="category")
 
 
 def fold(text: str) -> str:

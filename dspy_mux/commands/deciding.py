@@ -260,8 +260,9 @@ def scale(
     splits = None if split_field is None else by_field(record, split_field, train, test)
     told = run(record, k=k, k_max=k_max, max_members=max_members, penalty=penalty, splits=splits, threshold=threshold, seed=seed)
     if html is not None:
-        pages = [figure.to_html(full_html=False, include_plotlyjs=not index) for index, figure in enumerate(told.figures())]
-        html.write_text("<!doctype html><meta charset='utf-8'><title>dspy-mux: scaling</title>" + "".join(pages), encoding="utf-8")
+        from ..figures import page
+
+        html.write_text(page("dspy-mux: scaling", [(record.source, told.figures())]), encoding="utf-8")
     if as_json:
         print_json({**told.as_dict(), "left_out": left_out})
         return

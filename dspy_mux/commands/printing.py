@@ -10,7 +10,12 @@ from typing import Any
 
 def print_json(value: Any) -> None:
     """One JSON object on stdout."""
-    print(json.dumps(_finite(value), ensure_ascii=False, default=float, allow_nan=False))
+    print(json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """One JSON object, null where a number is none."""
+    return json.dumps(_finite(value), ensure_ascii=False, default=float, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

@@ -1,0 +1,86 @@
+"""`python -m eval compare` from its options: tasks and members by name, the run, and its table as text and files."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from dspy_mux import ConfigurationError
+from dspy_mux.commands.printing import json_text, print_json
+from programs.tasks import Task, task
+
+from . import compare
+from .methods import Options
+from .pools import Members
+from .runs import Run
+from .tables import Comparison
+
+
+def run(
+    tasks: Sequence[Task],
+    members: Members,
+    options: Options,
+    *,
+    out: Path | None,
+    bank: str | None,
+    as_json: bool,
+) -> None:
+    """Compare, write the table beside the rows, and print it."""
+    console = Console(stderr=True)
+    folder = out or Path("runs") / "-".join(each.name.replace(":", "-") for each in tasks)
+    logging.getLogger("dspy").setLevel(logging.ERROR)  # what a draw failed with is told in its row
+    command = shlex.join(["python", "-m", "eval", *sys.argv[1:]])
+    finished = compare.run(tasks, members.of, options, out=folder, bank=bank, command=command, console=console)
+    table = write_table(finished)
+    if as_json:
+        print_json({"run": str(folder), **table.as_dict()})
+        return
+    shown = Console() if Console().is_terminal else Console(width=200)
+    for each in table.rich():
+        shown.print(each)
+    for note in table.notes:
+        shown.print(f"- {note}", markup=False, highlight=False)
+    shown.print(
+        f"Rows, draws and the table (Markdown, CSV, JSON) are in {folder}; to look at them: "
+        f"python -m eval report {shlex.quote(str(folder))} --out report.html",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def write_table(run: Run) -> Comparison:
+    """The run's table, written into its folder as table.md, table.csv and table.json."""
+    table = Comparison.of(run)
+    (run.path / "table.md").write_text(f"    {run.manifest['command']}\n\n{table.markdown()}", encoding="utf-8")
+    (run.path / "table.csv").write_text(table.csv(), encoding="utf-8")
+    (run.path / "table.json").write_text(json_text(table.as_dict()) + "\n", encoding="utf-8")
+    return table
+
+
+def tasks_of(names: Sequence[str], files: Sequence[str]) -> list[Task]:
+    """Tasks by name, each with the file that is given for it: `NAME=PATH`, or a path alone for a single task.
+
+    Raises:
+        ConfigurationError: an unknown task, or a file for none of them.
+    """
+    paths: dict[str, Path] = {}
+    for given in files:
+        name, equals, path = given.partition("=")
+        if equals and name in names:
+            paths[name] = Path(path)
+        elif len(names) == 1:
+            paths[names[0]] = Path(given)
+        else:
+            raise ConfigurationError(f"--file {given} does not say whose it is: write NAME=PATH, NAME out of {', '.join(names)}.")
+    return [task(name, file=paths.get(name)) for name in names]
+
+
+def listed(text: str | None) -> tuple[str, ...] | None:
+    """Names by comma; None for None."""
+    return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())

@@ -1,0 +1,141 @@
+"""Methods in which members see each other's text: run live, several questions at a time, each row written as its answer arrives."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import dspy
+from rich.console import Console
+
+from dspy_mux import AllMembersFailed, ConfigurationError, Member, MetricFailed, fingerprint
+from dspy_mux.sampling import Meter
+from programs.tasks import Task
+
+from .drawing import in_threads
+from .methods import Method, Options
+
+
+def discussion(
+    method: Method, task: Task, members: Sequence[Member], accuracies: Mapping[str, float], options: Options
+) -> tuple[dspy.Module, int]:
+    """The module of a discussion method, and how many calls of one question it has in flight at once."""
+    from dspy_mux.baselines import LLMDebate, MixtureOfAgents, MultiAgentVerification
+    from dspy_mux.baselines.verification import Verify
+
+    shared: dict[str, Any] = {
+        "equivalence": task.equivalence,
+        "accuracies": accuracies,
+        "timeout": options.timeout,
+        "num_threads": options.num_threads,
+    }
+    declared, program = method.settings, task.program()
+    if method.id == "mixture_of_agents":
+        layers, temperature = declared["layers"], declared["temperature"]
+        return MixtureOfAgents(program, members, layers=layers, temperature=temperature, **shared), len(members)
+    if method.id == "llm_debate":
+        agents, rounds, temperature = declared["agents"], declared["rounds"], declared["temperature"]
+        return LLMDebate(program, members, agents=agents, rounds=rounds, temperature=temperature, **shared), agents
+    if method.id == "multi_agent_verification":
+        n, aspects, temperature = declared["n"], declared["aspects"], declared["temperature"]
+        reasons = any("reasoning" in predictor.signature.output_fields for predictor in program.predictors())
+        # Members have as many tokens to verify in as to answer in: a verifier reasons where the program does.
+        shared["verifier"] = dspy.ChainOfThought(Verify) if reasons else dspy.Predict(Verify)
+        return MultiAgentVerification(program, members, n=n, aspects=aspects, temperature=temperature, **shared), n * len(aspects)
+    raise ConfigurationError(f"{method.id!r} is no discussion method.")
+
+
+def run_live(
+    module: dspy.Module,
+    examples: Sequence[dspy.Example],
+    metric: Callable[..., Any],
+    append: Callable[[dspy.Example, dict[str, Any]], None],
+    *,
+    what: str,
+    console: Console,
+    at_once: int,
+) -> None:
+    """Ask `module` every question, `at_once` at a time, and hand each answer to `append` from the thread it arrives in.
+
+    Raises:
+        MetricFailed: the metric raised, or gave no number; what has arrived is kept.
+    """
+
+    def ask(example: dspy.Example) -> None:
+        append(example, answered(module, example, metric))
+
+    in_threads(ask, examples, what=what, console=console, num_threads=at_once)
+
+
+def answered(module: dspy.Module, example: dspy.Example, metric: Callable[..., Any]) -> dict[str, Any]:
+    """The verdict-like part of a row: what the method answers, every turn with its score, and what it took."""
+    meter = Meter()
+    began = time.perf_counter()
+    try:
+        with dspy.context(usage_tracker=meter, caller_modules=[meter]):
+            prediction = module(**example.inputs())
+    except AllMembersFailed as failure:
+        spent = meter.spent()
+        return {
+            "cause": str(failure),
+            "calls": spent.calls + spent.cached_calls,
+            "prompt_tokens": spent.prompt_tokens,
+            "completion_tokens": spent.completion_tokens,
+            "cost": spent.cost,
+            "seconds": time.perf_counter() - began,
+        }
+    seconds = time.perf_counter() - began
+    verdict = prediction.verdict
+    score_of = _Scores(example, metric, module.answer_field)
+    told = verdict.model_dump(mode="json")
+    # Scored as the objects they are, not as JSON tells them.
+    for ballot, its_ballot in zip(told["ballots"], verdict.ballots, strict=True):
+        for answer, counted in zip(ballot["answers"], its_ballot.answers, strict=True):
+            answer["score"] = score_of(counted.answer)
+    for turn, its_turn in zip(told["turns"], verdict.turns, strict=True):
+        turn["score"] = score_of(its_turn.answer)
+    return {
+        "score": score_of.prediction(prediction),
+        "answer": told["answer"],
+        "member": told["member"],
+        "confidence": told["confidence"],
+        "tie_break": told["tie_break"],
+        "calls": verdict.calls + verdict.cached_calls,
+        "prompt_tokens": verdict.prompt_tokens,
+        "completion_tokens": verdict.completion_tokens,
+        "cost": verdict.cost,
+        "seconds": seconds,
+        "ballots": told["ballots"],
+        "turns": told["turns"],
+    }
+
+
+class _Scores:
+    """The metric's values of a question's answers, each distinct one scored once; 0 for an abstention."""
+
+    def __init__(self, example: dspy.Example, metric: Callable[..., Any], field: str):
+        self.example, self.metric, self.field = example, metric, field
+        self._known: dict[str, float] = {}
+
+    def __call__(self, answer: Any) -> float:
+        if answer is None:
+            return 0.0
+        key = repr(answer)
+        if key not in self._known:
+            self._known[key] = self.prediction(dspy.Prediction(**{self.field: answer}))
+        return self._known[key]
+
+    def prediction(self, prediction: dspy.Prediction) -> float:
+        try:
+            score = float(self.metric(self.example, prediction))
+        except Exception as error:
+            raise self._failed(f"raised {type(error).__name__}: {error}") from error
+        if not math.isfinite(score):
+            raise self._failed(f"gave {score}")
+        return score
+
+    def _failed(self, what: str) -> MetricFailed:
+        question = self.example.get("question_id") or fingerprint.of_inputs(self.example.inputs().toDict())[:16]
+        return MetricFailed(f"The metric {what} on the question {question}; the rows so far are kept.")

@@ -1,0 +1,211 @@
+"""A run folder: what a comparison was asked, and every answer as it arrives, one line of JSON for a question under a method.
+
+    RUN/run.json        the manifest: members, tasks, methods, versions
+    RUN/results.jsonl   one row a task, method and question; rows are only ever added
+    RUN/bank.sqlite     the draws that the methods share (`dspy_mux.SampleBank`)
+
+A row is written whole and at once, so a run that is killed goes on where it stopped. A last line that a crash cut short is mended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from dspy_mux.errors import ConfigurationError
+
+VERSION = 1
+_MANIFEST, _ROWS = "run.json", "results.jsonl"
+#: What all rows of a run have in common; tasks and methods may be added to one.
+_COMMON = ("seed", "split", "limit", "validation_limit", "k", "temperature", "pool")
+_OF_A_TASK = ("fingerprint", "context", "max_tokens")
+
+#: (task, method, settings, question_id): what a row is the answer to.
+Key = tuple[str, str, str, str]
+
+
+class Run:
+    """A run folder, opened to be read (`open`) or to be gone on with (`start`).
+
+    Attributes:
+        path: the folder.
+        manifest: what `run.json` holds.
+    """
+
+    def __init__(self, path: Path, manifest: dict[str, Any]):
+        self.path, self.manifest = path, manifest
+        self._lock = threading.Lock()
+        self._alone: FileLock | None = None
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Run:
+        """A run to read; nothing in it is changed.
+
+        Raises:
+            ConfigurationError: it is no run folder, or one of a newer version.
+        """
+        try:
+            manifest = json.loads((Path(path) / _MANIFEST).read_text(encoding="utf-8"))
+            version = int(manifest["version"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigurationError(
+                f"{str(path)!r} is no run folder, or its {_MANIFEST} is damaged: `python -m eval compare --out …` makes one."
+            ) from error
+        if version > VERSION:
+            raise ConfigurationError(f"The run {str(path)!r} was made by a newer version (format {version}): update dspy-mux.")
+        return cls(Path(path), manifest)
+
+    @classmethod
+    def start(cls, path: str | os.PathLike[str], manifest: dict[str, Any]) -> Run:
+        """A new run, or the one in the folder, gone on with by this process alone: `manifest`'s tasks and methods are added to it.
+
+        Raises:
+            ConfigurationError: the folder's run was made with other settings, or another process is at work on it, or it cannot be
+                written.
+        """
+        folder = Path(path)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            alone = FileLock(folder / ".lock")
+            alone.acquire(timeout=0)
+        except Timeout as error:
+            raise ConfigurationError(f"Another process is at work on the run {str(path)!r}: name another --out.") from error
+        except OSError as error:
+            raise ConfigurationError(f"The run folder {str(path)!r} cannot be written: {error.strerror}.") from error
+        try:
+            run = cls(folder, manifest)
+            if (folder / _MANIFEST).exists():
+                run.manifest = _merged(cls.open(folder).manifest, manifest, str(path))
+            run._mend()
+            run.save()
+        except BaseException:
+            alone.release()
+            raise
+        run._alone = alone
+        return run
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        if self._alone is not None:
+            self._alone.release()
+
+    @property
+    def bank(self) -> Path:
+        """Where the run's own bank lies."""
+        return self.path / "bank.sqlite"
+
+    def save(self) -> None:
+        """Write the manifest; it is replaced whole."""
+        part = self.path / f"{_MANIFEST}.part"
+        part.write_text(json.dumps(self.manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.replace(self.path / _MANIFEST)
+
+    def task(self, name: str) -> dict[str, Any]:
+        """What the manifest tells of a task."""
+        return next(task for task in self.manifest["tasks"] if task["name"] == name)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The answers, in the order they came. Rows of settings that a later call to the run replaced are left out.
+
+        Raises:
+            ConfigurationError: a line that is no row, other than a last one that was cut short.
+        """
+        current = {(task["name"], method): key for task in self.manifest["tasks"] for method, key in task["settings"].items()}
+        for row in self._all_rows():
+            if current.get((row["task"], row["method"]), row["settings"]) == row["settings"]:
+                yield row
+
+    def done(self) -> set[Key]:
+        """What was answered already, under whichever settings."""
+        return {(row["task"], row["method"], row["settings"], row["question_id"]) for row in self._all_rows()}
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add a row: one write of a whole line, so that neither threads nor a crash can mix two."""
+        line = json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        with self._lock, (self.path / _ROWS).open("ab", buffering=0) as file:
+            file.write(line)
+
+    def _all_rows(self) -> Iterator[dict[str, Any]]:
+        path = self.path / _ROWS
+        if not path.exists():
+            return
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    row = json.loads(line)
+                    _ = row["task"], row["method"], row["settings"], row["question_id"], row["score"]
+                except (ValueError, KeyError, TypeError) as error:
+                    if not line.endswith(b"\n"):
+                        return  # cut short by a crash; a run that goes on removes it
+                    raise ConfigurationError(f"Line {number} of {str(path)!r} is no row of a run: remove it.") from error
+                yield row
+
+    def _mend(self) -> None:
+        """Remove a last line that was cut short."""
+        path = self.path / _ROWS
+        if not path.exists():
+            return
+        with path.open("r+b") as file:
+            content = file.read()
+            file.truncate(content.rfind(b"\n") + 1)
+
+
+def _merged(old: dict[str, Any], new: dict[str, Any], path: str) -> dict[str, Any]:
+    """The manifest of a run that is gone on with: the old one with the tasks and methods that are new in `new`."""
+    # A method's declared settings repeat the common ones: what differs is told once.
+    differ = _differ_in_common(old, new) or _differ_in_parts(old, new)
+    if differ:
+        raise ConfigurationError(
+            f"The run {path!r} was made with other settings ({'; '.join(differ)}): name another --out, or ask as before."
+        )
+    added: dict[str, Any] = {}
+    for kind, name_of in (("tasks", "name"), ("methods", "id")):
+        there = {entry[name_of] for entry in old[kind]}
+        added[kind] = [*old[kind], *(entry for entry in new[kind] if entry[name_of] not in there)]
+    notes = list(dict.fromkeys([*old["notes"], *new["notes"]]))
+    return {**old, **added, "notes": notes, "command": new["command"], "versions": new["versions"]}
+
+
+def _differ_in_common(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    pairs = [(name, _common(old, name), _common(new, name)) for name in _COMMON]
+    return [_told(name, before, now) for name, before, now in pairs if before != now]
+
+
+def _differ_in_parts(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """What differs in the tasks and methods that both have."""
+    told = []
+    for kind, name_of, compared in (("tasks", "name", _OF_A_TASK), ("methods", "id", ("settings",))):
+        known = {entry[name_of]: entry for entry in old[kind]}
+        for entry in new[kind]:
+            before = known.get(entry[name_of], entry)
+            told += [
+                _told(f"{entry[name_of]} {name}", before.get(name), entry.get(name))
+                for name in compared
+                if before.get(name) != entry.get(name)
+            ]
+    return told
+
+
+def _common(manifest: dict[str, Any], name: str) -> Any:
+    if name != "pool":
+        return manifest.get(name)
+    # What a reply may be long depends on the task, and is compared with it.
+    return [{key: value for key, value in member.items() if key != "max_tokens"} for member in manifest["pool"]]
+
+
+def _told(name: str, before: Any, now: Any) -> str:
+    if name == "pool":
+        before, now = ([member["name"] for member in pool] for pool in (before, now))
+        return f"pool {', '.join(before)}, now {', '.join(now)}" if before != now else "the pool's models, adapters or temperatures"
+    if name.endswith(" fingerprint"):
+        return f"other questions of {name.removesuffix(' fingerprint')}"
+    return f"{name} {json.dumps(before, ensure_ascii=False)}, now {json.dumps(now, ensure_ascii=False)}"
