@@ -106,8 +106,8 @@ class Rule(Protocol):
 class Frugal(Protocol):
     """A rule that knows when further draws cannot change its choice, whatever they give."""
 
-    def wants(self, ballots: Sequence[Ballot]) -> tuple[int, int] | None:
-        """The next draws to make: of the ballot at a position, how many; None where nothing to come can change the choice.
+    def wants(self, ballots: Sequence[Ballot]) -> list[tuple[int, int]]:
+        """The next draws to make: of the ballot at a position, how many; none where nothing to come can change the choice.
 
         All of them must be needed whatever they give, so that they can be made at once.
         """
@@ -142,7 +142,7 @@ class Consistency:
         assert answer is not None  # members in `standing` have one
         return Choice(answer, winner, confidence, tie_break)
 
-    def wants(self, ballots: Sequence[Ballot]) -> tuple[int, int] | None:
+    def wants(self, ballots: Sequence[Ballot]) -> list[tuple[int, int]]:
         """Members draw from the most accurate down, each until even unanimous further draws would not lift it above the best
         confidence so far: equals go to the earlier member. Answer, member and confidence are those of all draws."""
         bar = Fraction(0)
@@ -151,10 +151,10 @@ class Consistency:
             if ballot.left and Fraction(ballot.most + ballot.left, ballot.k) > bar:
                 # At the soonest it gives up after as many draws as leave it short of the bar.
                 spare = ballot.most + ballot.left - math.floor(bar * ballot.k)
-                return index, min(spare, ballot.left)
+                return [(index, min(spare, ballot.left))]
             if not ballot.left and ballot.k:
                 bar = max(bar, Fraction(ballot.most, ballot.k))
-        return None
+        return []
 
 
 @dataclass(frozen=True)
@@ -175,17 +175,17 @@ class Pooled:
         first = next(index for index, ballot in enumerate(ballots) if answer in ballot.counts)
         return Choice(answer, first, everyone.confidence, "pool order" if rivals > 1 else "nothing")
 
-    def wants(self, ballots: Sequence[Ballot]) -> tuple[int, int] | None:
+    def wants(self, ballots: Sequence[Ballot]) -> list[tuple[int, int]]:
         """Members draw in pool order until no other answer can catch up with the leading one. The answer is that of all draws; the
         confidence, a share of all draws, can only be higher had they been made."""
         counts = sorted(_everyone(ballots).counts.values(), reverse=True)
         lead, second = [*counts, 0, 0][:2]
         left = sum(ballot.left for ballot in ballots)
         if lead - second > left or not left:
-            return None
+            return []
         index = next(index for index, ballot in enumerate(ballots) if ballot.left)
         # At the soonest it is decided when every further draw goes to the leading answer.
-        return index, min((left - lead + second) // 2 + 1, ballots[index].left)
+        return [(index, min((left - lead + second) // 2 + 1, ballots[index].left))]
 
 
 @dataclass(frozen=True)
@@ -204,10 +204,10 @@ class SelfConsistency:
         answer = ballots[index].plurality
         return None if answer is None else Choice(answer, index, ballots[index].confidence)
 
-    def wants(self, ballots: Sequence[Ballot]) -> tuple[int, int] | None:
+    def wants(self, ballots: Sequence[Ballot]) -> list[tuple[int, int]]:
         """Its member's draws and no others. The choice is that of all draws."""
         index = self._index(ballots)
-        return (index, ballots[index].left) if ballots[index].left else None
+        return [(index, ballots[index].left)] if ballots[index].left else []
 
     def _index(self, ballots: Sequence[Ballot]) -> int:
         if self.member is None:
@@ -357,3 +357,8 @@ class Verdict(Spent):
     rule: str
     ballots: list[MemberBallot]
     turns: list[Turn] = []
+
+    def _repr_html_(self) -> str:
+        from .showing import verdict_html  # here, as it is for notebooks alone
+
+        return verdict_html(self)
