@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import pydantic
 from pydantic.fields import FieldInfo
 
-from . import extraction, mathematics
+from . import extraction, formulas, mathematics, mathtext
 from .errors import ConfigurationError
 from .kinds import (
     AnswerKind,
@@ -158,19 +158,21 @@ class AnyKind(AnswerKind):
 
 @dataclass(frozen=True)
 class MathKind(AnswerKind):
-    """Mathematics in LaTeX or plain writing, compared as told in ``mathematics.py``."""
+    """Mathematics in LaTeX or plain writing, compared as told in ``mathematics.py``.
+
+    Of a value that holds more than its answer ("The answer is $5$."), the answer is compared.
+    """
 
     name = "math"
 
     def extract(self, text: str) -> str | None:
-        found = extraction.marked_answer(text) or extraction.last_formula(text)
-        return self.usable(found or next(reversed(extraction.numerals(text)), None))
+        return self.usable(formulas.math_answer(text))
 
     def key(self, value: Any) -> Hashable | None:
-        return None if value is None else mathematics.math_key(as_text(value)) or None
+        return None if value is None else mathematics.math_key(formulas.lone_answer(as_text(value))) or None
 
     def alike(self, a: Any, b: Any) -> bool:
-        return mathematics.same_mathematics(*(mathematics.canonical(as_text(value)) for value in (a, b)))
+        return mathematics.same_mathematics(*(mathtext.canonical(formulas.lone_answer(as_text(value))) for value in (a, b)))
 
 
 MathAnswer = Annotated[str, MathKind()]

@@ -32,21 +32,22 @@ def normalise(text: str) -> str:
 # ------------------------------------------------------------------------------------------------ wrapping
 
 _PAIRS = ("**", "__", "*", "_", "```", "`", "$$", "$", '"', "'")
-_LEAD = re.compile(r"(?:#{1,6}|[-*+•>])\s+")
+_LEAD = re.compile(r"(?:#{1,6}|[*•>]|[-+](?!\s+(?:[\d\\]|\.\d)))\s+")  # "- 5" is a number, not an item of a list
 _FENCE = re.compile(r"```[\w+-]*\n(.*?)\n?```", re.DOTALL)
 
 
 def unwrap(text: str) -> str:
     """Strip surrounding white space, markdown emphasis, quotes, math delimiters, bullets and end punctuation."""
+    mathematics = False
     for _ in range(8):  # layers; more is no answer
         before, text = text, text.strip()
-        text = text[match.end() :] if (match := _LEAD.match(text)) else text
+        text = text[match.end() :] if not mathematics and (match := _LEAD.match(text)) else text
         for mark in _PAIRS:
             inner = text[len(mark) : -len(mark)]
             if len(text) > 2 * len(mark) and text.startswith(mark) and text.endswith(mark) and mark not in inner:
-                text = inner
+                text, mathematics = inner, mathematics or mark in ("$", "$$")
         if (text.startswith("\\(") and text.endswith("\\)")) or (text.startswith("\\[") and text.endswith("\\]")):
-            text = text[2:-2]
+            text, mathematics = text[2:-2], True
         stripped = text.rstrip(".,;:。").rstrip()
         # "!" and "?" end a sentence, but "5!" is a factorial
         if stripped[-1:] in ("!", "?", "！", "？") and len(stripped) > 1 and not stripped[-2].isdigit():
@@ -76,6 +77,7 @@ def fold(text: str) -> str:
 
 _BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 _BARE_BOX = re.compile(r"\\(?:boxed|fbox)\s{0,3}(-?\d[\d.,/]*|[A-Za-z](?![A-Za-z]))")
+SPACED_SIGN = re.compile(r"^([-+])\s+(?![A-Za-z]{3}|[$*])")  # in mathematics no item of a list
 _HASHES = re.compile(r"####[ \t]*(\S[^\n]*)")
 _WORD = re.compile(r"\b(?:answers?|option|choice)\b", re.IGNORECASE)
 _COPULA = re.compile(
@@ -90,6 +92,11 @@ _COPULA = re.compile(
 _HEADING_END = re.compile(r"[ \t]{0,4}[*_:]{0,4}[ \t]{0,4}\n")
 _SENTENCE_END = re.compile(r"(?<!\\)[.!?。！？](?=[\s*_\"')\]]|$)|\n")
 _ABBREVIATION = re.compile(r"(?:^|[\s(])(?:St|Dr|Mr|Mrs|Ms|Mt|Ft|Jr|Sr|No|vs|ca|approx|(?-i:[A-Z])(?:\.[A-Z])*)$")
+FORMULA = re.compile(  # a price opens no formula: in "from $5 to $9" a digit follows the second sign
+    r"(?<!\\)\$\$(?:[^$\\]|\\.){1,2000}\$\$|(?<!\\)\$(?:[^$\\\n]|\\.){1,2000}\$(?!\d)"
+    r"|\\\((?:[^\\]|\\[^()]){1,2000}\\\)|\\\[(?:[^\\]|\\[^\[\]]){1,2000}\\\]",
+    re.DOTALL,
+)
 _NEGATION = re.compile(r"(?:not|n't|never|neither|wrong|incorrect)\b", re.IGNORECASE)
 
 
@@ -115,9 +122,12 @@ def boxed(text: str) -> list[str]:
 
 
 def _sentence(text: str, start: int) -> str:
-    """The rest of the sentence at start: ends at a line's end or a full stop, not inside 3.5 or after "St."."""
+    """The rest of the sentence at start: ends at a line's end or a full stop, not inside 3.5, a formula or after "St."."""
     text = text[start : start + 2_000]
-    for match in _SENTENCE_END.finditer(text):
+    if fence := _FENCE.match(text):
+        return fence.group(1)
+    formula = FORMULA.match(text)
+    for match in _SENTENCE_END.finditer(text, formula.end() if formula else 0):
         head = text[: match.start()]
         if match.group() == "." and (abbreviation := _ABBREVIATION.search(head)):
             # A lone capital ends the sentence as "The answer is B. Because"; in "J. K. Rowling" it does not.
@@ -154,7 +164,7 @@ def marked_answers(text: str) -> Iterator[str]:
     """Every answer that the text marks as one, best first: boxed, then ``####``, then told; each last first."""
     for content in reversed(boxed(text)[-_MAX_MARKS:]):
         inner = boxed(content) if content.startswith(("\\boxed", "\\fbox")) else None
-        yield from _clean(inner[-1] if inner else content)
+        yield from _clean(SPACED_SIGN.sub(r"\1", inner[-1] if inner else content))
     if "####" in text:
         for match in list(_HASHES.finditer(text))[: -_MAX_MARKS - 1 : -1]:
             yield from _clean(match.group(1))
@@ -251,23 +261,6 @@ def numeral_of_answer(answer: str) -> str | None:
         return None
     leads = _HEDGE.fullmatch(answer, start, found[0].start())
     return (found[0] if leads else found[-1]).group().strip()
-
-
-_FORMULA = re.compile(
-    r"\$\$([^$]{1,2000})\$\$|\$([^$\n]{1,2000})\$|\\\(((?:[^\\]|\\[^)]){1,2000})\\\)|\\\[((?:[^\\]|\\[^\]]){1,2000})\\\]"
-)
-
-_PLAIN_WORD = re.compile(r"(?<![\\{A-Za-z])(?!(?:and|or|pi|sin|cos|tan|log|ln)\b)[A-Za-z]{2,}(?![A-Za-z}])")
-
-
-def last_formula(text: str) -> str | None:
-    r"""The text itself where it is one short line, else the content of its last ``$…$`` or ``\(…\)``, else None."""
-    line = unwrap(unfence(text)) if len(text) <= 200 else ""
-    words = len(_PLAIN_WORD.findall(line))
-    if line and "\n" not in line and words < (2 if re.search(r"[\d=^\\]", line) else 5):
-        return line
-    found = _FORMULA.findall(text[-TAIL:])
-    return next((unwrap(content) for content in found[-1] if content), None) if found else None
 
 
 # ------------------------------------------------------------------------------------------------ choices and truth

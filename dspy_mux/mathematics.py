@@ -1,8 +1,8 @@
 r"""Equivalence of mathematical answers: ``1/2`` = ``0.5`` = ``\frac12``, ``x=3`` = ``3``, ``3\sqrt2`` = ``\sqrt{18}``.
 
-Three steps, each only where the one before did not decide: the same canonical text (``canonical``), the same number
+Three steps, each only where the one before did not decide: the same canonical text (``mathtext.py``), the same number
 (``number``), then math-verify in a process of its own (``mathworker.py``) that has a deadline and a memory limit.
-As the graders of MATH do, degree, percent and currency signs and units are dropped, and so is the "x =" before a value.
+Lists without brackets and sets are equal in any order, for MATH asks for several roots so; tuples, intervals and matrices are not.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import sys
 import threading
 from collections import OrderedDict
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
-from .extraction import boxed, fold, normalise, parse_number, unwrap
+from .extraction import parse_number
+from .mathtext import canonical
 
 logger = logging.getLogger(__name__)
 
@@ -31,109 +31,10 @@ MEMORY = 1 << 30  # bytes of address space of the process that compares
 MAX_LENGTH = 1_000  # characters; a longer expression equals its own canonical text only
 _START_DEADLINE = 60.0  # seconds to import sympy, on a busy machine
 _MEMORY_OF_PAIRS = 10_000  # verdicts kept
-
-# ------------------------------------------------------------------------------------------------ canonical text
-
-_SYMBOLS = {
-    ord(character): latex
-    for character, latex in {
-        "π": r"\pi ", "∞": r"\infty ", "×": r"\cdot ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": "/", "±": r"\pm ",
-        "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "√": r"\sqrt ",
-        "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "°": "", "∅": r"\emptyset ", "ℝ": r"\mathbb{R}",
-        "¼": " 1/4", "½": " 1/2", "¾": " 3/4", "⅓": " 1/3", "⅔": " 2/3",
-        **{power: f"^{digit}" for digit, power in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
-    }.items()
-}  # fmt: skip
-_SPACING = re.compile(r"(?<!\\)\\(?:[!,;:> ]|quad|qquad|displaystyle|limits|left|right|[bB]igg?[lr]?)(?![A-Za-z])|~")
-_LATEX_COMMA = re.compile(r"(?<=\d)(?:\{,\}|,\\!)\s*(?=\d{3})")
-_COMMAS = re.compile(r"(?<![\w.,(\[{])\d{1,3}(?:(?:,\d{3})+|(?: \d{3}(?! ?/))+)(?![\d,)\]}])")
-_SIGNS = re.compile(r"\^\s*(?:\{\s*\\(?:circ|degree)\s*\}|\\(?:circ|degree)(?![A-Za-z]))|\\degree|\\?[%$€£¥₹]")
-_UNIT = re.compile(r"\s*\\(?:text|mbox|textrm|mathrm)\s*\{\s*(?!(?:and|or)\b)[A-Za-z][A-Za-z. /]{1,40}\}(?:\^\{?\d\}?)?$")
-_UNIT_WORDS = re.compile(
-    r"(?<=[\d})])\s+(?!(?:and|or|pi|sin|cos|tan|sec|csc|cot|log|ln|exp|sqrt|mod|over|choose|times|plus|minus)\b)"
-    r"(?:[A-Za-z]{3,}|[cmk]m|kg|ft|in|hr)(?:\s[A-Za-z]{2,}){0,3}$"
-)
-_TEXT = re.compile(r"\\(?:text|mbox|textbf|textit|textrm|mathrm|mathbf|mathit|operatorname)\s*\{([^{}]*)\}")
-_FRACTION = re.compile(r"\\[dtc]frac(?![A-Za-z])")
-_SHORT_FRACTION = re.compile(r"\\frac\s*(?:\{([^{}]*)\}|(\d))\s*(?:\{([^{}]*)\}|(\d))")
-_SHORT_ROOT = re.compile(r"\\sqrt\s*(\d+|[A-Za-z])")
-_LONG_POWER = re.compile(r"\^\s*(-?\d{2,}|-\d)")
-_FUNCTION = re.compile(r"(?<![\\A-Za-z])(arcsin|arccos|arctan|sin|cos|tan|sec|csc|cot|log|ln|exp|pi|theta)(?![A-Za-z])")
-_INFINITY = re.compile(r"(?<![\\A-Za-z])(?:infinity|infty|oo|inf)(?![A-Za-z])", re.IGNORECASE)
-_OPENING = re.compile(r"(?P<root>(?<![\\A-Za-z])sqrt\s*\(|\\sqrt\s*\()|(?P<power>\^\s*\()|[()]")
-_ASSIGNED = re.compile(r"(?:[A-Za-z](?:_\{?\w\}?)?|[A-Za-z]\([A-Za-z]\))\s*(?:=|\\in(?![A-Za-z]))\s*(?=[^=\s])")
-_SPACE = re.compile(r"(\\[A-Za-z]+(?=\s+[A-Za-z])|\d(?=\s+\d))\s+|\s+")
-_AND = re.compile(r",?\s+(?:and|or)\s+")
-_UNION = re.compile(r"(?<=[)\]])\s*U\s*(?=[(\[])")
-_WORDS = re.compile(r"[^\W\d_]+(?:[\s,.'’&-]+[^\W\d_]+)*[.'’]?")
 _BASED = re.compile(r"(\w+)_\{?(\d+)\}?")
 _UNFIT = re.compile(r"\d \d|\d\^\{?\(?-?\d+\^|\^\{?-?\d{7,}|\d{6,}!|!!!|\d{1000}")
-
-
-def _braced(text: str) -> str:
-    """Plain ``sqrt(…)`` and ``^(…)`` with LaTeX's braces, nested ones too, in one pass."""
-    pieces: list[str] = []
-    position, closing = 0, []
-    for match in _OPENING.finditer(text):
-        pieces.append(text[position : match.start()])
-        position = match.end()
-        if match["root"] or match["power"]:
-            pieces.append("\\sqrt{" if match["root"] else "^{")
-            closing.append("}")
-        elif match.group() == "(":
-            pieces.append("(")
-            closing.append(")")
-        else:
-            pieces.append(closing.pop() if closing else ")")
-    return "".join([*pieces, text[position:]]) if not closing else text
-
-
-def canonical(answer: str) -> str:
-    """The answer as canonical LaTeX without delimiters, spacing, units and sugar; "" for a blank one."""
-    return _canonical(answer) if len(answer) <= 10 * MAX_LENGTH else fold(answer)
-
-
-@lru_cache(maxsize=4096)
-def _canonical(answer: str) -> str:
-    text = normalise(answer.translate(_SYMBOLS)).strip()
-    if text.startswith(("\\boxed", "\\fbox", "$\\boxed")) and (boxes := boxed(text)):
-        text = boxes[-1]
-    text = unwrap(text.replace("\\$", "$"))
-    text = _SPACING.sub(" ", _LATEX_COMMA.sub("", text))
-    text = _SIGNS.sub("", text).strip()
-    text = _UNIT.sub("", text) or text
-    text = _UNIT_WORDS.sub("", text)
-    text = _TEXT.sub(r"\1", text).strip()
-    if re.fullmatch(r"\(?[A-Z]\)?", text):
-        return text.strip("()")  # an option letter
-    if _is_prose(text):
-        return "\\text{" + fold(text) + "}"
-    text = _UNION.sub(r"\\cup ", _AND.sub(", ", text))
-    text = text.replace("**", "^").replace("<=", r"\le ").replace(">=", r"\ge ").replace("!=", r"\ne ")
-    text = _INFINITY.sub(r"\\infty ", _FUNCTION.sub(r"\\\1 ", _braced(text)))
-    text = text.replace("*", r"\cdot ").replace("\\leq", "\\le").replace("\\geq", "\\ge").replace("\\neq", "\\ne")
-    text = _SHORT_FRACTION.sub(_full_fraction, _FRACTION.sub(r"\\frac", text))
-    text = _LONG_POWER.sub(r"^{\1}", _SHORT_ROOT.sub(r"\\sqrt{\1}", text))
-    if text.count("=") + text.count("\\in") - text.count("\\inf") == 1:
-        text = _ASSIGNED.sub("", text, count=1) if _ASSIGNED.match(text) else text
-    text = _SPACE.sub(lambda match: match[1] + " " if match[1] else "", _COMMAS.sub(_without_commas, text))
-    return text.replace(",", ", ")  # "100, 200" stays two numbers
-
-
-def _without_commas(match: re.Match[str]) -> str:
-    return match.group().replace(",", "").replace(" ", "")
-
-
-def _is_prose(text: str) -> bool:
-    """Words, which math-verify would read as products of letters ("Evelyn" = "Nevely")."""
-    if not _WORDS.fullmatch(text) or _FUNCTION.search(text) or _INFINITY.fullmatch(text):
-        return False
-    return text.lower() == "no" or any(len(word) > 2 for word in re.findall(r"[^\W\d_]+", text))
-
-
-def _full_fraction(match: re.Match[str]) -> str:
-    top, digit, bottom, last = match.groups()
-    return f"\\frac{{{digit if top is None else top}}}{{{last if bottom is None else bottom}}}"
+_COMMAND = re.compile(r"\\[A-Za-z]+")
+_EQUATION_OF_ZERO = re.compile(r"(?=.*\d.*=)[^=,]*[A-Za-z][^=,]*=0")
 
 
 def number(text: str) -> Fraction | None:
@@ -178,7 +79,20 @@ def same_mathematics(a: str, b: str) -> bool:
         return bases[0].groups() == bases[1].groups()
     if any(len(text) > MAX_LENGTH or text.startswith("\\text") or _UNFIT.search(text) for text in (a, b)):
         return False
+    if _differ_in_form(a, b):
+        return False
     return _worker.same(*sorted((a, b)))
+
+
+def _differ_in_form(a: str, b: str) -> bool:
+    """Differences that math-verify overlooks: R and r, the lists 3, 5 and 3, 3, 5, the line x + 2y + 3 = 0 and the value 0."""
+    first, second = ({letter for letter in _COMMAND.sub("", text) if letter.isalpha()} for text in (a, b))
+    if first != second and {letter.lower() for letter in first} == {letter.lower() for letter in second}:
+        return True
+    commas = a.count(","), b.count(",")
+    if all(commas) and commas[0] != commas[1] and "\\pm" not in a + b:
+        return True
+    return any(_EQUATION_OF_ZERO.fullmatch(text) and "=" not in other for text, other in ((a, b), (b, a)))
 
 
 class MathWorker:

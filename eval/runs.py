@@ -130,7 +130,8 @@ class Run:
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add a row: one write of a whole line, so that neither threads nor a crash can mix two."""
-        line = json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        # ASCII: model output may hold half a character, which no UTF-8 has.
+        line = json.dumps(row, ensure_ascii=True, allow_nan=False).encode() + b"\n"
         with self._lock, (self.path / _ROWS).open("ab", buffering=0) as file:
             file.write(line)
 

@@ -12,7 +12,6 @@ from dspy_mux.extraction import (
     boxed,
     fold,
     json_values,
-    last_formula,
     leading_label,
     marked_answer,
     numeral_of_answer,
@@ -21,6 +20,7 @@ from dspy_mux.extraction import (
     truth_of,
     unwrap,
 )
+from dspy_mux.formulas import last_formula
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,12 @@ from dspy_mux.extraction import (
         ("nothing to see", None),
         ("", None),
         (r"#### 1 but \boxed{2} but the answer is 3", "2"),
+        ("**Final Answer**\n\n\\[\n\\frac{1}{2}\n\\]", r"\frac{1}{2}"),
+        ("The answer is $$\n5\n$$ and so on", "$$\n5\n$$ and so on"),
+        ("The answer is $x. y$. I hope so.", "x. y"),
+        ("Answer:\n```\n42\n```\nThanks", "42"),
+        (r"\boxed{- x}", "-x"),
+        (r"The answer is $- \frac{1}{2}$.", r"- \frac{1}{2}"),
     ],
 )
 def test_marked_answer(text: str, answer: str | None) -> None:
@@ -69,7 +75,7 @@ def test_boxes_need_balanced_braces() -> None:
     [
         ("1,234", "1234"), ("$18.00", "18"), ("3.5e2", "350"), ("1/2", "1/2"), ("−5", "-5"), ("-$5", "-5"),
         ("1 1/2", "3/2"), (r"\frac{1}{2}", "1/2"), (r"-\frac12", "-1/2"), (r"1\frac{4}{5}", "9/5"), ("**18.**", "18"),
-        ("１２", "12"), ("50%", "50"), (".5", "1/2"), ("1{,}000", "1000"), ("5 €", "5"),
+        ("- 5", "-5"), ("$- 5$", "-5"), ("１２", "12"), ("50%", "50"), (".5", "1/2"), ("1{,}000", "1000"), ("5 €", "5"),
         ("18 apples", None), ("1,23", None), ("1.2.3", None), ("5-3", None), ("--5", None), ("1/0", None),
         ("1 2", None),
         ("1e999999999", None), ("", None), ("x", None), ("1" * 3_000, None),
@@ -155,7 +161,19 @@ def test_last_formula(text: str, formula: str | None) -> None:
     assert last_formula(text) == formula
 
 
-@pytest.mark.parametrize(("text", "bare"), [("**`Paris`**.", "Paris"), ("- x", "x"), ("$5$", "5"), ("5!", "5!"), ("?", "?")])
+@pytest.mark.parametrize(
+    ("text", "bare"),
+    [
+        ("**`Paris`**.", "Paris"),
+        ("- x", "x"),
+        ("- 5", "- 5"),
+        ("$- x$", "- x"),
+        ("- (B)", "(B)"),
+        ("$5$", "5"),
+        ("5!", "5!"),
+        ("?", "?"),
+    ],
+)
 def test_unwrap(text: str, bare: str) -> None:
     assert unwrap(text) == bare
 

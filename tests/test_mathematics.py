@@ -63,6 +63,49 @@ def test_not_the_same(a: str, b: str) -> None:
     assert not same(a, b)
 
 
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        (r"\dfrac12", r"\tfrac{1}{2}"), (r"\left( 1,\,2 \right)", "(1,2)"), (r"1{,}000", "1,000"), (r"\frac 59", "5/9"),
+        ("15 cm^2", r"15\mbox{ cm}^2"), ("864 sq. in.", "864"), (r"5 \text{ m}", "5"), ("60 km/h", "60"), ("5.4¢", "5.4"),
+        ("12π cm", r"12\pi"), ("5 million", "5,000,000"), (r"2 \text{ thousand dollars}", "2000"), ("10 percent", r"10\%"),
+        (r"\mathbf{\frac{1}{2}}", "1/2"), (r"\boldsymbol{5}", "5"), ("{5}", "5"), ("= 5", "5"), ("- 5", "-5"), ("$- x$", "-x"),
+        (r"\frac{1}{3} \approx 0.33", "1/3"), (r"x \approx 3.14", "3.14"), ("2+3 = 5", "5"), ("x = 2+3 = 5", "5"),
+        (r"\log_2 8 = 3", "3"), ("(x, y) = (2, 4)", "(2,4)"), (r"(r,\theta) = (3, \pi)", r"(3,\pi)"),
+        ("an ellipse", r"\text{ellipse}"),
+        (r"\textbf{(C)}\ 5", "C"), ("(C) 5", r"\text{(C)}"), ("C. an ellipse", "C"), ("(c)", "(C)"),
+        ("52 base 8", "52_8"), (r"52 \text{ (base 8)}", "52_{8}"), (r"52_{\text{eight}}", "52_8"), ("(52)_8", "52_8"),
+        (r"-2 \le x \le 7", "[-2,7]"), (r"3 < x \leqslant 4", "(3,4]"), ("x > 2", r"(2,\infty)"), (r"x \ge 2", r"[2,\infty)"),
+        ("2 <= x", r"[2,\infty)"), (r"x \le 0", r"(-\infty,0]"), ("0 > x", r"(-\infty,0)"),
+        (r"1.\overline{3}", "4/3"), (r"0.1\overline{6}", "1/6"), (r"\emptyset", r"\varnothing"),
+        (r"\begin{pmatrix} 1 \\[4pt] 2 \end{pmatrix}", r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}"), ("{5 \\choose 2}", "10"),
+        (r"\{1\pm\sqrt{5},-2\}", r"-2, 1+\sqrt5, 1-\sqrt5"), ("3, 5, and 7", "7, 3, 5"), ("x = 3, x = 5", "5, 3"),
+    ],
+)  # fmt: skip
+def test_the_same_in_the_writing_of_models(a: str, b: str) -> None:
+    assert same(a, b)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("(0,1]", "[0,1]"), ("[0,1)", "(0,1)"), ("(0,1]", "(0,1)"), ("(0,1]", "[0,1)"), ("(0,1]", "0,1"), ("[0,1]", "[1,0]"),
+        (r"(2,\infty)", r"[2,\infty)"), (r"(2,\infty)", r"x \ge 2"), ("-5 < x < 5", r"-5 \le x \le 5"),
+        ("x > 5", "5"), ("x < 5", "x > 5"),
+        (r"(0,9) \cup (9,36)", "(0,36)"), (r"(-\infty, 2) \cup (3, \infty)", r"(-\infty, 3) \cup (2, \infty)"),
+        ("(100,200)", "100200"), ("1,23", "123"), ("(1,000)", "1"), ("2220", "2,22"), ("(1,2), (3,4)", "(1,3), (2,4)"),
+        ("3,5", "3"), ("3,5", "3,5,7"), ("3,5", "3,3,5"), (r"1 \pm \sqrt{19}", r"1+\sqrt{19}"), (r"\pm 2", "2"),
+        (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{pmatrix}1&2\end{pmatrix}"), (r"\begin{pmatrix}1\\2\end{pmatrix}", "1, 2"),
+        ("3R^2", "3r^2"), ("X", "x"), ("5x - 7y + 11z + 4 = 0", "0"), ("5x - 7y + 11z + 4 = 0", "5x - 7y + 11z + 4"),
+        ("5 million", "5"), ("25 hundredths", "25"), ("2 xyz", "2"), ("at least 5", "5"), ("not 5", "5"), ("5 to 7", "5"),
+        ("- 5", "5"), ("$- x$", "x"), ("(A) or (B)", "A"), ("52_8", "42_{10}"), ("52 base 8", "52 base 9"),
+        (r"1.\overline{3}", "1.3"), ("5 =", ""), (r"5 \approx", ""),
+    ],
+)  # fmt: skip
+def test_not_the_same_in_the_writing_of_models(a: str, b: str) -> None:
+    assert not same(a, b)
+
+
 def test_numbers_have_their_value_as_key() -> None:
     assert math_key("0.50") == math_key(r"\frac{1}{2}") == "1/2"
     assert math_key(" ") == math_key("$$") == ""

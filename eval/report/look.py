@@ -1,0 +1,153 @@
+"""How charts look: one colour and one sign for each method and member wherever they stand, and what all charts have in common.
+
+Colours are the page's CSS variables (`page.css` holds a light and a dark value of each, told apart by colour-blind readers too);
+`charts.js` puts their values in. Signs tell apart what colours alone might not.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dspy_mux.showing import visible
+
+from ..statistics import Estimate
+from .reading import TaskAnswers
+
+
+@dataclass(frozen=True)
+class Look:
+    """A colour of the page, plotly's name of a marker, and the same marker as a character for legends."""
+
+    color: str
+    symbol: str
+    sign: str
+
+
+_METHODS = {
+    "self_consistency": Look("var(--grey)", "square", "■"),
+    "self_consistency_equal": Look("var(--grey)", "square-open", "□"),
+    "agent_forest": Look("var(--orange)", "diamond", "◆"),
+    "slm_mux": Look("var(--blue)", "circle", "●"),
+    "calibrated": Look("var(--violet)", "star", "★"),
+    "searched": Look("var(--teal)", "circle-open", "○"),
+    "mixture_of_agents": Look("var(--pink)", "cross", "✚"),
+    "llm_debate": Look("var(--ochre)", "x", "✖"),
+    "multi_agent_verification": Look("var(--red)", "diamond-open", "◇"),
+}
+_MEMBER_COLORS = 8
+_MEMBER_SYMBOLS = (
+    ("triangle-up", "▲"),
+    ("triangle-down", "▼"),
+    ("triangle-right", "▶"),
+    ("triangle-left", "◀"),
+    ("triangle-up-open", "△"),
+    ("triangle-down-open", "▽"),
+    ("triangle-right-open", "▷"),
+    ("triangle-left-open", "◁"),
+)
+OUTCOMES = {"right": "var(--right)", "wrong": "var(--wrong)", "no answer": "var(--none)"}
+INK, QUIET, GRID = "var(--ink)", "var(--quiet)", "var(--grid)"
+
+
+def of_member(task: TaskAnswers, name: str) -> Look:
+    at = task.members.index(name) % _MEMBER_COLORS
+    return Look(f"var(--member-{at + 1})", *_MEMBER_SYMBOLS[at])
+
+
+def of_method(task: TaskAnswers, method: str) -> Look:
+    family, _, member = method.partition(":")
+    return of_member(task, member) if family == "single" else _METHODS[method]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart with its words.
+
+    Attributes:
+        title: what it shows, of how many questions. note: how to read it, in a sentence or two.
+        traces, layout: plotly's. height: in pixels.
+        legend: (label, colour, sign).
+        columns, rows: the same numbers as a table.
+    """
+
+    title: str
+    note: str
+    traces: Sequence[Mapping[str, Any]]
+    layout: Mapping[str, Any]
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    legend: Sequence[tuple[str, str, str]] = field(default=())
+    height: int = 420
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `charts.js` reads it; plotly has checked every name and value of the figure.
+
+        Raises:
+            ConfigurationError: plotly is not installed.
+        """
+        from dspy_mux.figures import plotly
+
+        layout = {"margin": {"l": 56, "r": 16, "t": 16, "b": 52}, "showlegend": False, "hovermode": "closest", "dragmode": False}
+        figure = plotly().Figure(data=list(self.traces), layout={**layout, **self.layout})
+        figure.update_layout(template="none")
+        told = json.loads(figure.to_json())  # NaN is null in it
+        return {
+            "title": visible(self.title),
+            "note": visible(self.note),
+            "data": told["data"],
+            "layout": told["layout"],
+            "height": self.height,
+            "legend": [{"label": visible(label), "color": color, "sign": sign} for label, color, sign in self.legend],
+            "columns": [visible(name) for name in self.columns],
+            "rows": [[visible(cell) for cell in row] for row in self.rows],
+        }
+
+
+def axis(title: str, **more: Any) -> dict[str, Any]:
+    common = {
+        "title": {"text": plain(title), "standoff": 10},
+        "gridcolor": GRID,
+        "linecolor": GRID,
+        "zeroline": False,
+        "ticks": "",
+        "automargin": True,
+        "fixedrange": True,
+    }
+    return {**common, **more}
+
+
+def error_bars(estimates: Sequence[Estimate], color: str) -> dict[str, Any]:
+    """95 % intervals, in percent."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [100 * (each.high - each.mean) for each in estimates],
+        "arrayminus": [100 * (each.mean - each.low) for each in estimates],
+        "color": color,
+        "thickness": 1.2,
+        "width": 3,
+    }
+
+
+def plain(text: str) -> str:
+    """Text for plotly, which would take tags in it for formatting."""
+    return html.escape(visible(text), quote=False)
+
+
+def wrapped(text: str, width: int = 13) -> str:
+    """A name for a narrow place, over several lines."""
+    lines = textwrap.wrap(visible(text), width) or [""]
+    return "<br>".join(html.escape(line, quote=False) for line in lines)
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
+def with_interval(estimate: Estimate) -> str:
+    return f"{estimate.percent()} % ({estimate.interval()})"

@@ -1,0 +1,187 @@
+"""The page: a header that says what was measured, the table, the charts, and the list of questions, all in one file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from dspy_mux.errors import ConfigurationError, MuxError
+from dspy_mux.figures import plotly
+from dspy_mux.showing import escaped, visible
+
+from ..runs import Run
+from ..statistics import Estimate, mcnemar, paired_difference
+from ..tables import COLUMNS, MUX, UNION, Comparison, Line
+from . import accuracy, flows, members, questions
+from .look import Chart
+from .reading import NotInTheRun, TaskAnswers, read
+
+_HERE = Path(__file__).parent
+#: The sections of charts: id, heading, and what makes it.
+_SECTIONS: Sequence[tuple[str, str, Callable[[TaskAnswers, Sequence[Line]], Chart]]] = (
+    ("calls", "Accuracy and cost", accuracy.by_calls),
+    ("confidence", "Confidence", lambda task, lines: accuracy.by_confidence(task)),
+    ("attribution", "Attribution", lambda task, lines: members.attribution(task)),
+    ("subtasks", "Sub-tasks", lambda task, lines: members.by_subtask(task)),
+    ("sizes", "Members", lambda task, lines: members.by_size(task)),
+    ("draws", "Draws", lambda task, lines: accuracy.by_draws(task)),
+    ("debate", "Debate", lambda task, lines: flows.debate(task)),
+    ("layers", "Mixture-of-Agents", lambda task, lines: flows.layers(task)),
+)
+
+
+def write(run_folder: Path, out: Path) -> None:
+    """Write the report of a run to one HTML file that asks for nothing from outside.
+
+    Raises:
+        ConfigurationError: it is no run, it has no answers yet, `out` cannot be written, or plotly is not installed.
+    """
+    run = Run.open(run_folder)
+    plotly()
+    tasks = read(run)
+    if not tasks:
+        raise ConfigurationError(f"The run {str(run_folder)!r} has no answers yet: `python -m eval compare` gives it some.")
+    page = _page(run, tasks)
+    try:
+        out.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"The report {str(out)!r} cannot be written: {error.strerror}.") from error
+
+
+def _page(run: Run, tasks: Sequence[TaskAnswers]) -> str:
+    from plotly.offline import get_plotlyjs
+
+    comparison = Comparison.of(run)
+    lines = comparison.tasks()
+    charts = {visible(task.name): {name: _chart(make, task, lines[task.name]) for name, _, make in _SECTIONS} for task in tasks}
+    listed = {visible(task.name): questions.told(task) for task in tasks}
+    names = ", ".join(task.name for task in tasks)
+    parts = {
+        "title": escaped(f"dspy-mux: methods compared on {names}"),
+        "style": _asset("page.css"),
+        "heading": escaped(f"Methods compared on {names}"),
+        "measured": escaped(_measured(run.manifest, tasks)),
+        "headlines": "".join(f"<p class='headline'>{escaped(sentence)}</p>" for sentence in map(_headline, tasks)),
+        "facts": _facts(run.manifest),
+        "notes": "".join(f"<li>{escaped(note)}</li>" for note in [comparison.caption, *comparison.notes]),
+        "tables": "".join(_table(task.name, lines[task.name]) for task in tasks),
+        "tasks": "".join(f"<option>{escaped(task.name)}</option>" for task in tasks),
+        "one_task": "hidden" if len(tasks) == 1 else "",
+        "links": "".join(f"<li><a href='#{name}'>{escaped(heading)}</a></li>" for name, heading, _ in _SECTIONS),
+        "sections": "".join(
+            f"<section id='{name}' aria-labelledby='{name}-heading'><h2 id='{name}-heading'>{escaped(heading)}</h2></section>"
+            for name, heading, _ in _SECTIONS
+        ),
+        "charts": _embedded(charts),
+        "questions": _embedded(listed),
+        "plotly": get_plotlyjs(),
+        "script": _asset("charts.js") + _asset("questions.js"),
+    }
+    return Template(_asset("page.html")).substitute(parts)
+
+
+def _asset(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")
+
+
+def _embedded(value: Any) -> str:
+    """JSON that can stand in a script element: in ASCII, with nothing in it that HTML could take for a tag."""
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _chart(make: Callable[[TaskAnswers, Sequence[Line]], Chart], task: TaskAnswers, lines: Sequence[Line]) -> dict[str, Any]:
+    """The chart, or why there is none."""
+    try:
+        return make(task, lines).as_dict()
+    except (NotInTheRun, MuxError) as reason:
+        return {"reason": visible(str(reason))}
+
+
+def _measured(manifest: Mapping[str, Any], tasks: Sequence[TaskAnswers]) -> str:
+    pool = ", ".join(member["name"] for member in manifest["pool"])
+    asked = " and ".join(f"{len(task.questions)} questions of {task.name}" for task in tasks)
+    of = f"a pool of {len(manifest['pool'])} members ({pool})" if len(manifest["pool"]) > 1 else f"one member ({pool})"
+    methods = len({method for task in tasks for method in task.answers})
+    return (
+        f"{methods} methods over {of} answered {asked} (split {manifest['split']}), with k = {manifest['k']} draws a member "
+        f"at temperature {manifest['temperature']:g}."
+    )
+
+
+def _headline(task: TaskAnswers) -> str:
+    """SLM-MUX against the best single member's self-consistency, in a sentence."""
+    if MUX not in task.answers:
+        return f"On {task.name} this run has no answers of SLM-MUX to compare others with."
+    mux, other = task.answers[MUX], task.answers.get("self_consistency", {})
+    share = sum(each.score for each in mux.values()) / len(mux)
+    told = f"On {task.name} SLM-MUX answers {100 * share:.1f} % right (n = {len(mux)})"
+    both = [question for question in mux if question in other]
+    if not both or len(task.members) == 1:
+        return f"{told}."
+    ours, theirs = [mux[question].score for question in both], [other[question].score for question in both]
+    gap, p = paired_difference(ours, theirs), mcnemar(ours, theirs)
+    tested = "" if p is None else f", McNemar p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}"
+    more = "more" if gap.mean >= 0 else "fewer"
+    return (
+        f"{told}, {abs(100 * gap.mean):.1f} points {more} than self-consistency of its best member "
+        f"(95 % interval {100 * gap.low:+.1f} to {100 * gap.high:+.1f}, paired{tested}): {_weighed(gap)}."
+    )
+
+
+def _weighed(gap: Estimate) -> str:
+    if math.isnan(gap.low):
+        return "too few questions to tell"
+    return "more than chance would give" if gap.low > 0 or gap.high < 0 else "no more than chance could give"
+
+
+def _facts(manifest: Mapping[str, Any]) -> str:
+    facts = {
+        "command": manifest["command"],
+        "made": manifest["created"],
+        "versions": ", ".join(f"{name} {value}" for name, value in manifest["versions"].items()),
+        "seed": manifest["seed"],
+        "members": "; ".join(f"{member['name']}: {member['model']}" for member in manifest["pool"]),
+    }
+    return "".join(f"<div><dt>{name}</dt><dd>{escaped(value)}</dd></div>" for name, value in facts.items())
+
+
+def _table(task: str, lines: Sequence[Line]) -> str:
+    head = "".join(f"<th scope='col'{_kind(name)}>{escaped(name)}</th>" for name in COLUMNS)
+    body = "".join(_row(line) for line in lines)
+    caption = f"{escaped(task)}; calls, tokens, cost and seconds are per question"
+    return (
+        f"<div class='scroll' tabindex='0' role='region' aria-label='{escaped(task)}, table of methods'><table class='methods'>"
+        f"<caption><span>{caption}</span></caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _kind(column: str) -> str:
+    return "" if column in ("method", "95 % interval") else " class='number'"
+
+
+def _row(line: Line) -> str:
+    cells = []
+    for name, text in zip(COLUMNS, line.cells(), strict=True):
+        if name == "method":
+            cells.append(f"<th scope='row'>{escaped(text)}</th>")
+        elif name == "95 % interval":
+            cells.append(f"<td class='between'>{_interval(line.accuracy)}<span>{escaped(text)}</span></td>")
+        else:
+            cells.append(f"<td{_kind(name)}>{escaped(text)}</td>")
+    its_class = "mux" if line.method == MUX else "bound" if line.method == UNION else ""
+    return f"<tr class='{its_class}'>{''.join(cells)}</tr>"
+
+
+def _interval(estimate: Estimate) -> str:
+    """The interval on a scale from 0 to 100 %."""
+    if math.isnan(estimate.low):
+        return ""
+    low, high, mean = (100 * value for value in (estimate.low, estimate.high, estimate.mean))
+    return (
+        f"<span class='interval' aria-hidden='true'><i style='left:{low:.1f}%;width:{high - low:.1f}%'></i>"
+        f"<b style='left:{mean:.1f}%'></b></span>"
+    )

@@ -1,0 +1,91 @@
+"""What the list of questions shows: each question with every draw, every method's answer, and what was said in discussions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dspy_mux.showing import answer_text, visible
+
+from .flows import outcome
+from .reading import Answered, Question, TaskAnswers
+
+
+def told(task: TaskAnswers) -> dict[str, Any]:
+    """As `questions.js` reads it: short lists instead of objects where there are many."""
+    return {
+        "methods": [{"id": method, "title": visible(task.title(method))} for method in task.answers],
+        "members": [visible(name) for name in task.members],
+        "subtask_field": task.subtask_field,
+        "questions": [_question(task, question) for question in task.questions.values()],
+    }
+
+
+def _question(task: TaskAnswers, question: Question) -> dict[str, Any]:
+    answered = {method: answers[question.id] for method, answers in task.answers.items() if question.id in answers}
+    return {
+        "id": visible(question.id),
+        "subtask": visible(question.subtask),
+        "inputs": [[visible(name), _text(value)] for name, value in question.inputs.items()],
+        "gold": _text(question.gold),
+        "answers": {method: _answer(each) for method, each in answered.items()},
+        "draws": _draws(task, answered),
+        "turns": {
+            method: [_turn(turn) for turn in sorted(each.turns, key=lambda turn: (turn["round"], turn["agent"]))]
+            for method, each in answered.items()
+            if each.turns
+        },
+    }
+
+
+def _answer(answered: Answered) -> dict[str, Any]:
+    return {
+        "outcome": answered.outcome,
+        "answer": None if answered.answer is None else _text(answered.answer),
+        "member": None if answered.member is None else visible(answered.member),
+        "confidence": answered.confidence,
+        "tie": answered.tie_break,
+        "cause": None if answered.cause is None else visible(answered.cause),
+        "calls": answered.calls,
+    }
+
+
+def _draws(task: TaskAnswers, answered: Mapping[str, Answered]) -> list[dict[str, Any]]:
+    """Each member's recorded draws. The methods of one bank see the same ones, from the first: the longest ballot has them all."""
+    longest: dict[str, Mapping[str, Any]] = {}
+    for method, each in answered.items():
+        if task.methods[method]["discussion"]:
+            continue
+        for ballot in each.ballots:
+            if len(ballot["votes"]) > len(longest.get(ballot["member"], {"votes": ()})["votes"]):
+                longest[ballot["member"]] = ballot
+    return [_ballot(longest[name]) for name in task.members if name in longest]
+
+
+def _ballot(ballot: Mapping[str, Any]) -> dict[str, Any]:
+    answers: Sequence[Mapping[str, Any]] = ballot["answers"]
+    at = {answer["group"]: index for index, answer in enumerate(answers)}
+    return {
+        "member": visible(ballot["member"]),
+        "votes": [None if vote is None else at[vote] for vote in ballot["votes"]],
+        "answers": [{"answer": _text(each["answer"]), "count": each["count"], "right": each["score"] >= 1} for each in answers],
+        "abstentions": [[visible(cause), count] for cause, count in ballot["abstentions"].items()],
+    }
+
+
+def _turn(turn: Mapping[str, Any]) -> dict[str, Any]:
+    approvals = turn["approvals"]
+    return {
+        "round": turn["round"],
+        "agent": turn["agent"],
+        "member": visible(turn["member"]),
+        "text": visible(turn["text"]),
+        "answer": None if turn["group"] is None else _text(turn["answer"]),
+        "outcome": outcome(turn),
+        "cause": None if turn["cause"] is None else visible(turn["cause"]),
+        "approvals": None if approvals is None else [[visible(aspect), said] for aspect, said in approvals.items()],
+    }
+
+
+def _text(value: Any) -> str:
+    return visible(answer_text(value))
