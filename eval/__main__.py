@@ -1,4 +1,4 @@
-"""The command line of the evaluation: `python -m eval compare | demo | groupthink | optimize | rules | scale | search`."""
+"""The command line of the evaluation: `python -m eval compare | demo | groupthink | optimize | report | rules | scale | search`."""
 
 from __future__ import annotations
 
