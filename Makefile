@@ -1,4 +1,5 @@
-# `make demo` and `make test` need python3, make and a package index; everything else they install into .venv themselves.
+# `make demo` needs python3, make and a package index; everything else it installs into .venv itself. `make test` needs bubblewrap,
+# chromium and chromium-driver of the system too.
 PYTHON ?= python3
 BIN := .venv/bin
 

@@ -46,7 +46,9 @@ def metric(example: dspy.Example, pred: Any, trace: Any = None) -> bool:
     return _NUMBER.same(example.answer, getattr(pred, "answer", None))
 
 
-def examples(split: Split | None = None, *, seed: int = 0, limit: int | None = None, file: Path | None = None) -> list[dspy.Example]:
+def examples(
+    split: Split | None = None, *, seed: int = 0, limit: int | None = None, file: Path | None = None
+) -> list[dspy.Example]:
     """The questions of a split, as `sources.examples` parts them: input `question`, gold `answer` (float), `question_id`."""
     return sources.examples("gsm8k", _example, HUB, split, seed=seed, limit=limit, file=file)
 
@@ -67,13 +69,14 @@ def _example(row: sources.Row) -> dspy.Example:
 
 _DEMOS = [
     (
-        "A florist ties 6 bunches with 8 tulips each. She finds 5 tulips wilted and throws them away. How many good tulips are left?",
+        "A florist ties 6 bunches with 8 tulips each. She finds 5 tulips wilted and throws them away. How many good tulips are "
+        "left?",
         "6 bunches of 8 tulips are 6 × 8 = 48 tulips. Without the 5 wilted ones there are 48 − 5 = 43.",
         43.0,
     ),
     (
-        "Omar runs 3 kilometres on Monday, twice as far on Wednesday, and on Friday half of what he ran on those two days together. "
-        "How many kilometres does he run in all?",
+        "Omar runs 3 kilometres on Monday, twice as far on Wednesday, and on Friday half of what he ran on those two days "
+        "together. How many kilometres does he run in all?",
         "On Wednesday he runs 2 × 3 = 6 kilometres. The two days make 3 + 6 = 9, half of which is 9 / 2 = 4.5. "
         "In all he runs 9 + 4.5 = 13.5 kilometres.",
         13.5,
@@ -81,12 +84,14 @@ _DEMOS = [
     (
         "A coat costs $80. In a sale it is 25% cheaper, and Lena pays with three $50 notes for two such coats. "
         "How many dollars does she get back?",
-        "25% of 80 is 20, so a coat costs 80 − 20 = 60 dollars and two cost 2 × 60 = 120. She pays 3 × 50 = 150 and gets 150 − 120 = 30 back.",
+        "25% of 80 is 20, so a coat costs 80 − 20 = 60 dollars and two cost 2 × 60 = 120. She pays 3 × 50 = 150 and gets "
+        "150 − 120 = 30 back.",
         30.0,
     ),
     (
         "A tank holds 1,500 litres and is one third full. A pump adds 40 litres a minute. After how many minutes is the tank full?",
-        "One third of 1,500 is 500 litres, so 1,500 − 500 = 1,000 litres are missing. At 40 litres a minute that takes 1,000 / 40 = 25 minutes.",
+        "One third of 1,500 is 500 litres, so 1,500 − 500 = 1,000 litres are missing. At 40 litres a minute that takes "
+        "1,000 / 40 = 25 minutes.",
         25.0,
     ),
 ]

@@ -143,7 +143,9 @@ def _halves(questions: Sequence[dspy.Example], rest: str, seed: int, source: str
     """A fifth as "validation", the others under the name `rest`."""
     fifth = len(questions) // 5
     if not fifth:
-        raise ConfigurationError(f"{source} has {len(questions)} questions: at least 5 are needed, for a fifth are kept for validation.")
+        raise ConfigurationError(
+            f"{source} has {len(questions)} questions: at least 5 are needed, for a fifth are kept for validation."
+        )
     shuffled = ordered(questions, seed)
     parts = {"validation": shuffled[:fifth], rest: shuffled[fifth:]}
     return parts if rest == "test" else dict(reversed(parts.items()))
@@ -171,7 +173,9 @@ def read_rows(file: Path) -> Iterator[Row]:
     suffix = Path(file.name.removesuffix(".gz")).suffix.lower()
     reader = _READERS.get(suffix)
     if reader is None or (suffix == ".parquet" and file.name.endswith(".gz")):
-        raise ConfigurationError(f"{str(file)!r} is of no known format: give a file in .jsonl, .json, .csv (each also .gz) or .parquet.")
+        raise ConfigurationError(
+            f"{str(file)!r} is of no known format: give a file in .jsonl, .json, .csv (each also .gz) or .parquet."
+        )
     if not file.is_file():
         raise ConfigurationError(f"There is no file {str(file)!r}.")
     what = "Line" if suffix == ".jsonl" else "Row"
@@ -249,6 +253,8 @@ def hub_rows(hub: Hub, split: str) -> Iterator[Row]:
     except (OSError, ValueError, HTTPError, datasets.exceptions.DatasetsError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         login = f"accept the terms at https://huggingface.co/datasets/{hub.path} and run `hf auth login`, or " if hub.gated else ""
-        raise ConfigurationError(f"{hub.path} could not be read from the Hugging Face hub ({reason}): {login}name a local file with --file.") from error
+        raise ConfigurationError(
+            f"{hub.path} could not be read from the Hugging Face hub ({reason}): {login}name a local file with --file."
+        ) from error
     for number, columns in enumerate(table, 1):
         yield Row(f"Row {number} of {hub.path} ({split})", columns)

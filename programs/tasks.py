@@ -1,8 +1,8 @@
 """A task by its name: the program, the examples and the metric that a comparison of methods needs.
 
-    gsm8k = task("gsm8k", file=Path("gsm8k_test.jsonl.gz"))
-    mux = SLMMux(gsm8k.program(), lms=[…])
-    dspy.Evaluate(devset=gsm8k.examples("test", limit=100), metric=gsm8k.metric)(mux)
+gsm8k = task("gsm8k", file=Path("gsm8k_test.jsonl.gz"))
+mux = SLMMux(gsm8k.program(), lms=[…])
+dspy.Evaluate(devset=gsm8k.examples("test", limit=100), metric=gsm8k.metric)(mux)
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Task:
     Attributes:
         name: as `task` takes it, such as "gsm8k" or "reasoning_gym:basic_arithmetic".
         program: makes the DSPy program: a typed `answer`, and few-shot demos that are in no test set.
-        examples: `(split=None, *, seed=0, limit=None)` → the examples of "train", "validation", "test" or, for None, of all; the first
-            `limit` of them. Each has its inputs marked, `answer` (the gold one) and a stable `question_id`. Not every source has
-            training examples; asking for a split that is not there is a ConfigurationError.
+        examples: `(split=None, *, seed=0, limit=None)` → the examples of "train", "validation", "test" or, for None, of all; the
+            first `limit` of them. Each has its inputs marked, `answer` (the gold one) and a stable `question_id`. Not every source
+            has training examples; asking for a split that is not there is a ConfigurationError.
         metric: `(example, prediction, trace=None)` → whether the answer is right, or a share of it; 1 or more counts as right.
         equivalence: when two answers are the same, for `SLMMux(equivalence=…)`; None for the answer field's own kind.
         context: the field of the examples that names a sub-task (category, subject, level); None where there is none.

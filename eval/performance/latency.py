@@ -1,4 +1,7 @@
-"""A question's wall time over the latency of one of its calls: a loop over members and draws would take members × k."""
+"""A question's wall time over one call's latency, and that of fifty at once over bare calls: a loop would take members × k.
+
+The server answers after 200 ms and runs in a process of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,19 @@ import asyncio
 import statistics
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import dspy
-from dspy.lm15 import Message, Request, Response, TextPart, Usage
 
 from dspy_mux import SLMMux
 
+from .server import model_server
+
 LATENCY = 0.2
 RUNS = 9
+#: Questions at once, and runs of them: each sends questions × members × k requests.
+QUESTIONS, CROWDS = 50, 3
 
 
 @dataclass(frozen=True)
@@ -26,61 +32,84 @@ class Ratio:
     high: float
     n: int
 
-
-class SleepingEngine:
-    """Answers after a fixed latency."""
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> SleepingEngine:
-        return self
-
-    def complete(self, request: Request) -> Response:
-        time.sleep(LATENCY)
-        return _reply(request)
-
-
-class AsyncSleepingEngine:
-    def __deepcopy__(self, memo: dict[int, Any]) -> AsyncSleepingEngine:
-        return self
-
-    async def complete(self, request: Request) -> Response:
-        await asyncio.sleep(LATENCY)
-        return _reply(request)
-
-
-def _reply(request: Request) -> Response:
-    text = "[[ ## reasoning ## ]]\nr\n\n[[ ## answer ## ]]\n42\n\n[[ ## completed ## ]]"
-    message = Message.assistant([TextPart(text)])
-    usage = Usage(input_tokens=1, output_tokens=1, total_tokens=2)
-    return Response(id=None, model=request.model, message=message, finish_reason="stop", usage=usage)
+    @classmethod
+    def of(cls, name: str, values: list[float]) -> Ratio:
+        return cls(name, statistics.median(values), min(values), max(values), len(values))
 
 
 def ratios() -> Iterator[Ratio]:
-    """One question through 3 members × k=5 and 5 × 9, sync and async, in multiples of the 200 ms that one call takes."""
-    for members, k in ((3, 5), (5, 9)):
-        mux = _mux(members, k)
-        yield _ratio(f"one question, {members} members × k={k}, sync, over one call", [_timed(mux, i) for i in range(RUNS)])
-        yield _ratio(f"one question, {members} members × k={k}, async, over one call", asyncio.run(_timed_async(mux)))
+    """One question through 3 × k=3 and 5 × k=9, and fifty questions through 3 × k=3, sync and async."""
+    with model_server(LATENCY) as address:
+        for members, k in ((3, 3), (5, 9)):
+            mux = _mux(address, members, k)
+            name = f"latency: one question, {members} members × k={k}"
+            mux(question="warm up")
+            yield Ratio.of(f"{name}, sync, over one call's {LATENCY * 1000:.0f} ms", [_one(mux, i) / LATENCY for i in range(RUNS)])
+            yield Ratio.of(f"{name}, async, over one call's {LATENCY * 1000:.0f} ms", asyncio.run(_one_async(mux)))
+        mux = _mux(address, 3, 3)
+        name = f"latency: {QUESTIONS} questions at once, 3 members × k=3, over bare dspy.LM calls with the same requests"
+        yield Ratio.of(f"{name}, threads", [_crowd(mux, i) / _bare(mux, i) for i in range(CROWDS)])
+        yield Ratio.of(f"{name}, tasks", asyncio.run(_crowds_async(mux)))
 
 
-def _mux(members: int, k: int) -> SLMMux:
-    engines: dict[str, Any] = {"engine": SleepingEngine(), "async_engine": AsyncSleepingEngine()}
-    return SLMMux("question -> answer: int", [dspy.LM(f"sleeping/{i}", cache=False, **engines) for i in range(members)], k=k)
+def _mux(address: str, members: int, k: int) -> SLMMux:
+    settings = {"api_base": address, "api_key": "none", "engine": "lm15", "cache": False}
+    return SLMMux("question -> answer: int", [dspy.LM(f"openai/{i}", **settings) for i in range(members)], k=k)
 
 
-def _timed(mux: SLMMux, i: int) -> float:
+def _one(mux: SLMMux, i: int) -> float:
     began = time.perf_counter()
     mux(question=f"sync {i}")
     return time.perf_counter() - began
 
 
-async def _timed_async(mux: SLMMux) -> list[float]:
+async def _one_async(mux: SLMMux) -> list[float]:
     times = []
+    await mux.acall(question="warm up")
     for i in range(RUNS):
         began = time.perf_counter()
         await mux.acall(question=f"async {i}")
-        times.append(time.perf_counter() - began)
+        times.append((time.perf_counter() - began) / LATENCY)
     return times
 
 
-def _ratio(name: str, seconds: list[float]) -> Ratio:
-    return Ratio(name, statistics.median(seconds) / LATENCY, min(seconds) / LATENCY, max(seconds) / LATENCY, len(seconds))
+def _crowd(mux: SLMMux, run: int) -> float:
+    began = time.perf_counter()
+    with ThreadPoolExecutor(QUESTIONS) as pool:
+        for job in [pool.submit(mux, question=f"{run} {i}") for i in range(QUESTIONS)]:
+            job.result()
+    return time.perf_counter() - began
+
+
+def _bare(mux: SLMMux, run: int) -> float:
+    """The same requests from as many threads as the muxes use."""
+    calls = _requests(mux, run)
+    began = time.perf_counter()
+    with ThreadPoolExecutor(len(calls)) as pool:
+        for job in [pool.submit(lm, messages=messages) for lm, messages in calls]:
+            job.result()
+    return time.perf_counter() - began
+
+
+async def _crowds_async(mux: SLMMux) -> list[float]:
+    ratios = []
+    for run in range(CROWDS):
+        began = time.perf_counter()
+        await asyncio.gather(*(mux.acall(question=f"{run} {i} async") for i in range(QUESTIONS)))
+        ours = time.perf_counter() - began
+        calls = _requests(mux, run)
+        began = time.perf_counter()
+        await asyncio.gather(*(lm.acall(messages=messages) for lm, messages in calls))
+        ratios.append(ours / (time.perf_counter() - began))
+    return ratios
+
+
+def _requests(mux: SLMMux, run: int) -> list[tuple[dspy.LM, list[dict[str, str]]]]:
+    """What the muxes send: every member k times, with the messages that its adapter makes of each question."""
+    calls = []
+    for at, member in enumerate(mux.members):
+        predict, adapter = mux.programs[at].predict, mux.adapter_of(at)
+        for question in range(QUESTIONS):
+            messages = adapter.format(predict.signature, predict.demos, {"question": f"{run} {question}"})
+            calls += [(member.lm, messages)] * (member.k or 1)
+    return calls
