@@ -240,7 +240,9 @@ def _on_discussion(manifest: Mapping[str, Any], rows: Mapping[tuple[str, str], l
             if not method["discussion"] or not pairs:
                 continue
             gap = paired_difference([a for a, _ in pairs], [b for _, b in pairs])
-            told = "hurts" if gap.high < 0 else "helps" if gap.low > 0 else "neither helps nor hurts by more than chance"
+            p = mcnemar([a for a, _ in pairs], [b for _, b in pairs])
+            clear = gap.low > 0 or gap.high < 0 if p is None else p < 0.05
+            told = ("helps" if gap.mean > 0 else "hurts") if clear else "neither helps nor hurts by more than chance"
             notes.append(
                 f"{task['name']}: {method['title']} against one draw of the best member ({best}): {_told(gap)} points "
                 f"(95 % interval, paired, n = {gap.n}): it {told}."

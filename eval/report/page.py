@@ -128,14 +128,16 @@ def _headline(task: TaskAnswers) -> str:
     more = "more" if gap.mean >= 0 else "fewer"
     return (
         f"{told}, {abs(100 * gap.mean):.1f} points {more} than self-consistency of its best member "
-        f"(95 % interval {100 * gap.low:+.1f} to {100 * gap.high:+.1f}, paired{tested}): {_weighed(gap)}."
+        f"(95 % interval {100 * gap.low:+.1f} to {100 * gap.high:+.1f}, paired{tested}): {_weighed(gap, p)}."
     )
 
 
-def _weighed(gap: Estimate) -> str:
+def _weighed(gap: Estimate, p: float | None) -> str:
     if math.isnan(gap.low):
         return "too few questions to tell"
-    return "more than chance would give" if gap.low > 0 or gap.high < 0 else "no more than chance could give"
+    # The exact test goes before the interval, which is a normal approximation.
+    clear = gap.low > 0 or gap.high < 0 if p is None else p < 0.05
+    return "more than chance would give" if clear else "no more than chance could give"
 
 
 def _facts(manifest: Mapping[str, Any]) -> str:
