@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .branching import Bits, Branching
 from .errors import ConfigurationError
 from .record import Record
 from .replay import draw_choices, picks_of
 from .tally import Floats, Ints, Tally
 
-Bits = NDArray[np.uint64]
 #: Enumerated up to this many subsets; beyond, branch and bound.
 ENUMERABLE = 20_000_000
 #: With more draws recorded than used, objectives are means over this many random choices of them.
@@ -204,6 +204,7 @@ class _Best:
     def __init__(self, top: int):
         self.top = top
         self._heap: list[tuple[float, int, tuple[int, ...]]] = []  # (value, −size, negated positions): the least is the worst
+        self._kept: set[tuple[int, ...]] = set()
 
     @property
     def bar(self) -> float:
@@ -216,10 +217,15 @@ class _Best:
 
     def add(self, value: float, subset: tuple[int, ...]) -> None:
         entry = (value, -len(subset), tuple(-at for at in subset))
+        if subset in self._kept:
+            return
         if len(self._heap) < self.top:
             heapq.heappush(self._heap, entry)
+            self._kept.add(subset)
         elif entry > self._heap[0]:
-            heapq.heapreplace(self._heap, entry)
+            out = heapq.heapreplace(self._heap, entry)
+            self._kept.remove(tuple(-at for at in out[2]))
+            self._kept.add(subset)
 
     def add_many(self, values: Floats, subsets: Iterator[tuple[int, ...]] | Sequence[tuple[int, ...]]) -> None:
         for value, subset in zip(values.tolist(), subsets, strict=True):
@@ -260,52 +266,20 @@ def _enumerate(outcomes: Outcomes, size: int, penalty: float, best: _Best) -> in
 
 
 def _branch_and_bound(outcomes: Outcomes, size: int, penalty: float, best: _Best, time_limit: float | None) -> tuple[int, float]:
-    """The best subsets of one size; (subsets and prefixes evaluated, gap that is left open: 0 where all is proven).
-
-    Adding members to a prefix gains at most the sum of their largest single gains in correct questions (the union is
-    submodular), and never lowers the contradiction: both bound what a prefix can still become.
-    """
+    """The best subsets of one size; (subsets evaluated, gap that is left open: 0 where all is proven)."""
     rows = outcomes.rows
-    # The strongest members first, so that good subsets come early and prefixes of weak ones are cut off.
-    order = np.argsort(-np.bitwise_count(outcomes.correct).sum(axis=1, dtype=np.int64), kind="stable")
-    correct, wrong = outcomes.correct[order], outcomes.wrong[order]
-    deadline = math.inf if time_limit is None else time.perf_counter() + time_limit
-    nothing = np.zeros_like(correct[0])
-    evaluated = 0
-    # Depth first, the most promising child on top: (bound, prefix, next position, union, wrongs).
-    stack: list[tuple[float, tuple[int, ...], int, Bits, Bits]] = [(math.inf, (), 0, nothing, nothing)]
-    open_bound = -math.inf
-    while stack:
-        bound, prefix, start, union, wrongs = stack.pop()
-        if bound < best.bar:
-            continue
-        if time.perf_counter() > deadline:
-            open_bound = max(bound, *(entry[0] for entry in stack), -math.inf)
-            break
-        left = size - len(prefix)
-        unions = union | correct[start:]
-        all_wrong = wrongs | wrong[start:]
-        right = np.bitwise_count(unions).sum(axis=1, dtype=np.int64)
-        against = np.bitwise_count(unions & all_wrong).sum(axis=1, dtype=np.int64)
-        evaluated += len(right)
-        if left == 1:
-            values = _value(right, against, penalty, rows)
-            for at in np.flatnonzero(values >= best.bar).tolist():
-                best.add(float(values[at]), tuple(sorted(order[[*prefix, start + at]].tolist())))
-            continue
-        children = []
-        gains = right - int(np.bitwise_count(union).sum())
-        reachable = np.bitwise_count(np.bitwise_or.accumulate(unions[::-1], axis=0)[::-1]).sum(axis=1, dtype=np.int64)
-        for at in range(len(right) - left + 1):
-            most = np.partition(gains[at + 1 :], len(gains) - at - left)[len(gains) - at - left :].sum() if left > 1 else 0
-            ceiling = min(int(right[at] + most), int(reachable[at]))
-            above = float(_value(np.array([ceiling]), against[at : at + 1], penalty, rows)[0])
-            if above >= best.bar:
-                children.append((above, (*prefix, start + at), start + at + 1, unions[at], all_wrong[at]))
-        stack.extend(sorted(children, key=lambda child: child[0]))
+    branching = Branching(
+        outcomes.correct,
+        outcomes.wrong,
+        size,
+        penalty,
+        bar=lambda: best.bar * rows - 1e-6,  # equals reach it, whatever the rounding
+        keep=lambda value, subset: best.add(value / rows, subset),
+    )
+    open_bound = branching.run(math.inf if time_limit is None else max(time_limit, 0.0)) / rows
     # No subset is worth more than 1, whatever was not looked at; none found yet counts as worth what nothing at all is, 0.
     highest = best.highest if math.isfinite(best.highest) else 0.0
-    return evaluated, max(0.0, min(open_bound, 1.0) - highest)
+    return branching.evaluated, max(0.0, min(open_bound, 1.0) - highest)
 
 
 def _value(right: Ints, against: Ints, penalty: float, rows: int) -> Floats:
