@@ -13,20 +13,21 @@ import itertools
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .accuracy_search import codes, right_answers
 from .branching import Bits, Branching
 from .errors import ConfigurationError
 from .record import Record
 from .replay import draw_choices, picks_of
-from .tally import Floats, Ints, Tally
+from .tally import Floats, Ints, Tally, by_accuracy
 
 #: Enumerated up to this many subsets; beyond, branch and bound.
-ENUMERABLE = 20_000_000
+ENUMERABLE = 5_000_000
 #: With more draws recorded than used, objectives are means over this many random choices of them.
 RESAMPLES = 8
 
@@ -147,22 +148,26 @@ def search(
     penalty: float = 1.0,
     top: int = 10,
     threshold: float = 1.0,
+    by: Literal["objective", "accuracy"] = "objective",
     rule: str | None = None,
     seed: int = 0,
     time_limit: float | None = None,
 ) -> Found:
-    """The best subsets of the record's members by O(S).
+    """The best subsets of the record's members, by O(S) or by what the paper's rule scores with them.
 
     Args:
         sizes: of the subsets, such as range(2, 6).
         penalty: λ.
         top: how many to give.
+        by: "objective" for O(S); "accuracy" for the replayed accuracy of `consistency`, with members' accuracies of the same
+            questions to break ties. Each subset is then told with that accuracy, which was chosen on the questions it is of.
         rule: a rule that needs no fitting, by whose replayed accuracy the found subsets are told as well; members' accuracies
             are then of the same questions, so that figure describes, and does not promise.
         time_limit: seconds after which branch and bound gives the best it has, with the gap.
 
     Raises:
-        ConfigurationError: a size that no subset can have, a negative penalty, or k above what is recorded.
+        ConfigurationError: a size that no subset can have, a negative penalty, k above what is recorded, or more subsets than can
+            be tried where they are ranked by accuracy.
     """
     count = len(record.members)
     wanted = sorted(set(sizes))
@@ -175,6 +180,12 @@ def search(
     outcomes = Outcomes.of(record, k=k, threshold=threshold, seed=seed)
     began = time.perf_counter()
     evaluated, gap, best = 0, 0.0, _Best(top)
+    if by == "accuracy":
+        evaluated = _most_accurate_subsets(record, wanted, k, threshold, seed, best)
+        accuracies = best.values()
+        told = [replace(_told(outcomes, subset, penalty), accuracy=accuracies[subset]) for subset in best.subsets()]
+        results = [replace(each, sort_key=(-(each.accuracy or 0.0), *each.sort_key[1:])) for each in told]
+        return Found(results, evaluated, True, time.perf_counter() - began)
     for size in wanted:
         if math.comb(count, size) <= ENUMERABLE:
             evaluated += _enumerate(outcomes, size, penalty, best)
@@ -227,9 +238,17 @@ class _Best:
             self._kept.remove(tuple(-at for at in out[2]))
             self._kept.add(subset)
 
-    def add_many(self, values: Floats, subsets: Iterator[tuple[int, ...]] | Sequence[tuple[int, ...]]) -> None:
-        for value, subset in zip(values.tolist(), subsets, strict=True):
-            self.add(value, subset)
+    def add_best(self, values: Floats, prefix: tuple[int, ...], tails: Ints) -> None:
+        """The best of a prefix with each of the tails [T, ≤ 2]."""
+        keep = np.flatnonzero(values >= self.bar)
+        if len(keep) > self.top:  # the best of them, with all that tie for the last place
+            least = np.partition(values[keep], len(keep) - self.top)[len(keep) - self.top]
+            keep = keep[values[keep] >= least]
+        for at in keep.tolist():
+            self.add(float(values[at]), (*prefix, *tails[at].tolist()))
+
+    def values(self) -> dict[tuple[int, ...], float]:
+        return {tuple(-at for at in negated): value for value, _, negated in self._heap}
 
     def subsets(self) -> list[tuple[int, ...]]:
         return [tuple(-at for at in negated) for _, _, negated in sorted(self._heap, reverse=True)]
@@ -257,12 +276,27 @@ def _enumerate(outcomes: Outcomes, size: int, penalty: float, best: _Best) -> in
         against = np.bitwise_count(union & wrongs).sum(axis=1, dtype=np.int64)
         values = _value(right, against, penalty, outcomes.rows)
         evaluated += len(values)
-        keep = np.flatnonzero(values >= best.bar)
-        if len(keep) > best.top:  # the best of them, with all that tie for the last place
-            least = np.partition(values[keep], len(keep) - best.top)[len(keep) - best.top]
-            keep = keep[values[keep] >= least]
-        best.add_many(values[keep], [(*prefix, *tails[start + at].tolist()) for at in keep.tolist()])
+        best.add_best(values, prefix, tails[start:])
     return evaluated
+
+
+def _most_accurate_subsets(record: Record, sizes: Sequence[int], k: int | None, threshold: float, seed: int, best: _Best) -> int:
+    """Every subset of these sizes by the accuracy of the paper's rule; how many there were."""
+    subsets = sum(math.comb(len(record.members), size) for size in sizes)
+    if subsets > ENUMERABLE:
+        raise ConfigurationError(
+            f"{subsets:,} subsets are too many to be ranked by accuracy (up to {ENUMERABLE:,}): rank them by the objective, or "
+            "choose fewer members or sizes."
+        )
+    tables = []
+    for votes, scores in chosen_draws(record, k or record.votes.shape[2], seed):
+        tally = Tally(votes)
+        tables.append(codes(tally, scores, by_accuracy(tally.plurality_scores(scores).mean(axis=0)), threshold))
+    table = np.hstack(tables)
+    for size in sizes:
+        for prefix, tails, right in right_answers(table, size):
+            best.add_best(right / table.shape[1], prefix, tails)
+    return subsets
 
 
 def _branch_and_bound(outcomes: Outcomes, size: int, penalty: float, best: _Best, time_limit: float | None) -> tuple[int, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -93,6 +93,9 @@ def search(
     k: Draws = None,
     penalty: Annotated[float, typer.Option(help="λ, the weight of the contradiction.")] = 1.0,
     top: Annotated[int, typer.Option(help="How many to show.")] = 10,
+    by: Annotated[
+        Literal["objective", "accuracy"], typer.Option(help="What ranks them: O(S), or consistency's accuracy.")
+    ] = "objective",
     rule: Annotated[str | None, typer.Option(help="Also tell the accuracy of this rule (no calibrated).")] = "consistency",
     members: Members = None,
     dataset: Dataset = None,
@@ -119,6 +122,7 @@ def search(
         penalty=penalty,
         top=top,
         threshold=threshold,
+        by=by,
         rule=rule,
         seed=seed,
         time_limit=time_limit,
