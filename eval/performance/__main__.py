@@ -1,27 +1,62 @@
-"""`python -m eval.performance`: every benchmark, one table."""
+"""`python -m eval.performance`: every benchmark, as a table and as eval/results/performance.md."""
 
 from __future__ import annotations
 
-import itertools
+import argparse
+import logging
 import os
 import platform
+from pathlib import Path
 
 import dspy
 from rich.console import Console
 from rich.table import Table
 
-from . import latency, searching
+from dspy_mux import __version__
+
+from . import banking, latency, local, overhead, searching, starting, studying
+from .figures import Figure
+
+BENCHMARKS = (starting, overhead, latency, local, searching, studying, banking)
+COLUMNS = ("benchmark", "median", "min – max", "n", "target")
+RESULTS = Path(__file__).parents[1] / "results" / "performance.md"
 
 
 def main() -> None:
-    table = Table(
-        title=f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, DSPy {dspy.__version__}"
-    )
-    for column in ("benchmark", "ratio (median)", "min – max", "n"):
+    parser = argparse.ArgumentParser(prog="python -m eval.performance")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="the Markdown file to write")
+    parser.add_argument("--only", default="", help="benchmarks by comma, such as latency,local")
+    asked = parser.parse_args()
+    logging.getLogger("dspy").setLevel(logging.ERROR)  # short answers are meant to be short
+    wanted = [each for each in BENCHMARKS if not asked.only or each.__name__.rpartition(".")[2] in asked.only.split(",")]
+    console, rows = Console(), []
+    for benchmark in wanted:
+        for figure in benchmark.figures():
+            rows.append(_cells(figure))
+            console.print(" · ".join(rows[-1]), highlight=False)
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, DSPy {dspy.__version__}"
+    table = Table(title=machine)
+    for column in COLUMNS:
         table.add_column(column, justify="left" if column == "benchmark" else "right")
-    for ratio in itertools.chain(latency.ratios(), searching.ratios()):
-        table.add_row(ratio.name, f"{ratio.median:.2f}", f"{ratio.low:.2f} – {ratio.high:.2f}", str(ratio.n))
-    Console().print(table)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    if not asked.only:
+        lines = [f"| {' | '.join(row)} |" for row in (COLUMNS, ["---"] * len(COLUMNS), *rows)]
+        asked.out.write_text(
+            f"# Performance\n\n    make bench\n\ndspy-mux {__version__}; {machine}. × is a ratio against the thing named, in one "
+            + "\n".join(["run.", "", *lines, ""]),
+            encoding="utf-8",
+        )
+
+
+def _cells(figure: Figure) -> list[str]:
+    def told(value: float) -> str:
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}"
+
+    unit = f" {figure.unit}" if figure.unit else ""
+    spread = f"{told(figure.low)} – {told(figure.high)}" if figure.n > 1 else ""
+    return [figure.name, f"{told(figure.median)}{unit}", spread, str(figure.n), figure.target]
 
 
 if __name__ == "__main__":

@@ -6,16 +6,15 @@ The server answers after 200 ms and runs in a process of its own.
 from __future__ import annotations
 
 import asyncio
-import statistics
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import dspy
 
 from dspy_mux import SLMMux
 
+from .figures import Figure
 from .server import model_server
 
 LATENCY = 0.2
@@ -24,32 +23,20 @@ RUNS = 9
 QUESTIONS, CROWDS = 50, 3
 
 
-@dataclass(frozen=True)
-class Ratio:
-    name: str
-    median: float
-    low: float
-    high: float
-    n: int
-
-    @classmethod
-    def of(cls, name: str, values: list[float]) -> Ratio:
-        return cls(name, statistics.median(values), min(values), max(values), len(values))
-
-
-def ratios() -> Iterator[Ratio]:
+def figures() -> Iterator[Figure]:
     """One question through 3 × k=3 and 5 × k=9, and fifty questions through 3 × k=3, sync and async."""
     with model_server(LATENCY) as address:
-        for members, k in ((3, 3), (5, 9)):
+        for members, k, target in ((3, 3, "≤ 1.15"), (5, 9, "≤ 1.3")):
             mux = _mux(address, members, k)
             name = f"latency: one question, {members} members × k={k}"
             mux(question="warm up")
-            yield Ratio.of(f"{name}, sync, over one call's {LATENCY * 1000:.0f} ms", [_one(mux, i) / LATENCY for i in range(RUNS)])
-            yield Ratio.of(f"{name}, async, over one call's {LATENCY * 1000:.0f} ms", asyncio.run(_one_async(mux)))
+            over = f"over one call's {LATENCY * 1000:.0f} ms"
+            yield Figure.of(f"{name}, sync, {over}", [_one(mux, i) / LATENCY for i in range(RUNS)], target=target)
+            yield Figure.of(f"{name}, async, {over}", asyncio.run(_one_async(mux)), target=target)
         mux = _mux(address, 3, 3)
         name = f"latency: {QUESTIONS} questions at once, 3 members × k=3, over bare dspy.LM calls with the same requests"
-        yield Ratio.of(f"{name}, threads", [_crowd(mux, i) / _bare(mux, i) for i in range(CROWDS)])
-        yield Ratio.of(f"{name}, tasks", asyncio.run(_crowds_async(mux)))
+        yield Figure.of(f"{name}, threads", [_crowd(mux, i) / _bare(mux, i) for i in range(CROWDS)], target="≤ 1.3")
+        yield Figure.of(f"{name}, tasks", asyncio.run(_crowds_async(mux)), target="≤ 1.3")
 
 
 def _mux(address: str, members: int, k: int) -> SLMMux:

@@ -7,7 +7,6 @@ that neither side has seen.
 from __future__ import annotations
 
 import random
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ from dspy_mux import CompletionAdapter, Member, SLMMux
 from dspy_mux.local import local_lm
 from dspy_mux.local.server import server_for
 
-from .latency import Ratio
+from .figures import Figure
 
 MODEL = "smollm2-135m"
 SLOTS = K = 8
@@ -37,19 +36,19 @@ class OneLine(dspy.Signature):
     answer: str = dspy.OutputField()
 
 
-def ratios() -> Iterator[Ratio]:
+def figures() -> Iterator[Figure]:
     lm = local_lm(MODEL, slots=SLOTS, cache=False)
     lm.engine.load()
     server = server_for(lm.engine._settings())
     for tokens, name in ((SHORT, "short"), (LONG, "long")):
         pairs = [_ours(lm, tokens) / _raw(server._llama, tokens) for _ in range(RUNS)]
-        yield _ratio(f"engine: tokens a second through a mux over the raw server, {name} answers ({tokens} tokens, k={K})", pairs)
+        yield Figure.of(
+            f"engine: tokens a second through a mux over the raw server, {name} answers ({tokens} tokens, k={K})",
+            pairs,
+            target="≥ 0.9",
+        )
     gains = [_together(server._llama, SHORT) / _apart(server._llama, SHORT) for _ in range(RUNS)]
-    yield _ratio(f"engine: answers of {SHORT} tokens, a prompt shared by {K} draws over separate requests", gains)
-
-
-def _ratio(name: str, values: list[float]) -> Ratio:
-    return Ratio(name, statistics.median(values), min(values), max(values), len(values))
+    yield Figure.of(f"engine: answers of {SHORT} tokens, a prompt shared by {K} draws over separate requests", gains, target="≥ 3")
 
 
 def _prompt(words: int = 220) -> str:

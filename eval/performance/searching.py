@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,13 +13,15 @@ import numpy as np
 from dspy_mux.record import Record
 from dspy_mux.search import Outcomes, search
 
-from .latency import Ratio
+from .figures import Figure
 
 MEMBERS, QUESTIONS, DRAWS = 15, 500, 9
 SIZES = (2, 3, 4, 5)
 RUNS = 5
 #: The loop is timed on this many subsets: all 4,928 would take it minutes.
 LOOPED = 40
+#: Seconds for the proof of a search too large to enumerate.
+LIMIT = 60.0
 
 
 def synthetic(members: int, questions: int, draws: int, *, seed: int = 0) -> Record:
@@ -32,24 +35,67 @@ def synthetic(members: int, questions: int, draws: int, *, seed: int = 0) -> Rec
     return Record(names, tuple(map(str, range(questions))), votes, right.astype(np.float32), {})
 
 
-def ratios() -> Iterator[Ratio]:
+def figures() -> Iterator[Figure]:
     record = synthetic(MEMBERS, QUESTIONS, DRAWS)
+    over_loop, over_floor = _small(record)
+    told = f"{MEMBERS} members × {QUESTIONS} questions × {DRAWS} draws, sizes 2–5"
+    yield Figure.of(f"search: subsets a second over a plain-Python loop ({told})", over_loop, target="≥ 1,000")
+    yield Figure.of(f"search: time over reading each subset's packed bits once ({told})", over_floor, target="≤ 5")
+    large = synthetic(100, 1000, 3)
+    seconds = [search(large, [2, 3, 4], top=1).seconds for _ in range(3)]
+    yield Figure.of("search: 100 members × 1,000 questions, sizes 2–4 (4.1 million subsets)", seconds, "s", "≤ 3")
+    for size, subsets, target in ((5, "75 million", "≤ 20"), (8, "186 billion", "proven")):
+        found = search(large, [size], top=1, time_limit=LIMIT)
+        proof = "proven best" if found.exact else f"gap {found.gap:.3f}"
+        yield Figure.of(f"search: 100 members, size {size} ({subsets} subsets), {proof}", [found.seconds], "s", target)
+    wide = synthetic(40, 1000, 3)
+    seconds = [search(wide, SIZES, by="accuracy", top=1).seconds for _ in range(3)]
+    yield Figure.of("search: replayed accuracy of all subsets of 40 members, sizes 2–5 (760,000)", seconds, "s", "≤ 10")
+    yield from _growth()
+
+
+def _small(record: Record) -> tuple[list[float], list[float]]:
+    """Ratios of speed to a loop's, and of time to that of reading the bits."""
     votes, scores = record.votes.tolist(), record.scores.tolist()
     random = np.random.default_rng(1)
     every = [subset for size in SIZES for subset in itertools.combinations(range(MEMBERS), size)]
-    speeds = []
+    outcomes = Outcomes.of(record)
+    over_loop, over_floor = [], []
     for _ in range(RUNS):
         chosen = [every[at] for at in random.choice(len(every), LOOPED, replace=False)]
         began = time.perf_counter()
         looped = [_loop(votes, scores, subset) for subset in chosen]
         slow = LOOPED / (time.perf_counter() - began)
-        found = search(record, SIZES, top=1)
-        outcomes = Outcomes.of(record)
         assert looped == [_objective(outcomes, subset) for subset in chosen]
-        speeds.append(found.evaluated / found.seconds / slow)
-    speeds.sort()
-    name = f"search: subsets a second over a plain-Python loop ({MEMBERS} members × {QUESTIONS} questions × {DRAWS} draws)"
-    yield Ratio(name, float(np.median(speeds)), speeds[0], speeds[-1], RUNS)
+        found = search(record, SIZES, top=1)
+        over_loop.append(found.evaluated / found.seconds / slow)
+        over_floor.append(found.seconds / _reading(outcomes))
+    return over_loop, over_floor
+
+
+def _reading(outcomes: Outcomes) -> float:
+    """Seconds to count the bits of each subset's members once, where they lie one after the other."""
+    seconds = 0.0
+    for size in SIZES:
+        members = np.array(list(itertools.combinations(range(MEMBERS), size)))
+        bits = np.stack([outcomes.correct[members], outcomes.wrong[members]])
+        began = time.perf_counter()
+        np.bitwise_count(bits).sum()
+        seconds += time.perf_counter() - began
+    return seconds
+
+
+def _growth() -> Iterator[Figure]:
+    """How the time of enumeration grows: the exponent of a power law fitted over members, size (in subsets) and questions."""
+    over = {
+        "members (40 to 120, size 3)": [(m, synthetic(m, 500, 3), 3) for m in (40, 60, 80, 120)],
+        "subsets (60 members, sizes 2 to 4)": [(math.comb(60, size), synthetic(60, 500, 3), size) for size in (2, 3, 4)],
+        "questions (2,000 to 16,000; 40 members, size 3)": [(q, synthetic(40, q, 3), 3) for q in (2000, 4000, 8000, 16000)],
+    }
+    for name, points in over.items():
+        seconds = [min(search(record, [size], top=1).seconds for _ in range(3)) for _, record, size in points]
+        slope = np.polyfit(np.log([x for x, _, _ in points]), np.log(seconds), 1)[0]
+        yield Figure.of(f"search: time grows with {name} to the power", [float(slope)], "")
 
 
 def _objective(outcomes: Outcomes, subset: tuple[int, ...]) -> float:

@@ -1,0 +1,103 @@
+"""What a draw costs beside DSPy's own work: CPU time with a model that answers at once, and wall time where all is cached."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any
+
+import dspy
+from dspy.lm15 import Message, Request, Response, TextPart, Usage
+
+from dspy_mux import SLMMux
+from dspy_mux.adapters import default_adapter
+
+from .figures import Figure
+
+MEMBERS, K = 3, 8
+QUESTIONS, RUNS = 40, 5
+PROGRAM = "question -> answer: int"
+
+
+class InstantEngine:
+    """Answers 42 at once."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> InstantEngine:
+        return self
+
+    def complete(self, request: Request) -> Response:
+        message = Message.assistant([TextPart("[[ ## answer ## ]]\n42\n\n[[ ## completed ## ]]")])
+        usage = Usage(input_tokens=1, output_tokens=1, total_tokens=2)
+        return Response(id=None, model=request.model, message=message, finish_reason="stop", usage=usage)
+
+
+def figures() -> Iterator[Figure]:
+    lms = [dspy.LM(f"instant/{at}", cache=False, engine=InstantEngine()) for at in range(MEMBERS)]
+    mux = SLMMux(dspy.Predict(PROGRAM), lms, k=K)
+    predict = dspy.Predict(PROGRAM)
+    ours, alone, pooled = [], [], []
+    for run in range(RUNS):
+        questions = [f"{run} {at}" for at in range(QUESTIONS)]
+        ours.append(_cpu(lambda question: mux(question=question), questions))
+        alone.append(_cpu(lambda question: _bare(predict, lms, question), questions))
+        pooled.append(_cpu(lambda question: _threaded(predict, lms, question), questions))
+    told = "overhead: CPU per draw through a mux over bare dspy.Predict calls"
+    yield Figure.of(f"{told} in one thread", [a / b for a, b in zip(ours, alone, strict=True)], target="≤ 1.25")
+    yield Figure.of(f"{told} in as many threads", [a / b for a, b in zip(ours, pooled, strict=True)])
+    yield Figure.of("overhead: CPU per draw through a mux", [1e6 * cpu / (QUESTIONS * MEMBERS * K) for cpu in ours], "µs")
+    yield _cached()
+
+
+def _cached() -> Figure:
+    """A question that DSPy's cache answers, over looking up its k answers of each member one after the other."""
+    lms = [dspy.LM(f"cached/{at}", engine=InstantEngine()) for at in range(MEMBERS)]
+    mux = SLMMux(dspy.Predict(PROGRAM), lms, k=K)
+    predict = dspy.Predict(PROGRAM)
+
+    def look_up() -> None:
+        _bare(predict, lms, "cached", rollouts=True)
+
+    mux(question="cached")
+    look_up()
+    values = []
+    for _ in range(RUNS * 4):
+        ours, bare = _wall(lambda: mux(question="cached")), _wall(look_up)
+        values.append(ours / bare)
+    return Figure.of("overhead: a cached question over its lookups", values, target="≤ 2")
+
+
+def _bare(predict: dspy.Predict, lms: list[dspy.LM], question: str, *, rollouts: bool = False) -> None:
+    for lm in lms:
+        for draw in range(K):
+            _call(predict, lm.copy(rollout_id=draw, temperature=1.0) if rollouts else lm, question)
+
+
+def _threaded(predict: dspy.Predict, lms: list[dspy.LM], question: str) -> None:
+    with ThreadPoolExecutor(MEMBERS * K) as pool:
+        jobs = [pool.submit(copy_context().run, _call, predict, lm, question) for lm in lms for _ in range(K)]
+        for job in jobs:
+            job.result()
+
+
+def _call(predict: dspy.Predict, lm: dspy.LM, question: str) -> None:
+    with dspy.context(lm=lm, adapter=default_adapter(), trace=[]):
+        predict(question=question)
+
+
+def _cpu(ask: Callable[[str], object], questions: list[str]) -> float:
+    began = time.process_time()
+    for question in questions:
+        ask(question)
+    return time.process_time() - began
+
+
+def _wall(work: Callable[[], Any]) -> float:
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
