@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +29,7 @@ from .tally import Floats, Ints, Tally, by_accuracy
 
 #: Enumerated up to this many subsets; beyond, branch and bound.
 ENUMERABLE = 5_000_000
+_CACHED_WORDS = 1 << 17
 #: With more draws recorded than used, objectives are means over this many random choices of them.
 RESAMPLES = 8
 
@@ -239,7 +241,7 @@ class _Best:
             self._kept.add(subset)
 
     def add_best(self, values: Floats, prefix: tuple[int, ...], tails: Ints) -> None:
-        """The best of a prefix with each of the tails [T, ≤ 2]."""
+        """The best of a prefix with each of the tails [T, members]."""
         keep = np.flatnonzero(values >= self.bar)
         if len(keep) > self.top:  # the best of them, with all that tie for the last place
             least = np.partition(values[keep], len(keep) - self.top)[len(keep) - self.top]
@@ -255,12 +257,12 @@ class _Best:
 
 
 def _enumerate(outcomes: Outcomes, size: int, penalty: float, best: _Best) -> int:
-    """Every subset of one size: all prefixes, and for each of them all last one or two members at once."""
+    """Every subset of one size: all prefixes, and for each of them all ways to complete it at once."""
     count = len(outcomes.members)
-    tail = min(size, 2)
-    tails = np.array(list(itertools.combinations(range(count), tail)))
-    correct = np.bitwise_or.reduce(outcomes.correct[tails], axis=1)  # [T, W]
-    wrong = np.bitwise_or.reduce(outcomes.wrong[tails], axis=1)
+    tail = _tail(count, size, outcomes.correct.shape[1])
+    tails = _ways(count, tail)
+    correct = _together(outcomes.correct, tails)
+    wrong = _together(outcomes.wrong, tails)
     # Tails stand in the order of their first member: those that may follow a prefix are a slice at the end.
     follows = np.searchsorted(tails[:, 0], np.arange(count + 1))
     evaluated = 0
@@ -297,6 +299,26 @@ def _most_accurate_subsets(record: Record, sizes: Sequence[int], k: int | None, 
         for prefix, tails, right in right_answers(table, size):
             best.add_best(right / table.shape[1], prefix, tails)
     return subsets
+
+
+def _tail(count: int, size: int, words: int) -> int:
+    """How many last members are completed at once: as many as keep their united bits in the processor's cache."""
+    fits = [tail for tail in range(2, size + 1) if math.comb(count, tail) * words <= _CACHED_WORDS]
+    return max(fits, default=min(size, 2))
+
+
+@lru_cache(maxsize=8)  # a study searches the same pool again and again
+def _ways(count: int, size: int) -> Ints:
+    """[T, size]: all subsets of a size, in order."""
+    return np.fromiter(itertools.chain.from_iterable(itertools.combinations(range(count), size)), np.intp).reshape(-1, size)
+
+
+def _together(bits: Bits, subsets: Ints) -> Bits:
+    """[T, W]: the united bits of subsets [T, members]."""
+    united = bits[subsets[:, 0]]
+    for member in subsets.T[1:]:
+        united |= bits[member]
+    return united
 
 
 def _branch_and_bound(outcomes: Outcomes, size: int, penalty: float, best: _Best, time_limit: float | None) -> tuple[int, float]:
