@@ -1,4 +1,4 @@
-"""The command line of the evaluation: `python -m eval compare | demo | groupthink | optimize | report | rules | scale | search`."""
+"""The command line of the evaluation: `python -m eval budget | compare | demo | groupthink | optimize | report | rules | …`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from dspy_mux.commands.options import (
     Test,
     Threshold,
     Train,
+    numbers_of,
     sizes_of,
 )
 
@@ -69,6 +70,23 @@ def rules(
     from .rules import run
 
     run(data=data, k=k, repeats=repeats, seed=seed, as_json=as_json)
+
+
+@app.command()
+def budget(
+    data: Annotated[Path, typer.Option(help="The folder of the banks.")] = Path("../shared/data"),
+    bounds: Annotated[str, typer.Option(help="On the chance that a draw to come changes the answer, by comma.")] = "0.05,0.1,0.15",
+    k: Annotated[int, typer.Option(min=1, help="Draws per member.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="Random half splits.")] = 5,
+    seed: Annotated[int, typer.Option(help="Of the splits.")] = 0,
+    as_json: AsJson = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+) -> None:
+    """What frugal schedules and the budgeted rule save on public banks of real recorded outputs, without a call."""
+    from .spending import run
+
+    wanted = numbers_of(bounds, "--bounds")
+    run(data=data, bounds=wanted, k=k, repeats=repeats, seed=seed, as_json=as_json, markdown=markdown)
 
 
 @app.command()

@@ -235,6 +235,25 @@ def test_search_shows_a_table(bank, dspy_mux):
     assert "a, b, c" in out
 
 
+def test_search_ranks_by_accuracy_too(bank, as_json, refused):
+    told = as_json("search", bank, "--sizes", "1-3", "--by", "accuracy", "--top", 7)["results"]
+    assert [result["accuracy"] for result in told] == sorted((result["accuracy"] for result in told), reverse=True)
+    assert all(result["accuracy"] <= result["union_accuracy"] for result in told)
+
+
+def test_budget_tells_what_a_bound_saves_and_costs(bank, tmp_path, as_json, dspy_mux, refused):
+    points = as_json("budget", bank, "--k", 2, "--bounds", "0.1,0.9")["points"]
+    assert [point["bound"] for point in points] == [0.0, 0.1, 0.9]
+    assert points[0]["saved"] == 0
+    assert points[-1]["saved"] > 0
+    code, out, err = dspy_mux("budget", bank, "--k", 2, "--bounds", "0.9", "--html", tmp_path / "budget.html")
+    assert code == 0, err
+    assert "saved %" in out
+    assert "plotly" in (tmp_path / "budget.html").read_text(encoding="utf-8").lower()
+    assert "--bounds must be numbers like 0.05,0.1" in refused("budget", bank, "--bounds", "few")
+    assert "must lie between 0 and 1" in refused("budget", bank, "--bounds", "3")
+
+
 def test_scale_tells_accuracy_over_members_and_over_draws(bank, as_json):
     told = as_json("scale", bank, "--k", 2, "--max-members", 3)
     assert told.keys() >= {"by_members", "by_draws", "k", "sweet_spot", "reason", "left_out"}

@@ -56,6 +56,14 @@ def splits_of(
     return holdout(len(record.questions), fraction=fraction, repeats=repeats, seed=seed)
 
 
+def numbers_of(text: str, option: str) -> tuple[float, ...]:
+    """Numbers by comma."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigurationError(f"{option} must be numbers like 0.05,0.1, not {text!r}.") from error
+
+
 def sizes_of(text: str) -> list[int]:
     """Sizes told as 3, 2-5 or 2,4."""
     try:

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from ..errors import ConfigurationError
 from .options import (
     AsJson,
     BankPath,
@@ -21,6 +20,7 @@ from .options import (
     Test,
     Threshold,
     Train,
+    numbers_of,
     record_of,
 )
 from .printing import print_json, table
@@ -46,10 +46,7 @@ def budget(
     from ..spending import BOUNDS, spending
     from ..splits import by_field
 
-    try:
-        wanted = BOUNDS if bounds is None else tuple(float(part) for part in bounds.split(","))
-    except ValueError as error:
-        raise ConfigurationError(f"--bounds must be numbers like 0.01,0.05, not {bounds!r}.") from error
+    wanted = BOUNDS if bounds is None else numbers_of(bounds, "--bounds")
     record, left_out = record_of(bank, dataset, program, members, k)
     splits = None if split_field is None else by_field(record, split_field, train, test)
     points = spending(record, k=k, bounds=wanted, splits=splits, context=context, threshold=threshold, seed=seed)
