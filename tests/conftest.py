@@ -17,6 +17,13 @@ def fresh_cache():
     dspy.cache = before
 
 
+@pytest.fixture
+def unhurried_batches(monkeypatch):
+    """Draws of one prompt are waited for long enough that they meet in one request, however busy the machine is."""
+    monkeypatch.setattr("dspy_mux.local.batching.GAP_S", 1.0)
+    monkeypatch.setattr("dspy_mux.local.batching.WINDOW_S", 5.0)
+
+
 @pytest.fixture(autouse=True)
 def draws_are_numbered(request, monkeypatch):
     """Scripted models know a draw by its seed: count seeds from 0, except in tests of the seeds themselves."""

@@ -41,7 +41,7 @@ def together(engine: LlamaEngine, requests: list[lm15.Request]) -> list[lm15.Res
         return list(pool.map(engine.complete, requests))
 
 
-def test_grouped_draws_are_the_single_draws_with_their_own_tokens(engine):
+def test_grouped_draws_are_the_single_draws_with_their_own_tokens(engine, unhurried_batches):
     # Answers of different lengths: some stop early, some are cut at twelve tokens.
     requests = [request("Name one animal. One word only.", seed) for seed in range(40, 46)]
     single = [engine.complete(each) for each in requests]

@@ -74,28 +74,28 @@ def gate():
     fake.open.set()
 
 
-def test_draws_that_differ_in_their_seed_are_one_request(llama):
+def test_draws_that_differ_in_their_seed_are_one_request(llama, unhurried_batches):
     batcher = Batcher(llama, slots=8)
 
     assert texts([ask(batcher, "q", seed) for seed in (4, 2, 3, 5, 1)]) == ["q 4", "q 2", "q 3", "q 5", "q 1"]
     assert llama.requests == [("q", 5, 1)]
 
 
-def test_draws_without_a_seed_are_one_request_too(llama):
+def test_draws_without_a_seed_are_one_request_too(llama, unhurried_batches):
     batcher = Batcher(llama, slots=8)
 
     assert texts([ask(batcher, "q") for _ in range(3)]) == ["q any"] * 3
     assert llama.requests == [("q", 3, None)]
 
 
-def test_draws_of_one_seed_are_drawn_once(llama):
+def test_draws_of_one_seed_are_drawn_once(llama, unhurried_batches):
     batcher = Batcher(llama, slots=8)
 
     assert texts([ask(batcher, "q", seed) for seed in (1, 1, 2, 1)]) == ["q 1", "q 1", "q 2", "q 1"]
     assert llama.requests == [("q", 2, 1)]
 
 
-def test_seeds_with_a_gap_and_other_prompts_are_other_requests(llama):
+def test_seeds_with_a_gap_and_other_prompts_are_other_requests(llama, unhurried_batches):
     batcher = Batcher(llama, slots=8)
     futures = [
         ask(batcher, "q", 1),

@@ -133,10 +133,7 @@ class TestCalls:
         assert lm.history[-1]["usage"]["completion_tokens"] == 2
         assert FakeServer.made[0].bodies[0]["max_tokens"] == 256
 
-    def test_concurrent_draws_share_a_request_and_keep_their_own_tokens(self, xllamacpp, chat_file, monkeypatch):
-        # Time enough for three threads to start, however busy the machine is.
-        monkeypatch.setattr("dspy_mux.local.batching.GAP_S", 1.0)
-        monkeypatch.setattr("dspy_mux.local.batching.WINDOW_S", 3.0)
+    def test_concurrent_draws_share_a_request_and_keep_their_own_tokens(self, xllamacpp, chat_file, unhurried_batches):
         engine = LlamaEngine(chat_file)
         engine.load()
         responses: dict[int, lm15.Response] = {}
