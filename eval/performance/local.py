@@ -22,10 +22,10 @@ from .figures import Figure
 
 MODEL = "smollm2-135m"
 SLOTS = K = 8
-QUESTIONS = 6
 RUNS = 5
-#: Tokens of an answer; without an end of text a model goes on to the last one.
-SHORT, LONG = 12, 128
+#: Tokens of an answer; without an end of text a model goes on to the last one. Questions of a run: long answers take long.
+SHORT, LONG = 12, 96
+QUESTIONS = {SHORT: 6, LONG: 1}
 _WORDS = ("river", "stone", "cloud", "lamp", "garden", "winter", "copper", "violin", "harbour", "meadow", "engine", "paper")
 
 
@@ -65,7 +65,7 @@ def _ours(lm: dspy.LM, tokens: int) -> float:
     mux = SLMMux(program, [member], k=K, temperature=1.0)
     made = 0
     began = time.perf_counter()
-    for _ in range(QUESTIONS):
+    for _ in range(QUESTIONS[tokens]):
         made += mux(text=_prompt()).verdict.completion_tokens
     return made / (time.perf_counter() - began)
 
@@ -73,7 +73,7 @@ def _ours(lm: dspy.LM, tokens: int) -> float:
 def _raw(llama: Any, tokens: int) -> float:
     """Tokens a second of the server itself, in the same requests."""
     began = time.perf_counter()
-    made = sum(_request(llama, f"Go on.\nQ: {_prompt()}\nA:", tokens, K) for _ in range(QUESTIONS))
+    made = sum(_request(llama, f"Go on.\nQ: {_prompt()}\nA:", tokens, K) for _ in range(QUESTIONS[tokens]))
     return made / (time.perf_counter() - began)
 
 
@@ -93,7 +93,7 @@ def _apart(llama: Any, tokens: int) -> float:
 
 def _rate(ask: Callable[[str], int]) -> float:
     began = time.perf_counter()
-    made = sum(ask(_prompt()) for _ in range(QUESTIONS))
+    made = sum(ask(_prompt()) for _ in range(QUESTIONS[SHORT]))
     return made / (time.perf_counter() - began)
 
 
