@@ -19,7 +19,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from .answers import AnswerKind, TextKind, answer_kind
 from .errors import ConfigurationError
-from .extraction import marked_answer
+from .extraction import marked_answer, unfence
 
 # What DSPy writes when a signature has no instructions of its own; it names fields that a plain prompt does not show.
 _NO_INSTRUCTIONS = re.compile(r"Given the fields .*, produce the fields .*\.\s*", re.DOTALL)
@@ -85,8 +85,10 @@ class PlainAdapter(dspy.Adapter):
     def _answer(kind: AnswerKind, labelled: str | None, completion: str, *, reasons: bool) -> Any:
         """What stands on the answer's label; without one, what the kind finds in the text, for reasoned text the last line."""
         if labelled is not None:
-            # The first line only: small models go on after their answer.
-            value = kind.extract(next((line for line in labelled.splitlines() if line.strip()), ""))
+            # The first line only, where an answer has no more: small models go on after their answer.
+            lines = unfence(labelled).splitlines()
+            told = labelled if kind.several_lines else next((line for line in lines if line.strip()), "")
+            value = kind.extract(told)
             if kind.key(value) is not None:
                 return value
         if isinstance(kind, TextKind) and reasons and marked_answer(completion) is None:

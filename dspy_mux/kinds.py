@@ -35,6 +35,7 @@ class AnswerKind(ABC):
     """
 
     name: ClassVar[str]
+    several_lines: ClassVar[bool] = False  # whether an answer may go over more than one line
 
     @abstractmethod
     def extract(self, text: str) -> Any | None:
@@ -185,6 +186,9 @@ class BoolKind(AnswerKind):
         return {"yes": "True", "true": "True", "no": "False", "false": "False"}.get(word)
 
 
+_AFTER_LABEL = re.compile(r"^[)\].:\s]*(?:[-–]\s+)?")  # the dash of "A - Paris", not the sign of "A) -5"
+
+
 class ChoiceKind(AnswerKind):
     """One of given options, by label or by text: ``(B)``, ``B.``, ``Option B``, ``B. Paris``, ``paris``.
 
@@ -208,7 +212,7 @@ class ChoiceKind(AnswerKind):
                     self._labels.setdefault(label.casefold(), option)
                 elif label is not None:  # an option written "(B) Paris" goes by B and by Paris
                     self._labels.setdefault(label.casefold(), option)
-                    rest = extraction.fold(written[written.index(label) + len(label) :].lstrip(")].:- "))
+                    rest = extraction.fold(_AFTER_LABEL.sub("", written[written.index(label) + len(label) :], count=1))
                     self._named.setdefault(rest, option)
         texts = sorted((name for name in self._named if len(name) > 1), key=len, reverse=True)
         self._texts = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, texts))})(?!\w)") if texts else None

@@ -10,13 +10,16 @@ from __future__ import annotations
 import hashlib
 import random
 import re
+from collections.abc import Hashable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import dspy
 
-from dspy_mux.kinds import ChoiceKind
+from dspy_mux.extraction import fold
+from dspy_mux.kinds import AnswerKind, ChoiceKind, TextKind
 
 from . import sources
 from .sources import Split
@@ -27,12 +30,25 @@ LETTERS = "ABCD"
 _WRONG = ("Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
 
 
+@dataclass(frozen=True)
+class OptionKind(AnswerKind):
+    """A letter, or whatever text a member gave: only `ChooseOption`, which knows the options, can tell which of them it names."""
+
+    name = "option"
+
+    def extract(self, text: str) -> str | None:
+        return text.strip() or None
+
+    def key(self, value: Any) -> Hashable | None:
+        return TextKind().key(value)
+
+
 class GPQA(dspy.Signature):
     """Reason about the science question, then choose the one right option by its letter."""
 
     question: str = dspy.InputField(desc="a question on biology, chemistry or physics")
     options: str = dspy.InputField(desc="four options, each on a line after its letter")
-    answer: str = dspy.OutputField(desc="the letter of the right option: A, B, C or D")
+    answer: Annotated[Literal["A", "B", "C", "D"], OptionKind()] = dspy.OutputField(desc="the letter of the right option")
 
 
 class ChooseOption(dspy.Module):
@@ -57,13 +73,16 @@ def program() -> dspy.Module:
 
 def letter(answer: Any, options: str) -> str:
     """The letter of the option that `answer` names by letter, text or both; "" where it names none."""
-    kind = ChoiceKind(_listed(options))
     if not isinstance(answer, str):
         return ""
+    listed = _listed(options)
     # An answer that is an option as it stands comes first: its text may hold what looks like the letter of another.
-    chosen = answer if kind.key(answer) is not None else kind.extract(answer)
-    number = kind.key(chosen)
-    return "" if number is None else LETTERS[int(str(number))]
+    written = {fold(text): name for name, line in zip(LETTERS, listed, strict=True) for text in (line, line[3:])}
+    if (named := written.get(fold(answer))) is not None:
+        return named
+    kind = ChoiceKind(listed)
+    chosen = kind.extract(answer)
+    return "" if chosen is None else LETTERS[listed.index(chosen)]
 
 
 def metric(example: dspy.Example, pred: Any, trace: Any = None) -> bool:

@@ -3,23 +3,28 @@
     task("reasoning_gym:basic_arithmetic")    # or "reasoning_gym" for a mixture of short ones
 
 Needs the `reasoning` extra. An answer is right where the task gives it full marks; the part marks that some tasks give to steer a
-training count as wrong. A few tasks hand the answer to Python's `eval` or to sympy's parser, which evaluates too: there an answer
-is only ever compared as text, or must be of characters that can do nothing but calculate.
+training count as wrong. Some tasks' rules would evaluate the answer as Python or sympy, work endlessly on 1e999999999, or give full
+marks to any text: there an answer is compared as text, or must have a harmless form. A few are no tasks here (`REFUSED`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import dspy
 
 from dspy_mux.errors import ConfigurationError
+from dspy_mux.extraction import unwrap
+from dspy_mux.kinds import TextKind
 
 from . import sources
 from .sources import Split
@@ -27,8 +32,10 @@ from .tasks import Task, takes_no_file
 
 logger = logging.getLogger(__name__)
 
-#: How many items the splits have; those after them are the demos.
+#: How many items the splits hold at most, and the share in 16 that each gets of what is generated; the rest are for demos.
 SIZES = {"train": 50, "validation": 200, "test": 500}
+_SHARES = {"train": 2, "validation": 4, "test": 8}
+_GENERATED = 1_200
 DEMOS = 3
 #: What "reasoning_gym" alone stands for: short answers, of different sorts.
 MIXTURE = (
@@ -41,24 +48,30 @@ MIXTURE = (
     "number_sequence",
     "spell_backward",
 )
-#: No task: it puts others together, which `MIXTURE` does here.
-_NO_TASKS = frozenset({"composite"})
+#: What is in reasoning-gym and no task here → why.
+REFUSED = {
+    "codeio": "it runs code from its data file, of unknown authors, to make its questions",
+    "composite": "it only puts other tasks together",
+    "intermediate_integration": "it has sympy evaluate and simplify the answer, which may run code or never end",
+}
 _LONGEST = 10_000
 
-#: Tasks that would evaluate an answer only to give part marks for another form of it: full marks are for the very text.
-_AS_TEXT = frozenset({"binary_matrix", "n_queens", "spiral_matrix", "string_insertion"})
-_CALCULATES = re.compile(r"(?!.*\*\s*\*)[\d\s.+\-*/()]{1,200}")
-#: Terms in one letter, with exponents of one or two digits and a few functions by name.
-_TERMS = re.compile(
-    r"(?!.*\*\*\s*(?:\(|-?\d{3}|-?\d+\s*\*\s*\*))(?:[\d\s.+\-*/()]|(?<![A-Za-z])[A-Za-z](?![A-Za-z])|sin|cos|tan|exp|log|sqrt|asin|acos|atan){1,300}"
-)
-#: Tasks that parse an answer with sympy → what it may hold.
-_PARSED = {
-    "countdown": _CALCULATES,
-    "puzzle24": _CALCULATES,
-    "intermediate_integration": _TERMS,
-    "polynomial_multiplication": _TERMS,
-    "simple_integration": _TERMS,
+#: Scored as text: the rules would evaluate an answer for part marks, or (game_of_life_halting) take any text for right.
+_AS_TEXT = frozenset({"binary_matrix", "game_of_life_halting", "n_queens", "spiral_matrix", "string_insertion"})
+_CALCULATION = re.compile(r"(?!.*\* *\*)[\d .+\-*/()]{1,200}")
+_NUMBER = r"\d{1,15}(?:\.\d{1,15})?"
+_FACTOR = rf"(?:{_NUMBER}|\( ?-? ?{_NUMBER}(?: ?/ ?{_NUMBER})? ?\)|[A-Za-z](?: ?\*\* ?\d{{1,2}})?)"
+_TERM = rf"{_FACTOR}(?: ?\* ?{_FACTOR}| ?/ ?{_NUMBER})*"
+_POLYNOMIAL = re.compile(rf"(?=.{{1,300}}\Z)[+-]? ?{_TERM}(?: ?[+-] ?-?{_TERM})*")
+#: Tasks whose rules read only what has this form; all else is wrong. They would parse it with sympy, or calculate without a limit.
+_FORMS = {
+    "coin_flip": re.compile(rf"{_NUMBER}(?: ?/ ?{_NUMBER}|[eE]-?\d{{1,2}})?"),
+    "complex_arithmetic": re.compile(r"[\d .+\-ijIJ()]{1,200}"),
+    "countdown": _CALCULATION,
+    "polynomial_multiplication": _POLYNOMIAL,
+    "propositional_logic": re.compile(r".{1,300}"),  # read again for each of its characters
+    "puzzle24": _CALCULATION,
+    "simple_integration": _POLYNOMIAL,
 }
 
 
@@ -69,55 +82,60 @@ class ReasoningGym(dspy.Signature):
     answer: str = dspy.OutputField(desc="the final answer in that form, with nothing beside it")
 
 
+@dataclass(frozen=True)
+class Lines(TextKind):
+    """Text of several lines, such as a grid."""
+
+    several_lines = True
+
+
 def names() -> list[str]:
     """The tasks that there are.
 
     Raises:
         ConfigurationError: reasoning-gym is not installed.
     """
-    return sorted(set(_factory().DATASETS) - _NO_TASKS)
+    return sorted(set(_factory().DATASETS) - set(REFUSED))
 
 
 def program(name: str = "") -> dspy.Module:
-    """`dspy.ChainOfThought` with demos of the task (of the first tasks, for the mixture), of items that are in no split."""
-    solve = dspy.ChainOfThought(ReasoningGym)
-    parts = [name] * DEMOS if name else MIXTURE[:DEMOS]
-    start = sum(SIZES.values())
-    items = [_item(part, 0, start + number) for number, part in enumerate(parts)]
-    solve.predict.demos = [dspy.Example(question=item["question"], answer=str(item["answer"])) for item in items if item["answer"]]
+    """`dspy.ChainOfThought` with demos of the task (of the first tasks, for the mixture), of items that are in no split.
+
+    Tasks that show no gold answers have no demos.
+    """
+    parts = {name: DEMOS} if name else dict.fromkeys(MIXTURE[:DEMOS], 1)
+    items = [item for part, count in parts.items() for _, item in islice(_items(part, 0, "demos"), count) if item["answer"]]
+    signature = ReasoningGym
+    if any("\n" in item["answer"].strip() for item in items):
+        signature = signature.with_updated_fields("answer", type_=Annotated[str, Lines()])
+    solve = dspy.ChainOfThought(signature)
+    solve.predict.demos = [dspy.Example(question=item["question"], answer=item["answer"]) for item in items]
     return solve
 
 
-def examples(name: str = "", split: Split | None = None, *, seed: int = 0, limit: int | None = None) -> list[dspy.Example]:
+def examples(split: Split | None = None, *, name: str = "", seed: int = 0, limit: int | None = None) -> list[dspy.Example]:
     """The items of a split: input `question`, gold `answer` (None where a task has none to show), `question_id` and `task`.
 
-    Splits are of different items; `seed` makes other items altogether. In the mixture the tasks take turns.
+    A hash of the question says which split it is in, so none is in two or in a demo too, and none is there twice. Tasks that know
+    few different questions have fewer than `SIZES`. `seed` makes other items. In the mixture the tasks take turns.
 
     Raises:
         ConfigurationError: a split that there is not, or a limit below 1.
     """
     sources.check(f"reasoning_gym:{name}" if name else "reasoning_gym", tuple(SIZES), split, limit)
     wanted = [split] if split is not None else list(SIZES)
-    found = (example for each in wanted for example in _examples(name, each, seed))
-    return [example for example, _ in zip(found, range(limit), strict=False)] if limit is not None else list(found)
+    found = (example for each in wanted for example in islice(_examples(name, each, seed), SIZES[each]))
+    return list(islice(found, limit))
 
 
 def metric(example: dspy.Example, pred: Any, trace: Any = None) -> bool:
-    """Whether the task gives `pred.answer` full marks."""
+    """Whether the task gives `pred.answer` full marks: as it stands, or without what models put around an answer."""
     answer = getattr(pred, "answer", None)
     if not isinstance(answer, str) or not answer.strip() or len(answer) > _LONGEST:
         return False
     name, seed, at = example.origin
-    entry, answer = _item(name, seed, at), answer.strip()
-    if name in _AS_TEXT:
-        return answer == entry["answer"] or answer in entry["metadata"].get("valid_answers", ())
-    if name in _PARSED and not _PARSED[name].fullmatch(answer):
-        return False
-    try:
-        return float(_dataset(name, seed).score_answer(answer, entry)) >= 1
-    except Exception as error:  # noqa: BLE001  (the task's own rules, on a text they do not expect)
-        logger.warning("reasoning_gym:%s could not score %.80r (%s): it counts as wrong.", name, answer, type(error).__name__)
-        return False
+    readings = dict.fromkeys([answer.strip(), TextKind().extract(answer) or ""])
+    return any(_is_right(name, seed, _item(name, seed, at), reading) for reading in readings)
 
 
 def task(file: Path | None = None, name: str = "") -> Task:
@@ -127,6 +145,8 @@ def task(file: Path | None = None, name: str = "") -> Task:
         ConfigurationError: an unknown name, a file, or no reasoning-gym.
     """
     takes_no_file("reasoning_gym", file)
+    if name in REFUSED:
+        raise ConfigurationError(f"reasoning-gym's {name!r} is no task here: {REFUSED[name]}.")
     if name and name not in names():
         close = get_close_matches(name, names(), n=3)
         raise ConfigurationError(
@@ -135,26 +155,55 @@ def task(file: Path | None = None, name: str = "") -> Task:
         )
     _factory()
     told = f"reasoning_gym:{name}" if name else "reasoning_gym"
-    make: Callable[..., list[dspy.Example]] = partial(examples, name)
+    make: Callable[..., list[dspy.Example]] = partial(examples, name=name)
     return Task(told, partial(program, name), make, metric, context=None if name else "task")
 
 
+def _is_right(name: str, seed: int, entry: dict[str, Any], answer: str) -> bool:
+    gold = entry["answer"]
+    if gold is not None and unwrap(answer) == unwrap(gold):
+        return True
+    if name in _AS_TEXT:
+        return answer in entry["metadata"].get("valid_answers", ())
+    if name in _FORMS and not _FORMS[name].fullmatch(answer):
+        return False
+    try:
+        return float(_dataset(name, seed).score_answer(answer, entry)) >= 1
+    except Exception as error:  # noqa: BLE001  (the task's own rules, on a text they do not expect)
+        logger.warning("reasoning_gym:%s could not score %.80r (%s): it counts as wrong.", name, answer, type(error).__name__)
+        return False
+
+
 def _examples(name: str, split: str, seed: int) -> Iterator[dspy.Example]:
-    before = sum(size for each, size in SIZES.items() if list(SIZES).index(each) < list(SIZES).index(split))
+    parts = [name] if name else MIXTURE
+    for turn in zip(*(_items(part, seed, split) for part in parts), strict=False):
+        for part, (at, item) in zip(parts, turn, strict=True):
+            yield dspy.Example(
+                question=item["question"],
+                answer=item["answer"],
+                question_id=f"{part}-{seed}-{at}",
+                task=part,
+                origin=(part, seed, at),
+            ).with_inputs("question")
+
+
+def _items(name: str, seed: int, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The numbers and items of a split or of "demos", each question once."""
     asked: set[str] = set()
-    for number in range(SIZES[split]):
-        part = name or MIXTURE[number % len(MIXTURE)]
-        item = _item(part, seed, before + number)
-        if item["question"] in asked:
-            continue
-        asked.add(item["question"])
-        yield dspy.Example(
-            question=item["question"],
-            answer=item["answer"],
-            question_id=f"{part}-{seed}-{before + number}",
-            task=part,
-            origin=(part, seed, before + number),
-        ).with_inputs("question")
+    for at in range(_GENERATED):
+        item = _item(name, seed, at)
+        if _split_of(item["question"]) == split and item["question"] not in asked:
+            asked.add(item["question"])
+            yield at, item
+
+
+def _split_of(question: str) -> str:
+    place = hashlib.sha256(question.encode()).digest()[0] % 16
+    for split, share in _SHARES.items():
+        if place < share:
+            return split
+        place -= share
+    return "demos"
 
 
 @lru_cache(maxsize=4096)
@@ -166,7 +215,7 @@ def _item(name: str, seed: int, at: int) -> dict[str, Any]:
 @lru_cache(maxsize=128)
 def _dataset(name: str, seed: int) -> Any:
     # Items of neighbouring seeds overlap: each seed of ours is a stretch of its own.
-    return _factory().create_dataset(name, seed=seed * 100_003 % 2**31, size=sum(SIZES.values()) + DEMOS)
+    return _factory().create_dataset(name, seed=seed * 100_003 % 2**31, size=_GENERATED)
 
 
 def _factory() -> Any:

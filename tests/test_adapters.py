@@ -241,3 +241,8 @@ def test_a_labelled_answer_is_not_overridden_by_what_follows_it(trailer):
     assert PlainAdapter().parse(number, f"Reasoning: Easy.\nAnswer: 42{trailer}")["answer"] == 42
     text = dspy.ChainOfThought("question -> answer").predict.signature
     assert PlainAdapter().parse(text, f"Reasoning: Easy.\nAnswer: Paris{trailer}")["answer"] == "Paris"
+
+
+def test_a_fenced_answer_under_its_label_is_taken_out_of_the_fence():
+    signature = dspy.Signature("question -> reasoning, answer")
+    assert PlainAdapter().parse(signature, "So it is.\nAnswer:\n```\nParis\n```")["answer"] == "Paris"

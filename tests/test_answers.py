@@ -364,3 +364,8 @@ def test_every_reference_of_gsm8k(number: type) -> None:
         found = kind.extract(row["answer"])
         assert isinstance(found, number)
         assert kind.same(found, gold)
+
+
+def test_the_sign_of_a_labelled_number_is_no_part_of_its_label() -> None:
+    kind = answer_kind(Literal["A) -5", "B) 5", "C - seven"])
+    assert [kind.extract(text) for text in ("-5", "The answer is 5.", "seven", "(A)")] == ["A) -5", "B) 5", "C - seven", "A) -5"]

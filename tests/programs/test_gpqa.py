@@ -55,6 +55,26 @@ def test_gold_options_pass_by_letter_and_by_text_and_others_fail(file):
                 assert right == (letter == example.answer), form
 
 
+@pytest.mark.parametrize(
+    ("options", "said", "letter"),
+    [
+        (["-5", "5", "10", "12"], "-5", "A"),
+        (["-5", "5", "10", "12"], "5", "B"),
+        (["-5", "5", "10", "12"], "The answer is −5.", "A"),
+        (["-5", "5", "10", "12"], "The answer is $\\boxed{5}$.", "B"),
+        (["10^-4 eV", "10^4 eV", "1 eV", "2 eV"], "**10^-4 eV**", "A"),
+        (["C. elegans", "B. subtilis", "E. coli", "yeast"], "C. elegans", "A"),
+        (["C. elegans", "B. subtilis", "E. coli", "yeast"], "C", "C"),
+        (["argon", "neon", "xenon", "helium"], "A. thaliana needs none.\nAnswer: (D)", "D"),
+        (["argon", "neon", "xenon", "helium"], "argon or neon", ""),
+        (["argon", "neon", "xenon", "helium"], "E", ""),
+        (["argon", "neon", "xenon", "helium"], "", ""),
+    ],
+)
+def test_an_option_is_known_by_its_own_text_first(options, said, letter):
+    assert gpqa.letter(said, gpqa._lines(options)) == letter
+
+
 def test_the_program_makes_a_letter_of_what_members_say(file):
     example = gpqa.examples(file=file, limit=1)[0]
     wrong = next(letter for letter in gpqa.LETTERS if letter != example.answer)
@@ -64,12 +84,19 @@ def test_the_program_makes_a_letter_of_what_members_say(file):
         "text": marked(reasoning="So.", answer=text),
         "other": marked(reasoning="So.", answer=wrong),
         "nothing": marked(reasoning="So.", answer="I cannot tell."),
+        "unmarked": f"I think that it must be ({example.answer}).",
     }
     lms = {name: scripted_lm(name, lambda *_, text=text: text) for name, text in says.items()}
     verdict = SLMMux(gpqa.program(), lms, k=2)(**example.inputs()).verdict
     assert verdict.answer == example.answer
     told = {ballot.member: [answer.answer for answer in ballot.answers] for ballot in verdict.ballots}
-    assert told == {"letter": [example.answer], "text": [example.answer], "other": [wrong], "nothing": []}
+    assert told == {
+        "letter": [example.answer],
+        "text": [example.answer],
+        "other": [wrong],
+        "nothing": [],
+        "unmarked": [example.answer],
+    }
     assert verdict.ballots[0].votes == verdict.ballots[1].votes, "a letter and its text are one answer"
 
 
