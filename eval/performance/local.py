@@ -22,9 +22,9 @@ from .figures import Figure
 
 MODEL = "smollm2-135m"
 SLOTS = K = 8
-RUNS = 5
+RUNS = 3
 #: Tokens of an answer; without an end of text a model goes on to the last one. Questions of a run: long answers take long.
-SHORT, LONG = 12, 96
+SHORT, LONG = 12, 48
 QUESTIONS = {SHORT: 6, LONG: 1}
 _WORDS = ("river", "stone", "cloud", "lamp", "garden", "winter", "copper", "violin", "harbour", "meadow", "engine", "paper")
 
