@@ -63,7 +63,7 @@ class Budgeted:
 
     def __post_init__(self) -> None:
         draws = tuple(self.order.count(at) for at in range(len(self.members)))
-        if draws != tuple(self.k) or len(self.stages) != len(self.order):
+        if draws != tuple(self.k) or not len(self.stages) == len(self.order) == sum(draws):
             raise ConfigurationError("The budgeted rule's stages do not fit its members: it is damaged, fit it again.")
         if not 0 <= self.bound <= 1:
             raise ConfigurationError(f"The bound on the chance of a change must lie between 0 and 1, not {self.bound}.")

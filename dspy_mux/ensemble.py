@@ -158,8 +158,9 @@ class Ensemble(dspy.Module):
 
     def set_lm(self, lm: dspy.BaseLM) -> None:
         name = type(self).__name__
+        article = "An" if name.startswith(("A", "SLM")) else "A"
         raise ConfigurationError(
-            f"{'An' if name[0] in 'AS' else 'A'} {name} keeps one LM per member, so set_lm would make all members the same model: "
+            f"{article} {name} keeps one LM per member, so set_lm would make all members the same model: "
             f"build a new {name} with other lms instead."
         )
 

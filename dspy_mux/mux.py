@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, get_args
 
 import dspy
@@ -39,7 +39,7 @@ class SLMMux(Ensemble):
         rule: "consistency" (the paper's), "pooled", "self_consistency", or an object with `name` and `choose(ballots)`.
         schedule: "full" makes all draws at once. "frugal" makes them in turn, and none that could not change the answer: the answer
             is the same for fewer calls. "hedged" starts the two most accurate members together, the others only if still needed,
-            and withdraws what no longer is.
+            and withdraws what no longer is. Both count on an equivalence that is one: where a is b and b is c, a is c.
         answer_field: the output field that is compared; `answer` where there is one, else the last output field.
         equivalence: when two answers are the same: None for the field's type (`answers.py`), an `AnswerKind`, a type such as
             `MathAnswer`, a key function of one answer, or a function of two answers.
@@ -105,15 +105,37 @@ class SLMMux(Ensemble):
         self._refuse_own_lms()
         draws = [[self.draw(at, number, inputs) for number in range(member.k or 1)] for at, member in enumerate(self.members)]
         rule = self._frugal_rule(inputs)
-        while rule is not None and (wanted := rule.wants(self._so_far(draws)[0])):
-            if self.schedule == "frugal":
-                begun = [sum(draw.settled for draw in member) for member in draws]
-                yield Wave([draw for at, count in wanted for draw in draws[at][begun[at] : begun[at] + count]])
-            else:
-                yield Wave(self._hedge(draws), enough=lambda: not rule.wants(self._so_far(draws)[0]))
         if rule is None:
             yield Wave([draw for member in draws for draw in member])
+        elif self.schedule == "frugal":
+            yield from self._in_turn(rule, draws)
+        else:
+            yield from self._hedged(rule, draws)
         return self._decide(draws, inputs)
+
+    def _in_turn(self, rule: Frugal, draws: Sequence[Sequence[Draw]]) -> Iterator[Wave]:
+        """What the rule wants, until it wants nothing more."""
+        while wanted := rule.wants(self._so_far(draws)[0]):
+            begun = [sum(draw.settled for draw in member) for member in draws]
+            wave = [draw for at, count in wanted for draw in draws[at][begun[at] : begun[at] + count]]
+            if not wave:
+                raise ConfigurationError(f"The rule {self.rule.name!r} wants draws that there are not: {wanted}.")
+            yield Wave(wave)
+
+    def _hedged(self, rule: Frugal, draws: Sequence[Sequence[Draw]]) -> Iterator[Wave]:
+        """The draws of the two most accurate members at once, then those of all others; each until the rule wants nothing more."""
+        order = by_accuracy([self.accuracies.get(name) for name in self.pool.names])
+        stopped = False
+
+        def enough() -> bool:
+            # Once is enough: a draw that was withdrawn must not be begun again, whatever the rule makes of one that came late.
+            nonlocal stopped
+            stopped = stopped or not rule.wants(self._so_far(draws)[0])
+            return stopped
+
+        for members in (order[:_HEDGED], order[_HEDGED:]):
+            if members and not enough():
+                yield Wave([draw for at in members for draw in draws[at]], enough)
 
     def _frugal_rule(self, inputs: Mapping[str, Any]) -> Frugal | None:
         """The rule that says which draws are still needed; None where all are made."""
@@ -130,13 +152,6 @@ class SLMMux(Ensemble):
     def _rule_for(self, inputs: Mapping[str, Any]) -> Rule:
         # A rule may weigh by a category, which is one of the inputs.
         return self.rule.given(inputs) if isinstance(self.rule, GivenInputs) else self.rule
-
-    def _hedge(self, draws: Sequence[Sequence[Draw]]) -> list[Draw]:
-        """What is made at once: the draws of the two most accurate members; after that of all others."""
-        order = by_accuracy([self.accuracies.get(name) for name in self.pool.names])
-        first = [draw for at in order[:_HEDGED] for draw in draws[at]]
-        begun = any(draw.settled for draw in first)
-        return [draw for at in order for draw in draws[at] if not draw.settled] if begun else first
 
     def _so_far(self, draws: Sequence[Sequence[Draw]]) -> tuple[list[Ballot], list[tuple[Draw, int | None]]]:
         """The ballots of what has settled, and those draws with their classes; of each member up to its first that has not."""

@@ -42,11 +42,13 @@ class MuxReport:
         tuned: the study and the settings compared.
         accuracies: member → accuracy of its plurality answers on the training split, at the k chosen.
         collected: what drawing took, for each split.
+        bound: below which chance of a change the compiled mux stops drawing; None where it makes all draws.
     """
 
     tuned: Tuned
     accuracies: dict[str, float]
     collected: list[Collected]
+    bound: float | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> MuxReport:
         return self  # copies of the mux share it, and the study in it
@@ -76,7 +78,15 @@ class MuxReport:
         )
         return (
             f"Accuracies {of}. Compiled − paper's defaults: {mean:+.1f} points (95 % interval {low:+.1f} to {high:+.1f}, paired, "
-            f"n = {self.tuned.questions}; {len(self.tuned.trials)} trials)."
+            f"n = {self.tuned.questions}; {len(self.tuned.trials)} trials)." + self._on_bound()
+        )
+
+    def _on_bound(self) -> str:
+        if not self.bound or self.tuned.best.rule != "calibrated":
+            return ""
+        return (
+            f" These figures are of all draws; the compiled mux stops where a draw to come changes its answer with a chance below "
+            f"{self.bound:g}: `dspy-mux budget` tells what that saves and costs."
         )
 
     def to_dataframe(self) -> pd.DataFrame:
@@ -221,7 +231,7 @@ class MuxOptimizer(Teleprompter):
             ConfigurationError: the student is no SLMMux, there is a teacher, or the settings leave nothing to choose.
             MetricFailed: the metric raised; what was drawn is kept.
         """
-        if not isinstance(student, SLMMux):
+        if not isinstance(student, SLMMux) or student.method != SLMMux.method:
             raise ConfigurationError(f"MuxOptimizer compiles an SLMMux, not {type(student).__name__}.")
         if teacher is not None:
             raise ConfigurationError("MuxOptimizer learns from the members' own draws: leave the teacher out.")
@@ -276,7 +286,7 @@ class MuxOptimizer(Teleprompter):
         mux.pool.rule = self._rule(best, part, tally)
         if self.bound is not None:
             mux.pool.settings.schedule = "frugal"
-        mux.report = MuxReport(tuned, dict(mux.pool.accuracies), collected)
+        mux.report = MuxReport(tuned, dict(mux.pool.accuracies), collected, self.bound)
         return mux
 
     def _rule(self, best: Setting, part: Record, tally: Tally) -> Rule:
@@ -288,7 +298,7 @@ class MuxOptimizer(Teleprompter):
             "context": self.context,
             "threshold": self.threshold,
         }
-        if self.bound is None:
+        if not self.bound:
             return calibration.fit(tally, part.scores, **settings)
         return fit_budgeted(tally, part.scores, bound=self.bound, **settings)
 

@@ -135,6 +135,8 @@ def replay(
         wins += np.bincount(picks.member[picks.member >= 0], minlength=len(wins)) / len(split.test)
         union += float((test.plurality_scores(scores[split.test]) >= threshold).any(axis=1).mean())
         full, short = _draws_spent(rule, test, a_i, record.members)
+        if rule == "calibrated" and fitted.instead is not None:  # then it stops where the rule does that decides instead
+            short = _draws_spent(fitted.instead, test, np.array(fitted.accuracies), record.members)[1]
         each = _per_draw(record.calls, draws, split.test)
         calls += _spent(full, each, k)
         frugal += _spent(short, each, k)
@@ -289,7 +291,7 @@ def _per_draw(values: Floats | None, draws: Ints | None, test: Ints) -> Floats |
 
 
 def _draws_spent(rule: str, test: Tally, accuracies: Floats, members: Sequence[str]) -> tuple[Ints, Ints]:
-    """[Q, M] draws under the full schedule and under the frugal one. Nothing is proven yet that would stop `calibrated` early."""
+    """[Q, M] draws under the full schedule and the frugal one. What `calibrated` is spared near the end is not counted here."""
     order = by_accuracy(accuracies)
     full = np.broadcast_to(test.k, test.shape[:2])
     name, _, member = rule.partition(":")

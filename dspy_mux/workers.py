@@ -27,30 +27,29 @@ class Workers:
         with self._lock:
             taken = self._idle > 0
             self._idle -= taken
-        if taken:
-            self._jobs.put(job)
-        else:
-            threading.Thread(target=self._work, args=(job,), name="dspy-mux-draw", daemon=True).start()
+        # Handed over by the queue also to a new thread: its arguments would be kept as long as it lives.
+        self._jobs.put(job)
+        if not taken:
+            threading.Thread(target=self._work, name="dspy-mux-draw", daemon=True).start()
 
     def forget(self) -> None:
         """Begin anew: in a forked process none of the threads is there."""
         self.__init__()  # type: ignore[misc]
 
-    def _work(self, job: Callable[[], None]) -> None:
+    def _work(self) -> None:
         while True:
+            try:
+                job = self._jobs.get(timeout=IDLE_S)
+            except queue.Empty:
+                with self._lock:
+                    if self._idle > 0:  # else a job is on its way to one of those that wait
+                        self._idle -= 1
+                        return
+                continue
             job()
             del job  # what it held can go while this thread waits
             with self._lock:
                 self._idle += 1
-            while True:
-                try:
-                    job = self._jobs.get(timeout=IDLE_S)
-                    break
-                except queue.Empty:
-                    with self._lock:
-                        if self._idle > 0:  # else a job is on its way to one of those that wait
-                            self._idle -= 1
-                            return
 
 
 workers = Workers()

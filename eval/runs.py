@@ -19,7 +19,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from dspy_mux.errors import ConfigurationError
+from dspy_mux.errors import ConfigurationError, MuxError
 
 VERSION = 1
 _MANIFEST, _ROWS = "run.json", "results.jsonl"
@@ -54,6 +54,8 @@ class Run:
         try:
             manifest = json.loads((Path(path) / _MANIFEST).read_text(encoding="utf-8"))
             version = int(manifest["version"])
+            if version <= VERSION:
+                _ = [manifest[key] for key in ("tasks", "methods", "notes", *_COMMON)]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigurationError(
                 f"{str(path)!r} is no run folder, or its {_MANIFEST} is damaged: `python -m eval compare --out …` makes one."
@@ -133,7 +135,15 @@ class Run:
         # ASCII: model output may hold half a character, which no UTF-8 has.
         line = json.dumps(row, ensure_ascii=True, allow_nan=False).encode() + b"\n"
         with self._lock, (self.path / _ROWS).open("ab", buffering=0) as file:
-            file.write(line)
+            begun, written = file.seek(0, os.SEEK_END), 0
+            try:
+                while written < len(line):
+                    written += file.write(line[written:])
+            except OSError as error:
+                file.truncate(begun)  # half a row would spoil the next one
+                raise MuxError(
+                    f"A row could not be written to {str(self.path)!r} ({error.strerror}): mend that and go on."
+                ) from error
 
     def _all_rows(self) -> Iterator[dict[str, Any]]:
         path = self.path / _ROWS

@@ -69,8 +69,12 @@ _FORMS = {
     "complex_arithmetic": re.compile(r"[\d .+\-ijIJ()]{1,200}"),
     "countdown": _CALCULATION,
     "polynomial_multiplication": _POLYNOMIAL,
-    "propositional_logic": re.compile(r".{1,300}"),  # read again for each of its characters
+    # Its other letters would not be checked, and each doubles the work.
+    "propositional_logic": re.compile(r"[A-Z()¬∧∨→↔ ]{1,300}"),
     "puzzle24": _CALCULATION,
+    # A count after a move is carried out, however large it is.
+    "rubiks_cube": re.compile(r"(?=.{1,400}\Z)(?:[A-Za-z]w?[23']?(?:\s+|\Z))+"),
+    "rush_hour": re.compile(r"(?=.{1,400}\Z)(?:[A-Z][+-]\d{1,2}(?:\s+|\Z))+"),
     "simple_integration": _POLYNOMIAL,
 }
 

@@ -219,3 +219,38 @@ def test_on_recorded_draws_no_answer_changes(file, dataset):
         for rule in (Consistency(), Pooled()):
             short, full = run(rule, ballots)[0], rule.choose(ballots)
             assert (short and (short.answer, short.ballot)) == (full and (full.answer, full.ballot))
+
+
+def test_a_draw_that_was_withdrawn_is_never_begun_again():
+    """A rule may want more once it has seen a draw that came late: what was stopped stays stopped."""
+
+    class Fickle:
+        name = "fickle"
+
+        def choose(self, ballots):
+            return Consistency().choose(ballots)
+
+        def wants(self, ballots):
+            made = sum(len(ballot.votes) for ballot in ballots)
+            return [] if made == 2 else [(at, 1) for at, ballot in enumerate(ballots) if ballot.left]
+
+    for run in range(5):
+        pool = {name: scripted_lm(f"{name}{run}", ["x"], latency=0.01 * (at + 1)) for at, name in enumerate("ab")}
+        mux = SLMMux(dspy.Predict(QA), pool, k=4, rule=Fickle(), schedule="hedged")
+        verdict = mux(question=f"{run}").verdict
+        assert sum(calls(lm) for lm in pool.values()) <= 8
+        assert not any(ballot.abstentions for ballot in verdict.ballots)
+
+
+def test_a_rule_that_wants_what_is_not_there_is_named():
+    class Greedy:
+        name = "greedy"
+
+        def choose(self, ballots):
+            return Consistency().choose(ballots)
+
+        def wants(self, ballots):
+            return [(0, 1)]
+
+    with pytest.raises(ConfigurationError, match=r"The rule 'greedy' wants draws that there are not: \[\(0, 1\)\]"):
+        SLMMux(dspy.Predict(QA), lms(a=["x"]), k=1, rule=Greedy(), schedule="frugal")(question="?")

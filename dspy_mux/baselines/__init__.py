@@ -7,7 +7,8 @@
     pred.answer, pred.verdict.confidence, pred.verdict.turns, pred.verdict.calls
 
 `SingleModel`, `SelfConsistency` and `AgentForest` draw independently, as SLM-MUX does; in `MixtureOfAgents`, `LLMDebate` and
-`MultiAgentVerification` models see each other's text. Each follows its authors' algorithm, with every choice a named argument.
+`MultiAgentVerification` models see each other's text. Each follows its authors' algorithm, with every choice a named argument. To
+an optimizer they show the steps of the winning draw alone.
 """
 
 from .agent_forest import AgentForest

@@ -36,12 +36,12 @@ class BriefedAdapter(dspy.Adapter):
 
     Args:
         inner: the adapter that talks to the model.
-        outputs: the output fields of the step that is briefed, which tell it from other steps.
+        step: the fields of the step that is briefed, inputs and outputs, which tell it from other steps.
     """
 
-    def __init__(self, inner: dspy.Adapter, outputs: tuple[str, ...], brief: Brief):
+    def __init__(self, inner: dspy.Adapter, step: tuple[str, ...], brief: Brief):
         super().__init__()
-        self.inner, self.outputs, self.brief = inner, outputs, brief
+        self.inner, self.step, self.brief = inner, step, brief
 
     def __call__(
         self,
@@ -96,4 +96,4 @@ class BriefedAdapter(dspy.Adapter):
         return {**inputs, **self.brief.shown, **turns}
 
     def _is_briefed(self, signature: type[dspy.Signature]) -> bool:
-        return tuple(signature.output_fields) == self.outputs
+        return tuple(signature.fields) == self.step

@@ -40,7 +40,7 @@ class Discussion(Ensemble):
         **shared: Unpack[Shared],
     ):
         super().__init__(program, lms, k=1, temperature=temperature, choices=choices, **shared)
-        self._outputs = self._answering_step()
+        self._step = self._answering_step()
 
     def _seated(self, seats: Sequence[Seat]) -> None:
         """Check that agents who are the same member can differ: its k is the number of its seats."""
@@ -64,7 +64,7 @@ class Discussion(Ensemble):
         at, number = seat
         adapter = self._own_adapter(at)
         if brief is not None:
-            adapter = BriefedAdapter(adapter, self._outputs, brief)
+            adapter = BriefedAdapter(adapter, self._step, brief)
         extracting = ExtractingAdapter(adapter, self.answer_field, self.kind, ask_model=self.extract == "lm")
         member = self.members[at]
         # A turn is a draw of its own also where its prompt is that of an earlier round.
@@ -92,7 +92,7 @@ class Discussion(Ensemble):
         return {**inputs, **shown, **prediction.toDict()}
 
     def _step_of(self, draw: Draw) -> tuple[dspy.Predict, dict[str, Any], dspy.Prediction] | None:
-        steps = [step for step in draw.trace if tuple(step[0].signature.output_fields) == self._outputs]
+        steps = [step for step in draw.trace if tuple(step[0].signature.fields) == self._step]
         return steps[-1] if steps else None
 
     def _turns(
@@ -115,7 +115,7 @@ class Discussion(Ensemble):
         ]
 
     def _answering_step(self) -> tuple[str, ...]:
-        """The output fields of the step that is briefed: the last one that has the answer field, else the last one."""
+        """The fields of the step that is briefed: the last one that has the answer field, else the last one."""
         signatures = [predictor.signature for predictor in self.programs[0].predictors()]
         if not signatures:
             raise ConfigurationError(
@@ -127,7 +127,7 @@ class Discussion(Ensemble):
             raise ConfigurationError(
                 f"The program has a field {sorted(taken)[0]!r}, which {type(self).__name__} adds itself: rename it."
             )
-        return tuple(signature.output_fields)
+        return tuple(signature.fields)
 
 
 def numbered(texts: Sequence[str]) -> str:

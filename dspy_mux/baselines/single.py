@@ -12,6 +12,7 @@ from ..ensemble import Shared
 from ..errors import ConfigurationError
 from ..members import Member, Pool, pool_of
 from ..mux import SLMMux
+from ..state import checked_accuracies
 
 
 class OneMember(SLMMux):
@@ -27,8 +28,9 @@ class OneMember(SLMMux):
         temperature: float,
         **shared: Unpack[Shared],
     ):
-        accuracies = shared.get("accuracies") or {}
-        chosen = _chosen(pool_of(lms, k=k, temperature=temperature, adapter=None), member, dict(accuracies), type(self).__name__)
+        pool = pool_of(lms, k=k, temperature=temperature, adapter=None)
+        accuracies = checked_accuracies(shared.get("accuracies"), [each.label for each in pool])
+        chosen = _chosen(pool, member, accuracies, type(self).__name__)
         shared["accuracies"] = {name: value for name, value in accuracies.items() if name == chosen.label}
         super().__init__(program, [chosen], k=k, temperature=temperature, rule="self_consistency", **shared)
 

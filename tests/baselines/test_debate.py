@@ -10,7 +10,7 @@ import pytest
 from dspy_mux import AllMembersFailed, ConfigurationError
 from dspy_mux.baselines import LLMDebate
 
-from ..scripted import scripted_lm
+from ..scripted import everything, scripted_lm
 from .pools import QA, after, drawing, prompts, speaker
 
 
@@ -119,3 +119,30 @@ def test_a_damaged_state_is_refused(tmp_path):
     state["pool"]["choices"]["rounds"] = "many"
     with pytest.raises(ConfigurationError, match="The saved state is wrong at rounds"):
         debate.load_state(state)
+
+
+class DraftAndRefine(dspy.Module):
+    """Two steps with the same output: only the second one produces the answer of the program."""
+
+    def __init__(self):
+        super().__init__()
+        self.draft, self.refine = dspy.Predict("question -> answer"), dspy.Predict("question, draft -> answer")
+
+    def forward(self, question):
+        return self.refine(question=question, draft=self.draft(question=question).answer)
+
+
+def test_of_two_steps_with_one_output_only_the_last_is_briefed():
+    def lm(name):
+        def reply(prompt, draw):
+            if "[[ ## draft ## ]]" in prompt:
+                return {"answer": f"{name} refined"}
+            assert "other_answers" not in prompt
+            return {"answer": f"{name} drafted"}
+
+        return scripted_lm(name, reply, shown=everything)
+
+    lms = {name: lm(name) for name in ("ann", "bob", "cid")}
+    verdict = LLMDebate(DraftAndRefine(), lms)(question="Where?").verdict
+    assert [turn.cause for turn in verdict.turns] == [None] * 6
+    assert after(prompts(lms["ann"])[-1], "other_answers") == "1. bob refined\n2. cid refined"

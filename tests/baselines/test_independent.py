@@ -7,7 +7,7 @@ import asyncio
 import dspy
 import pytest
 
-from dspy_mux import ConfigurationError, PoolMismatch, SLMMux
+from dspy_mux import ConfigurationError, MuxOptimizer, PoolMismatch, SLMMux
 from dspy_mux.baselines import AgentForest, SelfConsistency, SingleModel
 
 from ..scripted import calls, scripted_lm
@@ -64,3 +64,13 @@ def test_they_save_and_load_as_what_they_are(tmp_path):
 def test_set_lm_names_the_class():
     with pytest.raises(ConfigurationError, match="An AgentForest keeps one LM per member.*build a new AgentForest"):
         AgentForest(dspy.Predict(QA), pool()).set_lm(pool()["ann"])
+
+
+def test_accuracies_of_nobody_are_refused():
+    with pytest.raises(ConfigurationError, match="accuracies names 'tpyo', which is no member of the pool"):
+        SelfConsistency(dspy.Predict(QA), pool(), accuracies={"tpyo": 0.9})
+
+
+def test_an_optimizer_of_muxes_refuses_a_baseline():
+    with pytest.raises(ConfigurationError, match="MuxOptimizer compiles an SLMMux, not AgentForest"):
+        MuxOptimizer(metric=lambda *_: True).compile(AgentForest(dspy.Predict(QA), pool()), trainset=[dspy.Example()])

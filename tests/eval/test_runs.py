@@ -127,3 +127,9 @@ def test_a_run_goes_on_with_longer_replies_for_a_new_task_alone(tmp_path):
         assert [task["name"] for task in run.manifest["tasks"]] == ["sums", "gsm8k"]
     with pytest.raises(ConfigurationError, match="sums max_tokens"):
         Run.start(tmp_path / "run", manifest(tasks=[{**manifest()["tasks"][0], "max_tokens": {"a": 99}}]))
+
+
+def test_a_manifest_that_lacks_a_part_is_damaged(tmp_path):
+    (tmp_path / "run.json").write_text('{"version": 1}')
+    with pytest.raises(ConfigurationError, match="is no run folder, or its run.json is damaged"):
+        Run.open(tmp_path)

@@ -140,3 +140,16 @@ def test_unknown_names_are_told_what_is_near():
         task("reasoning_gym:gcd", file="x.jsonl")
     with pytest.raises(ConfigurationError, match="has no split 'dev'"):
         reasoning_gym.examples("dev", name="gcd")
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("propositional_logic", "P" + "".join(f"∨{letter}" for letter in "abcdefghijklmnopqrstuvwxyz")),
+        ("rubiks_cube", "R999999999"),
+        ("rush_hour", "F+99999999999999"),
+    ],
+)
+def test_an_answer_that_would_keep_its_rules_busy_for_ever_is_wrong_at_once(name, answer):
+    example = reasoning_gym.examples("test", name=name, limit=1)[0]
+    assert not reasoning_gym.metric(example, dspy.Prediction(answer=answer))
