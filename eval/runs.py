@@ -55,7 +55,7 @@ class Run:
             manifest = json.loads((Path(path) / _MANIFEST).read_text(encoding="utf-8"))
             version = int(manifest["version"])
             if version <= VERSION:
-                _ = [manifest[key] for key in ("tasks", "methods", "notes", *_COMMON)]
+                _ = manifest["tasks"], manifest["methods"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigurationError(
                 f"{str(path)!r} is no run folder, or its {_MANIFEST} is damaged: `python -m eval compare --out …` makes one."
