@@ -1,9 +1,10 @@
 """Branch and bound over subsets too many to be tried one by one: the best of them, proven, or the gap that is left.
 
 A prefix of members with union U of correct and V of wrong questions is worth |U| − λ |U ∩ V|. What adding r members can make of it
-is bounded from above: each adds at most the questions that it alone turns right (those within V count 1 − λ), and each takes away
-what it turns wrong; what several take away together is at least what the one takes that takes most, so at least the mean. A swap
-search gives good subsets to begin with, so that most prefixes never have to be opened.
+is bounded from above, first cheaply: each adds at most the questions that it alone turns right (those within V count 1 − λ), and
+takes away what it turns wrong; what several take away together is at least what the one takes that takes most, so at least the
+mean. What passes is looked at pair by pair (`pairs.py`). A swap search gives good subsets to begin with, so that most prefixes are
+never opened; the last two members are tried all at once.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .enumeration import Bits
+from .pairs import Pairs
 from .tally import Floats, Ints
 
-Bits = NDArray[np.uint64]
 #: Starts of the swap search.
 _STARTS = 8
+#: Members squared × words: pools beyond are searched without looking at pairs, which take 16 bytes each.
+_PAIRED = 1 << 22
 
 
 class Branching:
@@ -48,6 +51,7 @@ class Branching:
         # Correct answers of this member and all after it.
         self.ahead = np.bitwise_or.accumulate(self.correct[::-1], axis=0)[::-1]
         self.in_wrong = max(0.0, 1.0 - penalty)
+        self.pairs = Pairs(self.correct, self.wrong) if size > 1 and len(correct) * correct.size <= _PAIRED else None
         self.evaluated = 0
 
     def run(self, seconds: float) -> float:
@@ -63,6 +67,9 @@ class Branching:
                 continue
             if time.perf_counter() > deadline:
                 return max(bound, *(entry[0] for entry in stack), -math.inf)
+            if self.pairs is not None and self.size - len(prefix) == 2:
+                self._complete(self.pairs, prefix, start, union, wrongs)
+                continue
             unions, all_wrong = union | self.correct[start:], wrongs | self.wrong[start:]
             values = self._values(unions, all_wrong)
             self.evaluated += len(values)
@@ -92,10 +99,33 @@ class Branching:
                 continue
             adds = self._adds(self.correct[following:], self.wrong[following:], unions[at], all_wrong[at], left)
             most = np.partition(adds, len(adds) - left)[len(adds) - left :].sum()
-            above = min(float(values[at] + most), self._ceiling(unions[at] | self.ahead[following], all_wrong[at]))
+            value, reachable = float(values[at]), unions[at] | self.ahead[following]
+            above = min(value + float(most), self._ceiling(reachable, all_wrong[at]))
+            if self.pairs is not None and left > 2 and above >= self.bar():
+                above = min(above, self._by_pairs(self.pairs, following, left, value, unions[at], reachable, all_wrong[at]))
             if above >= self.bar():
                 found.append((at, above))
         return found
+
+    def _by_pairs(self, pairs: Pairs, following: int, left: int, value: float, union: Bits, reachable: Bits, wrongs: Bits) -> float:
+        """Two closer bounds: the ceiling without what members take from it at least, and the value with what they add at most."""
+        taken = pairs.taken(following, reachable & ~wrongs, left)
+        ceiling = self._ceiling(reachable, wrongs) - (1.0 - self.in_wrong) * float(np.sort(taken)[:left].sum())
+        if ceiling < self.bar():
+            return ceiling
+        adds = pairs.added(following, ~union & ~wrongs, left)
+        adds = adds - self.penalty * pairs.taken(following, union & ~wrongs, left)
+        if self.in_wrong:
+            adds = adds + self.in_wrong * _count(self.correct[following:] & ~union & wrongs)
+        return min(ceiling, value + float(np.sort(adds)[-left:].sum()))
+
+    def _complete(self, pairs: Pairs, prefix: tuple[int, ...], start: int, union: Bits, wrongs: Bits) -> None:
+        """All ways to add the last two members."""
+        last, right, against = pairs.completed(start, union, wrongs)
+        values = right - self.penalty * against
+        self.evaluated += len(values)
+        for at in np.flatnonzero(values >= self.bar()).tolist():
+            self._found(float(values[at]), (*prefix, *last[at].tolist()))
 
     def _adds(self, correct: Bits, wrong: Bits, union: Bits, wrongs: Bits, left: int) -> Floats:
         """[m]: what each member adds at most, where `left` are added together."""

@@ -22,6 +22,7 @@ import numpy as np
 from .candidates import Candidates
 from .completions import completions
 from .errors import ConfigurationError
+from .logit import logit, platt, sigmoid
 from .tally import Floats, Ints, Picks, Tally, by_accuracy, consistency, pooled, single
 from .voting import RULES, Ballot, Choice
 
@@ -180,7 +181,7 @@ def fit(
         told, right, by_simple = _out_of_fold(rule, tally, correct, labels, seed)
     learned = float(right.mean())
     best = max(by_simple, key=by_simple.__getitem__)
-    slope, intercept = _platt(told, right)
+    slope, intercept = platt(told, right)
     return replace(
         rule,
         instead=None if learned > by_simple[best] else best,
@@ -204,8 +205,8 @@ def _fitted(blank: Calibrated, tally: Tally, correct: Floats, train: Ints, conte
     views = []
     for block, penalty, own_penalty in ((likelihood, _LIKELIHOOD, _OWN_BY_LIKELIHOOD), (rules, _SHARED, _OWN_BY_RULES)):
         penalties = [(block, penalty), (shared, _SHARED), (own, own_penalty), *((each, _CONTEXT) for each in by_context)]
-        weights = _logit(
-            candidates,
+        weights = logit(
+            candidates.question,
             is_right,
             np.hstack([x for x, _ in penalties]),
             np.concatenate([np.full(x.shape[1], p) for x, p in penalties]),
@@ -256,31 +257,6 @@ def _log_likelihoods(candidates: Candidates, is_right: NDArrayOfBool) -> tuple[t
     return tuple(tables)
 
 
-def _logit(candidates: Candidates, is_right: NDArrayOfBool, features: Floats, penalty: Floats) -> Floats:
-    """Weights of the conditional logit with a ridge penalty: max Σ log P(a right answer | question) − ½ Σ penalty · weight²."""
-    rights = np.bincount(candidates.question[is_right], minlength=candidates.questions)
-    answers = np.bincount(candidates.question, minlength=candidates.questions)
-    tells = ((rights > 0) & (rights < answers))[candidates.question]  # a question all right or all wrong tells nothing
-    if not tells.any():
-        return np.zeros(features.shape[1])
-    x, y, question = features[tells], is_right[tells], candidates.question[tells]
-    starts = np.flatnonzero(np.r_[True, question[1:] != question[:-1]])
-    sizes = np.diff(np.r_[starts, len(question)])
-
-    def loss(weights: Floats) -> tuple[float, Floats]:
-        scores = x @ weights
-        powers = np.exp(scores - np.repeat(np.maximum.reduceat(scores, starts), sizes))
-        every, right = np.add.reduceat(powers, starts), np.maximum(np.add.reduceat(powers * y, starts), 1e-300)
-        value = np.log(every / right).sum() + 0.5 * (penalty * weights**2).sum()
-        pull = powers / np.repeat(every, sizes) - powers * y / np.repeat(right, sizes)
-        return float(value), x.T @ pull + penalty * weights
-
-    from scipy.optimize import minimize  # slow to import, and only fitting needs it
-
-    found: Floats = minimize(loss, np.zeros(features.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
-    return found
-
-
 def _chosen(
     candidates: Candidates, tally: Tally, log_p: Floats, instead: SimpleRule | None, accuracies: Sequence[float] | Floats
 ) -> Ints:
@@ -300,7 +276,7 @@ def _picks(candidates: Candidates, winner: Ints, log_p: Floats, slope: float, in
     row = np.where(none, 0, winner)
     if not len(log_p):
         return Picks(winner, np.zeros(len(winner), int), np.zeros(len(winner)))
-    probability = _sigmoid(intercept + slope * _log_odds(log_p[row]))
+    probability = sigmoid(intercept + slope * _log_odds(log_p[row]))
     return Picks(np.where(none, -1, candidates.member[row]), candidates.draw[row], np.where(none, 0.0, probability))
 
 
@@ -327,29 +303,10 @@ def _out_of_fold(
     return log_odds.ravel(), right.ravel(), {name: float(values.mean()) for name, values in simple.items()}
 
 
-def _platt(log_odds: Floats, right: Floats) -> tuple[float, float]:
-    """Slope and intercept of P(right) over the winner's log-odds (Platt scaling), shrunk towards 1 and 0."""
-
-    def loss(at: Floats) -> tuple[float, Floats]:
-        margin = at[0] * log_odds + at[1]
-        pull = _sigmoid(margin) - right
-        value = (np.logaddexp(0, margin) - right * margin).sum() + 0.5 * ((at[0] - 1) ** 2 + at[1] ** 2)
-        return float(value), np.array([pull @ log_odds + at[0] - 1, pull.sum() + at[1]])
-
-    from scipy.optimize import minimize
-
-    slope, intercept = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0.0, None), (None, None)]).x
-    return float(slope), float(intercept)
-
-
 def _log_odds(log_p: Floats) -> Floats:
     """Log-odds of probabilities given as logarithms, within ±20."""
     log_p = np.minimum(log_p, -2e-9)
     return np.clip(log_p - np.log(-np.expm1(log_p)), -20.0, 20.0)
-
-
-def _sigmoid(x: Floats) -> Floats:
-    return 0.5 * (1.0 + np.tanh(0.5 * x))
 
 
 NDArrayOfBool = np.ndarray[Any, np.dtype[np.bool_]]

@@ -2,26 +2,24 @@
 Selection Search"; DESIGN section 3).
 
 Correct and consistently wrong answers are kept as bits, one a question, 64 to a word, so a subset costs a few operations a word.
-Subsets are walked prefix by prefix: the members of a prefix are united once, and all ways to complete it are counted at once. Pools
-too large for that are searched by branch and bound with a bound that holds, so the best found is proven best or its gap is told.
+All subsets are tried (`enumeration.py`); pools too large for that are searched by branch and bound (`branching.py`) with bounds
+that hold, so the best found is proven best or its gap is told.
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .accuracy_search import codes, right_answers
-from .branching import Bits, Branching
+from .branching import Branching
+from .enumeration import Best, Bits, enumerate_subsets, objective
 from .errors import ConfigurationError
 from .record import Record
 from .replay import draw_choices, picks_of
@@ -29,7 +27,6 @@ from .tally import Floats, Ints, Tally, by_accuracy
 
 #: Enumerated up to this many subsets; beyond, branch and bound.
 ENUMERABLE = 5_000_000
-_CACHED_WORDS = 1 << 17
 #: With more draws recorded than used, objectives are means over this many random choices of them.
 RESAMPLES = 8
 
@@ -181,7 +178,7 @@ def search(
         raise ConfigurationError(f"The number of subsets to show must be 1 or more, not {top}.")
     outcomes = Outcomes.of(record, k=k, threshold=threshold, seed=seed)
     began = time.perf_counter()
-    evaluated, gap, best = 0, 0.0, _Best(top)
+    evaluated, gap, best = 0, 0.0, Best(top)
     if by == "accuracy":
         evaluated = _most_accurate_subsets(record, wanted, k, threshold, seed, best)
         accuracies = best.values()
@@ -190,7 +187,7 @@ def search(
         return Found(results, evaluated, True, time.perf_counter() - began)
     for size in wanted:
         if math.comb(count, size) <= ENUMERABLE:
-            evaluated += _enumerate(outcomes, size, penalty, best)
+            evaluated += enumerate_subsets(outcomes.correct, outcomes.wrong, outcomes.rows, size, penalty, best)
         else:
             left = None if time_limit is None else time_limit - (time.perf_counter() - began)
             visited, open_ = _branch_and_bound(outcomes, size, penalty, best, left)
@@ -211,78 +208,7 @@ def most_accurate(record: Record, size: int, *, k: int | None = None, seed: int 
     return tuple(record.members[at] for at in sorted(order.tolist()))
 
 
-class _Best:
-    """The `top` subsets so far. Ties go to the smaller subset, then to the one that comes first in the pool."""
-
-    def __init__(self, top: int):
-        self.top = top
-        self._heap: list[tuple[float, int, tuple[int, ...]]] = []  # (value, −size, negated positions): the least is the worst
-        self._kept: set[tuple[int, ...]] = set()
-
-    @property
-    def bar(self) -> float:
-        """What a subset must reach to be kept."""
-        return self._heap[0][0] if len(self._heap) == self.top else -math.inf
-
-    @property
-    def highest(self) -> float:
-        return max((value for value, _, _ in self._heap), default=-math.inf)
-
-    def add(self, value: float, subset: tuple[int, ...]) -> None:
-        entry = (value, -len(subset), tuple(-at for at in subset))
-        if subset in self._kept:
-            return
-        if len(self._heap) < self.top:
-            heapq.heappush(self._heap, entry)
-            self._kept.add(subset)
-        elif entry > self._heap[0]:
-            out = heapq.heapreplace(self._heap, entry)
-            self._kept.remove(tuple(-at for at in out[2]))
-            self._kept.add(subset)
-
-    def add_best(self, values: Floats, prefix: tuple[int, ...], tails: Ints) -> None:
-        """The best of a prefix with each of the tails [T, members]."""
-        keep = np.flatnonzero(values >= self.bar)
-        if len(keep) > self.top:  # the best of them, with all that tie for the last place
-            least = np.partition(values[keep], len(keep) - self.top)[len(keep) - self.top]
-            keep = keep[values[keep] >= least]
-        for at in keep.tolist():
-            self.add(float(values[at]), (*prefix, *tails[at].tolist()))
-
-    def values(self) -> dict[tuple[int, ...], float]:
-        return {tuple(-at for at in negated): value for value, _, negated in self._heap}
-
-    def subsets(self) -> list[tuple[int, ...]]:
-        return [tuple(-at for at in negated) for _, _, negated in sorted(self._heap, reverse=True)]
-
-
-def _enumerate(outcomes: Outcomes, size: int, penalty: float, best: _Best) -> int:
-    """Every subset of one size: all prefixes, and for each of them all ways to complete it at once."""
-    count = len(outcomes.members)
-    tail = _tail(count, size, outcomes.correct.shape[1])
-    tails = _ways(count, tail)
-    correct = _together(outcomes.correct, tails)
-    wrong = _together(outcomes.wrong, tails)
-    # Tails stand in the order of their first member: those that may follow a prefix are a slice at the end.
-    follows = np.searchsorted(tails[:, 0], np.arange(count + 1))
-    evaluated = 0
-    for prefix in itertools.combinations(range(count), size - tail):
-        start = int(follows[prefix[-1] + 1]) if prefix else 0
-        if start == len(tails):
-            continue
-        union, wrongs = correct[start:], wrong[start:]
-        if prefix:
-            union = union | np.bitwise_or.reduce(outcomes.correct[list(prefix)])
-            wrongs = wrongs | np.bitwise_or.reduce(outcomes.wrong[list(prefix)])
-        right = np.bitwise_count(union).sum(axis=1, dtype=np.int64)
-        against = np.bitwise_count(union & wrongs).sum(axis=1, dtype=np.int64)
-        values = _value(right, against, penalty, outcomes.rows)
-        evaluated += len(values)
-        best.add_best(values, prefix, tails[start:])
-    return evaluated
-
-
-def _most_accurate_subsets(record: Record, sizes: Sequence[int], k: int | None, threshold: float, seed: int, best: _Best) -> int:
+def _most_accurate_subsets(record: Record, sizes: Sequence[int], k: int | None, threshold: float, seed: int, best: Best) -> int:
     """Every subset of these sizes by the accuracy of the paper's rule; how many there were."""
     subsets = sum(math.comb(len(record.members), size) for size in sizes)
     if subsets > ENUMERABLE:
@@ -301,27 +227,7 @@ def _most_accurate_subsets(record: Record, sizes: Sequence[int], k: int | None, 
     return subsets
 
 
-def _tail(count: int, size: int, words: int) -> int:
-    """How many last members are completed at once: as many as keep their united bits in the processor's cache."""
-    fits = [tail for tail in range(2, size + 1) if math.comb(count, tail) * words <= _CACHED_WORDS]
-    return max(fits, default=min(size, 2))
-
-
-@lru_cache(maxsize=8)  # a study searches the same pool again and again
-def _ways(count: int, size: int) -> Ints:
-    """[T, size]: all subsets of a size, in order."""
-    return np.fromiter(itertools.chain.from_iterable(itertools.combinations(range(count), size)), np.intp).reshape(-1, size)
-
-
-def _together(bits: Bits, subsets: Ints) -> Bits:
-    """[T, W]: the united bits of subsets [T, members]."""
-    united = bits[subsets[:, 0]]
-    for member in subsets.T[1:]:
-        united |= bits[member]
-    return united
-
-
-def _branch_and_bound(outcomes: Outcomes, size: int, penalty: float, best: _Best, time_limit: float | None) -> tuple[int, float]:
+def _branch_and_bound(outcomes: Outcomes, size: int, penalty: float, best: Best, time_limit: float | None) -> tuple[int, float]:
     """The best subsets of one size; (subsets evaluated, gap that is left open: 0 where all is proven)."""
     rows = outcomes.rows
     branching = Branching(
@@ -338,15 +244,10 @@ def _branch_and_bound(outcomes: Outcomes, size: int, penalty: float, best: _Best
     return branching.evaluated, max(0.0, min(open_bound, 1.0) - highest)
 
 
-def _value(right: Ints, against: Ints, penalty: float, rows: int) -> Floats:
-    # One expression for every place that ranks subsets: equal terms must give equal floats.
-    return (right - penalty * against) / rows
-
-
 def _told(outcomes: Outcomes, subset: tuple[int, ...], penalty: float) -> Subset:
     union, contradiction = outcomes.terms(subset)
     rows = outcomes.rows
-    value = float(_value(np.array([round(union * rows)]), np.array([round(contradiction * rows)]), penalty, rows)[0])
+    value = float(objective(np.array([round(union * rows)]), np.array([round(contradiction * rows)]), penalty, rows)[0])
     # Each question adds 1, 1 − λ or 0.
     variance = union - contradiction + contradiction * (1 - penalty) ** 2 - value**2
     return Subset(

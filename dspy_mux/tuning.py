@@ -156,6 +156,7 @@ class _Tuner:
         if minimize == "cost_per_question" and record.cost is None:
             raise ConfigurationError(f"{record.source} has no costs, so the cost per question cannot be minimised.")
         self.enumerable = math.comb(len(record.members), self.sizes[-1]) <= ENUMERABLE
+        self._training: dict[int | None, Record] = {}
         self._subsets: dict[tuple[int, float, int, int | None], tuple[str, ...]] = {}
         self._scores: dict[tuple[Any, ...], tuple[Any, float]] = {}
         self._wins: dict[tuple[Any, ...], bool] = {}
@@ -186,8 +187,9 @@ class _Tuner:
         """The best subset by O(S) on the training part of a split; on all that is not held out for None."""
         key = (k, penalty, size, split)
         if key not in self._subsets:
-            rows = self.all_rows() if split is None else self.splits[split].train
-            found = search(self.record.rows(rows).first(k), [size], penalty=penalty, top=1, threshold=self.threshold)
+            if split not in self._training:
+                self._training[split] = self.record.rows(self.all_rows() if split is None else self.splits[split].train)
+            found = search(self._training[split].first(k), [size], penalty=penalty, top=1, threshold=self.threshold)
             self._subsets[key] = found.results[0].members
         return self._subsets[key]
 

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dspy_mux import branching
 from dspy_mux import search as searching
+from dspy_mux.enumeration import Best, enumerate_subsets
 from dspy_mux.errors import ConfigurationError
 from dspy_mux.record import Record
-from dspy_mux.search import Outcomes, _Best, _branch_and_bound, _enumerate, most_accurate, search
+from dspy_mux.search import Outcomes, _branch_and_bound, most_accurate, search
 
 # Quarters are exact in binary, so that equal objectives are equal floats and ties are true ties.
 penalties = st.sampled_from([0.0, 0.25, 0.5, 1.0, 2.0])
@@ -106,11 +108,31 @@ def test_questions_that_fill_more_than_one_word_are_all_counted(record, penalty)
 @given(records(max_members=8), penalties, st.integers(1, 6), st.data())
 def test_branch_and_bound_finds_what_enumeration_finds(record, penalty, top, data):
     size = data.draw(st.integers(1, len(record.members)))
-    outcomes, one, other = Outcomes.of(record), _Best(top), _Best(top)
-    assert _enumerate(outcomes, size, penalty, one) == math.comb(len(record.members), size)
-    _, gap = _branch_and_bound(outcomes, size, penalty, other, None)
-    assert gap == 0.0
-    assert one.subsets() == other.subsets()
+    both_find_the_same(record, size, penalty, top)
+
+
+def both_find_the_same(record, size, penalty, top):
+    outcomes, one = Outcomes.of(record), Best(top)
+    bits = outcomes.correct, outcomes.wrong, outcomes.rows
+    assert enumerate_subsets(*bits, size, penalty, one) == math.comb(len(record.members), size)
+    for paired in (branching._PAIRED, 0):  # pools too large for that are not looked at pair by pair
+        other = Best(top)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(branching, "_PAIRED", paired)
+            _, gap = _branch_and_bound(outcomes, size, penalty, other, None)
+        assert gap == 0.0
+        assert one.subsets() == other.subsets()
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.5, 1.0, 3.0])
+@pytest.mark.parametrize("strength", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("size", [5, 7])
+def test_branch_and_bound_finds_what_enumeration_finds_in_a_pool_of_some_size(size, strength, penalty):
+    random = np.random.default_rng(int(10 * strength))
+    right = random.random((200, 16, 1)) < random.beta(6 * strength, 6 * (1 - strength), (1, 16, 1))
+    sure = random.random((200, 16, 1)) < 0.5
+    votes = np.concatenate([np.where(right, 0, 1), np.where(right, 0, np.where(sure, 1, 2))], axis=2)
+    both_find_the_same(made(votes, votes == 0), size, penalty, 3)
 
 
 @given(records())
@@ -213,7 +235,9 @@ def large(monkeypatch):
 def ticking(monkeypatch):
     """A clock that moves by 1 s whenever it is read: the limit is then a number of steps, whatever the machine."""
     ticks = itertools.count()
-    monkeypatch.setattr(searching, "time", types.SimpleNamespace(perf_counter=lambda: float(next(ticks))))
+    clock = types.SimpleNamespace(perf_counter=lambda: float(next(ticks)))
+    monkeypatch.setattr(searching, "time", clock)
+    monkeypatch.setattr(branching, "time", clock)
 
 
 def test_a_large_pool_is_searched_to_the_end_without_a_limit(large):

@@ -11,8 +11,10 @@ import pytest
 
 from dspy_mux import ConfigurationError, MuxOptimizer, SampleBank, SLMMux
 from dspy_mux.record import Record
+from dspy_mux.replay import replay
 from dspy_mux.scaling import scale
-from dspy_mux.splits import Split, holdout
+from dspy_mux.search import search
+from dspy_mux.splits import Split, folds, holdout
 from dspy_mux.tuning import tune
 
 from .test_collect import a_member, a_mux, calls, metric, questions
@@ -53,6 +55,19 @@ def test_the_papers_defaults_are_tried_first():
 def test_the_same_seed_gives_the_same_study():
     first, second = (tune(a_record([0.6, 0.5, 0.4]), n_trials=12, seed=3).trials for _ in range(2))
     assert first == second
+
+
+def test_what_a_study_remembers_changes_no_trial_of_it():
+    """Every value is what a search and a replay give that know nothing of other trials."""
+    record = a_record([0.7, 0.6, 0.5, 0.4], draws=4)
+    study = tune(record, n_trials=25, seed=2).study
+    for trial in study.trials:
+        k, size, penalty = (trial.params[name] for name in ("k", "size", "penalty"))
+        right = 0.0
+        for split in folds(len(record.questions), seed=2):
+            chosen = search(record.rows(split.train).first(k), [size], penalty=round(penalty, 6), top=1).results[0].members
+            right += replay(record.of(chosen, None)[0].first(k), trial.params["rule"], splits=[split]).per_question.sum()
+        assert trial.value == pytest.approx(right / len(record.questions))
 
 
 def test_another_rule_is_taken_only_where_it_wins_under_cross_validation():

@@ -1,0 +1,115 @@
+"""Weights of the calibrated rule: a conditional logit with a ridge penalty, and the scale of its probabilities (Platt).
+
+Fits are small and many (a study makes thousands), so both are solved by Newton's method, in a few steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .tally import Floats, Ints
+
+#: More features than this are fitted by L-BFGS: a step of Newton's method takes their square.
+_MOST_FEATURES = 100
+_STEPS = 200
+#: Fitted once a step promises to lower the loss by less.
+_ENOUGH = 1e-10
+
+
+def logit(question: Ints, is_right: np.ndarray[Any, np.dtype[np.bool_]], features: Floats, penalty: Floats) -> Floats:
+    """Weights [F] of a conditional logit (McFadden 1974): max Σ log P(a right answer | question) − ½ Σ penalty · weight².
+
+    Args:
+        question: of each answer [R], in ascending order; is_right: [R]; features: [R, F]; penalty: [F], above 0.
+    """
+    count = int(question[-1]) + 1 if len(question) else 0
+    rights = np.bincount(question[is_right], minlength=count)
+    answers = np.bincount(question, minlength=count)
+    tells = ((rights > 0) & (rights < answers))[question]  # a question all right or all wrong tells nothing
+    if not tells.any():
+        return np.zeros(features.shape[1])
+    x, y, question = features[tells], is_right[tells], question[tells]
+    starts = np.flatnonzero(np.r_[True, question[1:] != question[:-1]])
+    sizes = np.diff(np.r_[starts, len(question)])
+
+    several = bool((rights > 1).any())
+
+    def loss(weights: Floats) -> tuple[float, Floats, tuple[Floats, Floats]]:
+        """The loss, its gradient, and P(answer | question) of all and among the right."""
+        scores = x @ weights
+        powers = np.exp(scores - np.repeat(np.maximum.reduceat(scores, starts), sizes))
+        every, right = np.add.reduceat(powers, starts), np.maximum(np.add.reduceat(powers * y, starts), 1e-300)
+        value = np.log(every / right).sum() + 0.5 * (penalty * weights**2).sum()
+        of_all, of_right = powers / np.repeat(every, sizes), powers * y / np.repeat(right, sizes)
+        return float(value), x.T @ (of_all - of_right) + penalty * weights, (of_all, of_right)
+
+    def spread(shares: Floats) -> Floats:
+        """[F, F]: covariance of the features within questions, summed over them."""
+        weighed = shares[:, None] * x
+        means = np.add.reduceat(weighed, starts, axis=0)
+        return x.T @ weighed - means.T @ means
+
+    def curvature(shares: tuple[Floats, Floats]) -> Floats:
+        above: Floats = spread(shares[0]) + np.diag(penalty)
+        if not several:
+            return above
+        # Right answers that share a question bend the loss the other way, and may do so far from its least.
+        bent = above - spread(shares[1])
+        return bent if np.linalg.eigvalsh(bent)[0] > 0 else above
+
+    if features.shape[1] <= _MOST_FEATURES:
+        return _newton(loss, curvature, np.zeros(features.shape[1]))
+    from scipy.optimize import minimize  # slow to import, and seldom needed
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):  # once more: a limit does not reach the BLAS that only came with that import
+        found: Floats = minimize(
+            lambda at: loss(at)[:2], np.zeros(features.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 500}
+        ).x
+    return found
+
+
+def platt(log_odds: Floats, right: Floats) -> tuple[float, float]:
+    """Slope, 0 or more, and intercept of P(right) over the winner's log-odds, shrunk towards 1 and 0."""
+    ones = np.stack([log_odds, np.ones(len(log_odds))], axis=1)
+    towards = np.array([1.0, 0.0])
+
+    def fitted(x: Floats, towards: Floats) -> Floats:
+        def loss(at: Floats) -> tuple[float, Floats, Floats]:
+            margin = x @ at
+            p = sigmoid(margin)
+            value = (np.logaddexp(0, margin) - right * margin).sum() + 0.5 * ((at - towards) ** 2).sum()
+            return float(value), x.T @ (p - right) + at - towards, p * (1 - p)
+
+        return _newton(loss, lambda spread: (x.T * spread) @ x + np.eye(len(towards)), towards)
+
+    slope, intercept = fitted(ones, towards)
+    if slope < 0:
+        return 0.0, float(fitted(ones[:, 1:], towards[1:])[0])
+    return float(slope), float(intercept)
+
+
+def sigmoid(x: Floats) -> Floats:
+    return 0.5 * (1.0 + np.tanh(0.5 * x))
+
+
+def _newton(loss: Callable[[Floats], tuple[float, Floats, Any]], curvature: Callable[[Any], Floats], at: Floats) -> Floats:
+    """The least loss from `at` on, by steps halved until they lower it.
+
+    Args:
+        loss: (value, gradient, what `curvature` needs) at a point; curvature: a positive definite matrix.
+    """
+    value, gradient, seen = loss(at)
+    for _ in range(_STEPS):
+        step = np.linalg.solve(curvature(seen), gradient)
+        promised = float(gradient @ step)
+        if promised < _ENOUGH:
+            break
+        scale = 1.0
+        while (tried := loss(at - scale * step))[0] > value - 1e-4 * scale * promised and scale > 1e-9:
+            scale /= 2
+        at, (value, gradient, seen) = at - scale * step, tried
+    return at
