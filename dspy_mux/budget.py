@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .calibration import LEAST_QUESTIONS, Calibrated
+from .calibration import LEAST_QUESTIONS, Calibrated, check_fitted_for
 from .calibration import fit as fit_calibrated
 from .errors import ConfigurationError
 from .tally import ABSTAINED, Floats, Ints, Picks, Tally, by_accuracy
@@ -78,10 +78,7 @@ class Budgeted:
         Raises:
             ConfigurationError: the ballots are not of the members and draws that the rule was fitted for.
         """
-        asked = tuple((ballot.member, ballot.k) for ballot in ballots)
-        if asked != tuple(zip(self.members, self.k, strict=True)):
-            told = ", ".join(f"{name} (k={k})" for name, k in zip(self.members, self.k, strict=True))
-            raise ConfigurationError(f"The budgeted rule was fitted for {told}: fit it again for this mux's members and k.")
+        check_fitted_for(self.name, self.members, self.k, ballots)
         made = _made_in_order(self.order, [len(ballot.votes) for ballot in ballots])
         if not made:
             return None

@@ -93,10 +93,7 @@ class Calibrated:
         Raises:
             ConfigurationError: the ballots are not of the members and draws that the rule was fitted for.
         """
-        asked = tuple((ballot.member, ballot.k) for ballot in ballots)
-        if asked != tuple(zip(self.members, self.k, strict=True)):
-            told = ", ".join(f"{name} (k={k})" for name, k in zip(self.members, self.k, strict=True))
-            raise ConfigurationError(f"The calibrated rule was fitted for {told}: fit it again for this mux's members and k.")
+        check_fitted_for(self.name, self.members, self.k, ballots)
         tally = Tally.of(ballots)
         picks = self.pick(tally, [_THIS] if _THIS in self.context_weights else None)
         index, draw = int(picks.member[0]), int(picks.draw[0])
@@ -137,6 +134,14 @@ class Calibrated:
         log_p = candidates.log_softmax(scores)
         winner = _chosen(candidates, tally, log_p, self.instead, self.accuracies)
         return _picks(candidates, winner, log_p, self.slope, self.intercept)
+
+
+def check_fitted_for(rule: str, members: Sequence[str], k: Sequence[int], ballots: Sequence[Ballot]) -> None:
+    """Raises ConfigurationError unless the ballots are of the members and draws that a rule was fitted for."""
+    fitted = list(zip(members, k, strict=True))
+    if [(ballot.member, ballot.k) for ballot in ballots] != fitted:
+        told = ", ".join(f"{name} (k={draws})" for name, draws in fitted)
+        raise ConfigurationError(f"The {rule} rule was fitted for {told}: fit it again for this mux's members and k.")
 
 
 def fit(
