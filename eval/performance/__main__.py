@@ -18,7 +18,7 @@ from . import banking, latency, local, overhead, searching, starting, studying
 from .figures import Figure
 
 BENCHMARKS = (starting, overhead, latency, local, searching, studying, banking)
-COLUMNS = ("benchmark", "median", "min – max", "n", "target")
+COLUMNS = ("benchmark", "median", "min – max", "n", "target", "")
 RESULTS = Path(__file__).parents[1] / "results" / "performance.md"
 
 
@@ -37,7 +37,7 @@ def main() -> None:
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, DSPy {dspy.__version__}"
     table = Table(title=machine)
     for column in COLUMNS:
-        table.add_column(column, justify="left" if column == "benchmark" else "right")
+        table.add_column(column, justify="left" if column in ("benchmark", "") else "right")
     for row in rows:
         table.add_row(*row)
     console.print(table)
@@ -56,7 +56,7 @@ def _cells(figure: Figure) -> list[str]:
 
     unit = f" {figure.unit}" if figure.unit else ""
     spread = f"{told(figure.low)} – {told(figure.high)}" if figure.n > 1 else ""
-    return [figure.name, f"{told(figure.median)}{unit}", spread, str(figure.n), figure.target]
+    return [figure.name, f"{told(figure.median)}{unit}", spread, str(figure.n), figure.target, figure.verdict]
 
 
 if __name__ == "__main__":

@@ -59,7 +59,9 @@ def _collection() -> Figure:
         began = time.perf_counter()
         done = collect(mux, examples, _right, SampleBank(Path(folder) / "bank.sqlite"), num_threads=AT_ONCE)
         taken = time.perf_counter() - began
-    return Figure.of("bank: throughput of a collection over the server's", [done.drawn / AT_ONCE * LATENCY / taken], target="≥ 0.8")
+    why = "at 64 in flight the ideal leaves 3.1 ms a draw, about what a call takes of one interpreter (see latency)"
+    over = [done.drawn / AT_ONCE * LATENCY / taken]
+    return Figure.of("bank: throughput of a collection over the server's", over, target="≥ 0.8", why=why)
 
 
 def _right(example: dspy.Example, prediction: dspy.Prediction, trace: object = None) -> bool:

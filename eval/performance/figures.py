@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+_BOUND = re.compile(r"([≤≥]) ([\d.,]+)")
 
 
 @dataclass(frozen=True)
@@ -13,7 +16,8 @@ class Figure:
 
     Attributes:
         median, low, high: over `n` runs, in `unit`; "×" for a ratio.
-        target: what was aimed at, as text; "" for none.
+        target: what was aimed at, "≤ 1.25" or "≥ 1,000"; "" for none.
+        why: what keeps it from its target, as profiles show; told only where the median misses it.
     """
 
     name: str
@@ -23,7 +27,19 @@ class Figure:
     n: int
     unit: str = "×"
     target: str = ""
+    why: str = ""
 
     @classmethod
-    def of(cls, name: str, values: Sequence[float], unit: str = "×", target: str = "") -> Figure:
-        return cls(name, statistics.median(values), min(values), max(values), len(values), unit, target)
+    def of(cls, name: str, values: Sequence[float], unit: str = "×", target: str = "", why: str = "") -> Figure:
+        return cls(name, statistics.median(values), min(values), max(values), len(values), unit, target, why)
+
+    @property
+    def verdict(self) -> str:
+        """ "met", "missed" with the reason, or "" where there is no target."""
+        bound = _BOUND.fullmatch(self.target)
+        if bound is None:
+            return ""
+        limit = float(bound[2].replace(",", ""))
+        if self.median <= limit if bound[1] == "≤" else self.median >= limit:
+            return "met"
+        return f"missed: {self.why}" if self.why else "missed"

@@ -22,6 +22,7 @@ RUNS = 5
 LOOPED = 40
 #: Seconds for the proof of a search too large to enumerate.
 LIMIT = 30.0
+ALIKE = "where members are nearly the same, millions of subsets lie within a question of the best, and bounds cut late"
 #: Pools of 100 that are harder to prove than the one of mixed strength: skill and its spread.
 HARDER = {"weak members": (-1.0, 0.5), "members hardly apart": (0.0, 0.2)}
 
@@ -48,11 +49,11 @@ def figures() -> Iterator[Figure]:
     yield Figure.of("search: 100 members × 1,000 questions, sizes 2–4 (4.1 million subsets)", seconds, "s", "≤ 3")
     harder = {name: synthetic(100, 1000, 3, skill=skill, spread=spread) for name, (skill, spread) in HARDER.items()}
     for name, pool in {"mixed strength": large, **harder}.items():
-        for size, subsets, target in ((5, "75 million", "≤ 20"), (8, "186 billion", "proven")):
+        for size, subsets, target in ((5, "75 million", "≤ 20"), (8, "186 billion", "")):
             found = search(pool, [size], top=1, time_limit=LIMIT)
-            proof = "proven best" if found.exact else f"best {found.results[0].objective:.3f}, gap {found.gap:.3f}"
-            told = f"search: 100 members ({name}), size {size} ({subsets} subsets), {proof}"
+            told = f"search: 100 members ({name}), size {size} ({subsets} subsets)"
             yield Figure.of(told, [found.seconds], "s", target)
+            yield Figure.of(f"{told}, gap left to a proof", [found.gap], "", "≤ 0", why=ALIKE)
     wide = synthetic(40, 1000, 3)
     seconds = [search(wide, SIZES, by="accuracy", top=1).seconds for _ in range(3)]
     yield Figure.of("search: replayed accuracy of all subsets of 40 members, sizes 2–5 (760,000)", seconds, "s", "≤ 10")
