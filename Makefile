@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo compare optimize test lint bench clean
+.PHONY: demo compare optimize test test-lowest test-pythons fuzz lint bench clean
 
 .venv:
 	$(PYTHON) -m venv .venv
@@ -13,7 +13,7 @@ BIN := .venv/bin
 	touch $@
 
 .venv/.installed-dev: pyproject.toml .venv/.installed
-	$(BIN)/python -m pip install --quiet --editable '.[local,optimize,report,parquet,reasoning,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[local,optimize,report,parquet,postgres,reasoning,dev]'
 	touch $@
 
 demo: .venv/.installed  ## three tiny real models on everyday questions: each alone, and together
@@ -27,7 +27,21 @@ optimize: .venv/.installed-dev  ## MuxOptimizer on three tiny real models, score
 	$(BIN)/python -m eval optimize --accept-license
 
 test: .venv/.installed-dev  ## all tests, those with real small models included
-	DSPY_MUX_ACCEPT_LICENSE=gemma $(BIN)/python -m pytest
+	DSPY_MUX_ACCEPT_LICENSE=gemma $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+# Where pyenv keeps the Pythons, its shims find them; one that is missing is an error that names it.
+NOX := UV_PYTHON_DOWNLOADS=never PYENV_VERSION=$$(pyenv versions --bare 2>/dev/null | paste -sd: -) $(BIN)/nox
+
+test-lowest: .venv/.installed-dev  ## all tests on the lowest declared versions, with Python 3.10
+	$(NOX) --session lowest
+
+test-pythons: .venv/.installed-dev  ## all tests on Python 3.10 to 3.13
+	$(NOX) --session tests
+
+MINUTES ?= 10
+
+fuzz: .venv/.installed-dev  ## the fuzz tests with new examples, for MINUTES; what fails is told with its seed
+	$(BIN)/python -m tests.fuzz $(MINUTES)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
@@ -38,4 +52,4 @@ bench: .venv/.installed-dev  ## timings, as ratios within one run
 	$(BIN)/python -m eval.performance
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .nox

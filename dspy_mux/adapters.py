@@ -23,6 +23,8 @@ from .extraction import marked_answer, unfence
 
 # What DSPy writes when a signature has no instructions of its own; it names fields that a plain prompt does not show.
 _NO_INSTRUCTIONS = re.compile(r"Given the fields .*, produce the fields .*\.\s*", re.DOTALL)
+# A line within a question or a demo that would be the next turn of a few-shot text.
+_TURN = re.compile(r"\n[ \t]*(?=[QA]:)")
 
 
 def default_adapter() -> dspy.Adapter:
@@ -143,7 +145,7 @@ class CompletionAdapter(PlainAdapter):
     def format(self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[dict[str, Any]]:
         turns = super().format(signature, demos, inputs)
         marks = {"system": "", "user": "Q: ", "assistant": "A: "}
-        text = "".join(f"{marks[turn['role']]}{turn['content']}\n" for turn in turns)
+        text = "".join(f"{marks[turn['role']]}{_TURN.sub(' ', turn['content'])}\n" for turn in turns)
         return [{"role": "user", "content": f"{text}A:"}]
 
     def format_system_message(self, signature: type[dspy.Signature]) -> str:

@@ -15,10 +15,11 @@ import math
 import numbers
 import types
 import typing
-from collections.abc import Callable, Hashable, Mapping, Set
+from collections.abc import Callable, Hashable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pydantic
@@ -108,10 +109,7 @@ class JsonKind(AnswerKind):
         found = extraction.json_values(text)
         for answer in extraction.marked_answers(text):
             found += extraction.json_values(answer)
-        for value in reversed(found):
-            if (read := self._read(value)) is not None:
-                return read
-        return None
+        return next((read for value in reversed(found) if (read := self.usable(self._read(value))) is not None), None)
 
     def key(self, value: Any) -> Hashable | None:
         try:
@@ -125,9 +123,21 @@ class JsonKind(AnswerKind):
     def _read(self, value: Any) -> Any | None:
         """A JSON value as the annotation's own type, or None where it does not fit."""
         try:
-            return pydantic.TypeAdapter(self.annotation).validate_python(value)
+            return _reader(self.annotation).validate_python(value)
         except pydantic.ValidationError:
             return None
+
+
+@lru_cache(maxsize=256)
+def _reader(annotation: Any) -> pydantic.TypeAdapter[Any]:
+    """What reads JSON values into a type; raises ConfigurationError where pydantic has no way to."""
+    try:
+        reader = pydantic.TypeAdapter(annotation)
+        reader.rebuild()  # else a name that is not defined shows at the first answer
+        return reader
+    except (pydantic.PydanticUserError, pydantic.errors.PydanticUndefinedAnnotation) as error:
+        told = str(error).splitlines()[0].rstrip(".")
+        raise ConfigurationError(f"No answer can be read into the type {annotation!r}: {told}.") from error
 
 
 @dataclass(frozen=True)
@@ -170,6 +180,10 @@ class MathKind(AnswerKind):
 
     def key(self, value: Any) -> Hashable | None:
         return None if value is None else mathematics.math_key(formulas.lone_answer(as_text(value))) or None
+
+    def classes(self, values: Sequence[Any]) -> list[int | None]:
+        with mathematics.patience():  # a hostile member can draw as many expressions that take for ever as it likes
+            return super().classes(values)
 
     def alike(self, a: Any, b: Any) -> bool:
         return mathematics.same_mathematics(*(mathtext.canonical(formulas.lone_answer(as_text(value))) for value in (a, b)))
@@ -305,9 +319,9 @@ def _kind_of(annotation: Any) -> AnswerKind:
             return kinds.pop() if len(kinds) == 1 else NumberKind(float)
         return kinds.pop() if len(kinds) == 1 else AnyKind()
     if origin is not None:
-        return JsonKind(annotation) if isinstance(origin, type) and issubclass(origin, _CONTAINERS) else AnyKind()
+        return _json_kind(annotation) if isinstance(origin, type) and issubclass(origin, _CONTAINERS) else AnyKind()
     if not isinstance(annotation, type):
-        return JsonKind(annotation) if typing.is_typeddict(annotation) else AnyKind()
+        return _json_kind(annotation) if typing.is_typeddict(annotation) else AnyKind()
     if issubclass(annotation, enum.Enum):
         return ChoiceKind(list(annotation))
     if issubclass(annotation, Percent):
@@ -320,8 +334,13 @@ def _kind_of(annotation: Any) -> AnswerKind:
     if issubclass(annotation, str):
         return TextKind()
     if issubclass(annotation, (pydantic.BaseModel, *_CONTAINERS)) or dataclasses.is_dataclass(annotation):
-        return JsonKind(annotation)
+        return _json_kind(annotation)
     return AnyKind()
+
+
+def _json_kind(annotation: Any) -> JsonKind:
+    _reader(annotation)  # what cannot be read is told before any call
+    return JsonKind(annotation)
 
 
 _CONTAINERS = (list, tuple, Mapping, Set, collections.abc.Sequence)

@@ -1,7 +1,7 @@
 """SampleBank: recorded draws in a database, one row a draw. Storage alone: `collect.py` fills it, `replay.py` reads it.
 
-SQLite by default (a path), else whatever SQLAlchemy reaches (a URL). A draw is written once and never changed, except that a score
-that was missing is added. Reading never changes the bank.
+SQLite (a path) or PostgreSQL (a URL). A draw is written once and never changed, except that a score that was missing is added.
+Reading never changes the bank.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from .database import Database
 from .errors import BankError
 from .record import MISSING, Record
-from .schema import claims, draws, programs, questions
+from .schema import claims, draws, programs, questions, storable
 from .tally import ABSTAINED
 
 #: A claim whose process cannot be seen from here counts as given up after this many seconds without a sign of life.
@@ -29,6 +29,8 @@ CLAIM_LASTS_S = 120.0
 _AT_ONCE = 400
 #: Stands for NULL while draws are read: no class, score, count or price is as low.
 _NULL = -1e300
+#: Owners of claims in this process that are at work. (A process that is killed may be followed by one of its number.)
+_at_work: set[str] = set()
 
 
 class SampleBank:
@@ -38,7 +40,7 @@ class SampleBank:
         bank.record(dataset="gsm8k")                    # the draws as arrays
 
     Args:
-        url: a path of an SQLite file, made when something is first written, or an SQLAlchemy URL.
+        url: a path of an SQLite file, made when something is first written, or the URL of a PostgreSQL database.
 
     Raises:
         BankError: on use: it is no bank, is damaged, read-only, of a newer version, or cannot be reached.
@@ -111,7 +113,7 @@ class SampleBank:
         # A number for NULL, so that the rows can run straight into an array, a million in seconds.
         whole = (draws.c.question, draws.c.program, draws.c.draw)
         maybe = (draws.c.answer_class, draws.c.score, draws.c.calls, draws.c.prompt_tokens, draws.c.completion_tokens, draws.c.cost)
-        columns = (*whole, *(sa.func.coalesce(column, _NULL) for column in maybe))
+        columns = (*whole, *(sa.func.coalesce(column, sa.literal(_NULL, sa.Float)) for column in maybe))
         asked = sa.select(questions.c.id).where(questions.c.dataset == dataset)
         where = draws.c.program.in_(list(chosen)) & draws.c.question.in_(asked)
         with self._database.reading() as connection:
@@ -185,7 +187,7 @@ class SampleBank:
             self._database.insert(connection, questions, values)
             query = sa.select(questions.c.fingerprint, questions.c.id).where(questions.c.dataset == dataset)
             found = {key: question for key, question in connection.execute(query)}  # noqa: C416  (a result is no mapping)
-        return [found[key] for key, _, _ in rows]
+        return [found[storable(key)] for key, _, _ in rows]
 
     def programs_of(self, rows: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[int]:
         """Ids of programs given as (member, fingerprint, description), which are added where they are new."""
@@ -194,7 +196,7 @@ class SampleBank:
             self._database.insert(connection, programs, values)
             query = sa.select(programs.c.member, programs.c.fingerprint, programs.c.id)
             found = {(member, key): program for member, key, program in connection.execute(query)}
-        return [found[member, key] for member, key, _ in rows]
+        return [found[storable(member), storable(key)] for member, key, _ in rows]
 
     def add(self, connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write draws in a transaction of `writing`; a draw that is there already stays as it was."""
@@ -231,6 +233,7 @@ class SampleBank:
     def claim(self, units: Sequence[tuple[int, int]], owner: str) -> list[tuple[int, int]]:
         """Those of the (question, program) pairs that are now the owner's to draw; the others are another process's."""
         now, host = time.time(), socket.gethostname()
+        _at_work.add(owner)
         with self.writing() as connection:
             dead = [row for row in connection.execute(sa.select(claims)) if _gone(row, host, now)]
             for row in dead:
@@ -249,12 +252,16 @@ class SampleBank:
             connection.execute(sa.update(claims).where(claims.c.owner == owner).values(beat=time.time()))
 
     def release(self, connection: sa.Connection, owner: str, units: Iterable[tuple[int, int]] | None = None) -> None:
-        """Give up the owner's claims: those on `units`, or all."""
+        """Give up the owner's claims: those on `units`, or all (then `abandon` it too, once that is written)."""
         mine = claims.c.owner == owner
         if units is None:
             connection.execute(sa.delete(claims).where(mine))
         for question, program in units or ():
             connection.execute(sa.delete(claims).where(mine & (claims.c.question == question) & (claims.c.program == program)))
+
+    def abandon(self, owner: str) -> None:
+        """What the owner still claims is given up, also where that cannot be written."""
+        _at_work.discard(owner)
 
     def writing(self) -> AbstractContextManager[sa.Connection]:
         """A transaction; the tables are made where they are missing."""
@@ -268,6 +275,7 @@ class SampleBank:
 
     def _chosen_dataset(self, dataset: str | None) -> str:
         known = self.datasets()
+        dataset = None if dataset is None else storable(dataset)
         if dataset is None and len(known) == 1:
             return next(iter(known))
         if not known:
@@ -288,11 +296,12 @@ class SampleBank:
             .group_by(programs.c.id, programs.c.member, programs.c.fingerprint)
             .order_by(programs.c.id)
         )
+        named_so = {(storable(member), storable(key)) for member, key in exactly or ()}
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
         by_member: dict[str, list[Any]] = {}
         for row in rows:
-            if exactly is not None and (row.member, row.fingerprint) not in exactly:
+            if exactly is not None and (row.member, row.fingerprint) not in named_so:
                 continue
             by_member.setdefault(row.member, []).append(row)
         chosen: dict[int, str] = {}
@@ -317,8 +326,10 @@ class SampleBank:
 
 
 def _gone(row: Any, host: str, now: float) -> bool:
-    """Whether the process of a claim lives no more."""
+    """Whether a claim's owner is at work no more."""
     if row.host == host:
+        if row.pid == os.getpid():
+            return row.owner not in _at_work
         try:
             os.kill(row.pid, 0)
         except ProcessLookupError:

@@ -5,7 +5,7 @@ Exit codes: 0 an answer, 1 the models failed, 2 something in the command, a file
 
 from __future__ import annotations
 
-import json
+import io
 import logging
 import sys
 from collections.abc import Iterator
@@ -14,16 +14,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.core
 
 from . import commands
+from .commands.options import Timeout
+from .commands.printing import print_json, say
 from .errors import BankError, ConfigurationError, LocalModelError, MuxError
 
 if TYPE_CHECKING:
     from .mux import SLMMux
     from .voting import Verdict
 
+#: What typer raises for words that it cannot make a command of; of its own click or the installed one, as its version has it.
+_UsageError: Any = typer.BadParameter.__mro__[1]
+#: Of an error's line, in characters: it may repeat what a file or a server said.
+_LONGEST = 2000
+
+
+class _Verbs(typer.core.TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        with one_line_errors():  # here, for around it an interrupt would end with "Aborted!"
+            return super().invoke(ctx)
+
+
 app = typer.Typer(
     name="dspy-mux",
+    cls=_Verbs,
     help="A pool of small language models that answers better than its best member.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -35,14 +51,21 @@ commands.register(app)
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """End the process on an error of ours with its one sentence on stderr: exit code 2 for a mistake, 1 for a failure."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what a terminal cannot show costs no answer
     try:
         yield
     except MuxError as error:
-        print(f"dspy-mux: {error}", file=sys.stderr)
+        say(f"dspy-mux: {_one_line(str(error))}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, (BankError, ConfigurationError, LocalModelError)) else 1) from None
     except KeyboardInterrupt:
         print("dspy-mux: interrupted; what was drawn is kept and costs nothing again.", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text[: 2 * _LONGEST].split())
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 
 @app.command()
@@ -83,18 +106,19 @@ def ask(
     pool: Annotated[Path | None, typer.Option(help="Pool file (TOML): the members and how to reach them.")] = None,
     mux: Annotated[Path | None, typer.Option(help="Saved mux (JSON): its program, demos, accuracies and rule.")] = None,
     k: Annotated[int | None, typer.Option(min=1, help="Draws per member, in place of the file's.")] = None,
+    timeout: Timeout = None,
     accept_license: Annotated[bool, typer.Option("--accept-license", help="Accept the models' licences.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as one JSON object.")] = False,
 ) -> None:
     """Ask a pool one question, and see who answered what."""
     if pool is None and mux is None:
         raise ConfigurationError("ask needs a pool: pass --pool pool.toml, or --mux mux.json for a saved mux.")
-    text = (sys.stdin.read() if question == "-" else question).strip()
+    text = (_from_stdin() if question == "-" else question).strip()
     if not text:
         raise ConfigurationError("The question is empty.")
     from .poolfile import open_mux
 
-    opened = open_mux(pool, mux, k=k, accept_license=accept_license)
+    opened = open_mux(pool, mux, k=k, timeout=timeout, accept_license=accept_license)
     if len(opened.members) < 2:
         raise ConfigurationError(
             f"The pool has one member, {opened.members[0].name!r}, and a mux chooses between members: add another [[members]]."
@@ -102,9 +126,16 @@ def ask(
     logging.getLogger("dspy").setLevel(logging.ERROR)  # what a draw failed with is told in the verdict
     verdict = opened(**_inputs(opened, text)).verdict
     if as_json:
-        print(json.dumps(verdict.model_dump(mode="json"), ensure_ascii=False))
+        print_json(verdict.model_dump(mode="json"))
     else:
         _show(verdict)
+
+
+def _from_stdin() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise ConfigurationError("The question on standard input is no text in UTF-8.") from error
 
 
 def _inputs(mux: SLMMux, text: str) -> dict[str, Any]:
@@ -156,5 +187,14 @@ def _literal(text: str) -> Any:
 
 def main() -> None:
     """The `dspy-mux` command."""
-    with one_line_errors():
-        app()
+    try:
+        code = app(prog_name="dspy-mux", standalone_mode=False)
+    except _UsageError as error:
+        if "\n" in error.format_message():  # no verb at all: the help, with all of them
+            error.show()
+        else:
+            command = "dspy-mux" if error.ctx is None else error.ctx.command_path
+            told = _one_line(error.format_message()).rstrip(".")
+            say(f"dspy-mux: {told}; `{command} --help` tells what it takes.", file=sys.stderr)
+        code = 2
+    sys.exit(code)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +24,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from . import fingerprint
 from .bank import SampleBank
 from .errors import ConfigurationError, MetricFailed, MuxError
+from .interrupting import Interrupt
+from .limits import Budget
 from .mux import SLMMux
 from .recording import RecordedDraw, Writer, restored
-from .sampling import Draw, raise_what_is_no_abstention, sample
+from .sampling import Draw, mistake_of, sample
 
 logger = logging.getLogger(__name__)
 
@@ -80,13 +83,17 @@ def collect(
         k: draws per member; None for the mux's own.
         fields: further fields of all these questions, such as `{"split": "train"}`.
         num_threads: draws in flight at once.
-        max_calls, max_cost: stop before this many LM calls, or US dollars, are spent by this collection.
+        max_calls: LM calls that this collection makes at most, repeated ones included.
+        max_cost: US dollars that it spends at most. A price is known only from a response: the costs can pass this by what each
+            member's first draw takes, and by what calls under way take above the member's dearest before them.
+            A draw that a limit ends in the middle is not made yet: it is not recorded.
         retry_failed: draw again what failed with an error (a timeout, a refused connection), not what was answered unusably.
         console: where progress is shown; None for no progress.
 
     Raises:
         MetricFailed: the metric raised; the draws made so far are kept, and scored by the next collection.
-        MuxError: a member's first draws all failed alike; ConfigurationError: a mistake in the set-up.
+        MuxError: a member's first draws all failed alike; ConfigurationError: a mistake in the set-up, or a `max_cost` where DSPy
+            knows the price of no member.
         BankError: the bank cannot be written.
         KeyboardInterrupt: after what has arrived is recorded.
     """
@@ -116,7 +123,7 @@ class _Collection:
         console: Console | None,
     ):
         self.mux, self.metric, self.bank, self.num_threads = mux, metric, bank, num_threads
-        self.max_calls, self.max_cost, self.console = max_calls, max_cost, console
+        self.console = console
         self.k = [k or member.k or 1 for member in mux.members]
         self.owner = uuid.uuid4().hex
         programs = [fingerprint.of_member(mux, at) for at in range(len(mux.members))]
@@ -130,11 +137,11 @@ class _Collection:
             logger.warning("%d examples have the same inputs as others and are drawn once.", len(examples) - len(self.examples))
         if retry_failed:
             bank.forget_failures(self.programs, ids)
+        self.budget = _budget(mux, max_calls, max_cost)
+        self.unpriced: list[str] = []
         self.calls, self.cost, self.costs_known = 0, 0.0, False
-        self.most_calls = max(sum(1 for _ in program.predictors()) for program in mux.programs) + (mux.extract == "lm")
-        self.dearest = 0.0
-        self.running = self.drawn = self.abstained = 0
-        self.stopped: str | None = None
+        self.drawn = self.abstained = 0
+        self.mistake: BaseException | None = None
         self.in_a_row: dict[str, int] = {}
         self.outstanding: dict[tuple[int, int], int] = {}
 
@@ -152,14 +159,19 @@ class _Collection:
         progress = _progress(self.console)
         with progress if progress is not None else nullcontext():
             bar = progress.add_task("drawing", total=total, completed=total - wanted, spent="") if progress is not None else None
-            try:
-                for draw in sample(self._draws(units), timeout=self.mux.timeout, num_threads=self.num_threads):
-                    assert isinstance(draw, RecordedDraw)
-                    self._settle(draw, writer)
-                    if progress is not None and bar is not None:
-                        progress.update(bar, advance=1, spent=self._told(began))
-            finally:
-                writer.close()
+            with Interrupt() as interrupt, closing(writer):
+                settled = sample(self._draws(units), timeout=self.mux.timeout, num_threads=self.num_threads, interrupt=interrupt)
+                with closing(settled):
+                    for draw in settled:
+                        assert isinstance(draw, RecordedDraw)
+                        recorded = self._settle(draw, writer)
+                        if progress is not None and bar is not None:
+                            progress.update(bar, advance=recorded, spent=self._told(began))
+                        self.mistake = self.mistake or self._mistake(draw)
+                        if self.mistake is not None:
+                            interrupt.ask()  # but what has arrived is recorded
+        if self.mistake is not None:
+            raise self.mistake
         return Collected(
             drawn=self.drawn,
             already=total - wanted,
@@ -168,7 +180,7 @@ class _Collection:
             calls=self.calls,
             cost=self.cost if self.costs_known else None,
             seconds=time.monotonic() - began,
-            stopped=self.stopped,
+            stopped=None if self.budget is None else self.budget.stopped,
         )
 
     def _draws(self, units: dict[tuple[int, int], list[int]]) -> Iterator[Draw | None]:
@@ -185,66 +197,76 @@ class _Collection:
             for unit, numbers in left.items():
                 self.outstanding[unit] = len(numbers)
                 for number in numbers:
-                    while not self._may_spend():
-                        if self.stopped is not None:
-                            return
-                        yield None
                     draw = self.mux.draw(at[unit[1]], number, self.examples[unit[0]].inputs(), RecordedDraw)
                     assert isinstance(draw, RecordedDraw)
                     draw.unit, draw.judge = unit, self._judge
-                    self.running += 1
+                    if self.budget is not None:
+                        while (share := self.budget.share(draw.member.label)) is None:
+                            if self.budget.stopped is not None:
+                                return
+                            yield None
+                        draw.share = share
                     yield draw
-
-    def _may_spend(self) -> bool:
-        """Whether one more draw keeps within the budget, even if every one under way costs as much as the dearest so far."""
-        if (
-            self.stopped is None
-            and self.max_calls is not None
-            and self.calls + (self.running + 1) * self.most_calls > self.max_calls
-        ):
-            self.stopped = "max_calls" if not self.running else None
-            return False
-        if self.stopped is None and self.max_cost is not None and self.cost + (self.running + 1) * self.dearest > self.max_cost:
-            self.stopped = "max_cost" if not self.running else None
-            return False
-        return self.stopped is None
 
     def _judge(self, draw: RecordedDraw) -> None:
         """Within the draw's own thread: a metric may take its time."""
         draw.answer = self.mux.answer_of(draw)
+        draw.answered = True
         if draw.answer is None:
             return
         try:
-            draw.score = float(self.metric(self.examples[draw.unit[0]], draw.prediction))
+            draw.score = self._score(self.examples[draw.unit[0]], draw.prediction)
         except Exception as error:  # noqa: BLE001  (the user's code; told, with the example, once the draw is recorded)
             draw.metric_error = error
 
-    def _settle(self, draw: RecordedDraw, writer: Writer) -> None:
-        self.running -= 1
-        raise_what_is_no_abstention([draw])
+    def _settle(self, draw: RecordedDraw, writer: Writer) -> bool:
+        """Record a draw that has an outcome; False for one that a mistake, a limit or an interrupt ended before it had."""
         spent = draw.spent
         self.calls += spent.calls
-        self.most_calls = max(self.most_calls, spent.calls)
         if spent.cost is not None:
             self.cost += spent.cost
-            self.dearest = max(self.dearest, spent.cost)
             self.costs_known = True
+        if draw.share is not None:
+            draw.share.budget.settled(draw.share)
+        if (draw.share is not None and draw.share.refused) or mistake_of(draw) is not None:
+            return False
+        if draw.prediction is not None and not draw.answered and draw.error is None:
+            return False  # an interrupt came while the answer was looked at
         self.outstanding[draw.unit] -= 1
         draw.completes = self.outstanding[draw.unit] == 0
         self.drawn += 1
         self.abstained += draw.answer is None
         writer.put(draw)
+        return True
+
+    def _mistake(self, draw: RecordedDraw) -> BaseException | None:
+        """What a draw shows to be wrong with the set-up, a metric or a member: it ends the collection."""
+        if draw.share is not None and draw.share.refused:
+            return None
+        if (mistake := mistake_of(draw)) is not None:
+            return mistake
         if draw.metric_error is not None:
-            raise self._metric_failed(self.examples[draw.unit[0]], draw.metric_error)
+            return self._metric_failed(self.examples[draw.unit[0]], draw.metric_error)
         name = draw.member.label
         # A response that nothing can be made of is an abstention: the member is there, and weak.
         failed = draw.error is not None and not isinstance(draw.error, AdapterParseError)
         self.in_a_row[name] = self.in_a_row.get(name, 0) + 1 if failed and self.in_a_row.get(name, 0) >= 0 else -1
         if self.in_a_row[name] >= _FAILURES_IN_A_ROW:
-            raise MuxError(
+            return MuxError(
                 f"The first {_FAILURES_IN_A_ROW} draws of {name!r} all failed ({draw.cause}): mend that and collect again with "
                 "retry_failed, or leave the member out."
             )
+        return None if draw.share is None else self._without_price(draw.share.budget)
+
+    def _without_price(self, budget: Budget) -> ConfigurationError | None:
+        unpriced = budget.unpriced
+        if budget.max_cost is None or unpriced == self.unpriced:
+            return None
+        self.unpriced, told = unpriced, ", ".join(unpriced)
+        if len(unpriced) == len(self.mux.members):
+            return ConfigurationError(f"DSPy tells no price of {told}, so max_cost cannot hold: bound max_calls instead.")
+        logger.warning("DSPy tells no price of %s, whose calls max_cost does not count.", told)
+        return None
 
     def _score_what_is_left(self) -> None:
         left = self.bank.unscored(self.programs, list(self.examples))
@@ -255,12 +277,18 @@ class _Collection:
                 told = json.loads(outputs)
                 told[self.mux.answer_field] = restored(told.get(self.mux.answer_field), self.mux)
                 try:
-                    scores[row] = float(self.metric(example, dspy.Prediction(**told)))
+                    scores[row] = self._score(example, dspy.Prediction(**told))
                 except Exception as error:
                     raise self._metric_failed(example, error) from error
         finally:
             if scores:
                 self.bank.score(scores)
+
+    def _score(self, example: dspy.Example, prediction: dspy.Prediction | None) -> float:
+        score = float(self.metric(example, prediction))
+        if not math.isfinite(score):
+            raise ValueError(f"the score is {score}")
+        return score
 
     def _metric_failed(self, example: dspy.Example, error: Exception) -> MetricFailed:
         inputs = json.dumps(fingerprint.jsonable(example.inputs().toDict()), ensure_ascii=False)
@@ -275,6 +303,14 @@ class _Collection:
     def _told(self, began: float) -> str:
         rate = self.drawn / max(time.monotonic() - began, 1e-9)
         return f"{rate:.1f}/s, {self.calls} calls" + (f", ${self.cost:.4f}" if self.costs_known else "")
+
+
+def _budget(mux: SLMMux, max_calls: int | None, max_cost: float | None) -> Budget | None:
+    if max_calls is None and max_cost is None:
+        return None
+    asks = mux.extract == "lm"
+    steps = [sum(1 for _ in program.predictors()) + asks for program in mux.programs]
+    return Budget(max_calls, max_cost, {member.label: max(1, calls) for member, calls in zip(mux.members, steps, strict=True)})
 
 
 def _question(example: dspy.Example, fields: Mapping[str, Any], number: int) -> tuple[str, str, dict[str, Any]]:

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from . import migrations, sqlite_file
+from .database_errors import as_bank_error
 from .errors import BankError, ConfigurationError
 from .schema import VERSION, about, metadata
 
+#: One writer at a time, as SQLite has it: who numbers the classes of answers has read them first. (7173496 is "mux" in ASCII.)
+_LOCK = (
+    f"SET LOCAL lock_timeout = '{sqlite_file.PATIENCE_S}s'",
+    "SELECT pg_advisory_xact_lock(7173496, hashtext(coalesce(current_schema(), '')))",
+)
+
 
 class Database:
-    """Connections to read and to write with; the tables are made at the first write.
+    """Connections to read and to write with; the tables are made, or brought up to date, at the first write.
 
     Args:
-        url: a path of an SQLite file, or an SQLAlchemy URL.
+        url: a path of an SQLite file, or an SQLAlchemy URL of one or of a PostgreSQL database.
 
     Raises:
         ConfigurationError: it is neither.
@@ -34,117 +40,152 @@ class Database:
         self.path: Path | None = None
         if "://" not in text:
             self.path = Path(text)
-            self.url = sa.URL.create("sqlite", database=str(self.path))
         else:
             try:
-                self.url = sa.make_url(text)
+                told = sa.make_url(text)
             except (SQLAlchemyError, ValueError) as error:
                 # The text is not told: there may be a password in it.
                 raise ConfigurationError("The bank's URL is no database URL such as postgresql://user@host/name.") from error
-            if self.url.get_backend_name() == "sqlite" and self.url.database not in (None, "", ":memory:"):
-                self.path = Path(str(self.url.database))
-        self.name = str(self.path) if self.path is not None else without_password(self.url)
-        self._engines: dict[bool, sa.Engine] = {}
+            backend = told.get_backend_name()
+            if backend == "sqlite" and told.database not in (None, "", ":memory:"):
+                self.path = Path(str(told.database))
+            elif backend in ("postgresql", "postgres"):
+                self.url = told.set(drivername="postgresql+psycopg")
+            else:
+                raise ConfigurationError(f"A bank can be an SQLite file or a PostgreSQL database, not {without_password(told)}.")
+        if self.path is not None:
+            if not self.path.name:
+                raise ConfigurationError(f"A bank is a file or a database URL, and {text!r} names neither.")
+            self.url = sa.URL.create("sqlite", database=str(self.path))
+        self.name = str(self.path) if self.path is not None else without_password(self.url.set(drivername="postgresql"))
+        self._reader: sa.Engine | None = None
+        self._writer: sa.Engine | None = None
 
     def has_tables(self) -> bool:
         """Whether something was ever written to it."""
-        if self.path is not None and not self.path.exists():
+        if self.path is not None and (not self.path.exists() or sqlite_file.is_unfinished(self.path)):
             return False
         with self.reading(check=False) as connection:
-            return sa.inspect(connection).has_table(about.name)
+            return _is_bank(connection)
 
     @contextmanager
     def reading(self, *, check: bool = True) -> Iterator[sa.Connection]:
-        if self.path is not None and not self.path.exists():
-            raise BankError(f"There is no bank {self.name}: collect or import draws first.")
-        try:
-            with self._engine(read_only=self.path is not None).connect() as connection:
+        """A connection that sees the bank as it is now, whatever is written meanwhile, and changes nothing."""
+        with self._telling():
+            if self.path is not None:
+                sqlite_file.refuse_none(self.path)
+                if not self.path.exists():
+                    raise BankError(f"There is no bank {self.name}: collect or import draws first.")
+                if check and sqlite_file.is_unfinished(self.path):
+                    raise BankError(
+                        f"The bank {self.name} was left in the middle of a change: collect or import draws, which first undoes it."
+                    )
+            if self._reader is None:
+                self._reader = self._read_only()
+            with self._reader.connect() as connection:
+                if self.path is not None:
+                    sqlite_file.refuse_cut_off(self.path, connection)
                 if check:
-                    self._check_version(connection)
+                    self._version(connection)
                 yield connection
-        except (DBAPIError, OSError) as error:
-            raise self._told(error) from error
-
-    def _engine(self, *, read_only: bool) -> sa.Engine:
-        engine = self._engines.get(read_only)
-        if engine is None:
-            try:
-                engine = self._made(read_only)
-            except (ModuleNotFoundError, SQLAlchemyError) as error:
-                if isinstance(error, DBAPIError):
-                    raise
-                raise BankError(f"The bank {self.name} cannot be opened: {str(error).splitlines()[0]}.") from error
-            self._engines[read_only] = engine
-        return engine
-
-    def _made(self, read_only: bool) -> sa.Engine:
-        if self.url.get_backend_name() != "sqlite":
-            engine = sa.create_engine(self.url, pool_pre_ping=True)
-        elif read_only:
-            assert self.path is not None  # an SQLite bank in memory is never read-only
-            # Reading a bank takes a small file beside it; where none can be made, and nobody writes, it is read as it stands.
-            settled = not os.access(self.path.parent, os.W_OK) and not self.path.with_name(self.path.name + "-wal").exists()
-            uri = f"file:{quote(str(self.path))}?mode=ro{'&immutable=1' if settled else ''}"
-            return sa.create_engine("sqlite://", creator=lambda: sqlite3.connect(uri, uri=True, timeout=60), poolclass=sa.NullPool)
-        else:
-            engine = sa.create_engine(self.url, connect_args={"timeout": 60})
-            sa.event.listen(engine, "connect", _set_up_sqlite)
-            # pysqlite would begin with the first write, and two writers that have read before would then block each other.
-            sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-        with engine.begin() as connection:
-            if sa.inspect(connection).has_table(about.name):
-                self._check_version(connection)
-            elif self.path is not None and sa.inspect(connection).get_table_names():
-                raise BankError(f"{self.name} is another program's database, no sample bank of dspy-mux: name another file.")
-            else:
-                metadata.create_all(connection, checkfirst=True)
-                self.insert(connection, about, [{"key": "version", "value": str(VERSION)}])
-        return engine
-
-    def _check_version(self, connection: sa.Connection) -> None:
-        if not sa.inspect(connection).has_table(about.name):
-            raise BankError(f"{self.name} is a database, but no sample bank of dspy-mux.")
-        version = connection.execute(sa.select(about.c.value).where(about.c.key == "version")).scalar()
-        if not str(version).isdigit() or int(str(version)) > VERSION:
-            raise BankError(
-                f"The bank {self.name} was written by a newer dspy-mux (version {version}): update dspy-mux to read it."
-            )
-
-    def insert(self, connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        if not rows:
-            return
-        name = connection.dialect.name
-        if name not in ("sqlite", "postgresql"):
-            raise BankError(f"A bank can be an SQLite or a PostgreSQL database, not {name}.")
-        insert = sqlite.insert(table) if name == "sqlite" else postgresql.insert(table)
-        connection.execute(insert.on_conflict_do_nothing(), list(rows))
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """A transaction; the tables are made where they are missing."""
-        try:
-            if self.path is not None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-            engine = self._engine(read_only=False)
-            with engine.begin() as connection:
+        """A transaction, the only one that writes at its time; the tables are made where they are missing."""
+        with self._telling():
+            if self._writer is None:
+                self._writer = self._prepared()
+            with self._writer.begin() as connection:
+                self._lock(connection)
                 yield connection
-        except (DBAPIError, OSError) as error:
-            raise self._told(error) from error
+
+    def insert(self, connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add what is not there yet."""
+        if rows:
+            insert = sqlite.insert(table) if self.path is not None else postgresql.insert(table)
+            connection.execute(insert.on_conflict_do_nothing(), list(rows))
 
     def close(self) -> None:
         """Close its connections; it opens them again when it is used."""
-        while self._engines:
-            self._engines.popitem()[1].dispose()
+        for engine in (self._reader, self._writer):
+            if engine is not None:
+                engine.dispose()
+        self._reader = self._writer = None
 
-    def _told(self, error: Exception) -> BankError:
-        what = str(getattr(error, "orig", None) or error).splitlines()[0]
-        if "not a database" in what or "malformed" in what:
-            return BankError(f"{self.name} is no SQLite database, or a damaged one ({what}).")
-        if "readonly" in what or "read-only" in what:
-            return BankError(f"The bank {self.name} is read-only: give its file and folder write permission to record draws.")
-        if "disk is full" in what or "No space" in what:
-            return BankError(f"The disk is full: the bank {self.name} keeps what is recorded; make room and go on.")
-        return BankError(f"The bank {self.name} cannot be used: {what}.")
+    def _read_only(self) -> sa.Engine:
+        if self.path is None:
+            return self._server().execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        engine = sa.create_engine("sqlite://", creator=sqlite_file.reader(self.path), poolclass=sa.NullPool)
+        sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+        return engine
+
+    def _prepared(self) -> sa.Engine:
+        """An engine to write with, its tables there and of this version."""
+        if self.path is None:
+            engine = self._server()
+        else:
+            sqlite_file.refuse_none(self.path)
+            if sqlite_file.is_unfinished(self.path):
+                sqlite_file.finish(self.path)
+            if self.path.exists() and self.path.stat().st_size:
+                # Before it is opened to be written: what is not ours, or newer than we know, is left as it is.
+                with self.reading(check=False) as connection:
+                    self._check_ours(connection)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            engine = sa.create_engine(self.url, connect_args={"timeout": sqlite_file.PATIENCE_S})
+            sa.event.listen(engine, "connect", sqlite_file.set_up)
+            # pysqlite would begin with the first write, and two writers that have read before would then block each other.
+            sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        try:
+            with engine.begin() as connection:
+                self._lock(connection)
+                self._check_ours(connection)
+                if _is_bank(connection):
+                    migrations.upgrade(connection, self._version(connection))
+                else:
+                    metadata.create_all(connection)
+                    self.insert(connection, about, [{"key": "version", "value": str(VERSION)}])
+        except BaseException:
+            engine.dispose()
+            raise
+        return engine
+
+    def _server(self) -> sa.Engine:
+        given = {"connect_timeout": 10, "application_name": "dspy-mux"}
+        settings = {name: value for name, value in given.items() if name not in self.url.query}
+        try:
+            return sa.create_engine(self.url, pool_pre_ping=True, connect_args=settings)
+        except ImportError as error:
+            raise BankError(
+                f"The bank {self.name} needs psycopg, which is not installed: pip install 'dspy-mux[postgres]'."
+            ) from error
+
+    def _lock(self, connection: sa.Connection) -> None:
+        for statement in _LOCK if self.path is None else ():
+            connection.exec_driver_sql(statement)
+
+    def _check_ours(self, connection: sa.Connection) -> None:
+        if _is_bank(connection):
+            self._version(connection)
+        elif self.path is not None and sa.inspect(connection).get_table_names():
+            raise BankError(f"{self.name} is another program's database, no sample bank of dspy-mux: name another file.")
+
+    def _version(self, connection: sa.Connection) -> int:
+        if not _is_bank(connection):
+            if self.path is None:
+                raise BankError(f"The database {self.name} holds no sample bank yet: collect or import draws first.")
+            raise BankError(f"{self.name} is a database, but no sample bank of dspy-mux: name the bank's file.")
+        version = connection.execute(sa.select(about.c.value).where(about.c.key == "version")).scalar()
+        if not str(version).isdecimal() or int(str(version)) > VERSION:
+            raise BankError(f"The bank {self.name} was written by a newer dspy-mux (version {version}): update dspy-mux to use it.")
+        return int(str(version))
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except (DBAPIError, OSError) as error:
+            raise as_bank_error(error, self.name, self.path) from error
 
 
 def without_password(url: sa.URL) -> str:
@@ -153,9 +194,5 @@ def without_password(url: sa.URL) -> str:
     return url.set(query=query).render_as_string(hide_password=True)
 
 
-def _set_up_sqlite(connection: Any, _: Any) -> None:
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")  # what was paid for outlives a power loss
-    cursor.close()
+def _is_bank(connection: sa.Connection) -> bool:
+    return sa.inspect(connection).has_table(about.name)

@@ -22,11 +22,13 @@ from .adapters import default_adapter
 from .answers import AnswerKind, answer_kind
 from .errors import AllMembersFailed, ConfigurationError
 from .extracting import ExtractingAdapter
+from .guarding import GuardedAdapter
+from .kinds import as_text
 from .masking import shows_no_key
 from .members import Member, Pool, pool_of
 from .sampling import Draw, asample, raise_what_is_no_abstention, sample
 from .signatures import signature_text
-from .state import Choices, PoolState, Settings
+from .state import Choices, PoolState, Settings, check_predictors
 from .voting import AnswerCount, Ballot, MemberBallot, Rule, Spent, TieBreak, Turn, Verdict
 
 logger = logging.getLogger(__name__)
@@ -164,6 +166,10 @@ class Ensemble(dspy.Module):
             f"build a new {name} with other lms instead."
         )
 
+    def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
+        check_predictors(state)
+        super().load_state(state, allow_unsafe_lm_state=allow_unsafe_lm_state)
+
     def save(self, path: Any, save_program: bool = False, modules_to_serialize: list[Any] | None = None) -> None:
         if save_program:
             logger.warning("save_program=True pickles the members' LMs with their API keys; save to a .json file instead.")
@@ -188,8 +194,7 @@ class Ensemble(dspy.Module):
         raise NotImplementedError
 
     def _own_adapter(self, member: int) -> dspy.Adapter:
-        adapter: dspy.Adapter = self.members[member].adapter or dspy.settings.adapter or default_adapter()
-        return adapter
+        return GuardedAdapter(self.members[member].adapter or dspy.settings.adapter or default_adapter(), self.members[member].lm)
 
     def _answer(self, draw: Draw) -> Any:
         if draw.cause is not None or draw.prediction is None:
@@ -356,7 +361,7 @@ def _answer_field(template: dspy.Module, asked: str | None) -> tuple[str, Any]:
 
 
 def _no_answer(answer: Any) -> str:
-    return "empty answer" if answer is None or not str(answer).strip() else "unusable answer"
+    return "empty answer" if answer is None or not as_text(answer).strip() else "unusable answer"
 
 
 def _by_member(draws: Sequence[Draw], values: Sequence[Any]) -> dict[str, list[Any]]:

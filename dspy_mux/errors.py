@@ -13,6 +13,7 @@ Every message is one sentence that names the thing at fault and says what to do.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,8 @@ def first_mistake(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     where = ""
     for part in first["loc"]:
-        where += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if where else str(part)
+        name = str(part) if re.fullmatch(r"[\w-]{1,40}", str(part)) else repr(str(part)[:40])  # a key may be any text
+        where += f"[{part + 1}]" if isinstance(part, int) else f".{name}" if where else name
     what = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         return f"has an unknown setting {where}."

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from typing import Any
 from . import fingerprint
 from .bank import SampleBank
 from .errors import BankError, ConfigurationError
-from .rows import Row, answer_text, checked, json_lines, parquet, parquet_rows
+from .rows import Classes, Row, checked, json_lines, parquet, parquet_rows
+from .showing import whole
 
 _BATCH = 20_000
 
@@ -33,14 +35,15 @@ def import_file(bank: SampleBank, path: str | os.PathLike[str], *, dataset: str 
         BankError: the bank cannot be written.
     """
     name = str(path)
+    dataset = dataset or "default"
     if name.endswith((".jsonl", ".jsonl.gz")):
-        return _import(bank, lambda: checked(json_lines(path), name), dataset or "default", name)
+        return _import(bank, lambda: checked(json_lines(path), name, dataset=dataset), name)
     if name.endswith(".parquet"):
         rows = _parquet_rows(Path(path))
-        return _import(bank, lambda: checked(enumerate(rows, 1), name, "Row"), dataset or "default", name)
+        return _import(bank, lambda: checked(enumerate(rows, 1), name, "Row", dataset), name)
     if name.endswith(".json"):
         samples = list(_reference_rows(Path(path)))
-        return _import(bank, lambda: checked(enumerate(samples, 1), name, "Sample"), dataset or "default", name)
+        return _import(bank, lambda: checked(enumerate(samples, 1), name, "Sample", dataset), name)
     raise ConfigurationError(f"{name!r} is no bank file: import .jsonl, .jsonl.gz, .parquet, or a reference result file (.json).")
 
 
@@ -48,15 +51,15 @@ def export_file(bank: SampleBank, path: str | os.PathLike[str], *, dataset: str 
     """Write a bank's draws, one a row, to `.jsonl` or `.parquet`; the number of rows.
 
     Raises:
-        ConfigurationError: the ending is neither, or the file is there already.
+        ConfigurationError: the ending is neither, the file is there already, or cannot be written.
         BankError: the bank cannot be read, or has no such dataset.
     """
     target = Path(path)
-    if target.exists():
+    if os.path.lexists(target):
         raise ConfigurationError(f"{str(path)!r} is there already: name a new file.")
     if target.suffix not in (".jsonl", ".parquet"):
         raise ConfigurationError(f"{str(path)!r} must end in .jsonl or .parquet.")
-    if not target.parent.is_dir():
+    if not os.path.isdir(target.parent):
         raise ConfigurationError(f"There is no folder {str(target.parent)!r} to write {target.name!r} into.")
     rows = bank.rows(dataset=dataset)
     first = next(rows, None)
@@ -64,73 +67,61 @@ def export_file(bank: SampleBank, path: str | os.PathLike[str], *, dataset: str 
         raise BankError(f"The bank {bank.name} holds no draws yet.")
     if target.suffix == ".parquet":
         return _write_parquet([first, *rows], target)
+    with _arriving(target) as part, part.open("w", encoding="utf-8") as file:
+        return len([file.write(json.dumps(row, ensure_ascii=True) + "\n") for row in chain([first], rows)])
+
+
+@contextmanager
+def _arriving(target: Path) -> Iterator[Path]:
+    """A file beside the target, which it becomes once it is whole.
+
+    Raises:
+        ConfigurationError: it cannot be written.
+    """
     part = target.with_name(target.name + ".part")
     try:
-        with part.open("w", encoding="utf-8") as file:
-            lines = [file.write(json.dumps(row, ensure_ascii=True) + "\n") for row in chain([first], rows)]
+        yield part
         part.replace(target)
+    except OSError as error:
+        raise ConfigurationError(f"{str(target)!r} cannot be written: {error.strerror or error}.") from error
     finally:
-        part.unlink(missing_ok=True)
-    return len(lines)
+        with suppress(OSError):  # what could not be made is not there
+            part.unlink(missing_ok=True)
 
 
-def _import(bank: SampleBank, rows: Callable[[], Iterable[Row]], dataset: str, source: str) -> int:
+def _import(bank: SampleBank, rows: Callable[[], Iterable[Row]], source: str) -> int:
     """Twice through the rows, so that nothing is written before all are understood and never more than a batch is in memory."""
     made_by: dict[tuple[str, str], None] = {}
     asked: dict[str, dict[str, tuple[str, str, dict[str, Any]]]] = {}
     for row in rows():
-        made_by.setdefault((row.member, _program(row)))
-        of_dataset = asked.setdefault(_dataset(row, dataset), {})
-        if row.question not in of_dataset:
-            of_dataset[row.question] = (_fingerprint(row), row.question, row.fields())
+        made_by.setdefault((row.member, row.program))
+        of_dataset = asked.setdefault(row.dataset, {})
+        if row.key not in of_dataset:
+            of_dataset[row.key] = (_fingerprint(row), row.question, row.fields())
     if not made_by:
         raise ConfigurationError(f"{source} holds no draws.")
+    for firsts in asked.values():
+        if len({key for key, _, _ in firsts.values()}) < len(firsts):
+            raise ConfigurationError(f"{source} has rows of one question with its question_fingerprint, and rows without it.")
     told = [(member, program, {"imported": Path(source).name, "model": member}) for member, program in made_by]
     programs = dict(zip(made_by, bank.programs_of(told), strict=True))
     questions: dict[tuple[str, str], int] = {}
     for name, firsts in asked.items():
         ids = bank.questions_of(name, list(firsts.values()))
-        questions.update({(name, question): at for question, at in zip(firsts, ids, strict=True)})
-    classes = _Classes(bank.known_answers(list(questions.values())))
+        questions.update({(name, key): at for key, at in zip(firsts, ids, strict=True)})
+    classes = Classes()
+    for question, answer, answer_class in bank.known_answers(list(questions.values())):
+        classes.know(question, answer, answer_class)
     count, rest = 0, iter(rows())
     while batch := list(islice(rest, _BATCH)):
         values = []
         for row in batch:
-            question = questions[_dataset(row, dataset), row.question]
-            values.append(_values(row, question, programs[row.member, _program(row)], classes.of(question, row)))
+            question = questions[row.dataset, row.key]
+            values.append(_values(row, question, programs[row.member, row.program], classes.of(question, row)))
         with bank.writing() as connection:
             bank.add(connection, values)
         count += len(batch)
     return count
-
-
-class _Classes:
-    """The answers' classes within their questions, going on from those that the bank holds."""
-
-    def __init__(self, known: Iterable[tuple[int, Any, int]]):
-        self._of: dict[tuple[int, str], int] = {}
-        self._next: dict[int, int] = {}
-        self._given: dict[tuple[int, str], tuple[int, str]] = {}  # as what rows of this import called a text
-        for question, answer, answer_class in known:
-            self._of.setdefault((question, str(answer_text(answer))), answer_class)
-            self._next[question] = max(self._next.get(question, 0), answer_class + 1)
-
-    def of(self, question: int, row: Row) -> int | None:
-        if row.answer is None:
-            return None
-        text = (question, row.answer)
-        # Answers that rows call the same are, and those they tell apart are not; else those of the same text are.
-        given = text if row.same_as is None else (question, f"\0{row.same_as}")
-        found = self._of.get(given)
-        if found is None and self._given.get(text, given) == given:
-            found = self._of.get(text)
-        if found is None:
-            found = self._next.get(question, 0)
-            self._next[question] = found + 1
-        self._of.setdefault(text, found)
-        self._of.setdefault(given, found)
-        self._given.setdefault(text, given)
-        return found
 
 
 def _values(row: Row, question: int, program: int, answer_class: int | None) -> dict[str, Any]:
@@ -151,19 +142,9 @@ def _values(row: Row, question: int, program: int, answer_class: int | None) -> 
     }
 
 
-def _program(row: Row) -> str:
-    program = row.told.get("program")
-    return program if isinstance(program, str) and program else "imported"
-
-
-def _dataset(row: Row, default: str) -> str:
-    return str(row.told.get("dataset") or default)
-
-
 def _fingerprint(row: Row) -> str:
     """As it was exported, else of the question's id."""
-    key = row.told.get("question_fingerprint")
-    return key if isinstance(key, str) else fingerprint.of_inputs({"question_id": row.question})
+    return row.told.get("question_fingerprint") or fingerprint.of_inputs({"question_id": row.question})
 
 
 def _parquet_rows(path: Path) -> list[dict[str, Any]]:
@@ -174,15 +155,23 @@ def _write_parquet(rows: list[dict[str, Any]], target: Path) -> int:
     arrow = parquet()
     if not rows:
         raise BankError("There are no draws to export.")
-    told = [{key: json.dumps(value) if isinstance(value, (dict, list)) else value for key, value in row.items()} for row in rows]
+    told = [{whole(key): _cell(value) for key, value in row.items()} for row in rows]
     names = dict.fromkeys(key for row in told for key in row)
     columns = {name: [row.get(name) for row in told] for name in names}
     # A column may hold answers of several types; as text they all fit.
     for name, values in columns.items():
         if len({type(value) for value in values if value is not None}) > 1:
             columns[name] = [None if value is None else value if isinstance(value, str) else json.dumps(value) for value in values]
-    arrow.parquet.write_table(arrow.table(columns), target)
+    with _arriving(target) as part:
+        arrow.parquet.write_table(arrow.table(columns), part)
     return len(rows)
+
+
+def _cell(value: Any) -> Any:
+    """A value as Parquet can hold it: structures and numbers of more than 64 bits as JSON, text in UTF-8."""
+    if isinstance(value, (dict, list)) or (isinstance(value, int) and not -(2**63) <= value < 2**63):
+        return json.dumps(value)
+    return whole(value) if isinstance(value, str) else value
 
 
 def _reference_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -196,7 +185,7 @@ def _reference_rows(path: Path) -> Iterator[dict[str, Any]]:
     for number, response in enumerate(responses, 1):
         try:
             text = next(str(response[key]) for key in ("problem", "question", "prompt") if response.get(key))
-            question = hashlib.sha256(text.encode()).hexdigest()[:16]
+            question = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
             for draw, sample in enumerate(response["samples"]):
                 usage = sample.get("token_usage") or {}
                 yield {

@@ -11,6 +11,8 @@ from dspy.utils.exceptions import AdapterParseError
 from .adapters import PlainAdapter
 from .answers import AnswerKind, TextKind
 from .extraction import marked_answer
+from .guarding import GuardedAdapter
+from .wrapping import Exchange, WrappingAdapter
 
 _MARKER = re.compile(r"\[\[ ## (\w+) ## \]\]")
 
@@ -22,7 +24,7 @@ class ExtractAnswer(dspy.Signature):
     answer: str = dspy.OutputField(desc="the final answer that the response gives, alone")
 
 
-class ExtractingAdapter(dspy.Adapter):
+class ExtractingAdapter(WrappingAdapter):
     """A second chance for responses that an adapter could not parse: the answer is looked for in the text itself.
 
     First by the rules of the answer's type; where they find nothing and `ask_model` is set, by one call of `ExtractAnswer` to the
@@ -37,51 +39,25 @@ class ExtractingAdapter(dspy.Adapter):
     """
 
     def __init__(self, inner: dspy.Adapter, answer_field: str, kind: AnswerKind, *, ask_model: bool = False):
-        super().__init__()
-        self.inner, self.answer_field, self.kind, self.ask_model = inner, answer_field, kind, ask_model
+        super().__init__(inner)
+        self.answer_field, self.kind, self.ask_model = answer_field, kind, ask_model
 
-    def __call__(
+    def _exchange(
         self,
         lm: dspy.BaseLM,
         lm_kwargs: dict[str, Any],
         signature: type[dspy.Signature],
         demos: list[dict[str, Any]],
         inputs: dict[str, Any],
-    ) -> list[dict[str, Any]]:
+    ) -> Exchange:
         try:
-            completions: list[dict[str, Any]] = self.inner(lm, lm_kwargs, signature, demos, inputs)
-            return completions
-        except AdapterParseError as error:
-            found = self._by_rules(signature, error)
-            if found is None and self._may_ask(signature, error):
-                found = PlainAdapter()(_reader(lm), {}, self._question(signature), [], {"response": error.lm_response})
-            return [self._completion(signature, found, error)]
-
-    async def acall(
-        self,
-        lm: dspy.BaseLM,
-        lm_kwargs: dict[str, Any],
-        signature: type[dspy.Signature],
-        demos: list[dict[str, Any]],
-        inputs: dict[str, Any],
-    ) -> list[dict[str, Any]]:
-        try:
-            completions: list[dict[str, Any]] = await self.inner.acall(lm, lm_kwargs, signature, demos, inputs)
-            return completions
+            return (yield self.inner, lm, lm_kwargs, signature, demos, inputs)
         except AdapterParseError as error:
             found = self._by_rules(signature, error)
             if found is None and self._may_ask(signature, error):
                 asked = {"response": error.lm_response}
-                found = await PlainAdapter().acall(_reader(lm), {}, self._question(signature), [], asked)
+                found = yield GuardedAdapter(PlainAdapter(), lm), _reader(lm), {}, self._question(signature), [], asked
             return [self._completion(signature, found, error)]
-
-    def format(self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[dict[str, Any]]:
-        messages: list[dict[str, Any]] = self.inner.format(signature, demos, inputs)
-        return messages
-
-    def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
-        fields: dict[str, Any] = self.inner.parse(signature, completion)
-        return fields
 
     def _by_rules(self, signature: type[dspy.Signature], error: AdapterParseError) -> list[dict[str, Any]] | None:
         if self.answer_field not in signature.output_fields or not _responded(error):

@@ -29,6 +29,19 @@ def normalise(text: str) -> str:
     return unicodedata.normalize("NFKC", _INVISIBLE.sub("", text).translate(_CHARACTERS)).replace("⁄", "/")
 
 
+_NUMERIC = "0123456789.,eE+/_-"  # a part of a numeral is another number: texts are not cut within one
+
+
+def tail(text: str) -> str:
+    """The last `TAIL` characters of a text, without a numeral that begins before them."""
+    return text if len(text) <= TAIL else text[-TAIL:].lstrip(_NUMERIC)
+
+
+def head(text: str, length: int = TAIL) -> str:
+    """The first characters of a text, without a numeral that goes on after them."""
+    return text if len(text) <= length else text[:length].rstrip(_NUMERIC)
+
+
 # ------------------------------------------------------------------------------------------------ wrapping
 
 _PAIRS = ("**", "__", "*", "_", "```", "`", "$$", "$", '"', "'")
@@ -123,18 +136,18 @@ def boxed(text: str) -> list[str]:
 
 def _sentence(text: str, start: int) -> str:
     """The rest of the sentence at start: ends at a line's end or a full stop, not inside 3.5, a formula or after "St."."""
-    text = text[start : start + 2_000]
+    text = head(text[start : start + 2_001], 2_000)
     if fence := _FENCE.match(text):
         return fence.group(1)
     formula = FORMULA.match(text)
     for match in _SENTENCE_END.finditer(text, formula.end() if formula else 0):
-        head = text[: match.start()]
-        if match.group() == "." and (abbreviation := _ABBREVIATION.search(head)):
+        before = text[: match.start()]
+        if match.group() == "." and (abbreviation := _ABBREVIATION.search(before)):
             # A lone capital ends the sentence as "The answer is B. Because"; in "J. K. Rowling" it does not.
-            lone = len(head.strip(" *_(")) == 1 and not re.match(r"\.\s+[A-Z]\.", text[match.start() :])
+            lone = len(before.strip(" *_(")) == 1 and not re.match(r"\.\s+[A-Z]\.", text[match.start() :])
             if not lone and abbreviation.group() and match.end() < len(text.rstrip(" *_\n")):
                 continue
-        return head
+        return before
     return text
 
 
@@ -189,14 +202,16 @@ def marked_answer(text: str) -> str | None:
 
 _LATEX_NOISE = re.compile(r"\\(?:left|right|displaystyle|[,!;: ])|(?<=\d)\{(?=,\})|(?<=\d\{,)\}")
 _LATEX_FRACTION = re.compile(r"(?P<whole>\d)?\s*\\[dtc]?frac\s*(?:\{\s*(-?[\d.,]+)\s*\}|(\d))\s*(?:\{\s*([\d.,]+)\s*\}|(\d))")
-_UNSIGNED = r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,9}(?![\w.]))?"
+_UNSIGNED = r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,9}(?!\w|\.\d))?"
 _NUMERAL = re.compile(
     rf"(?P<sign>[+-]?)\s?[$€£¥₹]?\s?(?P<minus>-?)(?:(?P<whole>\d+)\s+(?=\d+\s?/))?"
     rf"(?P<top>{_UNSIGNED})(?:\s?/\s?(?P<bottom>{_UNSIGNED}))?\s?[$€£¥₹]?\s?(?P<percent>%|percent\b)?"
 )
 _NUMERAL_IN_TEXT = re.compile(
     rf"(?<![\w.])(?:(?<![\w.)\]}}])[+-])?[$€£¥₹]?(?:(?<=[$€£¥₹])-)?(?:(?<![\d.,])\d+ (?=\d+/\d))?"
-    rf"{_UNSIGNED}(?:/\d+)?(?:\s?(?:%|percent\b))?"
+    # Taken whole or not at all: the first digits of 0xff, 1_000 and 1e9999999999 are other numbers.
+    rf"(?!0[xXoObB][\da-fA-F])(?=(?P<whole>{_UNSIGNED}))(?P=whole)(?![eE][+-]?\d|_\d|/\d+[eE][+-]?\d{{10}})"
+    rf"(?:/\d+(?:[eE][+-]?\d{{1,9}}(?!\w|\.\d))?)?(?:\s?(?:%|percent\b))?"
 )
 
 
@@ -229,19 +244,25 @@ def parse_number(text: str, *, percent: bool = False) -> Fraction | None:
     if len(text) > 3 * MAX_DIGITS:
         return None
     match = _NUMERAL.fullmatch(unwrap(unlatex(normalise(text))))
-    if match is None or (match["sign"] and match["minus"]):
+    if match is None or (match["sign"] and match["minus"]) or len(match["whole"] or "") > MAX_DIGITS:
         return None
     top, bottom = _decimal(match["top"]), _decimal(match["bottom"] or "1")
     if top is None or not bottom:
         return None
     value = top / bottom + int(match["whole"] or 0)
     value = -value if "-" in (match["sign"], match["minus"]) else value
-    return value / 100 if percent and match["percent"] else value
+    return short(value / 100 if percent and match["percent"] else value)
+
+
+def short(value: Fraction) -> Fraction | None:
+    """The value where numerator and denominator have about ``MAX_DIGITS`` digits at most, else None: Python writes few more."""
+    longest = max(value.numerator.bit_length(), value.denominator.bit_length())
+    return value if longest <= MAX_DIGITS * 10 // 3 + 1 else None
 
 
 def numerals(text: str) -> list[str]:
     """The numerals that stand in the last ``TAIL`` characters of a text, in order."""
-    return [match.group().strip() for match in _NUMERAL_IN_TEXT.finditer(unlatex(normalise(text[-TAIL:])))]
+    return [match.group().strip() for match in _NUMERAL_IN_TEXT.finditer(unlatex(normalise(tail(text))))]
 
 
 _HEDGE = re.compile(
@@ -254,7 +275,7 @@ def numeral_of_answer(answer: str) -> str | None:
     """The numeral that a marked answer means: the whole, the one it starts with, else its last."""
     if parse_number(answer) is not None:
         return answer
-    answer = unlatex(normalise(answer[:TAIL]))
+    answer = unlatex(normalise(head(answer)))
     start = answer.rfind("=") + 1
     found = list(_NUMERAL_IN_TEXT.finditer(answer, start))
     if not found:

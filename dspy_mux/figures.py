@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigurationError
+from .showing import escaped, visible
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -22,7 +23,7 @@ def scaling_figure(points: Sequence[Point], along: str, label: str) -> go.Figure
     for rule in dict.fromkeys(point.rule for point in points):
         line = [point for point in points if point.rule == rule]
         figure.add_scatter(
-            name=rule,
+            name=plain(rule),
             x=[getattr(point, along) for point in line],
             y=[100 * point.accuracy for point in line],
             error_y={
@@ -51,11 +52,11 @@ def trials_figure(tuned: Tuned) -> go.Figure:
     for rule in dict.fromkeys(trial["rule"] for trial in tuned.trials):
         line = [trial for trial in tuned.trials if trial["rule"] == rule]
         figure.add_scatter(
-            name=rule,
+            name=plain(rule),
             mode="markers",
             x=[trial["calls_per_question"] for trial in line],
             y=[100 * trial["value"] for trial in line],
-            text=[f"{', '.join(trial['members'])}; k={trial['k']}" for trial in line],
+            text=[plain(f"{', '.join(trial['members'])}; k={trial['k']}") for trial in line],
         )
     return _titled(figure, f"Trials (n = {tuned.questions} questions)", "calls per question", "accuracy (%)")
 
@@ -81,11 +82,11 @@ def spending_figure(points: Sequence[Spending]) -> go.Figure:
 
 def page(title: str, sections: Sequence[tuple[str, Sequence[go.Figure]]]) -> str:
     """One self-contained HTML page: each section's figures under its heading."""
-    parts = [f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{escape(title)}</title>"]
+    parts = [f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{escaped(title)}</title>"]
     parts.append("<meta name='viewport' content='width=device-width, initial-scale=1'><body style='font-family: sans-serif'>")
     with_plotly = True  # the library once, before the first figure
     for heading, figures in sections:
-        parts.append(f"<h2>{escape(heading)}</h2>")
+        parts.append(f"<h2>{escaped(heading)}</h2>")
         for figure in figures:
             parts.append(figure.to_html(full_html=False, include_plotlyjs=with_plotly, config={"responsive": True}))
             with_plotly = False
@@ -95,6 +96,11 @@ def page(title: str, sections: Sequence[tuple[str, Sequence[go.Figure]]]) -> str
 def _titled(figure: go.Figure, title: str, x: str, y: str) -> go.Figure:
     figure.update_layout(title=title, xaxis_title=x, yaxis_title=y, template="plotly_white")
     return figure
+
+
+def plain(text: str) -> str:
+    """Text for plotly, which would take tags in it for formatting."""
+    return html.escape(visible(text), quote=False)
 
 
 def plotly() -> Any:

@@ -12,17 +12,11 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from .adapters import adapter_name
+from .masking import is_secret, shown
 from .members import NOT_IN_CACHE_KEY
 
 if TYPE_CHECKING:
     from .mux import SLMMux
-
-#: Words in a setting's name that mark it as a secret.
-SECRET_WORDS = ("api_key", "apikey", "api-key", "secret", "password", "authorization", "access_token", "auth_token", "headers")
-
-
-def is_secret(name: str) -> bool:
-    return any(word in name.lower() for word in SECRET_WORDS)
 
 
 def of_inputs(inputs: Mapping[str, Any]) -> str:
@@ -37,15 +31,14 @@ def of_member(mux: SLMMux, at: int) -> tuple[str, dict[str, Any]]:
     model and settings without secrets. Not k, the deadline, nor the member's name.
     """
     member, program, adapter = mux.members[at], mux.programs[at], mux.adapter_of(at)
-    inner = getattr(adapter, "inner", adapter)
     description = {
         "module": f"{type(program).__module__}.{type(program).__qualname__}",
         "predictors": [_told(name, predictor) for name, predictor in program.named_predictors()],
-        "adapter": adapter_name(inner),
+        "adapter": adapter_name(adapter.inner.inner),  # what the two wrappers around every adapter hold
         "temperature": member.temperature,
         "model": member.lm.model,
         "settings": {
-            name: jsonable(value)
+            name: shown(jsonable(value))
             for name, value in sorted(member.lm.kwargs.items())
             if name not in NOT_IN_CACHE_KEY and not is_secret(name) and value is not None
         },

@@ -13,7 +13,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from decimal import Context, Decimal
+from decimal import Context, Decimal, Inexact
 from fractions import Fraction
 from typing import Any, ClassVar
 
@@ -82,23 +82,22 @@ class AnswerKind(ABC):
 # ------------------------------------------------------------------------------------------------ numbers
 
 _TWELVE_DIGITS = Context(prec=12)
+_ALL_DIGITS = Context(prec=5 * extraction.MAX_DIGITS, traps=[Inexact])  # of any number that ends and is not too long to read
 
 
 def exact_value(value: Any, *, percent: bool = False) -> Fraction | None:
-    """The exact value of a number or numeral of at most ``MAX_DIGITS``; None for anything else, bool included."""
+    """The exact value of a number or numeral of about ``MAX_DIGITS`` at most; None for anything else, bool included."""
     if isinstance(value, str):
         return extraction.parse_number(value, percent=percent)
     if isinstance(value, bool) or not isinstance(value, (numbers.Real, Decimal)):
         return None
     if isinstance(value, Decimal):
-        exponent = value.as_tuple().exponent
-        if isinstance(exponent, str) or abs(exponent) > extraction.MAX_DIGITS or abs(value.adjusted()) > extraction.MAX_DIGITS:
+        exponent, longest = value.as_tuple().exponent, 2 * extraction.MAX_DIGITS  # as a fraction, 1E+999999 would be long indeed
+        if isinstance(exponent, str) or abs(exponent) > longest or abs(value.adjusted()) > longest:
             return None
-        return Fraction(value)
+        return extraction.short(Fraction(value))
     if isinstance(value, numbers.Rational):
-        exact = Fraction(int(value.numerator), int(value.denominator))
-        longest = max(exact.numerator.bit_length(), exact.denominator.bit_length())
-        return exact if longest <= 3 * extraction.MAX_DIGITS else None
+        return extraction.short(Fraction(int(value.numerator), int(value.denominator)))
     return Fraction(str(float(value))) if math.isfinite(value) else None
 
 
@@ -106,6 +105,15 @@ def twelve_digits(value: Fraction) -> str:
     """The value at 12 significant digits: 0.1 + 0.2 and 0.3 are one answer."""
     ratio = _TWELVE_DIGITS.divide(Decimal(value.numerator), Decimal(value.denominator))
     return str(ratio.normalize(_TWELVE_DIGITS)) if ratio else "0"
+
+
+def _as_decimal(value: Fraction) -> Decimal:
+    """All digits of a number that ends; 28 of one that does not, as 1/3."""
+    ratio = Decimal(value.numerator), Decimal(value.denominator)
+    try:
+        return _ALL_DIGITS.divide(*ratio)
+    except Inexact:
+        return Context(prec=28).divide(*ratio)
 
 
 @dataclass(frozen=True)
@@ -142,7 +150,7 @@ class NumberKind(AnswerKind):
         if self.type is int:
             return int(exact) if exact.denominator == 1 else None
         try:
-            return float(exact) if self.type is float else Decimal(exact.numerator) / Decimal(exact.denominator)
+            return float(exact) if self.type is float else _as_decimal(exact)
         except OverflowError:
             return None
 

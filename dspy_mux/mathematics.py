@@ -16,10 +16,14 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from fractions import Fraction
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from .extraction import parse_number
 from .mathtext import canonical
@@ -30,7 +34,9 @@ DEADLINE = 3.0  # seconds for one pair of expressions; past it the pair is not t
 MEMORY = 1 << 30  # bytes of address space of the process that compares
 MAX_LENGTH = 1_000  # characters; a longer expression equals its own canonical text only
 _START_DEADLINE = 60.0  # seconds to import sympy, on a busy machine
+PATIENCE = 20.0  # seconds that the comparisons of one question may take; past it answers are the same where their texts are
 _MEMORY_OF_PAIRS = 10_000  # verdicts kept
+_PROBE = "x+1"  # what any expression can be compared with
 _BASED = re.compile(r"(\w+)_\{?(\d+)\}?")
 _UNFIT = re.compile(r"\d \d|\d\^\{?\(?-?\d+\^|\^\{?-?\d{7,}|\d{6,}!|!!!|\d{1000}")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
@@ -95,10 +101,24 @@ def _differ_in_form(a: str, b: str) -> bool:
     return any(_EQUATION_OF_ZERO.fullmatch(text) and "=" not in other for text, other in ((a, b), (b, a)))
 
 
+#: Seconds that comparisons have taken within a `patience`.
+_taken: ContextVar[list[float] | None] = ContextVar("dspy_mux_taken", default=None)
+
+
+@contextmanager
+def patience() -> Iterator[None]:
+    """Around the comparisons of one question: together they take `PATIENCE` seconds, and one pair more, at most."""
+    token = _taken.set([])
+    try:
+        yield
+    finally:
+        _taken.reset(token)
+
+
 class MathWorker:
     """One process that compares expressions, started on first use, replaced after a pair that exceeds the deadline.
 
-    Threads take turns.
+    Threads take turns. An expression that cannot even be compared with a trivial one in time is compared no more.
 
     Args:
         deadline: seconds for one pair.
@@ -112,6 +132,7 @@ class MathWorker:
         self._startable = True
         self._replies: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._verdicts: OrderedDict[tuple[str, str], bool] = OrderedDict()
+        self._comparable: OrderedDict[str, bool] = OrderedDict()  # expression → whether it was ever compared in time
 
     def same(self, a: str, b: str) -> bool:
         """Whether math-verify finds a and b equal; False past the deadline. The verdict of a pair never changes."""
@@ -119,13 +140,33 @@ class MathWorker:
             if (a, b) in self._verdicts:
                 self._verdicts.move_to_end((a, b))
                 return self._verdicts[a, b]
-            process = self._running()
-            if process is None:
+            taken = _taken.get()
+            if not all(self._comparable.get(each, True) for each in (a, b)) or sum(taken or ()) > PATIENCE:
                 return False
-            verdict = self._verdicts[a, b] = self._ask(process, a, b)
-            if len(self._verdicts) > _MEMORY_OF_PAIRS:
-                self._verdicts.popitem(last=False)
-            return verdict
+            if self._running() is None:
+                return False
+            began = time.monotonic()
+            verdict = self._ask(a, b)
+            if verdict is None:
+                self._find_bomb(a, b)
+            else:
+                self._remember(self._comparable, {a: True, b: True})
+            if taken is not None:
+                taken.append(time.monotonic() - began)
+            self._remember(self._verdicts, {(a, b): bool(verdict)})
+            return bool(verdict)
+
+    def _find_bomb(self, a: str, b: str) -> None:
+        """Which of two expressions that could not be compared in time is to blame; the other one goes on."""
+        for each in (a, b):
+            if each not in self._comparable and self._running() is not None:
+                self._remember(self._comparable, {each: self._ask(*sorted((each, _PROBE))) is not None})
+
+    @staticmethod
+    def _remember(memory: OrderedDict[Any, bool], what: Mapping[Any, bool]) -> None:
+        memory.update(what)
+        while len(memory) > _MEMORY_OF_PAIRS:
+            memory.popitem(last=False)
 
     def close(self) -> None:
         """End the process; the next comparison starts another."""
@@ -184,7 +225,10 @@ class MathWorker:
             logger.error("The process that compares mathematics did not start; is math-verify installed?")
         return bool(ready)
 
-    def _ask(self, process: subprocess.Popen[bytes], a: str, b: str) -> bool:
+    def _ask(self, a: str, b: str) -> bool | None:
+        """The running process's verdict; None where it ran out of time or memory, which ends it."""
+        process = self._process
+        assert process is not None
         assert process.stdin is not None
         reply = b""
         try:
@@ -195,7 +239,7 @@ class MathWorker:
         finally:
             if not reply:  # Ctrl-C comes here too: a late reply must not answer the next pair
                 self.close()
-        return reply.strip() == b"true"
+        return reply.strip() == b"true" if reply else None
 
 
 def _pump(pipe: IO[bytes], replies: queue.SimpleQueue[bytes]) -> None:

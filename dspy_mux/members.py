@@ -15,6 +15,7 @@ from typing import Any
 import dspy
 
 from .errors import ConfigurationError
+from .showing import whole
 
 #: Keys that DSPy leaves out of its cache key (dspy/clients/execution.py, IGNORED_CACHE_KEYS).
 NOT_IN_CACHE_KEY = frozenset({"api_key", "api_base", "base_url"})
@@ -50,6 +51,8 @@ class Member:
             )
         if self.name is not None and (not isinstance(self.name, str) or not self.name.strip()):
             raise ConfigurationError("A member's name must be a non-empty string.")
+        if self.label != whole(self.label):
+            raise ConfigurationError(f"The name of member {self.label!r} has half a character in it: take it out.")
         if self.adapter is not None and not isinstance(self.adapter, dspy.Adapter):
             raise ConfigurationError(
                 f"The adapter of member {self.label!r} must be a dspy.Adapter instance, not {type(self.adapter).__name__}."

@@ -99,10 +99,9 @@ class MuxReport:
 
     def to_markdown(self) -> str:
         lines = ["| what | members | k | rule | accuracy % | n |", "|---|---|---|---|---|---|"]
-        lines += [
-            f"| {row['what']} | {row['members']} | {row['k']} | {row['rule']} | {100 * row['accuracy']:.1f} | {row['n']} |"
-            for row in self.rows()
-        ]
+        for row in self.rows():
+            told = [row["what"], row["members"], row["k"], row["rule"], f"{100 * row['accuracy']:.1f}", row["n"]]
+            lines.append(f"| {' | '.join(showing.in_markdown(str(cell)) for cell in told)} |")
         return "\n".join([*lines, "", self.note])
 
     def to_html(self) -> str:

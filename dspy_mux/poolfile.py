@@ -21,6 +21,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,8 +33,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from .adapters import ADAPTERS
 from .errors import ConfigurationError, MuxError, first_mistake
-from .fingerprint import is_secret
 from .local import CATALOG, local_member
+from .masking import is_secret, looks_like_a_key, masked
 from .members import Member, checked
 from .mux import SLMMux
 from .signatures import signature_of
@@ -44,13 +45,26 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+#: No pool file and no saved mux is as long, in bytes; what is was not made by us.
+_LONGEST_POOL, _LONGEST_MUX = 2**18, 2**26
+_MOST_DOTS = 100  # in a line; the reader of TOML takes time quadratic in the parts of a key
+_VERSION = re.compile(r"[\w.+!-]{1,40}", re.ASCII)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+#: Names of variables that cannot be a key somebody wrote in their place.
+_TELLABLE = re.compile(r"[A-Z]+|[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
+
+#: What of a member no option says: it has a setting of its own, is the mux's to choose, or is no data.
+_NO_OPTION = {"api_base", "api_key", "base_url", "k", "model", "name", "adapter", "engine", "async_engine", "temperature"} | {
+    "accept_license", "callbacks", "provider", "rollout_id", "launch_kwargs", "train_kwargs", "finetuning_model", "prompt_cache",
+}  # fmt: skip
+
 AdapterName = Literal["chat", "json", "json_schema", "plain", "completion", "few_shot"]
 
 
 class MemberEntry(BaseModel):
     """One `[[members]]` table."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     name: str | None = Field(default=None, min_length=1)
     local: str | None = None
@@ -67,9 +81,13 @@ class MemberEntry(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _no_secrets(cls, entry: Any) -> Any:
-        for key in _keys(entry):
+        for key, value in _settings(entry):
             if key != "api_key_env" and is_secret(key):
                 raise ValueError(f"holds {key!r}: put the key in an environment variable and name that with api_key_env")
+            if isinstance(value, str) and looks_like_a_key(value):
+                raise ValueError(
+                    f"holds a key or a password in its {key!r}: put it in an environment variable and name that with api_key_env"
+                )
         return entry
 
     @model_validator(mode="after")
@@ -78,6 +96,13 @@ class MemberEntry(BaseModel):
             raise ValueError("needs either model (a model string) or local (a catalog name or .gguf path)")
         if self.local is not None and (self.api_base or self.api_key_env or self.engine != "auto"):
             raise ValueError("has local, which takes no api_base, api_key_env or engine")
+        if not "".join([self.name or "", self.model or "", self.local or "", *self.options]).isprintable():
+            raise ValueError("has control characters in a name")
+        for option in sorted(_NO_OPTION & self.options.keys()):
+            own = "it has a setting of its own" if option in type(self).model_fields else "a pool file does not say that"
+            raise ValueError(f"has {option} among its options: {own}")
+        if self.api_key_env is not None and not _VARIABLE.fullmatch(self.api_key_env):
+            raise ValueError("has an api_key_env that is no name of an environment variable: the key itself never stands in a file")
         return self
 
     def member(self, *, accept_license: bool = False) -> Member:
@@ -91,20 +116,24 @@ class MemberEntry(BaseModel):
             settings["max_tokens"] = self.max_tokens
         adapter = ADAPTERS[self.adapter]() if self.adapter else None
         if self.local is not None:
-            return local_member(
-                self.local,
-                name=self.name,
-                adapter=adapter,
-                k=self.k,
-                temperature=self.temperature,
-                accept_license=accept_license,
-                **settings,
-            )
+            try:
+                return local_member(
+                    self.local,
+                    name=self.name,
+                    adapter=adapter,
+                    k=self.k,
+                    temperature=self.temperature,
+                    accept_license=accept_license,
+                    **settings,
+                )
+            except (TypeError, ValueError) as error:
+                raise self._unusable(error) from error
         if self.api_key_env is not None:
             if not os.environ.get(self.api_key_env):
+                told = self.api_key_env if _TELLABLE.fullmatch(self.api_key_env) else "NAME"  # or it may be the key itself
                 raise ConfigurationError(
-                    f"Member {self.name or self.model!r} takes its key from the environment variable {self.api_key_env}, which is "
-                    f"not set: export {self.api_key_env}=…"
+                    f"Member {self.name or self.model!r} takes its key from the environment variable {told}, which is not set: "
+                    f"export {told}=…, where {told} is what its api_key_env says."
                 )
             settings["api_key"] = os.environ[self.api_key_env]
         elif self.api_base is not None:
@@ -114,8 +143,12 @@ class MemberEntry(BaseModel):
         try:
             lm = dspy.LM(self.model, engine=self.engine, **settings)
         except (TypeError, ValueError) as error:
-            raise ConfigurationError(f"Member {self.name or self.model!r} is no usable LM: {_first_line(error)}") from error
+            raise self._unusable(error) from error
         return Member(lm, name=self.name, adapter=adapter, k=self.k, temperature=self.temperature)
+
+    def _unusable(self, error: Exception) -> ConfigurationError:
+        name = self.name or self.local or self.model
+        return ConfigurationError(f"Member {name!r} is no usable LM: {masked(_first_line(error))}")
 
     def _address(self, given: str) -> str:
         """Ollama's usual address is that of its own API; DSPy talks to its OpenAI-compatible one, a path further."""
@@ -126,7 +159,7 @@ class MemberEntry(BaseModel):
 class PoolFile(BaseModel):
     """A pool file, validated."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     program: str = "question -> answer"
     k: int = Field(default=3, ge=1)
@@ -146,10 +179,12 @@ class PoolFile(BaseModel):
             ConfigurationError: the file is missing, no TOML, or names something unknown; the sentence says where.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = _read(Path(path), _LONGEST_POOL)
+            if any(line.count(".") > _MOST_DOTS for line in text.splitlines()):
+                raise ValueError(f"a line of it has more than {_MOST_DOTS} dots")
         except FileNotFoundError as error:
             raise ConfigurationError(f"There is no pool file {str(path)!r}.") from error
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise ConfigurationError(f"The pool file {str(path)!r} cannot be read: {_first_line(error)}") from error
         try:
             return cls.model_validate(tomllib.loads(text))
@@ -157,6 +192,8 @@ class PoolFile(BaseModel):
             raise ConfigurationError(f"The pool file {str(path)!r} is not valid TOML: {error}") from error
         except ValidationError as error:
             raise ConfigurationError(f"The pool file {str(path)!r} {first_mistake(error)}") from error
+        except (ValueError, RecursionError) as error:  # a number of thousands of digits, tables in tables in tables
+            raise ConfigurationError(f"The pool file {str(path)!r} is not valid TOML: {type(error).__name__}.") from error
 
     def mux(self, program: dspy.Module | None = None, *, accept_license: bool = False, **changes: Any) -> SLMMux:
         """An `SLMMux` over the members; `program` and `changes` (arguments of `SLMMux`) go before what the file says."""
@@ -174,8 +211,17 @@ class PoolFile(BaseModel):
         return SLMMux(signature_of(self.program) if program is None else program, members, **settings)
 
 
-def open_mux(pool: Path | None, saved: Path | None, *, k: int | None = None, accept_license: bool = False) -> SLMMux:
+def open_mux(
+    pool: Path | None,
+    saved: Path | None,
+    *,
+    k: int | None = None,
+    timeout: float | None = None,
+    accept_license: bool = False,
+) -> SLMMux:
     """The mux of a pool file, of a saved mux, or of a saved mux whose members the pool file names.
+
+    `k` and `timeout` go before what the files say.
 
     A saved mux alone is enough when its members are embedded models or hosted ones whose key stands in the provider's usual
     environment variable: a saved mux holds no key and no address.
@@ -183,12 +229,13 @@ def open_mux(pool: Path | None, saved: Path | None, *, k: int | None = None, acc
     Raises:
         ConfigurationError: a file is missing or wrong, or a member cannot be reached from what they say.
     """
+    asked = {} if timeout is None else {"timeout": timeout}
     if saved is None:
         assert pool is not None  # the caller gives one of them
-        return _with_k(PoolFile.load(pool).mux(accept_license=accept_license), k)
+        return _with_k(PoolFile.load(pool).mux(accept_license=accept_license, **asked), k)
     state = _saved_pool(saved)
     source = PoolFile.load(pool) if pool is not None else _pool_of(state, saved)
-    mux = source.mux(_program_of(state, saved), accept_license=accept_license, answer_field=state.answer_field)
+    mux = source.mux(_program_of(state, saved), accept_license=accept_license, answer_field=state.answer_field, **asked)
     names = [member.name for member in state.members]
     if set(names) < set(mux.pool.names):
         mux = mux.subset(names)  # an optimizer may have left members of the pool out
@@ -196,8 +243,10 @@ def open_mux(pool: Path | None, saved: Path | None, *, k: int | None = None, acc
         mux.load(saved)
     except MuxError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, NotImplementedError, RecursionError) as error:
         raise ConfigurationError(f"{str(saved)!r} is a damaged saved mux, or another version's: save it again.") from error
+    if timeout is not None:
+        mux.pool.settings.timeout = timeout
     return _with_k(mux, k)
 
 
@@ -211,10 +260,13 @@ def _saved_pool(path: Path) -> SavedPool:
     if path.suffix != ".json":
         raise ConfigurationError(f"A saved mux is a .json file, which {str(path)!r} is not: save one with mux.save('mux.json').")
     try:
-        state = json.loads(path.read_text(encoding="utf-8"))["pool"]
+        told = json.loads(_read(path, _LONGEST_MUX))
+        state, versions = told["pool"], told["metadata"]["dependency_versions"]
+        if not all(_VERSION.fullmatch(name) and _VERSION.fullmatch(version) for name, version in versions.items()):
+            raise ValueError("versions that are none, which DSPy would print")
     except FileNotFoundError as error:
         raise ConfigurationError(f"There is no saved mux {str(path)!r}.") from error
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigurationError(f"{str(path)!r} is no saved mux: save one with mux.save('mux.json').") from error
     return SavedPool.read(state)
 
@@ -237,6 +289,11 @@ def _pool_of(state: SavedPool, path: Path) -> PoolFile:
             raise ConfigurationError(
                 f"The saved mux {str(path)!r} does not say where its member {member.name!r} runs: pass --pool too."
             )
+        if "://" in member.model or not member.model.isprintable():
+            # Some providers take an address there, to which the question and the provider's key would go.
+            raise ConfigurationError(
+                f"The saved mux {str(path)!r} names an address as its model, {member.model!r}: pass --pool with one that you trust."
+            )
         options = {key: value for key, value in member.options.items() if key in SAVED_OPTIONS}
         where = {"local": name} if kind == "local" else {"model": member.model}
         entries.append({"name": member.name, "adapter": member.adapter, "options": options, **where})
@@ -246,15 +303,25 @@ def _pool_of(state: SavedPool, path: Path) -> PoolFile:
         raise ConfigurationError(f"The saved mux {str(path)!r} {first_mistake(error)}") from error
 
 
-def _keys(value: Any) -> Iterator[str]:
-    """Every key of a nested TOML value."""
+def _settings(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key of a nested TOML value with what it holds; the parts of a list go by the list's name."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield str(key)
-            yield from _keys(inner)
+            yield str(key), inner
+            yield from _settings(inner, str(key))
     elif isinstance(value, list):
         for inner in value:
-            yield from _keys(inner)
+            yield name, inner
+            yield from _settings(inner, name)
+
+
+def _read(path: Path, longest: int) -> str:
+    """A text file; raises ValueError where it is longer, or no text."""
+    with path.open("rb") as file:
+        content = file.read(longest + 1)
+    if len(content) > longest:
+        raise ValueError(f"it is longer than {longest // 2**10} kB")
+    return content.decode("utf-8")
 
 
 def _first_line(error: BaseException) -> str:

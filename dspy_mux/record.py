@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .errors import ConfigurationError
-from .rows import Row, checked, json_lines
+from .rows import Classes, Row, checked, json_lines
 from .tally import ABSTAINED, Floats, Ints
 
 #: A draw that was never made, where ABSTAINED is one that gave no usable answer.
@@ -163,7 +163,7 @@ def read_jsonl(path: str | os.PathLike[str], *, dataset: str | None = None) -> R
 
     Raises:
         ConfigurationError: no such file, a line that is no such row (the sentence says which), a draw that is there twice, several
-            datasets of which none is named, or no draws.
+            datasets of which none is named, draws of one member by several programs, or no draws.
     """
     reader = _Reader(str(path))
     datasets: dict[str, int] = {}
@@ -180,7 +180,8 @@ def read_jsonl(path: str | os.PathLike[str], *, dataset: str | None = None) -> R
     if dataset is None and len(datasets) > 1:
         raise ConfigurationError(f"{path} holds several datasets: choose one of {', '.join(sorted(datasets))} with --dataset.")
     if dataset is not None and dataset not in datasets:
-        raise ConfigurationError(f"{path} has no dataset {dataset!r}; it has {', '.join(sorted(datasets)) or 'no rows'}.")
+        told = ", ".join(sorted(filter(None, datasets))) or ("rows that name none" if datasets else "no rows")
+        raise ConfigurationError(f"{path} has no dataset {dataset!r}; it has {told}.")
     return reader.record()
 
 
@@ -190,45 +191,46 @@ class _Reader:
     def __init__(self, source: str):
         self.source = source
         self.questions: dict[str, int] = {}
+        self.names: list[str] = []
         self.members: dict[str, int] = {}
+        self.programs: list[str] = []
         self.fields: list[dict[str, str | None]] = []
-        self.classes: dict[tuple[int, str], int] = {}
-        self.sizes: list[int] = []
+        self.classes = Classes()
         self.places: list[tuple[int, int, int]] = []
         self.votes: list[int] = []
         self.scores: list[float] = []
 
     def add(self, row: Row) -> None:
-        question = self.questions.setdefault(row.question, len(self.questions))
+        question = self.questions.setdefault(row.key, len(self.questions))
         if question == len(self.fields):
+            self.names.append(row.question)
             self.fields.append({key: None if value is None else str(value) for key, value in row.fields().items()})
-            self.sizes.append(0)
         member = self.members.setdefault(row.member, len(self.members))
+        if member == len(self.programs):
+            self.programs.append(row.program)
+        if self.programs[member] != row.program:
+            raise ConfigurationError(
+                f"{self.source} holds draws of {row.member!r} by several programs, which never mix: import it into a bank, where "
+                "--program chooses one."
+            )
         self.places.append((question, member, row.draw))
-        self.votes.append(ABSTAINED if row.answer is None else self._class(question, row))
+        answer_class = self.classes.of(question, row)
+        self.votes.append(ABSTAINED if answer_class is None else answer_class)
         self.scores.append(0.0 if row.answer is None else float("nan") if row.score is None else row.score)
-
-    def _class(self, question: int, row: Row) -> int:
-        key = (question, str(row.answer) if row.same_as is None else f"\0{row.same_as}")
-        found = self.classes.get(key)
-        if found is None:
-            found = self.classes[key] = self.sizes[question]
-            self.sizes[question] += 1
-        return found
 
     def record(self) -> Record:
         if not self.votes:
             raise ConfigurationError(f"{self.source} holds no draws: collect some first.")
         places = np.array(self.places, dtype=np.int64)
         shape = (len(self.questions), len(self.members), int(places[:, 2].max()) + 1)
-        votes = np.full(shape, MISSING, np.int16 if max(self.sizes) < 2**15 else np.int32)
+        votes = np.full(shape, MISSING, np.int16 if max(self.votes) < 2**15 else np.int32)
         scores = np.zeros(shape, np.float32)
         votes[tuple(places.T)] = self.votes
         scores[tuple(places.T)] = self.scores
         keys = dict.fromkeys(key for fields in self.fields for key in fields)
         return Record(
             members=tuple(self.members),
-            questions=tuple(self.questions),
+            questions=tuple(self.names),
             votes=votes,
             scores=scores,
             fields={key: tuple(fields.get(key) for fields in self.fields) for key in keys},

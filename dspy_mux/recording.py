@@ -9,15 +9,23 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import dspy
 import pydantic
 
 from . import fingerprint
 from .bank import SampleBank
+from .errors import BankError
+from .kinds import as_text
+from .limits import Share
 from .mux import SLMMux
 from .sampling import Draw
 
 #: How often a collection shows that it lives.
 BEAT_S = 20.0
+#: Calls that DSPy's histories keep while draws are recorded.
+HISTORY = 256
+#: Seconds between tries to write to a server, which may be restarting.
+PAUSES_S = (0.5, 2.0, 5.0)
 
 
 class RecordedDraw(Draw):
@@ -26,6 +34,8 @@ class RecordedDraw(Draw):
     Attributes:
         unit: (question, program) in the bank.
         completes: whether it is the last that this collection had to make for its unit.
+        answered: whether what it answered is known; its score may still be on its way.
+        share: of the collection's budget; None where that is unlimited.
     """
 
     unit: tuple[int, int]
@@ -34,11 +44,20 @@ class RecordedDraw(Draw):
     score: float | None = None
     metric_error: Exception | None = None
     judge: Callable[[RecordedDraw], None]
+    answered: bool = False
+    share: Share | None = None
 
     def run(self) -> None:
         super().run()
         if self.error is None:
             self.judge(self)
+
+    def _settings(self) -> dict[str, Any]:
+        # The bank keeps what was said; DSPy would keep 10,000 calls for every LM and module of the program.
+        settings: dict[str, Any] = {"max_history_size": min(dspy.settings.max_history_size, HISTORY)}
+        if self.share is not None:
+            settings["callbacks"] = [self.share, *dspy.settings.callbacks]
+        return settings
 
 
 class Writer:
@@ -47,6 +66,7 @@ class Writer:
     def __init__(self, bank: SampleBank, mux: SLMMux, owner: str):
         self.bank, self.mux, self.owner = bank, mux, owner
         self.error: BaseException | None = None
+        self._unwritten = 0  # draws
         self._queue: queue.SimpleQueue[RecordedDraw | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="dspy-mux-bank", daemon=True)
         self._thread.start()
@@ -64,6 +84,11 @@ class Writer:
         """
         self._queue.put(None)
         self._thread.join()
+        lost = self._unwritten + sum(draw is not None for draw in self._arrived(0))
+        if isinstance(self.error, BankError) and lost:
+            raise BankError(
+                f"{self.error} Draws that had arrived and are not in it: {lost}; DSPy's cache, where it is on, has their responses."
+            ) from self.error
         if self.error is not None:
             raise self.error
 
@@ -71,13 +96,12 @@ class Writer:
         open_, beat = True, time.monotonic()
         try:
             while open_:
-                arrived = self._arrived()
+                arrived = self._arrived(BEAT_S)
                 open_ = None not in arrived
                 if rows := [draw for draw in arrived if draw is not None]:
-                    with self.bank.writing() as connection:
-                        self._write(connection, rows)
-                        # With the draws, not before: another process must see a unit as claimed or as drawn.
-                        self.bank.release(connection, self.owner, [draw.unit for draw in rows if draw.completes])
+                    self._unwritten = len(rows)
+                    self._persist(rows)
+                    self._unwritten = 0
                 if time.monotonic() - beat > BEAT_S:
                     self.bank.beat(self.owner)
                     beat = time.monotonic()
@@ -85,10 +109,25 @@ class Writer:
                 self.bank.release(connection, self.owner)
         except BaseException as error:  # noqa: BLE001  (raised where the collection next puts a draw, or ends)
             self.error = error
+        finally:
+            self.bank.abandon(self.owner)
 
-    def _arrived(self) -> list[RecordedDraw | None]:
+    def _persist(self, rows: Sequence[RecordedDraw]) -> None:
+        for pause in (*(PAUSES_S if self.bank.path is None else ()), None):
+            try:
+                with self.bank.writing() as connection:
+                    self._write(connection, rows)
+                    # With the draws, not before: another process must see a unit as claimed or as drawn.
+                    self.bank.release(connection, self.owner, [draw.unit for draw in rows if draw.completes])
+                return
+            except BankError:
+                if pause is None:
+                    raise
+                time.sleep(pause)
+
+    def _arrived(self, patience: float) -> list[RecordedDraw | None]:
         try:
-            arrived = [self._queue.get(timeout=BEAT_S)]
+            arrived = [self._queue.get(timeout=patience)]
         except queue.Empty:
             return []
         while arrived[-1] is not None:
@@ -143,13 +182,11 @@ def _row(draw: RecordedDraw, answer_class: int | None) -> dict[str, Any]:
         "question": question,
         "program": program,
         "draw": draw.number,
-        "answer": json.dumps(fingerprint.jsonable(draw.answer), ensure_ascii=True) if usable else None,
+        "answer": _json(draw.answer) if usable else None,
         "answer_class": answer_class if usable else None,
         "score": draw.score if usable else None,
         "cause": None if usable else draw.cause or "unusable answer",
-        "outputs": json.dumps(fingerprint.jsonable(draw.prediction.toDict()), ensure_ascii=True)
-        if draw.prediction is not None
-        else None,
+        "outputs": None if draw.prediction is None else _json_of_fields(draw.prediction),
         "calls": spent.calls + spent.cached_calls,
         "prompt_tokens": spent.prompt_tokens,
         "completion_tokens": spent.completion_tokens,
@@ -157,3 +194,21 @@ def _row(draw: RecordedDraw, answer_class: int | None) -> dict[str, Any]:
         "cost": spent.cost,
         "created": time.time(),
     }
+
+
+def _json(value: Any) -> str:
+    """A value as JSON; what has no form there, such as a number of thousands of digits, as its text or its type's name."""
+    try:
+        return json.dumps(fingerprint.jsonable(value))
+    except (ValueError, RecursionError):
+        try:
+            return json.dumps(as_text(value))
+        except (ValueError, RecursionError):
+            return json.dumps(type(value).__qualname__)
+
+
+def _json_of_fields(prediction: dspy.Prediction) -> str:
+    try:
+        return json.dumps(fingerprint.jsonable(prediction.toDict()))
+    except (ValueError, RecursionError):
+        return "{" + ", ".join(f"{json.dumps(name)}: {_json(value)}" for name, value in prediction.items()) + "}"

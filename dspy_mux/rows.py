@@ -6,6 +6,7 @@ import gzip
 import json
 import math
 import os
+import reprlib
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,26 +16,37 @@ from .errors import ConfigurationError
 
 #: Draws are numbered below this; arrays hold a place for each number up to the highest.
 MOST_DRAWS = 10_000
+#: The program of rows that name none.
+IMPORTED = "imported"
 #: Keys of a row that belong to the draw; all others belong to its question.
 OF_A_DRAW = frozenset(
     {"model", "member", "draw", "answer", "answer_class", "correct", "score", "text", "cause", "prompt", "program", "outputs"}
     | {"calls", "prompt_tokens", "completion_tokens", "seconds", "cost", "created", "question_fingerprint"}
 )
-_NUMBERS = frozenset({"calls", "prompt_tokens", "completion_tokens", "seconds", "cost", "created"})
+#: Scores are kept in 32 bits, counts and amounts as a bank has them.
+_HIGHEST_SCORE, _MOST, _GREATEST = 1e30, 10**9, 1e300
+_COUNTS = ("calls", "prompt_tokens", "completion_tokens")
+_AMOUNTS = ("seconds", "cost", "created")
+_NAMES = ("dataset", "program", "question_fingerprint")
 
 
 class Row(NamedTuple):
     """A row that was checked.
 
     Attributes:
+        key: what makes the question one within its dataset: its fingerprint where the row has it, else its id.
+        program: `IMPORTED` where the row names none.
         answer: the text by which answers are compared; None for an abstention.
         same_as: the `answer_class` given, as text; answers of one question that share it are the same.
         score: None where the row has none.
         told: the whole row.
     """
 
+    dataset: str
     question: str
+    key: str
     member: str
+    program: str
     draw: int
     answer: str | None
     same_as: str | None
@@ -42,20 +54,58 @@ class Row(NamedTuple):
     told: dict[str, Any]
 
     def fields(self) -> dict[str, Any]:
-        """What the row tells of its question."""
-        return {key: value for key, value in self.told.items() if key not in OF_A_DRAW and not isinstance(value, (dict, list))}
+        """What the row tells of its question; what JSON has no form for, as a date in Parquet, by its text."""
+        told = {key: value for key, value in self.told.items() if key not in OF_A_DRAW and not isinstance(value, (dict, list))}
+        return {key: value if value is None or isinstance(value, (str, int, float)) else str(value) for key, value in told.items()}
+
+
+class Classes:
+    """The answers' classes within their questions, numbered as they are met.
+
+    Answers that rows call the same (`same_as`) are, and those they tell apart are not; else those of the same text are.
+    """
+
+    def __init__(self) -> None:
+        self._of: dict[tuple[int, str], int] = {}
+        self._next: dict[int, int] = {}
+        self._given: dict[tuple[int, str], tuple[int, str]] = {}  # as what rows called a text
+
+    def know(self, question: int, answer: Any, answer_class: int) -> None:
+        """An answer that has its class already."""
+        self._of.setdefault((question, str(answer_text(answer))), answer_class)
+        self._next[question] = max(self._next.get(question, 0), answer_class + 1)
+
+    def of(self, question: int, row: Row) -> int | None:
+        """The class of a row's answer; None for an abstention."""
+        if row.answer is None:
+            return None
+        text = (question, row.answer)
+        given = text if row.same_as is None else (question, f"\0{row.same_as}")
+        found = self._of.get(given)
+        if found is None and self._given.get(text, given) == given:
+            found = self._of.get(text)
+        if found is None:
+            found = self._next.get(question, 0)
+            self._next[question] = found + 1
+        self._of.setdefault(text, found)
+        self._of.setdefault(given, found)
+        self._given.setdefault(text, given)
+        return found
 
 
 def answer_text(answer: Any) -> str | None:
     """The text by which recorded answers are compared; None for what is no answer."""
-    if answer is None:
+    if answer is None or (isinstance(answer, float) and math.isnan(answer)):
         return None
     text = answer if isinstance(answer, str) else json.dumps(answer, sort_keys=True)
     return text.strip() or None
 
 
-def checked(rows: Iterable[tuple[int, dict[str, Any]]], source: str, what: str = "Line") -> Iterator[Row]:
+def checked(rows: Iterable[tuple[int, dict[str, Any]]], source: str, what: str = "Line", dataset: str = "") -> Iterator[Row]:
     """Rows, each given with its number, checked and in order; a row without `draw` is its member's next one.
+
+    Args:
+        dataset: that of rows which name none.
 
     Raises:
         ConfigurationError: a row lacks something, holds something else than it should, or repeats a draw.
@@ -64,14 +114,15 @@ def checked(rows: Iterable[tuple[int, dict[str, Any]]], source: str, what: str =
     following: dict[tuple[str, str, str], int] = {}
     for number, row in rows:
         try:
-            made = _row(row, following)
+            made = _row(row, following, dataset)
         except ValueError as error:
             raise ConfigurationError(f"{what} {number} of {source} {error}.") from error
-        unit = (str(row.get("dataset", "")), made.question, made.member)
-        place = (*unit, str(row.get("program", "")), made.draw)
+        unit = (made.dataset, made.key, made.member)
+        place = (*unit, made.program, made.draw)
         if place in seen:
             raise ConfigurationError(
-                f"{what} {number} of {source} repeats draw {made.draw} of {made.member!r} for question {made.question!r}."
+                f"{what} {number} of {source} repeats draw {made.draw} of {_shown(made.member)} for question "
+                f"{_shown(made.question)}."
             )
         seen.add(place)
         following[unit] = made.draw + 1
@@ -90,7 +141,7 @@ def json_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, An
                 try:
                     row = json.loads(line)
                 except (ValueError, RecursionError) as error:
-                    raise ConfigurationError(f"Line {number} of {path} is no JSON: {str(error).splitlines()[0]}.") from error
+                    raise ConfigurationError(f"Line {number} of {path} is no JSON: {_first_line(error)}.") from error
                 if not isinstance(row, dict):
                     raise ConfigurationError(f"Line {number} of {path} is no JSON object.")
                 yield number, row
@@ -99,7 +150,7 @@ def json_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, An
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path} is no UTF-8 text after line {number}.") from error
     except (OSError, EOFError, zlib.error) as error:
-        raise ConfigurationError(f"{path} cannot be read after line {number}: {str(error).splitlines()[0]}.") from error
+        raise ConfigurationError(f"{path} cannot be read after line {number}: {_first_line(error)}.") from error
 
 
 def parquet() -> Any:
@@ -119,48 +170,85 @@ def parquet_rows(path: Path) -> list[dict[str, Any]]:
     except FileNotFoundError as error:
         raise ConfigurationError(f"There is no file {str(path)!r}.") from error
     except (OSError, arrow.ArrowException) as error:
-        raise ConfigurationError(f"{str(path)!r} is no Parquet file: {str(error).splitlines()[0]}.") from error
+        raise ConfigurationError(f"{str(path)!r} is no Parquet file: {_first_line(error)}.") from error
+    except (ArithmeticError, TypeError, ValueError) as error:  # such as text that is none, or a time before all years
+        raise ConfigurationError(f"{str(path)!r} holds values that cannot be read: {_first_line(error)}.") from error
     return rows
 
 
-def _row(row: dict[str, Any], following: dict[tuple[str, str, str], int]) -> Row:
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _row(row: dict[str, Any], following: dict[tuple[str, str, str], int], dataset: str) -> Row:
     """Raises ValueError with the end of a sentence about the row."""
     names = row.get("question_id"), row.get("model", row.get("member"))
     for key, value in zip(("question_id", "model"), names, strict=True):
         if not isinstance(value, (str, int)) or isinstance(value, bool) or not _is_text(str(value)):
-            raise ValueError(f"needs a {key}")
-    if "answer" not in row:
-        raise ValueError("has no answer")
-    question, member = str(names[0]), str(names[1])
-    draw = row.get("draw", following.get((str(row.get("dataset", "")), question, member), 0))
+            raise ValueError(f"needs a {key} that is text or a whole number")
+    for key in _NAMES:
+        value = row.get(key)
+        if value is not None and not (isinstance(value, str) and _is_text(value)):
+            raise ValueError(f"has the {key} {_shown(value)}, which must be text")
+    question, member, dataset = str(names[0]), str(names[1]), row.get("dataset") or dataset
+    identity = row.get("question_fingerprint") or question
+    draw = row.get("draw", following.get((dataset, identity, member), 0))
     if isinstance(draw, bool) or not isinstance(draw, int) or not 0 <= draw < MOST_DRAWS:
-        raise ValueError(f"has the draw {draw!r}, which must be a whole number from 0 to {MOST_DRAWS - 1}")
+        raise ValueError(f"has the draw {_shown(draw)}, which must be a whole number from 0 to {MOST_DRAWS - 1}")
     score = row.get("correct", row.get("score"))
-    if score is not None and not isinstance(score, (int, float)):
-        raise ValueError(f"has the score {score!r}, which must be a number or true or false")
-    for key in _NUMBERS & row.keys():
-        value = row[key]
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise ValueError(f"has {key} {value!r}, which must be a number")
-    if not isinstance(row.get("dataset", ""), (str, type(None))):
-        raise ValueError(f"has the dataset {row['dataset']!r}, which must be text")
-    given = row.get("answer_class")
+    if score is not None and (not isinstance(score, (int, float)) or abs(score) > _HIGHEST_SCORE):
+        raise ValueError(f"has the score {_shown(score)}, which must be a number or true or false")
+    for key in _COUNTS:
+        value = row.get(key)
+        if value is not None and not (_is_number(value) and 0 <= value < _MOST and value == int(value)):
+            raise ValueError(f"has {key} {_shown(value)}, which must be a whole number")
+    for key in _AMOUNTS:
+        value = row.get(key)
+        if value is not None and not (_is_number(value) and abs(value) < _GREATEST):
+            raise ValueError(f"has {key} {_shown(value)}, which must be a number")
     return Row(
+        dataset=dataset,
         question=question,
+        key=identity,
         member=member,
+        program=row.get("program") or IMPORTED,
         draw=draw,
-        answer=answer_text(row["answer"]),
-        same_as=None if given is None else str(given),
+        answer=_answer(row),
+        same_as=_same_as(row.get("answer_class")),
         score=None if score is None or math.isnan(float(score)) else float(score),
         told=row,
     )
 
 
-def _is_text(value: str) -> bool:
-    if value.isascii():
-        return True
+def _answer(row: dict[str, Any]) -> str | None:
+    if "answer" not in row:
+        raise ValueError("has no answer")
     try:
-        value.encode()
-    except UnicodeEncodeError:  # half a character
+        return answer_text(row["answer"])
+    except (TypeError, ValueError, RecursionError) as error:  # from Parquet, or nested too deeply
+        raise ValueError(f"has the answer {_shown(row['answer'])}, which JSON has no form for") from error
+
+
+def _same_as(given: Any) -> str | None:
+    if given is not None and not isinstance(given, (str, int, float)):
+        raise ValueError(f"has the answer_class {_shown(given)}, which must be a number or text")
+    return None if given is None else str(given)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _shown(value: Any) -> str:
+    """A value for a message: one short line, however long or deep it is."""
+    return reprlib.repr(value)
+
+
+def _is_text(value: str) -> bool:
+    """Whether every file and database can hold it: no half a character, no NUL."""
+    if value.isascii():
+        return "\0" not in value
+    try:
+        return b"\0" not in value.encode()
+    except UnicodeEncodeError:
         return False
-    return True

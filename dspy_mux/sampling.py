@@ -13,7 +13,7 @@ import hashlib
 import json
 import queue
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from contextvars import ContextVar
 from functools import partial
@@ -24,83 +24,22 @@ import dspy
 from dspy.utils.usage_tracker import UsageTracker
 from pydantic import BaseModel
 
+from .calling import Calls, NobodyWaits, calls_of, is_loaded, load_client
 from .errors import ConfigurationError
+from .interrupting import Interrupt
 from .masking import cause_of
 from .members import Member
-from .stopping import stops
+from .metering import Meter
+from .stopping import offer, stops
 from .voting import Spent
 from .workers import workers
 
 #: The draws around this one, outermost first, when a mux runs inside a mux: (member, rollout id) pairs.
 _lineage: ContextVar[tuple[tuple[str, int], ...]] = ContextVar("dspy_mux_lineage", default=())
-
-
-class _Bill:
-    """Stands as a module's `history` in DSPy, and keeps only what the entries cost.
-
-    It looks empty, so that DSPy, which drops old entries from a history of `max_history_size`, never drops one of ours.
-    """
-
-    def __init__(self) -> None:
-        self.costs: list[float] = []
-
-    def __len__(self) -> int:
-        return 0
-
-    def append(self, entry: dict[str, Any]) -> None:
-        # An entry without usage was served from the cache: its cost is history, not money spent now.
-        if entry["usage"] and entry["cost"] is not None:
-            self.costs.append(entry["cost"])
-
-
-class Meter(UsageTracker):
-    """What a draw spends. It stands where DSPy reports to: as usage tracker, as LM callback and as owner of history entries.
-
-    With `dspy.configure(disable_history=True)` DSPy tells nobody what a call cost: the cost is then None, unknown.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.history = _Bill()
-        self.started = self.answered = self.billed = 0
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Meter:
-        return self  # dspy.Parallel copies the tracker for each of its threads; what they spend is this draw's all the same
-
-    def add_usage(self, lm: str, usage_entry: dict[str, Any]) -> None:
-        # DSPy calls this for every response that did not come from its cache, also for one that reports no usage.
-        self.billed += 1
-        super().add_usage(lm, usage_entry)
-
-    def on_lm_start(self, **_: Any) -> None:
-        self.started += 1
-
-    def on_lm_end(self, exception: BaseException | None = None, **_: Any) -> None:
-        self.answered += exception is None
-
-    def report_to(self, parent: UsageTracker | None) -> None:
-        """Hand the usage on to the tracker around the draw; to the meter of an outer mux, the calls as well."""
-        if parent is None:
-            return
-        for lm, entries in list(self.usage_data.items()):
-            parent.usage_data[lm].extend(entries)
-        if isinstance(parent, Meter):
-            parent.started += self.started
-            parent.answered += self.answered
-            parent.billed += self.billed
-
-    def spent(self) -> Spent:
-        """Calls, tokens and cost so far. A call still under way, or failed, counts as made."""
-        entries = [entry for lm_entries in list(self.usage_data.values()) for entry in list(lm_entries)]
-        billed = max(self.billed, len(entries))
-        costs = list(self.history.costs)
-        return Spent(
-            calls=billed + max(0, self.started - self.answered),
-            cached_calls=max(0, self.answered - billed),
-            prompt_tokens=sum(entry.get("prompt_tokens") or 0 for entry in entries),
-            completion_tokens=sum(entry.get("completion_tokens") or 0 for entry in entries),
-            cost=sum(costs) if costs else None,
-        )
+#: How long an answer that is there is waited for when all is to end at once: its metric, say, may not be done.
+SOON_S = 1.0
+#: How long calls under way are waited for when all is to end, but not at once: they are paid for.
+LINGER_S = 5.0
 
 
 class Draw(AbstractContextManager["Draw"]):
@@ -125,7 +64,7 @@ class Draw(AbstractContextManager["Draw"]):
         self.error: BaseException | None = None
         self.cause: str | None = None
         self.seconds = 0.0
-        self._meter = Meter()
+        self._meter, self._calls = Meter(), Calls()
         self._abandoned = self._reported = False
         self._stops: list[Callable[[], object]] = []
         self._parent: UsageTracker | None = None
@@ -150,8 +89,19 @@ class Draw(AbstractContextManager["Draw"]):
             else:
                 self._accept(await _in_thread(lambda: self.program(**self.inputs)))
 
+    def begin(self, timeout: float | None) -> None:
+        """The time that it has runs from now."""
+        self._calls.deadline = None if timeout is None else time.monotonic() + timeout
+
+    @property
+    def deadline(self) -> float:
+        """In `time.monotonic()`; infinite where it has none, or has answered: what is made of an answer may take its time."""
+        deadline = self._calls.deadline
+        return float("inf") if deadline is None or self.prediction is not None else deadline
+
     def fail(self, error: BaseException) -> None:
-        self.error, self.cause = error, cause_of(error, self.member.lm)
+        if not self._abandoned:  # else it has its cause, and may be recorded
+            self.error, self.cause = error, cause_of(error, self.member.lm)
 
     def abandon(self, timeout: float) -> None:
         """Give the draw up at its deadline."""
@@ -160,9 +110,10 @@ class Draw(AbstractContextManager["Draw"]):
         self.cause = f"no answer within {timeout:g} s"
 
     def withdraw(self) -> None:
-        """Nobody waits for it any more: engines that can stop do, and what still comes is dropped (DSPy's cache keeps it)."""
+        """Nobody waits for it any more: its calls are stopped, and what still comes is dropped (DSPy's cache keeps it)."""
         self._abandoned = True
         self._report()
+        self._calls.end()
         for stop in list(self._stops):
             stop()
 
@@ -171,6 +122,7 @@ class Draw(AbstractContextManager["Draw"]):
         self._parent = dspy.settings.usage_tracker
         rollout_id = _first_rollout_id() + self.number
         self._lineage = _lineage.set((*_lineage.get(), (self.member.label, rollout_id)))
+        offer(self.withdraw)  # to the draw around this one
         self._stopping = stops.set(self._stops)
         self._context = dspy.context(
             lm=self._lm(rollout_id),
@@ -179,6 +131,7 @@ class Draw(AbstractContextManager["Draw"]):
             usage_tracker=self._meter,
             caller_modules=[*(dspy.settings.caller_modules or []), self._meter],
             send_stream=None,  # draws run side by side: their tokens cannot be one stream
+            **self._settings(),
         )
         self._context.__enter__()
         return self
@@ -189,12 +142,16 @@ class Draw(AbstractContextManager["Draw"]):
         stops.reset(self._stopping)
         self._report()
         if self._abandoned:
-            return isinstance(error, Exception)
+            return isinstance(error, (Exception, NobodyWaits))
         self.seconds = time.perf_counter() - self._began
         if not isinstance(error, Exception):
             return False  # nothing went wrong, or the draw was cancelled or interrupted: that is not its own failure
         self.fail(error)
         return True
+
+    def _settings(self) -> dict[str, Any]:
+        """Further DSPy settings that it runs under."""
+        return {}
 
     def _report(self) -> None:
         # Once, when the draw is settled: a late thread must not change a verdict that is out.
@@ -210,7 +167,7 @@ class Draw(AbstractContextManager["Draw"]):
         }
         if getattr(getattr(self.member.lm, "engine", None), "seeded_draws", False):
             settings["seed"] = (_first_seed(self.member, self.inputs) + rollout_id) % 2**31
-        lm = self.member.lm.copy(**settings)
+        lm = calls_of(self.member.lm.copy(**settings), self._calls)
         lm.callbacks.append(self._meter)
         lm.history = self.member.lm.history  # the user's LM object keeps the whole history
         return lm
@@ -218,25 +175,34 @@ class Draw(AbstractContextManager["Draw"]):
     def _accept(self, prediction: Any) -> None:
         if self._abandoned:
             return
-        if isinstance(prediction, dspy.Prediction):
+        if isinstance(prediction, dspy.Prediction) and not prediction.keys():
+            self.cause = "empty response"  # DSPy's parsers make this of a response without choices
+        elif isinstance(prediction, dspy.Prediction):
             self.prediction = prediction
         else:
             self.cause = f"the program returned {type(prediction).__name__}, not a dspy.Prediction"
 
 
 def sample(
-    draws: Iterable[Draw | None], *, timeout: float | None = None, num_threads: int | None = None
+    draws: Iterable[Draw | None],
+    *,
+    timeout: float | None = None,
+    num_threads: int | None = None,
+    interrupt: Interrupt | None = None,
 ) -> Generator[Draw, None, None]:
     """Run `draws` on threads, all at once or at most `num_threads` at a time; yields each when it has an outcome.
 
     Args:
         draws: taken as there is room; None says that the next one can only be told when another has settled.
         timeout: seconds that one draw may take; a draw that takes longer abstains.
+        interrupt: once asked for, no draw is begun and those are yielded that have arrived; the others are withdrawn.
 
     Closing the iterator withdraws the draws under way.
     """
-    waiting, running = iter(draws), dict[Draw, float]()
-    finished: queue.SimpleQueue[Draw] = queue.SimpleQueue()
+    waiting, running = iter(draws), set[Draw]()
+    finished: queue.SimpleQueue[Draw | None] = queue.SimpleQueue()
+    interrupt = interrupt or Interrupt()
+    interrupt.tell(lambda: finished.put(None))
     more = True
 
     def work(draw: Draw) -> None:
@@ -248,7 +214,7 @@ def sample(
             finished.put(draw)
 
     try:
-        while more or running:
+        while (more or running) and not interrupt.asked:
             while more and (num_threads is None or len(running) < num_threads):
                 try:
                     draw = next(waiting)
@@ -259,23 +225,54 @@ def sample(
                     if not running:
                         more = False
                     break
+                if timeout is not None:
+                    load_client(draw.member.lm)
+                draw.begin(timeout)
                 workers.start(partial(contextvars.copy_context().run, work, draw))
-                running[draw] = time.monotonic() + (timeout if timeout is not None else float("inf"))
+                running.add(draw)
             if not running:
                 continue
-            patience = None if timeout is None else max(0.0, min(running.values()) - time.monotonic())
-            try:
-                settled = [finished.get(timeout=patience)]
-            except queue.Empty:
-                settled = [draw for draw, deadline in running.items() if deadline <= time.monotonic()]
-                for draw in settled:
-                    draw.abandon(timeout or 0.0)
-            for draw in settled:
-                if running.pop(draw, None) is not None:  # an abandoned draw comes in twice
+            patience = min(draw.deadline for draw in running) - time.monotonic()
+            for draw in _settled(finished, patience) or _overdue(running, timeout):
+                if draw in running:  # an abandoned draw comes in twice
+                    running.remove(draw)
                     yield draw
+        if interrupt.asked:
+            for draw in _arrived(finished, running, interrupt):
+                running.discard(draw)
+                yield draw
     finally:
         for draw in running:  # nobody asked for the rest
             draw.withdraw()
+
+
+def _settled(finished: queue.SimpleQueue[Draw | None], patience: float) -> list[Draw]:
+    """The next draw that is done, waited for so long."""
+    try:
+        draw = finished.get(timeout=None if patience == float("inf") else max(0.0, patience))
+    except queue.Empty:
+        return []
+    return [] if draw is None else [draw]
+
+
+def _overdue(running: Iterable[Draw], timeout: float | None) -> list[Draw]:
+    overdue = [draw for draw in running if draw.deadline <= time.monotonic()]
+    for draw in overdue:
+        draw.abandon(timeout or 0.0)
+    return overdue
+
+
+def _arrived(finished: queue.SimpleQueue[Draw | None], running: set[Draw], interrupt: Interrupt) -> Iterator[Draw]:
+    """At the end, of the draws under way: those that are done or soon will be; after a Ctrl-C of those that have an answer."""
+    left, began = set(running), time.monotonic()
+    while not finished.empty() or any(draw.prediction is not None or not interrupt.hurried for draw in left):
+        patience = began + (SOON_S if interrupt.hurried else LINGER_S) - time.monotonic()
+        arrived = _settled(finished, patience)
+        yield from (draw for draw in arrived if draw in left)
+        left.difference_update(arrived)
+        if not arrived and finished.empty() and patience <= 0:
+            break
+    yield from (draw for draw in left if draw.prediction is not None)
 
 
 async def asample(
@@ -293,6 +290,9 @@ async def asample(
 
     async def one(draw: Draw) -> None:
         async with gate:
+            if timeout is not None and not is_loaded(draw.member.lm):
+                await asyncio.to_thread(load_client, draw.member.lm)
+            draw.begin(timeout)
             try:
                 await asyncio.wait_for(draw.arun(), timeout)
             except asyncio.TimeoutError:
@@ -319,8 +319,15 @@ async def asample(
 def raise_what_is_no_abstention(draws: Sequence[Draw]) -> None:
     """Raise the first error of `draws` that is a mistake in the set-up, or no `Exception` at all."""
     for draw in draws:
-        if isinstance(draw.error, ConfigurationError) or not isinstance(draw.error, (Exception, type(None))):
-            raise draw.error
+        mistake = mistake_of(draw)
+        if mistake is not None:
+            raise mistake
+
+
+def mistake_of(draw: Draw) -> BaseException | None:
+    """The error of a draw, where it is a mistake in the set-up or no `Exception` at all."""
+    own = isinstance(draw.error, ConfigurationError) or not isinstance(draw.error, (Exception, type(None)))
+    return draw.error if own else None
 
 
 def _first_rollout_id() -> int:

@@ -261,6 +261,9 @@ def _told(outcomes: Outcomes, subset: tuple[int, ...], penalty: float) -> Subset
 
 
 def _with_accuracy(record: Record, found: Subset, rule: str, k: int | None, seed: int) -> Subset:
+    member = rule.partition(":")[2]
+    if member and member not in found.members:
+        return found  # whom the rule names is not there to decide
     part, _ = record.of(found.members, k)
     values = []
     for votes, scores in chosen_draws(part, k or part.votes.shape[2], seed):

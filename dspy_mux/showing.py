@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .voting import AnswerCount, MemberBallot, Turn, Verdict
 
-#: Controls that turn the direction of the text around them: what is shown could then not be told from what is there.
-_TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+#: Controls that turn the direction of the text around them, and ends of lines that are none to most programs: what is shown could
+#: then not be told from what is there.
+_TURNING = "\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _VISIBLE = {
     **{code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"},
     0x7F: "\u2421",
@@ -19,6 +21,7 @@ _VISIBLE = {
     **dict.fromkeys(range(0x80, 0xA0), "\ufffd"),
     **dict.fromkeys(range(0xD800, 0xE000), "\ufffd"),  # halves of characters, which no file can hold
 }
+_HALF = re.compile("[\ud800-\udfff]")
 _LONGEST = 300
 
 _STYLE = """<style>
@@ -48,9 +51,22 @@ def visible(text: str) -> str:
     return text.translate(_VISIBLE)
 
 
+def whole(text: str) -> str:
+    """The text with U+FFFD where it has half a character, which no file and no request can hold."""
+    return text if text.isascii() else _HALF.sub("\ufffd", text)
+
+
 def escaped(text: Any) -> str:
     """A value's text for HTML, between tags or in a quoted attribute."""
     return html.escape(visible(str(text)))
+
+
+def in_markdown(text: str) -> str:
+    """Text for a Markdown table: neither a cell's end, nor markup, nor HTML."""
+    text = " ".join(visible(text).splitlines())
+    for sign in "\\|*_`[]~":
+        text = text.replace(sign, "\\" + sign)
+    return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
 def answer_text(answer: Any) -> str:

@@ -1,6 +1,7 @@
-"""Signatures as one line of text that is safe to read back: only known types, nothing imported by name.
+"""Signatures as one line of text that is safe to read back: only known types, nothing imported by name, nothing evaluated.
 
-DSPy's own reader imports the module that an unknown type names; a pool file or a saved mux may come from a stranger.
+DSPy's own reader imports the module that an unknown type names, and pydantic evaluates a type that is a string; a pool file or a
+saved mux may come from a stranger.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _TYPES: dict[str, Any] = {
     "Percent": Percent,
 }
 _LONGEST = 2000
+_DEEPEST = 16
 
 
 def signature_of(text: str) -> type[dspy.Signature]:
@@ -31,13 +33,11 @@ def signature_of(text: str) -> type[dspy.Signature]:
         ConfigurationError: the text is no signature, or uses a type other than Python's built-in ones, Literal, Optional, Union,
             MathAnswer and Percent.
     """
-    unknown = sorted(_type_names(text) - set(_TYPES))
-    if unknown:
-        raise ConfigurationError(f"The signature {text!r} uses the type {unknown[0]!r}; known are {', '.join(_TYPES)}.")
+    _check(text)
     try:
         signature: type[dspy.Signature] = dspy.Signature(text, custom_types=_TYPES)
-    except (ValueError, TypeError, SyntaxError, PydanticUserError) as error:
-        raise ConfigurationError(f"{text!r} is no signature such as 'question -> answer: float'.") from error
+    except (ValueError, TypeError, NameError, SyntaxError, PydanticUserError) as error:
+        raise _no_signature(text) from error
     return signature
 
 
@@ -59,23 +59,59 @@ def _types(signature: type[dspy.Signature]) -> dict[str, Any]:
     return {name: field.rebuild_annotation() for name, field in signature.fields.items()}
 
 
-def _type_names(text: str) -> set[str]:
-    """Every name that stands in a type position of a signature text."""
+def _check(text: str) -> None:
+    """Raises ConfigurationError for a text that is more than names and known types.
+
+    A string within a type is code to the libraries that read it: they evaluate it. Only the options of a Literal are strings.
+    """
     if len(text) > _LONGEST or text.count("->") != 1:
-        raise ConfigurationError(f"{text[:80]!r} is no signature such as 'question -> answer: float'.")
-    names: set[str] = set()
+        raise _no_signature(text)
     for side in text.split("->"):
         try:
-            function = ast.parse(f"def f({side}): pass").body[0]
-        except (SyntaxError, ValueError, RecursionError) as error:
-            raise ConfigurationError(f"{text!r} is no signature such as 'question -> answer: float'.") from error
-        for argument in typing.cast(ast.FunctionDef, function).args.args:
-            for node in ast.walk(argument.annotation) if argument.annotation else ():
-                if isinstance(node, ast.Name):
-                    names.add(node.id)
-                elif isinstance(node, (ast.Attribute, ast.Call)):
-                    names.add(ast.unparse(node))
-    return names
+            body = ast.parse(f"def f({side}): pass").body
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            raise _no_signature(text) from error
+        function = body[0]
+        if len(body) != 1 or not isinstance(function, ast.FunctionDef) or len(function.body) != 1:
+            raise _no_signature(text)
+        told = function.args
+        if told.posonlyargs or told.kwonlyargs or told.vararg or told.kwarg or told.defaults:
+            raise _no_signature(text)  # fields are names and types, nothing else
+        for argument in told.args:
+            if argument.annotation is not None:
+                _check_type(argument.annotation, text)
+
+
+def _no_signature(text: str) -> ConfigurationError:
+    return ConfigurationError(f"{text[:200]!r} is no signature such as 'question -> answer: float'.")
+
+
+def _check_type(node: ast.expr, text: str, depth: int = 0) -> None:
+    if depth > _DEEPEST:
+        raise ConfigurationError(f"The signature {text[:200]!r} has a type of too many levels.")
+    if isinstance(node, ast.Name) and node.id in _TYPES:
+        return
+    if isinstance(node, ast.Constant) and (node.value is None or node.value is ...):
+        return
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        _check_type(node.left, text, depth + 1)
+        _check_type(node.right, text, depth + 1)
+    elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id in _TYPES:
+        inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        for part in inner:
+            if node.value.id != "Literal":
+                _check_type(part, text, depth + 1)
+            elif not isinstance(part, ast.Constant):
+                raise ConfigurationError(f"The signature {text[:200]!r} has the option {_told(part)!r}, which is no plain value.")
+    else:
+        raise ConfigurationError(f"The signature {text[:200]!r} uses the type {_told(node)!r}; known are {', '.join(_TYPES)}.")
+
+
+def _told(node: ast.expr) -> str:
+    try:
+        return ast.unparse(node)[:80]
+    except RecursionError:
+        return "…"
 
 
 def _type_text(annotation: Any) -> str:

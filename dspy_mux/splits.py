@@ -11,6 +11,9 @@ from .errors import ConfigurationError
 from .record import Record
 from .tally import Ints
 
+#: Random splits; their questions' positions are all in memory.
+MOST_REPEATS = 10_000
+
 
 @dataclass(frozen=True)
 class Split:
@@ -24,12 +27,13 @@ def holdout(questions: int, *, fraction: float = 0.5, repeats: int = 20, seed: i
     """`repeats` random splits, `fraction` of the questions in each test part.
 
     Raises:
-        ConfigurationError: the fraction is not between 0 and 1, `repeats` is below 1, or there are too few questions to split.
+        ConfigurationError: the fraction is not between 0 and 1, `repeats` is not from 1 to `MOST_REPEATS`, or there are too few
+            questions to split.
     """
     if not 0 < fraction < 1:
         raise ConfigurationError(f"The held-out fraction must lie between 0 and 1, not {fraction}.")
-    if repeats < 1:
-        raise ConfigurationError(f"The number of repeats must be 1 or more, not {repeats}.")
+    if not 1 <= repeats <= MOST_REPEATS:
+        raise ConfigurationError(f"The number of repeats must be 1 or more, and {MOST_REPEATS} at most, not {repeats}.")
     tested = min(max(round(questions * fraction), 1), questions - 1)
     if questions < 2:
         raise ConfigurationError(f"{questions} question is too few to split: two are needed at the least.")

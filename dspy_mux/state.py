@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from .budget import Budgeted
 from .calibration import Calibrated
 from .errors import ConfigurationError, PoolMismatch, first_mistake
 from .members import Member, checked
+from .rows import MOST_DRAWS
 from .voting import RULES, Rule
 
 #: In which order a mux draws; `SLMMux` tells what they mean.
@@ -59,7 +61,7 @@ class SavedMember(BaseModel):
 
     name: str
     model: str
-    k: int = Field(ge=1)
+    k: int = Field(ge=1, lt=MOST_DRAWS)
     temperature: float = Field(ge=0, allow_inf_nan=False)
     adapter: str | None = None
     own_server: bool = False
@@ -94,7 +96,7 @@ class SavedPool(BaseModel):
     equivalence: str
     answer_field: str
     extract: Literal["lm"] | None = None
-    timeout: float | None = Field(default=None, gt=0)
+    timeout: float | None = Field(default=None, gt=0, le=threading.TIMEOUT_MAX)
     schedule: Schedule = "full"
 
     @classmethod
@@ -218,6 +220,26 @@ class PoolState(Parameter):
                 f"The saved mux uses the rule {name!r}, which is not one of ours: load it into a mux built with that rule object."
             )
         return ours
+
+
+#: What DSPy saves of a predictor.
+_OF_A_PREDICTOR = {"traces", "train", "demos", "signature", "fields", "lm"}
+
+
+def check_predictors(state: Mapping[str, Any]) -> None:
+    """Check the saved predictors of a mux before DSPy loads them: it sets whatever attributes stand there.
+
+    Raises:
+        ConfigurationError: one has more than its demos and its signature, such as a language model or settings of its own, which
+            could lead to another server.
+    """
+    for name, saved in state.items():
+        if name in ("metadata", "pool") or name.endswith(".pool"):
+            continue
+        own = sorted(set(saved) - _OF_A_PREDICTOR) if isinstance(saved, Mapping) else []
+        if not isinstance(saved, Mapping) or own or saved.get("lm") is not None:
+            told = own[0] if own else "lm"
+            raise ConfigurationError(f"The saved mux holds {told!r} for its predictor {name!r}, which no mux has: do not trust it.")
 
 
 def checked_accuracies(accuracies: Mapping[str, float] | None, names: Sequence[str]) -> dict[str, float]:

@@ -240,16 +240,35 @@ class _Tuner:
         return [*paper, *others]
 
     def agree_with(self, study: optuna.Study) -> None:
-        """Refuse a study of other data: its trials would be compared with ours."""
+        """Refuse a study of other data, or with trials that are not of this tuning: they would be compared with ours."""
         told = {"members": list(self.record.members), "questions": len(self.record.questions), "minimize": self.minimize}
         before = study.user_attrs.get("data")
         if before is None:
             study.set_user_attr("data", told)
         elif before != told:
+            raise ConfigurationError(f"The study {study.study_name!r} is of other data: name another study, or another storage.")
+        directions = ["MAXIMIZE", "MINIMIZE"][: 1 if self.minimize is None else 2]
+        if [way.name for way in study.directions] != directions or not all(map(self._is_ours, study.trials)):
             raise ConfigurationError(
-                f"The study {study.study_name!r} is of other data ({before['questions']} questions, "
-                f"{len(before['members'])} members): name another study, or another storage."
+                f"The study {study.study_name!r} has trials of other rules, objectives or draws: name another study, or another "
+                "storage."
             )
+
+    def _is_ours(self, trial: optuna.trial.FrozenTrial) -> bool:
+        """Whether a trial may be one of this tuning; of one that is not complete its rules alone count."""
+        rules = getattr(trial.distributions.get("rule"), "choices", self.rules)
+        if rules != self.rules or trial.state.name != "COMPLETE":
+            return bool(rules == self.rules)
+        members, calls = (trial.user_attrs.get(name) for name in ("members", "calls_per_question"))
+        named = ["size", "penalty"] if self.enumerable else []
+        return (
+            all(name in trial.params for name in ("k", "rule", *named))
+            and 1 <= trial.params["k"] <= self.record.votes.shape[2]
+            and all(map(math.isfinite, trial.values))
+            and isinstance(calls, (int, float))
+            and isinstance(members, list)
+            and set(map(str, members)) <= set(self.record.members)
+        )
 
     def result(self, study: optuna.Study, budget: float | None, left_out: int) -> Tuned:
         import optuna

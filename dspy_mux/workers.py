@@ -7,6 +7,8 @@ import queue
 import threading
 from collections.abc import Callable
 
+from . import cachefiles
+
 #: A thread that nobody needs for so long ends.
 IDLE_S = 5.0
 
@@ -21,12 +23,14 @@ class Workers:
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._idle = 0  # threads that wait, less the jobs that wait for them
+        self._threads = 0
 
     def start(self, job: Callable[[], None]) -> None:
         """Run `job`, which must not raise."""
         with self._lock:
             taken = self._idle > 0
             self._idle -= taken
+            self._threads += not taken
         # Handed over by the queue also to a new thread: its arguments would be kept as long as it lives.
         self._jobs.put(job)
         if not taken:
@@ -44,10 +48,13 @@ class Workers:
                 with self._lock:
                     if self._idle > 0:  # else a job is on its way to one of those that wait
                         self._idle -= 1
+                        self._threads -= 1
                         return
                 continue
             job()
             del job  # what it held can go while this thread waits
+            if self._threads > cachefiles.enough_for():
+                cachefiles.let_go()
             with self._lock:
                 self._idle += 1
 

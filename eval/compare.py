@@ -24,6 +24,7 @@ from dspy_mux import ConfigurationError, Member, SampleBank, SLMMux, __version__
 from dspy_mux.adapters import adapter_name
 from dspy_mux.collect import collect
 from dspy_mux.optimizer import recorded
+from dspy_mux.showing import visible
 from programs.tasks import Task
 
 from .banked import Draws, Measured, decide, decider
@@ -220,7 +221,8 @@ class _Task:
     def _collect(
         self, mux: SLMMux, examples: Sequence[dspy.Example], bank: SampleBank, console: Console, split: str, k: int
     ) -> None:
-        console.print(f"{self.task.name}, {split}: {len(examples)} questions × {len(mux.members)} members × {k} draws", style="dim")
+        told = f"{self.task.name}, {split}: {len(examples)} questions × {len(mux.members)} members × {k} draws"
+        console.print(visible(told), style="dim", markup=False, highlight=False)
         done = collect(
             mux,
             examples,

@@ -12,6 +12,8 @@ from rich.console import Console
 
 from dspy_mux import ConfigurationError
 from dspy_mux.commands.printing import json_text, print_json
+from dspy_mux.masking import masked_address
+from dspy_mux.showing import visible
 from programs.tasks import Task, task
 
 from . import compare
@@ -34,7 +36,7 @@ def run(
     console = Console(stderr=True)
     folder = out or Path("runs") / "-".join(each.name.replace(":", "-") for each in tasks)
     logging.getLogger("dspy").setLevel(logging.ERROR)  # what a draw failed with is told in its row
-    command = shlex.join(["python", "-m", "eval", *sys.argv[1:]])
+    command = masked_address(shlex.join(["python", "-m", "eval", *sys.argv[1:]]))  # a bank's URL may have a password
     finished = compare.run(tasks, members.of, options, out=folder, bank=bank, command=command, console=console)
     table = write_table(finished)
     if as_json:
@@ -44,9 +46,9 @@ def run(
     for each in table.rich():
         shown.print(each)
     for note in table.notes:
-        shown.print(f"- {note}", markup=False, highlight=False)
+        shown.print(f"- {visible(note)}", markup=False, highlight=False)
     shown.print(
-        f"Rows, draws and the table (Markdown, CSV, JSON) are in {folder}; to look at them: "
+        f"Rows, draws and the table (Markdown, CSV, JSON) are in {visible(str(folder))}; to look at them: "
         f"python -m eval report {shlex.quote(str(folder))} --out report.html",
         markup=False,
         highlight=False,
@@ -57,7 +59,8 @@ def run(
 def write_table(run: Run) -> Comparison:
     """The run's table, written into its folder as table.md, table.csv and table.json."""
     table = Comparison.of(run)
-    (run.path / "table.md").write_text(f"    {run.manifest['command']}\n\n{table.markdown()}", encoding="utf-8")
+    command = " ".join(visible(str(run.manifest["command"])).split())
+    (run.path / "table.md").write_text(f"    {command}\n\n{table.markdown()}", encoding="utf-8")
     (run.path / "table.csv").write_text(table.csv(), encoding="utf-8")
     (run.path / "table.json").write_text(json_text(table.as_dict()) + "\n", encoding="utf-8")
     return table

@@ -13,6 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dspy_mux import AllMembersFailed, Ballot, Rule, SLMMux, Verdict
+from dspy_mux.showing import visible
+
+from .scoring import Scores
 
 Metric = Callable[..., Any]
 Item = TypeVar("Item")
@@ -89,7 +92,7 @@ def in_threads(
     An error of one ends the others after those under way, whose work is not lost; so does Ctrl-C.
     """
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -97,7 +100,7 @@ def in_threads(
     )
     pool = ThreadPoolExecutor(num_threads)
     with Progress(*columns, console=console) as progress:
-        bar = progress.add_task(what, total=len(items))
+        bar = progress.add_task(visible(what), total=len(items))
         try:
             jobs = {pool.submit(contextvars.copy_context().run, work, item): index for index, item in enumerate(items)}
             outcomes: dict[int, Outcome] = {}
@@ -129,10 +132,8 @@ def _draw(mux: SLMMux, example: dspy.Example, metric: Metric) -> Drawn:
         verdict = mux(**example.inputs()).verdict
     except AllMembersFailed as failure:
         return Drawn(example, None, frozenset(), failure)
+    score_of = Scores(example, metric, mux.answer_field)
     correct = {
-        (ballot.member, counted.group)
-        for ballot in verdict.ballots
-        for counted in ballot.answers
-        if float(metric(example, dspy.Prediction(**{mux.answer_field: counted.answer}))) >= 1
+        (ballot.member, counted.group) for ballot in verdict.ballots for counted in ballot.answers if score_of(counted.answer) >= 1
     }
     return Drawn(example, verdict, frozenset(correct))

@@ -11,6 +11,9 @@ import dspy
 from rich.console import Console
 
 from dspy_mux import ConfigurationError, Member
+from dspy_mux.guarding import GuardedAdapter
+from dspy_mux.masking import masked
+from dspy_mux.showing import visible
 
 from .drawing import in_threads
 from .groupthink import CAUSES, Row, cause_of, rounds_of
@@ -95,13 +98,12 @@ def judged(rows: Sequence[Row], judge: Member, *, console: Console, num_threads:
     def ask(row: Row) -> Opinion:
         defined = CAUSES[str(cause_of(row))]
         try:
-            with dspy.context(lm=lm, adapter=judge.adapter or dspy.ChatAdapter()):
+            with dspy.context(lm=lm, adapter=GuardedAdapter(judge.adapter or dspy.ChatAdapter(), lm)):
                 told = predict(**_inputs(row))
             return Opinion(row["question_id"], defined, bool(told.groupthink), str(told.reason))
         except Exception as error:  # noqa: BLE001  (a judge that fails on one question is counted, and ends none of the others)
-            return Opinion(
-                row["question_id"], defined, None, "", f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"[:300]
-            )
+            failure = masked(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}", lm)
+            return Opinion(row["question_id"], defined, None, "", visible(failure)[:300])
 
     opinions = in_threads(ask, shown, what=f"judging by {judge.label}", console=console, num_threads=num_threads)
     pairs = [(opinion.defined, opinion.groupthink) for opinion in opinions if opinion.groupthink is not None]

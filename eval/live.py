@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,12 +9,13 @@ from typing import Any
 import dspy
 from rich.console import Console
 
-from dspy_mux import AllMembersFailed, ConfigurationError, Member, MetricFailed, fingerprint
+from dspy_mux import AllMembersFailed, ConfigurationError, Member
 from dspy_mux.sampling import Meter
 from programs.tasks import Task
 
 from .drawing import in_threads
 from .methods import Method, Options
+from .scoring import Scores
 
 
 def discussion(
@@ -88,7 +88,7 @@ def answered(module: dspy.Module, example: dspy.Example, metric: Callable[..., A
         }
     seconds = time.perf_counter() - began
     verdict = prediction.verdict
-    score_of = _Scores(example, metric, module.answer_field)
+    score_of = Scores(example, metric, module.answer_field)
     told = verdict.model_dump(mode="json")
     # Scored as the objects they are, not as JSON tells them.
     for ballot, its_ballot in zip(told["ballots"], verdict.ballots, strict=True):
@@ -110,32 +110,3 @@ def answered(module: dspy.Module, example: dspy.Example, metric: Callable[..., A
         "ballots": told["ballots"],
         "turns": told["turns"],
     }
-
-
-class _Scores:
-    """The metric's values of a question's answers, each distinct one scored once; 0 for an abstention."""
-
-    def __init__(self, example: dspy.Example, metric: Callable[..., Any], field: str):
-        self.example, self.metric, self.field = example, metric, field
-        self._known: dict[str, float] = {}
-
-    def __call__(self, answer: Any) -> float:
-        if answer is None:
-            return 0.0
-        key = repr(answer)
-        if key not in self._known:
-            self._known[key] = self.prediction(dspy.Prediction(**{self.field: answer}))
-        return self._known[key]
-
-    def prediction(self, prediction: dspy.Prediction) -> float:
-        try:
-            score = float(self.metric(self.example, prediction))
-        except Exception as error:
-            raise self._failed(f"raised {type(error).__name__}: {error}") from error
-        if not math.isfinite(score):
-            raise self._failed(f"gave {score}")
-        return score
-
-    def _failed(self, what: str) -> MetricFailed:
-        question = self.example.get("question_id") or fingerprint.of_inputs(self.example.inputs().toDict())[:16]
-        return MetricFailed(f"The metric {what} on the question {question}; the rows so far are kept.")

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dspy_mux.commands.printing import table
+from dspy_mux.commands.printing import say, table
+from dspy_mux.showing import in_markdown
 
 from .statistics import Estimate
 
@@ -21,28 +22,21 @@ class Shown:
     words: int = 1
 
     def markdown(self) -> str:
-        head = ["| " + " | ".join(map(escaped, self.columns)) + " |"]
+        head = ["| " + " | ".join(map(in_markdown, self.columns)) + " |"]
         head.append("|" + "---|" * self.words + "---:|" * (len(self.columns) - self.words))
-        body = ["| " + " | ".join(map(escaped, row)) + " |" for row in self.rows]
-        return f"### {escaped(self.title)}\n\n" + "\n".join([*head, *body]) + "\n"
+        body = ["| " + " | ".join(map(in_markdown, row)) + " |" for row in self.rows]
+        return f"### {in_markdown(self.title)}\n\n" + "\n".join([*head, *body]) + "\n"
 
 
 def show(tables: Sequence[Shown], notes: Sequence[str], *, as_markdown: bool) -> None:
     """Print the tables, then the notes, each a paragraph."""
     if as_markdown:
-        print("\n".join([*(each.markdown() for each in tables), *(f"{escaped(note)}\n" for note in notes)]))
+        print("\n".join([*(each.markdown() for each in tables), *(f"{in_markdown(note)}\n" for note in notes)]))
         return
     for each in tables:
         table(each.title, each.columns, each.rows)
     for note in notes:
-        print(note)
-
-
-def escaped(text: str) -> str:
-    """As text of a Markdown table: neither a cell's end nor HTML."""
-    for sign in "\\|*_`[]":
-        text = text.replace(sign, "\\" + sign)
-    return text.replace("<", "&lt;").replace("\n", " ")
+        say(note)
 
 
 def percent(value: float) -> str:

@@ -56,7 +56,7 @@ class Run:
             version = int(manifest["version"])
             if version <= VERSION:
                 _ = manifest["tasks"], manifest["methods"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ConfigurationError(
                 f"{str(path)!r} is no run folder, or its {_MANIFEST} is damaged: `python -m eval compare --out …` makes one."
             ) from error
@@ -154,7 +154,7 @@ class Run:
                 try:
                     row = json.loads(line)
                     _ = row["task"], row["method"], row["settings"], row["question_id"], row["score"]
-                except (ValueError, KeyError, TypeError) as error:
+                except (ValueError, KeyError, TypeError, RecursionError) as error:
                     if not line.endswith(b"\n"):
                         return  # cut short by a crash; a run that goes on removes it
                     raise ConfigurationError(f"Line {number} of {str(path)!r} is no row of a run: remove it.") from error

@@ -13,13 +13,17 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from .markdown import Shown, escaped
+from dspy_mux.showing import in_markdown, visible
+
+from .markdown import Shown
 from .methods import single
 from .runs import Run
 from .statistics import Estimate, accuracy, mcnemar, paired_difference
 
 MUX = "slm_mux"
 UNION = "any_member_right"
+#: How a cell begins that a spreadsheet computes, in the wide forms of East Asia too.
+_FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 COLUMNS = (
     "method",
     "accuracy %",
@@ -121,26 +125,26 @@ class Comparison:
         """One table a task, the caption below the last."""
         tables = []
         for task, lines in self.tasks().items():
-            shown = Table(title=Text(f"{task}, n = {lines[0].accuracy.n}; calls, tokens, cost and seconds per question"))
+            shown = Table(title=Text(visible(f"{task}, n = {lines[0].accuracy.n}; calls, tokens, cost and seconds per question")))
             for column in COLUMNS:
                 shown.add_column(Text(column), justify="left" if column == "method" else "right")
             for line in lines:
-                shown.add_row(*(Text(cell) for cell in line.cells()), style="bold" if line.method == MUX else None)
+                shown.add_row(*(Text(visible(cell)) for cell in line.cells()), style="bold" if line.method == MUX else None)
             tables.append(shown)
         if tables:
-            tables[-1].caption = Text(self.caption)
+            tables[-1].caption = Text(visible(self.caption))
             tables[-1].caption_justify = "left"
         return tables
 
     def markdown(self) -> str:
         shown = [Shown(task, COLUMNS, [line.cells() for line in lines]).markdown() for task, lines in self.tasks().items()]
-        caption = escaped(f"Calls, tokens, cost and seconds are per question. {self.caption}")
-        notes = "".join(f"- {escaped(note)}\n" for note in self.notes)
+        caption = in_markdown(f"Calls, tokens, cost and seconds are per question. {self.caption}")
+        notes = "".join(f"- {in_markdown(note)}\n" for note in self.notes)
         return "\n".join([*shown, f"{caption}\n", *([notes] if notes else [])])
 
     def csv(self) -> str:
         text = io.StringIO()
-        told = [line.as_dict() for line in self.lines]
+        told = [{name: _csv_cell(value) for name, value in line.as_dict().items()} for line in self.lines]
         writer = csv.DictWriter(text, list(told[0]) if told else ["task"], lineterminator="\n")
         writer.writeheader()
         writer.writerows(told)
@@ -264,6 +268,14 @@ def _told(gap: Estimate) -> str:
 
 def _value(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _csv_cell(value: Any) -> Any:
+    """A value for a spreadsheet: text that it would take for a formula gets an apostrophe before it; numbers stay numbers."""
+    if not isinstance(value, str):
+        return value
+    text = visible(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _p(p: float) -> str:

@@ -2,9 +2,20 @@ from __future__ import annotations
 
 import dspy
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("ci", deadline=None, max_examples=100)
+from .databases import bank, bank_url, pytest_report_header  # noqa: F401
+
+# `ci` tries the same examples at each run, so that nobody's build fails by luck; `deep` (`make fuzz`) tries new ones at each.
+# Neither has hypothesis's deadline, which a busy machine breaks: where time is bounded, the test says how.
+settings.register_profile("ci", deadline=None, max_examples=100, derandomize=True)
+settings.register_profile(
+    "deep",
+    deadline=None,
+    max_examples=200,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 settings.load_profile("ci")
 
 

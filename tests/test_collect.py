@@ -50,13 +50,6 @@ def metric(example, pred, trace=None):
     return pred.answer == example.answer
 
 
-@pytest.fixture
-def bank(tmp_path):
-    made = SampleBank(tmp_path / "bank.sqlite")
-    yield made
-    made.close()
-
-
 def calls(mux):
     return [member.lm.engine.calls for member in mux.members]
 
@@ -165,6 +158,25 @@ def test_a_metric_that_raises_is_told_with_its_example_and_costs_no_draw(bank):
     assert not np.isnan(bank.record().scores).any()
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_metric_that_gives_no_number_scores_nothing(bank, value):
+    with pytest.raises(MetricFailed, match=f"the score is {value} on the example .*q0"):
+        collect(a_mux(a_member("a")), questions(2), lambda *_: value, bank, num_threads=1)
+    assert all(row["score"] is None for row in bank.rows())
+
+
+def test_a_draw_whose_answer_cannot_be_looked_at_is_an_abstention_with_its_cause(bank, monkeypatch):
+    mux = a_mux(a_member("a", skill=1.0))
+
+    def too_deep(self, value):
+        if value is not None:
+            raise RecursionError("nested too deeply")
+
+    monkeypatch.setattr(type(mux.kind), "key", too_deep)
+    assert collect(mux, questions(2), metric, bank).abstained == 6
+    assert {row["cause"] for row in bank.rows()} == {"RecursionError: nested too deeply"}
+
+
 @pytest.mark.parametrize("num_threads", [1, 8])
 def test_a_budget_of_calls_holds_to_the_call(bank, num_threads):
     mux = a_mux(a_member("a", latency=0.002), a_member("b", latency=0.002))
@@ -173,7 +185,7 @@ def test_a_budget_of_calls_holds_to_the_call(bank, num_threads):
     assert sum(calls(mux)) == 25
 
 
-def test_two_processes_share_the_work_and_draw_nothing_twice(tmp_path):
+def test_two_processes_share_the_work_and_draw_nothing_twice(tmp_path, bank, bank_url):
     script = tmp_path / "one.py"
     script.write_text(
         textwrap.dedent(
@@ -191,16 +203,14 @@ def test_two_processes_share_the_work_and_draw_nothing_twice(tmp_path):
             """
         )
     )
-    bank = SampleBank(tmp_path / "bank.sqlite")
-    both = [subprocess.Popen([sys.executable, script, bank.name], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [subprocess.Popen([sys.executable, script, bank_url], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     spent = [int(process.communicate(timeout=120)[0]) for process in both]
     assert sum(spent) == 80 * 2 * 3
     assert bank.record().drawn().tolist() == [[3, 3]] * 80
 
 
-def test_a_killed_collection_goes_on_where_it_stopped(tmp_path):
-    bank = SampleBank(tmp_path / "bank.sqlite")
-    process = multiprocessing.get_context("spawn").Process(target=_slowly, args=(bank.name,))
+def test_a_killed_collection_goes_on_where_it_stopped(bank, bank_url):
+    process = multiprocessing.get_context("spawn").Process(target=_slowly, args=(bank_url,))
     process.start()
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not (bank.exists() and sum(1 for _ in bank.rows()) >= 20):
@@ -216,9 +226,9 @@ def test_a_killed_collection_goes_on_where_it_stopped(tmp_path):
     assert bank.record().drawn().tolist() == [[3, 3]] * 60
 
 
-def _slowly(path):
+def _slowly(url):
     dspy.configure_cache(enable_disk_cache=False)
-    collect(a_mux(a_member("a", latency=0.02), a_member("b", latency=0.02)), questions(60), metric, SampleBank(path), num_threads=2)
+    collect(a_mux(a_member("a", latency=0.02), a_member("b", latency=0.02)), questions(60), metric, SampleBank(url), num_threads=2)
 
 
 def test_ctrl_c_records_what_has_arrived(bank, monkeypatch):

@@ -15,14 +15,7 @@ from dspy_mux.exchange import export_file, import_file
 from dspy_mux.record import read_jsonl
 from dspy_mux.tally import ABSTAINED
 
-from .test_bank import a_draw, a_program, fill, some_questions, write
-
-
-@pytest.fixture
-def bank(tmp_path):
-    made = SampleBank(tmp_path / "bank.sqlite")
-    yield made
-    made.close()
+from .banks.filling import a_draw, a_program, fill, some_questions, write
 
 
 def a_row(question="q0", model="a", draw=0, answer="x", correct=True, **more):
@@ -222,7 +215,7 @@ def test_a_row_that_is_not_understood_names_its_line_and_nothing_is_written(bank
     with pytest.raises(ConfigurationError, match=r"Line 17 of .*rows\.jsonl") as caught:
         import_file(bank, path)
     assert "\n" not in str(caught.value)
-    assert not bank.path.exists()
+    assert not bank.exists()
 
 
 def test_half_a_character_in_an_answer_or_a_field_is_kept(bank, tmp_path):
@@ -264,7 +257,7 @@ def test_a_file_that_is_none_of_ours_is_refused_and_nothing_is_written(bank, tmp
     with pytest.raises(ConfigurationError, match=told) as caught:
         import_file(bank, tmp_path / name)
     assert name in str(caught.value)
-    assert not bank.path.exists()
+    assert not bank.exists()
 
 
 # --- export
@@ -442,4 +435,4 @@ def test_a_response_without_its_question_or_samples_is_told_by_its_number(bank, 
     path.write_text(json.dumps({**told, "responses": [*told["responses"], response]}))
     with pytest.raises(ConfigurationError, match="Response 2 of"):
         import_file(bank, path)
-    assert not bank.path.exists()
+    assert not bank.exists()

@@ -138,7 +138,7 @@ def test_what_cannot_be_reached_is_said_too(tmp_path, monkeypatch):
         PoolFile.load(written(tmp_path, MEMBER + "api_key_env = 'NOT_SET'")).mux()
     with pytest.raises(ConfigurationError, match="There is no pool file"):
         PoolFile.load(tmp_path / "missing.toml")
-    with pytest.raises(ConfigurationError, match="uses the type 'os'"):
+    with pytest.raises(ConfigurationError, match="uses the type 'os.system'"):
         PoolFile.load(written(tmp_path, "program = 'q -> a: os.system'\n" + MEMBER)).mux()
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigurationError, match="cannot be read"):

@@ -163,6 +163,15 @@ def test_more_abstentions_never_raise_confidence(pool):
         assert Ballot(ballot.member, (*ballot.votes, None)).confidence <= ballot.confidence
 
 
+@pytest.mark.parametrize("rule", [make() for make in RULES.values()], ids=str)
+@given(pool=pools(), data=st.data())
+def test_draws_that_fail_instead_of_answering_never_raise_the_confidence_of_a_choice(rule, pool, data):
+    failing = [tuple(None if data.draw(st.booleans()) else vote for vote in ballot.votes) for ballot in pool]
+    before = rule.choose(pool)
+    after = rule.choose([Ballot(b.member, votes, b.accuracy) for b, votes in zip(pool, failing, strict=True)])
+    assert after is None or (before is not None and after.confidence <= before.confidence)
+
+
 # --- the verdict ---------------------------------------------------------------------------------
 
 

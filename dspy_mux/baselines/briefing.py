@@ -9,6 +9,7 @@ from typing import Any
 import dspy
 
 from ..adapters import own_instructions
+from ..wrapping import Exchange, WrappingAdapter
 
 #: The input field that holds an agent's own earlier turns.
 HISTORY = "history"
@@ -29,7 +30,7 @@ class Brief:
     history: Sequence[Mapping[str, Any]] = ()
 
 
-class BriefedAdapter(dspy.Adapter):
+class BriefedAdapter(WrappingAdapter):
     """Adds a brief to one step of a program, whatever the adapter that talks to the model.
 
     Demos stay as they are: they show the task, not the discussion.
@@ -40,42 +41,22 @@ class BriefedAdapter(dspy.Adapter):
     """
 
     def __init__(self, inner: dspy.Adapter, step: tuple[str, ...], brief: Brief):
-        super().__init__()
-        self.inner, self.step, self.brief = inner, step, brief
+        super().__init__(inner)
+        self.step, self.brief = step, brief
 
-    def __call__(
+    def _exchange(
         self,
         lm: dspy.BaseLM,
         lm_kwargs: dict[str, Any],
         signature: type[dspy.Signature],
         demos: list[dict[str, Any]],
         inputs: dict[str, Any],
-    ) -> list[dict[str, Any]]:
-        completions: list[dict[str, Any]] = self.inner(
-            lm, lm_kwargs, self._signature(signature), demos, self._inputs(signature, inputs)
-        )
-        return completions
-
-    async def acall(
-        self,
-        lm: dspy.BaseLM,
-        lm_kwargs: dict[str, Any],
-        signature: type[dspy.Signature],
-        demos: list[dict[str, Any]],
-        inputs: dict[str, Any],
-    ) -> list[dict[str, Any]]:
-        completions: list[dict[str, Any]] = await self.inner.acall(
-            lm, lm_kwargs, self._signature(signature), demos, self._inputs(signature, inputs)
-        )
-        return completions
+    ) -> Exchange:
+        return (yield self.inner, lm, lm_kwargs, self._signature(signature), demos, self._inputs(signature, inputs))
 
     def format(self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[dict[str, Any]]:
         messages: list[dict[str, Any]] = self.inner.format(self._signature(signature), demos, self._inputs(signature, inputs))
         return messages
-
-    def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
-        fields: dict[str, Any] = self.inner.parse(signature, completion)
-        return fields
 
     def _signature(self, signature: type[dspy.Signature]) -> type[dspy.Signature]:
         if not self._is_briefed(signature):

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import ConfigurationError
-from .options import FILES, AsJson, BankPath, Dataset
-from .printing import cell, print_json, table
+from .options import FILES, AsJson, BankPath, Dataset, Timeout, finite
+from .printing import cell, print_json, say, table
 
 bank_app = typer.Typer(help="What a bank holds; draws in and out of it.", no_args_is_help=True)
 
@@ -25,8 +25,9 @@ def collect(
     split: Annotated[str | None, typer.Option(help="Which of the task's splits; all by default.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many examples.")] = None,
     num_threads: Annotated[int, typer.Option(min=1, help="Draws in flight at once.")] = 16,
+    timeout: Timeout = None,
     max_calls: Annotated[int | None, typer.Option(min=1, help="Stop before more LM calls than this.")] = None,
-    max_cost: Annotated[float | None, typer.Option(min=0, help="Stop before more US dollars than this.")] = None,
+    max_cost: Annotated[float | None, typer.Option(min=0, callback=finite, help="Stop before more US dollars than this.")] = None,
     retry_failed: Annotated[bool, typer.Option(help="Draw again what failed with an error.")] = False,
     accept_license: Annotated[bool, typer.Option("--accept-license", help="Accept the models' licences.")] = False,
     as_json: AsJson = False,
@@ -34,22 +35,26 @@ def collect(
     """Draw every member k times on a task's examples; goes on where an earlier collection stopped."""
     from dataclasses import asdict
 
+    import dspy
     from rich.console import Console
 
     from ..bank import SampleBank
     from ..collect import collect as run
     from ..poolfile import PoolFile
 
+    if dspy.cache.enable_disk_cache:
+        dspy.cache.enable_memory_cache = False  # a draw is made once: what is kept in memory too would only grow
     module = _task(task)
-    mux = PoolFile.load(pool).mux(module.program(), accept_license=accept_license)
+    asked = {} if timeout is None else {"timeout": timeout}
+    mux = PoolFile.load(pool).mux(module.program(), accept_license=accept_license, **asked)
     examples = module.examples(split) if limit is None else module.examples(split, limit=limit)
     fields = {} if split is None else {"split": split}
-    console = Console(stderr=True)
+    console, recorded = Console(stderr=True), SampleBank(bank)
     done = run(
         mux,
         examples,
         module.metric,
-        SampleBank(bank),
+        recorded,
         dataset=task.rpartition(".")[2],
         k=k,
         fields=fields,
@@ -64,8 +69,8 @@ def collect(
     else:
         cost = "" if done.cost is None else f", ${done.cost:.4f}"
         stopped = "" if done.stopped is None else f"; stopped at --{done.stopped.replace('_', '-')}, {done.missing} draws missing"
-        print(
-            f"{done.drawn} draws recorded in {bank} ({done.already} were there), {done.abstained} abstained, "
+        say(
+            f"{done.drawn} draws recorded in {recorded.name} ({done.already} were there), {done.abstained} abstained, "
             f"{done.calls} calls{cost}, {done.seconds:.0f} s{stopped}."
         )
 
@@ -76,13 +81,17 @@ def bank_info(bank: BankPath, dataset: Dataset = None, as_json: AsJson = False) 
     from ..bank import SampleBank
     from ..record import read_jsonl
 
-    rows = read_jsonl(bank, dataset=dataset).info() if bank.endswith(FILES) else SampleBank(bank).info()
+    if bank.endswith(FILES):
+        title, rows = bank, read_jsonl(bank, dataset=dataset).info()
+    else:
+        opened = SampleBank(bank)
+        title, rows = opened.name, opened.info()
     if as_json:
         print_json({"draws": rows})
         return
     names = ["dataset", "member", "program", "model", "questions", "draws", "abstentions", "calls", "tokens", "cost"]
     shown = [row for row in rows if dataset in (None, row["dataset"])]
-    table(bank, names, [[cell(name, row.get(name)) for name in names] for row in shown])
+    table(title, names, [[cell(name, row.get(name)) for name in names] for row in shown])
 
 
 @bank_app.command("import")
@@ -98,7 +107,7 @@ def bank_import(
     from ..exchange import import_file
 
     for file in files:
-        print(f"{file}: {import_file(SampleBank(bank), file, dataset=dataset)} draws")
+        say(f"{file}: {import_file(SampleBank(bank), file, dataset=dataset)} draws")
 
 
 @bank_app.command("export")
@@ -113,11 +122,24 @@ def bank_export(
 
     if bank.endswith(FILES):
         raise ConfigurationError(f"{bank!r} is a file of rows already: import it into a bank first.")
-    print(f"{file}: {export_file(SampleBank(bank), file, dataset=dataset)} draws")
+    say(f"{file}: {export_file(SampleBank(bank), file, dataset=dataset)} draws")
+
+
+@bank_app.command("salvage")
+def bank_salvage(
+    bank: Annotated[str, typer.Argument(help="A damaged bank.")],
+    into: Annotated[str, typer.Argument(metavar="NEW", help="A new file.")],
+) -> None:
+    """Copy what can still be read of a damaged bank into a new one."""
+    from ..salvage import salvage
+
+    say(f"{into}: {salvage(bank, into)} draws saved of {bank}; collect draws the rest again.")
 
 
 def _task(name: str) -> Any:
     """The user's own module, named on the command line: run from the folder that holds it."""
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ConfigurationError(f"A task is named by its module, such as programs.everyday, which {name!r} is not.")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:

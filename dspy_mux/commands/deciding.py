@@ -23,11 +23,12 @@ from .options import (
     Test,
     Threshold,
     Train,
+    finite,
     record_of,
     sizes_of,
     splits_of,
 )
-from .printing import print_json, table
+from .printing import check_page, print_json, table, write_page
 
 
 def replay(
@@ -91,7 +92,7 @@ def search(
     bank: BankPath,
     sizes: Annotated[str, typer.Option(help="Sizes of the subsets: 3, 2-5, or 2,4.")] = "2-3",
     k: Draws = None,
-    penalty: Annotated[float, typer.Option(help="λ, the weight of the contradiction.")] = 1.0,
+    penalty: Annotated[float, typer.Option(callback=finite, help="λ, the weight of the contradiction.")] = 1.0,
     top: Annotated[int, typer.Option(help="How many to show.")] = 10,
     by: Annotated[
         Literal["objective", "accuracy"], typer.Option(help="What ranks them: O(S), or consistency's accuracy.")
@@ -102,7 +103,9 @@ def search(
     program: Program = None,
     seed: Seed = 0,
     threshold: Threshold = 1.0,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds, for pools too large to enumerate.")] = None,
+    time_limit: Annotated[
+        float | None, typer.Option(min=0, callback=finite, help="Seconds, for pools too large to enumerate.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """The subsets that complement each other best: union accuracy − λ · contradiction, exactly."""
@@ -167,7 +170,7 @@ def tune(
     max_members: Annotated[int, typer.Option(min=1)] = 3,
     k_max: Annotated[int | None, typer.Option(min=1, help="Draws per member, at most.")] = None,
     minimize: Annotated[str | None, typer.Option(help="Second objective: calls_per_question or cost_per_question.")] = None,
-    budget: Annotated[float | None, typer.Option(help="The most of it that may be spent.")] = None,
+    budget: Annotated[float | None, typer.Option(callback=finite, help="The most of it that may be spent.")] = None,
     members: Members = None,
     dataset: Dataset = None,
     program: Program = None,
@@ -244,7 +247,7 @@ def scale(
     k: Annotated[int, typer.Option("--k", min=1, help="Draws per member while members are added.")] = 3,
     k_max: Annotated[int | None, typer.Option(min=1, help="Draws per member, at most; all recorded by default.")] = None,
     max_members: Annotated[int, typer.Option(min=1)] = 5,
-    penalty: Annotated[float, typer.Option(help="λ of the search for each size.")] = 1.0,
+    penalty: Annotated[float, typer.Option(callback=finite, help="λ of the search for each size.")] = 1.0,
     members: Members = None,
     dataset: Dataset = None,
     program: Program = None,
@@ -260,13 +263,14 @@ def scale(
     from ..scaling import scale as run
     from ..splits import by_field
 
+    check_page(html)
     record, left_out = record_of(bank, dataset, program, members, None)
     splits = None if split_field is None else by_field(record, split_field, train, test)
     told = run(record, k=k, k_max=k_max, max_members=max_members, penalty=penalty, splits=splits, threshold=threshold, seed=seed)
     if html is not None:
         from ..figures import page
 
-        html.write_text(page("dspy-mux: scaling", [(record.source, told.figures())]), encoding="utf-8")
+        write_page(html, page("dspy-mux: scaling", [(record.source, told.figures())]))
     if as_json:
         print_json({**told.as_dict(), "left_out": left_out})
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,8 +14,18 @@ if TYPE_CHECKING:
     from ..record import Record
     from ..splits import Split
 
+
+def finite(value: float | None) -> float | None:
+    """An option that must be a number, where Python also takes nan and inf."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no number to compare with")
+    return value
+
+
 #: Endings of files that are read as banks.
 FILES = (".jsonl", ".jsonl.gz")
+#: No pool has subsets of more members; sizes up to any number may be asked for.
+_LARGEST = 10_000
 
 BankPath = Annotated[str, typer.Argument(help="A bank: an SQLite file, a database URL, or a .jsonl or .jsonl.gz file.")]
 Members = Annotated[str | None, typer.Option(help="Members, by comma, in pool order; all by default.")]
@@ -26,9 +37,10 @@ Train = Annotated[str, typer.Option("--train", help="Its value for the questions
 Test = Annotated[str, typer.Option("--test", help="Its value for the questions that are reported.")]
 Holdout = Annotated[float, typer.Option(help="Without a recorded split: the share of questions reported.")]
 Repeats = Annotated[int, typer.Option(help="How many random splits.")]
-Seed = Annotated[int, typer.Option(help="Of the splits and the choice of draws.")]
-Threshold = Annotated[float, typer.Option(help="The score from which an answer counts as correct.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the splits and the choice of draws.")]
+Threshold = Annotated[float, typer.Option(callback=finite, help="The score from which an answer counts as correct.")]
 Context = Annotated[str | None, typer.Option(help="A field of the questions by which the calibrated rule may weigh.")]
+Timeout = Annotated[float | None, typer.Option(help="Seconds one draw may take before it abstains; the file's by default.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")]
 
 
@@ -70,7 +82,7 @@ def sizes_of(text: str) -> list[int]:
         sizes: set[int] = set()
         for part in text.split(","):
             first, _, last = part.partition("-")
-            sizes.update(range(int(first), int(last or first) + 1))
+            sizes.update(range(int(first), min(int(last or first), _LARGEST) + 1))
     except ValueError as error:
         raise ConfigurationError(f"--sizes must be like 3, 2-5 or 2,4, not {text!r}.") from error
     return sorted(sizes)

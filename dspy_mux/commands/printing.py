@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+from ..errors import ConfigurationError
+from ..showing import visible
+
+#: What JSON may hold as it is, and a terminal or a file may not: controls, turners of direction, halves of characters.
+_UNSEEN = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def print_json(value: Any) -> None:
@@ -14,8 +23,9 @@ def print_json(value: Any) -> None:
 
 
 def json_text(value: Any) -> str:
-    """One JSON object, null where a number is none."""
-    return json.dumps(_finite(value), ensure_ascii=False, default=float, allow_nan=False)
+    """One JSON object, null where a number is none; text that any terminal and file can hold."""
+    told = json.dumps(_finite(value), ensure_ascii=False, default=float, allow_nan=False)
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found.group()):04x}", told)
 
 
 def _finite(value: Any) -> Any:
@@ -25,6 +35,24 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def say(text: str, **options: Any) -> None:
+    """Print a line with control characters as signs: names of models and files may come from anywhere."""
+    print(visible(text), **options)
+
+
+def check_page(path: Path | None) -> None:
+    """Raises ConfigurationError where a page cannot stand there: before what it shows is worked out."""
+    if path is not None and (os.path.isdir(path) or not os.path.isdir(path.parent)):
+        raise ConfigurationError(f"{str(path)!r} is no place for a page: name a file in a folder that is there.")
+
+
+def write_page(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"The page cannot be written to {str(path)!r}: {error.strerror}.") from error
 
 
 def cell(name: str, value: Any) -> str:
@@ -40,11 +68,11 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(title=Text(title))
+    shown = Table(title=Text(visible(title)))
     for column in columns:
-        shown.add_column(Text(column))
+        shown.add_column(Text(visible(column)))
     for row in rows:
-        shown.add_row(*(Text(cell) for cell in row))
+        shown.add_row(*(Text(visible(cell)) for cell in row))
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)  # a file or a pipe has no width of its own

@@ -23,7 +23,7 @@ from .options import (
     numbers_of,
     record_of,
 )
-from .printing import print_json, table
+from .printing import check_page, print_json, table, write_page
 
 
 def budget(
@@ -46,6 +46,7 @@ def budget(
     from ..spending import BOUNDS, spending
     from ..splits import by_field
 
+    check_page(html)
     wanted = BOUNDS if bounds is None else numbers_of(bounds, "--bounds")
     record, left_out = record_of(bank, dataset, program, members, k)
     splits = None if split_field is None else by_field(record, split_field, train, test)
@@ -53,7 +54,7 @@ def budget(
     if html is not None:
         from ..figures import page, spending_figure
 
-        html.write_text(page("dspy-mux: budget", [(record.source, [spending_figure(points)])]), encoding="utf-8")
+        write_page(html, page("dspy-mux: budget", [(record.source, [spending_figure(points)])]))
     if as_json:
         print_json({"points": [point.as_dict() for point in points], "left_out": left_out})
         return

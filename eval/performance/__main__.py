@@ -14,10 +14,12 @@ from rich.table import Table
 
 from dspy_mux import __version__
 
-from . import banking, latency, local, overhead, searching, starting, studying
+from . import banking, enduring, latency, local, overhead, searching, starting, studying
 from .figures import Figure
 
 BENCHMARKS = (starting, overhead, latency, local, searching, studying, banking)
+#: Takes minutes: run only by name.
+LONG = (enduring,)
 COLUMNS = ("benchmark", "median", "min – max", "n", "target", "")
 RESULTS = Path(__file__).parents[1] / "results" / "performance.md"
 
@@ -25,10 +27,11 @@ RESULTS = Path(__file__).parents[1] / "results" / "performance.md"
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m eval.performance")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the Markdown file to write")
-    parser.add_argument("--only", default="", help="benchmarks by comma, such as latency,local")
+    parser.add_argument("--only", default="", help="benchmarks by comma, such as latency,local; enduring runs only so")
     asked = parser.parse_args()
     logging.getLogger("dspy").setLevel(logging.ERROR)  # short answers are meant to be short
-    wanted = [each for each in BENCHMARKS if not asked.only or each.__name__.rpartition(".")[2] in asked.only.split(",")]
+    named = {each.__name__.rpartition(".")[2]: each for each in (*BENCHMARKS, *LONG)}
+    wanted = [named[name] for name in named if name in asked.only.split(",")] if asked.only else BENCHMARKS
     console, rows = Console(), []
     for benchmark in wanted:
         for figure in benchmark.figures():

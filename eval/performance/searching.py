@@ -21,7 +21,7 @@ RUNS = 5
 #: The loop is timed on this many subsets: all 4,928 would take it minutes.
 LOOPED = 40
 #: Seconds for the proof of a search too large to enumerate.
-LIMIT = 30.0
+LIMIT = 20.0
 ALIKE = "where members are nearly the same, millions of subsets lie within a question of the best, and bounds cut late"
 #: Pools of 100 that are harder to prove than the one of mixed strength: skill and its spread.
 HARDER = {"weak members": (-1.0, 0.5), "members hardly apart": (0.0, 0.2)}

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dspy_mux.figures import plain
 from dspy_mux.showing import visible
 
 from ..statistics import Estimate
@@ -132,11 +133,6 @@ def error_bars(estimates: Sequence[Estimate], color: str) -> dict[str, Any]:
         "thickness": 1.2,
         "width": 3,
     }
-
-
-def plain(text: str) -> str:
-    """Text for plotly, which would take tags in it for formatting."""
-    return html.escape(visible(text), quote=False)
 
 
 def wrapped(text: str, width: int = 13) -> str:

@@ -1,0 +1,126 @@
+"""What passes between a program and a model's server: questions cannot forge the prompt's structure, replies cannot carry keys.
+
+- A field marker in an input, such as `[[ ## answer ## ]]` in a question or in another agent's text, is shown to the model with its
+  brackets apart. So no text that is merely quoted back is a field of the reply.
+- Halves of characters (lone surrogates), which no request, file or database can hold, become U+FFFD both ways.
+- A key of the member that its server echoes in a reply is masked before anything is made of the reply.
+- Typed fields are not read from a reply of more than `LONGEST_TYPED` characters: DSPy's reader takes time quadratic in some of
+  them. The answer is then looked for by the linear rules of its kind (`ExtractingAdapter`).
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from functools import cached_property
+from typing import Any
+
+import dspy
+from dspy.utils.exceptions import AdapterParseError
+
+from .errors import ConfigurationError
+from .masking import echoes_of, without
+from .showing import whole
+from .wrapping import Exchange, WrappingAdapter
+
+LONGEST_TYPED = 20_000
+_MARKER = re.compile(r"\[\[(\s*##\s*\w+\s*##\s*)\]\]")
+
+
+class GuardedAdapter(WrappingAdapter):
+    """The adapter that talks to a member's model, guarded.
+
+    Args:
+        inner: that adapter.
+        lm: the member's LM, whose keys are masked.
+    """
+
+    def __init__(self, inner: dspy.Adapter, lm: dspy.BaseLM):
+        super().__init__(inner)
+        self.lm = lm
+        self._guarded = copy.copy(inner)
+        self._guarded.parse = self._parse  # whichever way the inner adapter calls the model, this is how it reads the reply
+
+    def _exchange(
+        self,
+        lm: dspy.BaseLM,
+        lm_kwargs: dict[str, Any],
+        signature: type[dspy.Signature],
+        demos: list[dict[str, Any]],
+        inputs: dict[str, Any],
+    ) -> Exchange:
+        try:
+            completions = yield self._guarded, lm, lm_kwargs, signature, demos, without_markers(inputs)
+        except AdapterParseError as error:
+            raise self._told(error, signature) from None
+        return [self._clean(fields) for fields in completions]
+
+    def format(self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[dict[str, Any]]:
+        messages: list[dict[str, Any]] = self.inner.format(signature, demos, without_markers(inputs))
+        return messages
+
+    def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
+        return self._parse(signature, completion)
+
+    @cached_property
+    def _keys(self) -> list[str]:
+        return echoes_of(self.lm)
+
+    def _parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
+        completion = self._clean(completion)
+        if len(completion) > LONGEST_TYPED and self._is_slow(signature, completion):
+            raise self._unreadable(signature, completion)
+        try:
+            fields: dict[str, Any] = self.inner.parse(signature, completion)
+        except ConfigurationError:
+            raise
+        except (ArithmeticError, MemoryError, RecursionError, TypeError, ValueError) as error:
+            # Nested too deeply, a number too large, or an object where an option should stand.
+            raise self._unreadable(signature, completion) from error
+        return fields
+
+    def _is_slow(self, signature: type[dspy.Signature], completion: str) -> bool:
+        """Whether DSPy may repair what it takes for JSON: a typed value, or the whole of a JSON reply that is none."""
+        if any(field.annotation is not str for field in signature.output_fields.values()):
+            return True
+        if not isinstance(self.inner, dspy.JSONAdapter):
+            return False
+        try:
+            json.loads(completion)
+        except (ValueError, RecursionError):
+            return True
+        return False
+
+    def _unreadable(self, signature: type[dspy.Signature], completion: str) -> AdapterParseError:
+        return AdapterParseError(adapter_name=type(self.inner).__name__, signature=signature, lm_response=completion)
+
+    def _clean(self, value: Any) -> Any:
+        """Also of values: reasoning that a server tells apart from the reply, or a fallback's reading, did not pass `_parse`."""
+        if isinstance(value, str):
+            return without(whole(value), self._keys)
+        if type(value) is list:
+            return [self._clean(inner) for inner in value]
+        if type(value) is dict:
+            return {name: self._clean(inner) for name, inner in value.items()}
+        return dspy.Reasoning(content=self._clean(value.content)) if isinstance(value, dspy.Reasoning) else value
+
+    def _told(self, error: AdapterParseError, signature: type[dspy.Signature]) -> AdapterParseError:
+        """The error anew: its message repeats the reply."""
+        return AdapterParseError(
+            adapter_name=error.adapter_name, signature=signature, lm_response=self._clean(str(error.lm_response))
+        )
+
+
+def without_markers(value: Any) -> Any:
+    """A value of an input, at any depth of plain containers, with field markers taken apart and without halves of characters."""
+    if isinstance(value, str):
+        text = whole(value)
+        return _MARKER.sub(r"[ [\1] ]", text) if "[[" in text else text
+    if isinstance(value, dict):
+        return {name: without_markers(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
+        return type(value)(without_markers(inner) for inner in value)
+    if isinstance(value, dspy.History):
+        return dspy.History(messages=without_markers(value.messages))
+    return value

@@ -1,0 +1,32 @@
+"""The test suite on other Pythons and on the lowest declared versions: `make test-lowest`, `make test-pythons`.
+
+A Python that is not on this machine ends its session with an error that names it; nothing is skipped in silence.
+"""
+
+import nox
+
+nox.needs_version = ">=2025.2"
+nox.options.default_venv_backend = "uv"
+nox.options.error_on_missing_interpreters = True
+nox.options.reuse_venv = "yes"
+
+EXTRAS = "local,optimize,report,parquet,postgres,reasoning,dev"
+
+
+@nox.session(python=["3.10", "3.11", "3.12", "3.13"])
+def tests(session: nox.Session) -> None:
+    """The newest versions that the requirements admit."""
+    session.install("--upgrade", "--editable", f".[{EXTRAS}]")
+    _pytest(session)
+
+
+@nox.session(python="3.10")
+def lowest(session: nox.Session) -> None:
+    """The lowest versions that pyproject.toml declares, on the lowest Python."""
+    session.install("--resolution", "lowest-direct", "--editable", f".[{EXTRAS}]")
+    _pytest(session)
+
+
+def _pytest(session: nox.Session) -> None:
+    at_once = ("--numprocesses", "auto", "--maxprocesses", "4", "--dist", "loadfile")
+    session.run("python", "-m", "pytest", *at_once, *session.posargs, env={"DSPY_MUX_ACCEPT_LICENSE": "gemma"})

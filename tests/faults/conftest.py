@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+#: DSPy's own prices, not those of today that it would fetch.
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+
+
+@pytest.fixture(autouse=True)
+def in_a_hurry(monkeypatch):
+    """Pauses between attempts as in the product, but twenty times shorter; threads that nobody needs end soon."""
+    monkeypatch.setattr("dspy_mux.calling.FIRST_WAIT_S", 0.05)
+    monkeypatch.setattr("dspy_mux.workers.IDLE_S", 0.05)
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    """DSPy warns of each short and each truncated response."""
+    logger = logging.getLogger("dspy")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    yield
+    logger.setLevel(before)
+
+
+@pytest.fixture
+def nothing_left():
+    """Waits until there are no more threads and open files than there were; fails with what is left."""
+    _settled()
+    threads, files = set(threading.enumerate()), open_files()
+
+    def left() -> list[str]:
+        return [thread.name for thread in threading.enumerate() if thread not in threads]
+
+    def check() -> None:
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline and (left() or open_files() > files):
+            time.sleep(0.02)
+        assert (left(), max(0, open_files() - files)) == ([], 0)
+
+    return check
+
+
+def _settled() -> None:
+    # What an earlier test used may still be on its way out.
+    deadline = time.monotonic() + 6
+    while time.monotonic() < deadline and any(thread.name == "dspy-mux-draw" for thread in threading.enumerate()):
+        time.sleep(0.02)
+
+
+def open_files() -> int:
+    """Files and sockets that this process has open."""
+    return len(os.listdir("/proc/self/fd" if Path("/proc/self/fd").exists() else "/dev/fd"))

@@ -1,0 +1,205 @@
+"""One member of two meets a fault: what it abstains with, how often it asks, and that nothing is left when the call ends."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+import time
+
+import dspy
+import pytest
+
+from dspy_mux import AllMembersFailed, SLMMux
+from tests.scripted import scripted_lm
+
+from .server import Fault, always, fault_server, in_turn
+
+#: How many requests one draw makes, and what its abstention says; None where it answers.
+HELD = {
+    Fault.RATE_LIMITED: (4, "LMRateLimitError: .*Rate limit reached"),
+    Fault.RATE_LIMITED_WITH_HINT: (1, "LMRateLimitError: .*Rate limit reached"),
+    Fault.SERVER_ERROR: (4, "LMServerError: .*The server had an error"),
+    Fault.UNAVAILABLE: (4, "LMServerError: .*The model is overloaded"),
+    Fault.RESET: (4, "LMTransportError: .*reset"),
+    Fault.HANG: (1, "no answer within 1.5 s"),
+    Fault.TRICKLE: (1, "no answer within 1.5 s"),
+    Fault.TRUNCATED: (1, "LMProviderError: .*is not JSON"),
+    Fault.HTML: (1, "LMProviderError: .*text/html.* is not JSON"),
+    Fault.NO_CHOICES: (1, "empty response"),
+    Fault.NULL_CONTENT: (1, "empty response"),
+    Fault.CUT_OFF: (1, "unparsable response"),
+    Fault.HUGE: (1, "unparsable response"),
+    Fault.OTHER_MODEL: (1, None),
+    Fault.UNAUTHORIZED: (1, "LMAuthError: .*Incorrect API key"),
+    Fault.NOT_FOUND: (1, "LMUnsupportedModelError: .*does not exist"),
+    Fault.TOO_LONG: (1, "ContextWindowExceededError: .*maximum context length is 10 tokens"),
+}
+#: Seconds a draw may take: short where the server would take for ever, else enough for a busy machine.
+TIMEOUTS = {Fault.HANG: 1.5, Fault.TRICKLE: 1.5, Fault.HUGE: 20.0}
+K = 2
+
+
+def an_lm(server, name, **settings):
+    return dspy.LM(f"openai/{name}", api_base=server.address, api_key="none", **settings)
+
+
+def a_mux(lms, **settings):
+    return SLMMux(dspy.Predict("question -> answer"), lms, k=K, **settings)
+
+
+def asked(mux, how):
+    """The verdict, by a call or by `acall`, after which all connections are closed that are the user's to close."""
+    lms = [member.lm for member in mux.members]
+    if how == "call":
+        try:
+            return mux(question="?").verdict
+        finally:
+            for lm in lms:
+                lm.close()
+
+    async def ask():
+        try:
+            return (await mux.acall(question="?")).verdict
+        finally:
+            await asyncio.gather(*(lm.aclose() for lm in lms))
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            assert all("LoggingWorker" in repr(task.get_coro()) for task in left), left  # LiteLLM's own, for its log
+
+    return asyncio.run(ask())
+
+
+def test_every_fault_is_told_of():
+    assert set(HELD) == set(Fault)
+
+
+@pytest.mark.parametrize("how", ["call", "acall"])
+@pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.value)
+def test_a_member_that_fails_abstains_in_time_and_leaves_nothing_behind(fault, how, nothing_left):
+    (most, cause), timeout = HELD[fault], TIMEOUTS.get(fault, 5.0)
+    with fault_server(always(fault, model="faulty")) as server:
+        mux = a_mux([an_lm(server, "sound"), an_lm(server, "faulty")], timeout=timeout)
+        began = time.monotonic()
+        verdict = asked(mux, how)
+        assert time.monotonic() - began < timeout + 1
+        sound, faulty = verdict.ballots
+        assert (sound.answers[0].answer, sound.answers[0].count) == ("42", K)
+        assert server.count("faulty") == most * K
+        assert verdict.calls == server.count("sound") + server.count("faulty")
+        if cause is None:
+            assert faulty.answers[0].count == K
+        else:
+            assert sum(faulty.abstentions.values()) == K
+            assert all(re.match(cause, told) for told in faulty.abstentions), faulty.abstentions
+        if fault in (Fault.HANG, Fault.TRICKLE):
+            made = len(server.requests)
+            time.sleep(0.25)
+            assert len(server.requests) == made  # nobody waits, so nobody asks again
+        assert server.is_left()
+    nothing_left()
+
+
+@pytest.mark.parametrize("how", ["call", "acall"])
+def test_where_all_fail_one_error_names_every_cause(how, nothing_left):
+    with fault_server(lambda request: Fault.HANG if request.model == "a" else Fault.UNAUTHORIZED) as server:
+        mux = a_mux({name: an_lm(server, name) for name in "ab"}, timeout=0.5)
+        with pytest.raises(AllMembersFailed) as caught:
+            asked(mux, how)
+    assert caught.value.causes["a"] == ["no answer within 0.5 s"]
+    assert "Incorrect API key" in caught.value.causes["b"][0]
+    nothing_left()
+
+
+@pytest.mark.parametrize("how", ["call", "acall"])
+def test_what_passes_is_asked_again_and_answered(how):
+    passing = (Fault.RATE_LIMITED, Fault.UNAVAILABLE, Fault.RESET)
+    with fault_server(in_turn(*passing)) as server:
+        verdict = asked(SLMMux(dspy.Predict("question -> answer"), [an_lm(server, "a")], k=1), how)
+        assert (verdict.answer, verdict.calls, len(server.requests)) == ("42", 4, 4)
+
+
+def test_pauses_double_and_the_lms_own_number_of_retries_bounds_them(monkeypatch):
+    pauses = []
+    monkeypatch.setattr("dspy_mux.calling.FIRST_WAIT_S", 1.0)
+    monkeypatch.setattr("dspy_mux.calling.Calls.wait", lambda calls, seconds: pauses.append(seconds))
+    with fault_server(always(Fault.UNAVAILABLE)) as server:
+        lms = {
+            "as usual": an_lm(server, "a"),
+            "twice": an_lm(server, "b", num_retries=1),
+            "once": an_lm(server, "c", num_retries=0),
+        }
+        for name, lm in lms.items():
+            with pytest.raises(AllMembersFailed):
+                SLMMux(dspy.Predict("question -> answer"), {name: lm}, k=1)(question="?")
+        assert [server.count(model) for model in "abc"] == [4, 2, 1]
+    assert pauses == [1, 2, 4, 1]
+
+
+@pytest.mark.parametrize(("hint", "timeout", "requests"), [("0.1", 5, 4), ("1", 0.9, 1), ("30", 5, 1), ("3600", None, 1)])
+def test_a_server_that_says_when_to_come_back_is_obeyed_within_the_deadline(hint, timeout, requests):
+    with fault_server(always(Fault.RATE_LIMITED_WITH_HINT), retry_after=hint) as server:
+        mux = SLMMux(dspy.Predict("question -> answer"), [an_lm(server, "a")], k=1, timeout=timeout)
+        began = time.monotonic()
+        with pytest.raises(AllMembersFailed, match="Rate limit reached"):
+            mux(question="?")
+        assert len(server.requests) == requests
+        assert 0.3 <= time.monotonic() - began < 2 if requests == 4 else time.monotonic() - began < 0.8
+
+
+def test_a_call_given_up_between_two_attempts_is_not_made_again():
+    with fault_server(always(Fault.RATE_LIMITED_WITH_HINT), retry_after="2") as server:
+        draw = a_mux([an_lm(server, "a")]).draw(0, 0, {"question": "?"})
+        thread = threading.Thread(target=draw.run)
+        thread.start()
+        while not server.requests:
+            time.sleep(0.01)
+        draw.withdraw()
+        thread.join(1)
+        assert not thread.is_alive()
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("how", ["call", "acall"])
+def test_calls_through_litellm_are_bounded_and_cut_short_too(how):
+    """LiteLLM keeps its idle connections and a thread for its log by itself; what a draw leaves is the draw's."""
+    met = [Fault.HANG, Fault.TRICKLE, Fault.UNAVAILABLE, Fault.UNAUTHORIZED, Fault.NOT_FOUND]
+    with fault_server(lambda request: next((fault for fault in met if fault.name == request.model), None)) as server:
+        an_lm(server, "first", engine="litellm")("Hello.")  # LiteLLM takes a second over the first call of a process
+        names = ["sound", *(fault.name for fault in met)]
+        mux = SLMMux(
+            dspy.Predict("question -> answer"), [an_lm(server, name, engine="litellm") for name in names], k=1, timeout=1.5
+        )
+        verdict = asked(mux, how)
+        assert verdict.answer == "42"
+        assert [server.count(name) for name in names] == [1, 1, 1, 4, 1, 1]
+        causes = [next(iter(ballot.abstentions)) for ballot in verdict.ballots[1:]]
+        assert causes[:2] == ["no answer within 1.5 s"] * 2
+        for cause, error in zip(causes[2:], ("LMServerError", "LMAuthError", "LMUnsupportedModelError"), strict=True):
+            assert cause.startswith(error)
+        deadline = time.monotonic() + 3
+        while any(thread.name == "dspy-mux-draw" for thread in threading.enumerate()):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def test_a_mux_within_a_program_stops_with_the_draw_around_it(nothing_left):
+    with fault_server(always(Fault.HANG, model="inner")) as server:
+        inner, outer = an_lm(server, "inner"), scripted_lm("outer", ["x"])
+
+        class Nested(dspy.Module):
+            def __init__(self):
+                super().__init__()
+                self.step = dspy.Predict("question -> answer")
+                self.others = a_mux([inner])
+
+            def forward(self, question):
+                self.others(question=question)
+                return self.step(question=question)
+
+        mux = SLMMux(Nested(), [outer], k=1, timeout=0.5)
+        with pytest.raises(AllMembersFailed, match="no answer within 0.5 s"):
+            mux(question="?")
+        inner.close()
+        assert server.is_left()
+        assert len(server.requests) == K
+    nothing_left()

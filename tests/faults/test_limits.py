@@ -1,0 +1,178 @@
+"""What a collection may spend holds to the call, whatever its draws take and however many threads make them."""
+
+from __future__ import annotations
+
+import time
+
+import dspy
+import pytest
+
+from dspy_mux import ConfigurationError, Member, SampleBank, SLMMux
+from dspy_mux.collect import collect
+
+from .server import Fault, always, fault_server, in_turn
+
+#: Models whose price DSPy knows: 0.15 and 0.60, 2.50 and 10 US dollars for a million tokens in and out.
+CHEAP, DEAR = "gpt-4o-mini", "gpt-4o"
+
+
+class Wandering(dspy.Module):
+    """Takes one to five calls for a question, and nobody knows beforehand."""
+
+    def __init__(self):
+        super().__init__()
+        self.step = dspy.Predict("question -> answer")
+
+    def forward(self, question):
+        for number in range(1, 1 + steps(question)):
+            prediction = self.step(question=f"{question} step {number}")
+        return prediction
+
+
+def steps(question):
+    return 1 + int(question[1:-1]) % 5
+
+
+def questions(count):
+    return [dspy.Example(question=f"q{n}?", answer="42").with_inputs("question") for n in range(count)]
+
+
+def metric(example, prediction, trace=None):
+    return prediction.answer == example.answer
+
+
+def a_mux(server, *names, program=None, **settings):
+    lms = {name: dspy.LM(f"openai/{name}", api_base=server.address, api_key="none", cache=False, **settings) for name in names}
+    return SLMMux(program or dspy.Predict("question -> answer"), lms, k=2)
+
+
+@pytest.fixture
+def bank(tmp_path):
+    made = SampleBank(tmp_path / "bank.sqlite")
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("num_threads", [16, 64])
+def test_no_call_beyond_max_calls_reaches_the_server_however_many_a_draw_takes(bank, num_threads):
+    with fault_server(lambda _: None, latency=0.01) as server:
+        mux = a_mux(server, "a", "b", program=Wandering())
+        done = collect(mux, questions(40), metric, bank, max_calls=100, num_threads=num_threads)
+        assert done.stopped == "max_calls"
+        assert done.calls == len(server.requests) <= 100
+        assert len(server.requests) > 80  # a draw is not begun where it could not be ended
+        rows = list(bank.rows())
+        assert len(rows) == done.drawn
+        assert [row["calls"] for row in rows] == [steps(row["question"]) for row in rows]
+        assert done.abstained == 0  # a draw that the limit ended is not made, rather than an abstention
+        done = collect(mux, questions(40), metric, bank, num_threads=num_threads)
+        assert (done.missing, done.abstained) == (0, 0)
+
+
+def test_a_call_that_is_made_again_is_one_more_call(bank):
+    with fault_server(in_turn(Fault.UNAVAILABLE, Fault.RATE_LIMITED)) as server:
+        done = collect(a_mux(server, "a"), questions(30), metric, bank, max_calls=40, num_threads=16)
+        assert done.calls == len(server.requests) <= 40
+    with fault_server(always(Fault.UNAVAILABLE)) as server:
+        done = collect(a_mux(server, "a", num_retries=5), questions(60)[30:], metric, bank, max_calls=20, num_threads=16)
+        assert (done.calls, len(server.requests), done.stopped) == (20, 20, "max_calls")
+
+
+def test_what_dspys_cache_answers_is_no_call(bank, tmp_path):
+    with fault_server(lambda _: None) as server:
+        mux = SLMMux(Wandering(), [Member(dspy.LM("openai/a", api_base=server.address, api_key="none"), name="a")], k=1)
+        before = collect(mux, questions(20), metric, SampleBank(tmp_path / "other.sqlite"), num_threads=8)
+        done = collect(mux, questions(25), metric, bank, max_calls=15, num_threads=8)
+        assert (done.drawn, done.calls, done.stopped) == (25, 15, None)
+        assert len(server.requests) == before.calls + 15
+
+
+def test_a_call_by_an_lm_of_the_program_itself_counts_too(bank):
+    with fault_server(lambda _: None) as server:
+        helper = dspy.LM("openai/helper", api_base=server.address, api_key="none", cache=False)
+
+        class Helped(dspy.Module):
+            def __init__(self):
+                super().__init__()
+                self.step = dspy.Predict("question -> answer")
+
+            def forward(self, question):
+                with dspy.context(lm=helper):
+                    self.step(question=question)
+                return self.step(question=question)
+
+        done = collect(a_mux(server, "a", program=Helped()), questions(30), metric, bank, max_calls=21, num_threads=16)
+        assert done.calls == len(server.requests) <= 21
+
+
+@pytest.mark.parametrize("num_threads", [16, 64])
+def test_max_cost_holds_where_calls_cost_alike(bank, num_threads):
+    with fault_server(lambda _: None, latency=0.02, usage=lambda _: 1000) as server:
+        done = collect(a_mux(server, CHEAP, DEAR), questions(60), metric, bank, max_cost=0.2, num_threads=num_threads)
+        told = (done.stopped, done.calls)
+        assert told == ("max_cost", len(server.requests))
+        assert 0.18 < done.cost <= 0.2
+
+
+@pytest.mark.parametrize("num_threads", [16, 64])
+def test_max_cost_is_passed_by_no_more_than_could_not_be_known(bank, num_threads):
+    def usage(request):
+        return 100 * (1 + int(request.question[1:].split("?")[0]) % 7)
+
+    with fault_server(lambda _: None, latency=0.02, usage=usage) as server:
+        done = collect(a_mux(server, DEAR, program=Wandering()), questions(60), metric, bank, max_cost=0.1, num_threads=num_threads)
+        assert done.stopped == "max_cost"
+        # Under way are num_threads calls at most, each of 700 tokens rather than the 100 of the first.
+        assert done.cost < 0.1 + num_threads * 600 * 10e-6
+        assert done.abstained == 0
+
+
+def test_until_a_price_is_known_a_members_draws_are_made_one_at_a_time(bank):
+    with fault_server(lambda _: None, latency=0.3, usage=lambda _: 100_000) as server:
+        done = collect(a_mux(server, CHEAP, DEAR), questions(20), metric, bank, max_cost=0.5, num_threads=32)
+        # A draw costs $0.06 or $1.00, which only the first of the dear member shows.
+        assert server.count(DEAR) == 1
+        assert done.stopped == "max_cost"
+        assert sum(row["model"] == DEAR for row in bank.rows()) == 1
+
+
+def test_no_money_buys_no_call(bank):
+    with fault_server(lambda _: None) as server:
+        done = collect(a_mux(server, CHEAP), questions(3), metric, bank, max_cost=0)
+        assert (done.stopped, done.missing, server.requests) == ("max_cost", 6, [])
+
+
+def test_a_limit_on_cost_is_refused_where_nothing_tells_a_price(bank):
+    with fault_server(lambda _: None) as server:
+        with pytest.raises(ConfigurationError, match="no price of a, b, so max_cost cannot hold: bound max_calls"):
+            collect(a_mux(server, "a", "b"), questions(20), metric, bank, max_cost=1.0, num_threads=16)
+        assert len(list(bank.rows())) == len(server.requests) <= 32
+
+
+def test_a_member_without_a_price_beside_one_with_is_told_of_and_not_counted(bank, caplog):
+    with fault_server(lambda _: None) as server:
+        done = collect(a_mux(server, "a", CHEAP), questions(5), metric, bank, max_cost=1.0)
+        assert (done.missing, done.stopped) == (0, None)
+        assert "DSPy tells no price of a, whose calls max_cost does not count" in caplog.text
+
+
+def test_a_slow_metric_is_not_the_draws_time(bank):
+    def slow(example, prediction, trace=None):
+        time.sleep(0.7)
+        return True
+
+    with fault_server(lambda _: None) as server:
+        mux = a_mux(server, "a")
+        mux.pool.settings.timeout = 0.5
+        assert collect(mux, questions(1), slow, bank).abstained == 0
+
+
+def test_what_has_arrived_when_a_metric_fails_is_recorded(bank):
+    def broken(example, prediction, trace=None):
+        time.sleep(0.1)
+        raise KeyError("gold")
+
+    with fault_server(lambda _: None) as server:
+        with pytest.raises(Exception, match="The metric raised KeyError"):
+            collect(a_mux(server, "a", "b"), questions(30), broken, bank, num_threads=8)
+        assert len(list(bank.rows())) == len(server.requests) >= 8

@@ -1,0 +1,138 @@
+"""Any text at all: an answer of the declared type or none, the same one each time, and soon."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import pydantic
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dspy_mux import extraction, formulas, mathtext
+from dspy_mux.answers import answer_kind
+from dspy_mux.errors import ConfigurationError
+from dspy_mux.extraction import MAX_DIGITS
+
+from .kinds import DECLARED
+from .limits import within
+from .strategies import TEXTS, damaged, nested
+
+KINDS = {name: answer_kind(declared.annotation) for name, declared in DECLARED.items()}
+SCANNERS = [
+    extraction.marked_answer,
+    extraction.boxed,
+    extraction.parse_number,
+    extraction.numerals,
+    extraction.numeral_of_answer,
+    extraction.leading_label,
+    extraction.truth_of,
+    extraction.json_values,
+    extraction.unfence,
+    extraction.unwrap,
+    extraction.fold,
+    formulas.math_answer,
+    formulas.lone_answer,
+    mathtext.canonical,
+]
+
+
+@given(TEXTS)
+def test_every_kind_finds_an_answer_of_its_type_or_none_and_always_the_same(text):
+    for name, kind in KINDS.items():
+        with within(10):
+            found, again = kind.extract(text), kind.extract(text)
+        if found is not None:
+            assert DECLARED[name].holds(found), (name, found)
+            assert kind.key(found) is not None, (name, found)
+        assert kind.key(found) == kind.key(again), name
+
+
+@given(TEXTS)
+def test_every_scanner_reads_any_text(text):
+    for scanner in SCANNERS:
+        with within(10):
+            assert scanner(text) == scanner(text)
+
+
+@given(damaged(nested().map(json.dumps)))
+def test_json_nested_however_deep_is_an_answer_or_none(text):
+    for name in ("list", "dict", "anything", "model"):
+        with within(10):
+            found = KINDS[name].extract(text)
+        assert found is None or KINDS[name].key(found) is not None
+
+
+def written(value):
+    """As a model writes it."""
+    if isinstance(value, pydantic.BaseModel):
+        return value.model_dump_json()
+    if isinstance(value, list):
+        return json.dumps(value)
+    return str(getattr(value, "value", value))
+
+
+SENTENCES = [
+    "{}",
+    "The answer is {}.",
+    "I think so.\n\nAnswer: {}\n",
+    "**Answer:** {}",
+    "Easy.\n#### {}",
+    "So it is $\\boxed{{{}}}$.",
+]
+
+
+@pytest.mark.parametrize("name", [name for name, declared in DECLARED.items() if not declared.values.is_empty])
+@given(st.data())
+def test_a_value_that_is_told_in_a_sentence_is_found_in_it(name, data):
+    value = data.draw(DECLARED[name].values)
+    sentence = data.draw(st.sampled_from(SENTENCES))
+    kind = KINDS[name]
+    assert kind.same(kind.extract(sentence.format(written(value))), value)
+
+
+# ------------------------------------------------------------------------------------------------ what was found
+
+
+def test_the_longest_numeral_that_is_read_can_be_compared_too():
+    longest = "1" * MAX_DIGITS
+    for name in ("int", "Decimal", "Fraction"):
+        found = KINDS[name].extract(longest)
+        assert KINDS[name].key(found) == longest
+        assert KINDS[name].extract(longest + "1") is None
+    assert KINDS["Decimal"].key(KINDS["Decimal"].extract("100/1E-1999")) is not None
+
+
+@pytest.mark.parametrize("text", ["9" * 5_000 + " 1/2", "1" * 1_000 + "e2000/1e-2000", "1e-2000/" + "1" * 1_000 + "e2000"])
+def test_a_numeral_too_long_to_write_is_no_answer_and_no_error(text):
+    for name in ("int", "float", "Decimal", "Fraction", "percent", "mathematics", "anything"):
+        KINDS[name].key(KINDS[name].extract(text))
+        KINDS[name].key(text)
+    assert extraction.parse_number(text) is None
+
+
+@pytest.mark.parametrize("numeral", ["10000000000000000000000000001", "0.12345678901234567890123456789012345", "1e-1999"])
+def test_a_decimal_keeps_all_its_digits(numeral):
+    found = KINDS["Decimal"].extract(f"The answer is {numeral}")
+    assert found == Decimal(numeral)
+    assert KINDS["Decimal"].same(found, numeral)
+
+
+def test_a_third_is_a_decimal_of_28_digits():
+    assert KINDS["Decimal"].extract("1/3") == Decimal(1) / Decimal(3)
+
+
+def test_json_too_deep_to_compare_is_passed_over():
+    assert KINDS["list"].extract("[" * 102 + "]" * 102 + " [1]") == [1]
+    assert KINDS["dict"].extract('{"a": ' * 102 + "0" + "}" * 102) is None
+
+
+class Nothing:
+    """Nothing that JSON can be read into."""
+
+
+@pytest.mark.parametrize("annotation", [list[Nothing], dict[str, "Unknown"]])  # type: ignore[name-defined]  # noqa: F821
+def test_a_type_that_nothing_can_be_read_into_is_told_before_any_call(annotation):
+    with pytest.raises(ConfigurationError, match="No answer can be read into the type"):
+        answer_kind(annotation)

@@ -1,0 +1,149 @@
+"""Banks: no character, number or shape in what a model or a file says costs a draw, its own or another's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import dspy
+import pytest
+
+from dspy_mux import ConfigurationError, Member, SampleBank, SLMMux
+from dspy_mux.collect import collect
+from dspy_mux.exchange import export_file, import_file
+from dspy_mux.record import read_jsonl
+from eval.comparing import write_table
+from eval.report import write
+from programs.tasks import task
+
+from ..eval.synthetic_run import STRENGTHS, scripted_member, synthetic_run, synthetic_task
+from ..scripted import scripted_lm
+from .texts import EVERYTHING, NUMBERS, TEXTS, obeyed
+
+HALF = "half \ud800 and \x00"
+
+
+def example(name, text):
+    made = dspy.Example(question=f"{name} {text}", answer="7", question_id=f"{name} {text}", kind=text, **{"extra": text})
+    return made.with_inputs("question")
+
+
+def test_a_collection_in_which_all_is_hostile_loses_no_draw(tmp_path):
+    """Questions, their names and fields, answers, reasons, errors, members' names, the dataset's: each text, all at once."""
+    said = {**TEXTS, **NUMBERS}
+    names = list(said)
+
+    def reply(prompt, draw):
+        at = next(
+            at
+            for at, name in enumerate(names)
+            if f"\n{name} " in prompt or f"{name} " in prompt.partition("## question ## ]]\n")[2]
+        )
+        text = said[names[at]]
+        return ValueError(f"down {text[:5000]}") if draw == 1 else {"reasoning": text, "answer": text}
+
+    members = [Member(scripted_lm(f"m{at}", reply), name=name) for at, name in enumerate(TEXTS.values()) if "\ud800" not in name]
+    mux = SLMMux("question -> answer", members, k=3)
+    bank = SampleBank(tmp_path / "bank.sqlite")
+    examples = [example(name, text[:2000]) for name, text in said.items()]
+    done = collect(mux, examples, lambda given, prediction, trace=None: prediction.answer == "7", bank, dataset=EVERYTHING)
+    assert (done.drawn, done.missing) == (len(examples) * len(members) * 3, 0)
+    rows = list(bank.rows())
+    assert len(rows) == done.drawn
+    assert all(obeyed(row["cause"] or "") == set() for row in rows)
+    assert {row["model"] for row in rows if "\0" not in row["model"]} <= {member.name for member in members}
+    again = collect(mux, examples, lambda *given, **more: False, bank, dataset=EVERYTHING)
+    assert (again.drawn, again.already) == (0, done.drawn)
+    for ending in (".jsonl", ".parquet"):
+        path = tmp_path / f"out{ending}"
+        assert export_file(bank, path) == done.drawn
+        copy = SampleBank(tmp_path / f"copy{ending}.sqlite")
+        assert import_file(copy, path) == done.drawn
+        assert len(list(copy.rows())) == done.drawn
+    votes = read_jsonl(tmp_path / "out.jsonl").votes
+    assert (votes == bank.record().votes).all()
+
+
+ROW = {"question_id": "q", "model": "m", "draw": 0, "answer": "x", "correct": True}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"answer": HALF}, {"answer": [HALF, {HALF: HALF}]}, {"answer": 10**3000}, {"answer": json.loads("[" * 300 + "]" * 300)},
+        {"dataset": HALF}, {"program": HALF}, {"question_fingerprint": HALF}, {"answer": "", "cause": HALF}, {"text": HALF},
+        {"field": HALF}, {HALF: "x"}, {"answer_class": HALF}, {"answer_class": 10**400}, {"calls": 10**30}, {"cost": 1e308},
+        {"prompt_tokens": -(10**30)}, {"created": 1e999}, {"seconds": 1e999}, {"question_id": 10**30}, {"field": 10**30},
+    ],
+    ids=range(20),
+)  # fmt: skip
+def test_a_row_goes_in_and_out_of_a_bank_or_is_refused_by_its_line_with_nothing_written(tmp_path, more):
+    path, bank = tmp_path / "rows.jsonl", SampleBank(tmp_path / "bank.sqlite")
+    path.write_text(
+        "".join(json.dumps(row) + "\n" for row in ({**ROW, "question_id": "q2"}, {"dataset": "default", **ROW, **more}))
+    )
+    try:
+        assert import_file(bank, path) == 2
+    except ConfigurationError as error:
+        assert f"Line 2 of {path}" in str(error)  # noqa: PT017
+        assert not bank.exists()
+        return
+    for number, (dataset, count) in enumerate(bank.datasets().items()):
+        for ending in (".jsonl", ".parquet"):
+            out = tmp_path / f"out{number}{ending}"
+            assert export_file(bank, out, dataset=dataset) == count
+            assert import_file(SampleBank(tmp_path / f"copy{number}{ending}.sqlite"), out) == count
+    assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize("score", ["1e999", "-1e999", "1" + "0" * 400, '"x"', "[1]"])
+def test_a_score_that_is_none_is_refused_before_anything_is_written(tmp_path, score):
+    path, bank = tmp_path / "rows.jsonl", SampleBank(tmp_path / "bank.sqlite")
+    good = json.dumps(ROW)
+    path.write_text(f"{good}\n" + good.replace('"q"', '"q2"').replace("true", score) + "\n")
+    with pytest.raises(ConfigurationError, match="Line 2 of .* has the score"):
+        import_file(bank, path)
+    assert not bank.exists()
+
+
+def test_a_result_file_whose_texts_have_half_characters_is_imported(tmp_path):
+    sample = {"extracted_answer": HALF, "is_correct": True, "model_response": HALF}
+    path = tmp_path / "org_model.json"
+    path.write_text(
+        json.dumps({"model": "m", "responses": [{"problem": f"{text} {HALF}", "samples": [sample]} for text in TEXTS.values()]})
+    )
+    assert import_file(SampleBank(tmp_path / "bank.sqlite"), path) == len(TEXTS)
+
+
+def test_a_members_name_with_half_a_character_is_refused_in_a_sentence():
+    with pytest.raises(ConfigurationError, match="half a character") as refusal:
+        Member(scripted_lm("a", ["x"]), name=HALF)
+    assert obeyed(str(refusal.value)) == set()
+
+
+def test_names_that_are_paths_make_no_files(tmp_path, monkeypatch):
+    """Members, datasets, tasks and questions: none of their names is ever a file's."""
+    home = tmp_path / "a" / "b" / "c"
+    home.mkdir(parents=True)
+    monkeypatch.chdir(home)
+    names = ["../../evil", "/tmp/evil-of-dspy-mux", "..\\evil"]
+    pool = [scripted_member(name, strengths) for name, strengths in zip(names, STRENGTHS.values(), strict=True)]
+    run = synthetic_run(
+        home / "run",
+        tasks=[synthetic_task(validation=6, test=6, name="../../../evil")],
+        members=lambda: pool,
+        methods=("single", "slm_mux", "self_consistency", "llm_debate"),
+    )
+    write_table(run)
+    write(run.path, home / "report.html")
+    export_file(SampleBank(run.bank), home / "out.jsonl", dataset="../../../evil")
+    made = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert all(name.startswith("a/b/c/run/") for name in made - {"a/b/c/report.html", "a/b/c/out.jsonl"})
+    assert not any("evil" in name for name in made)
+    assert not Path("/tmp/evil-of-dspy-mux").exists()
+
+
+@pytest.mark.parametrize("name", ["reasoning_gym:../../evil", "../everyday", "os", "gsm8k:x", "programs.everyday"])
+def test_a_task_is_a_name_of_the_list_and_nothing_that_is_imported(name):
+    with pytest.raises(ConfigurationError):
+        task(name)
