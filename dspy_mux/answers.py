@@ -204,6 +204,11 @@ def _is_hashable(value: Any) -> bool:
     return True
 
 
+def _equals_itself(key: Any) -> bool:
+    """False for NaN, and for what holds one: no such key would be met again."""
+    return all(map(_equals_itself, key)) if isinstance(key, (tuple, frozenset)) else bool(key == key)
+
+
 @dataclass(frozen=True)
 class KeyKind(AnswerKind):
     """Answers are the same when a function of one answer gives equal keys; None, or an exception, is an abstention."""
@@ -223,7 +228,7 @@ class KeyKind(AnswerKind):
         except Exception:
             logger.warning("The key function raised on %.80r, which counts as an abstention.", value, exc_info=True)
             return None
-        return key if _is_hashable(key) and key == key else AnyKind().key(key)
+        return key if _is_hashable(key) and _equals_itself(key) else AnyKind().key(key)
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def first_mistake(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     where = ""
     for part in first["loc"]:
-        name = str(part) if re.fullmatch(r"[\w-]{1,40}", str(part)) else repr(str(part)[:40])  # a key may be any text
+        name = str(part) if re.fullmatch(r"[\w/-]{1,40}", str(part)) else repr(str(part)[:40])  # a key may be any text
         where += f"[{part + 1}]" if isinstance(part, int) else f".{name}" if where else name
     what = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":

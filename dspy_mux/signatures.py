@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import typing
+import warnings
 from typing import Any
 
 import dspy
@@ -68,7 +69,9 @@ def _check(text: str) -> None:
         raise _no_signature(text)
     for side in text.split("->"):
         try:
-            body = ast.parse(f"def f({side}): pass").body
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", SyntaxWarning)  # what Python only doubts, as 1or, is no type either
+                body = ast.parse(f"def f({side}): pass").body
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise _no_signature(text) from error
         function = body[0]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import signal
+
 import dspy
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,6 +19,9 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("ci")
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and with them the processes that they send one to.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

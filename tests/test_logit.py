@@ -37,7 +37,7 @@ def answers(draw, most_right=3):
     return question, is_right, features, random.choice([0.3, 1.0, 10.0], features.shape[1])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(answers(most_right=1))
 def test_the_weights_lose_no_more_than_a_general_minimiser_finds(told):
     weights = logit(*told)
@@ -46,7 +46,7 @@ def test_the_weights_lose_no_more_than_a_general_minimiser_finds(told):
     np.testing.assert_allclose(weights, found, atol=2e-3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(answers())
 def test_with_several_right_answers_to_a_question_no_small_step_betters_the_weights(told):
     weights, random = logit(*told), np.random.default_rng(0)
@@ -74,7 +74,7 @@ def test_no_answers_tell_nothing():
     assert logit(np.zeros(0, int), np.zeros(0, bool), np.zeros((0, 2)), np.ones(2)).tolist() == [0.0, 0.0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.floats(-20, 20), st.booleans()), min_size=1, max_size=40))
 def test_the_scale_is_the_best_whose_slope_is_not_negative(told):
     log_odds, right = np.array([x for x, _ in told]), np.array([float(y) for _, y in told])

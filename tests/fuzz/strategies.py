@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from hypothesis import strategies as st
@@ -125,4 +126,22 @@ def nested(draw: st.DrawFn) -> Any:
     for depth in range(draw(st.sampled_from([3, 99, 102, 400]))):
         name = names[depth % len(names)]
         value = {name: value} if name else [value]
+    return value
+
+
+@st.composite
+def damaged_json(draw: st.DrawFn, value: Any) -> Any:
+    """A JSON value with up to three parts replaced by others, or left out."""
+    value = copy.deepcopy(value)
+    for _ in range(draw(st.integers(1, 3))):
+        inner, depth = value, draw(st.integers(0, 5))
+        while isinstance(inner, (dict, list)) and inner:
+            at = draw(st.sampled_from(sorted(inner))) if isinstance(inner, dict) else draw(st.integers(0, len(inner) - 1))
+            if depth == 0 or not isinstance(inner[at], (dict, list)):
+                if draw(st.integers(0, 3)):
+                    inner[at] = draw(st.one_of(JSON, st.text(max_size=9), st.integers(-1, 3)))
+                else:
+                    del inner[at]
+                break
+            inner, depth = inner[at], depth - 1
     return value

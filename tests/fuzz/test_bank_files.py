@@ -24,7 +24,7 @@ from dspy_mux.record import read_jsonl
 from dspy_mux.rows import OF_A_DRAW
 
 from .limits import share, within
-from .strategies import ANY_TEXT, CHARACTERS, JSON, TEXTS, damaged, nested
+from .strategies import ANY_TEXT, CHARACTERS, JSON, TEXTS, damaged, damaged_json, nested
 
 NAMES = ["question_id", "dataset", "task", *sorted(OF_A_DRAW)]
 ANYTHING = st.one_of(
@@ -223,29 +223,25 @@ def test_any_gzip_is_imported_or_refused(rows, data):
     )
 
 
-SAMPLE = st.fixed_dictionaries(
-    {},
-    optional={
-        "extracted_answer": st.one_of(st.sampled_from(["4", None]), JSON), "is_correct": st.one_of(st.booleans(), JSON),
-        "model_response": ANYTHING,
-        "token_usage": st.one_of(st.none(), JSON, st.just({"prompt_tokens": 3, "completion_tokens": 2.5})),
-    },
-)  # fmt: skip
-RESPONSE = st.fixed_dictionaries(
-    {"samples": st.one_of(st.lists(SAMPLE, max_size=3), JSON)},
-    optional={"problem": st.one_of(st.sampled_from(["2+2?", "1+1?"]), ANYTHING), "question": ANY_TEXT, "answer": ANYTHING},
-)
-RESULTS = st.fixed_dictionaries(
-    {
-        "model": st.one_of(st.sampled_from(["org/a"]), ANYTHING),
-        "responses": st.one_of(st.lists(st.one_of(RESPONSE, JSON), max_size=3), JSON),
-    }
-)
+RESULTS = {
+    "model": "org/a",
+    "responses": [
+        {
+            "problem": f"{number} + {number}?",
+            "answer": "4",
+            "samples": [
+                {"extracted_answer": "4", "is_correct": True, "model_response": "Four.", "token_usage": {"prompt_tokens": 9}},
+                {"extracted_answer": None, "is_correct": False, "model_response": "?", "token_usage": None},
+            ],
+        }
+        for number in (1, 2)
+    ],
+}
 
 
-@share(0.3)
-@given(RESULTS)
-def test_any_result_file_is_imported_or_refused(results):
+@share(0.5)
+@given(damaged_json(RESULTS))
+def test_a_damaged_result_file_is_imported_or_refused(results):
     left("a.json", json.dumps(results).encode())
 
 

@@ -21,6 +21,7 @@ from .strategies import ANY_TEXT, JSON, LATEX, REPLIES, TEXTS, damaged, nested
 KEYED = {name: answer_kind(declared.annotation) for name, declared in DECLARED.items() if name != "mathematics"}
 KEYED |= {
     "key function": KeyKind(lambda value: round(float(value), 1), TextKind()),
+    "key function of pairs": KeyKind(lambda value: (float(value), "A"), TextKind()),
     "key function of lists": KeyKind(lambda value: sorted(str(value)), TextKind()),
 }
 
@@ -104,3 +105,12 @@ def test_the_key_of_mathematics_never_fails(value, number):
         key = kind.key(value)
         assert key is None or isinstance(key, str)
         assert kind.key(number) == kind.key(f"${number}$") == kind.key(f"\\boxed{{{number}.0}}") == str(number)
+
+
+# ------------------------------------------------------------------------------------------------ what was found
+
+
+def test_a_key_that_holds_nan_equals_itself():
+    kind = KEYED["key function of pairs"]
+    assert kind.same("nan", "nan")
+    assert kind.classes(["nan", "1", "nan"]) == [0, 1, 0]

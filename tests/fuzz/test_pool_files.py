@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import datetime
+import json
 
+import dspy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dspy_mux import SLMMux
 from dspy_mux.errors import ConfigurationError, MuxError
-from dspy_mux.poolfile import MemberEntry, PoolFile
+from dspy_mux.poolfile import MemberEntry, PoolFile, open_mux
 
 from .limits import within
-from .strategies import ANY_TEXT, FRAGMENTS, damaged
+from .strategies import ANY_TEXT, FRAGMENTS, damaged, damaged_json
 
 SECRET = "sk-fuzz-2c9f41d07ab3"
 WHOLE = [piece for piece in FRAGMENTS if piece.isprintable()]
@@ -194,6 +197,32 @@ def test_any_bytes_are_a_pool_or_one_sentence(path, content):
     open_it(path)
 
 
+# ------------------------------------------------------------------------------------------------ saved muxes
+
+
+@pytest.fixture(scope="module")
+def saved(path):
+    """The state of a mux as it is saved, with a demo and a fitted rule's worth of settings."""
+    lms = [dspy.LM(f"openai/{name}", max_tokens=9, api_key="none") for name in "ab"]
+    mux = SLMMux("question -> answer: int", lms, accuracies={"openai/a": 0.5}, timeout=9, schedule="frugal")
+    mux.programs[0].predict.demos = [dspy.Example(question="1 + 1?", reasoning="Two.", answer=2)]
+    mux.save(path.with_name("mux.json"))
+    return json.loads(path.with_name("mux.json").read_text())
+
+
+@given(st.data())
+def test_a_damaged_saved_mux_is_a_mux_or_one_sentence(path, saved, data):
+    state, mux_file = data.draw(damaged_json(saved)), path.with_name("damaged.json")
+    mux_file.write_text(json.dumps(state))
+    try:
+        with within(20):
+            mux = open_mux(None, mux_file)
+    except MuxError as error:
+        one_sentence(error)
+        return
+    assert len(mux.members) > 0
+
+
 # ------------------------------------------------------------------------------------------------ what was found
 
 FOUND = {
@@ -222,6 +251,13 @@ def test_one_sentence_says_what_is_wrong(path, what):
     with pytest.raises(ConfigurationError, match=told) as caught:
         PoolFile.load(path)
     one_sentence(caught.value)
+
+
+def test_what_python_doubts_in_a_signature_is_refused_without_a_warning(path, recwarn):
+    path.write_text('program = "question -> answer: 1or 2"\n' + VALID.partition("\n\n")[2])
+    with pytest.raises(ConfigurationError, match="is no signature"):
+        PoolFile.load(path).mux()
+    assert not list(recwarn)
 
 
 def test_options_that_an_embedded_model_does_not_take_are_told(path):
