@@ -73,6 +73,7 @@ def test_an_interrupt_stops_the_call_at_once_and_the_process_ends():
         from dspy_mux import SLMMux
         from tests.scripted import scripted_lm
 
+        dspy.configure_cache(enable_disk_cache=False)
         print("ready", flush=True)
         SLMMux(dspy.Predict("question -> answer"), [scripted_lm("a", ["x"], latency=600)])(question="?")
         """

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 
 import pytest
@@ -36,10 +38,12 @@ def nothing_left():
     threads, files = set(threading.enumerate()), open_files()
 
     def left() -> list[str]:
-        return [thread.name for thread in threading.enumerate() if thread not in threads]
+        frames = sys._current_frames()
+        ours = [thread for thread in threading.enumerate() if thread not in threads]
+        return [thread.name + "".join(traceback.format_stack(frames.get(thread.ident or 0), 4)) for thread in ours]
 
     def check() -> None:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 15
         while time.monotonic() < deadline and (left() or open_files() > files):
             time.sleep(0.02)
         assert (left(), max(0, open_files() - files)) == ([], 0)

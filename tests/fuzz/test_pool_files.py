@@ -255,7 +255,7 @@ def test_one_sentence_says_what_is_wrong(path, what):
 
 def test_what_python_doubts_in_a_signature_is_refused_without_a_warning(path, recwarn):
     path.write_text('program = "question -> answer: 1or 2"\n' + VALID.partition("\n\n")[2])
-    with pytest.raises(ConfigurationError, match="is no signature"):
+    with pytest.raises(ConfigurationError, match="is no signature|uses the type"):
         PoolFile.load(path).mux()
     assert not list(recwarn)
 
