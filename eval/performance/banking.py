@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from dspy_mux import SampleBank, SLMMux
 from dspy_mux.collect import collect
 from dspy_mux.exchange import import_file
 
-from .figures import Figure
+from .figures import Figure, peak_memory
 from .server import model_server
 
 QUESTIONS, MEMBERS, DRAWS = 10_000, 10, 10
@@ -76,7 +75,7 @@ def _measure(what: str, folder: Path) -> None:
     else:
         bank.record().of(None, None)
         value = time.perf_counter() - began
-    print(value, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
+    print(value, peak_memory())
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ import optuna
 
 from dspy_mux.tuning import tune
 
-from .figures import Figure
+from .figures import Figure, peak_memory
 from .searching import synthetic
 
 TRIALS = 1000
@@ -37,16 +36,12 @@ def _study(rules: list[str]) -> tuple[float, float]:
     """The ratio, and the megabytes that the second half of the trials adds to the peak."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     record = synthetic(MEMBERS, 300, 5)
-    peaks: list[int] = []
+    peaks: list[float] = []
     began = time.perf_counter()
-    tuned = tune(record, n_trials=TRIALS, max_members=3, rules=rules, callbacks=[lambda *_: peaks.append(_peak())])
+    tuned = tune(record, n_trials=TRIALS, max_members=3, rules=rules, callbacks=[lambda *_: peaks.append(peak_memory())])
     ours = time.perf_counter() - began
     over = ours / _empty(tuned.study.trials[-1].distributions)
-    return over, (peaks[-1] - peaks[TRIALS // 2]) / 1000
-
-
-def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return over, peaks[-1] - peaks[TRIALS // 2]
 
 
 def _empty(distributions: dict[str, optuna.distributions.BaseDistribution]) -> float:

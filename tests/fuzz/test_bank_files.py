@@ -151,7 +151,7 @@ def jsonl(rows):
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
-@share(0.5)
+@share(0.3)
 @given(ROWS)
 def test_good_rows_are_imported_as_the_record_that_the_file_gives(rows):
     with a_bank() as (bank, folder):
@@ -164,6 +164,7 @@ def test_good_rows_are_imported_as_the_record_that_the_file_gives(rows):
         round_trip(bank, folder)
 
 
+@share(0.6)
 @given(damaged_rows())
 def test_damaged_rows_are_imported_wholly_or_refused_wholly(rows):
     left("a.jsonl", jsonl(rows))

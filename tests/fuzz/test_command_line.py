@@ -226,7 +226,7 @@ def commands(draw, verb):
 
 
 @pytest.mark.parametrize("verb", VERBS)
-@share(0.25)
+@share(0.2)
 @given(st.data())
 def test_a_verb_answers_or_says_in_one_line_what_is_wrong(workplace, verb, data):
     answered(workplace, data.draw(commands(verb)))
