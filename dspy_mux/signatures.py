@@ -70,7 +70,8 @@ def _check(text: str) -> None:
     for side in text.split("->"):
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("error", SyntaxWarning)  # what Python only doubts, as 1or, is no type either
+                for doubt in (SyntaxWarning, DeprecationWarning):  # what Python only doubts, as 1or, is no type either
+                    warnings.simplefilter("error", doubt)
                 body = ast.parse(f"def f({side}): pass").body
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise _no_signature(text) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 import textwrap
 
 import pytest
@@ -82,9 +83,12 @@ def test_a_text_without_code_is_no_answer(text: str) -> None:
     assert complete(PROMPT, text) is None
 
 
-@pytest.mark.parametrize(
-    "text", ["x = " + "(" * 9_000, "-" * 19_000 + "1", "f" + ".b" * 9_000 + "()", "\0", "x = 1\n" * 10_000, "if x:\n" * 3_000]
-)
+BREAKING = ["x = " + "(" * 9_000, "-" * 19_000 + "1", "\0", "x = 1\n" * 10_000, "if x:\n" * 3_000]
+if sys.version_info >= (3, 11):  # Python 3.10 reads it
+    BREAKING.append("f" + ".b" * 9_000 + "()")
+
+
+@pytest.mark.parametrize("text", BREAKING)
 def test_a_text_that_would_break_a_parser_is_no_answer(text: str) -> None:
     assert complete(PROMPT, text) is None
     assert code_in(text) is None
