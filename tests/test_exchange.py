@@ -241,7 +241,7 @@ def test_lines_are_counted_as_an_editor_counts_them(bank, tmp_path):
         ("rows.jsonl", b"", "holds no draws"),
         ("rows.jsonl", b"\xff\xfe\x00", "no UTF-8 text"),
         ("rows.jsonl.gz", b"not gzip", "cannot be read"),
-        ("rows.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 99)[:-20], "cannot be read|Line 1 "),
+        ("rows.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 99, mtime=0)[:-20], "cannot be read|Line 1 "),
         ("rows.parquet", b"not parquet", "is no Parquet file"),
         ("rows.json", b"[]", "is no result file of the reference implementation"),
         ("rows.json", b'{"model": "a"}', "is no result file"),
