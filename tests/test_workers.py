@@ -67,6 +67,28 @@ def test_jobs_keep_coming_while_threads_end(monkeypatch):
         assert done.acquire(timeout=30), "no job may be lost to a thread that ends"
 
 
+def test_every_thread_ends_though_jobs_come_just_when_its_time_is_up(monkeypatch):
+    monkeypatch.setattr(room, "IDLE_S", 0.01)
+    workers, threads, done = Workers(), set(), threading.Semaphore(0)
+
+    def job():
+        threads.add(threading.current_thread())
+        until = time.monotonic() + 0.0005
+        while time.monotonic() < until:
+            pass  # the interpreter is taken, so that a thread which waits learns late that its time is up
+        done.release()
+
+    for _ in range(500):
+        for _ in range(4):
+            workers.start(job)
+        time.sleep(0.002)
+    for _ in range(2000):
+        assert done.acquire(timeout=30)
+    for thread in threads:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in threads)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
 def test_a_forked_process_starts_its_own():
     room.workers.start(lambda: None)
