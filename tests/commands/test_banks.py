@@ -1,0 +1,82 @@
+"""`bank import`, `bank info`, `bank export`, and banks as the other verbs read them."""
+
+from __future__ import annotations
+
+from ..test_exchange import a_result_file, jsonl
+from .rows import some_rows
+
+
+def test_a_bank_is_filled_told_and_written_out(bank, tmp_path, dspy_mux, as_json):
+    made = tmp_path / "bank.sqlite"
+    assert dspy_mux("bank", "import", made, bank, "--dataset", "sums") == (0, f"{bank}: 480 draws\n", "")
+    told = as_json("bank", "info", made)
+    assert [(row["dataset"], row["member"], row["questions"], row["draws"]) for row in told["draws"]] == [
+        ("sums", member, 40, 160) for member in "abc"
+    ]
+    out = tmp_path / "out.jsonl"
+    assert dspy_mux("bank", "export", made, out) == (0, f"{out}: 480 draws\n", "")
+    assert as_json("replay", made) == as_json("replay", bank)
+    assert as_json("replay", out) == as_json("replay", bank)
+
+
+def test_every_verb_reads_a_bank_as_it_reads_a_file(bank, tmp_path, dspy_mux, as_json):
+    made = tmp_path / "bank.sqlite"
+    dspy_mux("bank", "import", made, bank)
+    for verb in (("search",), ("scale", "--k", 2)):
+        one, two = (as_json(verb[0], where, *verb[1:]) for where in (made, bank))
+        one.pop("seconds", None)
+        two.pop("seconds", None)
+        assert one == two
+
+
+def test_several_files_are_imported_at_once(tmp_path, dspy_mux, as_json):
+    made = tmp_path / "bank.sqlite"
+    one = a_result_file(tmp_path / "a.json", "org/a", {"2+2?": ["4", "5"], "1+3?": ["4", "4"]})
+    two = a_result_file(tmp_path / "b.json", "org/b", {"2+2?": ["5", "5"], "1+3?": ["6", "4"]})
+    code, out, _ = dspy_mux("bank", "import", made, one, two)
+    assert (code, len(out.splitlines())) == (0, 2)
+    assert [(row["member"], row["draws"]) for row in as_json("bank", "info", made)["draws"]] == [("org/a", 4), ("org/b", 4)]
+
+
+def test_bank_info_shows_a_table(bank, tmp_path, dspy_mux):
+    made = tmp_path / "bank.sqlite"
+    dspy_mux("bank", "import", made, bank)
+    code, out, _ = dspy_mux("bank", "info", made)
+    assert code == 0
+    assert "160" in out
+    assert "default" in out
+
+
+def test_bank_info_of_an_empty_bank_has_no_rows(tmp_path, as_json):
+    from dspy_mux import SampleBank
+
+    with SampleBank(tmp_path / "bank.sqlite").writing():
+        pass
+    assert as_json("bank", "info", tmp_path / "bank.sqlite") == {"draws": []}
+
+
+def test_export_refuses_what_it_would_overwrite(bank, tmp_path, dspy_mux, refused):
+    made = tmp_path / "bank.sqlite"
+    dspy_mux("bank", "import", made, bank)
+    (tmp_path / "out.jsonl").write_text("mine")
+    assert "is there already" in refused("bank", "export", made, tmp_path / "out.jsonl")
+    assert "must end in" in refused("bank", "export", made, tmp_path / "out.csv")
+    assert "no folder" in refused("bank", "export", made, tmp_path / "no folder" / "out.jsonl")
+
+
+def test_names_in_brackets_are_text_and_no_markup(tmp_path, dspy_mux):
+    path = jsonl(tmp_path / "bank.jsonl", some_rows(skill={"[red]a[/red]": 0.5, "[/b]": 0.5}))
+    code, out, err = dspy_mux("replay", path)
+    assert code == 0, err
+    assert "[red]a[/red]" in out
+
+
+def test_two_programs_of_a_member_are_chosen_on_the_command_line(tmp_path, dspy_mux, as_json, refused):
+    made = tmp_path / "bank.sqlite"
+    for program in ("1111", "2222"):
+        rows = [{**row, "program": program * 16} for row in some_rows(skill={"a": 1.0 if program == "1111" else 0.0})]
+        dspy_mux("bank", "import", made, jsonl(tmp_path / f"{program}.jsonl", rows))
+    assert "by 2 programs (111111111111, 222222222222)" in refused("replay", made)
+    assert as_json("replay", made, "--program", "1111")["accuracy"] == 1
+    assert as_json("replay", made, "--program", "latest")["accuracy"] == 0
+    assert "no program '3333'" in refused("replay", made, "--program", "3333")
