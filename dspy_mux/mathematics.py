@@ -27,6 +27,7 @@ from typing import IO, Any
 
 from .extraction import parse_number
 from .mathtext import canonical
+from .queues import take
 
 logger = logging.getLogger(__name__)
 
@@ -215,7 +216,7 @@ class MathWorker:
         threading.Thread(target=_pump, args=(self._process.stdout, self._replies), daemon=True).start()
         ready = b""
         try:
-            ready = self._replies.get(timeout=_START_DEADLINE)
+            ready = take(self._replies, _START_DEADLINE)
         except queue.Empty:
             logger.debug("No sign of the comparison process after %s s.", _START_DEADLINE)
         finally:
@@ -233,7 +234,7 @@ class MathWorker:
         reply = b""
         try:
             process.stdin.write(json.dumps([a, b]).encode() + b"\n")
-            reply = self._replies.get(timeout=self.deadline)
+            reply = take(self._replies, self.deadline)
         except (OSError, queue.Empty):
             logger.debug("Comparing %.80r with %.80r ran out of time or memory.", a, b)
         finally:

@@ -18,6 +18,7 @@ from .errors import BankError
 from .kinds import as_text
 from .limits import Share
 from .mux import SLMMux
+from .queues import take
 from .sampling import Draw
 
 #: How often a collection shows that it lives.
@@ -127,7 +128,7 @@ class Writer:
 
     def _arrived(self, patience: float) -> list[RecordedDraw | None]:
         try:
-            arrived = [self._queue.get(timeout=patience)]
+            arrived = [take(self._queue, patience)]
         except queue.Empty:
             return []
         while arrived[-1] is not None:

@@ -30,6 +30,7 @@ from .interrupting import Interrupt
 from .masking import cause_of
 from .members import Member
 from .metering import Meter
+from .queues import take
 from .stopping import offer, stops
 from .voting import Spent
 from .workers import workers
@@ -249,7 +250,7 @@ def sample(
 def _settled(finished: queue.SimpleQueue[Draw | None], patience: float) -> list[Draw]:
     """The next draw that is done, waited for so long."""
     try:
-        draw = finished.get(timeout=None if patience == float("inf") else max(0.0, patience))
+        draw = take(finished, None if patience == float("inf") else patience)
     except queue.Empty:
         return []
     return [] if draw is None else [draw]
