@@ -10,7 +10,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import chain
 from typing import Any
@@ -129,7 +129,7 @@ class SampleBank:
             raise BankError(f"The bank {self.name} holds no draws yet: collect some first.")
         return _arrays(table, told, chosen, self.name)
 
-    def rows(self, *, dataset: str | None = None) -> Iterator[dict[str, Any]]:
+    def rows(self, *, dataset: str | None = None) -> Generator[dict[str, Any], None, None]:
         """Every draw as a plain row, in the order recorded: the form of a JSONL bank."""
         query = sa.select(draws, questions.c.dataset, questions.c.name, questions.c.fields, questions.c.fingerprint.label("key"))
         query = (

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -61,14 +61,14 @@ def export_file(bank: SampleBank, path: str | os.PathLike[str], *, dataset: str 
         raise ConfigurationError(f"{str(path)!r} must end in .jsonl or .parquet.")
     if not os.path.isdir(target.parent):
         raise ConfigurationError(f"There is no folder {str(target.parent)!r} to write {target.name!r} into.")
-    rows = bank.rows(dataset=dataset)
-    first = next(rows, None)
-    if first is None:
-        raise BankError(f"The bank {bank.name} holds no draws yet.")
-    if target.suffix == ".parquet":
-        return _write_parquet([first, *rows], target)
-    with _arriving(target) as part, part.open("w", encoding="utf-8") as file:
-        return len([file.write(json.dumps(row, ensure_ascii=True) + "\n") for row in chain([first], rows)])
+    with closing(bank.rows(dataset=dataset)) as rows:
+        first = next(rows, None)
+        if first is None:
+            raise BankError(f"The bank {bank.name} holds no draws yet.")
+        if target.suffix == ".parquet":
+            return _write_parquet([first, *rows], target)
+        with _arriving(target) as part, part.open("w", encoding="utf-8") as file:
+            return len([file.write(json.dumps(row, ensure_ascii=True) + "\n") for row in chain([first], rows)])
 
 
 @contextmanager
