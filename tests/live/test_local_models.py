@@ -62,7 +62,7 @@ def test_draws_without_a_seed_differ(engine):
     assert len(texts) > 1
 
 
-def test_the_first_reading_of_a_prompt_is_paid_once(engine):
+def test_the_first_reading_of_a_prompt_is_paid_once(engine, unhurried_batches):
     text = f"A prompt nobody has read before {time.time_ns()}: " + "tell me about rivers, lakes and seas. " * 20
     draws = together(engine, [request(text, seed) for seed in range(4)])
 
