@@ -49,17 +49,18 @@ def _write(path: Path) -> None:
 
 
 def _collection() -> Figure:
-    """200 questions × 3 members × 5 draws against a server that takes 200 ms: the ideal time over the time taken."""
+    """200 questions × 3 members × 5 draws against a server that takes 200 ms, each time anew: the ideal time over the time taken."""
     examples = [dspy.Example(question=f"What is {n}?", answer=42).with_inputs("question") for n in range(200)]
     with model_server(LATENCY) as address, tempfile.TemporaryDirectory() as folder:
         settings = {"api_base": address, "api_key": "none", "engine": "lm15", "cache": False}
         mux = SLMMux(dspy.Predict("question -> answer: int"), [dspy.LM(f"openai/{at}", **settings) for at in range(3)], k=5)
         mux(question="warm up")
-        began = time.perf_counter()
-        done = collect(mux, examples, _right, SampleBank(Path(folder) / "bank.sqlite"), num_threads=AT_ONCE)
-        taken = time.perf_counter() - began
+        over = []
+        for repeat in range(3):
+            began = time.perf_counter()
+            done = collect(mux, examples, _right, SampleBank(Path(folder) / f"{repeat}.sqlite"), num_threads=AT_ONCE)
+            over.append(done.drawn / AT_ONCE * LATENCY / (time.perf_counter() - began))
     why = "at 64 in flight the ideal leaves 3.1 ms a draw, about what a call takes of one interpreter (see latency)"
-    over = [done.drawn / AT_ONCE * LATENCY / taken]
     return Figure.of("bank: throughput of a collection over the server's", over, target="≥ 0.8", why=why)
 
 

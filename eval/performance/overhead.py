@@ -64,7 +64,7 @@ def _cached() -> Figure:
     mux(question="cached")
     look_up()
     values = []
-    for _ in range(RUNS * 4):
+    for _ in range(RUNS * 20):
         ours, bare = _wall(lambda: mux(question="cached")), _wall(look_up)
         values.append(ours / bare)
     return Figure.of("overhead: a cached question over its lookups", values, target="≤ 2")
