@@ -49,7 +49,7 @@ def _write(path: Path) -> None:
 
 
 def _collection() -> Figure:
-    """200 questions × 3 members × 5 draws against a server that takes 200 ms, each time anew: the ideal time over the time taken."""
+    """200 questions × 3 members × 5 draws against a server that takes 200 ms, anew each time: ideal time over taken."""
     examples = [dspy.Example(question=f"What is {n}?", answer=42).with_inputs("question") for n in range(200)]
     with model_server(LATENCY) as address, tempfile.TemporaryDirectory() as folder:
         settings = {"api_base": address, "api_key": "none", "engine": "lm15", "cache": False}
