@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import os
+import queue
 import threading
+import time
 from collections.abc import Callable
 
 from . import cachefiles
 
-#: A thread that nobody needs for so long ends.
+#: A thread that nobody needs for so long ends, at the latest after twice that time.
 IDLE_S = 5.0
-
-
-class _Worker:
-    """One thread's place: the job laid there for it, and the lock that it waits at for the next one.
-
-    A lock each, for `queue.SimpleQueue.get` with a timeout may wait for ever where several threads wait at one queue.
-    """
-
-    __slots__ = ("called", "job")
-
-    def __init__(self, job: Callable[[], None]) -> None:
-        self.job: Callable[[], None] | None = job
-        self.called = threading.Lock()
-        self.called.acquire()
 
 
 class Workers:
@@ -33,46 +21,55 @@ class Workers:
     """
 
     def __init__(self) -> None:
+        # None ends the thread that takes it. (Threads wait for ever: before Python 3.13 a wait with a timeout might, too.)
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._idle: list[_Worker] = []  # the last to be done is the first to be called; the others may end
+        self._idle = 0  # threads that wait, less the jobs that wait for them
+        self._spare = 0  # the fewest that were idle since they were last counted
         self._threads = 0
 
     def start(self, job: Callable[[], None]) -> None:
         """Run `job`, which must not raise."""
         with self._lock:
-            worker = self._idle.pop() if self._idle else None
-            self._threads += worker is None
-        if worker is not None:
-            worker.job = job
-            worker.called.release()
-        else:
-            threading.Thread(target=self._work, args=(_Worker(job),), name="dspy-mux-draw", daemon=True).start()
+            taken = self._idle > 0
+            self._idle -= taken
+            self._spare = min(self._spare, self._idle)
+            first = not self._threads
+            self._threads += not taken
+        # Handed over by the queue also to a new thread: its arguments would be kept as long as it lives.
+        self._jobs.put(job)
+        if not taken:
+            threading.Thread(target=self._work, name="dspy-mux-draw", daemon=True).start()
+        if first:
+            threading.Thread(target=self._end_the_spare, name="dspy-mux-draw", daemon=True).start()
 
     def forget(self) -> None:
         """Begin anew: in a forked process none of the threads is there."""
         self.__init__()  # type: ignore[misc]
 
-    def _work(self, worker: _Worker) -> None:
-        while True:
-            job, worker.job = worker.job, None
-            if job is not None:
-                job()
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
             del job  # what it held can go while this thread waits
             if self._threads > cachefiles.enough_for():
                 cachefiles.let_go()
             with self._lock:
-                self._idle.append(worker)
-            if not worker.called.acquire(timeout=IDLE_S) and self._ended(worker):
-                return
+                self._idle += 1
 
-    def _ended(self, worker: _Worker) -> bool:
-        with self._lock:
-            if worker in self._idle:
-                self._idle.remove(worker)
-                self._threads -= 1
-                return True
-        worker.called.acquire()  # just called
-        return False
+    def _end_the_spare(self) -> None:
+        """Until there is no thread left."""
+        while True:
+            time.sleep(IDLE_S)
+            with self._lock:
+                ending = self._spare
+                self._idle -= ending
+                self._threads -= ending
+                self._spare = self._idle
+                left = self._threads
+            for _ in range(ending):
+                self._jobs.put(None)
+            if not left:
+                return
 
 
 workers = Workers()
