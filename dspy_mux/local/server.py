@@ -18,8 +18,8 @@ from .batching import Batcher, Choice
 from .cores import default_threads
 
 VERBOSE_VARIABLE = "DSPY_MUX_VERBOSE"
-#: A prompt that is being read cannot be interrupted; the interpreter waits this long for it before it exits.
-EXIT_WAIT_S = 30.0
+#: A prompt that is being read cannot be interrupted, and the process would crash: so long the interpreter waits for it at its exit.
+EXIT_WAIT_S = 90.0
 
 
 @dataclass(frozen=True)
