@@ -7,7 +7,7 @@ import pytest
 
 from dspy_mux.cli import main
 
-from ..test_exchange import jsonl
+from ..rows import jsonl
 from .rows import some_rows
 
 

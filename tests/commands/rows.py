@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from ..test_exchange import a_row
+from ..rows import a_row
 
 SKILL = {"a": 0.7, "b": 0.6, "c": 0.5}
 

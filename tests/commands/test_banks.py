@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..test_exchange import a_result_file, jsonl
+from ..rows import a_result_file, jsonl
 from .rows import some_rows
 
 

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from ..test_exchange import a_row, jsonl
+from ..rows import a_row, jsonl
 from .rows import some_rows
 
 REPLAY = {

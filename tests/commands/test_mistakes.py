@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from ..test_exchange import jsonl
+from ..rows import jsonl
 from .rows import some_rows
 
 VERBS = (("replay",), ("search",), ("scale", "--k", "2"), ("tune", "--trials", "2"))
