@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 from typing import TypeVar
 
@@ -11,15 +12,15 @@ Item = TypeVar("Item")
 SHORTEST_S = 0.02
 
 
-def take(items: queue.SimpleQueue[Item], patience: float | None) -> Item:
+def take(items: queue.SimpleQueue[Item], patience: float) -> Item:
     """The next item, for the one thread that takes from this queue.
 
     Args:
-        patience: seconds to wait for it; None is for ever, 0 or less not at all.
+        patience: seconds to wait for it; infinity is for ever, 0 or less not at all.
 
     Raises:
         queue.Empty: none came in that time (or in `SHORTEST_S`, if that is longer).
     """
-    if patience is not None and patience <= 0:
+    if patience <= 0:
         return items.get_nowait()
-    return items.get(timeout=None if patience is None else max(patience, SHORTEST_S))
+    return items.get(timeout=None if patience == math.inf else max(patience, SHORTEST_S))

@@ -250,7 +250,7 @@ def sample(
 def _settled(finished: queue.SimpleQueue[Draw | None], patience: float) -> list[Draw]:
     """The next draw that is done, waited for so long."""
     try:
-        draw = take(finished, None if patience == float("inf") else patience)
+        draw = take(finished, patience)
     except queue.Empty:
         return []
     return [] if draw is None else [draw]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -15,7 +16,7 @@ def test_the_next_item_is_taken():
     items = queue.SimpleQueue()
     items.put(1)
     items.put(2)
-    assert (take(items, 0), take(items, None)) == (1, 2)
+    assert (take(items, 0), take(items, math.inf)) == (1, 2)
 
 
 def test_an_item_that_comes_in_time_is_waited_for():
