@@ -161,12 +161,14 @@ def search(
         by: "objective" for O(S); "accuracy" for the replayed accuracy of `consistency`, with members' accuracies of the same
             questions to break ties. Each subset is then told with that accuracy, which was chosen on the questions it is of.
         rule: a rule that needs no fitting, by whose replayed accuracy the found subsets are told as well; members' accuracies
-            are then of the same questions, so that figure describes, and does not promise.
-        time_limit: seconds after which branch and bound gives the best it has, with the gap.
+            are then of the same questions, so that figure describes, and does not promise. Ranked by accuracy, "consistency" or
+            None.
+        time_limit: seconds after which branch and bound gives the best it has, with the gap. Ranked by accuracy, all subsets are
+            tried, and there is none.
 
     Raises:
-        ConfigurationError: a size that no subset can have, a negative penalty, k above what is recorded, or more subsets than can
-            be tried where they are ranked by accuracy.
+        ConfigurationError: a size that no subset can have, a negative penalty, k above what is recorded; or, where they are ranked
+            by accuracy, more subsets than can be tried, another rule than "consistency", or a time limit.
     """
     count = len(record.members)
     wanted = sorted(set(sizes))
@@ -176,6 +178,10 @@ def search(
         raise ConfigurationError(f"The penalty λ must be 0 or more, not {penalty}.")
     if top < 1:
         raise ConfigurationError(f"The number of subsets to show must be 1 or more, not {top}.")
+    if by == "accuracy" and rule not in (None, "consistency"):
+        raise ConfigurationError(f"Subsets are ranked by the accuracy of consistency: rank them by the objective to be told {rule}'s.")
+    if by == "accuracy" and time_limit is not None:
+        raise ConfigurationError("Ranked by accuracy, all subsets are tried: a time limit is only for the objective.")
     outcomes = Outcomes.of(record, k=k, threshold=threshold, seed=seed)
     began = time.perf_counter()
     evaluated, gap, best = 0, 0.0, Best(top)

@@ -81,3 +81,14 @@ def test_too_many_subsets_are_refused(monkeypatch):
     monkeypatch.setattr(searching, "ENUMERABLE", 3)
     with pytest.raises(ConfigurationError, match="6 subsets are too many to be ranked by accuracy"):
         search(made(np.zeros((3, 4, 1), int), np.ones((3, 4, 1))), [2], by="accuracy")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"rule": "pooled"}, "by the accuracy of consistency.* to be told pooled's"), ({"time_limit": 5.0}, "a time limit is only")],
+)
+def test_what_another_ranking_would_heed_is_refused(options, message):
+    record = made(np.zeros((3, 4, 1), int), np.ones((3, 4, 1)))
+    with pytest.raises(ConfigurationError, match=message):
+        search(record, [2], by="accuracy", **options)
+    assert search(record, [2], by="accuracy", rule="consistency").exact
