@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import json
-import logging
 from typing import Literal
 
 import dspy
 import pytest
 from dspy.utils.callback import BaseCallback
 
-from dspy_mux import AllMembersFailed, Choice, ConfigurationError, Member, PoolMismatch, SLMMux, Verdict
+from dspy_mux import AllMembersFailed, Choice, ConfigurationError, Member, SLMMux, Verdict
 
+from .pools import QA, mux_of
 from .scripted import TwoSteps, asked, calls, scripted_lm
-
-QA = dspy.Signature("question -> answer")
-
-
-def mux_of(*answers, program=None, **arguments):
-    """A mux of members a, b, c … that draw the given answers in order."""
-    lms = {name: scripted_lm(name, list(drawn)) for name, drawn in zip("abcdef", answers, strict=False)}
-    return SLMMux(program or dspy.Predict(QA), lms, **arguments)
-
 
 # --- the verdict ---------------------------------------------------------------------------------
 
@@ -319,100 +309,6 @@ def test_num_threads_bounds_the_draws_in_flight():
     SLMMux(dspy.Predict(QA), lms, k=4, num_threads=2)(question="?")
     assert sum(lm.engine.most_at_once for lm in lms) <= 4
     assert max(lm.engine.most_at_once for lm in lms) <= 2
-
-
-# --- save and load -------------------------------------------------------------------------------
-
-
-def saved(mux, path):
-    mux.save(path)
-    return json.loads(path.read_text())
-
-
-def test_save_and_load_restore_the_pool_and_each_members_demos(tmp_path):
-    path = tmp_path / "mux.json"
-    mux = mux_of(["x"], ["y"], k=5, temperature=0.7, accuracies={"a": 0.4, "b": 0.8}, rule="pooled")
-    mux.programs[1].demos = [dspy.Example(question="1+1", answer="2").with_inputs("question")]
-    mux.save(path)
-    loaded = mux_of(["x"], ["y"])
-    loaded.load(path)
-    assert [(m.name, m.k, m.temperature) for m in loaded.members] == [("a", 5, 0.7), ("b", 5, 0.7)]
-    assert (loaded.accuracies, loaded.rule.name) == ({"a": 0.4, "b": 0.8}, "pooled")
-    assert (loaded.programs[0].demos, loaded.programs[1].demos[0]["answer"]) == ([], "2")
-
-
-def test_a_mux_inside_a_program_saves_and_loads_its_pool(tmp_path):
-    class Outer(dspy.Module):
-        def __init__(self, mux):
-            super().__init__()
-            self.step = mux
-
-    path = tmp_path / "outer.json"
-    Outer(mux_of(["x"], accuracies={"a": 0.9})).save(path)
-    loaded = Outer(mux_of(["x"]))
-    loaded.load(path)
-    assert loaded.step.accuracies == {"a": 0.9}
-
-
-@pytest.mark.parametrize("others", [(["x"], ["y"], ["z"]), (["x"],)], ids=["more", "fewer"])
-def test_another_pool_is_refused_and_nothing_is_changed(tmp_path, others):
-    path = tmp_path / "mux.json"
-    mux_of(["x"], ["y"], accuracies={"a": 0.5}).save(path)
-    other = mux_of(*others)
-    with pytest.raises((PoolMismatch, KeyError), match="The saved mux has the members a \\(scripted/a\\), b"):
-        other.load(path)
-    assert other.accuracies == {}
-
-
-def test_another_order_or_answer_type_is_refused(tmp_path):
-    path = tmp_path / "mux.json"
-    mux_of(["x"], ["y"]).save(path)
-    a, b = scripted_lm("a", ["x"]), scripted_lm("b", ["y"])
-    with pytest.raises(PoolMismatch, match="in the same order"):
-        SLMMux(dspy.Predict(QA), {"b": b, "a": a}).load(path)
-    with pytest.raises(PoolMismatch, match="compares answers by"):
-        SLMMux(dspy.Predict("question -> answer: int"), {"a": a, "b": b}).load(path)
-
-
-def test_a_saved_mux_never_holds_a_key(tmp_path, caplog):
-    key = "sk-secret-123456"
-    mux = SLMMux(QA, [dspy.LM("openai/x", api_key=key, api_base="http://127.0.0.1:9/v1")])
-    mux.save(tmp_path / "mux.json")
-    assert key not in (tmp_path / "mux.json").read_text()
-    with caplog.at_level(logging.WARNING, logger="dspy_mux.mux"):
-        mux.save(tmp_path / "whole", save_program=True)
-    assert "pickles the members' LMs with their API keys" in caplog.text
-
-
-def test_a_saved_rule_of_the_users_own_needs_that_rule(tmp_path):
-    class Mine:
-        name = "mine"
-
-        def choose(self, ballots):
-            return Choice(ballots[0].plurality, 0, 1.0)
-
-    path = tmp_path / "mux.json"
-    mux_of(["x"], rule=Mine()).save(path)
-    with pytest.raises(PoolMismatch, match="the rule 'mine'"):
-        mux_of(["x"]).load(path)
-    loaded = mux_of(["x"], rule=Mine())
-    loaded.load(path)
-    assert loaded(question="?").answer == "x"
-
-
-def test_a_saved_answer_field_is_not_silently_another(tmp_path):
-    program = dspy.Predict("question -> title, summary")
-    lm = scripted_lm("a", lambda *_: {"title": "t", "summary": "s"})
-    SLMMux(program, [lm], answer_field="title").save(tmp_path / "mux.json")
-    with pytest.raises(PoolMismatch, match="answer_field='title'"):
-        SLMMux(program, [lm]).load(tmp_path / "mux.json")
-
-
-def test_a_saved_k_is_checked_like_a_given_one(tmp_path):
-    SLMMux(QA, [scripted_lm("a", ["x"])], k=3).save(tmp_path / "mux.json")
-    seeded = SLMMux(QA, [scripted_lm("a", ["x"], seed=7)], k=1)
-    with pytest.raises(ConfigurationError, match="fixed seed 7"):
-        seeded.load(tmp_path / "mux.json")
 
 
 def test_an_answer_that_the_program_computes_is_voted_on():
