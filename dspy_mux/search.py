@@ -179,7 +179,9 @@ def search(
     if top < 1:
         raise ConfigurationError(f"The number of subsets to show must be 1 or more, not {top}.")
     if by == "accuracy" and rule not in (None, "consistency"):
-        raise ConfigurationError(f"Subsets are ranked by the accuracy of consistency: rank them by the objective to be told {rule}'s.")
+        raise ConfigurationError(
+            f"Subsets are ranked by the accuracy of consistency: rank them by the objective to be told {rule}'s."
+        )
     if by == "accuracy" and time_limit is not None:
         raise ConfigurationError("Ranked by accuracy, all subsets are tried: a time limit is only for the objective.")
     outcomes = Outcomes.of(record, k=k, threshold=threshold, seed=seed)
