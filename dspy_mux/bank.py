@@ -1,6 +1,7 @@
 """SampleBank: recorded draws in a database, one row a draw. Storage alone: `collect.py` fills it, `replay.py` reads it.
 
-SQLite (a path) or PostgreSQL (a URL). A draw is written once and never changed, except that a score that was missing is added.
+SQLite (a path) or PostgreSQL (a URL). A draw is written once and never changed, except for its score: one that was missing is
+added, and one by another metric or gold answer is replaced.
 Reading never changes the bank.
 """
 
@@ -13,24 +14,50 @@ import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import sqlalchemy as sa
 
+from .arrays import record_of
 from .database import Database
 from .errors import BankError
-from .record import MISSING, Record
+from .record import Record
 from .schema import claims, draws, programs, questions, storable
-from .tally import ABSTAINED
 
 #: A claim whose process cannot be seen from here counts as given up after this many seconds without a sign of life.
 CLAIM_LASTS_S = 120.0
 _AT_ONCE = 400
 #: Stands for NULL while draws are read: no class, score, count or price is as low.
 _NULL = -1e300
+#: What the banks of all versions hold of a draw.
+_OLDEST = [column for column in draws.c if column is not draws.c.scored_by]
+#: Causes of draws that came to a response, which is kept nowhere (`masking.cause_of`), and of abstentions in files.
+_RESPONDED = ("unparsable response", "empty response", "unusable answer", "no answer")
 #: Owners of claims in this process that are at work. (A process that is killed may be followed by one of its number.)
 _at_work: set[str] = set()
+
+
+class Unscored(NamedTuple):
+    """A recorded answer that has no score by the metric at hand.
+
+    Attributes:
+        outputs: the fields of its prediction, as far as they are known.
+    """
+
+    draw: int
+    question: int
+    answer: Any
+    outputs: dict[str, Any]
+
+
+class Answered(NamedTuple):
+    """A recorded answer."""
+
+    question: int
+    program: int
+    answer: Any
+    answer_class: int
 
 
 class SampleBank:
@@ -101,8 +128,8 @@ class SampleBank:
 
         Args:
             dataset: which of several.
-            program: where a member was recorded with several programs: the start of a fingerprint, or "latest" for each
-                member's last one. Draws of different programs never mix.
+            program: where a member was recorded with several programs: the start of a fingerprint, several by comma where members
+                have programs of their own, or "latest" for each member's last one. Draws of different programs never mix.
             programs: the very programs, as (member, fingerprint).
 
         Raises:
@@ -127,11 +154,11 @@ class SampleBank:
         table[table == _NULL] = np.nan
         if not len(table):
             raise BankError(f"The bank {self.name} holds no draws yet: collect some first.")
-        return _arrays(table, told, chosen, self.name)
+        return record_of(table, told, chosen, self.name)
 
     def rows(self, *, dataset: str | None = None) -> Generator[dict[str, Any], None, None]:
         """Every draw as a plain row, in the order recorded: the form of a JSONL bank."""
-        query = sa.select(draws, questions.c.dataset, questions.c.name, questions.c.fields, questions.c.fingerprint.label("key"))
+        query = sa.select(*_OLDEST, questions.c.dataset, questions.c.name, questions.c.fields, questions.c.fingerprint.label("key"))
         query = (
             query.add_columns(programs.c.member, programs.c.fingerprint.label("made_by")).join_from(draws, questions).join(programs)
         )
@@ -166,28 +193,44 @@ class SampleBank:
         with self._database.reading() as connection:
             return {(p, q, d) for p, q, d in connection.execute(query) if q in wanted}
 
-    def unscored(self, program_ids: Sequence[int], question_ids: Sequence[int]) -> list[tuple[int, int, str]]:
-        """(draw id, question, outputs) of answers that the metric has not scored yet."""
-        wanted = set(question_ids)
-        query = sa.select(draws.c.id, draws.c.question, draws.c.outputs).where(
-            draws.c.program.in_(list(program_ids)) & draws.c.score.is_(None) & draws.c.answer.is_not(None)
-        )
+    def unscored(self, program_ids: Sequence[int], scored_by: Mapping[int, str]) -> list[Unscored]:
+        """Answers to these questions that have no score, or one by another metric or gold answer.
+
+        Args:
+            scored_by: question → the fingerprint of what its answers are scored by (`fingerprint.of_score`). Scores of which that
+                is not known, as imported ones, stay.
+        """
+        ours = draws.c.program.in_(list(program_ids))
+        missing = draws.c.score.is_(None) & draws.c.answer.is_not(None)
+        otherwise = sa.select(draws.c.question, draws.c.scored_by).where(ours & draws.c.scored_by.is_not(None)).distinct()
+        query = sa.select(draws.c.id, draws.c.question, draws.c.scored_by, draws.c.answer, draws.c.outputs).order_by(draws.c.id)
         with self._database.reading() as connection:
-            return [(i, q, outputs) for i, q, outputs in connection.execute(query) if q in wanted]
+            found = [row for row in connection.execute(query.where(ours & missing)) if row.question in scored_by]
+            stale = sorted({q for q, by in connection.execute(otherwise) if scored_by.get(q, by) != by})
+            for at in range(0, len(stale), _AT_ONCE):
+                of_some = ours & draws.c.scored_by.is_not(None) & draws.c.question.in_(stale[at : at + _AT_ONCE])
+                found += (row for row in connection.execute(query.where(of_some)) if row.scored_by != scored_by[row.question])
+        return [Unscored(row.id, row.question, json.loads(row.answer), json.loads(row.outputs or "{}")) for row in found]
 
     # --- writing
 
     def questions_of(self, dataset: str, rows: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[int]:
-        """Ids of questions given as (fingerprint, name, fields), which are added where they are new."""
+        """Ids of questions given as (fingerprint, name, fields); they are added where they are new, else their fields updated."""
         values = [
             {"dataset": dataset, "fingerprint": key, "name": name, "fields": json.dumps(fields, sort_keys=True)}
             for key, name, fields in rows
         ]
         with self.writing() as connection:
             self._database.insert(connection, questions, values)
-            query = sa.select(questions.c.fingerprint, questions.c.id).where(questions.c.dataset == dataset)
-            found = {key: question for key, question in connection.execute(query)}  # noqa: C416  (a result is no mapping)
-        return [found[storable(key)] for key, _, _ in rows]
+            query = sa.select(questions.c.fingerprint, questions.c.id, questions.c.fields).where(questions.c.dataset == dataset)
+            found = {key: (question, fields) for key, question, fields in connection.execute(query)}
+            for key, _, fields in rows:
+                question, before = found[storable(key)]
+                known = json.loads(before)
+                if (now := {**known, **json.loads(json.dumps(fields))}) != known:
+                    told = json.dumps(now, sort_keys=True)
+                    connection.execute(sa.update(questions).where(questions.c.id == question).values(fields=told))
+        return [found[storable(key)][0] for key, _, _ in rows]
 
     def programs_of(self, rows: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[int]:
         """Ids of programs given as (member, fingerprint, description), which are added where they are new."""
@@ -202,10 +245,23 @@ class SampleBank:
         """Write draws in a transaction of `writing`; a draw that is there already stays as it was."""
         self._database.insert(connection, draws, rows)
 
-    def answers(self, connection: sa.Connection, question: int) -> list[tuple[str, int]]:
-        """(answer, class) of a question's recorded answers, in the order recorded."""
-        query = sa.select(draws.c.answer, draws.c.answer_class).where((draws.c.question == question) & draws.c.answer.is_not(None))
-        return [(answer, answer_class) for answer, answer_class in connection.execute(query.order_by(draws.c.id))]
+    def answers(self, connection: sa.Connection, question_ids: Sequence[int]) -> tuple[int, list[Answered]]:
+        """What is recorded for these questions, in the order recorded, and the number of the bank's last draw."""
+        latest = connection.execute(sa.select(sa.func.max(draws.c.id))).scalar() or 0
+        query = sa.select(draws.c.question, draws.c.program, draws.c.answer, draws.c.answer_class)
+        where = draws.c.question.in_(list(question_ids)) & draws.c.answer.is_not(None)
+        rows = connection.execute(query.where(where).order_by(draws.c.id))
+        return latest, [Answered(row.question, row.program, json.loads(row.answer), row.answer_class) for row in rows]
+
+    def answered_since(self, connection: sa.Connection, question_ids: Sequence[int], latest: int) -> bool:
+        """Whether one of these questions has an answer that came after the draw of this number."""
+        where = (draws.c.id > latest) & draws.c.question.in_(list(question_ids)) & draws.c.answer.is_not(None)
+        return connection.execute(sa.select(draws.c.id).where(where).limit(1)).first() is not None
+
+    def comparisons(self, connection: sa.Connection) -> dict[int, Any]:
+        """Program → how its answers are compared (`fingerprint.of_member`); None where that is not known, as for imported draws."""
+        rows = connection.execute(sa.select(programs.c.id, programs.c.description))
+        return {program: json.loads(description).get("answer") for program, description in rows}
 
     def known_answers(self, question_ids: Sequence[int]) -> list[tuple[int, Any, int]]:
         """(question, answer, class) of what is recorded for these questions, in the order recorded."""
@@ -215,18 +271,20 @@ class SampleBank:
             rows = connection.execute(query.order_by(draws.c.id))
             return [(question, json.loads(answer), its_class) for question, answer, its_class in rows if question in wanted]
 
-    def score(self, scores: Mapping[int, float]) -> None:
-        """Add scores that were missing: draw id → score."""
+    def score(self, scores: Mapping[int, tuple[float, str]]) -> None:
+        """Write scores, in place of older ones where there are any: draw → (score, the fingerprint of what it is by)."""
         with self.writing() as connection:
-            for draw, value in scores.items():
-                connection.execute(sa.update(draws).where((draws.c.id == draw) & draws.c.score.is_(None)).values(score=value))
+            for draw, (value, by) in scores.items():
+                connection.execute(sa.update(draws).where(draws.c.id == draw).values(score=value, scored_by=by))
 
     def forget_failures(self, program_ids: Sequence[int], question_ids: Sequence[int]) -> None:
-        """Remove draws that failed before a response came, so that they can be made again."""
+        """Remove draws that failed before a response came, so that they can be made again; not what a model said, usable or not."""
         wanted = set(question_ids)
-        failed = draws.c.program.in_(list(program_ids)) & draws.c.outputs.is_(None) & draws.c.answer.is_(None)
+        failed = draws.c.outputs.is_(None) & draws.c.answer.is_(None) & draws.c.cause.not_in(_RESPONDED)
         with self.writing() as connection:
-            rows = connection.execute(sa.select(draws.c.id, draws.c.question).where(failed)).all()
+            rows = connection.execute(
+                sa.select(draws.c.id, draws.c.question).where(draws.c.program.in_(list(program_ids)) & failed)
+            ).all()
             for draw in (row.id for row in rows if row.question in wanted):
                 connection.execute(sa.delete(draws).where(draws.c.id == draw))
 
@@ -304,24 +362,28 @@ class SampleBank:
             if exactly is not None and (row.member, row.fingerprint) not in named_so:
                 continue
             by_member.setdefault(row.member, []).append(row)
+        if program is None or program == "latest":
+            starts: tuple[str, ...] = ("",)
+        else:
+            starts = tuple(start.strip() for start in program.split(",") if start.strip())
+        if by_member and not any(row.fingerprint.startswith(starts) for candidates in by_member.values() for row in candidates):
+            raise BankError(f"The bank {self.name} has no program {program!r}.")
         chosen: dict[int, str] = {}
-        named = program in (None, "latest")
         for member, candidates in by_member.items():
-            matching = [row for row in candidates if program in (None, "latest") or row.fingerprint.startswith(str(program))]
-            if not matching and len(candidates) == 1:
-                matching = candidates  # nothing to choose between
-            named |= any(program is not None and row.fingerprint.startswith(program) for row in candidates)
-            if program == "latest":
+            if len(candidates) == 1:  # nothing to choose between
+                matching = candidates
+            elif program == "latest":
                 matching = [max(candidates, key=lambda row: row[3])]
-            if len(matching) > 1:
-                told = ", ".join(row.fingerprint[:12] for row in matching)
+            else:
+                matching = [row for row in candidates if row.fingerprint.startswith(starts)]
+            if len(matching) != 1:
+                told = ", ".join(row.fingerprint[:12] for row in candidates)
+                among = f"none of which starts with {program!r}" if not matching else "which never mix"
                 raise BankError(
-                    f"The bank {self.name} holds draws of {member!r} by {len(matching)} programs ({told}), which never mix: choose "
-                    "one by the start of its fingerprint, or 'latest'."
+                    f"The bank {self.name} holds draws of {member!r} by {len(candidates)} programs ({told}), {among}: choose one "
+                    "by the start of its fingerprint (several, by comma, where members have their own), or 'latest'."
                 )
             chosen.update({row.id: member for row in matching})
-        if not named and by_member:
-            raise BankError(f"The bank {self.name} has no program {program!r}.")
         return chosen
 
 
@@ -337,48 +399,3 @@ def _gone(row: Any, host: str, now: float) -> bool:
         except PermissionError:
             pass  # it lives, as another user's
     return bool(row.beat < now - CLAIM_LASTS_S)
-
-
-def _arrays(table: Any, told: Sequence[Any], chosen: Mapping[int, str], source: str) -> Record:
-    members = list(dict.fromkeys(chosen.values()))
-    position = {program: members.index(member) for program, member in chosen.items()}
-    ids = np.array([row.id for row in told])
-    asked = np.isin(ids, table[:, 0])
-    told, ids = [row for row, keep in zip(told, asked, strict=True) if keep], ids[asked]
-    at = (
-        np.searchsorted(ids, table[:, 0].astype(np.int64)),
-        np.array([position[program] for program in table[:, 1].astype(np.int64).tolist()]),
-        table[:, 2].astype(np.int64),
-    )
-    shape = (len(ids), len(members), int(at[2].max()) + 1)
-    abstained = np.isnan(table[:, 3])
-    votes = np.full(shape, MISSING, np.int32)
-    votes[at] = np.where(abstained, ABSTAINED, np.nan_to_num(table[:, 3]))
-    scores = np.zeros(shape, np.float32)
-    scores[at] = np.where(abstained, 0.0, table[:, 4])
-    fields = [json.loads(row.fields) for row in told]
-    keys = dict.fromkeys(key for each in fields for key in each)
-    return Record(
-        members=tuple(members),
-        questions=tuple(row.name for row in told),
-        votes=votes,
-        scores=scores,
-        fields={key: tuple(_text(each.get(key)) for each in fields) for key in keys},
-        keys=tuple(row.fingerprint for row in told),
-        calls=_spent(table[:, 5], at, shape),
-        tokens=_spent(table[:, 6] + table[:, 7], at, shape),
-        cost=_spent(table[:, 8], at, shape),
-        source=f"The bank {source}",
-    )
-
-
-def _spent(values: Any, at: Any, shape: tuple[int, int, int]) -> Any:
-    if np.isnan(values).all():
-        return None
-    spent = np.full(shape, np.nan)
-    spent[at] = values
-    return spent
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)

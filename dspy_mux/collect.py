@@ -27,8 +27,10 @@ from .errors import ConfigurationError, MetricFailed, MuxError
 from .interrupting import Interrupt
 from .limits import Budget
 from .mux import SLMMux
-from .recording import RecordedDraw, Writer, restored
+from .recording import RecordedDraw, Writer
+from .restoring import Types
 from .sampling import Draw, mistake_of, sample
+from .source import of_callable
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,7 @@ class Collected:
 
     Attributes:
         drawn: draws recorded now; already: those found in the bank; missing: those still to draw.
+        rescored: of those found, how many had no score by this metric and gold answer, and were scored now.
         abstained: of those drawn now; calls, cost: LM calls and US dollars spent now.
         stopped: what ended it early: "max_calls", "max_cost", or None.
     """
@@ -57,6 +60,7 @@ class Collected:
     cost: float | None
     seconds: float
     stopped: str | None
+    rescored: int = 0
 
 
 def collect(
@@ -75,6 +79,8 @@ def collect(
     console: Console | None = None,
 ) -> Collected:
     """Draw what the bank lacks, and score it.
+
+    What is recorded already is scored anew, without a call, where it was scored by another metric or gold answer.
 
     Args:
         examples: with their inputs marked; what else they hold is kept beside them, such as a category.
@@ -133,6 +139,8 @@ class _Collection:
         rows = [_question(example, fields, number) for number, example in enumerate(examples)]
         ids = bank.questions_of(dataset, rows)
         self.examples = dict(zip(ids, examples, strict=True))
+        its_hash = of_callable(metric)
+        self.scored_by = {question: fingerprint.of_score(its_hash, example) for question, example in self.examples.items()}
         if len(self.examples) < len(examples):
             logger.warning("%d examples have the same inputs as others and are drawn once.", len(examples) - len(self.examples))
         if retry_failed:
@@ -147,7 +155,7 @@ class _Collection:
 
     def run(self) -> Collected:
         began = time.monotonic()
-        self._score_what_is_left()
+        rescored = self._score_what_is_left()
         done = self.bank.drawn(self.programs, list(self.examples))
         units: dict[tuple[int, int], list[int]] = {}
         for question in self.examples:
@@ -167,13 +175,14 @@ class _Collection:
                         recorded = self._settle(draw, writer)
                         if progress is not None and bar is not None:
                             progress.update(bar, advance=recorded, spent=self._told(began))
-                        self.mistake = self.mistake or self._mistake(draw)
+                        self.mistake = self.mistake or writer.error or self._mistake(draw)
                         if self.mistake is not None:
                             interrupt.ask()  # but what has arrived is recorded
         if self.mistake is not None:
             raise self.mistake
         return Collected(
             drawn=self.drawn,
+            rescored=rescored,
             already=total - wanted,
             missing=wanted - self.drawn,
             abstained=self.abstained,
@@ -216,6 +225,7 @@ class _Collection:
             return
         try:
             draw.score = self._score(self.examples[draw.unit[0]], draw.prediction)
+            draw.scored_by = self.scored_by[draw.unit[0]]
         except Exception as error:  # noqa: BLE001  (the user's code; told, with the example, once the draw is recorded)
             draw.metric_error = error
 
@@ -249,8 +259,8 @@ class _Collection:
             return self._metric_failed(self.examples[draw.unit[0]], draw.metric_error)
         name = draw.member.label
         # A response that nothing can be made of is an abstention: the member is there, and weak.
-        failed = draw.error is not None and not isinstance(draw.error, AdapterParseError)
-        self.in_a_row[name] = self.in_a_row.get(name, 0) + 1 if failed and self.in_a_row.get(name, 0) >= 0 else -1
+        responded = draw.prediction is not None or isinstance(draw.error, AdapterParseError)
+        self.in_a_row[name] = -1 if responded or self.in_a_row.get(name) == -1 else self.in_a_row.get(name, 0) + 1
         if self.in_a_row[name] >= _FAILURES_IN_A_ROW:
             return MuxError(
                 f"The first {_FAILURES_IN_A_ROW} draws of {name!r} all failed ({draw.cause}): mend that and collect again with "
@@ -268,21 +278,21 @@ class _Collection:
         logger.warning("DSPy tells no price of %s, whose calls max_cost does not count.", told)
         return None
 
-    def _score_what_is_left(self) -> None:
-        left = self.bank.unscored(self.programs, list(self.examples))
-        scores: dict[int, float] = {}
+    def _score_what_is_left(self) -> int:
+        """Score what has no score by this metric and this gold answer, without a call; how many draws."""
+        left = self.bank.unscored(self.programs, self.scored_by)
+        types, scores = Types(self.mux), dict[int, tuple[float, str]]()
         try:
-            for row, question, outputs in left:
+            for draw, question, answer, outputs in left:
                 example = self.examples[question]
-                told = json.loads(outputs)
-                told[self.mux.answer_field] = restored(told.get(self.mux.answer_field), self.mux)
                 try:
-                    scores[row] = self._score(example, dspy.Prediction(**told))
+                    scores[draw] = self._score(example, types.prediction(answer, outputs)), self.scored_by[question]
                 except Exception as error:
                     raise self._metric_failed(example, error) from error
         finally:
             if scores:
                 self.bank.score(scores)
+        return len(scores)
 
     def _score(self, example: dspy.Example, prediction: dspy.Prediction | None) -> float:
         score = float(self.metric(example, prediction))

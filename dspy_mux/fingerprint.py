@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import dspy
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from .adapters import adapter_name
 from .masking import is_secret, shown
 from .members import NOT_IN_CACHE_KEY
+from .source import hash_of, of_callable, of_module, of_type
 
 if TYPE_CHECKING:
     from .mux import SLMMux
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 
 def of_inputs(inputs: Mapping[str, Any]) -> str:
     """The fingerprint of a question: of its inputs, whatever their order."""
-    return _hash(jsonable(dict(inputs)))
+    return hash_of(jsonable(dict(inputs)))
 
 
 def of_member(mux: SLMMux, at: int) -> tuple[str, dict[str, Any]]:
     """The fingerprint of all that shapes the draws of the member at position `at`, and its description.
 
-    Signatures with their instructions and types, demos, adapter, temperature, extraction, how answers are compared, and the LM's
-    model and settings without secrets. Not k, the deadline, nor the member's name.
+    The program's code and settings, signatures with their instructions and types, demos, adapter, temperature, extraction, how
+    answers are compared, and the LM's model and settings without secrets. Not k, the deadline, nor the member's name; nor what the
+    program's code reads outside its modules (`source.py`).
     """
     member, program, adapter = mux.members[at], mux.programs[at], mux.adapter_of(at)
     description = {
@@ -43,9 +44,27 @@ def of_member(mux: SLMMux, at: int) -> tuple[str, dict[str, Any]]:
             if name not in NOT_IN_CACHE_KEY and not is_secret(name) and value is not None
         },
         "extract": mux.extract,
-        "answer": [mux.answer_field, mux.kind.name],
+        "answer": answers_of(mux),
     }
-    return _hash(description), description
+    if (code := of_module(program)) is not None:
+        description["code"] = code
+    return hash_of(description), description
+
+
+def of_score(metric: str, example: dspy.Example) -> str:
+    """The fingerprint of what an answer is scored by: the metric's hash (`source.of_callable`), and what the example knows beside
+    its inputs, its gold answer above all."""
+    labels = {name: value for name, value in example.labels().toDict().items() if not name.startswith("dspy_")}
+    return hash_of([metric, jsonable(labels)])[:16]
+
+
+def answers_of(mux: SLMMux) -> list[str]:
+    """Which output is the answer, and how answers are compared: by a kind's name, and for a user's own by its code."""
+    kind = mux.kind
+    function = getattr(kind, "function", None)
+    if function is None and type(kind).__module__.partition(".")[0] == __package__:
+        return [mux.answer_field, kind.name]
+    return [mux.answer_field, kind.name, of_callable(type(kind) if function is None else function)]
 
 
 def jsonable(value: Any) -> Any:
@@ -64,14 +83,13 @@ def _plain(value: Any) -> Any:
 def _told(name: str, predictor: dspy.Predict) -> dict[str, Any]:
     signature = predictor.signature
     fields = {
-        side: {
-            field: [str(info.rebuild_annotation()), (info.json_schema_extra or {}).get("desc", "")] for field, info in part.items()
-        }
+        side: {field: [told for told in _told_field(info) if told is not None] for field, info in part.items()}
         for side, part in (("inputs", signature.input_fields), ("outputs", signature.output_fields))
     }
     demos = [jsonable(dict(demo)) for demo in predictor.demos]
     return {"name": name, "instructions": signature.instructions, **fields, "demos": demos}
 
 
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+def _told_field(info: FieldInfo) -> list[Any]:
+    annotation, extra = info.rebuild_annotation(), info.json_schema_extra
+    return [str(annotation), extra.get("desc", "") if isinstance(extra, dict) else "", of_type(annotation)]

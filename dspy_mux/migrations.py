@@ -1,6 +1,6 @@
 """Steps from one version of a bank's tables to the next, taken at the first write.
 
-A step says its DDL in full, as the tables of `schema.py` go on changing. So far steps only add what no query names, so an older
+A step says its DDL in full, as the tables of `schema.py` go on changing. So far steps only add what no reader names, so an older
 bank is read as it stands.
 """
 
@@ -25,8 +25,15 @@ def _index_what_is_read_often(connection: sa.Connection) -> None:
     )
 
 
+def _tell_what_scored(connection: sa.Connection) -> None:
+    connection.execute(sa.text("ALTER TABLE mux_draws ADD COLUMN scored_by TEXT"))
+    connection.execute(
+        sa.text("CREATE INDEX mux_draws_scored ON mux_draws (program, question, scored_by) WHERE scored_by IS NOT NULL")
+    )
+
+
 #: Version → the step that leads on from it.
-STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _index_what_is_read_often}
+STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _index_what_is_read_often, 2: _tell_what_scored}
 
 
 def upgrade(connection: sa.Connection, version: int) -> None:

@@ -6,19 +6,19 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dspy
-import pydantic
 
 from . import fingerprint
-from .bank import SampleBank
+from .bank import Answered, SampleBank
 from .errors import BankError
 from .kinds import as_text
 from .limits import Share
 from .mux import SLMMux
 from .queues import take
+from .restoring import Types
 from .sampling import Draw
 
 #: How often a collection shows that it lives.
@@ -35,6 +35,7 @@ class RecordedDraw(Draw):
     Attributes:
         unit: (question, program) in the bank.
         completes: whether it is the last that this collection had to make for its unit.
+        score: by the metric; scored_by: the fingerprint of that and the gold answer.
         answered: whether what it answered is known; its score may still be on its way.
         share: of the collection's budget; None where that is unlimited.
     """
@@ -43,6 +44,7 @@ class RecordedDraw(Draw):
     completes: bool = False
     answer: Any = None
     score: float | None = None
+    scored_by: str | None = None
     metric_error: Exception | None = None
     judge: Callable[[RecordedDraw], None]
     answered: bool = False
@@ -66,6 +68,8 @@ class Writer:
 
     def __init__(self, bank: SampleBank, mux: SLMMux, owner: str):
         self.bank, self.mux, self.owner = bank, mux, owner
+        self._types = Types(mux)
+        self._comparison = fingerprint.answers_of(mux)
         self.error: BaseException | None = None
         self._unwritten = 0  # draws
         self._queue: queue.SimpleQueue[RecordedDraw | None] = queue.SimpleQueue()
@@ -73,8 +77,7 @@ class Writer:
         self._thread.start()
 
     def put(self, draw: RecordedDraw) -> None:
-        if self.error is not None:
-            raise self.error
+        """To be written; where that fails, `error` says so, and `close` how many were not."""
         self._queue.put(draw)
 
     def close(self) -> None:
@@ -108,7 +111,7 @@ class Writer:
                     beat = time.monotonic()
             with self.bank.writing() as connection:
                 self.bank.release(connection, self.owner)
-        except BaseException as error:  # noqa: BLE001  (raised where the collection next puts a draw, or ends)
+        except BaseException as error:  # noqa: BLE001  (ends the collection, and is raised by `close`)
             self.error = error
         finally:
             self.bank.abandon(self.owner)
@@ -116,15 +119,37 @@ class Writer:
     def _persist(self, rows: Sequence[RecordedDraw]) -> None:
         for pause in (*(PAUSES_S if self.bank.path is None else ()), None):
             try:
-                with self.bank.writing() as connection:
-                    self._write(connection, rows)
-                    # With the draws, not before: another process must see a unit as claimed or as drawn.
-                    self.bank.release(connection, self.owner, [draw.unit for draw in rows if draw.completes])
+                self._record(rows)
                 return
             except BankError:
                 if pause is None:
                     raise
                 time.sleep(pause)
+
+    def _record(self, arrived: Sequence[RecordedDraw]) -> None:
+        """Write draws, their answers numbered with those that are recorded.
+
+        Comparing answers may take long, mathematics above all, so others can write meanwhile; where they wrote answers to the same
+        questions, these are compared too.
+        """
+        questions = list(dict.fromkeys(draw.unit[0] for draw in arrived))
+        while True:
+            with self.bank.writing() as connection:
+                latest, recorded = self.bank.answers(connection, questions)
+                comparisons = self.bank.comparisons(connection)
+            known: dict[int, list[Answered]] = {}
+            for answered in recorded:
+                known.setdefault(answered.question, []).append(answered)
+            rows = [
+                row for question in questions for row in self._numbered(question, arrived, known.get(question, []), comparisons)
+            ]
+            with self.bank.writing() as connection:
+                if self.bank.answered_since(connection, questions, latest):
+                    continue
+                self.bank.add(connection, rows)
+                # With the draws, not before: another process must see a unit as claimed or as drawn.
+                self.bank.release(connection, self.owner, [draw.unit for draw in arrived if draw.completes])
+                return
 
     def _arrived(self, patience: float) -> list[RecordedDraw | None]:
         try:
@@ -138,41 +163,26 @@ class Writer:
                 break
         return arrived
 
-    def _write(self, connection: Any, arrived: Sequence[RecordedDraw]) -> None:
-        by_question: dict[int, list[RecordedDraw]] = {}
-        for draw in arrived:
-            by_question.setdefault(draw.unit[0], []).append(draw)
-        for question, draws in by_question.items():
-            recorded = self.bank.answers(connection, question)
-            known = [restored(json.loads(answer), self.mux) for answer, _ in recorded]
-            classes = self.mux.kind.classes([*known, *(draw.answer for draw in draws)])
-            # What is recorded keeps its class; a new answer equal to none of it gets the next number.
-            kept = {ours: theirs for ours, (_, theirs) in zip(classes, recorded, strict=False) if ours is not None}
-            following = max([-1, *(theirs for _, theirs in recorded)]) + 1
-            rows = []
-            for draw, answer_class in zip(draws, classes[len(recorded) :], strict=True):
-                if answer_class is not None and answer_class not in kept:
-                    kept[answer_class], following = following, following + 1
-                rows.append(_row(draw, None if answer_class is None else kept[answer_class]))
-            self.bank.add(connection, rows)
+    def _numbered(
+        self, question: int, arrived: Sequence[RecordedDraw], known: Sequence[Answered], comparisons: Mapping[int, Any]
+    ) -> list[dict[str, Any]]:
+        """The rows of a question's draws that have arrived.
 
-
-def restored(value: Any, mux: SLMMux) -> Any:
-    """An answer read from JSON as the type that the program declares, where it still fits."""
-    annotation = next(
-        (
-            p.signature.output_fields[mux.answer_field].annotation
-            for p in mux.programs[0].predictors()
-            if mux.answer_field in p.signature.output_fields
-        ),
-        None,
-    )
-    if annotation is None or isinstance(value, str):
-        return value
-    try:
-        return pydantic.TypeAdapter(annotation).validate_python(value)
-    except (pydantic.ValidationError, pydantic.PydanticSchemaGenerationError):
-        return value
+        What is recorded keeps its class; a new answer equal to none of it gets the next number. What was compared in another way is
+        equal to nothing here.
+        """
+        draws = [draw for draw in arrived if draw.unit[0] == question]
+        ours = [answered for answered in known if comparisons.get(answered.program) in (None, self._comparison)]
+        restored = [self._types.answer(answered.answer) for answered in ours]
+        classes = self.mux.kind.classes([*restored, *(draw.answer for draw in draws)])
+        kept = {now: answered.answer_class for now, answered in zip(classes, ours, strict=False) if now is not None}
+        following = max([-1, *(answered.answer_class for answered in known)]) + 1
+        rows = []
+        for draw, answer_class in zip(draws, classes[len(ours) :], strict=True):
+            if answer_class is not None and answer_class not in kept:
+                kept[answer_class], following = following, following + 1
+            rows.append(_row(draw, None if answer_class is None else kept[answer_class]))
+        return rows
 
 
 def _row(draw: RecordedDraw, answer_class: int | None) -> dict[str, Any]:
@@ -186,6 +196,7 @@ def _row(draw: RecordedDraw, answer_class: int | None) -> dict[str, Any]:
         "answer": _json(draw.answer) if usable else None,
         "answer_class": answer_class if usable else None,
         "score": draw.score if usable else None,
+        "scored_by": draw.scored_by if usable and draw.score is not None else None,
         "cause": None if usable else draw.cause or "unusable answer",
         "outputs": None if draw.prediction is None else _json_of_fields(draw.prediction),
         "calls": spent.calls + spent.cached_calls,

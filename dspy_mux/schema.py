@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text, TypeDecorator, UniqueConstraint
 
 #: Raised when a table changes, with a step in `migrations.py`; a bank says which one it was written with.
-VERSION = 2
+VERSION = 3
 #: No draw takes as many calls or tokens; what says so is wrong, and kept as unknown.
 _MOST = 10**9
 _GREATEST = 1e300
@@ -102,6 +102,7 @@ draws = Table(
     Column("seconds", Amount),
     Column("cost", Amount),  # US dollars
     Column("created", Moment, nullable=False),
+    Column("scored_by", Text),  # fingerprint of the metric and the gold answer; NULL where they are unknown, as for imported scores
     UniqueConstraint("question", "program", "draw"),
 )
 # Whatever a record is made of, so that reading one does not go through the outputs, which are most of a bank.
@@ -112,6 +113,8 @@ Index(
 )
 _unscored = draws.c.score.is_(None) & draws.c.answer.is_not(None)
 Index("mux_draws_unscored", draws.c.program, draws.c.question, sqlite_where=_unscored, postgresql_where=_unscored)
+_known = draws.c.scored_by.is_not(None)
+Index("mux_draws_scored", draws.c.program, draws.c.question, draws.c.scored_by, sqlite_where=_known, postgresql_where=_known)
 
 #: What a running collection is at work on: a question of a program belongs to one process at a time.
 claims = Table(

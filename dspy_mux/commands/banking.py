@@ -68,9 +68,10 @@ def collect(
         print_json(asdict(done))
     else:
         cost = "" if done.cost is None else f", ${done.cost:.4f}"
+        rescored = f", {done.rescored} of them scored anew" if done.rescored else ""
         stopped = "" if done.stopped is None else f"; stopped at --{done.stopped.replace('_', '-')}, {done.missing} draws missing"
         say(
-            f"{done.drawn} draws recorded in {recorded.name} ({done.already} were there), {done.abstained} abstained, "
+            f"{done.drawn} draws recorded in {recorded.name} ({done.already} were there{rescored}), {done.abstained} abstained, "
             f"{done.calls} calls{cost}, {done.seconds:.0f} s{stopped}."
         )
 

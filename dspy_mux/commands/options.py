@@ -31,7 +31,7 @@ BankPath = Annotated[str, typer.Argument(help="A bank: an SQLite file, a databas
 Members = Annotated[str | None, typer.Option(help="Members, by comma, in pool order; all by default.")]
 Draws = Annotated[int | None, typer.Option("--k", help="Draws per member; all recorded by default.")]
 Dataset = Annotated[str | None, typer.Option(help="Which dataset of several in the bank.")]
-Program = Annotated[str | None, typer.Option(help="Which recorded program: the start of its fingerprint, or 'latest'.")]
+Program = Annotated[str | None, typer.Option(help="Recorded programs: starts of their fingerprints, by comma, or 'latest'.")]
 SplitField = Annotated[str | None, typer.Option(help="The field of the questions that holds their split.")]
 Train = Annotated[str, typer.Option("--train", help="Its value for the questions that measure and fit.")]
 Test = Annotated[str, typer.Option("--test", help="Its value for the questions that are reported.")]

@@ -22,6 +22,7 @@ def a_draw(question, program, draw, answer="x", answer_class=0, score=1.0, **mor
         "seconds": 0.5,
         "cost": 0.25,
         "created": 1e9,
+        "scored_by": None,
         **more,
     }
 

@@ -148,7 +148,7 @@ def test_who_writes_has_read_what_the_writer_before_wrote(bank, bank_url):
     def add_the_next_draw():
         own = SampleBank(bank_url)
         with own.writing() as connection:
-            found = len(own.answers(connection, question))
+            found = len(own.answers(connection, [question])[1])
             time.sleep(0.1)
             own.add(connection, [a_draw(question, made_by, found, f"answer {found}", found)])
         own.close()

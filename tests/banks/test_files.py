@@ -28,7 +28,7 @@ def read_everything(bank):
     bank.record()
     list(bank.rows())
     bank.drawn([1, 2], [1, 2, 3])
-    bank.unscored([1, 2], [1, 2, 3])
+    bank.unscored([1, 2], dict.fromkeys([1, 2, 3], "m"))
 
 
 def test_reading_never_changes_the_file(bank, tmp_path):

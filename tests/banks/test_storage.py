@@ -6,11 +6,9 @@ import json
 
 import numpy as np
 import pytest
-import sqlalchemy as sa
 
 from dspy_mux import BankError
 from dspy_mux.record import MISSING
-from dspy_mux.schema import draws
 from dspy_mux.tally import ABSTAINED
 
 from .filling import a_draw, a_program, fill, some_questions, write
@@ -103,27 +101,42 @@ def test_what_is_drawn_is_told_for_few_questions_and_for_many(bank):
 def test_scores_are_added_only_where_they_are_missing(bank):
     (first, second, _), made_by = some_questions(bank), a_program(bank)
     write(bank, a_draw(first, made_by, 0, score=None), a_draw(second, made_by, 0, score=0.5))
-    unscored = bank.unscored([made_by], [first, second])
-    assert [(q, json.loads(outputs)) for _, q, outputs in unscored] == [(first, {"answer": "x"})]
-    with bank.writing() as connection:
-        ids = connection.execute(sa.select(draws.c.id)).scalars().all()
-    bank.score(dict.fromkeys(ids, 1.0))
+    asked = {first: "by 1", second: "by 1"}
+    unscored = bank.unscored([made_by], asked)
+    assert [(one.question, one.answer, one.outputs) for one in unscored] == [(first, "x", {"answer": "x"})]
+    bank.score({unscored[0].draw: (1.0, "by 1")})
     assert [row["score"] for row in bank.rows()] == [1.0, 0.5]
-    assert bank.unscored([made_by], [first, second]) == []
+    assert bank.unscored([made_by], asked) == [], "by what the second was scored is not known"
+
+
+def test_scores_by_another_metric_or_gold_answer_are_found_and_replaced(bank):
+    (first, second, third), made_by = some_questions(bank), a_program(bank)
+    write(bank, *(a_draw(q, made_by, draw, scored_by=f"by {q}") for q in (first, second) for draw in (0, 1)))
+    other = a_program(bank, "b", "b" * 64)
+    write(bank, a_draw(first, other, 0, scored_by="by another"), a_draw(third, made_by, 0, None))
+    asked = {first: f"by {first}", second: "anew", third: "anew"}
+    found = bank.unscored([made_by], asked)
+    assert [one.question for one in found] == [second, second]
+    bank.score({one.draw: (0.25, "anew") for one in found})
+    assert [row["score"] for row in bank.rows()][:4] == [1.0, 1.0, 0.25, 0.25]
+    assert bank.unscored([made_by], asked) == []
 
 
 def test_failed_draws_can_be_forgotten_and_no_others(bank):
     (first, second, _), made_by = some_questions(bank), a_program(bank)
     unusable = json.dumps({"answer": ""})
+    said = ("unparsable response", "empty response", "unusable answer", "no answer")
     write(
         bank,
-        a_draw(first, made_by, 0, None),
+        a_draw(first, made_by, 0, None, cause="LMTimeoutError: too late"),
         a_draw(first, made_by, 1, None, outputs=unusable),
         a_draw(first, made_by, 2),
-        a_draw(second, made_by, 0, None),
+        a_draw(second, made_by, 0, None, cause="LMTimeoutError: too late"),
+        *(a_draw(first, made_by, 3 + at, None, cause=cause) for at, cause in enumerate(said)),
     )
     bank.forget_failures([made_by], [first])
-    assert bank.drawn([made_by], [first, second]) == {(made_by, first, 1), (made_by, first, 2), (made_by, second, 0)}
+    kept = {(made_by, first, draw) for draw in (1, 2, *range(3, 3 + len(said)))}
+    assert bank.drawn([made_by], [first, second]) == {*kept, (made_by, second, 0)}
 
 
 # --- which draws
@@ -170,6 +183,23 @@ def test_choosing_one_members_program_keeps_the_other_members(twice):
     write(twice, a_draw(some_questions(twice)[0], a_program(twice, "b", "b" * 64), 0))
     assert twice.record(program="latest").members == ("a", "b")
     assert twice.record(program="1111").members == ("a", "b")
+
+
+def test_no_member_is_dropped_because_its_program_was_not_chosen(twice):
+    question = some_questions(twice)[0]
+    for key in ("3333" * 16, "4444" * 16):
+        write(twice, a_draw(question, a_program(twice, "b", key), 0))
+    with pytest.raises(BankError, match="of 'b' by 2 programs .*none of which starts with '1111'.*several, by comma"):
+        twice.record(program="1111")
+    record = twice.record(program="2222, 4444")
+    assert (record.members, record.votes.tolist()) == (("a", "b"), [[[1], [0]]])
+
+
+def test_what_is_known_of_a_question_is_brought_up_to_date(bank):
+    bank.questions_of("d", [("key", "q", {"split": "train", "level": 1})])
+    asked = bank.questions_of("d", [("key", "q", {"split": "test"})])
+    write(bank, a_draw(asked[0], a_program(bank), 0))
+    assert bank.record().fields == {"level": ("1",), "split": ("test",)}
 
 
 def test_datasets_are_read_apart(bank):
