@@ -88,8 +88,10 @@ def _bound(function: Any, depth: int) -> Any:
 
 
 def _attributes(value: Any, depth: int) -> dict[str, Any]:
-    given = {name: _plain(inner, depth) for name, inner in getattr(value, "__dict__", {}).items() if not name.startswith("_")}
-    return {name: inner for name, inner in given.items() if inner is not None and name not in _OF_EVERY_MODULE}
+    """An object's public attributes; modules in a module are told on their own, and LMs are the member's."""
+    given = {name: inner for name, inner in getattr(value, "__dict__", {}).items() if not name.startswith("_")}
+    told = {name: _plain(inner, depth) for name, inner in given.items() if not isinstance(inner, (dspy.Module, dspy.BaseLM))}
+    return {name: inner for name, inner in told.items() if inner is not None and name not in _OF_EVERY_MODULE}
 
 
 def _plain(value: Any, depth: int) -> Any:
