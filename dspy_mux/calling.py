@@ -30,8 +30,9 @@ from .workers import workers
 FIRST_WAIT_S = 1.0
 #: A server that asks to be left alone for longer is not waited for.
 LONGEST_WAIT_S = 60.0
-#: When a thread that did not wait at a socket yet is looked at again, in seconds after the time before.
-_LOOKS_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+#: When a call that did not wait at a socket yet is looked at again; twice as long after each further look, up to `RAREST_LOOK_S`.
+FIRST_LOOK_S = 0.02
+RAREST_LOOK_S = 1.0
 
 #: LMs whose client is loaded.
 _loaded: WeakSet[dspy.BaseLM] = WeakSet()
@@ -113,11 +114,12 @@ class Calls:
             return not self._threads
 
     def _keep_cutting(self) -> None:
-        # A call may have been between two waits, or waited for a free connection.
-        for seconds in _LOOKS_S:
+        # Until the last call is over: it may have been between two waits, or may wait for a name or a free connection for long.
+        seconds = FIRST_LOOK_S
+        time.sleep(seconds)
+        while not self._cut():
+            seconds = min(2 * seconds, RAREST_LOOK_S)
             time.sleep(seconds)
-            if self._cut():
-                return
 
 
 class _OfADraw:

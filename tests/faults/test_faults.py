@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import threading
 import time
 
@@ -157,6 +158,27 @@ def test_a_call_given_up_between_two_attempts_is_not_made_again():
         thread.join(1)
         assert not thread.is_alive()
         assert len(server.requests) == 1
+
+
+def test_a_call_that_comes_to_its_socket_long_after_the_draws_end_is_cut_short_too(monkeypatch, nothing_left):
+    """A resolver that takes its time: for as long as it does, the call waits at nothing that could be shut."""
+    resolve = socket.getaddrinfo
+
+    def getaddrinfo(*address, **settings):
+        time.sleep(5)
+        return resolve(*address, **settings)
+
+    with fault_server(always(Fault.HANG)) as server:
+        lm = an_lm(server, "a")
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+        with pytest.raises(AllMembersFailed, match="no answer within 0.4 s"):
+            SLMMux(dspy.Predict("question -> answer"), [lm], k=2, timeout=0.4)(question="?")
+        deadline = time.monotonic() + 20
+        while len(server.requests) < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert server.is_left(10)
+        lm.close()
+    nothing_left()
 
 
 @pytest.mark.parametrize("how", ["call", "acall"])
