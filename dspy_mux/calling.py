@@ -66,7 +66,8 @@ class Calls:
             if self._waiting is not None:
                 self._waiting.set()
         if not self._cut():
-            workers.start(self._keep_cutting)
+            with suppress(RuntimeError):  # no thread can be started: what waits at no socket now is not cut short
+                workers.start(self._keep_cutting)
 
     def check(self) -> None:
         """Raises NobodyWaits when the draw is over."""

@@ -27,25 +27,46 @@ class Workers:
         self._idle = 0  # threads that wait, less the jobs that wait for them
         self._spare = 0  # the fewest that were idle since they were last counted
         self._threads = 0
+        self._watched = False  # whether a thread is there that ends the spare ones
 
     def start(self, job: Callable[[], None]) -> None:
-        """Run `job`, which must not raise."""
+        """Run `job`, which must not raise.
+
+        Raises:
+            RuntimeError: no thread is idle and none can be started; `job` never runs.
+        """
         with self._lock:
             taken = self._idle > 0
             self._idle -= taken
             self._spare = min(self._spare, self._idle)
-            first = not self._threads
             self._threads += not taken
+        if not taken:
+            self._add()
         # Handed over by the queue also to a new thread: its arguments would be kept as long as it lives.
         self._jobs.put(job)
-        if not taken:
-            threading.Thread(target=self._work, name="dspy-mux-draw", daemon=True).start()
-        if first:
-            threading.Thread(target=self._end_the_spare, name="dspy-mux-draw", daemon=True).start()
+        if not self._watched:
+            self._watch()
 
     def forget(self) -> None:
         """Begin anew: in a forked process none of the threads is there."""
         self.__init__()  # type: ignore[misc]
+
+    def _add(self) -> None:
+        try:
+            threading.Thread(target=self._work, name="dspy-mux-draw", daemon=True).start()
+        except Exception:
+            with self._lock:
+                self._threads -= 1
+            raise
+
+    def _watch(self) -> None:
+        with self._lock:
+            watched, self._watched = self._watched, True
+        if not watched:
+            try:
+                threading.Thread(target=self._end_the_spare, name="dspy-mux-draw", daemon=True).start()
+            except Exception:  # noqa: BLE001  (the job runs all the same; the next one tries again)
+                self._watched = False
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -65,7 +86,7 @@ class Workers:
                 self._idle -= ending
                 self._threads -= ending
                 self._spare = self._idle
-                left = self._threads
+                left = self._watched = self._threads > 0
             for _ in range(ending):
                 self._jobs.put(None)
             if not left:

@@ -55,6 +55,18 @@ def test_a_draw_over_its_deadline_makes_room_for_the_next():
     assert verdict.calls == 3
 
 
+def test_a_draw_is_withdrawn_though_no_thread_can_be_started_to_cut_its_call_short(monkeypatch):
+    def refused(job):
+        raise RuntimeError("can't start new thread")
+
+    draw = SLMMux(dspy.Predict(QA), [scripted_lm("a", ["x"])]).draw(0, 0, {"question": "?"})
+    monkeypatch.setattr("dspy_mux.calling.workers.start", refused)
+    with draw._calls.one():
+        draw.withdraw()
+    draw.run()
+    assert calls(draw.member.lm) == 0
+
+
 async def test_cancelling_acall_cancels_the_draws_under_way():
     lm = scripted_lm("a", ["x"], latency=60)
     task = asyncio.ensure_future(SLMMux(dspy.Predict(QA), [lm]).acall(question="?"))

@@ -89,6 +89,56 @@ def test_every_thread_ends_though_jobs_come_just_when_its_time_is_up(monkeypatch
     assert not any(thread.is_alive() for thread in threads)
 
 
+def refuse_threads(monkeypatch, *, of=""):
+    """From now on none can be started that runs a function of this name."""
+    start = threading.Thread.start
+
+    def refused(thread):
+        if of in thread._target.__name__:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+
+
+def test_a_job_that_no_thread_can_be_started_for_never_runs_and_spoils_nothing(monkeypatch):
+    monkeypatch.setattr(room, "IDLE_S", 0.05)
+    workers, free, made = Workers(), threading.Event(), []
+    workers.start(lambda: free.wait(30) and None)
+    with monkeypatch.context() as starved:
+        refuse_threads(starved)
+        for _ in range(3):
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                workers.start(lambda: made.append("refused"))
+    free.set()
+    threads = ran(workers, 5, at_once=5)
+    assert len(set(threads)) == 5
+    assert not made
+    for thread in threads:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_an_idle_thread_takes_a_job_where_none_can_be_started(monkeypatch):
+    workers = Workers()
+    first = ran(workers, 1, at_once=1)
+    time.sleep(0.2)  # until it waits
+    refuse_threads(monkeypatch)
+    assert ran(workers, 1, at_once=1) == first
+
+
+def test_idle_threads_end_though_the_thread_that_ends_them_could_not_be_started_at_first(monkeypatch):
+    monkeypatch.setattr(room, "IDLE_S", 0.05)
+    workers = Workers()
+    with monkeypatch.context() as starved:
+        refuse_threads(starved, of="_end_the_spare")
+        threads = ran(workers, 3, at_once=3)
+    threads += ran(workers, 1, at_once=1)
+    for thread in threads:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in threads)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
 def test_a_forked_process_starts_its_own():
     room.workers.start(lambda: None)
