@@ -59,6 +59,17 @@ class _Launch:
     def wanted(self) -> bool:
         return any(not draw.future.cancelled() for takers in self.takers for draw in takers)
 
+    def settle(self, outcomes: Sequence[Choice | BaseException]) -> None:
+        """Give every taker its choice, or raise it where the choice is awaited."""
+        for takers, outcome in zip(self.takers, outcomes, strict=True):
+            for draw in takers:
+                if not draw.future.set_running_or_notify_cancel():
+                    continue
+                if isinstance(outcome, BaseException):
+                    draw.future.set_exception(outcome)
+                else:
+                    draw.future.set_result(outcome)
+
 
 class Batcher:
     """Gathers, orders and runs the draws of one model.
@@ -85,6 +96,9 @@ class Batcher:
         Args:
             payload: the request without its seed; equal payloads may be gathered.
             seed: the draw's own; None for any.
+
+        Raises:
+            RuntimeError: the batcher is closed, or its thread cannot be started.
         """
         key = json.dumps(payload, sort_keys=True)
         now = time.monotonic()
@@ -92,14 +106,15 @@ class Batcher:
         with self._changed:
             if self._closing:
                 raise RuntimeError("the local model is closed: the interpreter is exiting")
+            if self._scheduler is None:
+                scheduler = threading.Thread(target=self._schedule, name="dspy-mux-batcher", daemon=True)
+                scheduler.start()
+                self._scheduler = scheduler
             group = self._waiting.get(key)
             if group is None:
                 group = self._waiting[key] = _Group(payload, now, now)
             group.draws.append(draw)
             group.joined = now
-            if self._scheduler is None:
-                self._scheduler = threading.Thread(target=self._schedule, name="dspy-mux-batcher", daemon=True)
-                self._scheduler.start()
             self._changed.notify_all()
         return draw.future
 
@@ -128,9 +143,13 @@ class Batcher:
                     continue
                 launch = self._take()
                 thread = threading.Thread(target=self._run, args=(launch,), name="dspy-mux-draws", daemon=True)
+                try:
+                    thread.start()
+                except Exception as error:  # noqa: BLE001 - no thread to be had: these draws fail, later ones may not
+                    launch.settle([error] * len(launch.takers))
+                    continue
                 self._running[launch] = thread
                 self._free_slots -= len(launch.takers)
-                thread.start()
 
     def _until_next(self) -> float | None:
         """Seconds until the first group may start: 0 now, None where only another draw, come or gone, changes that."""
@@ -183,14 +202,7 @@ class Batcher:
         except BaseException as error:  # noqa: BLE001 - every draw must end; raised where its result is awaited
             outcomes = [error] * len(launch.takers)
         if not self._closing:
-            for takers, outcome in zip(launch.takers, outcomes, strict=True):
-                for draw in takers:
-                    if not draw.future.set_running_or_notify_cancel():
-                        continue
-                    if isinstance(outcome, BaseException):
-                        draw.future.set_exception(outcome)
-                    else:
-                        draw.future.set_result(outcome)
+            launch.settle(outcomes)
         with self._changed:
             del self._running[launch]
             self._free_slots += len(launch.takers)

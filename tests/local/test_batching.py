@@ -178,6 +178,47 @@ def test_a_request_that_nobody_wants_any_more_is_stopped(gate):
     assert texts([ask(batcher, "next", 1)]) == ["next 1"]
 
 
+@pytest.fixture
+def starved(monkeypatch):
+    """Told the names of threads that cannot be started any more."""
+    names: set[str] = set()
+    start = threading.Thread.start
+
+    def refused(thread):
+        if thread.name in names:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    return names
+
+
+def test_draws_that_no_thread_can_be_started_for_fail_and_later_ones_do_not(llama, starved, unhurried_batches):
+    batcher = Batcher(llama, slots=3)
+    starved.add("dspy-mux-draws")
+    for prompt in ("q", "r"):
+        refused = [ask(batcher, prompt, seed) for seed in (1, 2, 2, 3)]
+        for future in refused:
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                future.result(timeout=10)
+    starved.clear()
+
+    assert texts([ask(batcher, "q", seed) for seed in (1, 2, 3)]) == ["q 1", "q 2", "q 3"]
+    assert llama.requests == [("q", 3, 1)]
+    assert batcher.close(timeout=10)
+
+
+def test_a_draw_that_the_batcher_cannot_take_is_not_made_later(llama, starved):
+    batcher = Batcher(llama, slots=3)
+    starved.add("dspy-mux-batcher")
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        ask(batcher, "q", 1)
+    starved.clear()
+
+    assert texts([ask(batcher, "r", 1)]) == ["r 1"]
+    assert llama.requests == [("r", 1, 1)]
+
+
 def test_closing_stops_what_runs_and_wakes_nobody(gate):
     batcher = Batcher(gate, slots=1)
     running = ask(batcher, "q", 1)
