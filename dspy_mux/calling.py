@@ -24,6 +24,7 @@ from dspy.lm15 import LM15Error
 from dspy.utils.exceptions import is_retryable_lm_error
 
 from .cutting import cut
+from .stopping import Waiting
 from .workers import workers
 
 #: Before a failed call is made again, as in DSPy; twice as long before each further time.
@@ -42,18 +43,12 @@ class NobodyWaits(BaseException):
     """Ends a draw that was given up, at its next call. No `Exception`: a program must not take it for a failure and try again."""
 
 
-class Calls:
-    """What the calls of one draw have in common.
-
-    Attributes:
-        deadline: of the draw, in `time.monotonic()`; None for none.
-    """
+class Calls(Waiting):
+    """What the calls of one draw have in common."""
 
     def __init__(self) -> None:
-        self.deadline: float | None = None
-        self._over = False
-        self._waiting: threading.Event | None = None
-        self._lock = threading.Lock()
+        super().__init__()
+        self._pause: threading.Event | None = None
         self._threads: set[int] = set()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Calls:
@@ -63,11 +58,12 @@ class Calls:
         """Nobody waits any more: no call is begun from here on, and those under way are cut short."""
         with self._lock:
             self._over = True
-            if self._waiting is not None:
-                self._waiting.set()
+            if self._pause is not None:
+                self._pause.set()
         if not self._cut():
             with suppress(RuntimeError):  # no thread can be started: what waits at no socket now is not cut short
                 workers.start(self._keep_cutting)
+        super().end()
 
     def check(self) -> None:
         """Raises NobodyWaits when the draw is over."""
@@ -78,8 +74,8 @@ class Calls:
         """Until then, or until the draw is over."""
         with self._lock:
             self.check()
-            waiting = self._waiting = self._waiting or threading.Event()
-        waiting.wait(seconds)
+            pause = self._pause = self._pause or threading.Event()
+        pause.wait(seconds)
 
     def pause(self, error: Exception, attempt: int, retries: int) -> float | None:
         """Seconds to wait before a call is made again that failed at this attempt, counted from 0; None where it is not.
@@ -90,7 +86,7 @@ class Calls:
             return None
         hint = getattr(error, "retry_after", None)
         seconds = min(FIRST_WAIT_S * 2.0**attempt, LONGEST_WAIT_S) if hint is None else float(hint)
-        if seconds > LONGEST_WAIT_S or (self.deadline is not None and time.monotonic() + seconds >= self.deadline):
+        if seconds > LONGEST_WAIT_S or time.monotonic() + seconds >= self.deadline:
             return None
         return seconds
 

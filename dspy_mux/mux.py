@@ -46,7 +46,7 @@ class SLMMux(Ensemble):
         accuracies: member name → accuracy in [0, 1] on a validation split; breaks ties between equally consistent members.
         adapter: the DSPy adapter of members that name none; by default the configured one, else DSPy's without its JSON retry.
         extract: "lm" to ask the same member once more, at temperature 0, for the answer in a response where no rule finds it.
-        timeout: seconds one draw may take before it abstains.
+        timeout: seconds one draw may take before it abstains; what local models take to load is not counted.
         num_threads: draws in flight at once for one question; None for all of them.
 
     Raises:

@@ -11,6 +11,7 @@ import asyncio
 import contextvars
 import hashlib
 import json
+import math
 import queue
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -31,7 +32,7 @@ from .masking import cause_of
 from .members import Member
 from .metering import Meter
 from .queues import take
-from .stopping import offer, stops
+from .stopping import offer, waiting
 from .voting import Spent
 from .workers import workers
 
@@ -67,7 +68,6 @@ class Draw(AbstractContextManager["Draw"]):
         self.seconds = 0.0
         self._meter, self._calls = Meter(), Calls()
         self._abandoned = self._reported = False
-        self._stops: list[Callable[[], object]] = []
         self._parent: UsageTracker | None = None
 
     @property
@@ -92,13 +92,12 @@ class Draw(AbstractContextManager["Draw"]):
 
     def begin(self, timeout: float | None) -> None:
         """The time that it has runs from now."""
-        self._calls.deadline = None if timeout is None else time.monotonic() + timeout
+        self._calls.begin(timeout)
 
     @property
     def deadline(self) -> float:
         """In `time.monotonic()`; infinite where it has none, or has answered: what is made of an answer may take its time."""
-        deadline = self._calls.deadline
-        return float("inf") if deadline is None or self.prediction is not None else deadline
+        return self._calls.deadline if self.prediction is None else math.inf
 
     def fail(self, error: BaseException) -> None:
         if not self._abandoned:  # else it has its cause, and may be recorded
@@ -115,8 +114,6 @@ class Draw(AbstractContextManager["Draw"]):
         self._abandoned = True
         self._report()
         self._calls.end()
-        for stop in list(self._stops):
-            stop()
 
     def __enter__(self) -> Draw:
         self._began = time.perf_counter()
@@ -124,7 +121,8 @@ class Draw(AbstractContextManager["Draw"]):
         rollout_id = _first_rollout_id() + self.number
         self._lineage = _lineage.set((*_lineage.get(), (self.member.label, rollout_id)))
         offer(self.withdraw)  # to the draw around this one
-        self._stopping = stops.set(self._stops)
+        self._calls.outer = waiting.get()
+        self._waiting = waiting.set(self._calls)
         self._context = dspy.context(
             lm=self._lm(rollout_id),
             adapter=self.adapter,
@@ -140,7 +138,7 @@ class Draw(AbstractContextManager["Draw"]):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> bool:
         self._context.__exit__(None, None, None)
         _lineage.reset(self._lineage)
-        stops.reset(self._stopping)
+        waiting.reset(self._waiting)
         self._report()
         if self._abandoned:
             return isinstance(error, (Exception, NobodyWaits))
@@ -295,7 +293,7 @@ async def asample(
                 await asyncio.to_thread(load_client, draw.member.lm)
             draw.begin(timeout)
             try:
-                await asyncio.wait_for(draw.arun(), timeout)
+                await _by_its_deadline(draw)
             except asyncio.TimeoutError:
                 draw.abandon(timeout or 0.0)
             except Exception as error:  # noqa: BLE001  (told as the cause)
@@ -315,6 +313,22 @@ async def asample(
             if not task.done():
                 draw.withdraw()
                 task.cancel()
+
+
+async def _by_its_deadline(draw: Draw) -> None:
+    """Run it; TimeoutError once its time is up, which asyncio's own timeouts do not know how to put off."""
+    running = asyncio.ensure_future(draw.arun())
+    try:
+        while not running.done():
+            left = draw.deadline - time.monotonic()
+            if left <= 0:
+                raise asyncio.TimeoutError
+            await asyncio.wait([running], timeout=None if left == math.inf else left)
+        running.result()
+    finally:
+        if not running.done():
+            running.cancel()
+            await asyncio.wait([running])
 
 
 def raise_what_is_no_abstention(draws: Sequence[Draw]) -> None:

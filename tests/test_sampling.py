@@ -9,11 +9,12 @@ import sys
 import textwrap
 import threading
 import time
+from contextlib import suppress
 
 import dspy
 import pytest
 
-from dspy_mux import SLMMux
+from dspy_mux import AllMembersFailed, SLMMux
 
 from .scripted import calls, scripted_lm
 
@@ -65,6 +66,33 @@ def test_a_draw_is_withdrawn_though_no_thread_can_be_started_to_cut_its_call_sho
         draw.withdraw()
     draw.run()
     assert calls(draw.member.lm) == 0
+
+
+def test_a_mux_within_a_draw_that_was_given_up_makes_no_further_draws():
+    inner = scripted_lm("inner", ["x"], latency=0.05)
+
+    class Nested(dspy.Module):
+        def __init__(self):
+            super().__init__()
+            self.step, self.others = dspy.Predict(QA), SLMMux(dspy.Predict(QA), [inner], k=1)
+
+        def forward(self, question):
+            for number in range(20):
+                with suppress(AllMembersFailed):
+                    self.others(question=f"{question}{number}")
+            return self.step(question=question)
+
+    outer = scripted_lm("outer", ["x"])
+    draw = SLMMux(Nested(), [outer]).draw(0, 0, {"question": "?"})
+    thread = threading.Thread(target=draw.run)
+    thread.start()
+    while not calls(inner):
+        time.sleep(0.01)
+    draw.withdraw()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert calls(inner) < 20
+    assert calls(outer) == 0
 
 
 async def test_cancelling_acall_cancels_the_draws_under_way():

@@ -13,7 +13,7 @@ from dspy.utils.exceptions import LMConfigurationError
 from typing_extensions import Self
 
 from ..errors import LocalModelError
-from ..stopping import offer
+from ..stopping import loading, offer
 from . import catalog, gguf, weights, wire
 from .server import LlamaServer, Settings, loaded, server_for
 
@@ -130,9 +130,16 @@ class _Engine:
             self._path = weights.path(self.name) or weights.fetch(self.name)
         return Settings(self._path, self.slots, self.context, self.threads)
 
+    def _loaded(self) -> LlamaServer | None:
+        return loaded(self._settings()) if self._path is not None else None
+
     def _server(self) -> LlamaServer:
+        server = self._loaded()
+        if server is not None:
+            return server
         try:
-            return server_for(self._settings())
+            with loading():
+                return server_for(self._settings())
         except LocalModelError as error:
             raise LocalModelCallError(str(error)) from error
 
@@ -174,7 +181,7 @@ class AsyncLlamaEngine(_Engine):
 
     async def complete(self, request: lm15.Request) -> lm15.Response:
         """One answer; raises what `LlamaEngine.complete` raises. Cancelling the task withdraws this draw alone."""
-        server = loaded(self._settings()) if self._path is not None else None
+        server = self._loaded()
         if server is None:
             server = await asyncio.to_thread(self._server)
         answer: asyncio.Future[dict[str, Any]] = asyncio.wrap_future(self._submit(request, server))

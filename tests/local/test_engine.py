@@ -7,6 +7,7 @@ import os
 import pickle
 import sys
 import threading
+import time
 import types
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import dspy
 import pytest
 from dspy import lm15
 
+from dspy_mux import AllMembersFailed, SLMMux
 from dspy_mux.errors import LocalModelError
 from dspy_mux.local import (
     AsyncLlamaEngine,
@@ -212,6 +214,82 @@ class TestCalls:
 
         assert events[0].type == "start"
         assert "".join(e.delta.text for e in events if e.type == "delta") == "3!"
+
+
+class SlowServer(FakeServer):
+    """Takes two seconds to load, or until `go_on` is set; generates nothing for "hang"."""
+
+    begun: threading.Event
+    go_on: threading.Event
+
+    def __init__(self, params) -> None:
+        self.begun.set()
+        self.go_on.wait(2)
+        super().__init__(params)
+
+    def handle_chat_completions(self, body, callback) -> None:
+        while "hang" in json.dumps(body) and not callback({"choices": [], "id": "x"}):
+            time.sleep(0.01)
+        super().handle_chat_completions(body, callback)
+
+
+@pytest.fixture
+def slow(xllamacpp, monkeypatch):
+    """Weights that are slow to load."""
+    SlowServer.begun, SlowServer.go_on = threading.Event(), threading.Event()
+    monkeypatch.setattr(xllamacpp, "Server", SlowServer)
+    return SlowServer
+
+
+class TestDraws:
+    """Draws of a mux while the weights are loaded."""
+
+    def a_mux(self, file, **settings) -> SLMMux:
+        return SLMMux(dspy.Predict("question -> answer"), [local_member(file, name="a", temperature=0.7)], k=2, **settings)
+
+    def asked(self, mux, question, how):
+        return (mux(question=question) if how == "call" else asyncio.run(mux.acall(question=question))).verdict
+
+    def test_a_draw_that_is_withdrawn_while_the_weights_are_loaded_is_not_generated(self, slow, chat_file):
+        draw = self.a_mux(chat_file).draw(0, 0, {"question": "?"})
+        thread = threading.Thread(target=draw.run)
+        thread.start()
+        assert slow.begun.wait(10)
+        draw.withdraw()
+        slow.go_on.set()
+        thread.join(10)
+
+        assert not thread.is_alive()
+        assert draw.prediction is None
+        time.sleep(0.1)  # longer than draws are gathered
+        assert FakeServer.made[0].bodies == []
+
+    @pytest.mark.parametrize("how", ["call", "acall"])
+    def test_the_load_is_no_draws_time(self, slow, chat_file, how):
+        verdict = self.asked(self.a_mux(chat_file, timeout=1), "?", how)
+
+        assert verdict.ballots[0].abstentions == {}
+        assert verdict.calls == 2
+
+    @pytest.mark.parametrize("how", ["call", "acall"])
+    def test_what_comes_after_the_load_is(self, slow, chat_file, how):
+        with pytest.raises(AllMembersFailed, match="no answer within 1 s"):
+            self.asked(self.a_mux(chat_file, timeout=1), "hang", how)
+
+    @pytest.mark.parametrize("how", ["call", "acall"])
+    def test_nothing_is_loaded_for_draws_that_the_cache_has(self, xllamacpp, chat_file, monkeypatch, how):
+        before = self.asked(self.a_mux(chat_file, timeout=60), "?", how)
+        monkeypatch.setattr(server, "_servers", {})
+        again = self.asked(self.a_mux(chat_file, timeout=60), "?", how)
+
+        assert (before.calls, again.cached_calls) == (2, 2)
+        assert len(FakeServer.made) == 1
+
+    @pytest.mark.parametrize("how", ["call", "acall"])
+    def test_weights_that_cannot_be_loaded_are_told_as_the_cause(self, xllamacpp, tmp_path, how):
+        (tmp_path / "broken.gguf").write_bytes(b"GGUF" + bytes(200_000) + TEMPLATE)
+        with pytest.raises(AllMembersFailed, match=r"LocalModelCallError: llama\.cpp cannot load .*broken\.gguf"):
+            self.asked(self.a_mux(tmp_path / "broken.gguf", timeout=60), "?", how)
 
 
 class TestSaving:
