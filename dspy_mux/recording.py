@@ -6,7 +6,7 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import dspy
@@ -70,6 +70,7 @@ class Writer:
         self.bank, self.mux, self.owner = bank, mux, owner
         self._types = Types(mux)
         self._comparison = fingerprint.answers_of(mux)
+        self._comparisons: dict[int, Any] = {}  # of the programs met so far
         self.error: BaseException | None = None
         self._unwritten = 0  # draws
         self._queue: queue.SimpleQueue[RecordedDraw | None] = queue.SimpleQueue()
@@ -136,13 +137,12 @@ class Writer:
         while True:
             with self.bank.writing() as connection:
                 latest, recorded = self.bank.answers(connection, questions)
-                comparisons = self.bank.comparisons(connection)
+                if not self._comparisons.keys() >= {answered.program for answered in recorded}:
+                    self._comparisons = self.bank.comparisons(connection)
             known: dict[int, list[Answered]] = {}
             for answered in recorded:
                 known.setdefault(answered.question, []).append(answered)
-            rows = [
-                row for question in questions for row in self._numbered(question, arrived, known.get(question, []), comparisons)
-            ]
+            rows = [row for question in questions for row in self._numbered(question, arrived, known.get(question, []))]
             with self.bank.writing() as connection:
                 if self.bank.answered_since(connection, questions, latest):
                     continue
@@ -163,16 +163,14 @@ class Writer:
                 break
         return arrived
 
-    def _numbered(
-        self, question: int, arrived: Sequence[RecordedDraw], known: Sequence[Answered], comparisons: Mapping[int, Any]
-    ) -> list[dict[str, Any]]:
+    def _numbered(self, question: int, arrived: Sequence[RecordedDraw], known: Sequence[Answered]) -> list[dict[str, Any]]:
         """The rows of a question's draws that have arrived.
 
         What is recorded keeps its class; a new answer equal to none of it gets the next number. What was compared in another way is
         equal to nothing here.
         """
         draws = [draw for draw in arrived if draw.unit[0] == question]
-        ours = [answered for answered in known if comparisons.get(answered.program) in (None, self._comparison)]
+        ours = [answered for answered in known if self._comparisons.get(answered.program) in (None, self._comparison)]
         restored = [self._types.answer(answered.answer) for answered in ours]
         classes = self.mux.kind.classes([*restored, *(draw.answer for draw in draws)])
         kept = {now: answered.answer_class for now, answered in zip(classes, ours, strict=False) if now is not None}
