@@ -1,7 +1,7 @@
 """What passes between a program and a model's server: questions cannot forge the prompt's structure, replies cannot carry keys.
 
-- A field marker in an input, such as `[[ ## answer ## ]]` in a question or in another agent's text, is shown to the model with its
-  brackets apart. So no text that is merely quoted back is a field of the reply.
+- A field marker in an input, such as `[[ ## answer ## ]]` in a question, a document or another agent's text, is shown to the model
+  with its brackets apart. So no text that is merely quoted back is a field of the reply.
 - Halves of characters (lone surrogates), which no request, file or database can hold, become U+FFFD both ways.
 - A key of the member that its server echoes in a reply is masked before anything is made of the reply.
 - Typed fields are not read from a reply of more than `LONGEST_TYPED` characters: DSPy's reader takes time quadratic in some of
@@ -11,12 +11,19 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import datetime
+import enum
 import json
+import numbers
 import re
+import types
 from functools import cached_property
 from typing import Any
 
 import dspy
+import pydantic
+from dspy.adapters.utils import serialize_for_json
 from dspy.utils.exceptions import AdapterParseError
 
 from .errors import ConfigurationError
@@ -26,6 +33,17 @@ from .wrapping import Exchange, WrappingAdapter
 
 LONGEST_TYPED = 20_000
 _MARKER = re.compile(r"\[\[(\s*##\s*\w+\s*##\s*)\]\]")
+# Neither these nor the program's own types and functions, such as those of a tool, hold anybody's text.
+_MARKERLESS = (
+    numbers.Number,
+    datetime.date,
+    datetime.time,
+    datetime.timedelta,
+    enum.Enum,
+    type,
+    types.FunctionType,
+    types.MethodType,
+)
 
 
 class GuardedAdapter(WrappingAdapter):
@@ -51,13 +69,13 @@ class GuardedAdapter(WrappingAdapter):
         inputs: dict[str, Any],
     ) -> Exchange:
         try:
-            completions = yield self._guarded, lm, lm_kwargs, signature, demos, without_markers(inputs)
+            completions = yield self._guarded, lm, lm_kwargs, signature, demos, _guarded(inputs)
         except AdapterParseError as error:
             raise self._told(error, signature) from None
         return [self._clean(fields) for fields in completions]
 
     def format(self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[dict[str, Any]]:
-        messages: list[dict[str, Any]] = self.inner.format(signature, demos, without_markers(inputs))
+        messages: list[dict[str, Any]] = self.inner.format(signature, demos, _guarded(inputs))
         return messages
 
     def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
@@ -112,15 +130,63 @@ class GuardedAdapter(WrappingAdapter):
         )
 
 
+def _guarded(inputs: dict[str, Any]) -> dict[str, Any]:
+    return {name: without_markers(value) for name, value in inputs.items()}
+
+
 def without_markers(value: Any) -> Any:
-    """A value of an input, at any depth of plain containers, with field markers taken apart and without halves of characters."""
+    """A value of an input, at any depth and in keys too, with field markers taken apart and without halves of characters.
+
+    Models, dataclasses and named tuples keep their types, by which adapters may tell them. Where a value of another type shows a
+    marker, what DSPy shows of the value takes its place, as plain lists, dicts and text.
+    """
+    try:
+        return _apart(value)
+    except RecursionError:  # a value that holds itself
+        return _apart(serialize_for_json(value))
+
+
+def _apart(value: Any) -> Any:
     if isinstance(value, str):
         text = whole(value)
         return _MARKER.sub(r"[ [\1] ]", text) if "[[" in text else text
+    if value is None or isinstance(value, _MARKERLESS):
+        return value
     if isinstance(value, dict):
-        return {name: without_markers(inner) for name, inner in value.items()}
-    if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
-        return type(value)(without_markers(inner) for inner in value)
-    if isinstance(value, dspy.History):
-        return dspy.History(messages=without_markers(value.messages))
-    return value
+        return {_key_apart(key): _apart(inner) for key, inner in value.items()}
+    if type(value) is list:
+        return [_apart(inner) for inner in value]
+    if type(value) is tuple or (isinstance(value, tuple) and hasattr(value, "_fields")):
+        return tuple.__new__(type(value), map(_apart, value))
+    if isinstance(value, pydantic.BaseModel):
+        value = _model_apart(value)
+    elif dataclasses.is_dataclass(value):
+        value = _dataclass_apart(value)
+    shown = serialize_for_json(value)
+    told = _apart(shown)
+    return value if told == shown else told
+
+
+def _key_apart(key: Any) -> Any:
+    text = str(key)
+    told = _apart(text)
+    return key if told == text else told
+
+
+def _model_apart(model: pydantic.BaseModel) -> pydantic.BaseModel:
+    """A copy, not validated anew: a limit of length must not refuse the two spaces that a marker gets."""
+    copied = model.model_copy()
+    for held in (copied.__dict__, copied.__pydantic_extra__):
+        if held:
+            told = _apart(held)
+            held.clear()
+            held.update(told)
+    return copied
+
+
+def _dataclass_apart(value: Any) -> Any:
+    copied = copy.copy(value)
+    for field in dataclasses.fields(value):
+        if hasattr(value, field.name):
+            object.__setattr__(copied, field.name, _apart(getattr(value, field.name)))  # also where it is frozen
+    return copied
