@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any
 
 import dspy
@@ -56,7 +57,8 @@ class ExtractingAdapter(WrappingAdapter):
             found = self._by_rules(signature, error)
             if found is None and self._may_ask(signature, error):
                 asked = {"response": error.lm_response}
-                found = yield GuardedAdapter(PlainAdapter(), lm), _reader(lm), {}, self._question(signature), [], asked
+                with suppress(AdapterParseError):  # what was said is the response, not what its reader says of it
+                    found = yield GuardedAdapter(PlainAdapter(), lm), _reader(lm), {}, self._question(signature), [], asked
             return [self._completion(signature, found, error)]
 
     def _by_rules(self, signature: type[dspy.Signature], error: AdapterParseError) -> list[dict[str, Any]] | None:

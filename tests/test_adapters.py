@@ -9,7 +9,16 @@ import dspy
 import pytest
 from dspy.utils.exceptions import AdapterParseError
 
-from dspy_mux import CompletionAdapter, ConfigurationError, JSONSchemaAdapter, MathAnswer, Member, PlainAdapter, SLMMux
+from dspy_mux import (
+    AllMembersFailed,
+    CompletionAdapter,
+    ConfigurationError,
+    JSONSchemaAdapter,
+    MathAnswer,
+    Member,
+    PlainAdapter,
+    SLMMux,
+)
 
 from .scripted import TwoSteps, calls, prompt_of, scripted_lm
 
@@ -216,6 +225,24 @@ def test_extract_lm_that_finds_nothing_is_an_abstention():
     sound = scripted_lm("sound", ["5"])
     verdict = SLMMux("question -> answer: int", [silent, sound], k=1, extract="lm")(question="?").verdict
     assert (verdict.answer, verdict.ballots[0].abstentions, verdict.calls) == (5, {"unparsable response": 1}, 3)
+
+
+@pytest.mark.parametrize("nothing", ["", "I cannot tell."])
+def test_a_reader_that_finds_nothing_leaves_the_response_as_it_was(nothing):
+    def reply(prompt, draw):
+        return nothing if prompt.startswith("It would") else "It would be a city."
+
+    lm = scripted_lm("a", reply)
+    with pytest.raises(AllMembersFailed) as failure:
+        SLMMux("question -> answer: int", [lm], k=1, extract="lm")(question="?")
+    assert (failure.value.causes["scripted/a"], calls(lm)) == (["unparsable response"], 2)
+
+
+async def test_a_reader_that_finds_nothing_leaves_it_so_in_acall():
+    lm = scripted_lm("a", lambda prompt, _: "" if prompt.startswith("It would") else "It would be a city.")
+    with pytest.raises(AllMembersFailed) as failure:
+        await SLMMux("question -> answer: int", [lm], k=1, extract="lm").acall(question="?")
+    assert failure.value.causes["scripted/a"] == ["unparsable response"]
 
 
 def test_a_step_that_does_not_produce_the_answer_stays_an_error():

@@ -65,6 +65,14 @@ def test_an_unreadable_answer_counts_for_nothing():
     assert verdict.turns[-1].group is None
 
 
+def test_an_agent_says_what_it_said_also_where_another_call_finds_no_answer_in_it():
+    cid = scripted_lm("cid", lambda prompt, _: "I cannot tell." if prompt.startswith("Copy") else "Hm.", shown=everything)
+    lms = {**pool(bob="Oslo"), "cid": cid}
+    verdict = LLMDebate(dspy.Predict("question -> answer: Literal['Rome', 'Oslo']"), lms, extract="lm")(question="Where?").verdict
+    assert after(prompts(lms["ann"])[-1], "other_answers") == "1. Oslo\n2. Hm."
+    assert [turn.text for turn in verdict.turns if turn.member == "cid"] == ["Hm.", "Hm."]
+
+
 def test_an_agent_that_failed_once_goes_on_without_a_history():
     lms = {**pool(), "cid": speaker("cid", ValueError("gone"), "Oslo", "other_answers")}
     verdict = LLMDebate(dspy.Predict(QA), lms)(question="Where?").verdict
