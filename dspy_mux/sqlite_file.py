@@ -27,10 +27,15 @@ def wal_of(path: Path) -> Path:
 
 def reader(path: Path) -> Callable[[], sqlite3.Connection]:
     """Opens it so that nothing is ever written."""
-    # Reading a bank takes a small file beside it; where none can be made, and nobody writes, it is read as it stands.
-    settled = not os.access(path.parent, os.W_OK) and not _size(wal_of(path))
-    uri = f"file:{quote(str(path))}?mode=ro{'&immutable=1' if settled else ''}"
-    return lambda: sqlite3.connect(uri, uri=True, timeout=PATIENCE_S, isolation_level=None)
+
+    def connect() -> sqlite3.Connection:
+        # Reading a bank takes a small file beside it; where none can be made, and nobody writes, it is read as it stands.
+        # Asked at each connection: where this process may not write, another one may begin to.
+        settled = not os.access(path.parent, os.W_OK) and not _size(wal_of(path))
+        uri = f"file:{quote(str(path))}?mode=ro{'&immutable=1' if settled else ''}"
+        return sqlite3.connect(uri, uri=True, timeout=PATIENCE_S, isolation_level=None)
+
+    return connect
 
 
 def set_up(connection: Any, _: Any) -> None:

@@ -13,7 +13,7 @@ import time
 import dspy
 import pytest
 
-from dspy_mux import BankError, SampleBank
+from dspy_mux import BankError, SampleBank, sqlite_file
 from dspy_mux.collect import collect
 from dspy_mux.sqlite_file import wal_of
 
@@ -142,3 +142,16 @@ def test_a_bank_copied_to_a_read_only_disk_after_it_was_read_can_be_read(closed)
     wal_of(closed).touch()
     read, _ = sandboxed("--ro-bind", closed.parent, closed.parent, *module("read_only", closed))
     assert read == 12
+
+
+def test_what_another_process_begins_to_write_is_seen_where_this_one_may_only_read(closed, monkeypatch):
+    may_write = sqlite_file.os.access
+    bank, of_another = SampleBank(closed), SampleBank(closed)
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite_file.os, "access", lambda path, mode: path != closed.parent and may_write(path, mode))
+        assert len(list(bank.rows())) == 12
+        fill(of_another, members="c")
+        assert wal_of(closed).stat().st_size > 0
+        assert len(list(bank.rows())) == 18
+        of_another.close()
+        assert len(list(bank.rows())) == 18
