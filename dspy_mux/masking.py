@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import dspy
 from dspy.utils.exceptions import AdapterParseError
@@ -30,9 +30,14 @@ _KEY = re.compile(
     r"|\bBearer\s+|\bsk-|\b(?:gsk|hf)_(?=\w{16})|\bAIza(?=\S{16}))[^\s'\",;&@\\]+",
     re.IGNORECASE,
 )
-#: What surely is one.
-_LITERAL_KEY = re.compile(r"\bsk-(?=[\w-]*\d)[\w-]{8,}|\b(?:gsk|hf)_\w{16,}|\bAIza[\w-]{16,}|\bBearer\s+\S{8,}")
+#: What surely is one; how far a digit is looked for is bounded, or a text of nothing else than `sk-` would take for ever.
+_LITERAL_KEY = re.compile(r"\bsk-(?=[\w-]{0,100}\d)[\w-]{8,}|\b(?:gsk|hf)_\w{16,}|\bAIza[\w-]{16,}|\bBearer\s+\S{8,}")
 _PASSWORD_IN_URL = re.compile(r"(\w://[^/\s:@'\"]{0,200}:)[^/\s@'\"]{1,500}(?=@)")
+# Of a key: a run of letters and digits, or another sign with the backslashes before it, or backslashes before letters.
+_PART = re.compile(r"([0-9A-Za-z]+)|\\*([^0-9A-Za-z\\])|\\+")
+_BACKSLASH = r"(?i:\\|u005c|%(?:25){0,9}5c|&(?:amp;){0,9}#(?:0{0,9}92|x0{0,9}5c);)"
+_NAMED = {"&": "amp|", "<": "lt|", ">": "gt|", '"': "quot|", "'": "apos|"}
+_SHORT = {"\n": "n", "\r": "r", "\t": "t"}
 _SCHEME = re.compile(r"^(?:Bearer|Basic|Token)\s+", re.IGNORECASE)
 
 
@@ -136,10 +141,35 @@ def _is_secret_variable(name: str) -> bool:
 
 
 def without(text: str, keys: Iterable[str]) -> str:
-    """The text with each of the keys masked."""
-    for key in sorted(keys, key=len, reverse=True):  # a key that begins another must not leave the other's rest
-        if key in text:
-            text = text.replace(key, "***")
-        elif (quoted := quote(key, safe="")) != key:
-            text = text.replace(quoted, "***")
+    """The text with each of the keys masked, however it is written: as it is, or quoted for an address, JSON, Python or HTML."""
+    for key in sorted(filter(None, keys), key=len, reverse=True):  # a key that begins another must not leave the other's rest
+        if _longest_word(key) in text:
+            text = _written(key).sub("***", text)
     return text
+
+
+@lru_cache(maxsize=1024)
+def _longest_word(key: str) -> str:
+    """The longest run of letters and digits in a key, which stands wherever the key does, for nothing quotes it."""
+    return max((word for word, _ in _PART.findall(key)), key=len, default="")
+
+
+@lru_cache(maxsize=1024)
+def _written(key: str) -> re.Pattern[str]:
+    """All that a key may be written as."""
+    return re.compile("".join(word or (_sign(sign) if sign else f"{_BACKSLASH}{{1,31}}") for word, sign in _PART.findall(key)))
+
+
+def _sign(sign: str) -> str:
+    r"""A pattern of one sign as it is or as `\/`, `%2f`, `\u002f`, `&lt;`, `&#47;`, quoted several times over too."""
+    forms = [_SHORT[sign]] if sign in _SHORT else []
+    for each in " +" if sign == " " else sign:  # in an address
+        units = each.encode("utf-16-be", "surrogatepass").hex()
+        forms += [
+            "".join(f"%(?:25){{0,9}}{byte:02x}" for byte in each.encode(errors="surrogatepass")),
+            f"{_BACKSLASH}{{0,31}}".join(f"u{units[at : at + 4]}" for at in range(0, len(units), 4)),
+            f"&(?:amp;){{0,9}}(?:{_NAMED.get(each, '')}#0{{0,9}}{ord(each)}|#x0{{0,9}}{ord(each):x});",
+            re.escape(each),
+        ]
+    # One way to read the backslashes before it, or a text that nearly has the key would take for ever.
+    return f"{_BACKSLASH}{{0,31}}(?i:{'|'.join(forms)})"

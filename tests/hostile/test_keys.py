@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import base64
+import html
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+from dspy_mux.masking import looks_like_a_key, masked, without
 
 from .echoing import echo_server
 from .keyed_run import KEYS, VARIABLE
@@ -46,3 +53,51 @@ def test_a_run_with_known_keys_leaves_none_behind(tmp_path):
     ]
     assert found == []
     assert b"***" in written["bank.sqlite"]
+
+
+def in_small_letters(quoted: str) -> str:
+    return re.sub("%..", lambda sign: sign[0].lower(), quoted)
+
+
+def in_json(text: str) -> str:
+    return json.dumps(text)[1:-1]
+
+
+def quotings(key: str) -> list[str]:
+    """The ways in which a server may write what it was sent."""
+    quoted = quote(key, safe="")
+    plain = [
+        key, quoted, in_small_letters(quoted), quote(key), quote_plus(key), quote(quoted),
+        in_json(key), json.dumps(key, ensure_ascii=False)[1:-1], in_json(key).replace("/", r"\/"), repr(key)[1:-1],
+    ]  # fmt: skip
+    in_html = [html.escape(key), key.replace("/", "&#x2F;").replace("+", "&#43;")]
+    return [
+        *plain,
+        *in_html,
+        *map(in_json, plain + in_html),
+        *map(html.escape, plain + in_html),
+        *(quote(p, safe="") for p in plain),
+    ]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "sk-fake-A1b2C3d4E5f6G7h8", "fake/B+9=8.key-0123456789", "p4ss word&<1>\"2\"'3'", "back\\slash\\\\/1\\", "ключ-é-😀-1",
+        "100%2F%25", "-----BEGIN KEY-----\nMII/+A=\n-----END KEY-----",
+    ],
+)  # fmt: skip
+def test_a_key_is_masked_in_every_form_also_where_one_text_has_several(key):
+    told = quotings(key)
+    for form in told:
+        assert without(f"1 {form} 2 {key} 3 {form} 4", [key]) == "1 *** 2 *** 3 *** 4"
+    assert without("\n".join(told), [key]) == "\n".join(["***"] * len(told))
+    assert without("back slash B 9 8 key p4ss word", [key]) == "back slash B 9 8 key p4ss word"
+
+
+@pytest.mark.parametrize("piece", ["sk-", "sk-a", "hf_", "Bearer ", "AIza-", "secret ", "a://b:", "\\", "%25", "&amp;"])
+def test_looking_for_keys_takes_time_by_the_length_of_a_text(piece):
+    text = piece * (300_000 // len(piece))  # a careless pattern takes minutes
+    looks_like_a_key(text)
+    masked(text)
+    without(f"{text}0123456789{text}", ["fake/B+9=8.key-0123456789", f"0123456789{piece}1", '\\"' * 50 + "0123456789"])
