@@ -38,6 +38,12 @@ _START_DEADLINE = 60.0  # seconds to import sympy, on a busy machine
 PATIENCE = 20.0  # seconds that the comparisons of one question may take; past it answers are the same where their texts are
 _MEMORY_OF_PAIRS = 10_000  # verdicts kept
 _PROBE = "x+1"  # what any expression can be compared with
+#: What Python needs of the environment: the process that reads models' text gets no keys.
+_PASSED_ON = re.compile(
+    r"PATH|HOME|LANG|LC_\w+|TZ|TMPDIR|TEMP|TMP|(LD|DYLD)_\w+|PYTHON\w+|VIRTUAL_ENV"
+    r"|SYSTEMROOT|SYSTEMDRIVE|WINDIR|USERPROFILE|APPDATA|LOCALAPPDATA",
+    re.IGNORECASE,
+)
 _BASED = re.compile(r"(\w+)_\{?(\d+)\}?")
 _UNFIT = re.compile(r"\d \d|\d\^\{?\(?-?\d+\^|\^\{?-?\d{7,}|\d{6,}!|!!!|\d{1000}")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
@@ -207,7 +213,7 @@ class MathWorker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": paths},
+                env={**{name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)}, "PYTHONPATH": paths},
             )
         except OSError:
             logger.exception("The process that compares mathematics cannot be started: %s.", command)

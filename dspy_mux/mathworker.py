@@ -2,8 +2,10 @@
 
 Lines of JSON in, lines of JSON out: first ``"ready"``, then for each ``[expression, expression]`` a ``true`` or
 ``false``. math-verify reads the LaTeX with an ANTLR grammar; its plain-expression path, which evaluates Python, is
-never used. sympy turns even a numeral into Python source and evaluates it: ``read_numeral`` takes that place. An audit
-hook refuses to compile source, start programs, open sockets or write files all the same.
+never used. sympy turns even a numeral into Python source and evaluates it: ``read_numeral`` takes that place. All the same
+an audit hook refuses to compile source, to start or signal processes, to open sockets, to use ctypes, and to write, make,
+change or remove files. It is a second line, no sandbox: it sees what Python does, not what native code does, and lets files
+be read. Of the environment the process is given what Python needs, and no keys.
 """
 
 from __future__ import annotations
@@ -18,7 +20,12 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-_REFUSED = ("subprocess.", "socket.", "os.system", "os.exec", "os.fork", "os.posix_spawn", "os.remove", "os.rename")
+_REFUSED = (
+    "os.", "subprocess.", "pty.", "signal.", "socket.", "ctypes.", "mmap.", "fcntl.", "resource.", "shutil.", "tempfile.",
+    "sqlite3.", "_winapi.",
+)  # fmt: skip
+_ADMITTED = ("os.listdir", "os.scandir")  # to import what is needed late
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 def limit_memory(size: int) -> None:
@@ -38,11 +45,18 @@ def contain(event: str, args: tuple[Any, ...]) -> None:
     if event == "compile":
         refused = args[0] is not None and not str(args[1]).endswith(".py")  # a module imported late is no string
     elif event == "open":
-        refused = isinstance(args[1], str) and any(letter in args[1] for letter in "wax+")
+        _, mode, flags = args  # os.open has flags alone
+        refused = bool(flags & _WRITING) or any(letter in (mode or "") for letter in "wax+")
     else:
-        refused = event.startswith(_REFUSED)
+        refused = event.startswith(_REFUSED) and event not in _ADMITTED
     if refused:
         raise RuntimeError(f"{event} is refused while expressions are compared")
+
+
+def contain_from_now_on() -> None:
+    """Set the hook, which nothing takes away."""
+    sys.dont_write_bytecode = True  # or what is imported late could not be
+    sys.addaudithook(contain)
 
 
 def read_numeral(text: str, *args: Any, **options: Any) -> Any:
@@ -95,7 +109,7 @@ def main(memory: int, lifetime: float) -> None:
     sys.stdout = sys.stderr = nowhere
     same = comparison()
     same("x+1", "1+x")  # imports what sympy loads late
-    sys.addaudithook(contain)
+    contain_from_now_on()
     replies.write('"ready"\n')
     replies.flush()
     for line in sys.stdin:

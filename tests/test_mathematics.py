@@ -228,6 +228,9 @@ def test_no_worker_is_left_behind(ending: signal.Signals | None) -> None:
         ("compile", (b"1+1", "<string>"), True), ("compile", (None, "<stdin>"), False),
         ("compile", (b"x", "/a/b.py"), False),
         ("open", ("/tmp/x", "w", 0), True), ("open", ("/tmp/x", "r", 0), False), ("subprocess.Popen", (), True),
+        ("open", ("/tmp/x", None, os.O_WRONLY | os.O_CREAT), True), ("open", ("/tmp/x", None, os.O_RDONLY), False),
+        ("open", ("/tmp/x", "r", os.O_RDWR), True), ("os.truncate", (), True), ("os.mkdir", (), True), ("os.kill", (), True),
+        ("ctypes.dlopen", (), True), ("os.listdir", (), False), ("os.remove", (), True),
         ("socket.connect", (), True), ("import", ("os",), False),
     ],
 )  # fmt: skip
@@ -237,6 +240,54 @@ def test_what_the_worker_may_not_do(event: str, arguments: tuple[object, ...], r
             mathworker.contain(event, arguments)
     else:
         mathworker.contain(event, arguments)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="what it may not do is POSIX")
+def test_a_contained_process_reads_and_imports_and_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "late.py").write_text("answer = 42")
+    (tmp_path / "kept").write_text("kept")
+    (tmp_path / "empty").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    program = textwrap.dedent(
+        """
+        import ctypes, os, runpy, shutil, signal, socket, sqlite3, subprocess, sys, tempfile
+
+        runpy.run_path(sys.argv[1])["contain_from_now_on"]()
+        for attempt in (
+            lambda: open("new", "w"), lambda: open("kept", "a"), lambda: open("kept", "r+b"), lambda: os.open("kept", os.O_RDWR),
+            lambda: os.open("new", os.O_CREAT | os.O_WRONLY), lambda: os.open("kept", os.O_TRUNC), lambda: os.truncate("kept", 0),
+            lambda: os.mkdir("new"), lambda: os.rmdir("empty"), lambda: os.remove("kept"), lambda: os.rename("kept", "new"),
+            lambda: os.link("kept", "new"), lambda: os.symlink("kept", "new"), lambda: os.chmod("kept", 0o777),
+            lambda: os.utime("kept", (0, 0)), lambda: os.kill(os.getpid(), signal.SIGTERM), lambda: os.system("touch new"),
+            lambda: os.fork(), lambda: subprocess.run(["touch", "new"]), lambda: os.execv("/bin/touch", ["touch", "new"]),
+            lambda: ctypes.CDLL(None), lambda: ctypes.string_at(0), lambda: socket.socket(), lambda: sqlite3.connect("new"),
+            lambda: shutil.copy("kept", "new"), lambda: tempfile.mkdtemp(dir="."), lambda: compile("1", "<string>", "eval"),
+        ):
+            try:
+                attempt()
+            except RuntimeError as error:
+                assert "is refused while" in str(error), error
+            else:
+                sys.exit("not refused")
+        import late
+        assert (late.answer, open("kept").read()) == (42, "kept")
+        """
+    )
+    command = [sys.executable, "-c", program, mathworker.__file__]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (tmp_path / "kept").read_text() == "kept"
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
+def test_the_worker_gets_no_keys(worker: MathWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOMEBODYS_API_KEY", "sk-fake-A1b2C3d4E5f6G7h8")
+    assert worker.same("1+x", "x+1")
+    assert worker._process is not None
+    environment = Path(f"/proc/{worker._process.pid}/environ").read_text().split("\0")
+    assert "sk-fake" not in str(environment)
+    assert f"PATH={os.environ['PATH']}" in environment
 
 
 def test_sympy_is_not_imported_here() -> None:
