@@ -171,13 +171,12 @@ def test_what_a_model_said_is_not_drawn_again_until_it_suits(bank):
 
 
 def test_a_member_that_never_answers_in_time_stops_the_collection(bank):
-    mux = a_mux(says("a", {"answer": "right"}, latency=0.5), timeout=0.02)
-    with pytest.raises(MuxError, match="first 12 draws of 'a' all failed .*no answer within"):
+    mux = a_mux(says("slow", {"answer": "right"}, latency=0.5), timeout=0.02)
+    with pytest.raises(MuxError, match="first 12 draws of 'slow' all failed .*no answer within"):
         collect(mux, questions(40), metric, bank, num_threads=4)
 
 
 def test_one_late_answer_does_not_hide_that_a_member_is_out_of_order(bank):
-    engine = ScriptedEngine(lambda *_: ValueError("wrong key"))
     slow = threading.Event()
 
     def reply(prompt, draw):
@@ -186,9 +185,8 @@ def test_one_late_answer_does_not_hide_that_a_member_is_out_of_order(bank):
             time.sleep(0.3)
         return ValueError("wrong key")
 
-    engine.reply = reply
-    mux = a_mux(Member(dspy.LM("scripted/a", engine=engine), name="a"), timeout=0.1)
-    with pytest.raises(MuxError, match="first 12 draws of 'a' all failed"):
+    mux = a_mux(Member(dspy.LM("scripted/late", engine=ScriptedEngine(reply)), name="late"), timeout=0.1)
+    with pytest.raises(MuxError, match="first 12 draws of 'late' all failed"):
         collect(mux, questions(40), metric, bank, num_threads=1)
 
 
