@@ -23,6 +23,7 @@ from .arrays import record_of
 from .database import Database
 from .errors import BankError
 from .record import Record
+from .rows import laid_out
 from .schema import claims, draws, programs, questions, storable
 
 #: A claim whose process cannot be seen from here counts as given up after this many seconds without a sign of life.
@@ -166,8 +167,7 @@ class SampleBank:
             query = query.where(questions.c.dataset == self._chosen_dataset(dataset))
         with self._database.reading() as connection:
             for row in connection.execution_options(yield_per=5000).execute(query.order_by(draws.c.id)):
-                yield {
-                    **json.loads(row.fields),
+                drawn = {
                     "dataset": row.dataset,
                     "question_id": row.name,
                     "question_fingerprint": row.key,
@@ -178,11 +178,13 @@ class SampleBank:
                     "answer_class": row.answer_class,
                     "score": row.score,
                     "cause": row.cause,
+                    "outputs": None if row.outputs is None else json.loads(row.outputs),
                     **{
                         name: getattr(row, name)
                         for name in ("calls", "prompt_tokens", "completion_tokens", "seconds", "cost", "created")
                     },
                 }
+                yield laid_out(json.loads(row.fields), drawn)
 
     def drawn(self, program_ids: Sequence[int], question_ids: Sequence[int]) -> set[tuple[int, int, int]]:
         """(program, question, draw) of what is recorded already."""

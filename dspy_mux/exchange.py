@@ -136,7 +136,7 @@ def _values(row: Row, question: int, program: int, answer_class: int | None) -> 
         "answer_class": answer_class,
         "score": row.score if usable else None,
         "cause": None if usable else cause if isinstance(cause, str) else "no answer",
-        "outputs": json.dumps({"text": told["text"]}) if isinstance(told.get("text"), str) else None,
+        "outputs": row.outputs,
         **{name: told.get(name) for name in ("calls", "prompt_tokens", "completion_tokens", "seconds", "cost")},
         "created": told.get("created") or time.time(),
     }

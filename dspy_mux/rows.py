@@ -8,7 +8,7 @@ import math
 import os
 import reprlib
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,10 +18,12 @@ from .errors import ConfigurationError
 MOST_DRAWS = 10_000
 #: The program of rows that name none.
 IMPORTED = "imported"
+#: Where a row holds those fields of its question that have the name of something else in it.
+QUESTION_FIELDS = "question_fields"
 #: Keys of a row that belong to the draw; all others belong to its question.
 OF_A_DRAW = frozenset(
     {"model", "member", "draw", "answer", "answer_class", "correct", "score", "text", "cause", "prompt", "program", "outputs"}
-    | {"calls", "prompt_tokens", "completion_tokens", "seconds", "cost", "created", "question_fingerprint"}
+    | {"calls", "prompt_tokens", "completion_tokens", "seconds", "cost", "created", "question_fingerprint", QUESTION_FIELDS}
 )
 #: Scores are kept in 32 bits, counts and amounts as a bank has them.
 _HIGHEST_SCORE, _MOST, _GREATEST = 1e30, 10**9, 1e300
@@ -39,6 +41,8 @@ class Row(NamedTuple):
         answer: the text by which answers are compared; None for an abstention.
         same_as: the `answer_class` given, as text; answers of one question that share it are the same.
         score: None where the row has none.
+        outputs: the fields of the prediction as JSON; None where the row has none.
+        apart: fields of the question that the row holds under `QUESTION_FIELDS`.
         told: the whole row.
     """
 
@@ -51,11 +55,14 @@ class Row(NamedTuple):
     answer: str | None
     same_as: str | None
     score: float | None
+    outputs: str | None
+    apart: dict[str, Any]
     told: dict[str, Any]
 
     def fields(self) -> dict[str, Any]:
         """What the row tells of its question; what JSON has no form for, as a date in Parquet, by its text."""
-        told = {key: value for key, value in self.told.items() if key not in OF_A_DRAW and not isinstance(value, (dict, list))}
+        told = {key: value for key, value in self.told.items() if key not in OF_A_DRAW} | self.apart
+        told = {key: value for key, value in told.items() if not isinstance(value, (dict, list))}
         return {key: value if value is None or isinstance(value, (str, int, float)) else str(value) for key, value in told.items()}
 
 
@@ -91,6 +98,17 @@ class Classes:
         self._of.setdefault(given, found)
         self._given.setdefault(text, given)
         return found
+
+
+def laid_out(fields: Mapping[str, Any], drawn: dict[str, Any]) -> dict[str, Any]:
+    """The row of a draw: the fields of its question, and what is its own. Where both have a name, the row's is the draw's."""
+    apart = {
+        name: value
+        for name, value in fields.items()
+        if name in OF_A_DRAW or (name in drawn and value not in (None, "") and str(value) != drawn[name])
+    }
+    beside = {name: value for name, value in fields.items() if name not in apart}
+    return {**beside, **drawn, **({QUESTION_FIELDS: apart} if apart else {})}
 
 
 def answer_text(answer: Any) -> str | None:
@@ -195,7 +213,7 @@ def _row(row: dict[str, Any], following: dict[tuple[str, str, str], int], datase
     draw = row.get("draw", following.get((dataset, identity, member), 0))
     if isinstance(draw, bool) or not isinstance(draw, int) or not 0 <= draw < MOST_DRAWS:
         raise ValueError(f"has the draw {_shown(draw)}, which must be a whole number from 0 to {MOST_DRAWS - 1}")
-    score = row.get("correct", row.get("score"))
+    score = _score(row)
     if score is not None and (not isinstance(score, (int, float)) or abs(score) > _HIGHEST_SCORE):
         raise ValueError(f"has the score {_shown(score)}, which must be a number or true or false")
     for key in _COUNTS:
@@ -216,8 +234,46 @@ def _row(row: dict[str, Any], following: dict[tuple[str, str, str], int], datase
         answer=_answer(row),
         same_as=_same_as(row.get("answer_class")),
         score=None if score is None or math.isnan(float(score)) else float(score),
+        outputs=_outputs(row),
+        apart=_apart(row),
         told=row,
     )
+
+
+def _score(row: dict[str, Any]) -> Any:
+    """A bank's export has `score`; others have `correct` too, which is the verdict where it is one, and no number of an option."""
+    correct, score = row.get("correct"), row.get("score")
+    ours = "question_fingerprint" in row and "score" in row
+    return score if ours or (score is not None and not isinstance(correct, bool)) else correct
+
+
+def _outputs(row: dict[str, Any]) -> str | None:
+    """The fields of the prediction, else the response's text as one."""
+    outputs = _object(row.get("outputs"))
+    if outputs is None:
+        return json.dumps({"text": row["text"]}) if isinstance(row.get("text"), str) else None
+    try:
+        return json.dumps(outputs, default=str)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("has outputs that are nested too deeply") from error
+
+
+def _apart(row: dict[str, Any]) -> dict[str, Any]:
+    told = row.get(QUESTION_FIELDS)
+    apart = {} if told is None else _object(told)
+    if apart is None:
+        raise ValueError(f"has {QUESTION_FIELDS} {_shown(told)}, which must be an object")
+    return apart
+
+
+def _object(value: Any) -> dict[str, Any] | None:
+    """An object, or one as JSON text, which is how Parquet holds it; None for all else."""
+    if isinstance(value, str) and value.startswith("{"):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+    return value if isinstance(value, dict) else None
 
 
 def _answer(row: dict[str, Any]) -> str | None:

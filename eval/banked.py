@@ -99,6 +99,7 @@ class Draws:
         self._of: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
         for row in bank.rows(dataset=dataset):
             if (row["model"], row["program"]) in made_by:
+                del row["outputs"]  # most of a bank, and nothing that a rule looks at
                 self._of.setdefault((row["question_fingerprint"], row["model"]), {})[row["draw"]] = row
 
     def of(self, question: str, member: str, k: int) -> list[dict[str, Any]]:
