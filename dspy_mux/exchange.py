@@ -7,7 +7,8 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -15,17 +16,31 @@ from typing import Any
 from . import fingerprint
 from .bank import SampleBank
 from .errors import BankError, ConfigurationError
+from .numbering import Unnumbered
 from .rows import Classes, Row, checked, json_lines, parquet, parquet_rows
 from .showing import whole
 
 _BATCH = 20_000
 
 
-def import_file(bank: SampleBank, path: str | os.PathLike[str], *, dataset: str | None = None) -> int:
-    """Add a file's draws to a bank; the number of rows read. Draws that are there already stay as they are.
+@dataclass(frozen=True)
+class Imported:
+    """What came of a file.
+
+    Attributes:
+        added: draws that the bank had not; already: those that it had, which stay as they were.
+    """
+
+    added: int
+    already: int
+
+
+def import_file(bank: SampleBank, path: str | os.PathLike[str], *, dataset: str | None = None) -> Imported:
+    """Add a file's draws to a bank. Draws that are there already stay as they are.
 
     `.jsonl`, `.jsonl.gz` and `.parquet` hold one draw a row, as `read_jsonl` takes them; `.json` is a result file of the reference
-    implementation. Nothing is written unless every row is understood.
+    implementation. Rows without `draw` are further draws, numbered behind those recorded, unless the bank has the same answers from
+    a file of theirs already. Nothing is written unless every row is understood.
 
     Args:
         dataset: the name in the bank, for rows that name none; "default" else.
@@ -89,15 +104,17 @@ def _arriving(target: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
-def _import(bank: SampleBank, rows: Callable[[], Iterable[Row]], source: str) -> int:
+def _import(bank: SampleBank, rows: Callable[[], Iterable[Row]], source: str) -> Imported:
     """Twice through the rows, so that nothing is written before all are understood and never more than a batch is in memory."""
     made_by: dict[tuple[str, str], None] = {}
     asked: dict[str, dict[str, tuple[str, str, dict[str, Any]]]] = {}
+    unnumbered = Unnumbered()
     for row in rows():
         made_by.setdefault((row.member, row.program))
         of_dataset = asked.setdefault(row.dataset, {})
         if row.key not in of_dataset:
             of_dataset[row.key] = (_fingerprint(row), row.question, row.fields())
+        unnumbered.see(row)
     if not made_by:
         raise ConfigurationError(f"{source} holds no draws.")
     for firsts in asked.values():
@@ -112,26 +129,33 @@ def _import(bank: SampleBank, rows: Callable[[], Iterable[Row]], source: str) ->
     classes = Classes()
     for question, answer, answer_class in bank.known_answers(list(questions.values())):
         classes.know(question, answer, answer_class)
-    count, rest = 0, iter(rows())
-    while batch := list(islice(rest, _BATCH)):
-        values = []
-        for row in batch:
-            question = questions[row.dataset, row.key]
-            values.append(_values(row, question, programs[row.member, row.program], classes.of(question, row)))
-        with bank.writing() as connection:
-            bank.add(connection, values)
-        count += len(batch)
-    return count
+    there = bank.drawn(list(programs.values()), list(questions.values()))
+    count, already, rest = 0, 0, iter(rows())
+    with ExitStack() as stack:
+        # Rows without a number are written all at once: after half of them nobody could tell what the others are.
+        together = stack.enter_context(bank.writing()) if unnumbered else None
+        moved = {} if together is None else unnumbered.moved(together, questions, programs)
+        while batch := list(islice(rest, _BATCH)):
+            values = []
+            for row in batch:
+                question, program = questions[row.dataset, row.key], programs[row.member, row.program]
+                draw = row.draw if "draw" in row.told else row.draw + moved[question, program]
+                already += (program, question, draw) in there
+                values.append(_values(row, question, program, draw, classes.of(question, row)))
+            with bank.writing() if together is None else nullcontext(together) as connection:
+                bank.add(connection, values)
+            count += len(batch)
+    return Imported(count - already, already)
 
 
-def _values(row: Row, question: int, program: int, answer_class: int | None) -> dict[str, Any]:
+def _values(row: Row, question: int, program: int, draw: int, answer_class: int | None) -> dict[str, Any]:
     told = row.told
     usable = answer_class is not None
     cause = told.get("cause")
     return {
         "question": question,
         "program": program,
-        "draw": row.draw,
+        "draw": draw,
         "answer": json.dumps(told["answer"]) if usable else None,
         "answer_class": answer_class,
         "score": row.score if usable else None,
@@ -186,13 +210,12 @@ def _reference_rows(path: Path) -> Iterator[dict[str, Any]]:
         try:
             text = next(str(response[key]) for key in ("problem", "question", "prompt") if response.get(key))
             question = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-            for draw, sample in enumerate(response["samples"]):
+            for sample in response["samples"]:
                 usage = sample.get("token_usage") or {}
                 yield {
                     "question_id": question,
                     "question": text,
                     "model": model,
-                    "draw": draw,
                     "answer": sample.get("extracted_answer"),
                     "correct": sample.get("is_correct"),
                     "text": sample.get("model_response"),

@@ -129,14 +129,14 @@ def checked(rows: Iterable[tuple[int, dict[str, Any]]], source: str, what: str =
         ConfigurationError: a row lacks something, holds something else than it should, or repeats a draw.
     """
     seen: set[tuple[str, str, str, str, int]] = set()
-    following: dict[tuple[str, str, str], int] = {}
+    following: dict[tuple[str, str, str, str], int] = {}
     for number, row in rows:
         try:
             made = _row(row, following, dataset)
         except ValueError as error:
             raise ConfigurationError(f"{what} {number} of {source} {error}.") from error
-        unit = (made.dataset, made.key, made.member)
-        place = (*unit, made.program, made.draw)
+        unit = (made.dataset, made.key, made.member, made.program)
+        place = (*unit, made.draw)
         if place in seen:
             raise ConfigurationError(
                 f"{what} {number} of {source} repeats draw {made.draw} of {_shown(made.member)} for question "
@@ -198,7 +198,7 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def _row(row: dict[str, Any], following: dict[tuple[str, str, str], int], dataset: str) -> Row:
+def _row(row: dict[str, Any], following: dict[tuple[str, str, str, str], int], dataset: str) -> Row:
     """Raises ValueError with the end of a sentence about the row."""
     names = row.get("question_id"), row.get("model", row.get("member"))
     for key, value in zip(("question_id", "model"), names, strict=True):
@@ -210,7 +210,8 @@ def _row(row: dict[str, Any], following: dict[tuple[str, str, str], int], datase
             raise ValueError(f"has the {key} {_shown(value)}, which must be text")
     question, member, dataset = str(names[0]), str(names[1]), row.get("dataset") or dataset
     identity = row.get("question_fingerprint") or question
-    draw = row.get("draw", following.get((dataset, identity, member), 0))
+    program = row.get("program") or IMPORTED
+    draw = row.get("draw", following.get((dataset, identity, member, program), 0))
     if isinstance(draw, bool) or not isinstance(draw, int) or not 0 <= draw < MOST_DRAWS:
         raise ValueError(f"has the draw {_shown(draw)}, which must be a whole number from 0 to {MOST_DRAWS - 1}")
     score = _score(row)
@@ -229,7 +230,7 @@ def _row(row: dict[str, Any], following: dict[tuple[str, str, str], int], datase
         question=question,
         key=identity,
         member=member,
-        program=row.get("program") or IMPORTED,
+        program=program,
         draw=draw,
         answer=_answer(row),
         same_as=_same_as(row.get("answer_class")),

@@ -103,12 +103,13 @@ def bank_import(
     ],
     dataset: Annotated[str | None, typer.Option(help="The dataset of rows that name none.")] = None,
 ) -> None:
-    """Add draws from files; what is there already stays as it is."""
+    """Add draws from files; what is there already stays as it is. Rows that do not number their draws are further ones."""
     from ..bank import SampleBank
     from ..exchange import import_file
 
     for file in files:
-        say(f"{file}: {import_file(SampleBank(bank), file, dataset=dataset)} draws")
+        done = import_file(SampleBank(bank), file, dataset=dataset)
+        say(f"{file}: {done.added} draws added, {done.already} there already")
 
 
 @bank_app.command("export")

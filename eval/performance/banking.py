@@ -72,7 +72,7 @@ def _measure(what: str, folder: Path) -> None:
     bank = SampleBank(folder / "bank.sqlite")
     began = time.perf_counter()
     if what == "write":
-        value = import_file(bank, folder / "rows.jsonl") / (time.perf_counter() - began)
+        value = import_file(bank, folder / "rows.jsonl").added / (time.perf_counter() - began)
     else:
         bank.record().of(None, None)
         value = time.perf_counter() - began

@@ -8,7 +8,8 @@ from .rows import some_rows
 
 def test_a_bank_is_filled_told_and_written_out(bank, tmp_path, dspy_mux, as_json):
     made = tmp_path / "bank.sqlite"
-    assert dspy_mux("bank", "import", made, bank, "--dataset", "sums") == (0, f"{bank}: 480 draws\n", "")
+    assert dspy_mux("bank", "import", made, bank, "--dataset", "sums") == (0, f"{bank}: 480 draws added, 0 there already\n", "")
+    assert dspy_mux("bank", "import", made, bank, "--dataset", "sums")[1] == f"{bank}: 0 draws added, 480 there already\n"
     told = as_json("bank", "info", made)
     assert [(row["dataset"], row["member"], row["questions"], row["draws"]) for row in told["draws"]] == [
         ("sums", member, 40, 160) for member in "abc"
@@ -36,6 +37,24 @@ def test_several_files_are_imported_at_once(tmp_path, dspy_mux, as_json):
     code, out, _ = dspy_mux("bank", "import", made, one, two)
     assert (code, len(out.splitlines())) == (0, 2)
     assert [(row["member"], row["draws"]) for row in as_json("bank", "info", made)["draws"]] == [("org/a", 4), ("org/b", 4)]
+
+
+def test_a_second_file_of_draws_without_numbers_is_added_to_the_first(bank, tmp_path, dspy_mux, as_json):
+    made, row = tmp_path / "bank.sqlite", {"model": "a", "correct": True}
+    files = [
+        jsonl(tmp_path / f"{name}.jsonl", [{**row, "question_id": f"q{n}", "answer": f"{name}{n % 2}"} for n in range(9)])
+        for name in "xy"
+    ]
+    code, out, _ = dspy_mux("bank", "import", made, *files, files[0])
+    assert (code, out.splitlines()) == (
+        0,
+        [
+            f"{files[0]}: 9 draws added, 0 there already",
+            f"{files[1]}: 9 draws added, 0 there already",
+            f"{files[0]}: 0 draws added, 9 there already",
+        ],
+    )
+    assert as_json("bank", "info", made)["draws"][0]["draws"] == 18
 
 
 def test_bank_info_shows_a_table(bank, tmp_path, dspy_mux):

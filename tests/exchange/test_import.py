@@ -19,7 +19,7 @@ from .records import renamed, same, some_rows
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz"])
 def test_an_imported_file_gives_the_record_that_the_file_gives(bank, tmp_path, name):
     path = jsonl(tmp_path / name, some_rows())
-    assert import_file(bank, path) == 24
+    assert import_file(bank, path).added == 24
     assert same(bank.record(), read_jsonl(path))
     assert bank.datasets() == {"default": 4}
 

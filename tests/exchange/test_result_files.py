@@ -18,7 +18,7 @@ from .records import renamed, same
 @pytest.mark.parametrize("text", ["problem", "question", "prompt"])
 def test_a_result_file_is_one_model_with_its_samples_as_draws(bank, tmp_path, text):
     path = a_result_file(tmp_path / "org_small.json", "org/small", {"2+2?": ["4", None, "5"], "1+3?": ["4", "4", ""]}, text)
-    assert import_file(bank, path, dataset="sums") == 6
+    assert import_file(bank, path, dataset="sums").added == 6
     record = bank.record(dataset="sums")
     assert record.members == ("org/small",)
     assert record.votes.tolist() == [[[0, ABSTAINED, 1]], [[0, 0, ABSTAINED]]]

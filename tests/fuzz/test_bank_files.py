@@ -76,7 +76,7 @@ def imported(bank, path):
     before = contents(bank)
     try:
         with within(30):
-            count = import_file(bank, path)
+            count = import_file(bank, path).added
     except ConfigurationError as error:
         told = str(error)
         assert len(told.splitlines()) == 1, told
@@ -377,7 +377,7 @@ def test_a_file_of_draws_by_two_programs_is_no_record():
         (folder / "a.jsonl").write_bytes(jsonl([{**GOOD, "program": "p"}, {**GOOD, "program": "q", "answer": "y"}]))
         with pytest.raises(ConfigurationError, match="holds draws of 'a' by several programs, which never mix"):
             read_jsonl(folder / "a.jsonl")
-        assert import_file(bank, folder / "a.jsonl") == 2
+        assert import_file(bank, folder / "a.jsonl").added == 2
 
 
 def test_answers_are_compared_in_a_file_as_in_the_bank_that_it_is_imported_into():

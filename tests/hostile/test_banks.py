@@ -58,7 +58,7 @@ def test_a_collection_in_which_all_is_hostile_loses_no_draw(tmp_path):
         path = tmp_path / f"out{ending}"
         assert export_file(bank, path) == done.drawn
         copy = SampleBank(tmp_path / f"copy{ending}.sqlite")
-        assert import_file(copy, path) == done.drawn
+        assert import_file(copy, path).added == done.drawn
         assert len(list(copy.rows())) == done.drawn
     votes = read_jsonl(tmp_path / "out.jsonl").votes
     assert (votes == bank.record().votes).all()
@@ -83,7 +83,7 @@ def test_a_row_goes_in_and_out_of_a_bank_or_is_refused_by_its_line_with_nothing_
         "".join(json.dumps(row) + "\n" for row in ({**ROW, "question_id": "q2"}, {"dataset": "default", **ROW, **more}))
     )
     try:
-        assert import_file(bank, path) == 2
+        assert import_file(bank, path).added == 2
     except ConfigurationError as error:
         assert f"Line 2 of {path}" in str(error)  # noqa: PT017
         assert not bank.exists()
@@ -92,7 +92,7 @@ def test_a_row_goes_in_and_out_of_a_bank_or_is_refused_by_its_line_with_nothing_
         for ending in (".jsonl", ".parquet"):
             out = tmp_path / f"out{number}{ending}"
             assert export_file(bank, out, dataset=dataset) == count
-            assert import_file(SampleBank(tmp_path / f"copy{number}{ending}.sqlite"), out) == count
+            assert import_file(SampleBank(tmp_path / f"copy{number}{ending}.sqlite"), out).added == count
     assert not list(tmp_path.glob("*.part"))
 
 
@@ -112,7 +112,7 @@ def test_a_result_file_whose_texts_have_half_characters_is_imported(tmp_path):
     path.write_text(
         json.dumps({"model": "m", "responses": [{"problem": f"{text} {HALF}", "samples": [sample]} for text in TEXTS.values()]})
     )
-    assert import_file(SampleBank(tmp_path / "bank.sqlite"), path) == len(TEXTS)
+    assert import_file(SampleBank(tmp_path / "bank.sqlite"), path).added == len(TEXTS)
 
 
 def test_a_members_name_with_half_a_character_is_refused_in_a_sentence():
