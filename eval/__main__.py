@@ -21,7 +21,11 @@ from dspy_mux.commands.options import (
     sizes_of,
 )
 
-app = typer.Typer(help="Methods × tasks × pools, from real draws, with error bars.", no_args_is_help=True)
+app = typer.Typer(
+    help="Methods × tasks × pools, from real draws, with error bars.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # they show local variables, a database's password among them
+)
 
 
 @app.callback()
