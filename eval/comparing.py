@@ -57,12 +57,12 @@ def run(
 
 
 def write_table(run: Run) -> Comparison:
-    """The run's table, written into its folder as table.md, table.csv and table.json."""
+    """The run's table, written into its folder as table.md, table.csv and table.json; raises MuxError where it cannot be."""
     table = Comparison.of(run)
     command = " ".join(visible(str(run.manifest["command"])).split())
-    (run.path / "table.md").write_text(f"    {command}\n\n{table.markdown()}", encoding="utf-8")
-    (run.path / "table.csv").write_text(table.csv(), encoding="utf-8")
-    (run.path / "table.json").write_text(json_text(table.as_dict()) + "\n", encoding="utf-8")
+    run.write("table.md", f"    {command}\n\n{table.markdown()}")
+    run.write("table.csv", table.csv())
+    run.write("table.json", json_text(table.as_dict()) + "\n")
     return table
 
 

@@ -21,6 +21,8 @@ from filelock import FileLock, Timeout
 
 from dspy_mux.errors import ConfigurationError, MuxError
 
+from .run_schema import Manifest, Row, mistake_in
+
 VERSION = 1
 _MANIFEST, _ROWS = "run.json", "results.jsonl"
 #: What all rows of a run have in common; tasks and methods may be added to one.
@@ -49,19 +51,18 @@ class Run:
         """A run to read; nothing in it is changed.
 
         Raises:
-            ConfigurationError: it is no run folder, or one of a newer version.
+            ConfigurationError: it is no run folder, one of a newer version, or its manifest lacks something or has it wrong.
         """
+        none = f"{str(path)!r} is no run folder, or its {_MANIFEST} is damaged"
         try:
             manifest = json.loads((Path(path) / _MANIFEST).read_text(encoding="utf-8"))
             version = int(manifest["version"])
-            if version <= VERSION:
-                _ = manifest["tasks"], manifest["methods"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ConfigurationError(
-                f"{str(path)!r} is no run folder, or its {_MANIFEST} is damaged: `python -m eval compare --out …` makes one."
-            ) from error
+            raise ConfigurationError(f"{none}: `python -m eval compare --out …` makes one.") from error
         if version > VERSION:
             raise ConfigurationError(f"The run {str(path)!r} was made by a newer version (format {version}): update dspy-mux.")
+        if (mistake := mistake_in(manifest, Manifest)) is not None:
+            raise ConfigurationError(f"{none} (it {mistake}): `python -m eval compare --out …` makes one.")
         return cls(Path(path), manifest)
 
     @classmethod
@@ -106,10 +107,21 @@ class Run:
         return self.path / "bank.sqlite"
 
     def save(self) -> None:
-        """Write the manifest; it is replaced whole."""
-        part = self.path / f"{_MANIFEST}.part"
-        part.write_text(json.dumps(self.manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        part.replace(self.path / _MANIFEST)
+        """Write the manifest; raises MuxError where it cannot be written."""
+        self.write(_MANIFEST, json.dumps(self.manifest, indent=1, ensure_ascii=False) + "\n")
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file of the run; one that is there is replaced whole.
+
+        Raises:
+            MuxError: it cannot be written.
+        """
+        part = self.path / f"{name}.part"
+        try:
+            part.write_text(text, encoding="utf-8")
+            part.replace(self.path / name)
+        except OSError as error:
+            raise _unwritten(f"{name} of the run {str(self.path)!r} could not be written", error) from error
 
     def task(self, name: str) -> dict[str, Any]:
         """What the manifest tells of a task."""
@@ -119,7 +131,7 @@ class Run:
         """The answers, in the order they came. Rows of settings that a later call to the run replaced are left out.
 
         Raises:
-            ConfigurationError: a line that is no row, other than a last one that was cut short.
+            ConfigurationError: a line that is no row, other than a last one that was cut short; or they cannot be read.
         """
         current = {(task["name"], method): key for task in self.manifest["tasks"] for method, key in task["settings"].items()}
         for row in self._all_rows():
@@ -134,40 +146,53 @@ class Run:
         """Add a row: one write of a whole line, so that neither threads nor a crash can mix two."""
         # ASCII: model output may hold half a character, which no UTF-8 has.
         line = json.dumps(row, ensure_ascii=True, allow_nan=False).encode() + b"\n"
-        with self._lock, (self.path / _ROWS).open("ab", buffering=0) as file:
-            begun, written = file.seek(0, os.SEEK_END), 0
-            try:
-                while written < len(line):
-                    written += file.write(line[written:])
-            except OSError as error:
-                file.truncate(begun)  # half a row would spoil the next one
-                raise MuxError(
-                    f"A row could not be written to {str(self.path)!r} ({error.strerror}): mend that and go on."
-                ) from error
+        try:
+            with self._lock, (self.path / _ROWS).open("ab", buffering=0) as file:
+                begun, written = file.seek(0, os.SEEK_END), 0
+                try:
+                    while written < len(line):
+                        written += file.write(line[written:])
+                except OSError:
+                    file.truncate(begun)  # half a row would spoil the next one
+                    raise
+        except OSError as error:
+            raise _unwritten(f"A row could not be written to {str(self.path)!r}", error) from error
 
     def _all_rows(self) -> Iterator[dict[str, Any]]:
         path = self.path / _ROWS
         if not path.exists():
             return
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    row = json.loads(line)
-                    _ = row["task"], row["method"], row["settings"], row["question_id"], row["score"]
-                except (ValueError, KeyError, TypeError, RecursionError) as error:
-                    if not line.endswith(b"\n"):
-                        return  # cut short by a crash; a run that goes on removes it
-                    raise ConfigurationError(f"Line {number} of {str(path)!r} is no row of a run: remove it.") from error
-                yield row
+        try:
+            with path.open("rb") as file:
+                for number, line in enumerate(file, 1):
+                    try:
+                        row = json.loads(line)
+                        mistake = mistake_in(row, Row)
+                    except (ValueError, RecursionError):
+                        mistake = "is no JSON"
+                    if mistake is None:
+                        yield row
+                    elif line.endswith(b"\n"):
+                        raise ConfigurationError(f"Line {number} of {str(path)!r} is no row of a run (it {mistake}): remove it.")
+                    # Else it was cut short by a crash; a run that goes on removes it.
+        except OSError as error:
+            raise ConfigurationError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
 
     def _mend(self) -> None:
         """Remove a last line that was cut short."""
         path = self.path / _ROWS
         if not path.exists():
             return
-        with path.open("r+b") as file:
-            content = file.read()
-            file.truncate(content.rfind(b"\n") + 1)
+        try:
+            with path.open("r+b") as file:
+                content = file.read()
+                file.truncate(content.rfind(b"\n") + 1)
+        except OSError as error:
+            raise _unwritten(f"The rows of the run {str(self.path)!r} cannot be gone on with", error) from error
+
+
+def _unwritten(what: str, error: OSError) -> MuxError:
+    return MuxError(f"{what} ({error.strerror or error}): mend that and go on.")
 
 
 def _merged(old: dict[str, Any], new: dict[str, Any], path: str) -> dict[str, Any]:

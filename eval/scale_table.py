@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from dspy_mux.commands.printing import print_json
+from dspy_mux.commands.printing import check_page, print_json, write_page
 from dspy_mux.figures import page
 from dspy_mux.scaling import RULES, Point, Scaling, scale
 
@@ -32,7 +32,12 @@ def run(
     as_json: bool,
     as_markdown: bool,
 ) -> None:
-    """Print the tables of every source and the closing one; write the figures where `html` says."""
+    """Print the tables of every source and the closing one; write the figures where `html` says.
+
+    Raises:
+        ConfigurationError: no such bank, splits or draws, or no place for the page.
+    """
+    check_page(html)
     found = sources(asked, None)
     told = [
         scale(
@@ -50,7 +55,7 @@ def run(
     ]
     if html is not None:
         sections = [(_heading(source), scaling.figures()) for source, scaling in zip(found, told, strict=True)]
-        html.write_text(page("Scaling: accuracy against members and against draws", sections), encoding="utf-8")
+        write_page(html, page("Scaling: accuracy against members and against draws", sections))
     if as_json:
         rows = [
             {"task": source.name, "left_out": source.left_out, **scaling.as_dict()}

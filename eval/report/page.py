@@ -9,6 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from dspy_mux.commands.printing import check_page, write_page
 from dspy_mux.errors import ConfigurationError, MuxError
 from dspy_mux.figures import plotly
 from dspy_mux.showing import escaped, visible
@@ -40,16 +41,13 @@ def write(run_folder: Path, out: Path) -> None:
     Raises:
         ConfigurationError: it is no run, it has no answers yet, `out` cannot be written, or plotly is not installed.
     """
+    check_page(out)
     run = Run.open(run_folder)
     plotly()
     tasks = read(run)
     if not tasks:
         raise ConfigurationError(f"The run {str(run_folder)!r} has no answers yet: `python -m eval compare` gives it some.")
-    page = _page(run, tasks)
-    try:
-        out.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"The report {str(out)!r} cannot be written: {error.strerror}.") from error
+    write_page(out, _page(run, tasks))
 
 
 def _page(run: Run, tasks: Sequence[TaskAnswers]) -> str:

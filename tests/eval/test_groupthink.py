@@ -21,6 +21,8 @@ from eval.live import answered
 from eval.runs import Run
 
 from ..scripted import asked, calls, scripted_lm
+from .run_files import a_turn, manifest
+from .run_files import row as a_row
 
 MEMBERS = "abc"
 
@@ -33,29 +35,29 @@ def row(*rounds, final=None, task="sums", method="llm_debate", question="q0"):
     groups = {letter: number for number, letter in enumerate(dict.fromkeys("".join(rounds).replace("-", "")))}
     last = rounds[-1].replace("-", "") if rounds else ""
     final = final or (max(last, key=last.count) if last else "-")
-    return {
-        "task": task,
-        "method": method,
-        "settings": "s",
-        "question_id": question,
-        "inputs": {"question": f"What is {question}?"},
-        "gold": "R",
-        "score": float(final == "R"),
-        "answer": None if final == "-" else final,
-        "turns": [
-            {
-                "round": number,
-                "agent": agent,
-                "member": MEMBERS[agent - 1],
-                "text": f"I say {letter}.",
-                "answer": None if letter == "-" else letter,
-                "group": groups.get(letter),
-                "score": float(letter == "R"),
-            }
+    return a_row(
+        0,
+        task=task,
+        method=method,
+        question_id=question,
+        inputs={"question": f"What is {question}?"},
+        gold="R",
+        score=float(final == "R"),
+        answer=None if final == "-" else final,
+        turns=[
+            a_turn(
+                round=number,
+                agent=agent,
+                member=MEMBERS[agent - 1],
+                text=f"I say {letter}.",
+                answer=None if letter == "-" else letter,
+                group=groups.get(letter),
+                score=float(letter == "R"),
+            )
             for number, letters in enumerate(rounds, 1)
             for agent, letter in enumerate(letters, 1)
         ],
-    }
+    )
 
 
 # --- the definition ------------------------------------------------------------------------------
@@ -322,8 +324,7 @@ def test_a_judge_is_a_model_string_or_a_member_of_a_pool_file(tmp_path):
 @pytest.fixture
 def folder(tmp_path):
     """A run folder with the rows of FIVE."""
-    manifest = {"version": 1, "tasks": [{"name": "sums", "settings": {}}], "methods": [], "notes": []}
-    with Run.start(tmp_path / "run", manifest) as run:
+    with Run.start(tmp_path / "run", manifest()) as run:
         for each in FIVE:
             run.append(each)
     return tmp_path / "run"

@@ -18,6 +18,7 @@ from eval.runs import Run
 from eval.tables import Comparison
 
 from .browser import Page, opened
+from .run_files import a_turn
 from .synthetic_run import STRENGTHS, scripted_member, synthetic_run, synthetic_task
 
 QUESTIONS = 36
@@ -311,7 +312,7 @@ def test_folders_without_answers_are_refused_in_a_sentence(run, tmp_path):
     empty = rewritten(run, tmp_path, lambda row: None)
     with pytest.raises(ConfigurationError, match="has no answers yet"):
         write(empty, tmp_path / "report.html")
-    with pytest.raises(ConfigurationError, match="cannot be written"):
+    with pytest.raises(ConfigurationError, match="no place for a page"):
         write(run.path, tmp_path / "no" / "report.html")
 
 
@@ -320,7 +321,7 @@ def test_folders_without_answers_are_refused_in_a_sentence(run, tmp_path):
 
 def test_flows_count_each_answer_once_and_the_aggregators_for_every_one_it_was_given(run, tmp_path):
     def turn(number, agent, score, group=0):
-        return {"round": number, "agent": agent, "group": group, "score": score}
+        return a_turn(round=number, agent=agent, group=group, score=score)
 
     def discussed(row):
         debate = [turn(1, 1, 1.0), turn(1, 2, 0.0), turn(2, 1, 0.0), turn(2, 2, 0.0, None)]

@@ -1,37 +1,22 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 import threading
 
 import pytest
 
-from dspy_mux import ConfigurationError
+from dspy_mux import ConfigurationError, MuxError
+from eval import groupthink_table
+from eval.comparing import write_table
+from eval.report import write
 from eval.runs import VERSION, Run
+from eval.tables import Comparison
 
-
-def manifest(**changes):
-    return {
-        "version": VERSION,
-        "command": "python -m eval compare",
-        "versions": {},
-        "seed": 0,
-        "split": "test",
-        "limit": None,
-        "validation_limit": None,
-        "k": 3,
-        "temperature": 0.5,
-        "pool": [{"name": "a", "model": "m/a", "adapter": None, "temperature": 0.5, "max_tokens": 16}],
-        "tasks": [{"name": "sums", "fingerprint": "f", "context": None, "max_tokens": {"a": 16}, "settings": {"slm_mux": "one"}}],
-        "methods": [{"id": "slm_mux", "settings": {"k": 3}}],
-        "notes": [],
-        **changes,
-    }
-
-
-def row(number, **changes):
-    return {"task": "sums", "method": "slm_mux", "settings": "one", "question_id": f"q{number}", "score": 1.0, **changes}
+from .run_files import a_task, a_turn, an_answer, manifest, row, without
 
 
 def test_rows_come_back_in_the_order_they_were_added(tmp_path):
@@ -119,17 +104,107 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
 
 
 def test_a_run_goes_on_with_longer_replies_for_a_new_task_alone(tmp_path):
-    longer = {"name": "gsm8k", "fingerprint": "g", "context": None, "max_tokens": {"a": 256}, "settings": {}}
+    longer = a_task(name="gsm8k", fingerprint="g", max_tokens={"a": 256}, settings={})
     with Run.start(tmp_path / "run", manifest()):
         pass
     pool = [{**manifest()["pool"][0], "max_tokens": 256}]
     with Run.start(tmp_path / "run", manifest(pool=pool, tasks=[longer])) as run:
         assert [task["name"] for task in run.manifest["tasks"]] == ["sums", "gsm8k"]
     with pytest.raises(ConfigurationError, match="sums max_tokens"):
-        Run.start(tmp_path / "run", manifest(tasks=[{**manifest()["tasks"][0], "max_tokens": {"a": 99}}]))
+        Run.start(tmp_path / "run", manifest(tasks=[a_task(max_tokens={"a": 99})]))
 
 
-def test_a_manifest_that_lacks_a_part_is_damaged(tmp_path):
-    (tmp_path / "run.json").write_text('{"version": 1}')
-    with pytest.raises(ConfigurationError, match="is no run folder, or its run.json is damaged"):
+@pytest.mark.parametrize(
+    ("damaged", "told"),
+    [
+        ({"version": 1}, "command: Field required"),
+        (manifest(tasks=[a_task(), without(a_task(), "choices")]), r"tasks\[2\]\.choices: Field required"),
+        (manifest(tasks=[a_task(choices={"searched": {"members": "ab"}})]), r"tasks\[1\]\.choices\.searched\.members: .* list"),
+        (manifest(methods=[{"id": "slm_mux"}]), r"methods\[1\]\.title: Field required"),
+        (manifest(pool=[]), "pool: .* at least 1 item"),
+        (manifest(k="3"), "k: Input should be a valid integer"),
+        (manifest(notes=None), "notes: Input should be a valid list"),
+    ],
+)
+def test_a_manifest_that_lacks_a_part_is_damaged_and_told_where(tmp_path, damaged, told):
+    (tmp_path / "run.json").write_text(json.dumps(damaged))
+    with pytest.raises(ConfigurationError, match=f"is no run folder, or its run.json is damaged .it is wrong at {told}"):
         Run.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "told"),
+    [
+        (row(1, score=None), "score: Input should be a valid number"),
+        (row(1, score=float("nan")), "score: Input should be a finite number"),
+        (without(row(1), "inputs"), "inputs: Field required"),
+        (without(row(1), "ballots"), "ballots: Field required"),
+        (row(1, seconds="0.5"), "seconds: Input should be a valid number"),
+        (row(1, ballots=[{"member": "a", "votes": [1], "answers": [an_answer()], "abstentions": {}}]), "a vote is for none of"),
+        (row(1, ballots=[{"member": "a", "votes": [0], "answers": [without(an_answer(), "score")], "abstentions": {}}]), "score"),
+        (row(1, turns=[a_turn(), without(a_turn(), "group")]), r"turns\[2\]\.group: Field required"),
+        (row(1, turns=[a_turn(text=None)]), r"turns\[1\]\.text: Input should be an instance of str"),
+    ],
+)
+def test_a_row_that_lacks_a_part_is_told_by_its_line_in_every_table(tmp_path, damaged, told):
+    (tmp_path / "run.json").write_text(json.dumps(manifest()))
+    (tmp_path / "results.jsonl").write_text("".join(json.dumps(each) + "\n" for each in (row(0), damaged, row(2))))
+    reads = (lambda: write(tmp_path, tmp_path / "report.html"), lambda: Comparison.of(Run.open(tmp_path)))
+    groupthink = {"task": None, "method": None, "judge": None, "as_json": True, "as_markdown": False}
+    for read in (*reads, lambda: groupthink_table.run(tmp_path, **groupthink), lambda: Run.open(tmp_path).done()):
+        with pytest.raises(ConfigurationError, match=rf"Line 2 of .*results\.jsonl. is no row of a run .it .*{told}.*remove it"):
+            read()
+
+
+def test_half_a_character_is_text(tmp_path):
+    told = row(0, answer="\ud83d", member="\ud83d", turns=[a_turn(text="\ud83d", cause="\ud83d")], inputs={"\ud83d": "\ud83d"})
+    with Run.start(tmp_path / "run", manifest()) as run:
+        run.append(told)
+    assert list(Run.open(tmp_path / "run").rows()) == [told]
+
+
+def test_keys_that_nobody_reads_are_left_alone(tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps(manifest(further=1, tasks=[a_task(further=1)])))
+    told = row(0, further=1, turns=[a_turn(further=1)])
+    (tmp_path / "results.jsonl").write_text(json.dumps(told) + "\n")
+    assert list(Run.open(tmp_path).rows()) == [told]
+
+
+def full_disk(monkeypatch, path):
+    """Whatever is opened at this path to be written fails as on a full disk."""
+    opened = type(path).open
+
+    def fails(self, mode="r", *arguments, **options):
+        if self == path and "r" not in mode.replace("r+", ""):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return opened(self, mode, *arguments, **options)
+
+    monkeypatch.setattr(type(path), "open", fails)
+    monkeypatch.setattr(type(path), "write_text", lambda self, text, **options: fails(self, "w").write(text))
+
+
+@pytest.mark.parametrize("name", ["run.json.part", "results.jsonl", "table.md.part", "table.json.part"])
+def test_a_disk_that_fills_up_is_told_in_a_sentence(tmp_path, monkeypatch, name):
+    with Run.start(tmp_path / "run", manifest()) as run:
+        run.append(row(0))
+        full_disk(monkeypatch, tmp_path / "run" / name)
+
+        def go_on():
+            run.save()
+            run.append(row(1))
+            write_table(run)
+
+        with pytest.raises(MuxError, match="could not be written.*No space left on device.: mend that and go on"):
+            go_on()
+    monkeypatch.undo()
+    assert next(Run.open(tmp_path / "run").rows()) == row(0)
+
+
+def test_a_folder_in_the_place_of_a_file_is_told(tmp_path):
+    with Run.start(tmp_path / "run", manifest()):
+        pass
+    (tmp_path / "run" / "results.jsonl").mkdir()
+    with pytest.raises(ConfigurationError, match=r"results\.jsonl. cannot be read: Is a directory"):
+        list(Run.open(tmp_path / "run").rows())
+    with pytest.raises(MuxError, match="cannot be gone on with .Is a directory.: mend that"):
+        Run.start(tmp_path / "run", manifest())

@@ -11,6 +11,7 @@ import pytest
 from dspy_mux.figures import page, scaling_figure
 from dspy_mux.scaling import scale
 from dspy_mux.splits import by_field
+from eval.__main__ import app
 from eval.recorded import Asked, sources
 
 from .banks import rows, written
@@ -90,3 +91,14 @@ def test_k_above_the_record_is_refused_by_the_command(bank):
     ran = command("scale", bank, "--k", "4")
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "fewer than k=4" in ran.stderr
+
+
+def test_a_page_without_a_place_is_refused_before_anything_is_worked_out(bank, tmp_path):
+    ran = command("scale", bank, "--html", tmp_path / "no" / "scale.html")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "is no place for a page: name a file in a folder that is there" in ran.stderr
+    assert len(ran.stderr.strip().splitlines()) == 1
+
+
+def test_a_traceback_shows_no_local_variables():
+    assert app.pretty_exceptions_enable is False

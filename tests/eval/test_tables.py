@@ -15,7 +15,7 @@ from eval.runs import Run
 from eval.statistics import accuracy, mcnemar, paired_difference
 from eval.tables import Comparison
 
-from .test_runs import manifest
+from .run_files import a_task, an_answer, manifest, row
 
 METHODS = [
     {"id": "single:a", "title": "a alone", "settings": {"k": 1}, "discussion": False},
@@ -32,43 +32,26 @@ SCORES = {
 
 def hand_made(path, scores=None, **changes):
     """A run of the scores, written by hand."""
-    task = {
-        "name": "sums",
-        "questions": 10,
-        "validation_questions": 7,
-        "fingerprint": "f",
-        "context": None,
-        "max_tokens": {},
-        "accuracies": {"a": 0.4, "b": 0.4},
-        "choices": {},
-        "settings": {},
-    }
+    task = a_task(validation_questions=7, accuracies={"a": 0.4, "b": 0.4}, settings={})
     told = manifest(methods=METHODS, tasks=[task], num_threads=16, **changes)
     with Run.start(path, told) as run:
         for method, values in (scores or SCORES).items():
             for number, score in enumerate(values):
                 # A member other than the mux's choice is right on the ninth question, and on none is a third.
-                right = {"answer": 1, "count": 3, "group": 0, "score": float(number == 8)}
-                ballots = [
-                    {"answers": [{"answer": 0, "count": 2, "group": 1, "score": float(score)}]},
-                    {"answers": [right]},
-                    {"answers": []},
-                ]
+                answers = ([an_answer(group=1, score=float(score))], [an_answer(score=float(number == 8))], [])
+                ballots = [{"member": "a", "votes": [], "answers": each, "abstentions": {}} for each in answers]
                 run.append(
-                    {
-                        "task": "sums",
-                        "method": method,
-                        "settings": "one",
-                        "question_id": f"q{number}",
-                        "score": float(score),
-                        "answer": None if number == 9 else 0,
-                        "calls": 9 if method == "slm_mux" else 1,
-                        "prompt_tokens": 10 * number,
-                        "completion_tokens": 2,
-                        "cost": None if method == "single:a" else 0.001,
-                        "seconds": 0.5,
-                        "ballots": ballots,
-                    }
+                    row(
+                        number,
+                        method=method,
+                        score=float(score),
+                        answer=None if number == 9 else 0,
+                        calls=9 if method == "slm_mux" else 1,
+                        prompt_tokens=10 * number,
+                        completion_tokens=2,
+                        cost=None if method == "single:a" else 0.001,
+                        ballots=ballots,
+                    )
                 )
     return run
 

@@ -20,6 +20,7 @@ from dspy_mux.tuning import STUDY_NAME, tune
 from eval.report import write
 from eval.runs import Run
 
+from ..eval.run_files import manifest
 from ..scripted import scripted_lm
 from .echoing import echo_server
 from .texts import RED, obeyed
@@ -270,15 +271,22 @@ def test_a_storage_is_a_database_and_nothing_else(tmp_path, record, monkeypatch,
 # --- runs
 
 
-@pytest.mark.parametrize("manifest", ["[" * 10**5, '{"version": 1, "tasks": ' + "[" * 10**5, "3", '{"version": "x"}', ""])
-def test_a_strangers_run_is_refused_in_a_sentence(tmp_path, manifest):
-    (tmp_path / "run.json").write_text(manifest)
+@pytest.mark.parametrize("damaged", ["[" * 10**5, '{"version": 1, "tasks": ' + "[" * 10**5, "3", '{"version": "x"}', ""])
+def test_a_strangers_run_is_refused_in_a_sentence(tmp_path, damaged):
+    (tmp_path / "run.json").write_text(damaged)
     with pytest.raises(ConfigurationError, match="is no run folder"):
         write(tmp_path, tmp_path / "report.html")
 
 
+def test_a_row_of_a_few_keys_is_refused_in_a_sentence(tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps(manifest()))
+    (tmp_path / "results.jsonl").write_text('{"task": "t", "method": "x", "settings": "s", "question_id": "q", "score": 1}\n')
+    with pytest.raises(ConfigurationError, match="Line 1 of .* is no row of a run .it is wrong at inputs: Field required"):
+        write(tmp_path, tmp_path / "report.html")
+
+
 def test_rows_nested_too_deeply_are_told_by_their_line(tmp_path):
-    (tmp_path / "run.json").write_text(json.dumps({"version": 1, "tasks": [], "methods": []}))
+    (tmp_path / "run.json").write_text(json.dumps(manifest()))
     (tmp_path / "results.jsonl").write_text("[" * 10**5 + "\n")
     with pytest.raises(ConfigurationError, match="Line 1 of"):
         list(Run.open(tmp_path).rows())
