@@ -145,7 +145,7 @@ class _Task:
                 discussion(method, self.task, self.members, {}, self.options)
 
     def manifest(self) -> dict[str, Any]:
-        asked = [[_fingerprint(example), _id(example)] for example in (*self.reported, *self.validation)]
+        asked = [[_fingerprint(example), _labels(example)] for example in (*self.reported, *self.validation)]
         return {
             "name": self.task.name,
             "questions": len(self.reported),
@@ -256,6 +256,13 @@ def _id(example: dspy.Example) -> str:
 
 def _fingerprint(example: dspy.Example) -> str:
     return fingerprint.of_inputs(example.inputs().toDict())
+
+
+def _labels(example: dspy.Example) -> dict[str, Any]:
+    """What an example holds beside its inputs: its id, and all that its answers are scored by."""
+    labels = example.labels().toDict()
+    # A set has another order in every process.
+    return {name: sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value for name, value in labels.items()}
 
 
 def _told_member(member: Member) -> dict[str, Any]:

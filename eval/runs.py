@@ -243,5 +243,5 @@ def _told(name: str, before: Any, now: Any) -> str:
         before, now = ([member["name"] for member in pool] for pool in (before, now))
         return f"pool {', '.join(before)}, now {', '.join(now)}" if before != now else "the pool's models, adapters or temperatures"
     if name.endswith(" fingerprint"):
-        return f"other questions of {name.removesuffix(' fingerprint')}"
+        return f"other questions or answers of {name.removesuffix(' fingerprint')}"
     return f"{name} {json.dumps(before, ensure_ascii=False)}, now {json.dumps(now, ensure_ascii=False)}"
