@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from .members import Member, Pool, pool_of
 from .sampling import Draw, asample, raise_what_is_no_abstention, sample
 from .signatures import signature_text
 from .state import Choices, PoolState, Settings, check_predictors
-from .voting import AnswerCount, Ballot, MemberBallot, Rule, Spent, TieBreak, Turn, Verdict
+from .voting import Ballot, MemberBallot, Rule, Spent, TieBreak, Turn, Verdict, most_frequent_first
 
 logger = logging.getLogger(__name__)
 
@@ -254,18 +253,7 @@ class Ensemble(dspy.Module):
         drawn = {(draw.member.label, group): self._answer(draw) for draw, group in reversed(cast)}
         causes = _by_member(draws, [draw.cause for draw in draws])
         return [
-            MemberBallot(
-                member=ballot.member,
-                votes=list(ballot.votes),
-                confidence=ballot.confidence,
-                accuracy=ballot.accuracy,
-                answers=[
-                    AnswerCount(answer=drawn[ballot.member, group], count=count, group=group)
-                    for group, count in sorted(ballot.counts.items(), key=lambda item: -item[1])
-                ],
-                abstentions=dict(Counter(cause for cause in causes.get(ballot.member, ()) if cause is not None)),
-                spared=ballot.left,
-            )
+            MemberBallot.of(ballot, {group: drawn[ballot.member, group] for group in ballot.counts}, causes.get(ballot.member, ()))
             for ballot in ballots
         ]
 
@@ -273,7 +261,7 @@ class Ensemble(dspy.Module):
         causes = _by_member(draws, [draw.cause for draw in draws])
         not_chosen = [f"answered, but {decided_by} chose none of its answers"]
         told = {
-            name: _most_frequent_first(causes[name]) + not_chosen * (None in causes[name])
+            name: most_frequent_first(causes[name]) + not_chosen * (None in causes[name])
             for name in self.pool.names
             if name in causes
         }
@@ -394,7 +382,3 @@ def _with_verdict(prediction: dspy.Prediction, verdict: Verdict) -> dspy.Predict
     combined = prediction.copy(verdict=verdict)
     combined._completions = prediction._completions
     return combined
-
-
-def _most_frequent_first(causes: Sequence[str | None]) -> list[str]:
-    return [cause for cause, _ in Counter(cause for cause in causes if cause is not None).most_common()]

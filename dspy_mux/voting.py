@@ -7,7 +7,8 @@ SLM-MUX's (ICLR 2026, "Confidence Estimation" and "Confidence Selection").
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -303,6 +304,32 @@ class MemberBallot(BaseModel):
     answers: list[AnswerCount] = []
     abstentions: dict[str, int] = {}
     spared: int = 0
+
+    @classmethod
+    def of(cls, ballot: Ballot, answers: Mapping[int, Any], causes: Iterable[str | None]) -> MemberBallot:
+        """A ballot as a verdict tells it.
+
+        Args:
+            answers: group → the answer, as its first draw worded it.
+            causes: of the draws that abstained; None for the others.
+        """
+        return cls(
+            member=ballot.member,
+            votes=list(ballot.votes),
+            confidence=ballot.confidence,
+            accuracy=ballot.accuracy,
+            answers=[
+                AnswerCount(answer=answers[group], count=count, group=group)
+                for group, count in sorted(ballot.counts.items(), key=lambda item: -item[1])
+            ],
+            abstentions=dict(Counter(cause for cause in causes if cause is not None)),
+            spared=ballot.left,
+        )
+
+
+def most_frequent_first(causes: Iterable[str | None]) -> list[str]:
+    """The distinct causes of abstentions, as `AllMembersFailed` tells them."""
+    return [cause for cause, _ in Counter(cause for cause in causes if cause is not None).most_common()]
 
 
 class Turn(BaseModel):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from dspy_mux import AllMembersFailed, SampleBank, SLMMux, calibration, fingerpr
 from dspy_mux.record import Record
 from dspy_mux.search import search
 from dspy_mux.tally import Tally, by_accuracy
-from dspy_mux.voting import AnswerCount, Ballot, Consistency, GivenInputs, MemberBallot, Pooled, Rule, SelfConsistency
+from dspy_mux.voting import Ballot, Consistency, GivenInputs, MemberBallot, Pooled, Rule, SelfConsistency, most_frequent_first
 
 from .methods import Method
 
@@ -138,7 +137,7 @@ def decide(by: Decider, draws: Draws, example: dspy.Example, accuracies: Mapping
         "ballots": [_told(ballot, drawn[ballot.member]) for ballot in ballots],
     }
     if choice is None:
-        causes = {name: _most_frequent_first([draw["cause"] for draw in of_member]) for name, of_member in drawn.items()}
+        causes = {name: most_frequent_first(draw["cause"] for draw in of_member) for name, of_member in drawn.items()}
         return {**row, "cause": str(AllMembersFailed(causes))}
     ballot = ballots[choice.ballot]
     winner = drawn[ballot.member][ballot.votes.index(choice.answer)]
@@ -161,21 +160,8 @@ def _groups(draws: Sequence[Mapping[str, Any]]) -> dict[int | None, int]:
 def _told(ballot: Ballot, draws: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A ballot as a verdict tells it, each answer with its score."""
     first = {group: draws[ballot.votes.index(group)] for group in ballot.counts}
-    told = MemberBallot(
-        member=ballot.member,
-        votes=list(ballot.votes),
-        confidence=ballot.confidence,
-        accuracy=ballot.accuracy,
-        answers=[
-            AnswerCount(answer=first[group]["answer"], count=count, group=group)
-            for group, count in sorted(ballot.counts.items(), key=lambda item: -item[1])
-        ],
-        abstentions=dict(Counter(draw["cause"] for draw in draws if draw["cause"] is not None)),
-    ).model_dump(mode="json")
+    answers = {group: draw["answer"] for group, draw in first.items()}
+    told = MemberBallot.of(ballot, answers, (draw["cause"] for draw in draws)).model_dump(mode="json")
     for answer in told["answers"]:
         answer["score"] = first[answer["group"]]["score"]
     return told
-
-
-def _most_frequent_first(causes: Sequence[str | None]) -> list[str]:
-    return [cause for cause, _ in Counter(cause for cause in causes if cause is not None).most_common()]

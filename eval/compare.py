@@ -28,7 +28,7 @@ from dspy_mux.showing import visible
 from programs.tasks import Task
 
 from .banked import Draws, Measured, decide, decider
-from .drawing import by_field
+from .drawing import grouped_by
 from .live import discussion, run_live
 from .methods import Method, Options, chosen
 from .runs import VERSION, Run
@@ -247,7 +247,7 @@ class _Task:
             )
         if len({_id(example) for example in distinct}) < len(distinct):
             raise ConfigurationError(f"The task {self.task.name!r} has two questions of one question_id: give each its own.")
-        return by_field(distinct, self.task.context)
+        return grouped_by(distinct, self.task.context)
 
 
 def _id(example: dspy.Example) -> str:

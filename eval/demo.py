@@ -15,7 +15,7 @@ from dspy_mux.local import local_member
 from dspy_mux.voting import Consistency, Pooled, SelfConsistency
 from programs import everyday
 
-from .drawing import Drawn, abstained, by_field, draw_all
+from .drawing import Drawn, abstained, draw_all, grouped_by
 from .statistics import Estimate, accuracy, paired_difference
 
 MEMBERS = ("smollm2-135m", "gemma3-270m", "qwen2.5-coder-0.5b")
@@ -29,9 +29,9 @@ def run(*, k: int, temperature: float, limit: int, as_json: bool, accept_license
     pool = [local_member(name, max_tokens=MAX_TOKENS, accept_license=accept_license) for name in MEMBERS]
     mux = SLMMux(everyday.program(), pool, k=k, temperature=temperature)
     console.print(f"{', '.join(MEMBERS)}; k={k} draws each at temperature {temperature:g}.")
-    asked = by_field(everyday.examples("validation", limit=90), "category")
+    asked = grouped_by(everyday.examples("validation", limit=90), "category")
     validation = draw_all(mux, asked, everyday.metric, what="validation", console=console)
-    asked = by_field(everyday.examples("test", limit=limit), "category")
+    asked = grouped_by(everyday.examples("test", limit=limit), "category")
     test = draw_all(mux, asked, everyday.metric, what="test      ", console=console)
     accuracies = {name: accuracy([d.plurality(name) for d in validation]).mean for name in MEMBERS}
     report = _Report(test, accuracies, k)

@@ -115,7 +115,7 @@ def in_threads(
     return [outcomes[index] for index in range(len(items))]
 
 
-def by_field(examples: Sequence[dspy.Example], field: str | None) -> list[dspy.Example]:
+def grouped_by(examples: Sequence[dspy.Example], field: str | None) -> list[dspy.Example]:
     """The examples field value after field value: questions of one task share their demos, which llama.cpp then reads once and not
     for every question. As they are where there is no such field."""
     return list(examples) if field is None else sorted(examples, key=lambda example: str(example.get(field)))

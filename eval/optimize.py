@@ -18,7 +18,7 @@ from dspy_mux.tally import Floats, Tally
 from programs import everyday
 
 from .demo import MAX_TOKENS, MEMBERS
-from .drawing import by_field
+from .drawing import grouped_by
 from .statistics import accuracy, paired_difference
 
 
@@ -36,10 +36,10 @@ def run(*, k: int, trials: int, limit: int, out: Path, as_json: bool, accept_lic
         storage=f"sqlite:///{out / 'study.sqlite'}",
         progress=True,
     )
-    by_category = by_field(everyday.examples("validation"), "category")
+    by_category = grouped_by(everyday.examples("validation"), "category")
     compiled = optimizer.compile(student, trainset=by_category)
     compiled.save(str(out / "mux.json"))
-    test = by_field(everyday.examples("test", limit=limit), "category")
+    test = grouped_by(everyday.examples("test", limit=limit), "category")
     collect(student, test, everyday.metric, bank, dataset="test", k=k, console=console)
     # The compiled mux itself, on the very draws that were just recorded: they are in DSPy's cache, so this makes no call.
     verdicts = [compiled(**example.inputs()) for example in test]

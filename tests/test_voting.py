@@ -7,7 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dspy_mux.errors import ConfigurationError
-from dspy_mux.voting import RULES, Ballot, Choice, Consistency, Pooled, SelfConsistency, Verdict, rule_of
+from dspy_mux.voting import (
+    RULES,
+    Ballot,
+    Choice,
+    Consistency,
+    MemberBallot,
+    Pooled,
+    SelfConsistency,
+    Verdict,
+    most_frequent_first,
+    rule_of,
+)
 
 votes = st.lists(st.one_of(st.none(), st.integers(0, 3)), min_size=1, max_size=6).map(tuple)
 accuracy = st.one_of(st.none(), st.sampled_from([0.25, 0.5, 0.75]))
@@ -187,3 +198,10 @@ def test_a_verdict_serialises_answers_of_any_type():
 def test_the_calibrated_rule_by_name_says_how_to_get_one():
     with pytest.raises(ConfigurationError, match="compile the mux with MuxOptimizer"):
         rule_of("calibrated")
+
+
+def test_a_verdict_tells_a_ballots_answers_and_causes_most_frequent_first():
+    told = MemberBallot.of(Ballot("a", (1, None, 0, 0, None), asked=6), {0: "x", 1: "y"}, [None, "slow", None, None, "slow"])
+    assert [(each.answer, each.count, each.group) for each in told.answers] == [("x", 2, 0), ("y", 1, 1)]
+    assert (told.votes, told.abstentions, told.spared) == ([1, None, 0, 0, None], {"slow": 2}, 1)
+    assert most_frequent_first(["b", None, "a", "c", "a", "c", "c"]) == ["c", "a", "b"]

@@ -11,7 +11,7 @@ from dspy_mux.baselines import AgentForest, SelfConsistency, SingleModel
 from dspy_mux.optimizer import recorded
 from eval import compare
 from eval.banked import Measured, decider
-from eval.drawing import by_field
+from eval.drawing import grouped_by
 from eval.methods import Options, chosen
 from eval.runs import Run
 from eval.tables import Comparison
@@ -57,7 +57,9 @@ def live_modules(run, task, members):
     accuracies, best = told["accuracies"], told["choices"]["self_consistency"]["member"]
     shared = {"k": 3, "temperature": 0.5, "accuracies": accuracies}
     mux = SLMMux(task.program(), members, **shared)
-    measured = Measured.of(recorded(mux, by_field(task.examples("validation"), "kind"), SampleBank(run.bank), dataset="sums", k=3))
+    measured = Measured.of(
+        recorded(mux, grouped_by(task.examples("validation"), "kind"), SampleBank(run.bank), dataset="sums", k=3)
+    )
     method = next(each for each in chosen(mux.pool.names, SMALL)[0] if each.id == "calibrated")
     alone = {"accuracies": accuracies, "member": best, "temperature": 0.5}
     return {
