@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import ConfigurationError
+from ..errors import BankError, ConfigurationError
 from .options import FILES, AsJson, BankPath, Dataset, Timeout, finite
 from .printing import cell, print_json, say, table
 
@@ -81,18 +81,23 @@ def bank_info(bank: BankPath, dataset: Dataset = None, as_json: AsJson = False) 
     """Datasets, members and programs, with their draws and what they took."""
     from ..bank import SampleBank
     from ..record import read_jsonl
+    from ..schema import storable
 
     if bank.endswith(FILES):
         title, rows = bank, read_jsonl(bank, dataset=dataset).info()
     else:
         opened = SampleBank(bank)
         title, rows = opened.name, opened.info()
+        if dataset is not None:
+            if storable(dataset) not in (known := opened.datasets()):
+                has = f"it has {', '.join(known)}" if known else "it holds no draws yet"
+                raise BankError(f"The bank {title} has no dataset {dataset!r}; {has}.")
+            rows = [row for row in rows if row["dataset"] == storable(dataset)]
     if as_json:
         print_json({"draws": rows})
         return
     names = ["dataset", "member", "program", "model", "questions", "draws", "abstentions", "calls", "tokens", "cost"]
-    shown = [row for row in rows if dataset in (None, row["dataset"])]
-    table(title, names, [[cell(name, row.get(name)) for name in names] for row in shown])
+    table(title, names, [[cell(name, row.get(name)) for name in names] for row in rows])
 
 
 @bank_app.command("import")

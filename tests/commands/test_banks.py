@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ..rows import a_result_file, jsonl
 from .rows import some_rows
 
@@ -64,6 +66,18 @@ def test_bank_info_shows_a_table(bank, tmp_path, dspy_mux):
     assert code == 0
     assert "160" in out
     assert "default" in out
+
+
+@pytest.mark.parametrize("kind", ["bank.sqlite", "rows.jsonl"])
+def test_bank_info_is_of_the_dataset_asked_for(tmp_path, dspy_mux, as_json, refused, kind):
+    path = jsonl(tmp_path / "rows.jsonl", [{**row, "dataset": name} for name in "de" for row in some_rows(count=3)])
+    dspy_mux("bank", "import", tmp_path / "bank.sqlite", path)
+    told = as_json("bank", "info", tmp_path / kind, "--dataset", "e")["draws"]
+    assert [(row["dataset"], row["member"], row["draws"]) for row in told] == [("e", member, 12) for member in "abc"]
+    code, out, _ = dspy_mux("bank", "info", tmp_path / kind, "--dataset", "e")
+    assert (code, out.count(" e "), out.count(" d ")) == (0, 3, 0)
+    for more in ((), ("--json",)):
+        assert "has no dataset 'z'; it has d, e" in refused("bank", "info", tmp_path / kind, "--dataset", "z", *more)
 
 
 def test_bank_info_of_an_empty_bank_has_no_rows(tmp_path, as_json):
