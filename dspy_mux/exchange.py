@@ -65,6 +65,9 @@ def import_file(bank: SampleBank, path: str | os.PathLike[str], *, dataset: str 
 def export_file(bank: SampleBank, path: str | os.PathLike[str], *, dataset: str | None = None) -> int:
     """Write a bank's draws, one a row, to `.jsonl` or `.parquet`; the number of rows.
 
+    A question's fields stand beside what is the draw's; those of the same names, such as a gold `answer`, under `question_fields`.
+    Parquet holds that and `outputs`, all that the program said, as JSON text.
+
     Raises:
         ConfigurationError: the ending is neither, the file is there already, or cannot be written.
         BankError: the bank cannot be read, or has no such dataset.

@@ -63,7 +63,6 @@ def test_an_unscored_draw_comes_back_unscored_with_its_outputs(bank, tmp_path, n
     other = SampleBank(tmp_path / "other.sqlite")
     import_file(other, tmp_path / name)
     assert [(row["score"], row["outputs"]) for row in other.rows()] == [(None, outputs)] * 2
-    assert [json.loads(told) for _, _, told in other.unscored([1], [1])] == [outputs] * 2
     other.close()
 
 
