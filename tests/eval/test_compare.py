@@ -293,15 +293,18 @@ def test_a_run_folder_of_another_pool_or_of_other_questions_is_refused(tmp_path)
 @pytest.mark.parametrize("changed", [{"answer": 99}, {"tolerance": 1}])
 def test_a_run_folder_of_other_gold_answers_is_refused_and_left_alone(tmp_path, changed):
     members, few, task = pool_of_three(), dataclasses.replace(SMALL, methods=("slm_mux",)), small_task()
+
+    def with_labels(**labels):
+        return dataclasses.replace(
+            task, examples=lambda *asked, **more: [row.copy(**labels) for row in task.examples(*asked, **more)]
+        )
+
     compared(tmp_path / "run", members, few, task)
     rows, before = (tmp_path / "run" / "results.jsonl").read_bytes(), calls(members)
-    other = dataclasses.replace(
-        task, examples=lambda *asked, **more: [row.copy(**changed) for row in task.examples(*asked, **more)]
-    )
     with pytest.raises(ConfigurationError, match="other questions or answers of sums.: name another --out"):
-        compared(tmp_path / "run", members, few, other)
+        compared(tmp_path / "run", members, few, with_labels(**changed))
+    compared(tmp_path / "run", members, few, with_labels(dspy_uuid="DSPy's own, another one at each load"))
     assert ((tmp_path / "run" / "results.jsonl").read_bytes(), calls(members)) == (rows, before)
-    compared(tmp_path / "run", members, few, task)
 
 
 # --- what cannot be compared
