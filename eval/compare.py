@@ -25,6 +25,7 @@ from dspy_mux.adapters import adapter_name
 from dspy_mux.collect import collect
 from dspy_mux.optimizer import recorded
 from dspy_mux.showing import visible
+from dspy_mux.source import of_callable
 from programs.tasks import Task
 
 from .banked import Draws, Measured, decide, decider
@@ -168,16 +169,23 @@ class _Task:
         if (equal := deciders.get("self_consistency_equal")) is not None:
             self._collect(self.mux.subset(equal.members), self.reported, bank, console, self.options.split, equal.k)
         draws = Draws(bank, name, self.mux)
+        metric = of_callable(self.task.metric)
         told, made_by = run.task(name), [fingerprint.of_member(self.mux, at)[0] for at in range(len(self.names))]
         told["accuracies"] = measured.accuracies
         for method in methods:
-            shaped_by = deciders[method.id].settings if method.id in deciders else {}
+            # What is decided from draws is decided again for another metric, for nothing.
+            shaped_by = {**deciders[method.id].settings, "metric": metric} if method.id in deciders else {}
             told["settings"][method.id] = _hash([method.settings, shaped_by, self.names, made_by, measured.accuracies])
             if method.id in deciders and deciders[method.id].choice:
                 told["choices"][method.id] = deciders[method.id].choice
+        notes = []
+        if told.setdefault("metric", metric) != metric:
+            notes.append(f"{name}: the metric was changed in between; what was discussed before is scored by the one it had then.")
         if unmeasured := draws.unmeasured():
-            note = f"{name}: {unmeasured} draws tell no tokens, as they came from DSPy's cache or a server that reports none."
-            run.manifest["notes"] = list(dict.fromkeys([*run.manifest["notes"], note]))
+            notes.append(
+                f"{name}: {unmeasured} draws tell no tokens, as they came from DSPy's cache or a server that reports none."
+            )
+        run.manifest["notes"] = list(dict.fromkeys([*run.manifest["notes"], *notes]))
         run.save()
         done = run.done()
         for method in methods:

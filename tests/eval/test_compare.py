@@ -203,31 +203,47 @@ def test_an_interrupted_comparison_goes_on_without_a_second_call_and_without_a_s
     whole = pool_of_three()
     expected = compared(tmp_path / "whole", whole)
 
-    def interrupted_at(number):
-        def metric(example, prediction, trace=None):
-            if example.question_id == f"t-{number}":
+    class Interrupted:
+        _at = None
+
+        def __call__(self, example, prediction, trace=None):
+            if example.question_id == self._at:
                 raise KeyboardInterrupt
             return prediction.answer == example.answer
 
-        return metric
-
-    members = pool_of_three()
-    compared(tmp_path / "run", members, dataclasses.replace(SMALL, methods=BANKED))
+    members, metric = pool_of_three(), Interrupted()
+    compared(tmp_path / "run", members, dataclasses.replace(SMALL, methods=BANKED), task=small_task(metric=metric))
+    metric._at = "t-3"
     with pytest.raises(KeyboardInterrupt):
-        compared(tmp_path / "run", members, task=small_task(metric=interrupted_at(3)))
+        compared(tmp_path / "run", members, task=small_task(metric=metric))
+    metric._at = None
     kept = rows_of(Run.open(tmp_path / "run"), "mixture_of_agents")
     assert "t-0" in kept
     assert "t-3" not in kept
-    run = compared(tmp_path / "run", members)
+    run = compared(tmp_path / "run", members, task=small_task(metric=metric))
     rows = list(run.rows())
     keys = [(row["method"], row["question_id"]) for row in rows]
     assert len(keys) == len(set(keys)) == len(list(expected.rows()))
     # Mixture-of-Agents asked t-3 once more, whose answer had come to no row: 2 layers of 3 and the aggregator.
     assert calls(members) == calls(whole) + 7
     before = calls(members)
-    again = compared(tmp_path / "run", members)
+    again = compared(tmp_path / "run", members, task=small_task(metric=metric))
     assert calls(members) == before
     assert list(again.rows()) == rows
+
+
+def test_another_metric_decides_again_from_the_draws_and_says_of_discussions_that_theirs_was_another(tmp_path):
+    def otherwise(example, prediction, trace=None):
+        return 0.25 if example.question_id.startswith("t") else prediction.answer == example.answer
+
+    members, options = pool_of_three(), dataclasses.replace(SMALL, methods=("slm_mux", "llm_debate"))
+    before = rows_of(compared(tmp_path / "run", members, options), "llm_debate")
+    spent = calls(members)
+    again = compared(tmp_path / "run", members, options, task=small_task(metric=otherwise))
+    assert calls(members) == spent
+    assert {row["score"] for row in rows_of(again, "slm_mux").values()} == {0.25}
+    assert rows_of(again, "llm_debate") == before
+    assert any("the metric was changed in between" in note for note in again.manifest["notes"])
 
 
 def test_draws_that_an_interruption_left_in_the_bank_are_not_made_again(tmp_path):
