@@ -7,7 +7,6 @@ With one split that is a train and a validation set; with folds it is cross-fitt
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from .record import Record
 from .replay import RULE_NAMES, Result, bootstrap, compare, replay
 from .search import ENUMERABLE, most_accurate, search
 from .splits import Split, folds
+from .studies import Comparable, data_of, front, open_study, told
 
 if TYPE_CHECKING:
     import optuna
@@ -105,7 +105,8 @@ def tune(
         rules: which to try; the paper's is always among them.
         minimize: a second objective, "calls_per_question" or "cost_per_question"; `budget` is the most of it that the taken setting
             may spend (without one, the most accurate on the front is taken).
-        study, storage, study_name, sampler, n_jobs, timeout, callbacks: as in Optuna; an existing study goes on.
+        study, storage, study_name, sampler, n_jobs, timeout, callbacks: as in Optuna; an existing study of the same data goes on,
+            and of its trials those within the sizes and draws asked for count.
 
     Raises:
         ConfigurationError: nothing to choose from, an unknown rule or objective, a study of other data, or Optuna is missing.
@@ -115,8 +116,8 @@ def tune(
         raise ConfigurationError("A budget needs the objective it bounds: minimize='calls_per_question' or 'cost_per_question'.")
     if n_trials < 1:
         raise ConfigurationError(f"n_trials must be 1 or more, not {n_trials}.")
-    study = study or _study(storage, study_name, sampler, seed, minimize)
-    tuner.agree_with(study)
+    study = study or open_study(storage, study_name, sampler, seed, minimize)
+    tuner.comparable().check(study)
     for params in tuner.first_trials():
         study.enqueue_trial(params, skip_if_exists=True)
     study.optimize(tuner.objective, n_trials=n_trials, timeout=timeout, n_jobs=n_jobs, callbacks=list(callbacks) or None)
@@ -164,12 +165,17 @@ class _Tuner:
     # --- one trial
 
     def objective(self, trial: optuna.Trial) -> float | tuple[float, float]:
+        import optuna
+
         k = trial.suggest_int("k", 1, self.k_max)
         rule = trial.suggest_categorical("rule", list(self.rules))
         penalty: float | None = None
         if self.enumerable:
             size = trial.suggest_int("size", self.sizes[0], self.sizes[-1])
             penalty = round(trial.suggest_float("penalty", 0.0, 2.0, step=PENALTY_STEP), 6)
+            if size not in self.sizes or k > self.k_max:
+                # Queued by an earlier run with other bounds and never tried.
+                raise optuna.TrialPruned()
             chosen = [self.subset(k, penalty, size, at) for at in range(len(self.splits))]
             final = self.subset(k, penalty, size, None)
         else:
@@ -179,8 +185,8 @@ class _Tuner:
             final = tuple(names)
             chosen = [final] * len(self.splits)
         value, cost = self.score(chosen, k, rule)
-        for name, told in (("members", list(final)), ("calls_per_question", cost)):
-            trial.set_user_attr(name, told)
+        for name, known in (("members", list(final)), ("calls_per_question", cost)):
+            trial.set_user_attr(name, known)
         return value if self.minimize is None else (value, cost)
 
     def subset(self, k: int, penalty: float, size: int, split: int | None) -> tuple[str, ...]:
@@ -239,44 +245,32 @@ class _Tuner:
         others = [{**paper[0], "rule": rule, "k": self.k_max} for rule in self.rules]
         return [*paper, *others]
 
-    def agree_with(self, study: optuna.Study) -> None:
-        """Refuse a study of other data, or with trials that are not of this tuning: they would be compared with ours."""
-        told = {"members": list(self.record.members), "questions": len(self.record.questions), "minimize": self.minimize}
-        before = study.user_attrs.get("data")
-        if before is None:
-            study.set_user_attr("data", told)
-        elif before != told:
-            raise ConfigurationError(f"The study {study.study_name!r} is of other data: name another study, or another storage.")
-        directions = ["MAXIMIZE", "MINIMIZE"][: 1 if self.minimize is None else 2]
-        if [way.name for way in study.directions] != directions or not all(map(self._is_ours, study.trials)):
-            raise ConfigurationError(
-                f"The study {study.study_name!r} has trials of other rules, objectives or draws: name another study, or another "
-                "storage."
-            )
-
-    def _is_ours(self, trial: optuna.trial.FrozenTrial) -> bool:
-        """Whether a trial may be one of this tuning; of one that is not complete its rules alone count."""
-        rules = getattr(trial.distributions.get("rule"), "choices", self.rules)
-        if rules != self.rules or trial.state.name != "COMPLETE":
-            return bool(rules == self.rules)
-        members, calls = (trial.user_attrs.get(name) for name in ("members", "calls_per_question"))
-        named = ["size", "penalty"] if self.enumerable else []
-        return (
-            all(name in trial.params for name in ("k", "rule", *named))
-            and 1 <= trial.params["k"] <= self.record.votes.shape[2]
-            and all(map(math.isfinite, trial.values))
-            and isinstance(calls, (int, float))
-            and isinstance(members, list)
-            and set(map(str, members)) <= set(self.record.members)
+    def comparable(self) -> Comparable:
+        """What a study's trials must have in common with ours."""
+        record = self.record
+        return Comparable(
+            data=data_of(record, self.splits, self.threshold, self.context, self.minimize),
+            rules=self.rules,
+            params=("size", "penalty") if self.enumerable else tuple(f"member {name}" for name in record.members),
+            members=record.members,
+            draws=record.votes.shape[2],
+            objectives=1 if self.minimize is None else 2,
         )
+
+    def within(self, trial: optuna.trial.FrozenTrial) -> bool:
+        """Whether a complete trial keeps to the sizes and draws asked for now; an earlier run may have been asked for others."""
+        size = trial.params["size"] if self.enumerable else len(trial.user_attrs["members"])
+        return size in self.sizes and trial.params["k"] <= self.k_max
 
     def result(self, study: optuna.Study, budget: float | None, left_out: int) -> Tuned:
         import optuna
 
-        done = [trial for trial in study.trials if trial.state == optuna.trial.TrialState.COMPLETE]
+        complete = [trial for trial in study.trials if trial.state == optuna.trial.TrialState.COMPLETE]
+        done = [trial for trial in complete if self.within(trial)]
         if not done:
-            raise ConfigurationError("No trial was completed: give the study more time.")
-        candidates = done if self.minimize is None else [t for t in study.best_trials if t in done]
+            raise ConfigurationError("No trial of the sizes and draws asked for was completed: give the study more time or trials.")
+        best_of_two = [] if self.minimize is None else front(done)
+        candidates = best_of_two or done
         if budget is not None:
             affordable = [trial for trial in done if trial.values[1] <= budget]
             if not affordable:
@@ -309,19 +303,25 @@ class _Tuner:
             left_out=left_out,
             cross_fitted=self.cross_fitted,
             study=study,
-            trials=[_told(trial) for trial in done],
-            front=[self._setting(t, t.params["rule"]) for t in study.best_trials] if self.minimize is not None else [],
+            trials=[told(trial) for trial in done],
+            front=[self._setting(trial, trial.params["rule"]) for trial in best_of_two],
         )
+
+    def _members(self, trial: optuna.trial.FrozenTrial) -> tuple[str, ...]:
+        """The subset that a trial's choices come to: searched again rather than read, for the study may have been kept for long."""
+        if not self.enumerable:
+            return tuple(trial.user_attrs["members"])
+        return self.subset(trial.params["k"], round(trial.params["penalty"], 6), trial.params["size"], None)
 
     def _chosen(self, trial: optuna.trial.FrozenTrial) -> list[tuple[str, ...]]:
         if not self.enumerable:
-            return [tuple(trial.user_attrs["members"])] * len(self.splits)
+            return [self._members(trial)] * len(self.splits)
         at = (trial.params["k"], round(trial.params["penalty"], 6), trial.params["size"])
         return [self.subset(*at, split) for split in range(len(self.splits))]
 
     def _rule_wins(self, trial: optuna.trial.FrozenTrial) -> bool:
         """Whether a trial's rule is the paper's, or beats it under cross-validation inside the training part."""
-        rule, members, k = trial.params["rule"], tuple(trial.user_attrs["members"]), trial.params["k"]
+        rule, members, k = trial.params["rule"], self._members(trial), trial.params["k"]
         if rule == "consistency":
             return True
         if (members, k, rule) not in self._wins:
@@ -349,40 +349,7 @@ class _Tuner:
 
     def _setting(self, trial: optuna.trial.FrozenTrial, rule: str) -> Setting:
         value, cost = self.score(self._chosen(trial), trial.params["k"], rule)
-        return Setting(tuple(trial.user_attrs["members"]), trial.params["k"], trial.params.get("penalty"), rule, value, cost)
-
-
-def _study(storage: Any, name: str, sampler: Any, seed: int, minimize: str | None) -> optuna.Study:
-    try:
-        import optuna
-    except ImportError as error:
-        raise ConfigurationError("Tuning needs Optuna, which is not installed: pip install 'dspy-mux[optimize]'.") from error
-    logging.getLogger("optuna").setLevel(logging.WARNING)
-    sampler = sampler or optuna.samplers.TPESampler(seed=seed, multivariate=True)
-    try:
-        return optuna.create_study(
-            storage=storage,
-            study_name=name,
-            sampler=sampler,
-            directions=["maximize"] if minimize is None else ["maximize", "minimize"],
-            load_if_exists=True,
-        )
-    except Exception as error:
-        # Neither the storage nor the error is told in full: there may be a password in them.
-        raise ConfigurationError(
-            f"The study's storage cannot be used ({type(error).__name__}): check its URL and its server."
-        ) from error
-
-
-def _told(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
-    params = {name: value for name, value in trial.params.items() if not name.startswith("member ")}
-    return {
-        "number": trial.number,
-        "value": trial.values[0],
-        "members": trial.user_attrs["members"],
-        "calls_per_question": trial.user_attrs["calls_per_question"],
-        **params,
-    }
+        return Setting(self._members(trial), trial.params["k"], trial.params.get("penalty"), rule, value, cost)
 
 
 def _paired(ours: Any, theirs: Any, seed: int) -> tuple[float, float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import dspy
 import numpy as np
@@ -116,6 +117,83 @@ def test_a_study_in_a_storage_goes_on_and_is_readable_by_others(tmp_path):
         tune(a_record([0.6, 0.5, 0.4]), n_trials=2, storage=storage, study_name="mine")
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda record: (replace(record, votes=record.votes[:, ::-1], scores=record.scores[:, ::-1]), {}), "draws, scores differ"),
+        (lambda record: (replace(record, scores=np.ones_like(record.scores)), {}), "scores differ"),
+        (lambda record: (replace(record, calls=np.full(record.votes.shape, 2.0)), {}), "calls differ"),
+        (lambda record: (record, {"seed": 1}), "splits differ"),
+        (lambda record: (record, {"splits": [Split(np.arange(60), np.arange(60, 120))]}), "splits differ"),
+        (lambda record: (record, {"threshold": 0.5}), "threshold differ"),
+        (lambda record: (record, {"context": "task"}), "context differ"),
+        (lambda record: (replace(record, members=("a", "z")), {}), "members differ"),
+    ],
+)
+def test_a_study_of_other_draws_scores_splits_threshold_or_context_does_not_go_on(tmp_path, change, told):
+    record, storage = a_record([0.6, 0.5]), f"sqlite:///{tmp_path / 'study.db'}"
+    tune(record, n_trials=2, storage=storage)
+    other, settings = change(record)
+    with pytest.raises(ConfigurationError, match=f"other data \\({told}\\): name another study"):
+        tune(other, n_trials=1, storage=storage, **settings)
+
+
+def test_a_study_that_goes_on_with_other_bounds_keeps_to_them(tmp_path):
+    record, storage = a_record([0.7, 0.6, 0.5], draws=3), f"sqlite:///{tmp_path / 'study.db'}"
+    tune(record, n_trials=20, storage=storage)
+    tuned = tune(record, n_trials=4, storage=storage, max_members=1, k_max=2)
+    assert {trial["size"] for trial in tuned.trials} == {1}
+    assert max(trial["k"] for trial in tuned.trials) <= 2
+    assert (len(tuned.best.members), tuned.best.k <= 2) == (1, True)
+    assert len(tune(record, n_trials=1, storage=storage).trials) > 20
+
+
+def test_members_and_value_of_the_best_belong_together_whatever_a_study_tells(tmp_path):
+    record, study = a_record([0.7, 0.05, 0.7]), optuna.create_study(direction="maximize")
+    told = tune(record, n_trials=12, study=study, max_members=2).best
+    best = max(study.trials, key=lambda trial: trial.value)
+    wrong = {"members": ["b"], "calls_per_question": 1.0}
+    study.add_trial(
+        optuna.trial.create_trial(params=best.params, distributions=best.distributions, value=best.value, user_attrs=wrong)
+    )
+    again = tune(record, n_trials=1, study=study, max_members=2).best
+    assert (again.members, again.value) == (told.members, told.value)
+    assert set(again.members) == {"a", "c"}
+
+
+def test_what_an_earlier_run_queued_outside_the_bounds_is_passed_over():
+    record, study = a_record([0.7, 0.6, 0.5], draws=3), optuna.create_study(direction="maximize")
+    tune(record, n_trials=1, study=study)  # leaves the settings of two members and of one in the queue
+    with pytest.raises(ConfigurationError, match="No trial of the sizes and draws asked for"):
+        tune(record, n_trials=1, study=study, max_members=1)
+    assert len(tune(record, n_trials=5, study=study, max_members=1).best.members) == 1
+
+
+def test_a_study_with_trials_that_no_tuning_made_does_not_go_on():
+    study = optuna.create_study(direction="maximize")
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    with pytest.raises(ConfigurationError, match="trials of other rules"):
+        tune(a_record([0.6, 0.5]), n_trials=1, study=study)
+
+
+def test_a_study_of_members_one_by_one_does_not_go_on_where_subsets_are_searched(monkeypatch):
+    record, study = a_record([0.7, 0.6, 0.5]), optuna.create_study(direction="maximize")
+    tune(record, n_trials=2, study=study)
+    monkeypatch.setattr("dspy_mux.tuning.ENUMERABLE", 0)
+    with pytest.raises(ConfigurationError, match="trials of other rules"):
+        tune(record, n_trials=2, study=study)
+
+
+def test_the_front_holds_what_no_other_trial_beats_within_the_bounds():
+    record, study = a_record([0.7, 0.6, 0.5], draws=3), optuna.create_study(directions=["maximize", "minimize"])
+    tune(record, n_trials=25, study=study, minimize="calls_per_question")
+    tuned = tune(record, n_trials=5, study=study, minimize="calls_per_question", max_members=2, k_max=2)
+    assert all(len(setting.members) <= 2 and setting.k <= 2 for setting in tuned.front)
+    for one in tuned.front:
+        beaten = [t for t in tuned.trials if t["value"] > one.value + 1e-9 and t["calls_per_question"] < one.cost - 1e-9]
+        assert not beaten
+
+
 def test_pools_too_large_to_enumerate_are_chosen_member_by_member(monkeypatch):
     monkeypatch.setattr("dspy_mux.tuning.ENUMERABLE", 3)
     tuned = tune(a_record([0.8, 0.05, 0.05, 0.05]), n_trials=40, max_members=2, seed=1)
@@ -171,8 +249,6 @@ def test_a_compiled_mux_with_a_calibrated_rule_saves_loads_and_answers_alike(tmp
     best = study.compile(student, trainset=examples)
     record_rule = study._rule  # fitted whatever the cross-validation says, so that the rule is there to be saved
     assert best.report.tuned.cross_fitted
-    from dataclasses import replace
-
     from dspy_mux.collect import collect
     from dspy_mux.optimizer import recorded
     from dspy_mux.tally import Tally

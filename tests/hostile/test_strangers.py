@@ -235,13 +235,15 @@ def strange_trial(study, params=PARAMS, told=TOLD, value=0.5, rules=("consistenc
         lambda study: strange_trial(study, told={}),
         lambda study: strange_trial(study, told={**TOLD, "members": [RED]}),
         lambda study: strange_trial(study, told={**TOLD, "members": 5}),
+        lambda study: strange_trial(study, told={**TOLD, "members": []}),
+        lambda study: strange_trial(study, told={**TOLD, "members": ["a", "a"]}),
         lambda study: strange_trial(study, told={**TOLD, "calls_per_question": "many"}),
         lambda study: strange_trial(study, params={}),
         lambda study: strange_trial(study, params={**PARAMS, "k": 99}),
         lambda study: strange_trial(study, value=float("inf")),
         lambda study: strange_trial(study, params={**PARAMS, "rule": "os.system"}, rules=("os.system",)),
     ],
-    ids=range(10),
+    ids=range(12),
 )
 def test_a_strangers_study_is_refused_in_a_sentence(tmp_path, record, strange):
     import optuna
@@ -250,7 +252,7 @@ def test_a_strangers_study_is_refused_in_a_sentence(tmp_path, record, strange):
     storage = f"sqlite:///{tmp_path}/study.db" if strange.__code__.co_names[0] == "set_user_attr" else None
     study = optuna.create_study(storage=storage, study_name=STUDY_NAME, directions=["maximize"])
     if strange.__code__.co_names[0] != "set_user_attr":
-        study.set_user_attr("data", {"members": ["a", "b"], "questions": 12, "minimize": None})
+        tune(record, study=study, n_trials=1)  # so that its trials are all there is to refuse
     strange(study)
     with pytest.raises(ConfigurationError, match="name another study") as refusal:
         tune(record, study=study if storage is None else None, storage=storage, n_trials=1)
