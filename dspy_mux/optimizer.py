@@ -149,7 +149,8 @@ class MuxOptimizer(Teleprompter):
         n_trials, seed, sampler, storage, study_name, study, n_jobs, timeout, callbacks: the Optuna study's.
         rules: which to try beside the paper's.
         context: an input of the program, such as a category, by which the calibrated rule may weigh.
-        threshold: the score from which an answer counts as correct.
+        threshold: the score from which an answer counts as correct, by which members are chosen and rules fitted; a graded metric
+            needs one that good answers reach.
         bound: let the compiled mux spare draws (`schedule="frugal"`): those that cannot change the answer and, where the rule is
             the calibrated one, those that change it with a chance below this bound (`budget.py`); None for all draws.
         minimize, budget: a second objective ("calls_per_question" or "cost_per_question"), and the most that may be spent of it.
@@ -227,7 +228,8 @@ class MuxOptimizer(Teleprompter):
             teacher: has no meaning here.
 
         Raises:
-            ConfigurationError: the student is no SLMMux, there is a teacher, or the settings leave nothing to choose.
+            ConfigurationError: the student is no SLMMux, there is a teacher, or the settings leave nothing to choose, as does
+                a threshold that no draw reaches.
             MetricFailed: the metric raised; what was drawn is kept.
         """
         if not isinstance(student, SLMMux) or student.method != SLMMux.method:

@@ -34,7 +34,8 @@ class Result:
         questions: distinct questions tested; left_out: those that not every member answered k times.
         accuracy: mean score of the winning draws, over questions and repeats.
         stderr: its standard error over questions; ci95: bootstrap interval over questions.
-        union_accuracy: share of questions that some member's plurality answer gets right, the bound for `consistency`.
+        union_accuracy: share of questions on which some member's plurality answer scores `threshold` or more; where scores are 0 or
+            1, `consistency` is never above it.
         calls_per_question, frugal_calls_per_question: LM calls under the full schedule, and under the lossless short one.
         tokens_per_question, cost_per_question: under the full schedule; None where they were not recorded.
         wins: member → share of the questions that its answer was chosen for.

@@ -31,7 +31,8 @@ RULES = ("consistency", "pooled")
 class Point:
     """One rule at one size and k; accuracies are fractions, `low` and `high` their 95 % interval over questions.
 
-    The same test questions give `accuracy`, `union_accuracy` and `contradiction`, so that `consistency` is never above the union.
+    The same test questions give `accuracy`, `union_accuracy` and `contradiction`, so that `consistency` is never above the union
+    where scores are 0 or 1. Accuracy is the mean score; union and contradiction count scores that reach the threshold.
     """
 
     members: tuple[str, ...]

@@ -36,7 +36,8 @@ class Subset:
     """A subset with its terms, as fractions of all questions; ordered best first, ties by size, then by position in the pool.
 
     Attributes:
-        ceiling, floor: O(S) at λ = 0 and at λ = 1, between which the paper's rule scores where its draws decide (paper, "bounds").
+        ceiling, floor: O(S) at λ = 0 and at λ = 1, between which the paper's rule scores where its draws decide (paper, "bounds")
+            and scores are 0 or 1.
         accuracy: of the rule asked for, replayed; None where none was.
     """
 

@@ -109,7 +109,8 @@ def tune(
             and of its trials those within the sizes and draws asked for count.
 
     Raises:
-        ConfigurationError: nothing to choose from, an unknown rule or objective, a study of other data, or Optuna is missing.
+        ConfigurationError: nothing to choose from, no draw that reaches the threshold, an unknown rule or objective, a study of
+            other data, or Optuna is missing.
     """
     tuner = _Tuner(record, splits, max_members, min_members, k_max, rules, context, threshold, minimize, seed)
     if budget is not None and minimize is None:
@@ -157,6 +158,12 @@ class _Tuner:
         if minimize == "cost_per_question" and record.cost is None:
             raise ConfigurationError(f"{record.source} has no costs, so the cost per question cannot be minimised.")
         self.enumerable = math.comb(len(record.members), self.sizes[-1]) <= ENUMERABLE
+        highest = float(record.scores[self.all_rows()].max())
+        if highest < threshold:
+            raise ConfigurationError(
+                f"No draw of the questions that choose the members reaches the threshold {threshold:g}, from which an answer "
+                f"counts as correct; the highest score is {highest:g}: give a threshold that good answers reach, or other members."
+            )
         self._training: dict[int | None, Record] = {}
         self._subsets: dict[tuple[int, float, int, int | None], tuple[str, ...]] = {}
         self._scores: dict[tuple[Any, ...], tuple[Any, float]] = {}

@@ -191,9 +191,11 @@ def _lines(
 
 
 def _union(task: str, rows: Sequence[Mapping[str, Any]]) -> Line:
-    """How often some member's plurality answer is right: what no choice among the members' answers exceeds."""
-    scores = [float(any(b["answers"] and b["answers"][0]["score"] >= 1 for b in row["ballots"])) for row in rows]
-    title = "any member right (upper bound of SLM-MUX)"
+    """The best score among the members' plurality answers: what no choice among them exceeds."""
+    given = [[ballot["answers"][0]["score"] for ballot in row["ballots"] if ballot["answers"]] for row in rows]
+    scores = [float(max(each, default=0.0)) for each in given]
+    graded = not set(scores) <= {0.0, 1.0}
+    title = f"{'best answer of any member' if graded else 'any member right'} (upper bound of SLM-MUX)"
     return Line(task, UNION, title, accuracy(scores), 0, _mean(rows, "calls"), 0.0, 0.0, None, 0.0)
 
 

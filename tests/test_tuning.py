@@ -218,6 +218,18 @@ def test_bad_settings_are_refused(settings, told):
         tune(a_record([0.6, 0.5]), **{"n_trials": 8, **settings})
 
 
+def test_a_threshold_that_no_draw_reaches_is_refused_and_the_highest_score_told():
+    record = a_record([0.1, 0.1, 0.8])
+    graded = replace(record, scores=np.where(record.scores > 0, 0.9, 0.1))
+    with pytest.raises(ConfigurationError, match=r"threshold 1,.* highest score is 0.9: give a threshold that good answers reach"):
+        tune(graded, n_trials=4)
+    assert "c" in tune(graded, n_trials=8, threshold=0.5, max_members=2).best.members
+    # What is held out chooses nothing, whatever it scores.
+    held_out = np.concatenate([graded.scores[:60], np.ones_like(graded.scores[60:])])
+    with pytest.raises(ConfigurationError, match="highest score is 0.9"):
+        tune(replace(graded, scores=held_out), n_trials=4, splits=[Split(np.arange(60), np.arange(60, 120))])
+
+
 # --- the optimizer
 
 
@@ -272,6 +284,17 @@ def test_a_compiled_mux_with_a_calibrated_rule_saves_loads_and_answers_alike(tmp
     (tmp_path / "mux.json").write_text(json.dumps(damaged))
     with pytest.raises(ConfigurationError, match="damaged"):
         loaded.load(tmp_path / "mux.json")
+
+
+def test_a_graded_metric_chooses_members_by_the_threshold_given():
+    def graded(example, pred, trace=None):
+        return 0.9 if pred.answer == example.answer else 0.1
+
+    student = a_mux(a_member("bad", 0.05), a_member("worse", 0.05), a_member("good", 0.9), k=2)
+    with pytest.raises(ConfigurationError, match="No draw of the questions that choose the members reaches the threshold 1"):
+        MuxOptimizer(metric=graded, n_trials=4).compile(student, trainset=questions(30))
+    best = MuxOptimizer(metric=graded, n_trials=8, threshold=0.5, max_members=1).compile(student, trainset=questions(30))
+    assert [member.name for member in best.members] == ["good"]
 
 
 @pytest.mark.parametrize(

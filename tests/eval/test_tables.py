@@ -94,6 +94,15 @@ def test_the_upper_bound_counts_questions_on_which_some_members_plurality_is_rig
     assert line_of(table, "any_member_right").accuracy.mean == 0.9
 
 
+def test_the_upper_bound_of_graded_scores_is_the_best_answer_of_each_question(tmp_path):
+    table = Comparison.of(hand_made(tmp_path / "run", {"slm_mux": [0.5, 0.25, 1, 0, 0, 0, 0, 0, 0.5, 0]}))
+    bound = line_of(table, "any_member_right")
+    # On the ninth question another member's answer is wholly right.
+    assert bound.accuracy.mean == pytest.approx((0.5 + 0.25 + 1 + 1) / 10)
+    assert bound.title == "best answer of any member (upper bound of SLM-MUX)"
+    assert line_of(table, "slm_mux").accuracy.mean <= bound.accuracy.mean
+
+
 def test_whether_discussion_hurts_is_said_against_the_best_members_one_draw(table):
     note = table.notes[-1]
     assert "LLM-Debate against one draw of the best member (a): -10.0" in note
