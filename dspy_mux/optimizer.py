@@ -148,7 +148,7 @@ class MuxOptimizer(Teleprompter):
         k_max: draws per member, at most; None for the mux's own largest k.
         n_trials, seed, sampler, storage, study_name, study, n_jobs, timeout, callbacks: the Optuna study's.
         rules: which to try beside the paper's.
-        context: an input of the program, such as a category, by which the calibrated rule may weigh.
+        context: an input of the examples, such as a category, by which the calibrated rule may weigh; the mux is asked with it too.
         threshold: the score from which an answer counts as correct, by which members are chosen and rules fitted; a graded metric
             needs one that good answers reach.
         bound: let the compiled mux spare draws (`schedule="frugal"`): those that cannot change the answer and, where the rule is
@@ -228,8 +228,8 @@ class MuxOptimizer(Teleprompter):
             teacher: has no meaning here.
 
         Raises:
-            ConfigurationError: the student is no SLMMux, there is a teacher, or the settings leave nothing to choose, as does
-                a threshold that no draw reaches.
+            ConfigurationError: the student is no SLMMux, there is a teacher, the context is no input, or the settings leave nothing
+                to choose, as a threshold does that no draw reaches.
             MetricFailed: the metric raised; what was drawn is kept.
         """
         if not isinstance(student, SLMMux) or student.method != SLMMux.method:
@@ -250,6 +250,7 @@ class MuxOptimizer(Teleprompter):
     def _compiled(
         self, student: SLMMux, trainset: list[dspy.Example], valset: list[dspy.Example] | None, bank: SampleBank
     ) -> SLMMux:
+        self._check_context([*trainset, *(valset or [])])
         k = self.k_max or max(member.k or 1 for member in student.members)
         inputs = {fingerprint.of_inputs(example.inputs().toDict()) for example in trainset}
         if shared := sum(fingerprint.of_inputs(example.inputs().toDict()) in inputs for example in valset or []):
@@ -275,6 +276,15 @@ class MuxOptimizer(Teleprompter):
         splits = None if len(records) == 1 else [Split(np.arange(count), np.arange(count, len(record.questions)))]
         tuned = tune(record, splits=splits, **self._study)
         return self._built(student, records[0], tuned, collected)
+
+    def _check_context(self, examples: Sequence[dspy.Example]) -> None:
+        """A rule fitted by what the mux is never told would only seem to weigh by it."""
+        told = next((list(inputs) for e in examples if self.context not in (inputs := e.inputs().toDict())), None)
+        if self.context is not None and told is not None:
+            raise ConfigurationError(
+                f"context={self.context!r} is no input of every example (one has {', '.join(told) or 'none'}), and a mux is told "
+                "inputs alone: name one of them, or make it one with with_inputs."
+            )
 
     def _built(self, student: SLMMux, train: Record, tuned: Tuned, collected: list[Collected]) -> SLMMux:
         best = tuned.best

@@ -297,6 +297,17 @@ def test_a_graded_metric_chooses_members_by_the_threshold_given():
     assert [member.name for member in best.members] == ["good"]
 
 
+def test_a_context_that_the_mux_is_not_told_is_refused_before_anything_is_drawn():
+    student = a_mux(a_member("a"), a_member("b"))
+    study = MuxOptimizer(metric=metric, n_trials=2, context="category")
+    with pytest.raises(ConfigurationError, match=r"context='category' is no input of every example \(one has question\)"):
+        study.compile(student, trainset=questions(30))
+    mixed = [example.with_inputs("question", "category") for example in questions(30)]
+    with pytest.raises(ConfigurationError, match="context='category' is no input"):
+        study.compile(student, trainset=mixed[:20], valset=questions(30)[20:])
+    assert calls(student) == [0, 0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
