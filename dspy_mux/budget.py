@@ -78,7 +78,7 @@ class Budgeted:
         Raises:
             ConfigurationError: the ballots are not of the members and draws that the rule was fitted for.
         """
-        check_fitted_for(self.name, self.members, self.k, ballots)
+        self.check_members([(ballot.member, ballot.k) for ballot in ballots])
         made = _made_in_order(self.order, [len(ballot.votes) for ballot in ballots])
         if not made:
             return None
@@ -87,6 +87,10 @@ class Budgeted:
         seen = [Ballot(ballots[i].member, ballots[i].votes[: drawn[i]], ballots[i].accuracy, int(drawn[i])) for i in at]
         choice = self.stages[made - 1].rule.choose(seen)
         return None if choice is None else replace(choice, ballot=at[choice.ballot])
+
+    def check_members(self, drawn: Sequence[tuple[str, int]]) -> None:
+        """Raises ConfigurationError unless these are the members and draws that the rule was fitted for."""
+        check_fitted_for(self.name, self.members, self.k, drawn)
 
     def wants(self, ballots: Sequence[Ballot]) -> list[tuple[int, int]]:
         """The draws up to the next point at which drawing could stop; none where it stops here."""

@@ -93,11 +93,15 @@ class Calibrated:
         Raises:
             ConfigurationError: the ballots are not of the members and draws that the rule was fitted for.
         """
-        check_fitted_for(self.name, self.members, self.k, ballots)
+        self.check_members([(ballot.member, ballot.k) for ballot in ballots])
         tally = Tally.of(ballots)
         picks = self.pick(tally, [_THIS] if _THIS in self.context_weights else None)
         index, draw = int(picks.member[0]), int(picks.draw[0])
         return None if index < 0 else Choice(int(tally.votes[0, index, draw]), index, float(picks.confidence[0]))
+
+    def check_members(self, drawn: Sequence[tuple[str, int]]) -> None:
+        """Raises ConfigurationError unless these are the members and draws that the rule was fitted for."""
+        check_fitted_for(self.name, self.members, self.k, drawn)
 
     def wants(self, ballots: Sequence[Ballot]) -> list[tuple[int, int]]:
         """Members draw from the most accurate down, until every way that the draws to come can turn out gives the same answer.
@@ -136,10 +140,10 @@ class Calibrated:
         return _picks(candidates, winner, log_p, self.slope, self.intercept)
 
 
-def check_fitted_for(rule: str, members: Sequence[str], k: Sequence[int], ballots: Sequence[Ballot]) -> None:
-    """Raises ConfigurationError unless the ballots are of the members and draws that a rule was fitted for."""
+def check_fitted_for(rule: str, members: Sequence[str], k: Sequence[int], drawn: Sequence[tuple[str, int]]) -> None:
+    """Raises ConfigurationError unless `drawn` are the members and draws that a rule was fitted for."""
     fitted = list(zip(members, k, strict=True))
-    if [(ballot.member, ballot.k) for ballot in ballots] != fitted:
+    if list(drawn) != fitted:
         told = ", ".join(f"{name} (k={draws})" for name, draws in fitted)
         raise ConfigurationError(f"The {rule} rule was fitted for {told}: fit it again for this mux's members and k.")
 

@@ -13,7 +13,7 @@ from .ensemble import Ensemble, Rounds, Shared, Wave
 from .errors import ConfigurationError
 from .members import Pool
 from .sampling import Draw
-from .state import Schedule
+from .state import Schedule, check_rule
 from .voting import Ballot, Frugal, GivenInputs, Rule, by_accuracy, rule_of
 
 #: Members that begin together under the hedged schedule.
@@ -71,6 +71,7 @@ class SLMMux(Ensemble):
         if schedule not in get_args(Schedule):
             raise ConfigurationError(f"schedule must be one of {', '.join(get_args(Schedule))}, not {schedule!r}.")
         self.pool.settings.schedule = schedule
+        check_rule(self.rule, self.members)
         self._frugal_rule({})
 
     @property
@@ -87,7 +88,7 @@ class SLMMux(Ensemble):
         """A deep copy with these members alone, in this order; accuracies stay with them.
 
         Raises:
-            ConfigurationError: no name, one named twice, or one that is no member.
+            ConfigurationError: no name, one named twice, or one that is no member; or the rule was fitted for other members.
         """
         unknown = [name for name in names if name not in self.pool.names]
         if unknown or not names or len(set(names)) != len(names):
@@ -95,6 +96,7 @@ class SLMMux(Ensemble):
                 f"A subset names each of its members once, out of {', '.join(self.pool.names)}; not {list(names)}."
             )
         where = [self.pool.names.index(name) for name in names]
+        check_rule(self.rule, [self.members[at] for at in where])
         copy = self.deepcopy()
         copy.programs = [copy.programs[at] for at in where]
         copy.pool.members = [copy.pool.members[at] for at in where]
@@ -103,6 +105,7 @@ class SLMMux(Ensemble):
 
     def _rounds(self, inputs: Mapping[str, Any]) -> Rounds:
         self._refuse_own_lms()
+        check_rule(self.rule, self.members)
         draws = [[self.draw(at, number, inputs) for number in range(member.k or 1)] for at, member in enumerate(self.members)]
         rule = self._frugal_rule(inputs)
         if rule is None:

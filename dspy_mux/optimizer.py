@@ -289,7 +289,9 @@ class MuxOptimizer(Teleprompter):
     def _built(self, student: SLMMux, train: Record, tuned: Tuned, collected: list[Collected]) -> SLMMux:
         best = tuned.best
         part = train.of(best.members, None)[0].first(best.k)
-        mux = student.subset(best.members)
+        plain = student.deepcopy()
+        plain.pool.rule = rule_of("consistency")  # the student's own may be fitted for other members
+        mux = plain.subset(best.members)
         mux.pool.members = [replace(member, k=best.k) for member in mux.members]
         tally = Tally(part.votes)
         measured = tally.plurality_scores(part.scores).mean(axis=0)

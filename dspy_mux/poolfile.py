@@ -38,7 +38,7 @@ from .masking import is_secret, looks_like_a_key, masked
 from .members import Member, checked
 from .mux import SLMMux
 from .signatures import signature_of
-from .state import SAVED_OPTIONS, SavedPool, Schedule
+from .state import SAVED_OPTIONS, SavedPool, Schedule, check_rule
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -227,7 +227,8 @@ def open_mux(
     environment variable: a saved mux holds no key and no address.
 
     Raises:
-        ConfigurationError: a file is missing or wrong, or a member cannot be reached from what they say.
+        ConfigurationError: a file is missing or wrong, a member cannot be reached from what they say, or the saved rule was fitted
+            for another k.
     """
     asked = {} if timeout is None else {"timeout": timeout}
     if saved is None:
@@ -252,7 +253,9 @@ def open_mux(
 
 def _with_k(mux: SLMMux, k: int | None) -> SLMMux:
     if k is not None:
-        mux.pool.members = checked([dataclasses.replace(member, k=k) for member in mux.members])
+        members = checked([dataclasses.replace(member, k=k) for member in mux.members])
+        check_rule(mux.rule, members)
+        mux.pool.members = members
     return mux
 
 

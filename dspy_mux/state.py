@@ -23,7 +23,7 @@ from .calibration import Calibrated
 from .errors import ConfigurationError, PoolMismatch, first_mistake
 from .members import Member, checked
 from .rows import MOST_DRAWS
-from .voting import RULES, Rule
+from .voting import RULES, OfMembers, Rule
 
 #: In which order a mux draws; `SLMMux` tells what they mean.
 Schedule = Literal["full", "frugal", "hedged"]
@@ -204,6 +204,7 @@ class PoolState(Parameter):
             ]
         )
         accuracies = checked_accuracies(saved.accuracies, self.names)
+        check_rule(rule, members)
         self.accuracies, self.rule, self.members, self.choices = accuracies, rule, members, choices
         self.settings = Settings(saved.extract, saved.timeout, saved.schedule)
 
@@ -240,6 +241,12 @@ def check_predictors(state: Mapping[str, Any]) -> None:
         if not isinstance(saved, Mapping) or own or saved.get("lm") is not None:
             told = own[0] if own else "lm"
             raise ConfigurationError(f"The saved mux holds {told!r} for its predictor {name!r}, which no mux has: do not trust it.")
+
+
+def check_rule(rule: Rule | None, members: Sequence[Member]) -> None:
+    """Raises ConfigurationError where the rule was made for other members or draws: nothing is drawn that it cannot judge."""
+    if isinstance(rule, OfMembers):
+        rule.check_members([(member.label, member.k or 1) for member in members])
 
 
 def checked_accuracies(accuracies: Mapping[str, float] | None, names: Sequence[str]) -> dict[str, float]:

@@ -122,6 +122,15 @@ class GivenInputs(Protocol):
     def given(self, inputs: Mapping[str, Any]) -> Rule: ...
 
 
+@runtime_checkable
+class OfMembers(Protocol):
+    """A rule that is only for certain members, or certain draws of them: a mux asks it before it makes a call."""
+
+    def check_members(self, drawn: Sequence[tuple[str, int]]) -> None:
+        """Raises ConfigurationError unless it can decide among these members, each with its k, in pool order."""
+        ...
+
+
 @dataclass(frozen=True)
 class Consistency:
     """The paper's rule: the most self-consistent member's plurality answer.
@@ -210,16 +219,19 @@ class SelfConsistency:
         index = self._index(ballots)
         return [(index, ballots[index].left)] if ballots[index].left else []
 
+    def check_members(self, drawn: Sequence[tuple[str, int]]) -> None:
+        names = [name for name, _ in drawn]
+        if self.member is not None and self.member not in names:
+            raise ConfigurationError(
+                f"The rule self_consistency names the member {self.member!r}, which is not in the pool ({', '.join(names)})."
+            )
+
     def _index(self, ballots: Sequence[Ballot]) -> int:
         if self.member is None:
             index, _ = _most_accurate(ballots, range(len(ballots)))
             return index
-        names = [ballot.member for ballot in ballots]
-        if self.member not in names:
-            raise ConfigurationError(
-                f"The rule self_consistency names the member {self.member!r}, which is not in the pool ({', '.join(names)})."
-            )
-        return names.index(self.member)
+        self.check_members([(ballot.member, ballot.k) for ballot in ballots])
+        return [ballot.member for ballot in ballots].index(self.member)
 
 
 def by_accuracy(accuracies: Sequence[float | None]) -> list[int]:

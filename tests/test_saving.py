@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import dspy
+import numpy as np
 import pytest
 
 from dspy_mux import Choice, ConfigurationError, PoolMismatch, SLMMux
+from dspy_mux.calibration import fit
+from dspy_mux.poolfile import _with_k
+from dspy_mux.tally import Tally
+from dspy_mux.voting import SelfConsistency
 
 from .pools import QA, mux_of
-from .scripted import scripted_lm
+from .scripted import calls, scripted_lm
 
 
 def test_save_and_load_restore_the_pool_and_each_members_demos(tmp_path):
@@ -82,6 +88,41 @@ def test_a_saved_rule_of_the_users_own_needs_that_rule(tmp_path):
     loaded = mux_of(["x"], rule=Mine())
     loaded.load(path)
     assert loaded(question="?").answer == "x"
+
+
+def a_fitted_rule(members=("a", "b"), k=3):
+    votes = np.tile([[[0] * k, [1] * k]], (30, 1, 1))
+    return fit(Tally(votes), (votes == 0).astype(float), members=members)
+
+
+def test_a_rule_fitted_for_other_members_or_draws_is_refused_before_any_call(tmp_path):
+    mux = mux_of(["x"], ["y"], k=3, rule=a_fitted_rule())
+    told = r"The calibrated rule was fitted for a \(k=3\), b \(k=3\): fit it again for this mux's members and k"
+    with pytest.raises(ConfigurationError, match=told):
+        mux_of(["x"], ["y"], k=2, rule=a_fitted_rule())
+    with pytest.raises(ConfigurationError, match=told):
+        mux.subset(["a"])
+    with pytest.raises(ConfigurationError, match=told):
+        _with_k(mux, 5)
+    assert [member.k for member in mux.members] == [3, 3]
+    assert _with_k(mux, 3)(question="?").answer == "x"
+    mux.pool.members = [replace(member, k=2) for member in mux.members]
+    asked = [calls(member.lm) for member in mux.members]
+    for schedule in ("full", "frugal", "hedged"):
+        mux.pool.settings.schedule = schedule
+        with pytest.raises(ConfigurationError, match=told):
+            mux(question="another?")
+    assert [calls(member.lm) for member in mux.members] == asked
+    mux.save(tmp_path / "mux.json")
+    with pytest.raises(ConfigurationError, match=told):
+        mux_of(["x"], ["y"]).load(tmp_path / "mux.json")
+
+
+def test_a_rule_of_a_member_that_is_not_there_is_refused_before_any_call():
+    with pytest.raises(ConfigurationError, match="names the member 'z', which is not in the pool"):
+        mux_of(["x"], ["y"], rule=SelfConsistency("z"))
+    with pytest.raises(ConfigurationError, match="names the member 'b', which is not in the pool"):
+        mux_of(["x"], ["y"], rule=SelfConsistency("b")).subset(["a"])
 
 
 def test_a_saved_answer_field_is_not_silently_another(tmp_path):

@@ -11,11 +11,13 @@ import optuna
 import pytest
 
 from dspy_mux import ConfigurationError, MuxOptimizer, SampleBank, SLMMux
+from dspy_mux.calibration import fit
 from dspy_mux.record import Record
 from dspy_mux.replay import replay
 from dspy_mux.scaling import scale
 from dspy_mux.search import search
 from dspy_mux.splits import Split, folds, holdout
+from dspy_mux.tally import Tally
 from dspy_mux.tuning import tune
 
 from .test_collect import a_member, a_mux, calls, metric, questions
@@ -263,7 +265,6 @@ def test_a_compiled_mux_with_a_calibrated_rule_saves_loads_and_answers_alike(tmp
     assert best.report.tuned.cross_fitted
     from dspy_mux.collect import collect
     from dspy_mux.optimizer import recorded
-    from dspy_mux.tally import Tally
 
     bank = SampleBank(tmp_path / "bank.sqlite")
     collect(student, examples, metric, bank)
@@ -306,6 +307,15 @@ def test_a_context_that_the_mux_is_not_told_is_refused_before_anything_is_drawn(
     with pytest.raises(ConfigurationError, match="context='category' is no input"):
         study.compile(student, trainset=mixed[:20], valset=questions(30)[20:])
     assert calls(student) == [0, 0]
+
+
+def test_a_mux_with_a_fitted_rule_is_compiled_again_whatever_it_was_fitted_for():
+    student = a_mux(a_member("a", 0.8), a_member("b", 0.1), k=2)
+    votes = np.tile([[[0, 0], [1, 1]]], (30, 1, 1))
+    student.pool.rule = fit(Tally(votes), (votes == 0).astype(float), members=("a", "b"))
+    study = MuxOptimizer(metric=metric, n_trials=4, max_members=1, rules=["consistency"])
+    best = study.compile(student, trainset=questions(30))
+    assert ([member.name for member in best.members], best.rule.name, student.rule.name) == (["a"], "consistency", "calibrated")
 
 
 @pytest.mark.parametrize(
