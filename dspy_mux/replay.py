@@ -36,8 +36,9 @@ class Result:
         stderr: its standard error over questions; ci95: bootstrap interval over questions.
         union_accuracy: share of questions on which some member's plurality answer scores `threshold` or more; where scores are 0 or
             1, `consistency` is never above it.
-        calls_per_question, frugal_calls_per_question: LM calls under the full schedule, and under the lossless short one.
-        tokens_per_question, cost_per_question: under the full schedule; None where they were not recorded.
+        calls_per_question, frugal_calls_per_question: LM calls under the full schedule, and under the lossless short one; a draw
+            whose calls are unknown counts as one.
+        tokens_per_question, cost_per_question: under the full schedule; None where they are unknown of any draw that counts.
         wins: member → share of the questions that its answer was chosen for.
         per_question: mean score of each tested question over its repeats; positions are those of `tested`.
     """
@@ -139,10 +140,10 @@ def replay(
         if rule == "calibrated" and fitted.instead is not None:  # then it stops where the rule does that decides instead
             short = _draws_spent(fitted.instead, test, np.array(fitted.accuracies), record.members)[1]
         each = _per_draw(record.calls, draws, split.test)
-        calls += _spent(full, each, k)
-        frugal += _spent(short, each, k)
-        tokens += _spent(full, _per_draw(record.tokens, draws, split.test), k) if record.tokens is not None else 0.0
-        cost += _spent(full, _per_draw(record.cost, draws, split.test), k) if record.cost is not None else 0.0
+        calls += calls_of(full, each)
+        frugal += calls_of(short, each)
+        tokens += _spent(full, _per_draw(record.tokens, draws, split.test))
+        cost += _spent(full, _per_draw(record.cost, draws, split.test))
         runs += 1
     tested = np.flatnonzero(times)
     per_question = total[tested] / times[tested]
@@ -159,8 +160,8 @@ def replay(
         calls_per_question=calls / runs,
         frugal_calls_per_question=frugal / runs,
         wins={name: float(share) for name, share in zip(record.members, wins / runs, strict=True)},
-        tokens_per_question=tokens / runs if record.tokens is not None else None,
-        cost_per_question=cost / runs if record.cost is not None else None,
+        tokens_per_question=_known(tokens / runs),
+        cost_per_question=_known(cost / runs),
         threshold=threshold,
         repeats=runs,
         tested=tested,
@@ -192,7 +193,7 @@ def pooled_results(results: Sequence[Result], *, seed: int = 0) -> Result:
         times[result.tested] += 1
     tested = np.flatnonzero(times)
     per_question = total[tested] / times[tested]
-    costs = [result.cost_per_question for result in results if result.cost_per_question is not None]
+    costs = [np.nan if result.cost_per_question is None else result.cost_per_question for result in results]
     return dataclasses.replace(
         results[-1],
         questions=len(tested),
@@ -202,7 +203,7 @@ def pooled_results(results: Sequence[Result], *, seed: int = 0) -> Result:
         union_accuracy=float(np.mean([result.union_accuracy for result in results])),
         calls_per_question=float(np.mean([result.calls_per_question for result in results])),
         frugal_calls_per_question=float(np.mean([result.frugal_calls_per_question for result in results])),
-        cost_per_question=float(np.mean(costs)) if costs else None,
+        cost_per_question=_known(float(np.mean(costs))),
         repeats=sum(result.repeats for result in results),
         tested=tested,
         per_question=per_question,
@@ -306,11 +307,22 @@ def _draws_spent(rule: str, test: Tally, accuracies: Floats, members: Sequence[s
     return (full, schedules.frugal_draws_pooled(test)) if name == "pooled" else (full, full)
 
 
-def _spent(draws: Ints, each: Floats | None, k: int) -> float:
-    """Mean per question of what the first `draws` draws of each member took; one a draw where that was not recorded."""
+def calls_of(draws: Ints, each: Floats | None) -> float:
+    """Mean LM calls per question of the first `draws` [Q, M] draws of each member; one a draw where that was not recorded."""
     if each is None:
         return float(draws.sum(axis=1).mean())
-    return float(np.where(np.arange(k) < draws[..., None], np.nan_to_num(each), 0.0).sum(axis=(1, 2)).mean())
+    return _spent(draws, np.where(np.isnan(each), 1.0, each))
+
+
+def _spent(draws: Ints, each: Floats | None) -> float:
+    """Mean per question of what the first `draws` draws of each member took; NaN where that is unknown of any of them."""
+    if each is None:
+        return float("nan")
+    return float(np.where(np.arange(each.shape[2]) < draws[..., None], each, 0.0).sum(axis=(1, 2)).mean())
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else value
 
 
 def _stderr(values: Floats) -> float:

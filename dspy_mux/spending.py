@@ -10,7 +10,7 @@ import numpy as np
 
 from .budget import at_bound, fit_orders
 from .record import Record
-from .replay import bootstrap, redrawn
+from .replay import bootstrap, calls_of, redrawn
 from .splits import Split, holdout
 from .tally import Floats, Tally
 
@@ -24,7 +24,8 @@ class Spending:
     Attributes:
         low, high: 95 % interval of the accuracy over questions.
         loss: accuracy of all draws minus this one, on the same questions and draws, with its 95 % interval.
-        saved: share of the draws not made.
+        calls_per_question: LM calls, as recorded; a draw whose calls are unknown counts as one.
+        saved: share of the calls of all draws that are not made.
     """
 
     bound: float
@@ -79,7 +80,7 @@ def spending(
         for at, bound in enumerate(wanted):
             picks, made = at_bound(fits, bound, train, right, known).pick(Tally(votes[split.test]), asked)
             scored[at, split.test] += picks.scores(scores[split.test])
-            spent[at] += made.sum(axis=1).mean() / len(splits)
+            spent[at] += calls_of(made, None if drawn.calls is None else drawn.calls[split.test]) / len(splits)
     tested = np.flatnonzero(times)
     means = scored[:, tested] / times[tested]
     return [_point(bound, means[at], means[0], spent[at], spent[0], seed) for at, bound in enumerate(wanted)]

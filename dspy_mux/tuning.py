@@ -37,7 +37,7 @@ class Setting:
 
     Attributes:
         value: its replayed accuracy on the questions that chose it, or cross-fitted (`Tuned.cross_fitted`).
-        cost: what the second objective counts, per question.
+        cost: what the second objective counts, per question; calls where there is none.
     """
 
     members: tuple[str, ...]
@@ -45,7 +45,7 @@ class Setting:
     penalty: float | None
     rule: str
     value: float
-    cost: float | None = None
+    cost: float
 
 
 @dataclass(frozen=True)
@@ -155,8 +155,8 @@ class _Tuner:
             )
         if minimize not in (None, "calls_per_question", "cost_per_question"):
             raise ConfigurationError(f"minimize must be 'calls_per_question' or 'cost_per_question', not {minimize!r}.")
-        if minimize == "cost_per_question" and record.cost is None:
-            raise ConfigurationError(f"{record.source} has no costs, so the cost per question cannot be minimised.")
+        if minimize == "cost_per_question":
+            _check_costs(record)
         self.enumerable = math.comb(len(record.members), self.sizes[-1]) <= ENUMERABLE
         highest = float(record.scores[self.all_rows()].max())
         if highest < threshold:
@@ -227,7 +227,8 @@ class _Tuner:
         if key not in self._scores:
             result = self._replayed(members, k, rule, self.splits[at])
             cost = result.cost_per_question if self.minimize == "cost_per_question" else result.calls_per_question
-            self._scores[key] = (result.per_question, float(cost or 0.0))
+            assert cost is not None  # costs are only minimised where every draw tells its own
+            self._scores[key] = (result.per_question, cost)
         return self._scores[key]
 
     def _replayed(self, members: Sequence[str], k: int, rule: str, split: Split) -> Result:
@@ -302,7 +303,7 @@ class _Tuner:
                 paper[1],
                 float(PAPER["penalty"]),
                 "consistency",
-                float(theirs.mean()),
+                *self.score(*paper, "consistency"),
             ),
             single=single,
             difference=difference,
@@ -350,13 +351,24 @@ class _Tuner:
     def _single(self, k: int) -> Setting:
         """Self-consistency of the member most accurate on each training part."""
         everyone = [self.record.members] * len(self.splits)
-        scores = self.per_question(everyone, k, "self_consistency")
+        value, cost = self.score(everyone, k, "self_consistency")
         part = self.record.rows(self.all_rows()).first(k)
-        return Setting(most_accurate(part, 1), k, None, "self_consistency", float(scores.mean()), float(k))
+        return Setting(most_accurate(part, 1), k, None, "self_consistency", value, cost)
 
     def _setting(self, trial: optuna.trial.FrozenTrial, rule: str) -> Setting:
         value, cost = self.score(self._chosen(trial), trial.params["k"], rule)
         return Setting(self._members(trial), trial.params["k"], trial.params.get("penalty"), rule, value, cost)
+
+
+def _check_costs(record: Record) -> None:
+    if record.cost is None:
+        raise ConfigurationError(f"{record.source} has no costs, so the cost per question cannot be minimised.")
+    unknown = np.isnan(record.cost).any(axis=(0, 2))
+    if unknown.any():
+        raise ConfigurationError(
+            f"{record.source} does not tell what every draw of {record.members[int(unknown.argmax())]!r} cost, so the cost per "
+            "question cannot be minimised: leave that member out, or minimise calls_per_question."
+        )
 
 
 def _paired(ours: Any, theirs: Any, seed: int) -> tuple[float, float, float]:

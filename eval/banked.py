@@ -127,12 +127,12 @@ def decide(by: Decider, draws: Draws, example: dspy.Example, accuracies: Mapping
     ]
     rule = by.rule.given(inputs) if isinstance(by.rule, GivenInputs) else by.rule
     choice = rule.choose(ballots)
-    costs = [draw["cost"] for draw in every if draw["cost"] is not None]
+    costs = [draw["cost"] for draw in every]
     row = {
-        "calls": sum(draw["calls"] or 0 for draw in every),
+        "calls": sum(1 if draw["calls"] is None else draw["calls"] for draw in every),
         "prompt_tokens": sum(draw["prompt_tokens"] or 0 for draw in every),
         "completion_tokens": sum(draw["completion_tokens"] or 0 for draw in every),
-        "cost": sum(costs) if costs else None,
+        "cost": None if None in costs else sum(costs),
         "seconds": max(draw["seconds"] or 0.0 for draw in every),
         "ballots": [_told(ballot, drawn[ballot.member]) for ballot in ballots],
     }

@@ -45,7 +45,8 @@ class Line:
 
     Attributes:
         unanswered: questions without an answer, which score 0.
-        calls, prompt_tokens, completion_tokens, cost, seconds: means per question; cost None where no price is known.
+        calls, prompt_tokens, completion_tokens, cost, seconds: means per question; cost None where that of any
+            question is unknown.
         difference: accuracy minus SLM-MUX's on the same questions; None for SLM-MUX itself, and where the run has none.
         mcnemar_p: exact and two-sided; None where there is no difference, or a score is neither 0 nor 1.
     """
@@ -168,7 +169,6 @@ def _lines(
         pairs = [(row["score"], mux[row["question_id"]]) for row in answered if row["question_id"] in mux]
         ours, theirs = [a for a, _ in pairs], [b for _, b in pairs]
         compared = bool(pairs) and method["id"] != MUX
-        costs = [row["cost"] for row in answered if row["cost"] is not None]
         lines.append(
             Line(
                 task=name,
@@ -179,7 +179,7 @@ def _lines(
                 calls=_mean(answered, "calls"),
                 prompt_tokens=_mean(answered, "prompt_tokens"),
                 completion_tokens=_mean(answered, "completion_tokens"),
-                cost=math.fsum(costs) / len(answered) if costs else None,
+                cost=None if any(row["cost"] is None for row in answered) else _mean(answered, "cost"),
                 seconds=_mean(answered, "seconds"),
                 difference=paired_difference(ours, theirs) if compared else None,
                 mcnemar_p=mcnemar(ours, theirs) if compared else None,

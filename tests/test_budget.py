@@ -17,6 +17,7 @@ from dspy_mux.budget import Budgeted, at_bound, fit_budgeted, fit_orders
 from dspy_mux.calibration import fit
 from dspy_mux.record import Record
 from dspy_mux.spending import spending
+from dspy_mux.splits import Split
 from dspy_mux.tally import ABSTAINED, Tally
 from dspy_mux.voting import Ballot
 
@@ -130,6 +131,19 @@ def test_the_curve_tells_what_a_bound_saves_and_costs():
         assert point.accuracy == pytest.approx(points[0].accuracy - point.loss)
     with pytest.raises(ConfigurationError, match="must lie between 0 and 1, not 2"):
         spending(record, bounds=(2,))
+
+
+def test_draws_that_are_spared_are_told_in_calls():
+    plain = Record(MEMBERS, tuple(map(str, range(200))), VOTES, SCORES.astype(np.float32), {})
+    twice = np.full(VOTES.shape, 2.0)
+    twice[-1] = np.nan  # of the last question nothing is known, which counts as one call a draw
+    draws, told = (
+        spending(dataclasses.replace(plain, calls=each), bounds=(0.1,), splits=[Split(np.arange(200), np.arange(200))])
+        for each in (None, twice)
+    )
+    assert told[0].calls_per_question == pytest.approx((199 * 12 + 6) / 200)
+    assert 1.9 * draws[1].calls_per_question < told[1].calls_per_question <= 2 * draws[1].calls_per_question
+    assert told[1].saved == pytest.approx(1 - told[1].calls_per_question / told[0].calls_per_question)
 
 
 def test_an_optimizer_with_a_bound_compiles_a_mux_that_spares_draws():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import math
@@ -238,6 +239,23 @@ def test_calls_tokens_and_cost_are_those_of_the_draws_spent():
     assert (result.tokens_per_question, result.cost_per_question) == (330.0, pytest.approx(3.3))
     unknown = replay(plain, "consistency", splits=folds(4, count=2))
     assert (unknown.tokens_per_question, unknown.cost_per_question) == (None, None)
+
+
+def test_what_is_unknown_of_a_draw_is_no_zero():
+    # a tells calls and cost of all its draws, b of none, c of all but one.
+    votes = np.zeros((4, 3, 2), int)
+    spent = np.full(votes.shape, 2.0)
+    spent[:, 1] = np.nan
+    spent[0, 2, 1] = np.nan
+    record = dataclasses.replace(made(votes, np.ones(votes.shape)), calls=spent, tokens=spent, cost=spent)
+    alone = {name: replay(record, f"self_consistency:{name}", splits=folds(4, count=2)) for name in "abc"}
+    assert [alone[name].cost_per_question for name in "abc"] == [4.0, None, None]
+    assert [alone[name].tokens_per_question for name in "abc"] == [4.0, None, None]
+    assert [alone[name].calls_per_question for name in "abc"] == [4.0, 2.0, pytest.approx((3 * 4 + 3) / 4)]
+    assert replay(record, "pooled", splits=folds(4, count=2)).cost_per_question is None
+    parts = [replay(record, "self_consistency:c", splits=[part]) for part in folds(4, count=4)]
+    assert sorted(part.cost_per_question is None for part in parts) == [False, False, False, True]
+    assert pooled_results(parts).cost_per_question is None
 
 
 # --- the test part decides nothing ---------------------------------------------------------------

@@ -106,6 +106,21 @@ def test_costs_can_be_minimised_where_they_were_recorded():
     assert tuned.best.members == ("a",)
     with pytest.raises(ConfigurationError, match="has no costs"):
         tune(a_record([0.6, 0.6]), n_trials=2, minimize="cost_per_question")
+    record = a_record([0.6, 0.6], cost=[0.01, 1.0])
+    unpriced = replace(record, cost=record.cost.copy())
+    unpriced.cost[7, 1, 2] = np.nan
+    with pytest.raises(ConfigurationError, match="what every draw of 'b' cost, .*leave that member out"):
+        tune(unpriced, n_trials=2, minimize="cost_per_question")
+
+
+def test_every_setting_tells_its_cost_by_the_second_objective():
+    record = a_record([0.8, 0.5], cost=[0.01, 1.0], draws=3)
+    dear = tune(record, n_trials=6, minimize="cost_per_question", max_members=2, min_members=2)
+    assert dear.single.cost == pytest.approx(0.01 * dear.single.k)
+    assert dear.baseline.cost == pytest.approx(1.01 * 3)
+    twice = replace(record, calls=np.full(record.votes.shape, 2.0))
+    calls_of = tune(twice, n_trials=3, max_members=2, min_members=2)
+    assert (calls_of.single.cost, calls_of.baseline.cost) == (2 * calls_of.single.k, 12)
 
 
 def test_a_study_in_a_storage_goes_on_and_is_readable_by_others(tmp_path):

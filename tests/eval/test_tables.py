@@ -90,6 +90,15 @@ def test_what_a_question_took_is_a_mean_over_all_questions(table):
     assert mux.unanswered == 1
 
 
+def test_a_cost_is_told_only_where_every_question_tells_its_own(tmp_path):
+    run = hand_made(tmp_path / "run")
+    rows = [json.loads(line) for line in (run.path / "results.jsonl").read_text().splitlines()]
+    next(row for row in rows if row["method"] == "slm_mux")["cost"] = None
+    (run.path / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    table = Comparison.of(Run.open(run.path))
+    assert (line_of(table, "slm_mux").cost, line_of(table, "llm_debate").cost) == (None, pytest.approx(0.001))
+
+
 def test_the_upper_bound_counts_questions_on_which_some_members_plurality_is_right(table):
     assert line_of(table, "any_member_right").accuracy.mean == 0.9
 
