@@ -6,6 +6,7 @@ A record may come from a `SampleBank` or from a JSONL file of one draw a line. R
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -156,7 +157,8 @@ def read_jsonl(path: str | os.PathLike[str], *, dataset: str | None = None) -> R
     """Draws from a `.jsonl` or `.jsonl.gz` file: one draw a line, with `question_id`, `model`, `answer` and `correct` or `score`.
 
     An answer of "" or null is an abstention; two answers are the same where their text is, or where their `answer_class` is. A row
-    without `draw` is the member's next one. All other keys belong to the question.
+    without `draw` is the member's next one. `calls`, `prompt_tokens`, `completion_tokens` and `cost` tell what the draw took. All
+    other keys belong to the question.
 
     Args:
         dataset: which `dataset` of several in the file.
@@ -199,6 +201,8 @@ class _Reader:
         self.places: list[tuple[int, int, int]] = []
         self.votes: list[int] = []
         self.scores: list[float] = []
+        # As numbers without an object each: most files tell of none, or all, of a million draws.
+        self.spent = {name: array("d") for name in ("calls", "tokens", "cost")}
 
     def add(self, row: Row) -> None:
         question = self.questions.setdefault(row.key, len(self.questions))
@@ -217,6 +221,10 @@ class _Reader:
         answer_class = self.classes.of(question, row)
         self.votes.append(ABSTAINED if answer_class is None else answer_class)
         self.scores.append(0.0 if row.answer is None else float("nan") if row.score is None else row.score)
+        calls, cost = _number(row.told.get("calls")), _number(row.told.get("cost"))
+        tokens = _number(row.told.get("prompt_tokens")) + _number(row.told.get("completion_tokens"))
+        for name, value in (("calls", calls), ("tokens", tokens), ("cost", cost)):
+            self.spent[name].append(value)
 
     def record(self) -> Record:
         if not self.votes:
@@ -235,4 +243,20 @@ class _Reader:
             scores=scores,
             fields={key: tuple(fields.get(key) for fields in self.fields) for key in keys},
             source=self.source,
+            calls=_placed(self.spent["calls"], places, shape),
+            tokens=_placed(self.spent["tokens"], places, shape),
+            cost=_placed(self.spent["cost"], places, shape),
         )
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _placed(values: array[float], places: Ints, shape: tuple[int, int, int]) -> Floats | None:
+    """What draws took, [Q, M, D], NaN where that is unknown; None where no row tells it, as in a bank."""
+    if np.isnan(values).all():
+        return None
+    spent = np.full(shape, np.nan)
+    spent[tuple(places.T)] = values
+    return spent

@@ -9,8 +9,11 @@ import pathlib
 import numpy as np
 import pytest
 
+from dspy_mux import SampleBank
 from dspy_mux.errors import ConfigurationError
+from dspy_mux.exchange import import_file
 from dspy_mux.record import MISSING, json_lines, read_jsonl
+from dspy_mux.replay import replay
 from dspy_mux.tally import ABSTAINED
 
 DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
@@ -128,6 +131,34 @@ def test_what_is_told_of_a_question_is_a_field_and_what_is_told_of_a_draw_is_non
     assert record.field("task") == ["sums", ""]
     with pytest.raises(ConfigurationError, match="has no field 'topic'; its questions have .*task"):
         record.field("topic")
+
+
+def test_what_draws_took_is_read_and_what_is_unknown_is_none(write):
+    took = {"prompt_tokens": 20, "completion_tokens": 3, "cost": 0.5}
+    record = read_jsonl(
+        write(
+            row("q1", calls=2, **took), row("q1", calls=None, **{**took, "completion_tokens": None}), row("q2", calls=3, cost=None)
+        )
+    )
+    assert np.array_equal(record.calls[:, 0], [[2, np.nan], [3, np.nan]], equal_nan=True)
+    assert np.array_equal(record.tokens[:, 0], [[23, np.nan], [np.nan, np.nan]], equal_nan=True)
+    assert np.array_equal(record.cost[:, 0], [[0.5, 0.5], [np.nan, np.nan]], equal_nan=True)
+    untold = read_jsonl(write(row("q1"), row("q2", cost=None)))
+    assert (untold.calls, untold.tokens, untold.cost) == (None, None, None)
+
+
+def test_the_same_rows_take_the_same_in_a_file_and_in_a_bank(write, tmp_path):
+    took = {"prompt_tokens": 20, "completion_tokens": 3}
+    path = write(
+        *[row(f"q{n}", m, "x", draw=d, calls=1 + d, cost=0.1 * n, **took) for n in range(6) for m in "ab" for d in range(2)]
+    )
+    bank = SampleBank(tmp_path / "bank.sqlite")
+    import_file(bank, path)
+    for name in ("calls", "tokens", "cost"):
+        assert np.array_equal(getattr(read_jsonl(path), name), getattr(bank.record(), name))
+    told = [replay(source.of(None, None)[0], "pooled").as_dict() for source in (read_jsonl(path), bank.record())]
+    assert told[0] == told[1]
+    assert told[0]["calls_per_question"] == 6
 
 
 # --- files ---------------------------------------------------------------------------------------
