@@ -22,6 +22,8 @@ from .tally import Floats, Ints, Picks, Tally, by_accuracy
 
 RULE_NAMES = ("self_consistency", "pooled", "consistency", "calibrated")
 BOOTSTRAPS = 1000
+#: z² of a 95 % interval.
+_Z2 = 1.959963984540054**2
 #: Where more draws are recorded than are used, how many random choices of k of them are averaged for one recorded split.
 RESAMPLES = 20
 
@@ -33,7 +35,7 @@ class Result:
     Attributes:
         questions: distinct questions tested; left_out: those that not every member answered k times.
         accuracy: mean score of the winning draws, over questions and repeats.
-        stderr: its standard error over questions; ci95: bootstrap interval over questions.
+        stderr: its standard error over questions; ci95: bootstrap interval over questions, Wilson's where all score alike.
         union_accuracy: share of questions on which some member's plurality answer scores `threshold` or more; where scores are 0 or
             1, `consistency` is never above it.
         calls_per_question, frugal_calls_per_question: LM calls under the full schedule, and under the lossless short one; a draw
@@ -71,7 +73,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of one result minus another on the same questions, its standard error and bootstrap interval."""
+    """Mean of one result minus another on the same questions, its standard error and interval (`bootstrap`)."""
 
     mean: float
     stderr: float
@@ -178,7 +180,8 @@ def compare(one: Result, other: Result, *, seed: int = 0) -> Difference:
     if not np.array_equal(one.tested, other.tested):
         raise ConfigurationError("Two results can only be compared on the same questions: replay both with the same splits.")
     differences = one.per_question - other.per_question
-    return Difference(one.accuracy - other.accuracy, _stderr(differences), bootstrap(differences, seed=seed), len(differences))
+    interval = bootstrap(differences, seed=seed, least=-1.0)
+    return Difference(one.accuracy - other.accuracy, _stderr(differences), interval, len(differences))
 
 
 def pooled_results(results: Sequence[Result], *, seed: int = 0) -> Result:
@@ -230,10 +233,18 @@ def picks_of(rule: str, votes: Tally, accuracies: Sequence[float | None] | Float
     return tally.consistency(votes, order)
 
 
-def bootstrap(values: Floats, *, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile interval of the mean over questions, from 1,000 resamples."""
+def bootstrap(values: Floats, *, seed: int = 0, least: float = 0.0) -> tuple[float, float]:
+    """95 % percentile interval of the mean over questions, from 1,000 resamples.
+
+    Where all questions score alike, resampling would tell no doubt at all. Then as many others may score otherwise, from `least`
+    (−1 for differences) to 1, as Wilson's interval leaves open: of 20 of 20 right, 83.9 to 100 %.
+    """
     if len(values) == 0:
         return float("nan"), float("nan")
+    lowest, highest = float(values.min()), float(values.max())
+    if highest - lowest < 1e-12:
+        others = _Z2 / (len(values) + _Z2)
+        return lowest - others * max(0.0, lowest - least), highest + others * max(0.0, 1.0 - highest)
     random, n = np.random.default_rng(seed), len(values)
     at_once = max(1, 2_000_000 // n)  # resamples at a time, so that memory stays small however many questions there are
     sizes = [min(at_once, BOOTSTRAPS - done) for done in range(0, BOOTSTRAPS, at_once)]

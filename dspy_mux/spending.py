@@ -88,7 +88,8 @@ def spending(
 
 def _point(bound: float, scores: Floats, full: Floats, calls: float, all_calls: float, seed: int) -> Spending:
     low, high = bootstrap(scores, seed=seed)
-    loss_low, loss_high = bootstrap(full - scores, seed=seed)
+    # All draws cost nothing against themselves, whatever the questions.
+    loss_low, loss_high = bootstrap(full - scores, seed=seed, least=-1.0) if bound else (0.0, 0.0)
     return Spending(
         bound=bound,
         accuracy=float(scores.mean()),

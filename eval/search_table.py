@@ -178,7 +178,8 @@ def _line(source: Source, runs: _Runs, sizes: tuple[int, ...], k: int, penalty: 
         one_draw=one_draw.accuracy,
         gain=Gained.of(compare(ours, one_draw)),
         gain_consistency=Gained.of(compare(ours, alone)),
-        gain_strongest=Gained.of(compare(ours, strong)),
+        # The same members on every split differ from themselves on no question, whatever the questions.
+        gain_strongest=Gained(0.0, 0.0, 0.0) if strongest == composed else Gained.of(compare(ours, strong)),
         union_accuracy=union,
         contradiction=contradiction,
         objective=union - penalty * contradiction,

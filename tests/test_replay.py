@@ -19,6 +19,7 @@ from dspy_mux.errors import ConfigurationError
 from dspy_mux.record import MISSING, Record, read_jsonl
 from dspy_mux.replay import RESAMPLES, bootstrap, check_rule, compare, draw_choices, pooled_results, replay
 from dspy_mux.splits import Split, by_field, folds, holdout
+from eval.statistics import wilson
 
 DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
 FIXED = ["self_consistency", "pooled", "consistency"]
@@ -346,7 +347,8 @@ def test_a_difference_is_paired():
     assert difference.questions == 60
     assert difference.ci95[0] <= difference.mean <= difference.ci95[1]
     nothing = compare(one, one)
-    assert (nothing.mean, nothing.stderr, nothing.ci95) == (0.0, 0.0, (0.0, 0.0))
+    # No question of 60 differs: of all questions few can.
+    assert (nothing.mean, nothing.stderr, nothing.ci95) == (0.0, 0.0, pytest.approx((-0.0602, 0.0602), abs=1e-4))
 
 
 def test_results_on_different_questions_are_not_compared():
@@ -374,6 +376,23 @@ def test_the_interval_holds_the_mean_and_narrows_with_questions():
     assert high - low < wide_high - wide_low
     assert bootstrap(values) == bootstrap(values)
     assert all(math.isnan(end) for end in bootstrap(np.zeros(0)))
+
+
+@pytest.mark.parametrize("n", [1, 2, 20, 500])
+def test_where_all_questions_are_alike_the_interval_is_wilsons(n):
+    for share in (0.0, 1.0):
+        assert bootstrap(np.full(n, share)) == pytest.approx(wilson(share, n))
+    low, high = bootstrap(np.full(n, 0.25))
+    assert 0 < low < 0.25 < high < 1
+    low, high = bootstrap(np.full(n, 0.0), least=-1.0)
+    assert high == -low == pytest.approx(wilson(0.0, n)[1])
+    assert bootstrap(np.full(n, 3.0))[1] == 3.0  # a metric may give more than 1
+
+
+def test_twenty_of_twenty_right_are_not_told_as_certain():
+    record = made(np.zeros((20, 2, 3), int), np.ones((20, 2, 3)))
+    result = replay(record, "consistency", splits=folds(20, count=2))
+    assert (result.accuracy, result.ci95) == (1.0, pytest.approx((0.8389, 1.0), abs=1e-4))
 
 
 @pytest.mark.parametrize("rule", ["majority", "pooled:a", "consistency:a", "self_consistency:z", ""])

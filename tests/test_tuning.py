@@ -113,6 +113,13 @@ def test_costs_can_be_minimised_where_they_were_recorded():
         tune(unpriced, n_trials=2, minimize="cost_per_question")
 
 
+def test_the_papers_defaults_differ_from_themselves_by_nothing():
+    record = a_record([0.7], draws=3)
+    assert tune(record, n_trials=1, max_members=1).difference == (0.0, 0.0, 0.0)
+    fewer = tune(record, n_trials=1, max_members=1, k_max=2)
+    assert fewer.difference == (0.0, 0.0, 0.0)
+
+
 def test_every_setting_tells_its_cost_by_the_second_objective():
     record = a_record([0.8, 0.5], cost=[0.01, 1.0], draws=3)
     dear = tune(record, n_trials=6, minimize="cost_per_question", max_members=2, min_members=2)

@@ -73,7 +73,7 @@ def replay(
                 name,
                 f"{100 * result.accuracy:.1f}",
                 f"{100 * result.ci95[0]:.1f} – {100 * result.ci95[1]:.1f}",
-                "" if gap is None else f"{100 * gap.mean:+.1f} ± {100 * 1.96 * gap.stderr:.1f}",
+                "" if gap is None else f"{100 * gap.mean:+.1f} ({100 * gap.ci95[0]:+.1f} to {100 * gap.ci95[1]:+.1f})",
                 f"{result.calls_per_question:.1f}",
                 f"{result.frugal_calls_per_question:.1f}",
                 wins,
