@@ -33,7 +33,7 @@ def codes(tally: Tally, scores: Floats, order: Ints, threshold: float) -> Codes:
         raise ConfigurationError(f"Subsets are searched in pools of up to {2**15} members, not {members}.")
     place = np.empty(members, np.int64)
     place[order] = np.arange(members)
-    # By confidence down, then by place; as whole numbers, for confidences are fractions of different k.
+    # By confidence down, then by place. Equal shares are equal floats, whatever k they are of: division rounds correctly.
     ranked = np.lexsort((np.broadcast_to(place, (questions, members)), -tally.confidence), axis=1)
     rank = np.empty((questions, members), np.int64)
     np.put_along_axis(rank, ranked, np.broadcast_to(np.arange(members), (questions, members)), axis=1)

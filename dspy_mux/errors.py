@@ -1,7 +1,7 @@
 """The errors dspy-mux raises: one root, few leaves.
 
     MuxError
-    ├── ConfigurationError     a mux, pool file or argument that cannot work; raised before any LM call
+    ├── ConfigurationError     a mux, pool file, row or argument that cannot work; raised before any LM call where it shows by then
     │   └── PoolMismatch       a saved mux that belongs to another pool
     ├── BankError              a bank of recorded draws that cannot be read, written or understood
     ├── MetricFailed           the user's metric raised; the draws are kept without a score
@@ -26,7 +26,10 @@ class MuxError(Exception):
 
 
 class ConfigurationError(MuxError, ValueError):
-    """A mux, member, pool file or argument that cannot work as given."""
+    """A mux, member, pool file, recorded row or argument that cannot work as given.
+
+    Raised before any LM call, but for what only answers show: such as a rule of the user's own that chooses what no member drew.
+    """
 
 
 class PoolMismatch(ConfigurationError):

@@ -71,14 +71,9 @@ class MuxReport:
     def note(self) -> str:
         """What the figures are of."""
         mean, low, high = (100 * value for value in self.tuned.difference)
-        of = (
-            "cross-fitted: no question is scored by a subset it chose"
-            if self.tuned.cross_fitted
-            else "on the validation split, which chose among the trials: that flatters the compiled mux, a test split would not"
-        )
         return (
-            f"Accuracies {of}. Compiled − paper's defaults: {mean:+.1f} points (95 % interval {low:+.1f} to {high:+.1f}, paired, "
-            f"n = {self.tuned.questions}; {len(self.tuned.trials)} trials)." + self._on_bound()
+            f"{self.tuned.note} Compiled − paper's defaults: {mean:+.1f} points (95 % interval {low:+.1f} to {high:+.1f}, paired, "
+            f"n = {self.tuned.questions})." + self._on_bound()
         )
 
     def _on_bound(self) -> str:

@@ -36,7 +36,7 @@ class Setting:
     """A mux that a study chose.
 
     Attributes:
-        value: its replayed accuracy on the questions that chose it, or cross-fitted (`Tuned.cross_fitted`).
+        value: its replayed accuracy; `Tuned.cross_fitted` tells on which questions.
         cost: what the second objective counts, per question; calls where there is none.
     """
 
@@ -57,8 +57,8 @@ class Tuned:
         baseline: the paper's defaults on the same questions; single: self-consistency of the best member.
         paper_rule: the best setting under the paper's rule, its other choices the same.
         difference: best − baseline, paired, with its 95 % interval, on the same questions.
-        cross_fitted: whether values are of questions that did not choose the subset; else they are of the validation split, which
-            chose among the trials and flatters the best of them.
+        cross_fitted: whether no question's value is of a subset that it chose; else values are of the validation split. Either way
+            the trials were compared on these very questions, which flatters the best of them.
         front: the settings that no other beats in both objectives, where two were asked for.
     """
 
@@ -72,6 +72,15 @@ class Tuned:
     study: optuna.Study
     trials: list[dict[str, Any]] = field(default_factory=list)
     front: list[Setting] = field(default_factory=list)
+
+    @property
+    def note(self) -> str:
+        """What the figures are of."""
+        of = "cross-fitted (no question is scored by a subset it chose)" if self.cross_fitted else "of the validation split"
+        return (
+            f"Accuracies are {of}, on the very questions by which the best of the trials ({len(self.trials)}) was taken: that "
+            "flatters it, and a test split would not."
+        )
 
 
 def tune(

@@ -270,6 +270,7 @@ def test_a_mux_is_compiled_and_the_student_stays_as_it_was(tmp_path):
     assert student.accuracies == {}
     assert not hasattr(student, "report")
     assert "compiled" in best.report.to_markdown()
+    assert "best of the trials (12) was taken: that flatters it, and a test split would not" in best.report.note
     assert best.report.to_dataframe().shape == (3, 6)
     assert "<table>" in best.report.to_html()
     before = calls(student)

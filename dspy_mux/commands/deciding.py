@@ -140,6 +140,7 @@ def search(
                 "seconds": found.seconds,
                 "questions": len(record.questions),
                 "left_out": left_out,
+                "chosen_on_these_questions": True,
             }
         )
         return
@@ -160,6 +161,7 @@ def search(
         rows,
     )
     print("Proven best." if found.exact else f"Best found; another may be better by at most {100 * found.gap:.2f} points.")
+    print("All figures are of the questions that chose these subsets, which flatters them: `replay` them on a split set apart.")
 
 
 def tune(
@@ -217,6 +219,7 @@ def tune(
                 "difference": {"mean": mean[0], "ci95": [mean[1], mean[2]]},
                 "single": {"members": list(tuned.single.members), "value": tuned.single.value},
                 "cross_fitted": tuned.cross_fitted,
+                "chosen_on_these_questions": True,
                 "questions": tuned.questions,
                 "left_out": left_out,
                 "front": [
@@ -229,7 +232,7 @@ def tune(
     named = {"best member alone": tuned.single, "paper's defaults": tuned.baseline, "best": best}
     table(
         f"{len(tuned.trials)} trials, n = {tuned.questions}, "
-        + ("cross-fitted" if tuned.cross_fitted else "on the split that chose among the trials"),
+        + ("cross-fitted" if tuned.cross_fitted else "of the validation split"),
         ["what", "members", "k", "λ", "rule", "accuracy %"],
         [
             [what, ", ".join(s.members), str(s.k), "" if s.penalty is None else f"{s.penalty:g}", s.rule, f"{100 * s.value:.1f}"]
@@ -240,6 +243,7 @@ def tune(
         f"Best − paper's defaults: {100 * mean[0]:+.1f} points "
         f"(95 % interval {100 * mean[1]:+.1f} to {100 * mean[2]:+.1f}, paired)."
     )
+    print(tuned.note)
 
 
 def scale(

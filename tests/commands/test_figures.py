@@ -170,6 +170,17 @@ def test_search_shows_a_table(bank, dspy_mux):
     assert "a, b, c" in out
 
 
+def test_figures_of_the_questions_that_chose_say_so(bank, dspy_mux, as_json):
+    assert as_json("search", bank)["chosen_on_these_questions"] is True
+    assert "of the questions that chose these subsets, which flatters them" in dspy_mux("search", bank)[1]
+    pytest.importorskip("optuna")
+    for split, told in ((), "cross-fitted (no question is scored"), (("--split-field", "split"), "of the validation split, on"):
+        _, out, _ = dspy_mux("tune", bank, "--trials", 2, *split)
+        assert told in out
+        assert "by which the best of the trials (2) was taken: that flatters it" in out
+        assert as_json("tune", bank, "--trials", 2, *split)["chosen_on_these_questions"] is True
+
+
 def test_search_ranks_by_accuracy_too(bank, as_json, refused):
     told = as_json("search", bank, "--sizes", "1-3", "--by", "accuracy", "--top", 7)["results"]
     assert [result["accuracy"] for result in told] == sorted((result["accuracy"] for result in told), reverse=True)
