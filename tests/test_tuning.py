@@ -185,6 +185,7 @@ def test_members_and_value_of_the_best_belong_together_whatever_a_study_tells(tm
     assert set(again.members) == {"a", "c"}
 
 
+@pytest.mark.filterwarnings("ignore:Fixed parameter .* is out of range")
 def test_what_an_earlier_run_queued_outside_the_bounds_is_passed_over():
     record, study = a_record([0.7, 0.6, 0.5], draws=3), optuna.create_study(direction="maximize")
     tune(record, n_trials=1, study=study)  # leaves the settings of two members and of one in the queue

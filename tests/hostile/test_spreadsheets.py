@@ -93,7 +93,7 @@ def test_the_files_of_a_run_whose_members_have_formulas_for_names(tmp_path):
 
 
 def test_a_compilation_s_markdown_keeps_its_columns_and_its_dataframe_the_very_names():
-    setting = Setting((CELLS, FORMULA), 3, 1.0, "consistency", 0.5)
+    setting = Setting((CELLS, FORMULA), 3, 1.0, "consistency", 0.5, 6.0)
     tuned = Tuned(setting, setting, setting, (0.0, -0.1, 0.1), 5, 0, True, None)
     report = MuxReport(tuned, {}, [])
     table = [row for row in report.to_markdown().splitlines() if row.startswith("| ")]
