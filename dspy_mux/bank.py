@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from .arrays import record_of
 from .database import Database
 from .errors import BankError
+from .masking import RESPONDED
 from .record import Record
 from .rows import laid_out
 from .schema import claims, draws, programs, questions, storable
@@ -33,8 +34,8 @@ _AT_ONCE = 400
 _NULL = -1e300
 #: What the banks of all versions hold of a draw.
 _OLDEST = [column for column in draws.c if column is not draws.c.scored_by]
-#: Causes of draws that came to a response, which is kept nowhere (`masking.cause_of`), and of abstentions in files.
-_RESPONDED = ("unparsable response", "empty response", "unusable answer", "no answer")
+#: Causes of draws that came to a response, and of abstentions in files.
+_RESPONDED = (*RESPONDED, "unusable answer", "no answer")
 #: Owners of claims in this process that are at work. (A process that is killed may be followed by one of its number.)
 _at_work: set[str] = set()
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -26,6 +25,7 @@ from .bank import SampleBank
 from .errors import ConfigurationError, MetricFailed, MuxError
 from .interrupting import Interrupt
 from .limits import Budget
+from .masking import RESPONDED
 from .mux import SLMMux
 from .recording import RecordedDraw, Writer
 from .restoring import Types
@@ -259,7 +259,7 @@ class _Collection:
             return self._metric_failed(self.examples[draw.unit[0]], draw.metric_error)
         name = draw.member.label
         # A response that nothing can be made of is an abstention: the member is there, and weak.
-        responded = draw.prediction is not None or isinstance(draw.error, AdapterParseError)
+        responded = draw.prediction is not None or draw.cause in RESPONDED
         self.in_a_row[name] = -1 if responded or self.in_a_row.get(name) == -1 else self.in_a_row.get(name, 0) + 1
         if self.in_a_row[name] >= _FAILURES_IN_A_ROW:
             return MuxError(

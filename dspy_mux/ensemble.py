@@ -27,6 +27,7 @@ from .masking import shows_no_key
 from .members import Member, Pool, pool_of
 from .sampling import Draw, asample, raise_what_is_no_abstention, sample
 from .signatures import signature_text
+from .source import code_of_kind, of_module
 from .state import Choices, PoolState, Settings, check_predictors
 from .voting import Ballot, MemberBallot, Rule, Spent, TieBreak, Turn, Verdict, most_frequent_first
 
@@ -115,6 +116,9 @@ class Ensemble(dspy.Module):
             program=_told_program(template),
         )
         self.num_threads = num_threads
+        # As it is made: what runs may count, or note what it has met, and stays the same program.
+        self.code = of_module(template)
+        self.compares = [self.kind.name, *code_of_kind(self.kind)]
         self.programs = [copy_for_a_member(template) for _ in self.pool.members]
         self._refuse_own_lms()
 

@@ -13,7 +13,7 @@ from pydantic_core import to_jsonable_python
 from .adapters import adapter_name
 from .masking import is_secret, shown
 from .members import NOT_IN_CACHE_KEY
-from .source import hash_of, of_callable, of_module, of_type
+from .source import hash_of, of_type
 
 if TYPE_CHECKING:
     from .mux import SLMMux
@@ -46,8 +46,8 @@ def of_member(mux: SLMMux, at: int) -> tuple[str, dict[str, Any]]:
         "extract": mux.extract,
         "answer": answers_of(mux),
     }
-    if (code := of_module(program)) is not None:
-        description["code"] = code
+    if mux.code is not None:
+        description["code"] = mux.code
     return hash_of(description), description
 
 
@@ -60,16 +60,21 @@ def of_score(metric: str, example: dspy.Example) -> str:
 
 def answers_of(mux: SLMMux) -> list[str]:
     """Which output is the answer, and how answers are compared: by a kind's name, and for a user's own by its code."""
-    kind = mux.kind
-    function = getattr(kind, "function", None)
-    if function is None and type(kind).__module__.partition(".")[0] == __package__:
-        return [mux.answer_field, kind.name]
-    return [mux.answer_field, kind.name, of_callable(type(kind) if function is None else function)]
+    return [mux.answer_field, *mux.compares]
 
 
 def jsonable(value: Any) -> Any:
     """`value` as plain JSON values; what JSON has no form for is told by its type, never by a memory address."""
-    return to_jsonable_python(value, fallback=_plain, inf_nan_mode="strings", serialize_unknown=False)
+    return to_jsonable_python(_in_order(value), fallback=_plain, inf_nan_mode="strings", serialize_unknown=False)
+
+
+def _in_order(value: Any) -> Any:
+    """A value whose sets, which have another order in every process, are sorted lists."""
+    if isinstance(value, dict):
+        return {key: _in_order(inner) for key, inner in value.items()}
+    if type(value) in (list, tuple):
+        return [_in_order(inner) for inner in value]
+    return sorted(map(_in_order, value), key=repr) if isinstance(value, (set, frozenset)) else value
 
 
 def _plain(value: Any) -> Any:

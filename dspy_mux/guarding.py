@@ -33,6 +33,8 @@ from .wrapping import Exchange, WrappingAdapter
 
 LONGEST_TYPED = 20_000
 _MARKER = re.compile(r"\[\[(\s*##\s*\w+\s*##\s*)\]\]")
+#: In a value's JSON: a marker may be there, or half of a character (as of every other beyond the 16-bit ones).
+_SUSPECT = re.compile(r"##|\\ud[89a-f]")
 # Neither these nor the program's own types and functions, such as those of a tool, hold anybody's text.
 _MARKERLESS = (
     numbers.Number,
@@ -141,6 +143,9 @@ def without_markers(value: Any) -> Any:
     marker, what DSPy shows of the value takes its place, as plain lists, dicts and text.
     """
     try:
+        # What DSPy shows of it, at once: telling every part of it apart takes a hundred times as long.
+        if not isinstance(value, str) and not _SUSPECT.search(json.dumps(serialize_for_json(value), default=str)):
+            return value
         return _apart(value)
     except RecursionError:  # a value that holds itself
         return _apart(serialize_for_json(value))

@@ -65,6 +65,13 @@ class Record:
         missing = self.votes == MISSING
         return np.where(missing.any(axis=2), missing.argmax(axis=2), self.votes.shape[2])
 
+    def prices(self) -> Floats | None:
+        """`cost`, with 0 for an abstention of unknown price among priced draws of its member: it failed before it was billed."""
+        if self.cost is None:
+            return None
+        priced = (~np.isnan(self.cost)).any(axis=(0, 2), keepdims=True)
+        return np.where(np.isnan(self.cost) & (self.votes == ABSTAINED) & priced, 0.0, self.cost)
+
     def info(self) -> list[dict[str, Any]]:
         """One entry a member: its questions, draws and abstentions."""
         drawn = self.votes != MISSING

@@ -115,7 +115,7 @@ def replay(
     splits = list(splits) if splits is not None else holdout(len(record.questions), seed=seed)
     total, times = np.zeros(len(record.questions)), np.zeros(len(record.questions))
     wins, union, calls, frugal, tokens, cost = np.zeros(len(record.members)), 0.0, 0.0, 0.0, 0.0, 0.0
-    accuracies, runs = [], 0
+    accuracies, runs, prices = [], 0, record.prices()
     for split, draws in _runs(record, splits, k, seed):
         votes, scores = _taken(record.votes, draws), _taken(record.scores, draws)
         train, test = Tally(votes[split.train]), Tally(votes[split.test])
@@ -145,7 +145,7 @@ def replay(
         calls += calls_of(full, each)
         frugal += calls_of(short, each)
         tokens += _spent(full, _per_draw(record.tokens, draws, split.test))
-        cost += _spent(full, _per_draw(record.cost, draws, split.test))
+        cost += _spent(full, _per_draw(prices, draws, split.test))
         runs += 1
     tested = np.flatnonzero(times)
     per_question = total[tested] / times[tested]
@@ -272,7 +272,7 @@ def redrawn(record: Record, k: int, random: np.random.Generator) -> Record:
     if k == recorded:
         return record
     draws = draw_choices(record, k, random)
-    spent = [None if values is None else _taken(values, draws) for values in (record.calls, record.tokens, record.cost)]
+    spent = [None if values is None else _taken(values, draws) for values in (record.calls, record.tokens, record.prices())]
     return dataclasses.replace(
         record,
         votes=_taken(record.votes, draws),

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import functools
 import hashlib
 import inspect
 import json
+import sys
 import textwrap
+import types
 from collections.abc import Mapping
 from typing import Any
 
 import dspy
+import numpy as np
 import pydantic
+
+from .kinds import AnswerKind
 
 #: What every DSPy module carries beside what shapes its outputs.
 _OF_EVERY_MODULE = frozenset({"callbacks", "history"})
@@ -21,10 +28,10 @@ _DEEPEST = 4
 
 
 def of_callable(function: Any) -> str:
-    """A hash of what a function, method, partial or callable object does.
+    """A hash of what a function, method, partial or object does.
 
-    Of its source, the values it is bound to, and the functions among those; not of what it reads at module level. Without a source,
-    as for a built-in, of its name.
+    Of its source, and of what it is bound to: functions, numbers and texts, and values such as dataclasses, pydantic models and
+    arrays; of other objects by their types. Not of what it reads at module level. Without a source, as for a built-in, of its name.
     """
     return hash_of(_told(function, _DEEPEST))
 
@@ -40,9 +47,17 @@ def of_module(program: dspy.Module) -> str | None:
             settings: Any = _plain(module.config, _DEEPEST)
         else:
             settings = _attributes(module, _DEEPEST)
-        if (source := _source(type(module))) is not None or settings:
-            told[name] = [_name(type(module)), source, settings]
+        if (sources := _sources(type(module))) or settings:
+            told[name] = [_name(type(module)), sources, settings]
     return hash_of(told) if told else None
+
+
+def code_of_kind(kind: AnswerKind) -> list[str]:
+    """A hash of how a user's own kind or function compares answers; nothing for the kinds here, which their names tell."""
+    function = getattr(kind, "function", None)
+    if function is None and type(kind).__module__.partition(".")[0] == __package__:
+        return []
+    return [of_callable(kind if function is None else function)]
 
 
 def of_type(annotation: Any) -> str | None:
@@ -68,10 +83,12 @@ def _told(value: Any, depth: int) -> Any:
     if isinstance(value, functools.partial):
         return ["partial", *(_plain(part, depth - 1) for part in (value.func, value.args, value.keywords))]
     if inspect.ismethod(value):
-        return ["method", _told(value.__func__, depth - 1), _plain(value.__self__, depth - 1)]
-    if inspect.isroutine(value) or inspect.isclass(value):
+        return ["method", _told(value.__func__, depth - 1), _told(value.__self__, depth - 1)]
+    if inspect.isroutine(value):
         return [_name(value), _source(value), _bound(value, depth - 1)]
-    return [_name(type(value)), _source(type(value)), _attributes(value, depth - 1)]
+    if inspect.isclass(value):
+        return [_name(value), _sources(value)]
+    return [_name(type(value)), _sources(type(value)), _attributes(value, depth - 1)]
 
 
 def _bound(function: Any, depth: int) -> Any:
@@ -108,11 +125,28 @@ def _plain(value: Any, depth: int) -> Any:
         return [_plain(inner, depth - 1) for inner in value]
     if isinstance(value, (set, frozenset)):
         return sorted((_plain(inner, depth - 1) for inner in value), key=json.dumps)
-    return _told(value, depth) if callable(value) else _name(type(value))
+    if isinstance(value, np.ndarray):
+        return [str(value.dtype), list(value.shape), hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()]
+    if isinstance(value, enum.Enum):
+        return [_name(type(value)), value.name]
+    by_value = dataclasses.is_dataclass(value) or isinstance(value, (pydantic.BaseModel, types.SimpleNamespace))
+    return _told(value, depth) if by_value or callable(value) else _name(type(value))
 
 
 def _name(code: Any) -> str:
     return f"{getattr(code, '__module__', None)}.{getattr(code, '__qualname__', type(code).__qualname__)}"
+
+
+def _sources(of: type) -> list[str]:
+    """The sources of a class and of the classes it is made from, as far as they are the user's."""
+    bases = [each for each in of.__mro__[1:] if not _is_installed(each)]
+    return [source for each in (of, *bases) if (source := _source(each)) is not None]
+
+
+def _is_installed(of: type) -> bool:
+    name = of.__module__.partition(".")[0]
+    file = getattr(sys.modules.get(of.__module__), "__file__", None) or ""
+    return name in sys.stdlib_module_names or "site-packages" in file or "dist-packages" in file
 
 
 def _source(code: Any) -> str | None:
@@ -128,6 +162,15 @@ def _read(code: Any) -> str | None:
     except (OSError, TypeError):
         source = None
     if inspect.isfunction(code) and (source is None or source.count("lambda") > 1):  # typed in, or one of several on its line
-        constants = [each for each in code.__code__.co_consts if not inspect.iscode(each)]
-        return f"{source} {code.__code__.co_code.hex()} {constants!r}"
+        return f"{source} {_compiled(code.__code__)}"
     return source
+
+
+def _compiled(code: types.CodeType) -> list[Any]:
+    """What stands for a source where there is none, or more than one in it."""
+    constants = [_compiled(each) if inspect.iscode(each) else _constant(each) for each in code.co_consts]
+    return [code.co_code.hex(), code.co_names, code.co_varnames, code.co_freevars, constants]
+
+
+def _constant(value: Any) -> str:
+    return repr(sorted(map(repr, value))) if isinstance(value, frozenset) else repr(value)

@@ -372,13 +372,15 @@ class _Tuner:
 
 
 def _check_costs(record: Record) -> None:
-    if record.cost is None:
+    prices = record.prices()
+    if prices is None:
         raise ConfigurationError(f"{record.source} has no costs, so the cost per question cannot be minimised.")
-    unknown = np.isnan(record.cost).any(axis=(0, 2))
+    unknown = np.isnan(prices).sum(axis=(0, 2))
     if unknown.any():
+        worst = int(unknown.argmax())
         raise ConfigurationError(
-            f"{record.source} does not tell what every draw of {record.members[int(unknown.argmax())]!r} cost, so the cost per "
-            "question cannot be minimised: leave that member out, or minimise calls_per_question."
+            f"{record.source} does not tell what {unknown[worst]} of the draws of {record.members[worst]!r} cost (from a cache "
+            "they have no price), so the cost per question cannot be minimised: leave that member out, or minimise the calls."
         )
 
 

@@ -127,12 +127,13 @@ def decide(by: Decider, draws: Draws, example: dspy.Example, accuracies: Mapping
     ]
     rule = by.rule.given(inputs) if isinstance(by.rule, GivenInputs) else by.rule
     choice = rule.choose(ballots)
-    costs = [draw["cost"] for draw in every]
+    # A draw that failed before it had a price cost nothing that is known.
+    costs = [draw["cost"] for draw in every if draw["cost"] is not None or draw["answer_class"] is not None]
     row = {
         "calls": sum(1 if draw["calls"] is None else draw["calls"] for draw in every),
         "prompt_tokens": sum(draw["prompt_tokens"] or 0 for draw in every),
         "completion_tokens": sum(draw["completion_tokens"] or 0 for draw in every),
-        "cost": None if None in costs else sum(costs),
+        "cost": None if None in costs or not costs else sum(costs),
         "seconds": max(draw["seconds"] or 0.0 for draw in every),
         "ballots": [_told(ballot, drawn[ballot.member]) for ballot in ballots],
     }

@@ -268,9 +268,7 @@ def _fingerprint(example: dspy.Example) -> str:
 
 def _labels(example: dspy.Example) -> dict[str, Any]:
     """What an example holds beside its inputs: its id, and all that its answers are scored by."""
-    labels = {name: value for name, value in example.labels().toDict().items() if not name.startswith("dspy_")}  # DSPy's own
-    # A set has another order in every process.
-    return {name: sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value for name, value in labels.items()}
+    return {name: value for name, value in example.labels().toDict().items() if not name.startswith("dspy_")}  # DSPy's own
 
 
 def _told_member(member: Member) -> dict[str, Any]:

@@ -179,7 +179,7 @@ def _lines(
                 calls=_mean(answered, "calls"),
                 prompt_tokens=_mean(answered, "prompt_tokens"),
                 completion_tokens=_mean(answered, "completion_tokens"),
-                cost=None if any(row["cost"] is None for row in answered) else _mean(answered, "cost"),
+                cost=_cost(answered),
                 seconds=_mean(answered, "seconds"),
                 difference=paired_difference(ours, theirs) if compared else None,
                 mcnemar_p=mcnemar(ours, theirs) if compared else None,
@@ -197,6 +197,12 @@ def _union(task: str, rows: Sequence[Mapping[str, Any]]) -> Line:
     graded = not set(scores) <= {0.0, 1.0}
     title = f"{'best answer of any member' if graded else 'any member right'} (upper bound of SLM-MUX)"
     return Line(task, UNION, title, accuracy(scores), 0, _mean(rows, "calls"), 0.0, 0.0, None, 0.0)
+
+
+def _cost(rows: Sequence[Mapping[str, Any]]) -> float | None:
+    """US dollars per question; None where an answer does not tell its own. What failed before it had a price cost nothing."""
+    told = [row["cost"] for row in rows if row["cost"] is not None or row["answer"] is not None]
+    return None if None in told or not told else math.fsum(told) / len(rows)
 
 
 def _mean(rows: Sequence[Mapping[str, Any]], what: str) -> float:

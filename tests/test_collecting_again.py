@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import enum
 import threading
@@ -11,6 +12,7 @@ import dspy
 import pytest
 
 from dspy_mux import Member, MetricFailed, MuxError, MuxOptimizer, SLMMux, fingerprint
+from dspy_mux.answers import NumberKind
 from dspy_mux.collect import collect
 
 from .banks.filling import a_draw, a_program, write
@@ -160,6 +162,41 @@ def test_a_program_of_other_settings_is_another_one(bank):
     assert collect(SLMMux(Rounds(2), [a_member("a")], k=3, temperature=0.5), questions(1), metric, bank).drawn == 0
 
 
+def test_what_a_program_counts_while_it_runs_makes_it_no_other_program(bank):
+    class Counts(dspy.Module):
+        def __init__(self):
+            super().__init__()
+            self.asked, self.step = 0, dspy.Predict("question -> answer")
+
+        def forward(self, question):
+            self.asked += 1
+            return self.step(question=question)
+
+    mux = SLMMux(Counts(), [a_member("a"), a_member("b")], k=2, temperature=0.5)
+    assert [collect(mux, questions(3), metric, bank).drawn for _ in range(3)] == [12, 0, 0]
+    assert collect(mux.subset(["b"]), questions(3), metric, bank).drawn == 0
+    assert collect(SLMMux(Counts(), mux.members, k=2, temperature=0.5), questions(3), metric, bank).drawn == 0
+    MuxOptimizer(metric, bank=bank, n_trials=2).compile(mux, trainset=questions(6))
+
+
+@dataclasses.dataclass(frozen=True)
+class Within(NumberKind):
+    tolerance: float = 0.0
+
+    def alike(self, a, b):
+        return abs(a - b) <= self.tolerance
+
+
+def test_a_kind_of_the_users_own_is_another_with_other_settings(bank):
+    def compared(tolerance):
+        member = says("numbers", {"answer": "1"}, {"answer": "2"}, {"answer": "30"})
+        return SLMMux(dspy.Predict("question -> answer: float"), [member], k=3, equivalence=Within(tolerance=tolerance))
+
+    for tolerance in (10.0, 0.1):
+        assert collect(compared(tolerance), questions(1), metric, bank).drawn == 3
+    assert len({row["program"] for row in bank.rows()}) == 2
+
+
 # --- failures
 
 
@@ -168,6 +205,19 @@ def test_what_a_model_said_is_not_drawn_again_until_it_suits(bank):
     collect(mux, questions(2), metric, bank)
     assert {row["cause"] for row in bank.rows()} == {"unparsable response"}
     assert collect(mux, questions(2), metric, bank, retry_failed=True).drawn == 0
+
+
+def test_responses_of_nothing_are_abstentions_of_a_weak_member(bank):
+    class Nothing(dspy.Module):
+        def __init__(self):
+            super().__init__()
+            self.step = dspy.Predict("question -> answer")
+
+        def forward(self, question):
+            return dspy.Prediction()
+
+    done = collect(SLMMux(Nothing(), [a_member("a")], k=2, temperature=0.5), questions(10), metric, bank)
+    assert (done.drawn, done.abstained) == (20, 20)
 
 
 def test_a_member_that_never_answers_in_time_stops_the_collection(bank):

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +24,15 @@ def test_values_without_a_json_form_are_told_without_an_address():
         pass
 
     assert fingerprints.of_inputs({"image": Image()}) == fingerprints.of_inputs({"image": Image()})
+
+
+def test_sets_have_one_fingerprint_in_every_process():
+    script = """
+        from dspy_mux import fingerprint
+        print(fingerprint.of_inputs({"tags": {"deep": [{"a", "b", "c", "d"}]}}))
+    """
+    run = [sys.executable, "-c", textwrap.dedent(script)]
+    assert len({subprocess.run(run, capture_output=True, text=True, check=True).stdout for _ in range(3)}) == 1
 
 
 @pytest.mark.parametrize("name", ["api_key", "OPENAI_API_KEY", "aws_secret_access_key", "extra_headers", "Authorization"])

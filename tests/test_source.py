@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import functools
 import subprocess
 import sys
 import textwrap
+import types
 
 import dspy
+import numpy as np
 import pydantic
 import pytest
 
@@ -24,6 +27,25 @@ def above(threshold):
 
 def add(a, b, c=0):
     return a + b + c
+
+
+@dataclasses.dataclass
+class Tolerance:
+    at_most: float
+
+
+class Grader:
+    """No callable itself: a method of it is the metric."""
+
+    def __init__(self, tolerance):
+        self.tolerance = tolerance
+
+    def grade(self, example, pred, trace=None):
+        return abs(pred.answer - example.answer) <= self.tolerance
+
+
+def within(tolerance):
+    return lambda example, pred, trace=None: abs(pred.answer - example.answer) <= tolerance.at_most
 
 
 class Judge:
@@ -49,6 +71,10 @@ DIFFERENT = {
     "what a method is bound to": (Judge(True).grade, Judge(False).grade),
     "the functions among them": (functools.partial(map, above(3)), functools.partial(map, above(4))),
     "built-in functions": (len, max),
+    "what a method is bound to, though it is no callable": (Grader(0.1).grade, Grader(10).grade),
+    "values that are closed over": (within(Tolerance(0.1)), within(Tolerance(10))),
+    "arrays that are": (functools.partial(add, np.zeros(3)), functools.partial(add, np.ones(3))),
+    "names in two of one line": (lambda s: s.lower(), lambda s: s.strip()),
 }
 
 
@@ -71,11 +97,25 @@ def test_the_hash_is_the_same_in_another_process():
         from tests.test_source import Judge, above
         from dspy_mux.source import of_callable
         print(of_callable(above(3)), of_callable(Judge(True).grade), of_callable({"b", "a", "c"}.union))
+        typed = {}
+        exec("def yes(a): return a in {'yes', 'true', 'y'}", typed)
+        print(of_callable(typed["yes"]))
     """
     run = [sys.executable, "-c", textwrap.dedent(script)]
-    first, second = (subprocess.run(run, capture_output=True, text=True, check=True).stdout for _ in range(2))
-    assert first == second
+    first, *others = (subprocess.run(run, capture_output=True, text=True, check=True).stdout for _ in range(3))
+    assert [first, first] == others
     assert first.split()[:2] == [of_callable(above(3)), of_callable(Judge(True).grade)]
+
+
+def test_a_class_is_told_with_those_it_is_made_from(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    hashes = []
+    for number, rounds in enumerate((1, 2)):
+        (tmp_path / f"base{number}.py").write_text(f"class Base:\n    def rounds(self): return {rounds}\n")
+        made = types.ModuleType("made")
+        exec(f"from base{number} import Base\nclass Made(Base):\n    pass", vars(made))
+        hashes.append(of_callable(made.Made()))
+    assert hashes[0] != hashes[1]
 
 
 def test_typed_in_code_is_told_apart_without_a_source():

@@ -17,7 +17,7 @@ from dspy_mux.replay import replay
 from dspy_mux.scaling import scale
 from dspy_mux.search import search
 from dspy_mux.splits import Split, folds, holdout
-from dspy_mux.tally import Tally
+from dspy_mux.tally import ABSTAINED, Tally
 from dspy_mux.tuning import tune
 
 from .test_collect import a_member, a_mux, calls, metric, questions
@@ -109,8 +109,10 @@ def test_costs_can_be_minimised_where_they_were_recorded():
     record = a_record([0.6, 0.6], cost=[0.01, 1.0])
     unpriced = replace(record, cost=record.cost.copy())
     unpriced.cost[7, 1, 2] = np.nan
-    with pytest.raises(ConfigurationError, match="what every draw of 'b' cost, .*leave that member out"):
+    with pytest.raises(ConfigurationError, match="what 1 of the draws of 'b' cost .*leave that member out"):
         tune(unpriced, n_trials=2, minimize="cost_per_question")
+    unpriced.votes[7, 1, 2] = ABSTAINED  # it failed before it was billed
+    assert tune(unpriced, n_trials=2, minimize="cost_per_question").best.cost > 0
 
 
 def test_the_papers_defaults_differ_from_themselves_by_nothing():
