@@ -64,7 +64,10 @@ def one_line_errors() -> Iterator[None]:
 
 
 def _one_line(text: str) -> str:
-    line = " ".join(text[: 2 * _LONGEST].split())
+    """An error as it is shown: it may repeat a word of the command, such as a bank's address with its password."""
+    from .masking import masked_address
+
+    line = masked_address(" ".join(text[: 2 * _LONGEST].split()))
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 

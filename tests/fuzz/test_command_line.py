@@ -255,6 +255,7 @@ REFUSED = [
     (["bank", "info", "/"], "A bank is a file or a database URL, and '/' names neither"),
     (["bank", "export", "bank.sqlite", "x" * 300 + ".jsonl"], "cannot be written: File name too long"),
     (["nonsense"], "No such command 'nonsense'"),
+    (["scale", "bank.jsonl", f"postgresql://u:{PASSWORD}@127.0.0.1:9/none"], "postgresql://u:***@127.0.0.1:9/none"),
     *(
         (
             ["collect", name, "--pool", "one.toml", "--bank", "new.sqlite"],
