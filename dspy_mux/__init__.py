@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from .mux import SLMMux
     from .optimizer import MuxOptimizer, MuxReport
     from .record import Record, read_jsonl
-    from .voting import Ballot, Choice, Frugal, Rule, Turn, Verdict
+    from .verdict import Turn, Verdict
+    from .voting import Ballot, Choice, Frugal, Rule
 
 _ROOMS = {
     "adapters": ("CompletionAdapter", "FewShotAdapter", "JSONSchemaAdapter", "PlainAdapter"),
@@ -52,7 +53,8 @@ _ROOMS = {
     "mux": ("SLMMux",),
     "optimizer": ("MuxOptimizer", "MuxReport"),
     "record": ("Record", "read_jsonl"),
-    "voting": ("Ballot", "Choice", "Frugal", "Rule", "Turn", "Verdict"),
+    "verdict": ("Turn", "Verdict"),
+    "voting": ("Ballot", "Choice", "Frugal", "Rule"),
 }
 
 __all__ = [

@@ -34,8 +34,6 @@ _AT_ONCE = 400
 _NULL = -1e300
 #: What the banks of all versions hold of a draw.
 _OLDEST = [column for column in draws.c if column is not draws.c.scored_by]
-#: Causes of draws that came to a response, and of abstentions in files.
-_RESPONDED = (*RESPONDED, "unusable answer", "no answer")
 #: Owners of claims in this process that are at work. (A process that is killed may be followed by one of its number.)
 _at_work: set[str] = set()
 
@@ -283,7 +281,7 @@ class SampleBank:
     def forget_failures(self, program_ids: Sequence[int], question_ids: Sequence[int]) -> None:
         """Remove draws that failed before a response came, so that they can be made again; not what a model said, usable or not."""
         wanted = set(question_ids)
-        failed = draws.c.outputs.is_(None) & draws.c.answer.is_(None) & draws.c.cause.not_in(_RESPONDED)
+        failed = draws.c.outputs.is_(None) & draws.c.answer.is_(None) & draws.c.cause.not_in(RESPONDED)
         with self.writing() as connection:
             rows = connection.execute(
                 sa.select(draws.c.id, draws.c.question).where(draws.c.program.in_(list(program_ids)) & failed)

@@ -23,7 +23,7 @@ from .errors import BankError, ConfigurationError, LocalModelError, MuxError
 
 if TYPE_CHECKING:
     from .mux import SLMMux
-    from .voting import Verdict
+    from .verdict import Verdict
 
 #: What typer raises for words that it cannot make a command of; of its own click or the installed one, as its version has it.
 _UsageError: Any = typer.BadParameter.__mro__[1]

@@ -29,7 +29,8 @@ from .sampling import Draw, asample, raise_what_is_no_abstention, sample
 from .signatures import signature_text
 from .source import code_of_kind, of_module
 from .state import Choices, PoolState, Settings, check_predictors
-from .voting import Ballot, MemberBallot, Rule, Spent, TieBreak, Turn, Verdict, most_frequent_first
+from .verdict import MemberBallot, Spent, Turn, Verdict, most_frequent_first
+from .voting import Ballot, Rule, TieBreak
 
 logger = logging.getLogger(__name__)
 
@@ -261,7 +262,7 @@ class Ensemble(dspy.Module):
             for ballot in ballots
         ]
 
-    def _all_failed(self, draws: Sequence[Draw], decided_by: str) -> AllMembersFailed:
+    def _all_failed(self, draws: Sequence[Draw], decided_by: str, turns: Sequence[Turn] = ()) -> AllMembersFailed:
         causes = _by_member(draws, [draw.cause for draw in draws])
         not_chosen = [f"answered, but {decided_by} chose none of its answers"]
         told = {
@@ -269,7 +270,7 @@ class Ensemble(dspy.Module):
             for name in self.pool.names
             if name in causes
         }
-        error = AllMembersFailed(told)
+        error = AllMembersFailed(told, turns)
         error.__cause__ = next(
             (draw.error for draw in draws if draw.error is not None and shows_no_key(draw.error, draw.member.lm)), None
         )

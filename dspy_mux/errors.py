@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
+    from .verdict import Turn
+
 
 class MuxError(Exception):
     """Root of every error that dspy-mux raises on purpose."""
@@ -53,15 +55,17 @@ class AllMembersFailed(MuxError):
 
     Attributes:
         causes: member name → its distinct abstention causes, most frequent first.
+        turns: what was said in a discussion that came to no answer; empty where members do not see each other's text.
     """
 
-    def __init__(self, causes: Mapping[str, Sequence[str]]):
+    def __init__(self, causes: Mapping[str, Sequence[str]], turns: Sequence[Turn] = ()):
         self.causes = {name: list(member_causes) for name, member_causes in causes.items()}
+        self.turns = list(turns)
         told = "; ".join(f"{name}: {', '.join(member_causes) or 'no draw'}" for name, member_causes in self.causes.items())
         super().__init__(f"No member of the mux gave a usable answer ({told}).")
 
-    def __reduce__(self) -> tuple[type[AllMembersFailed], tuple[dict[str, list[str]]]]:
-        return type(self), (self.causes,)
+    def __reduce__(self) -> tuple[type[AllMembersFailed], tuple[dict[str, list[str]], list[Turn]]]:
+        return type(self), (self.causes, self.turns)
 
 
 def first_mistake(error: ValidationError) -> str:

@@ -16,8 +16,9 @@ from dspy.utils.exceptions import AdapterParseError
 
 from .showing import visible
 
-#: Causes of draws that came to a response of which nothing could be made (`cause_of`).
-RESPONDED = ("unparsable response", "empty response")
+UNPARSABLE, EMPTY = "unparsable response", "empty response"
+#: Causes of abstentions that came to a response, of which nothing could be made; all others are errors, and may pass.
+RESPONDED = (UNPARSABLE, EMPTY, "empty answer", "unusable answer", "no answer")
 _CAUSE_LENGTH = 200
 _SECRET_NAME = re.compile(
     r"api[_-]?key|secret|passw|authorization|credential|cookie|headers|(private|access|subscription)[_-]?key"
@@ -59,7 +60,7 @@ def looks_like_a_key(text: str) -> bool:
 def cause_of(error: BaseException, lm: dspy.BaseLM) -> str:
     """An error in one line of text that any file and terminal can hold, without keys."""
     if isinstance(error, AdapterParseError):
-        return RESPONDED[str(error.lm_response or "None").strip() == "None"]
+        return EMPTY if str(error.lm_response or "None").strip() == "None" else UNPARSABLE
     first_line = next(iter(str(error).strip().splitlines()), "")
     told = visible(masked(f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__, lm))
     return told if len(told) <= _CAUSE_LENGTH else told[: _CAUSE_LENGTH - 1] + "…"

@@ -8,7 +8,7 @@ from typing import Any
 
 from dspy.utils.usage_tracker import UsageTracker
 
-from .voting import Spent
+from .verdict import Spent
 
 
 @dataclass(eq=False)

@@ -28,12 +28,12 @@ from pydantic import BaseModel
 from .calling import Calls, NobodyWaits, calls_of, is_loaded, load_client
 from .errors import ConfigurationError
 from .interrupting import Interrupt
-from .masking import RESPONDED, cause_of
+from .masking import EMPTY, cause_of
 from .members import Member
 from .metering import Meter
 from .queues import take
 from .stopping import offer, waiting
-from .voting import Spent
+from .verdict import Spent
 from .workers import workers
 
 #: The draws around this one, outermost first, when a mux runs inside a mux: (member, rollout id) pairs.
@@ -175,7 +175,7 @@ class Draw(AbstractContextManager["Draw"]):
         if self._abandoned:
             return
         if isinstance(prediction, dspy.Prediction) and not prediction.keys():
-            self.cause = RESPONDED[1]  # DSPy's parsers make this of a response without choices
+            self.cause = EMPTY  # DSPy's parsers make this of a response without choices
         elif isinstance(prediction, dspy.Prediction):
             self.prediction = prediction
         else:

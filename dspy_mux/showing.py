@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .voting import AnswerCount, MemberBallot, Turn, Verdict
+    from .verdict import AnswerCount, MemberBallot, Turn, Verdict
 
 #: Controls that turn the direction of the text around them, and ends of lines that are none to most programs: what is shown could
 #: then not be told from what is there.
@@ -156,7 +156,8 @@ def _turns(turns: Sequence[Turn]) -> str:
 def _turn_head(turn: Turn) -> str:
     answer = f"abstained: {turn.cause}" if turn.group is None else f"answered {_cut(answer_text(turn.answer))}"
     approved = "" if turn.approvals is None else f"; approved by {sum(turn.approvals.values())} of {len(turn.approvals)}"
-    return escaped(f"round {turn.round}, agent {turn.agent} ({turn.member}) {answer}{approved}")
+    unjudged = "".join(f"; {aspect}: {cause}" for aspect, cause in turn.unjudged.items())
+    return escaped(f"round {turn.round}, agent {turn.agent} ({turn.member}) {answer}{approved}{unjudged}")
 
 
 def _number(count: int, of: str) -> str:

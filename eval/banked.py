@@ -12,7 +12,8 @@ from dspy_mux import AllMembersFailed, SampleBank, SLMMux, calibration, fingerpr
 from dspy_mux.record import Record
 from dspy_mux.search import search
 from dspy_mux.tally import Tally, by_accuracy
-from dspy_mux.voting import Ballot, Consistency, GivenInputs, MemberBallot, Pooled, Rule, SelfConsistency, most_frequent_first
+from dspy_mux.verdict import MemberBallot, most_frequent_first
+from dspy_mux.voting import Ballot, Consistency, GivenInputs, Pooled, Rule, SelfConsistency
 
 from .methods import Method
 

@@ -175,7 +175,9 @@ class _Task:
         for method in methods:
             # What is decided from draws is decided again for another metric, for nothing.
             shaped_by = {**deciders[method.id].settings, "metric": metric} if method.id in deciders else {}
-            told["settings"][method.id] = _hash([method.settings, shaped_by, self.names, made_by, measured.accuracies])
+            # A discussion asks only who is best: it is not held again for accuracies that change with a draw or two.
+            told_of = measured.best if method.discussion else measured.accuracies
+            told["settings"][method.id] = _hash([method.settings, shaped_by, self.names, made_by, told_of])
             if method.id in deciders and deciders[method.id].choice:
                 told["choices"][method.id] = deciders[method.id].choice
         notes = []
@@ -187,7 +189,7 @@ class _Task:
             )
         run.manifest["notes"] = list(dict.fromkeys([*run.manifest["notes"], *notes]))
         run.save()
-        done = run.done()
+        done = run.done(but_for_errors=self.options.retry_failed)
         for method in methods:
             settings = told["settings"][method.id]
             left = [example for example in self.reported if (name, method.id, settings, _id(example)) not in done]
@@ -240,6 +242,7 @@ class _Task:
             k=k,
             fields={"split": split},
             num_threads=self.options.num_threads,
+            retry_failed=self.options.retry_failed,
             console=None if console.quiet else console,
         )
         if done.missing:

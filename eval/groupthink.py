@@ -110,7 +110,8 @@ class Discussion:
     """What became of answers in one method's discussions of one task.
 
     Attributes:
-        questions: of all rows; silent: of them without a recorded turn, as the method failed. Rates and rounds are of the others.
+        questions: of all rows; silent: of them without a recorded turn (older versions kept none where a method came to no
+            answer). Rates and rounds are of the others.
         failures: questions with a final score below 1, by cause; groupthink: the share that is.
         given_up: of the agents right in the first round, those wrong or without an answer in their last.
         wrong_majority, right_majority: of the turns of agents that did not share the answer of the majority (more than half) of the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,13 +10,17 @@ from typing import Any
 import dspy
 from rich.console import Console
 
-from dspy_mux import AllMembersFailed, ConfigurationError, Member
+from dspy_mux import AllMembersFailed, ConfigurationError, Member, MuxError, Turn
+from dspy_mux.masking import RESPONDED
 from dspy_mux.sampling import Meter
 from programs.tasks import Task
 
 from .drawing import in_threads
 from .methods import Method, Options
 from .scoring import Scores
+
+#: So many questions in a row that come to nothing but errors end a run: it is the servers that are out of order.
+_IN_A_ROW = 5
 
 
 def discussion(
@@ -61,10 +66,23 @@ def run_live(
 
     Raises:
         MetricFailed: the metric raised, or gave no number; what has arrived is kept.
+        MuxError: questions came to nothing but errors, one after the other: a table would make that the method's mistake.
     """
+    in_a_row, counting = 0, threading.Lock()
 
     def ask(example: dspy.Example) -> None:
-        append(example, answered(module, example, metric))
+        nonlocal in_a_row
+        row = answered(module, example, metric)
+        append(example, row)
+        nothing_came = bool(row["turns"]) and all(turn["cause"] not in (None, *RESPONDED) for turn in row["turns"])
+        with counting:
+            in_a_row = in_a_row + 1 if nothing_came else 0
+            out_of_order = in_a_row >= _IN_A_ROW
+        if out_of_order:
+            raise MuxError(
+                f"{what}: {_IN_A_ROW} questions in a row came to nothing but errors ({row['turns'][-1]['cause']}): mend that and "
+                "compare again with --retry-failed."
+            )
 
     in_threads(ask, examples, what=what, console=console, num_threads=at_once)
 
@@ -77,9 +95,10 @@ def answered(module: dspy.Module, example: dspy.Example, metric: Callable[..., A
         with dspy.context(usage_tracker=meter, caller_modules=[meter]):
             prediction = module(**example.inputs())
     except AllMembersFailed as failure:
-        spent = meter.spent()
+        spent, score_of = meter.spent(), Scores(example, metric, module.answer_field)
         return {
             "cause": str(failure),
+            "turns": _turns(failure.turns, score_of),
             "calls": spent.calls + spent.cached_calls,
             "prompt_tokens": spent.prompt_tokens,
             "completion_tokens": spent.completion_tokens,
@@ -89,13 +108,11 @@ def answered(module: dspy.Module, example: dspy.Example, metric: Callable[..., A
     seconds = time.perf_counter() - began
     verdict = prediction.verdict
     score_of = Scores(example, metric, module.answer_field)
-    told = verdict.model_dump(mode="json")
+    told = verdict.model_dump(mode="json", exclude={"turns"})
     # Scored as the objects they are, not as JSON tells them.
     for ballot, its_ballot in zip(told["ballots"], verdict.ballots, strict=True):
         for answer, counted in zip(ballot["answers"], its_ballot.answers, strict=True):
             answer["score"] = score_of(counted.answer)
-    for turn, its_turn in zip(told["turns"], verdict.turns, strict=True):
-        turn["score"] = score_of(its_turn.answer)
     return {
         "score": score_of.prediction(prediction),
         "answer": told["answer"],
@@ -108,5 +125,9 @@ def answered(module: dspy.Module, example: dspy.Example, metric: Callable[..., A
         "cost": verdict.cost,
         "seconds": seconds,
         "ballots": told["ballots"],
-        "turns": told["turns"],
+        "turns": _turns(verdict.turns, score_of),
     }
+
+
+def _turns(turns: Sequence[Turn], score_of: Scores) -> list[dict[str, Any]]:
+    return [{**turn.model_dump(mode="json"), "score": score_of(turn.answer)} for turn in turns]

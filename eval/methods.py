@@ -23,6 +23,7 @@ class Options:
         validation_limit: questions of the validation split, which measure the members and fit the rules; None for all.
         num_threads: draws in flight at once.
         timeout: seconds one draw may take.
+        retry_failed: ask again what failed with an error, not what was answered unusably.
         moa_layers, debate_agents, debate_rounds, mav_n, mav_aspects: the discussion methods' choices, by default the published
             ones; agents None for 3, or one a member where there are more; aspects None for all.
     """
@@ -36,6 +37,7 @@ class Options:
     seed: int = 0
     num_threads: int = 16
     timeout: float | None = None
+    retry_failed: bool = False
     moa_layers: int = 3
     debate_agents: int | None = None
     debate_rounds: int = 2

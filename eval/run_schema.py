@@ -95,6 +95,7 @@ class _Turn(_Checked):
     group: int | None
     cause: Text | None
     approvals: dict[Text, bool] | None
+    unjudged: dict[Text, Text] = {}
     score: FiniteFloat
 
 

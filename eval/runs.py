@@ -1,7 +1,7 @@
 """A run folder: what a comparison was asked, and every answer as it arrives, one line of JSON for a question under a method.
 
     RUN/run.json        the manifest: members, tasks, methods, versions
-    RUN/results.jsonl   one row a task, method and question; rows are only ever added
+    RUN/results.jsonl   one row a task, method and question; rows are only ever added, and the last of a question counts
     RUN/bank.sqlite     the draws that the methods share (`dspy_mux.SampleBank`)
 
 A row is written whole and at once, so a run that is killed goes on where it stopped. A last line that a crash cut short is mended.
@@ -20,6 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from dspy_mux.errors import ConfigurationError, MuxError
+from dspy_mux.masking import RESPONDED
 
 from .run_schema import Manifest, Row, mistake_in
 
@@ -128,19 +129,23 @@ class Run:
         return next(task for task in self.manifest["tasks"] if task["name"] == name)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The answers, in the order they came. Rows of settings that a later call to the run replaced are left out.
+        """The answers, in the order they came, the last where a question was asked again. Rows of settings that a later call to the
+        run replaced are left out.
 
         Raises:
             ConfigurationError: a line that is no row, other than a last one that was cut short; or they cannot be read.
         """
         current = {(task["name"], method): key for task in self.manifest["tasks"] for method, key in task["settings"].items()}
-        for row in self._all_rows():
-            if current.get((row["task"], row["method"]), row["settings"]) == row["settings"]:
+        last = {_key(row): number for number, row in enumerate(self._all_rows())}
+        for number, row in enumerate(self._all_rows()):
+            is_current = current.get((row["task"], row["method"]), row["settings"]) == row["settings"]
+            if is_current and last.get(_key(row), number) == number:
                 yield row
 
-    def done(self) -> set[Key]:
-        """What was answered already, under whichever settings."""
-        return {(row["task"], row["method"], row["settings"], row["question_id"]) for row in self._all_rows()}
+    def done(self, *, but_for_errors: bool = False) -> set[Key]:
+        """What was answered already, under whichever settings; `but_for_errors`: without what an error had a part in."""
+        errors = {_key(row): bool(errors_in(row)) for row in self._all_rows()}
+        return {key for key, failed in errors.items() if not (failed and but_for_errors)}
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add a row: one write of a whole line, so that neither threads nor a crash can mix two."""
@@ -189,6 +194,18 @@ class Run:
                 file.truncate(content.rfind(b"\n") + 1)
         except OSError as error:
             raise _unwritten(f"The rows of the run {str(self.path)!r} cannot be gone on with", error) from error
+
+
+def errors_in(row: Mapping[str, Any]) -> list[str]:
+    """The causes of draws, turns and verifications that ended in an error (a timeout, a refused connection), not in a response."""
+    causes = [cause for ballot in row["ballots"] for cause in ballot["abstentions"]]
+    for turn in row["turns"]:
+        causes += [cause for cause in (turn["cause"], *turn.get("unjudged", {}).values()) if cause is not None]
+    return [cause for cause in causes if cause not in RESPONDED]
+
+
+def _key(row: Mapping[str, Any]) -> Key:
+    return row["task"], row["method"], row["settings"], row["question_id"]
 
 
 def _unwritten(what: str, error: OSError) -> MuxError:

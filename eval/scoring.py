@@ -41,4 +41,4 @@ class Scores:
 
     def _failed(self, what: str) -> MetricFailed:
         question = self.example.get("question_id") or fingerprint.of_inputs(self.example.inputs().toDict())[:16]
-        return MetricFailed(f"The metric {what} on the question {question}: mend it and run again, what was drawn is kept.")
+        return MetricFailed(f"The metric {what} on the question {question}: mend it and run again, what was scored is kept.")

@@ -44,13 +44,20 @@ def wilson(share: float, n: int) -> tuple[float, float]:
 
 
 def paired_difference(scores: Sequence[float], others: Sequence[float]) -> Estimate:
-    """Mean of scores − others on the same questions, with a normal interval."""
+    """Mean of scores − others on the same questions, with a normal interval.
+
+    Where all questions differ alike that would be no interval at all: then it is the one of two questions more, one won and one
+    lost (Bonett and Price, 2012).
+    """
     differences = [a - b for a, b in zip(scores, others, strict=True)]
     if not differences:
         return Estimate(math.nan, math.nan, math.nan, 0)
     mean = math.fsum(differences) / len(differences)
-    half = Z95 * _standard_error(differences)
-    return Estimate(mean, mean - half, mean + half, len(differences))
+    if len(differences) == 1:
+        return Estimate(mean, math.nan, math.nan, 1)
+    seen = [*differences, 1.0, -1.0] if len(set(differences)) == 1 else differences
+    centre, half = math.fsum(seen) / len(seen), Z95 * _standard_error(seen)
+    return Estimate(mean, min(mean, centre - half), max(mean, centre + half), len(differences))
 
 
 def mcnemar(scores: Sequence[float], others: Sequence[float]) -> float | None:

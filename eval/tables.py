@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,7 +17,7 @@ from dspy_mux.showing import in_markdown, visible
 
 from .markdown import Shown
 from .methods import single
-from .runs import Run
+from .runs import Run, errors_in
 from .statistics import Estimate, accuracy, mcnemar, paired_difference
 
 MUX = "slm_mux"
@@ -113,7 +113,7 @@ class Comparison:
         for row in run.rows():
             rows[row["task"], row["method"]].append(row)
         lines = [line for task in run.manifest["tasks"] for line in _lines(task, run.manifest["methods"], rows)]
-        notes = [*run.manifest["notes"], *_on_discussion(run.manifest, rows)]
+        notes = [*run.manifest["notes"], *_on_errors(rows), *_on_discussion(run.manifest, rows)]
         return cls(lines, _caption(run.manifest), notes)
 
     def tasks(self) -> dict[str, list[Line]]:
@@ -233,6 +233,24 @@ def _caption(manifest: Mapping[str, Any]) -> str:
             told = "; ".join(f"{name} {_value(value)}" for name, value in method["settings"].items())
             parts.append(f"{method['title']}: {told}.")
     return " ".join(parts)
+
+
+def _on_errors(rows: Mapping[tuple[str, str], list[dict[str, Any]]]) -> list[str]:
+    """Where errors cost answers: that is the servers' doing, and not what a method is worth."""
+    met: dict[str, dict[str, list[str]]] = defaultdict(dict)
+    for (task, _), of_method in rows.items():
+        for row in of_method:
+            if errors := errors_in(row):
+                met[task].setdefault(row["question_id"], []).extend(errors)
+    notes = []
+    for task, questions in met.items():
+        most = Counter(cause for errors in questions.values() for cause in errors).most_common(1)[0][0]
+        asked = len({row["question_id"] for (name, _), of_method in rows.items() if name == task for row in of_method})
+        notes.append(
+            f"{task}: errors cost draws or turns on {len(questions)} of {asked} questions, most often {most!r}; "
+            "--retry-failed asks them again."
+        )
+    return notes
 
 
 def _on_discussion(manifest: Mapping[str, Any], rows: Mapping[tuple[str, str], list[dict[str, Any]]]) -> list[str]:

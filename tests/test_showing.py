@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dspy_mux import SLMMux, Verdict
 from dspy_mux.showing import escaped, table, visible
-from dspy_mux.voting import AnswerCount, MemberBallot, Turn
+from dspy_mux.verdict import AnswerCount, MemberBallot, Turn
 
 from .scripted import scripted_lm
 
@@ -86,7 +86,16 @@ def test_a_verdict_of_a_live_mux_shows_itself():
 
 @pytest.mark.parametrize("answer", [HOSTILE, [HOSTILE], {HOSTILE: HOSTILE}, dspy.Prediction(text=HOSTILE)])
 def test_hostile_text_is_shown_and_is_no_tag(answer):
-    turn = Turn(round=1, agent=1, member=HOSTILE, text=HOSTILE, answer=answer, group=0, approvals={HOSTILE: True})
+    turn = Turn(
+        round=1,
+        agent=1,
+        member=HOSTILE,
+        text=HOSTILE,
+        answer=answer,
+        group=0,
+        approvals={HOSTILE: True},
+        unjudged={HOSTILE: HOSTILE},
+    )
     shown = verdict(answer, member=HOSTILE, turns=[turn])._repr_html_()
     read, plain = Read(shown), Read(verdict("x", turns=[turn.model_copy(update={"text": "x"})])._repr_html_())
     assert read.tags == plain.tags
@@ -99,11 +108,13 @@ def test_turns_are_folded_away_with_who_said_what():
     turns = [
         Turn(round=1, agent=1, member="a", text="I say four.", answer=4, group=0),
         Turn(round=1, agent=2, member="b", text="Hm.", cause="no number"),
+        Turn(round=1, agent=3, member="c", text="5", answer=5, group=1, approvals={"x": True, "y": False}, unjudged={"y": "late"}),
     ]
     told = Read(verdict(4, turns=turns)._repr_html_())
     assert "details" in told.tags
     assert "round 1, agent 1 (a) answered 4" in told.text
     assert "round 1, agent 2 (b) abstained: no number" in told.text
+    assert "round 1, agent 3 (c) answered 5; approved by 1 of 2; y: late" in told.text
     assert "details" not in Read(verdict(4)._repr_html_()).tags
 
 

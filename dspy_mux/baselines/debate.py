@@ -109,9 +109,9 @@ class LLMDebate(Discussion):
         classes = self._classes(everyone)
         last, votes = rounds[-1], classes[-len(rounds[-1]) :]
         ballot = Ballot("debate", tuple(votes))
-        answer = ballot.plurality
+        answer, turns = ballot.plurality, self._turns(rounds, classes)
         if answer is None:
-            raise self._all_failed(last, "the debate")
+            raise self._all_failed(last, "the debate", turns)
         rivals = sum(count == ballot.counts[answer] for count in ballot.counts.values())
         return self._conclude(
             last[votes.index(answer)],
@@ -121,5 +121,5 @@ class LLMDebate(Discussion):
             ballots=self._ballots(last, votes),
             cast=list(zip(last, votes, strict=True)),
             spent=everyone,
-            turns=self._turns(rounds, classes),
+            turns=turns,
         )

@@ -17,7 +17,7 @@ from ..extracting import ExtractingAdapter
 from ..members import Pool, checked
 from ..sampling import Draw
 from ..state import Choices
-from ..voting import Turn
+from ..verdict import Turn
 from .briefing import HISTORY, Brief, BriefedAdapter
 
 #: (position of the member, which of its seats): an agent. Members take turns where there are more agents than members.
@@ -95,9 +95,7 @@ class Discussion(Ensemble):
         steps = [step for step in draw.trace if tuple(step[0].signature.fields) == self._step]
         return steps[-1] if steps else None
 
-    def _turns(
-        self, rounds: Sequence[Sequence[Draw]], classes: Sequence[int | None], approvals: Sequence[dict[str, bool]] | None = None
-    ) -> list[Turn]:
+    def _turns(self, rounds: Sequence[Sequence[Draw]], classes: Sequence[int | None]) -> list[Turn]:
         """Rounds of draws as the verdict tells them; `classes` of all of them, one after the other."""
         numbered = [(round_, agent, draw) for round_, draws in enumerate(rounds, 1) for agent, draw in enumerate(draws, 1)]
         return [
@@ -109,9 +107,8 @@ class Discussion(Ensemble):
                 answer=None if group is None else self._answer(draw),
                 group=group,
                 cause=draw.cause,
-                approvals=None if approvals is None else approvals[at],
             )
-            for at, ((round_, agent, draw), group) in enumerate(zip(numbered, classes, strict=True))
+            for (round_, agent, draw), group in zip(numbered, classes, strict=True)
         ]
 
     def _answering_step(self) -> tuple[str, ...]:

@@ -92,8 +92,9 @@ class MixtureOfAgents(Discussion):
         draws = [draw for layer in layers for draw in layer]
         classes = self._classes(draws)
         answer = draws[-1]
+        turns = self._turns(layers, classes)
         if classes[-1] is None:
-            raise self._all_failed([answer], "Mixture-of-Agents")
+            raise self._all_failed([answer], "Mixture-of-Agents", turns)
         return self._conclude(
             answer,
             decided_by=self.method,
@@ -102,5 +103,5 @@ class MixtureOfAgents(Discussion):
             ballots=self._ballots([answer], classes[-1:]),
             cast=[(answer, classes[-1])],
             spent=draws,
-            turns=self._turns(layers, classes),
+            turns=turns,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import dspy
@@ -54,8 +54,9 @@ class VerificationChoices(Choices):
 class MultiAgentVerification(Discussion):
     """One generator draws n candidates; every verifier says True or False of each, and the highest mean approval wins.
 
-    Equal approvals: the candidate drawn first. A verdict that cannot be read, or never comes, is False. Verifiers answer at
-    temperature 0, so candidates of the same wording share their approvals. The confidence is the winner's mean approval.
+    Equal approvals: the candidate drawn first. A verdict that cannot be read, or never comes, is False, and `Turn.unjudged` tells
+    why. Verifiers answer at temperature 0, so candidates of the same wording share their approvals. The confidence is the winner's
+    mean approval.
 
     Args:
         n: candidates; 16 are published.
@@ -124,10 +125,15 @@ class MultiAgentVerification(Discussion):
             for text in dict.fromkeys(filter(None, said))
             for aspect, told, at in self._panel()
         }
+        turns = self._turns([candidates], classes)
         if not judged:
-            raise self._all_failed(candidates, "verification")
+            raise self._all_failed(candidates, "verification", turns)
         yield Wave(list(judged.values()))
-        approvals = [{a: _approves(judged[text, a]) for a in self.choices.aspects} if text else {} for text in said]
+        panels = [{aspect: judged[text, aspect] for aspect in self.choices.aspects} if text else {} for text in said]
+        approvals = [{aspect: _verdict(draw) == "True" for aspect, draw in panel.items()} for panel in panels]
+        for turn, panel, approval in zip(turns, panels, approvals, strict=True):
+            turn.approvals = approval
+            turn.unjudged = {aspect: draw.cause or "unusable answer" for aspect, draw in panel.items() if _verdict(draw) is None}
         approved = [sum(each.values()) / len(each) if each else -1.0 for each in approvals]
         best = max(approved)
         # Candidates of one wording are one candidate: they do not tie with themselves.
@@ -140,7 +146,7 @@ class MultiAgentVerification(Discussion):
             ballots=self._ballots(candidates, classes),
             cast=list(zip(candidates, classes, strict=True)),
             spent=[*candidates, *judged.values()],
-            turns=self._turns([candidates], classes, approvals),
+            turns=turns,
         )
 
     def _question(self, candidate: Draw) -> str:
@@ -168,5 +174,6 @@ def _told(aspects: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
     return {name: ASPECTS[name] for name in aspects}
 
 
-def _approves(draw: Draw) -> bool:
-    return draw.prediction is not None and BoolKind().key(draw.prediction.get("correct")) == "True"
+def _verdict(draw: Draw) -> Hashable | None:
+    """What a verifier said, "True" or "False"; None where nothing came, or nothing that can be read."""
+    return None if draw.prediction is None else BoolKind().key(draw.prediction.get("correct"))

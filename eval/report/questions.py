@@ -74,7 +74,7 @@ def _ballot(ballot: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _turn(turn: Mapping[str, Any]) -> dict[str, Any]:
-    approvals = turn["approvals"]
+    approvals, unjudged = turn["approvals"], turn.get("unjudged", {})
     return {
         "round": turn["round"],
         "agent": turn["agent"],
@@ -84,6 +84,7 @@ def _turn(turn: Mapping[str, Any]) -> dict[str, Any]:
         "outcome": outcome(turn),
         "cause": None if turn["cause"] is None else visible(turn["cause"]),
         "approvals": None if approvals is None else [[visible(aspect), said] for aspect, said in approvals.items()],
+        "unjudged": [f"{visible(aspect)}: {visible(cause)}" for aspect, cause in unjudged.items()],
     }
 
 

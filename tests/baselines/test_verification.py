@@ -60,6 +60,8 @@ def test_a_verdict_that_cannot_be_read_or_never_comes_is_false():
     verdict = mav([judge("ann", lambda solution, aspect: True if solution == "Bern" else told[aspect])])(question="Where?").verdict
     assert verdict.answer == "Bern"
     assert verdict.turns[0].approvals == {"facts": False, "form": False}
+    assert verdict.turns[0].unjudged == {"facts": "unparsable response", "form": "LMUnexpectedError: [scripted/ann] gone"}
+    assert all(not turn.unjudged for turn in verdict.turns if turn.answer == "Bern")
 
 
 def test_if_nobody_approves_of_anything_the_first_candidate_answers():

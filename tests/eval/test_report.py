@@ -226,7 +226,7 @@ def test_hostile_text_shows_as_text_and_never_runs(run, tmp_path):
         for told in [row, *(answer for ballot in row["ballots"] for answer in ballot["answers"]), *row["turns"]]:
             told["answer"] = None if told["answer"] is None else HOSTILE
         for turn in row["turns"]:
-            turn["text"] = HOSTILE
+            turn["text"], turn["unjudged"] = HOSTILE, {HOSTILE: HOSTILE}
         return row
 
     copy = rewritten(run, tmp_path, hostile)

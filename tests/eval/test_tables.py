@@ -195,3 +195,16 @@ def test_mcnemar_is_the_same_from_both_sides_and_counts_only_discordant_question
     assert p == pytest.approx(min(1.0, 2 * tail))
     gap = paired_difference(ours, theirs)
     assert gap.mean == pytest.approx(accuracy(ours).mean - accuracy(theirs).mean)
+    if len(pairs) > 1:
+        assert gap.low <= gap.mean <= gap.high
+        assert gap.low < gap.high
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(1, 0), (0, 1), (1, 1), (0, 0), (0.5, 0.25)])
+def test_a_difference_that_is_the_same_on_every_question_is_not_certain(ours, theirs):
+    few, many = (paired_difference([ours] * n, [theirs] * n) for n in (5, 500))
+    assert few.low < many.low < many.high
+    assert few.low < few.high
+    assert few.high - few.low > 5 * (many.high - many.low)
+    assert many.mean == few.mean == ours - theirs
+    assert math.isnan(paired_difference([1.0], [0.0]).low)

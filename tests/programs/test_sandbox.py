@@ -318,7 +318,8 @@ def f(paths):
 """
         paths = [ours.name, "/etc/passwd", "/etc/shadow", "/etc/hostname", "/proc/self/environ", "/proc/1/environ", __file__]
         paths += ["/bin/sh", "/usr/bin/env", "/dev/mem", "/dev/tty", "/sys/kernel"]
-        (outcome,) = sandbox.outputs(source, "f", [(paths,)], limits=Limits(cpu=5))
+        # On a cold disk the walk takes its time.
+        (outcome,) = sandbox.outputs(source, "f", [(paths,)], limits=Limits(cpu=60, wall=240.0))
     assert outcome.error is None
     environment, read, written, devices = outcome.value
     assert set(environment) <= {"PWD", "PYTHONHASHSEED", "LC_CTYPE"}
