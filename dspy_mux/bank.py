@@ -20,9 +20,9 @@ import numpy as np
 import sqlalchemy as sa
 
 from .arrays import record_of
+from .causes import is_error
 from .database import Database
 from .errors import BankError
-from .masking import RESPONDED
 from .record import Record
 from .rows import laid_out
 from .schema import claims, draws, programs, questions, storable
@@ -34,6 +34,7 @@ _AT_ONCE = 400
 _NULL = -1e300
 #: What the banks of all versions hold of a draw.
 _OLDEST = [column for column in draws.c if column is not draws.c.scored_by]
+_FAILED = draws.c.outputs.is_(None) & draws.c.answer.is_(None)
 #: Owners of claims in this process that are at work. (A process that is killed may be followed by one of its number.)
 _at_work: set[str] = set()
 
@@ -278,16 +279,19 @@ class SampleBank:
             for draw, (value, by) in scores.items():
                 connection.execute(sa.update(draws).where(draws.c.id == draw).values(score=value, scored_by=by))
 
-    def forget_failures(self, program_ids: Sequence[int], question_ids: Sequence[int]) -> None:
-        """Remove draws that failed before a response came, so that they can be made again; not what a model said, usable or not."""
+    def failures(self, program_ids: Sequence[int], question_ids: Sequence[int]) -> set[tuple[int, int, int]]:
+        """(program, question, draw) of what failed before a response came; not what a model said, usable or not."""
         wanted = set(question_ids)
-        failed = draws.c.outputs.is_(None) & draws.c.answer.is_(None) & draws.c.cause.not_in(RESPONDED)
-        with self.writing() as connection:
-            rows = connection.execute(
-                sa.select(draws.c.id, draws.c.question).where(draws.c.program.in_(list(program_ids)) & failed)
-            ).all()
-            for draw in (row.id for row in rows if row.question in wanted):
-                connection.execute(sa.delete(draws).where(draws.c.id == draw))
+        query = sa.select(draws.c.program, draws.c.question, draws.c.draw, draws.c.cause)
+        query = query.where(draws.c.program.in_(list(program_ids)) & _FAILED)
+        with self._database.reading() as connection:
+            return {(p, q, d) for p, q, d, cause in connection.execute(query) if q in wanted and is_error(cause or "")}
+
+    def forget_failures(self, connection: sa.Connection, failed: Iterable[tuple[int, int, int]]) -> None:
+        """Make room, in a transaction of `writing`, for what comes in the place of failures: (question, program, draw)."""
+        for question, program, draw in failed:
+            this = (draws.c.question == question) & (draws.c.program == program) & (draws.c.draw == draw)
+            connection.execute(sa.delete(draws).where(this & _FAILED))
 
     def claim(self, units: Sequence[tuple[int, int]], owner: str) -> list[tuple[int, int]]:
         """Those of the (question, program) pairs that are now the owner's to draw; the others are another process's."""

@@ -22,10 +22,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from . import fingerprint
 from .bank import SampleBank
+from .causes import is_error
 from .errors import ConfigurationError, MetricFailed, MuxError
 from .interrupting import Interrupt
 from .limits import Budget
-from .masking import RESPONDED
 from .mux import SLMMux
 from .recording import RecordedDraw, Writer
 from .restoring import Types
@@ -93,7 +93,8 @@ def collect(
         max_cost: US dollars that it spends at most. A price is known only from a response: the costs can pass this by what each
             member's first draw takes, and by what calls under way take above the member's dearest before them.
             A draw that a limit ends in the middle is not made yet: it is not recorded.
-        retry_failed: draw again what failed with an error (a timeout, a refused connection), not what was answered unusably.
+        retry_failed: draw again what failed with an error (a timeout, a refused connection), not what was answered unusably. What
+            is recorded of it stays until a new draw takes its place.
         console: where progress is shown; None for no progress.
 
     Raises:
@@ -143,8 +144,7 @@ class _Collection:
         self.scored_by = {question: fingerprint.of_score(its_hash, example) for question, example in self.examples.items()}
         if len(self.examples) < len(examples):
             logger.warning("%d examples have the same inputs as others and are drawn once.", len(examples) - len(self.examples))
-        if retry_failed:
-            bank.forget_failures(self.programs, ids)
+        self.retry_failed = retry_failed
         self.budget = _budget(mux, max_calls, max_cost)
         self.unpriced: list[str] = []
         self.calls, self.cost, self.costs_known = 0, 0.0, False
@@ -156,7 +156,7 @@ class _Collection:
     def run(self) -> Collected:
         began = time.monotonic()
         rescored = self._score_what_is_left()
-        done = self.bank.drawn(self.programs, list(self.examples))
+        done, _ = self._done(list(self.examples))
         units: dict[tuple[int, int], list[int]] = {}
         for question in self.examples:
             for program, k in zip(self.programs, self.k, strict=True):
@@ -199,7 +199,7 @@ class _Collection:
         for start in range(0, len(keys), _UNITS_AT_ONCE):
             ours = self.bank.claim(keys[start : start + _UNITS_AT_ONCE], self.owner)
             # Another process may have drawn some of them since we looked.
-            done = self.bank.drawn(self.programs, [question for question, _ in ours]) if ours else set()
+            done, failed = self._done([question for question, _ in ours]) if ours else (set(), set())
             left = {unit: [n for n in units[unit] if (unit[1], unit[0], n) not in done] for unit in ours}
             with self.bank.writing() as connection:
                 self.bank.release(connection, self.owner, [unit for unit, numbers in left.items() if not numbers])
@@ -209,6 +209,7 @@ class _Collection:
                     draw = self.mux.draw(at[unit[1]], number, self.examples[unit[0]].inputs(), RecordedDraw)
                     assert isinstance(draw, RecordedDraw)
                     draw.unit, draw.judge = unit, self._judge
+                    draw.repeats = (unit[1], unit[0], number) in failed
                     if self.budget is not None:
                         while (share := self.budget.share(draw.member.label)) is None:
                             if self.budget.stopped is not None:
@@ -216,6 +217,11 @@ class _Collection:
                             yield None
                         draw.share = share
                     yield draw
+
+    def _done(self, questions: Sequence[int]) -> tuple[set[tuple[int, int, int]], set[tuple[int, int, int]]]:
+        """(program, question, draw) of what need not be drawn, and of what failed and is drawn again."""
+        failed = self.bank.failures(self.programs, questions) if self.retry_failed else set()
+        return self.bank.drawn(self.programs, questions) - failed, failed
 
     def _judge(self, draw: RecordedDraw) -> None:
         """Within the draw's own thread: a metric may take its time."""
@@ -259,9 +265,13 @@ class _Collection:
             return self._metric_failed(self.examples[draw.unit[0]], draw.metric_error)
         name = draw.member.label
         # A response that nothing can be made of is an abstention: the member is there, and weak.
-        responded = draw.prediction is not None or draw.cause in RESPONDED
-        self.in_a_row[name] = -1 if responded or self.in_a_row.get(name) == -1 else self.in_a_row.get(name, 0) + 1
-        if self.in_a_row[name] >= _FAILURES_IN_A_ROW:
+        responded = draw.prediction is not None or not is_error(draw.cause or "")
+        failures = self.in_a_row.get(name, 0)
+        if responded or failures == -1:
+            self.in_a_row[name] = -1
+        elif not draw.repeats:  # what fails again may be out of order by itself, and the member is not
+            self.in_a_row[name] = failures + 1
+        if self.in_a_row.get(name, 0) >= _FAILURES_IN_A_ROW:
             return MuxError(
                 f"The first {_FAILURES_IN_A_ROW} draws of {name!r} all failed ({draw.cause}): mend that and collect again with "
                 "retry_failed, or leave the member out."

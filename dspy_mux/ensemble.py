@@ -19,6 +19,7 @@ from typing_extensions import TypedDict
 
 from .adapters import default_adapter
 from .answers import AnswerKind, answer_kind
+from .causes import NO_FIELD, NO_TEXT, UNUSABLE
 from .errors import AllMembersFailed, ConfigurationError
 from .extracting import ExtractingAdapter
 from .guarding import GuardedAdapter
@@ -204,7 +205,7 @@ class Ensemble(dspy.Module):
         if draw.cause is not None or draw.prediction is None:
             return None
         if self.answer_field not in draw.prediction:
-            draw.cause = f"the prediction has no field {self.answer_field!r} (it has {', '.join(draw.prediction.keys())})"
+            draw.cause = f"{NO_FIELD} {self.answer_field!r} (it has {', '.join(draw.prediction.keys())})"
             return None
         return draw.prediction[self.answer_field]
 
@@ -354,7 +355,7 @@ def _answer_field(template: dspy.Module, asked: str | None) -> tuple[str, Any]:
 
 
 def _no_answer(answer: Any) -> str:
-    return "empty answer" if answer is None or not as_text(answer).strip() else "unusable answer"
+    return NO_TEXT if answer is None or not as_text(answer).strip() else UNUSABLE
 
 
 def _by_member(draws: Sequence[Draw], values: Sequence[Any]) -> dict[str, list[Any]]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from . import fingerprint
 from .bank import SampleBank
+from .causes import NONE
 from .errors import BankError, ConfigurationError
 from .numbering import Unnumbered
 from .rows import Classes, Row, checked, json_lines, parquet, parquet_rows
@@ -162,7 +163,7 @@ def _values(row: Row, question: int, program: int, draw: int, answer_class: int 
         "answer": json.dumps(told["answer"]) if usable else None,
         "answer_class": answer_class,
         "score": row.score if usable else None,
-        "cause": None if usable else cause if isinstance(cause, str) else "no answer",
+        "cause": None if usable else cause if isinstance(cause, str) else NONE,
         "outputs": row.outputs,
         **{name: told.get(name) for name in ("calls", "prompt_tokens", "completion_tokens", "seconds", "cost")},
         "created": told.get("created") or time.time(),

@@ -14,11 +14,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import dspy
 from dspy.utils.exceptions import AdapterParseError
 
+from .causes import EMPTY, UNPARSABLE
 from .showing import visible
 
-UNPARSABLE, EMPTY = "unparsable response", "empty response"
-#: Causes of abstentions that came to a response, of which nothing could be made; all others are errors, and may pass.
-RESPONDED = (UNPARSABLE, EMPTY, "empty answer", "unusable answer", "no answer")
 _CAUSE_LENGTH = 200
 _SECRET_NAME = re.compile(
     r"api[_-]?key|secret|passw|authorization|credential|cookie|headers|(private|access|subscription)[_-]?key"

@@ -13,6 +13,7 @@ import dspy
 
 from . import fingerprint
 from .bank import Answered, SampleBank
+from .causes import UNUSABLE
 from .errors import BankError
 from .kinds import as_text
 from .limits import Share
@@ -35,6 +36,7 @@ class RecordedDraw(Draw):
     Attributes:
         unit: (question, program) in the bank.
         completes: whether it is the last that this collection had to make for its unit.
+        repeats: whether one that failed is recorded in its place, until it arrives.
         score: by the metric; scored_by: the fingerprint of that and the gold answer.
         answered: whether what it answered is known; its score may still be on its way.
         share: of the collection's budget; None where that is unlimited.
@@ -42,6 +44,7 @@ class RecordedDraw(Draw):
 
     unit: tuple[int, int]
     completes: bool = False
+    repeats: bool = False
     answer: Any = None
     score: float | None = None
     scored_by: str | None = None
@@ -146,6 +149,7 @@ class Writer:
             with self.bank.writing() as connection:
                 if self.bank.answered_since(connection, questions, latest):
                     continue
+                self.bank.forget_failures(connection, [(*draw.unit, draw.number) for draw in arrived if draw.repeats])
                 self.bank.add(connection, rows)
                 # With the draws, not before: another process must see a unit as claimed or as drawn.
                 self.bank.release(connection, self.owner, [draw.unit for draw in arrived if draw.completes])
@@ -195,7 +199,7 @@ def _row(draw: RecordedDraw, answer_class: int | None) -> dict[str, Any]:
         "answer_class": answer_class if usable else None,
         "score": draw.score if usable else None,
         "scored_by": draw.scored_by if usable and draw.score is not None else None,
-        "cause": None if usable else draw.cause or "unusable answer",
+        "cause": None if usable else draw.cause or UNUSABLE,
         "outputs": None if draw.prediction is None else _json_of_fields(draw.prediction),
         "calls": spent.calls + spent.cached_calls,
         "prompt_tokens": spent.prompt_tokens,

@@ -26,9 +26,10 @@ from dspy.utils.usage_tracker import UsageTracker
 from pydantic import BaseModel
 
 from .calling import Calls, NobodyWaits, calls_of, is_loaded, load_client
+from .causes import EMPTY, NO_PREDICTION
 from .errors import ConfigurationError
 from .interrupting import Interrupt
-from .masking import EMPTY, cause_of
+from .masking import cause_of
 from .members import Member
 from .metering import Meter
 from .queues import take
@@ -179,7 +180,7 @@ class Draw(AbstractContextManager["Draw"]):
         elif isinstance(prediction, dspy.Prediction):
             self.prediction = prediction
         else:
-            self.cause = f"the program returned {type(prediction).__name__}, not a dspy.Prediction"
+            self.cause = f"{NO_PREDICTION} {type(prediction).__name__}, not a dspy.Prediction"
 
 
 def sample(

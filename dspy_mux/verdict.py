@@ -96,6 +96,10 @@ class Turn(BaseModel):
     approvals: dict[str, bool] | None = None
     unjudged: dict[str, str] = {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Answers may be of a type that cannot be pickled: an error with its turns must get out of any process.
+        return type(self).model_validate, (self.model_dump(mode="json"),)
+
 
 class Spent(BaseModel):
     """What a question cost. Tokens are as the providers report them; `cost` is in US dollars, None where no price is known."""

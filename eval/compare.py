@@ -12,7 +12,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,8 @@ from programs.tasks import Task
 from .banked import Draws, Measured, decide, decider
 from .drawing import grouped_by
 from .live import discussion, run_live
-from .methods import Method, Options, chosen
-from .runs import VERSION, Run
+from .methods import MOST_ACCURATE, Method, Options, chosen, registry
+from .runs import VERSION, Run, errors_in
 
 VALIDATION = "validation"
 #: What a row holds where the method gave no answer, or did not discuss.
@@ -165,19 +165,23 @@ class _Task:
         self._collect(self.mux, self.validation, bank, console, VALIDATION, k)
         self._collect(self.mux, self.reported, bank, console, self.options.split, k)
         measured = Measured.of(recorded(self.mux, self.validation, bank, dataset=name, k=k))
+        told = run.task(name)
+        # Deciding is free: what the run decided before is decided on the same draws as what is asked for now.
+        named = {method.id for method in methods}
+        before = [each for each in registry(self.names, self.options) if each.id in told["settings"] and each.id not in named]
+        methods = [*methods, *(method for method in before if not method.discussion)]
         deciders = {method.id: decider(method, measured, k, self.weighs_by) for method in methods if not method.discussion}
         if (equal := deciders.get("self_consistency_equal")) is not None:
             self._collect(self.mux.subset(equal.members), self.reported, bank, console, self.options.split, equal.k)
         draws = Draws(bank, name, self.mux)
         metric = of_callable(self.task.metric)
-        told, made_by = run.task(name), [fingerprint.of_member(self.mux, at)[0] for at in range(len(self.names))]
+        made_by = [fingerprint.of_member(self.mux, at)[0] for at in range(len(self.names))]
         told["accuracies"] = measured.accuracies
         for method in methods:
             # What is decided from draws is decided again for another metric, for nothing.
             shaped_by = {**deciders[method.id].settings, "metric": metric} if method.id in deciders else {}
-            # A discussion asks only who is best: it is not held again for accuracies that change with a draw or two.
-            told_of = measured.best if method.discussion else measured.accuracies
-            told["settings"][method.id] = _hash([method.settings, shaped_by, self.names, made_by, told_of])
+            settings = [method.settings, shaped_by, self.names, made_by, _asks_for(method, measured)]
+            told["settings"][method.id] = _hash(settings)
             if method.id in deciders and deciders[method.id].choice:
                 told["choices"][method.id] = deciders[method.id].choice
         notes = []
@@ -189,19 +193,32 @@ class _Task:
             )
         run.manifest["notes"] = list(dict.fromkeys([*run.manifest["notes"], *notes]))
         run.save()
-        done = run.done(but_for_errors=self.options.retry_failed)
+        done = run.done()
         for method in methods:
             settings = told["settings"][method.id]
-            left = [example for example in self.reported if (name, method.id, settings, _id(example)) not in done]
+            errors = {_id(each): done.get((name, method.id, settings, _id(each))) for each in self.reported}
             if method.id in deciders:
-                for example in left:
+                for example in self.reported:
+                    if errors[_id(example)] == []:
+                        continue
                     row = decide(deciders[method.id], draws, example, measured.accuracies)
-                    run.append(self._row(method, settings, example, row))
-            elif left:
-                self._discuss(method, settings, left, measured, run, console)
+                    row = self._row(method, settings, example, row)
+                    if errors_in(row) != errors[_id(example)]:
+                        run.append(row)
+                continue
+            again = {question for question, met in errors.items() if met and self.options.retry_failed}
+            if left := [each for each in self.reported if errors[_id(each)] is None or _id(each) in again]:
+                self._discuss(method, settings, left, again, measured, run, console)
 
     def _discuss(
-        self, method: Method, settings: str, left: Sequence[dspy.Example], measured: Measured, run: Run, console: Console
+        self,
+        method: Method,
+        settings: str,
+        left: Sequence[dspy.Example],
+        again: Container[str],
+        measured: Measured,
+        run: Run,
+        console: Console,
     ) -> None:
         accuracies = {name: value for name, value in measured.accuracies.items() if 0 <= value <= 1}
         module, in_flight = discussion(method, self.task, self.members, accuracies, self.options)
@@ -213,6 +230,7 @@ class _Task:
             what=f"{self.task.name}: {method.title}",
             console=console,
             at_once=max(1, self.options.num_threads // in_flight),
+            again=again,
         )
 
     def _row(self, method: Method, settings: str, example: dspy.Example, answered: dict[str, Any]) -> dict[str, Any]:
@@ -263,6 +281,13 @@ class _Task:
 
 def _id(example: dspy.Example) -> str:
     return str(example.question_id)
+
+
+def _asks_for(method: Method, measured: Measured) -> Any:
+    """What a method asks validation for. No discussion is held again for accuracies that do not shape it."""
+    if not method.discussion:
+        return measured.accuracies
+    return measured.best if MOST_ACCURATE in method.settings.values() else None
 
 
 def _fingerprint(example: dspy.Example) -> str:

@@ -31,13 +31,14 @@ from typing import Any
 
 from dspy_mux.voting import Ballot
 
+from .runs import errors_of
 from .statistics import Estimate, accuracy, paired_difference, wilson
 
 Row = Mapping[str, Any]
 Turn = Mapping[str, Any]
 
 #: Why a failed question failed, in the order in which they are asked for; True where it is groupthink.
-CAUSES = {"given up": True, "followed": True, "lost otherwise": False, "never right": False, "no answer": False}
+CAUSES = {"given up": True, "followed": True, "lost otherwise": False, "never right": False, "no answer": False, "error": False}
 DIRECTIONS = (
     "right → right",
     "right → wrong",
@@ -55,7 +56,7 @@ DEFINITION = (
     "shown it (“given up”), or left another answer, or none, for the failing answer, which another agent had shown it "
     "(“followed”); shown is what the others said in the round before. The other causes: a right answer was there but was outvoted, "
     "or left for one that nobody had shown (“lost otherwise”); no agent was ever right and none took the failing answer over "
-    "(“never right”); no answer."
+    "(“never right”); no answer; or an error, as of a server, ended a turn, and nothing is said of why (“error”)."
 )
 
 
@@ -110,8 +111,8 @@ class Discussion:
     """What became of answers in one method's discussions of one task.
 
     Attributes:
-        questions: of all rows; silent: of them without a recorded turn (older versions kept none where a method came to no
-            answer). Rates and rounds are of the others.
+        questions: of all rows; left_out: of them those with a turn that an error ended, or without a recorded turn. Rates and
+            rounds are of the others.
         failures: questions with a final score below 1, by cause; groupthink: the share that is.
         given_up: of the agents right in the first round, those wrong or without an answer in their last.
         wrong_majority, right_majority: of the turns of agents that did not share the answer of the majority (more than half) of the
@@ -123,7 +124,7 @@ class Discussion:
     task: str
     method: str
     questions: int
-    silent: int
+    left_out: int
     failures: dict[str, int]
     groupthink: Estimate
     given_up: Rate
@@ -154,7 +155,7 @@ def discussions(rows: Sequence[Row]) -> list[Discussion]:
 
 def discussion(task: str, method: str, rows: Sequence[Row]) -> Discussion:
     """The figures of one method's rows on one task."""
-    spoken = [row for row in rows if row["turns"]]
+    spoken = [row for row in rows if row["turns"] and not errors_of(row["turns"])]
     causes = [cause for row in rows if (cause := cause_of(row)) is not None]
     flips: dict[str, Counter[str]] = {}
     for row in spoken:
@@ -165,7 +166,7 @@ def discussion(task: str, method: str, rows: Sequence[Row]) -> Discussion:
         task=task,
         method=method,
         questions=len(rows),
-        silent=len(rows) - len(spoken),
+        left_out=len(rows) - len(spoken),
         failures={name: causes.count(name) for name in CAUSES},
         groupthink=accuracy([float(CAUSES[cause]) for cause in causes]),
         given_up=_rate([_given_up(row) for row in spoken]),
@@ -183,6 +184,8 @@ def cause_of(row: Row) -> str | None:
     """Why a question failed, one of CAUSES; None where it did not."""
     if row["score"] >= 1:
         return None
+    if errors_of(row["turns"]):
+        return "error"
     steps = list(steps_of(row))
     if any(state(step.before) == "right" and state(step.after) == "wrong" and step.took_over() for step in steps):
         return "given up"

@@ -87,7 +87,7 @@ def _causes(found: Sequence[Discussion]) -> Shown:
 def _flips(each: Discussion) -> Shown:
     total = {way: sum(counted[way] for counted in each.flips.values()) for way in DIRECTIONS}
     return Shown(
-        f"{each.task}, {each.method}: turns by what the agent's turn before was, n = {each.questions - each.silent} questions",
+        f"{each.task}, {each.method}: turns by what the agent's turn before was, n = {each.questions - each.left_out} questions",
         ["member", *DIRECTIONS],
         [[name, *(str(counted[way]) for way in DIRECTIONS)] for name, counted in [*each.flips.items(), ("all", total)]],
     )
@@ -136,7 +136,7 @@ def _judged(opinions: Mapping[tuple[str, str], Judged]) -> Shown:
             "Cohen's kappa",
             "n",
             "judge failed",
-            "no transcript",
+            "not shown",
         ],
         [
             [
@@ -169,9 +169,9 @@ def _notes(found: Sequence[Discussion]) -> list[str]:
         "Their intervals count questions, not agents. “none” is a turn without a readable answer.",
     ]
     notes += [
-        f"{each.task}, {each.method}: {each.silent} of {each.questions} questions ended without an answer and without turns; "
-        "they count as failed (“no answer”), and in no other figure."
+        f"{each.task}, {each.method}: on {each.left_out} of {each.questions} questions an error ended a turn, or none is recorded; "
+        "they are in no rate and no round, and where the answer is not right they count as failed (“error”, “no answer”)."
         for each in found
-        if each.silent
+        if each.left_out
     ]
     return notes

@@ -17,6 +17,7 @@ from dspy_mux.showing import visible
 
 from .drawing import in_threads
 from .groupthink import CAUSES, Row, cause_of, rounds_of
+from .runs import errors_of
 from .statistics import Estimate, accuracy
 
 
@@ -56,7 +57,8 @@ class Judged:
     Attributes:
         groupthink: the share it calls groupthink, of those it judged; defined: the definition's share of the same questions.
         agreement: share of the same verdicts; kappa: Cohen's, None where chance alone would agree always.
-        failures: questions on which the judge gave no readable opinion; silent: failed questions without a transcript, not shown.
+        failures: questions on which the judge gave no readable opinion; silent: failed questions not shown,
+            as an error ended a turn or no turns are recorded.
     """
 
     judge: str
@@ -91,7 +93,7 @@ def judged(rows: Sequence[Row], judge: Member, *, console: Console, num_threads:
     Replies are kept by DSPy's cache, so the same run judged again makes no call. Where a reply is no opinion, that is counted.
     """
     failed = [row for row in rows if cause_of(row) is not None]
-    shown = [row for row in failed if row["turns"]]
+    shown = [row for row in failed if row["turns"] and not errors_of(row["turns"])]
     lm = judge.lm.copy(temperature=0.0)
     predict = dspy.Predict(IsGroupthink)
 

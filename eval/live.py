@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 import dspy
 from rich.console import Console
 
 from dspy_mux import AllMembersFailed, ConfigurationError, Member, MuxError, Turn
-from dspy_mux.masking import RESPONDED
+from dspy_mux.causes import is_error
 from dspy_mux.sampling import Meter
 from programs.tasks import Task
 
 from .drawing import in_threads
 from .methods import Method, Options
+from .runs import errors_of
 from .scoring import Scores
 
-#: So many questions in a row that come to nothing but errors end a run: it is the servers that are out of order.
-_IN_A_ROW = 5
+#: Where so many questions, and twice those in flight, come to nothing but errors before one comes to more, servers are out of
+#: order, and the run ends.
+_LOST_AT_FIRST = 5
 
 
 def discussion(
@@ -61,30 +63,48 @@ def run_live(
     what: str,
     console: Console,
     at_once: int,
+    again: Container[str] = (),
 ) -> None:
     """Ask `module` every question, `at_once` at a time, and hand each answer to `append` from the thread it arrives in.
 
+    Args:
+        again: `question_id` of those that met errors before.
+
     Raises:
         MetricFailed: the metric raised, or gave no number; what has arrived is kept.
-        MuxError: questions came to nothing but errors, one after the other: a table would make that the method's mistake.
+        MuxError: the first questions came to nothing but errors, as where a server is down: a table would make that the method's.
     """
-    in_a_row, counting = 0, threading.Lock()
+    at_first = max(_LOST_AT_FIRST, 2 * at_once)
+    lost, counting = 0, threading.Lock()  # -1 once a question has come to more
 
     def ask(example: dspy.Example) -> None:
-        nonlocal in_a_row
+        nonlocal lost
         row = answered(module, example, metric)
         append(example, row)
-        nothing_came = bool(row["turns"]) and all(turn["cause"] not in (None, *RESPONDED) for turn in row["turns"])
         with counting:
-            in_a_row = in_a_row + 1 if nothing_came else 0
-            out_of_order = in_a_row >= _IN_A_ROW
+            if not decided_by_errors(row):
+                lost = -1
+            elif lost >= 0 and example.get("question_id") not in again:  # those may be out of order by themselves
+                lost += 1
+            out_of_order = lost >= at_first
         if out_of_order:
+            last = errors_of(row["turns"])[-1]
             raise MuxError(
-                f"{what}: {_IN_A_ROW} questions in a row came to nothing but errors ({row['turns'][-1]['cause']}): mend that and "
-                "compare again with --retry-failed."
+                f"{what}: the first {at_first} questions all came to nothing but errors ({last}): mend that and "
+                "compare again with --retry-failed, or leave the method out."
             )
 
     in_threads(ask, examples, what=what, console=console, num_threads=at_once)
+
+
+def decided_by_errors(row: Mapping[str, Any]) -> bool:
+    """Whether every turn of the last round, or every verification, ended in an error."""
+    last = max((turn["round"] for turn in row["turns"]), default=0)
+    final = [turn for turn in row["turns"] if turn["round"] == last]
+    panels = [turn for turn in final if turn["approvals"]]
+    judged = [turn for turn in panels if len(errors_of([turn])) < len(turn["approvals"])]
+    spoken = [turn for turn in final if turn["cause"] is None or not is_error(turn["cause"])]
+    return bool(final) and (not spoken or (bool(panels) and not judged))
 
 
 def answered(module: dspy.Module, example: dspy.Example, metric: Callable[..., Any]) -> dict[str, Any]:

@@ -10,6 +10,9 @@ from dspy_mux.baselines import ASPECTS
 from dspy_mux.baselines.debate import PUBLISHED_AGENTS
 from dspy_mux.errors import ConfigurationError
 
+#: What a method declares of a member that validation chooses.
+MOST_ACCURATE = "the most accurate on validation"
+
 
 @dataclass(frozen=True)
 class Options:
@@ -73,14 +76,14 @@ def single(member: str) -> str:
 
 def registry(members: Sequence[str], options: Options) -> list[Method]:
     """Every method over these members, in the order of the table."""
-    k, most_accurate = options.k, "the most accurate on validation"
+    k = options.k
     return [
         *(Method(single(name), f"{name} alone", {"k": 1}) for name in members),
-        Method("self_consistency", "self-consistency", {"k": k, "member": most_accurate}),
+        Method("self_consistency", "self-consistency", {"k": k, "member": MOST_ACCURATE}),
         Method(
             "self_consistency_equal",
             "self-consistency, as many calls as SLM-MUX",
-            {"k": k * len(members), "member": most_accurate},
+            {"k": k * len(members), "member": MOST_ACCURATE},
             least_members=2,
         ),
         Method("agent_forest", "Agent Forest", {"k": k}, least_members=2),
@@ -95,7 +98,7 @@ def registry(members: Sequence[str], options: Options) -> list[Method]:
         Method(
             "mixture_of_agents",
             "Mixture-of-Agents",
-            {"layers": options.moa_layers, "aggregator": most_accurate, "temperature": 0.7},
+            {"layers": options.moa_layers, "aggregator": MOST_ACCURATE, "temperature": 0.7},
             discussion=True,
         ),
         Method(
@@ -114,7 +117,7 @@ def registry(members: Sequence[str], options: Options) -> list[Method]:
             {
                 "n": options.mav_n,
                 "aspects": list(options.mav_aspects or ASPECTS),
-                "generator": most_accurate,
+                "generator": MOST_ACCURATE,
                 "verifiers": "the members in turn, reasoning where the program does",
                 "temperature": 0.7,
             },

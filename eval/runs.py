@@ -1,7 +1,7 @@
 """A run folder: what a comparison was asked, and every answer as it arrives, one line of JSON for a question under a method.
 
     RUN/run.json        the manifest: members, tasks, methods, versions
-    RUN/results.jsonl   one row a task, method and question; rows are only ever added, and the last of a question counts
+    RUN/results.jsonl   one row a task, method and question; rows are only ever added, and the last one counts
     RUN/bank.sqlite     the draws that the methods share (`dspy_mux.SampleBank`)
 
 A row is written whole and at once, so a run that is killed goes on where it stopped. A last line that a crash cut short is mended.
@@ -12,15 +12,15 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from dspy_mux.causes import is_error
 from dspy_mux.errors import ConfigurationError, MuxError
-from dspy_mux.masking import RESPONDED
 
 from .run_schema import Manifest, Row, mistake_in
 
@@ -129,23 +129,22 @@ class Run:
         return next(task for task in self.manifest["tasks"] if task["name"] == name)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The answers, in the order they came, the last where a question was asked again. Rows of settings that a later call to the
-        run replaced are left out.
+        """The answers, in the order they came; of a question that was asked again the last, but for one that errors left without an
+        answer where there had been one. Rows of settings that a later call to the run replaced are left out.
 
         Raises:
             ConfigurationError: a line that is no row, other than a last one that was cut short; or they cannot be read.
         """
         current = {(task["name"], method): key for task in self.manifest["tasks"] for method, key in task["settings"].items()}
-        last = {_key(row): number for number, row in enumerate(self._all_rows())}
+        counting = {key: number for key, (number, _) in self._counting().items()}
         for number, row in enumerate(self._all_rows()):
             is_current = current.get((row["task"], row["method"]), row["settings"]) == row["settings"]
-            if is_current and last.get(_key(row), number) == number:
+            if is_current and counting.get(_key(row), number) == number:
                 yield row
 
-    def done(self, *, but_for_errors: bool = False) -> set[Key]:
-        """What was answered already, under whichever settings; `but_for_errors`: without what an error had a part in."""
-        errors = {_key(row): bool(errors_in(row)) for row in self._all_rows()}
-        return {key for key, failed in errors.items() if not (failed and but_for_errors)}
+    def done(self) -> dict[Key, list[str]]:
+        """What was answered already, under whichever settings, and the errors that had a part in it."""
+        return {key: errors for key, (_, errors) in self._counting().items()}
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add a row: one write of a whole line, so that neither threads nor a crash can mix two."""
@@ -162,6 +161,19 @@ class Run:
                     raise
         except OSError as error:
             raise _unwritten(f"A row could not be written to {str(self.path)!r}", error) from error
+
+    def _counting(self) -> dict[Key, tuple[int, list[str]]]:
+        """The position of the row that counts for a question, and the errors in it."""
+        counting: dict[Key, tuple[int, list[str]]] = {}
+        answered: set[Key] = set()
+        for number, row in enumerate(self._all_rows()):
+            key, errors = _key(row), errors_in(row)
+            if row["answer"] is not None:
+                answered.add(key)
+            elif errors and key in answered:
+                continue
+            counting[key] = number, errors
+        return counting
 
     def _all_rows(self) -> Iterator[dict[str, Any]]:
         path = self.path / _ROWS
@@ -197,11 +209,15 @@ class Run:
 
 
 def errors_in(row: Mapping[str, Any]) -> list[str]:
-    """The causes of draws, turns and verifications that ended in an error (a timeout, a refused connection), not in a response."""
-    causes = [cause for ballot in row["ballots"] for cause in ballot["abstentions"]]
-    for turn in row["turns"]:
-        causes += [cause for cause in (turn["cause"], *turn.get("unjudged", {}).values()) if cause is not None]
-    return [cause for cause in causes if cause not in RESPONDED]
+    """The causes of draws, turns and verifications that ended in an error (a timeout, a refused connection), one for each."""
+    drawn = [cause for ballot in row["ballots"] for cause, count in ballot["abstentions"].items() for _ in range(count)]
+    return [cause for cause in drawn if is_error(cause)] + errors_of(row["turns"])
+
+
+def errors_of(turns: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Those of turns and verifications."""
+    causes = (cause for turn in turns for cause in (turn["cause"], *turn.get("unjudged", {}).values()))
+    return [cause for cause in causes if cause is not None and is_error(cause)]
 
 
 def _key(row: Mapping[str, Any]) -> Key:

@@ -46,8 +46,8 @@ def wilson(share: float, n: int) -> tuple[float, float]:
 def paired_difference(scores: Sequence[float], others: Sequence[float]) -> Estimate:
     """Mean of scores − others on the same questions, with a normal interval.
 
-    Where all questions differ alike that would be no interval at all: then it is the one of two questions more, one won and one
-    lost (Bonett and Price, 2012).
+    Where all questions differ alike that would be no interval at all: then as many others may differ otherwise, by −1 to 1, as
+    Wilson's interval leaves open, as in `dspy_mux.replay.bootstrap`.
     """
     differences = [a - b for a, b in zip(scores, others, strict=True)]
     if not differences:
@@ -55,9 +55,11 @@ def paired_difference(scores: Sequence[float], others: Sequence[float]) -> Estim
     mean = math.fsum(differences) / len(differences)
     if len(differences) == 1:
         return Estimate(mean, math.nan, math.nan, 1)
-    seen = [*differences, 1.0, -1.0] if len(set(differences)) == 1 else differences
-    centre, half = math.fsum(seen) / len(seen), Z95 * _standard_error(seen)
-    return Estimate(mean, min(mean, centre - half), max(mean, centre + half), len(differences))
+    if max(differences) - min(differences) < 1e-9:
+        open_ = Z95**2 / (len(differences) + Z95**2)
+        return Estimate(mean, mean - open_ * max(0.0, mean + 1), mean + open_ * max(0.0, 1 - mean), len(differences))
+    half = Z95 * _standard_error(differences)
+    return Estimate(mean, max(mean - half, min(mean, -1.0)), min(mean + half, max(mean, 1.0)), len(differences))
 
 
 def mcnemar(scores: Sequence[float], others: Sequence[float]) -> float | None:

@@ -134,6 +134,29 @@ def test_a_draw_that_fails_abstains_with_its_cause_and_can_be_tried_again(bank):
     assert (bank.record().votes >= 0).all()
 
 
+def test_a_failure_stays_recorded_until_another_draw_takes_its_place(bank):
+    engine = ScriptedEngine(lambda prompt, draw: {"answer": "right"} if "q0?" in prompt else ValueError("out of order"))
+    mux = a_mux(Member(dspy.LM("scripted/a", engine=engine), name="a"))
+    collect(mux, questions(10), metric, bank, num_threads=1)
+    before = sorted(row["question_id"] for row in bank.rows())
+    engine.reply = lambda prompt, draw: KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        collect(mux, questions(10), metric, bank, retry_failed=True, num_threads=1)
+    assert sorted(row["question_id"] for row in bank.rows()) == before
+    # More than twelve in a row, but known to fail: the member is not out of order.
+    engine.reply = lambda prompt, draw: ValueError("out of order still")
+    again = collect(mux, questions(10), metric, bank, retry_failed=True, num_threads=1)
+    assert (again.drawn, again.abstained, again.missing) == (27, 27, 0)
+    assert sorted(row["question_id"] for row in bank.rows()) == before
+    assert {row["cause"] for row in bank.rows() if row["cause"]} == {"LMUnexpectedError: [scripted/a] out of order still"}
+    with pytest.raises(MuxError, match="first 12 draws of 'a' all failed"):
+        collect(mux, questions(40), metric, bank, retry_failed=True, num_threads=1)
+    engine.reply = lambda prompt, draw: {"answer": "right"}
+    collect(mux, questions(40), metric, bank, retry_failed=True)
+    assert (bank.record().votes >= 0).all()
+    assert bank.record().votes.shape == (40, 1, 3)
+
+
 def test_a_member_that_only_fails_stops_the_collection(bank):
     mux = a_mux(a_member("a"), Member(dspy.LM("scripted/b", engine=ScriptedEngine(lambda *_: ValueError("wrong key"))), name="b"))
     with pytest.raises(MuxError, match="first 12 draws of 'b' all failed .*wrong key"):

@@ -12,11 +12,8 @@ from dspy_mux.voting import (
     Ballot,
     Choice,
     Consistency,
-    MemberBallot,
     Pooled,
     SelfConsistency,
-    Verdict,
-    most_frequent_first,
     rule_of,
 )
 
@@ -112,6 +109,11 @@ def test_a_rule_is_a_name_or_an_object_with_choose():
             rule_of(wrong)
 
 
+def test_the_calibrated_rule_by_name_says_how_to_get_one():
+    with pytest.raises(ConfigurationError, match="compile the mux with MuxOptimizer"):
+        rule_of("calibrated")
+
+
 # --- properties ----------------------------------------------------------------------------------
 
 
@@ -181,27 +183,3 @@ def test_draws_that_fail_instead_of_answering_never_raise_the_confidence_of_a_ch
     before = rule.choose(pool)
     after = rule.choose([Ballot(b.member, votes, b.accuracy) for b, votes in zip(pool, failing, strict=True)])
     assert after is None or (before is not None and after.confidence <= before.confidence)
-
-
-# --- the verdict ---------------------------------------------------------------------------------
-
-
-def test_a_verdict_serialises_answers_of_any_type():
-    from decimal import Decimal
-
-    given_answers = [Decimal("1.5"), {"a", "b"}, object(), float("nan"), None]
-    for value in given_answers:
-        verdict = Verdict(answer=value, member="a", confidence=1, tie_break="nothing", rule="consistency", ballots=[])
-        assert Verdict.model_validate_json(verdict.model_dump_json()).member == "a"
-
-
-def test_the_calibrated_rule_by_name_says_how_to_get_one():
-    with pytest.raises(ConfigurationError, match="compile the mux with MuxOptimizer"):
-        rule_of("calibrated")
-
-
-def test_a_verdict_tells_a_ballots_answers_and_causes_most_frequent_first():
-    told = MemberBallot.of(Ballot("a", (1, None, 0, 0, None), asked=6), {0: "x", 1: "y"}, [None, "slow", None, None, "slow"])
-    assert [(each.answer, each.count, each.group) for each in told.answers] == [("x", 2, 0), ("y", 1, 1)]
-    assert (told.votes, told.abstentions, told.spared) == ([1, None, 0, 0, None], {"slow": 2}, 1)
-    assert most_frequent_first(["b", None, "a", "c", "a", "c", "c"]) == ["c", "a", "b"]

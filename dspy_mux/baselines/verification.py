@@ -11,6 +11,7 @@ from pydantic import Field
 from typing_extensions import Unpack
 
 from ..adapters import fields_as_text
+from ..causes import UNUSABLE
 from ..ensemble import Rounds, Shared, Wave, copy_for_a_member
 from ..errors import ConfigurationError
 from ..extracting import ExtractingAdapter
@@ -133,7 +134,7 @@ class MultiAgentVerification(Discussion):
         approvals = [{aspect: _verdict(draw) == "True" for aspect, draw in panel.items()} for panel in panels]
         for turn, panel, approval in zip(turns, panels, approvals, strict=True):
             turn.approvals = approval
-            turn.unjudged = {aspect: draw.cause or "unusable answer" for aspect, draw in panel.items() if _verdict(draw) is None}
+            turn.unjudged = {aspect: draw.cause or UNUSABLE for aspect, draw in panel.items() if _verdict(draw) is None}
         approved = [sum(each.values()) / len(each) if each else -1.0 for each in approvals]
         best = max(approved)
         # Candidates of one wording are one candidate: they do not tie with themselves.

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+from ..runs import errors_of
 from .look import OUTCOMES, Chart
 from .reading import Answered, NotInTheRun, TaskAnswers
 
@@ -30,18 +31,18 @@ def layers(task: TaskAnswers) -> Chart:
 def _flows(task: TaskAnswers, method: str, title: str, step: str, note: str) -> Chart:
     if method not in task.answers:
         raise NotInTheRun(f"The run has no answers of {'LLM-Debate' if method == 'llm_debate' else 'Mixture-of-Agents'}.")
-    answers = task.answers[method]
+    answers = {question: each for question, each in task.answers[method].items() if not errors_of(each.turns)}
     flows = _counted(answers)
     if not flows:
-        raise NotInTheRun(f"{task.title(method)} has one {step} in this run: nothing flows.")
+        raise NotInTheRun(f"{task.title(method)} has one {step} in this run, or an error on every question: nothing flows.")
     nodes = _nodes(flows)
     at = {node: index for index, node in enumerate(nodes)}
     last = max(number for number, _ in nodes)
     links = list(flows.items())
     return Chart(
         title=f"{title}, n = {sum(bool(each.turns) for each in answers.values())} questions",
-        note=f"Bars are answers that are right, wrong or missing, bands what became of them. {note} Questions for which the method "
-        "gave no answer at all keep no turns.",
+        note=f"Bars are answers that are right, wrong or missing, bands what became of them. {note} Questions with a turn that an "
+        "error ended are left out.",
         traces=[
             {
                 "type": "sankey",

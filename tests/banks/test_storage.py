@@ -134,7 +134,10 @@ def test_failed_draws_can_be_forgotten_and_no_others(bank):
         a_draw(second, made_by, 0, None, cause="LMTimeoutError: too late"),
         *(a_draw(first, made_by, 3 + at, None, cause=cause) for at, cause in enumerate(said)),
     )
-    bank.forget_failures([made_by], [first])
+    failed = bank.failures([made_by], [first])
+    assert failed == {(made_by, first, 0)}
+    with bank.writing() as connection:
+        bank.forget_failures(connection, [(first, made_by, draw) for draw in (0, 1, 2)])
     kept = {(made_by, first, draw) for draw in (1, 2, *range(3, 3 + len(said)))}
     assert bank.drawn([made_by], [first, second]) == {*kept, (made_by, second, 0)}
 

@@ -32,9 +32,14 @@ def small_task(name: str = "sums", *, validation: int = COUNT, test: int = COUNT
 
 
 def member(name: str, answer: Any) -> Member:
-    """`answer(split, i, draw)` → what it says to question i ("v" or "t"); an exception it returns is raised, None is no number."""
+    """`answer(split, i, draw)` → what it says to question i ("v" or "t"); an exception it returns is raised, None is no number.
+
+    As a verifier it approves of nothing.
+    """
 
     def reply(prompt: str, draw: int) -> Any:
+        if "[[ ## solution ## ]]" in prompt:
+            return {"correct": "False"}
         question = asked(prompt)
         said = answer(question[0], int(question[1 : question.index(" ")]), draw)
         return said if isinstance(said, BaseException) else {"answer": "no idea" if said is None else said}

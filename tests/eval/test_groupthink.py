@@ -149,10 +149,33 @@ FIVE = [
 ]
 
 
+def test_questions_on_which_an_error_ended_a_turn_are_in_no_rate_and_fail_as_errors():
+    down = row("RRX", "--X", question="q5")
+    for turn in down["turns"]:
+        if turn["group"] is None:
+            turn["cause"] = "LMTimeoutError: too late"
+    unreadable = row("RRX", "---", question="q6")
+    for turn in unreadable["turns"]:
+        turn["cause"] = "unparsable response" if turn["group"] is None else None
+    told, without = discussion("sums", "llm_debate", [*FIVE, down]), discussion("sums", "llm_debate", FIVE)
+    assert (told.left_out, told.failures["error"], told.failed) == (2, 1, 4)
+    assert (told.rounds, told.flips, told.given_up, told.change) == (
+        without.rounds,
+        without.flips,
+        without.given_up,
+        without.change,
+    )
+    assert (cause_of(down), cause_of(unreadable)) == ("error", "no answer")
+    right = row("RRX", "R-R", question="q7")
+    right["turns"][4]["cause"] = "LMTimeoutError: too late"
+    assert cause_of(right) is None
+    assert discussion("sums", "llm_debate", [*FIVE, right]).left_out == 2
+
+
 def test_the_figures_are_those_worked_out_by_hand():
     told = discussion("sums", "llm_debate", FIVE)
-    assert (told.questions, told.silent, told.failed) == (5, 1, 3)
-    assert told.failures == {"given up": 1, "followed": 1, "lost otherwise": 0, "never right": 0, "no answer": 1}
+    assert (told.questions, told.left_out, told.failed) == (5, 1, 3)
+    assert told.failures == {"given up": 1, "followed": 1, "lost otherwise": 0, "never right": 0, "no answer": 1, "error": 0}
     assert (told.groupthink.mean, told.groupthink.n) == (pytest.approx(2 / 3), 3)
     # Right at first: 1 + 2 + 0 + 2 agents in three questions; given up: q0's, and one of q3's.
     assert (told.given_up.hits, told.given_up.chances, told.given_up.questions) == (2, 5, 3)
@@ -339,7 +362,7 @@ def test_the_command_prints_the_figures_and_the_definition(folder):
     assert ran.returncode == 0, ran.stderr
     assert "| sums | llm\\_debate | 5 | 3 | 66.7 (" in ran.stdout
     assert "A failed question is groupthink where" in ran.stdout
-    assert "1 of 5 questions ended without an answer" in ran.stdout
+    assert "on 1 of 5 questions an error ended a turn, or none is recorded" in ran.stdout
 
 
 def test_the_command_gives_one_json_object(folder):

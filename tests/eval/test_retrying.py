@@ -41,18 +41,18 @@ RETRY = dataclasses.replace(SMALL, retry_failed=True)
 
 
 def scores(run):
+    """Method → the scores of its questions, the lowest first."""
     told = {}
     for row in run.rows():
         told.setdefault(row["method"], []).append(row["score"])
-    return told
+    return {method: sorted(each) for method, each in told.items()}
 
 
 def test_what_failed_with_an_error_is_asked_again_and_nothing_else(tmp_path):
     pool = Flaky("a", "b")
     pool.down, pool.unreadable = {("t", 1)}, {("t", 2)}
     run = pool.compared(tmp_path / "run")
-    failing = {name: [1.0] * (COUNT - 2) + [0.0] * 2 for name in SMALL.methods}
-    assert {name: sorted(told, reverse=True) for name, told in scores(run).items()} == failing
+    assert scores(run) == dict.fromkeys(SMALL.methods, [0.0] * 2 + [1.0] * (COUNT - 2))
     (note,) = [note for note in Comparison.of(run).notes if "errors" in note]
     assert note.startswith(f"sums: errors cost draws or turns on 1 of {COUNT} questions, most often 'LMUnexpectedError: ")
     assert note.endswith("refused'; --retry-failed asks them again.")
@@ -62,8 +62,7 @@ def test_what_failed_with_an_error_is_asked_again_and_nothing_else(tmp_path):
     assert pool.calls == before
     again = pool.compared(tmp_path / "run", RETRY)
     assert pool.calls == before + 2 * 2 + 3 * 2  # the draws, and the debate, of one question
-    told = scores(again)
-    assert {name: sorted(each) for name, each in told.items()} == {name: [0.0] + [1.0] * (COUNT - 1) for name in SMALL.methods}
+    assert scores(again) == dict.fromkeys(SMALL.methods, [0.0] + [1.0] * (COUNT - 1))
     assert {row["question_id"] for row in again.rows() if row["score"] == 0} == {"t-2"}
     assert not any("errors" in note for note in Comparison.of(again).notes)
     pool.compared(tmp_path / "run", RETRY)
@@ -122,14 +121,84 @@ def test_a_verifier_that_fails_is_told_and_asked_again(tmp_path):
     assert {row["confidence"] for row in again.rows()} == {1.0}
 
 
-def test_servers_that_are_out_of_order_end_a_run_and_cost_no_method_its_name(tmp_path):
-    pool = Flaky("a", "b")
-    pool.compared(tmp_path / "run", dataclasses.replace(SMALL, methods=("slm_mux",)), test=12)
-    pool.down = {("t", i) for i in range(12)}
-    with pytest.raises(
-        MuxError, match=r"^sums: .*: 5 questions in a row came to nothing but errors \(.*refused\): mend that and .*d\.$"
-    ):
-        pool.compared(tmp_path / "run", test=12)
-    assert 5 <= len(scores(Run.open(tmp_path / "run"))["llm_debate"]) < 12  # those are kept
+# --- servers that are out of order
+
+
+@pytest.mark.parametrize("method", ["llm_debate", "mixture_of_agents", "multi_agent_verification"])
+def test_servers_that_are_out_of_order_end_a_run_and_cost_no_method_its_name(tmp_path, method):
+    pool, options = Flaky("a", "b"), dataclasses.replace(SMALL, methods=(method,))
+    pool.compared(tmp_path / "run", dataclasses.replace(SMALL, methods=("slm_mux",)), test=30)
+    pool.down = {("t", i) for i in range(30)}
+    with pytest.raises(MuxError, match=r"^sums: .*: the first 5 questions all came to nothing but errors \(.*refused\): mend "):
+        pool.compared(tmp_path / "run", options, test=30)
+    assert 5 <= len(scores(Run.open(tmp_path / "run"))[method]) < 30  # those are kept
     pool.down = set()
-    assert scores(pool.compared(tmp_path / "run", RETRY, test=12))["llm_debate"] == [1.0] * 12
+    again = pool.compared(tmp_path / "run", dataclasses.replace(options, retry_failed=True), test=30)
+    assert scores(again)[method] == [1.0] * 30
+
+
+@pytest.mark.parametrize(
+    ("method", "of_its"),
+    [("mixture_of_agents", "previous_answers"), ("llm_debate", "other_answers"), ("multi_agent_verification", "solution")],
+)
+def test_so_do_servers_that_fail_where_it_is_decided(tmp_path, method, of_its):
+    pool = Flaky("a", "b")
+    for each in pool.members:
+        answer = each.lm.engine.reply
+        each.lm.engine.shown = lambda request: request.messages[-1].text or ""
+        each.lm.engine.reply = lambda prompt, draw, answer=answer: (
+            ConnectionError("refused") if f"[[ ## {of_its} ## ]]" in prompt else answer(prompt, draw)
+        )
+    with pytest.raises(MuxError, match="the first 5 questions all came to nothing but errors"):
+        pool.compared(tmp_path / "run", dataclasses.replace(SMALL, methods=(method,), moa_layers=2), test=30)
+
+
+def test_questions_that_fail_for_good_end_no_run_and_are_asked_once_a_retry(tmp_path):
+    pool = Flaky("a", "b")
+    pool.down = {("t", i) for i in range(2, 28, 2)}
+    told = scores(pool.compared(tmp_path / "run", test=30))
+    for _ in range(2):
+        before = pool.calls
+        assert scores(pool.compared(tmp_path / "run", RETRY, test=30)) == told
+        assert pool.calls == before + 13 * (2 * 2 + 3 * 2)
+
+
+def test_an_answer_stays_where_a_retry_meets_servers_that_are_down(tmp_path):
+    pool, debate = Flaky("a", "b"), dataclasses.replace(SMALL, methods=("llm_debate",), debate_agents=2)
+    pool.compared(tmp_path / "run", dataclasses.replace(debate, methods=("slm_mux",)), test=3)
+    pool.members[1].lm.engine.reply = lambda prompt, draw: ConnectionError("refused")
+    run = pool.compared(tmp_path / "run", debate, test=3)
+    assert {bool(errors_in(row)) for row in run.rows() if row["method"] == "llm_debate"} == {True}
+    pool.down = {("t", i) for i in range(3)}
+    again = pool.compared(tmp_path / "run", dataclasses.replace(debate, retry_failed=True), test=3)
+    assert scores(run) == scores(again) == {"slm_mux": [1.0] * 3, "llm_debate": [1.0] * 3}
+
+
+# --- all methods see the same draws
+
+
+def test_methods_that_a_retry_does_not_name_are_decided_on_its_draws_too(tmp_path):
+    banked = dataclasses.replace(SMALL, methods=("slm_mux", "agent_forest", "self_consistency", "self_consistency_equal"))
+    pool = Flaky("a", "b")
+    pool.down = {("t", 1), ("v", 2)}
+    pool.compared(tmp_path / "run", banked)
+    pool.down = set()
+    run = pool.compared(tmp_path / "run", dataclasses.replace(RETRY, methods=("slm_mux",)))
+    assert scores(run) == dict.fromkeys(banked.methods, [1.0] * COUNT)
+    assert {line.difference.mean for line in Comparison.of(run).lines if line.difference is not None} == {0.0}
+    before, written = pool.calls, (tmp_path / "run" / "results.jsonl").read_bytes()
+    pool.compared(tmp_path / "run", banked)
+    assert (pool.calls, (tmp_path / "run" / "results.jsonl").read_bytes()) == (before, written)
+
+
+def test_a_debate_is_not_held_again_as_it_asks_no_one_who_is_best(tmp_path):
+    pool = Flaky("a", "b")
+    right, wrong = pool.members[0].lm.engine.reply, {"answer": "100"}
+    pool.members[0].lm.engine.reply = lambda prompt, draw: wrong if "v1 + 1" in prompt else right(prompt, draw)
+    debate = dataclasses.replace(SMALL, methods=("llm_debate",))
+    assert pool.compared(tmp_path / "run", debate).task("sums")["accuracies"] == {"a": 5 / 6, "b": 1.0}
+    pool.members[0].lm.engine.reply = right
+    (tmp_path / "run" / "bank.sqlite").unlink()  # its members are measured anew, and a is the first of the best now
+    before = pool.calls
+    assert pool.compared(tmp_path / "run", debate).task("sums")["accuracies"] == {"a": 1.0, "b": 1.0}
+    assert pool.calls == before + 2 * 2 * 2 * COUNT

@@ -1,0 +1,16 @@
+"""Why draws abstain: what a response can lack, told apart from errors."""
+
+from __future__ import annotations
+
+#: A response came, and nothing could be made of it.
+UNPARSABLE, EMPTY, NO_TEXT, UNUSABLE = "unparsable response", "empty response", "empty answer", "unusable answer"
+#: That of draws in files that name none.
+NONE = "no answer"
+#: How the causes begin of draws whose program gave something else than its answer.
+NO_FIELD, NO_PREDICTION = "the prediction has no field", "the program returned"
+
+
+def is_error(cause: str) -> bool:
+    """Whether a draw failed with an error (a timeout, a refused connection), which may pass; else something was said or returned,
+    and nothing could be made of it."""
+    return cause not in (UNPARSABLE, EMPTY, NO_TEXT, UNUSABLE, NONE) and not cause.startswith((NO_FIELD, NO_PREDICTION))
