@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import importlib.util
 import json
 import os
 import subprocess
@@ -141,7 +140,6 @@ except Exception as error:
     assert "pip install 'dspy-mux[datasets]', or name a local file with --file." in told
 
 
-@pytest.mark.skipif(importlib.util.find_spec("datasets") is None, reason="the `datasets` extra is not installed")
 def test_a_hub_out_of_reach_is_one_sentence(tmp_path):
     code = """
 from programs import gpqa
