@@ -20,7 +20,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from .arrays import record_of
-from .causes import is_error
+from .causes import NO_FIELD, NO_PREDICTION, OF_A_RESPONSE
 from .database import Database
 from .errors import BankError
 from .record import Record
@@ -34,7 +34,15 @@ _AT_ONCE = 400
 _NULL = -1e300
 #: What the banks of all versions hold of a draw.
 _OLDEST = [column for column in draws.c if column is not draws.c.scored_by]
-_FAILED = draws.c.outputs.is_(None) & draws.c.answer.is_(None)
+#: What failed before a response came (`causes.is_error`).
+_FAILED = (
+    draws.c.outputs.is_(None)
+    & draws.c.answer.is_(None)
+    & draws.c.cause.is_not(None)
+    & draws.c.cause.not_in(OF_A_RESPONSE)
+    & ~draws.c.cause.startswith(NO_FIELD)
+    & ~draws.c.cause.startswith(NO_PREDICTION)
+)
 #: Owners of claims in this process that are at work. (A process that is killed may be followed by one of its number.)
 _at_work: set[str] = set()
 
@@ -94,7 +102,11 @@ class SampleBank:
             return {name: count for name, count in sorted((name, count) for name, count in rows)}  # noqa: C416
 
     def info(self) -> list[dict[str, Any]]:
-        """One entry a dataset and program: member, fingerprint, model, questions, draws, abstentions, calls, tokens and cost."""
+        """One entry a dataset and program: member, fingerprint, model, questions, draws, abstentions, calls, tokens and cost.
+
+        Its `errors` are the abstentions that a retry may mend: draws that failed before a response came.
+        """
+        failed = sa.func.sum(sa.case((_FAILED, 1), else_=0))
         abstained = sa.func.sum(sa.case((draws.c.answer.is_(None), 1), else_=0))
         query = (
             sa.select(
@@ -105,6 +117,7 @@ class SampleBank:
                 sa.func.count(sa.distinct(draws.c.question)),
                 sa.func.count(),
                 abstained,
+                failed,
                 sa.func.sum(draws.c.calls),
                 sa.func.sum(draws.c.prompt_tokens + draws.c.completion_tokens),
                 sa.func.sum(draws.c.cost),
@@ -115,12 +128,12 @@ class SampleBank:
             .group_by(questions.c.dataset, programs.c.id, programs.c.member, programs.c.fingerprint, programs.c.description)
             .order_by(questions.c.dataset, programs.c.id)
         )
-        names = ("dataset", "member", "program", "model", "questions", "draws", "abstentions", "calls", "tokens", "cost", "latest")
+        names = ("dataset", "member", "program", "model", "questions", "draws", "abstentions", "errors", "calls", "tokens", "cost")
         with self._database.reading() as connection:
             rows = [list(row) for row in connection.execute(query)]
         for row in rows:
             row[3] = json.loads(row[3]).get("model")
-        return [dict(zip(names, row, strict=True)) for row in rows]
+        return [dict(zip((*names, "latest"), row, strict=True)) for row in rows]
 
     def record(
         self, *, dataset: str | None = None, program: str | None = None, programs: Sequence[tuple[str, str]] | None = None
@@ -279,13 +292,13 @@ class SampleBank:
             for draw, (value, by) in scores.items():
                 connection.execute(sa.update(draws).where(draws.c.id == draw).values(score=value, scored_by=by))
 
-    def failures(self, program_ids: Sequence[int], question_ids: Sequence[int]) -> set[tuple[int, int, int]]:
-        """(program, question, draw) of what failed before a response came; not what a model said, usable or not."""
+    def failures(self, program_ids: Sequence[int], question_ids: Sequence[int]) -> dict[tuple[int, int, int], str]:
+        """(program, question, draw) → cause of what failed before a response came; not what a model said, usable or not."""
         wanted = set(question_ids)
         query = sa.select(draws.c.program, draws.c.question, draws.c.draw, draws.c.cause)
         query = query.where(draws.c.program.in_(list(program_ids)) & _FAILED)
         with self._database.reading() as connection:
-            return {(p, q, d) for p, q, d, cause in connection.execute(query) if q in wanted and is_error(cause or "")}
+            return {(p, q, d): cause for p, q, d, cause in connection.execute(query) if q in wanted}
 
     def forget_failures(self, connection: sa.Connection, failed: Iterable[tuple[int, int, int]]) -> None:
         """Make room, in a transaction of `writing`, for what comes in the place of failures: (question, program, draw)."""

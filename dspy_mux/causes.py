@@ -8,9 +8,10 @@ UNPARSABLE, EMPTY, NO_TEXT, UNUSABLE = "unparsable response", "empty response", 
 NONE = "no answer"
 #: How the causes begin of draws whose program gave something else than its answer.
 NO_FIELD, NO_PREDICTION = "the prediction has no field", "the program returned"
+OF_A_RESPONSE = (UNPARSABLE, EMPTY, NO_TEXT, UNUSABLE, NONE)
 
 
 def is_error(cause: str) -> bool:
     """Whether a draw failed with an error (a timeout, a refused connection), which may pass; else something was said or returned,
     and nothing could be made of it."""
-    return cause not in (UNPARSABLE, EMPTY, NO_TEXT, UNUSABLE, NONE) and not cause.startswith((NO_FIELD, NO_PREDICTION))
+    return cause not in OF_A_RESPONSE and not cause.startswith((NO_FIELD, NO_PREDICTION))

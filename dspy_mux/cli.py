@@ -37,6 +37,14 @@ class _Verbs(typer.core.TyperGroup):
             return super().invoke(ctx)
 
 
+def _told_version(asked: bool) -> None:
+    if asked:
+        from . import __version__
+
+        print(f"dspy-mux {__version__}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="dspy-mux",
     cls=_Verbs,
@@ -46,6 +54,12 @@ app = typer.Typer(
     add_completion=False,
 )
 commands.register(app)
+
+
+@app.callback()
+def _front(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_told_version, help="Print the version.")] = False,
+) -> None: ...
 
 
 @contextmanager
@@ -59,7 +73,7 @@ def one_line_errors() -> Iterator[None]:
         say(f"dspy-mux: {_one_line(str(error))}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, (BankError, ConfigurationError, LocalModelError)) else 1) from None
     except KeyboardInterrupt:
-        print("dspy-mux: interrupted; what was drawn is kept and costs nothing again.", file=sys.stderr)
+        print("dspy-mux: interrupted; what had arrived is kept, and costs nothing again.", file=sys.stderr)
         raise SystemExit(130) from None
 
 
@@ -81,7 +95,7 @@ def models() -> None:
 
     table = Table()
     for column in ("name", "model", "licence", "MB", "on this machine"):
-        table.add_column(column, justify="right" if column == "MB" else "left")
+        table.add_column(column, justify="right" if column == "MB" else "left", no_wrap=column == "name", overflow="fold")
     for weights in CATALOG.values():
         here = "yes" if path(weights.name) else "no"
         table.add_row(weights.name, weights.title, weights.licence, f"{weights.size / 1e6:.0f}", here)
@@ -122,7 +136,7 @@ def ask(
     from .poolfile import open_mux
 
     opened = open_mux(pool, mux, k=k, timeout=timeout, accept_license=accept_license)
-    if len(opened.members) < 2:
+    if mux is None and len(opened.members) < 2:  # an optimizer may have left one member alone
         raise ConfigurationError(
             f"The pool has one member, {opened.members[0].name!r}, and a mux chooses between members: add another [[members]]."
         )
@@ -193,7 +207,7 @@ def main() -> None:
     try:
         code = app(prog_name="dspy-mux", standalone_mode=False)
     except _UsageError as error:
-        if "\n" in error.format_message():  # no verb at all: the help, with all of them
+        if "\n" in error.format_message() or not error.format_message():  # no verb at all: the help, with all of them
             error.show()
         else:
             command = "dspy-mux" if error.ctx is None else error.ctx.command_path

@@ -11,6 +11,7 @@ import logging
 import math
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ class Collected:
         rescored: of those found, how many had no score by this metric and gold answer, and were scored now.
         abstained: of those drawn now; calls, cost: LM calls and US dollars spent now.
         stopped: what ended it early: "max_calls", "max_cost", or None.
+        failed: of all these draws, how many failed with an error, now or before, and count as abstentions until they are retried;
+            cause: the most frequent of their causes.
     """
 
     drawn: int
@@ -61,6 +64,18 @@ class Collected:
     seconds: float
     stopped: str | None
     rescored: int = 0
+    failed: int = 0
+    cause: str | None = None
+
+    @property
+    def errors(self) -> str | None:
+        """A sentence on what failed; None where nothing did."""
+        if not self.failed:
+            return None
+        of = self.drawn + self.already
+        return (
+            f"Errors cost {self.failed} of {of} draws, most often {self.cause!r}: retry_failed (--retry-failed) makes them again."
+        )
 
 
 def collect(
@@ -180,8 +195,13 @@ class _Collection:
                             interrupt.ask()  # but what has arrived is recorded
         if self.mistake is not None:
             raise self.mistake
+        k_of = dict(zip(self.programs, self.k, strict=True))
+        failures = self.bank.failures(self.programs, list(self.examples)).items()
+        causes = Counter(cause for (program, _, draw), cause in failures if draw < k_of[program])
         return Collected(
             drawn=self.drawn,
+            failed=causes.total(),
+            cause=next((cause for cause, _ in causes.most_common(1)), None),
             rescored=rescored,
             already=total - wanted,
             missing=wanted - self.drawn,
@@ -220,7 +240,7 @@ class _Collection:
 
     def _done(self, questions: Sequence[int]) -> tuple[set[tuple[int, int, int]], set[tuple[int, int, int]]]:
         """(program, question, draw) of what need not be drawn, and of what failed and is drawn again."""
-        failed = self.bank.failures(self.programs, questions) if self.retry_failed else set()
+        failed = set(self.bank.failures(self.programs, questions)) if self.retry_failed else set()
         return self.bank.drawn(self.programs, questions) - failed, failed
 
     def _judge(self, draw: RecordedDraw) -> None:
@@ -243,7 +263,7 @@ class _Collection:
             self.cost += spent.cost
             self.costs_known = True
         if draw.share is not None:
-            draw.share.budget.settled(draw.share)
+            draw.share.budget.settled(draw.share, answered=draw.prediction is not None)
         if (draw.share is not None and draw.share.refused) or mistake_of(draw) is not None:
             return False
         if draw.prediction is not None and not draw.answered and draw.error is None:
@@ -274,7 +294,7 @@ class _Collection:
         if self.in_a_row.get(name, 0) >= _FAILURES_IN_A_ROW:
             return MuxError(
                 f"The first {_FAILURES_IN_A_ROW} draws of {name!r} all failed ({draw.cause}): mend that and collect again with "
-                "retry_failed, or leave the member out."
+                "retry_failed (--retry-failed), or leave the member out."
             )
         return None if draw.share is None else self._without_price(draw.share.budget)
 

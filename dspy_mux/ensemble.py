@@ -143,7 +143,8 @@ class Ensemble(dspy.Module):
         """Seconds one draw may take."""
         return self.pool.settings.timeout
 
-    def forward(self, **inputs: Any) -> dspy.Prediction:
+    def forward(self, *unnamed: Any, **inputs: Any) -> dspy.Prediction:
+        self._check_inputs(unnamed, inputs)
         rounds = self._rounds(inputs)
         wave, prediction = _go_on(rounds, Wave(()))
         while prediction is None:
@@ -154,7 +155,8 @@ class Ensemble(dspy.Module):
             wave, prediction = _go_on(rounds, wave)
         return prediction
 
-    async def aforward(self, **inputs: Any) -> dspy.Prediction:
+    async def aforward(self, *unnamed: Any, **inputs: Any) -> dspy.Prediction:
+        self._check_inputs(unnamed, inputs)
         rounds = self._rounds(inputs)
         wave, prediction = _go_on(rounds, Wave(()))
         while prediction is None:
@@ -276,6 +278,16 @@ class Ensemble(dspy.Module):
             (draw.error for draw in draws if draw.error is not None and shows_no_key(draw.error, draw.member.lm)), None
         )
         return error
+
+    def _check_inputs(self, unnamed: Sequence[Any], inputs: Mapping[str, Any]) -> None:
+        """Before a call is made: DSPy itself only warns of inputs that are missing, once for every draw."""
+        program = self.programs[0]
+        plain = program.predict if isinstance(program, dspy.ChainOfThought) else program
+        fields = list(plain.signature.input_fields) if isinstance(plain, dspy.Predict) else []
+        if unnamed or (fields and not inputs.keys() & set(fields)):
+            wanted = ", ".join(f"{name}=…" for name in fields) or "question=…"
+            got = f"{len(unnamed)} without a name" if unnamed else ", ".join(inputs) or "none"
+            raise ConfigurationError(f"{type(self).__name__} takes its inputs by name, {wanted}, and was given {got}.")
 
     def _refuse_own_lms(self) -> None:
         if all(predictor.lm is None and not predictor.config for predictor in _predictors(self)):

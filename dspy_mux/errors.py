@@ -13,8 +13,9 @@ Every message is one sentence that names the thing at fault and says what to do.
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -68,14 +69,22 @@ class AllMembersFailed(MuxError):
         return type(self), (self.causes, self.turns)
 
 
-def first_mistake(error: ValidationError) -> str:
-    """The first mistake that pydantic found, as the end of a sentence that begins with the thing at fault."""
-    first = error.errors(include_url=False)[0]
-    where = ""
+def first_mistake(error: ValidationError, known: Iterable[str] = ()) -> str:
+    """The first mistake that pydantic found, as the end of a sentence that begins with the thing at fault.
+
+    Args:
+        known: names of settings, out of which one may have been meant.
+    """
+    mistakes = error.errors(include_url=False)
+    # What is missing may be there under a name that is misspelt.
+    misspelt = (each for each in mistakes if each["type"] == "extra_forbidden")
+    first = next(misspelt, mistakes[0]) if mistakes[0]["type"] == "missing" else mistakes[0]
+    where, name = "", ""
     for part in first["loc"]:
         name = str(part) if re.fullmatch(r"[\w/-]{1,40}", str(part)) else repr(str(part)[:40])  # a key may be any text
         where += f"[{part + 1}]" if isinstance(part, int) else f".{name}" if where else name
     what = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        return f"has an unknown setting {where}."
+        meant = difflib.get_close_matches(name, known, n=1)
+        return f"has an unknown setting {where}" + (f": did you mean {meant[0]}?" if meant else ".")
     return f"is wrong at {where or 'its top level'}: {what}."

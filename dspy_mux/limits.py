@@ -25,12 +25,13 @@ class _Seen:
     """What a member's draws took so far.
 
     Attributes:
-        calls, cost: of its longest and its dearest draw; dearest: of its calls; priced: whether what a call costs is known,
-            None before one was made.
+        calls, cost: of its longest and its dearest draw; known: whether one of them came to an answer; dearest: of its calls;
+            priced: whether what a call costs is known, None before one was made.
     """
 
     calls: int
     cost: float = 0.0
+    known: bool = False
     dearest: float = 0.0
     priced: bool | None = None
 
@@ -45,7 +46,8 @@ class Budget:
     calls under way take above the member's dearest before them.
 
     Args:
-        longest: member → LM calls that one of its draws takes at least.
+        longest: member → LM calls that one of its draws is taken to need until one has come to an answer: a program may have steps
+            that it does not always take. Where no draw is under way, one may start with less.
 
     Attributes:
         stopped: the limit that was reached, or None.
@@ -76,11 +78,13 @@ class Budget:
                 self.stopped = over
             return None
 
-    def settled(self, share: Share) -> None:
+    def settled(self, share: Share, *, answered: bool) -> None:
         """The draw has an outcome, or is given up."""
         with self._lock:
             self._drawing.discard(share)
             seen = self._seen[share.member]
+            if answered and share.calls and not seen.known:
+                seen.calls, seen.known = share.calls, True
             seen.calls, seen.cost = max(seen.calls, share.calls), max(seen.cost, share.cost)
 
     def _without_room(self, member: str) -> Limit | Literal["price"] | None:
@@ -88,7 +92,8 @@ class Budget:
         ours = self._seen[member]
         if self.max_calls is not None:
             under_way = sum(max(0, self._seen[share.member].calls - share.calls) for share in self._drawing)
-            if self._calls + under_way + ours.calls > self.max_calls:
+            needed = ours.calls if ours.known or self._drawing else 1
+            if self._calls + under_way + needed > self.max_calls:
                 return "max_calls"
         if self.max_cost is not None:
             if ours.priced is None and any(share.member == member for share in self._drawing):

@@ -159,7 +159,7 @@ def _check_names(members: Sequence[Member]) -> None:
     for member in members:
         if member.label in seen:
             raise ConfigurationError(
-                f"Two members are named {member.label!r}: name them apart with Member(lm, name=...) or a dict of LMs."
+                f"Two members are named {member.label!r}: name them apart with Member(lm, name=…), in a pool file with name = …."
             )
         seen.add(member.label)
 
@@ -177,6 +177,6 @@ def _check_cache_entries(members: Sequence[Member]) -> None:
             raise ConfigurationError(
                 f"Members {seen[key].name!r} and {member.name!r} have the same model string {member.lm.model!r} and the same "
                 "settings, so each would be answered from the other's cache: give them different model strings or "
-                "temperatures, or pass cache=False to both LMs."
+                "temperatures, or pass cache=False to both LMs (in a pool file: options = {cache = false})."
             )
         seen[key] = member

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     import optuna
     import pandas as pd
     import plotly.graph_objects as go
+
+logger = logging.getLogger(__name__)
 
 _SPLIT = "mux_split"
 
@@ -73,7 +76,9 @@ class MuxReport:
         mean, low, high = (100 * value for value in self.tuned.difference)
         return (
             f"{self.tuned.note} Compiled − paper's defaults: {mean:+.1f} points (95 % interval {low:+.1f} to {high:+.1f}, paired, "
-            f"n = {self.tuned.questions})." + self._on_bound()
+            f"n = {self.tuned.questions})."
+            + self._on_bound()
+            + "".join(f" {done.errors}" for done in self.collected if done.errors)
         )
 
     def _on_bound(self) -> str:
@@ -149,7 +154,7 @@ class MuxOptimizer(Teleprompter):
         bound: let the compiled mux spare draws (`schedule="frugal"`): those that cannot change the answer and, where the rule is
             the calibrated one, those that change it with a chance below this bound (`budget.py`); None for all draws.
         minimize, budget: a second objective ("calls_per_question" or "cost_per_question"), and the most that may be spent of it.
-        num_threads, max_calls, max_cost: of the drawing, as for `collect`.
+        num_threads, max_calls, max_cost, retry_failed: of the drawing, as for `collect`.
         progress: show the drawing's progress on stderr.
     """
 
@@ -179,6 +184,7 @@ class MuxOptimizer(Teleprompter):
         num_threads: int = 16,
         max_calls: int | None = None,
         max_cost: float | None = None,
+        retry_failed: bool = False,
         progress: bool = False,
     ):
         super().__init__()
@@ -187,7 +193,12 @@ class MuxOptimizer(Teleprompter):
         self.max_members, self.progress, self.bound = max_members, progress, bound
         if bound is not None and not 0 <= bound <= 1:
             raise ConfigurationError(f"bound must be a chance between 0 and 1, or None, not {bound!r}.")
-        self._drawing: dict[str, Any] = {"num_threads": num_threads, "max_calls": max_calls, "max_cost": max_cost}
+        self._drawing: dict[str, Any] = {
+            "num_threads": num_threads,
+            "max_calls": max_calls,
+            "max_cost": max_cost,
+            "retry_failed": retry_failed,
+        }
         self._study: dict[str, Any] = {
             "max_members": max_members,
             "min_members": min_members,
@@ -264,6 +275,8 @@ class MuxOptimizer(Teleprompter):
                     f"{done.missing} draws of the {name} split are missing, as {why}: compile again when that is changed, what is "
                     "drawn is kept."
                 )
+            if done.errors is not None:
+                logger.warning("%s split: %s", name, done.errors)
             collected.append(done)
             records.append(recorded(student, examples, bank, dataset=_SPLIT, k=k))
         record = records[0] if len(records) == 1 else _joined(records)

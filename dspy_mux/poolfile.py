@@ -94,6 +94,8 @@ class MemberEntry(BaseModel):
     def _one_source(self) -> MemberEntry:
         if (self.local is None) == (self.model is None):
             raise ValueError("needs either model (a model string) or local (a catalog name or .gguf path)")
+        if self.model in CATALOG:
+            raise ValueError(f"has the model {self.model!r}, which runs in this process: write local = {self.model!r}")
         if self.local is not None and (self.api_base or self.api_key_env or self.engine != "auto"):
             raise ValueError("has local, which takes no api_base, api_key_env or engine")
         if not "".join([self.name or "", self.model or "", self.local or "", *self.options]).isprintable():
@@ -191,7 +193,8 @@ class PoolFile(BaseModel):
         except tomllib.TOMLDecodeError as error:
             raise ConfigurationError(f"The pool file {str(path)!r} is not valid TOML: {error}") from error
         except ValidationError as error:
-            raise ConfigurationError(f"The pool file {str(path)!r} {first_mistake(error)}") from error
+            known = [*cls.model_fields, *MemberEntry.model_fields]
+            raise ConfigurationError(f"The pool file {str(path)!r} {first_mistake(error, known)}") from error
         except (ValueError, RecursionError) as error:  # a number of thousands of digits, tables in tables in tables
             raise ConfigurationError(f"The pool file {str(path)!r} is not valid TOML: {type(error).__name__}.") from error
 

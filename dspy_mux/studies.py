@@ -123,7 +123,8 @@ def open_study(storage: Any, name: str, sampler: Any, seed: int, minimize: str |
     except Exception as error:
         # Neither the storage nor the error is told in full: there may be a password in them.
         raise ConfigurationError(
-            f"The study's storage cannot be used ({type(error).__name__}): check its URL and its server."
+            f"The study's storage cannot be used ({type(error).__name__}): check its URL, which is like sqlite:///study.db, and "
+            "its server."
         ) from error
 
 

@@ -64,7 +64,7 @@ def optimize(
 
 @app.command()
 def rules(
-    data: Annotated[Path, typer.Option(help="The folder of the banks.")] = Path("../shared/data"),
+    data: Annotated[Path, typer.Option(help="The folder of the public banks (eval/pools.py).")],
     k: Annotated[int, typer.Option(min=1, help="Draws per member.")] = 3,
     repeats: Annotated[int, typer.Option(min=1, help="Random half splits.")] = 20,
     seed: Annotated[int, typer.Option(help="Of the splits.")] = 0,
@@ -78,7 +78,7 @@ def rules(
 
 @app.command()
 def budget(
-    data: Annotated[Path, typer.Option(help="The folder of the banks.")] = Path("../shared/data"),
+    data: Annotated[Path, typer.Option(help="The folder of the public banks (eval/pools.py).")],
     bounds: Annotated[str, typer.Option(help="On the chance that a draw to come changes the answer, by comma.")] = "0.05,0.1,0.15",
     k: Annotated[int, typer.Option(min=1, help="Draws per member.")] = 3,
     repeats: Annotated[int, typer.Option(min=1, help="Random half splits.")] = 5,
@@ -103,7 +103,9 @@ def compare(
     members: Annotated[str | None, typer.Option(help="Some of the pool's members, by comma.")] = None,
     methods: Annotated[str, typer.Option(help="all, or ids by comma, such as slm_mux,self_consistency,llm_debate.")] = "all",
     k: Annotated[int | None, typer.Option("--k", min=1, help="Draws per member; the pool file's by default, else 3.")] = None,
-    temperature: Annotated[float | None, typer.Option(min=0, help="Of the draws; the pool file's by default, else 0.5.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(min=0, help="Of the draws; the pool file's by default, 0.5 for the tiny models.")
+    ] = None,
     split: Annotated[str, typer.Option(help="The questions that are reported.")] = "test",
     limit: Annotated[int | None, typer.Option(min=1, help="So many of them, from the front; all by default.")] = None,
     validation_limit: Annotated[

@@ -43,7 +43,7 @@ def run(
         print_json({"run": str(folder), **table.as_dict()})
         return
     shown = Console() if Console().is_terminal else Console(width=200)
-    for each in table.rich():
+    for each in table.rich(shown.width):
         shown.print(each)
     for note in table.notes:
         shown.print(f"- {visible(note)}", markup=False, highlight=False)

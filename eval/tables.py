@@ -37,6 +37,9 @@ COLUMNS = (
     "− SLM-MUX, points",
     "McNemar p",
 )
+#: Of a terminal narrower than _WIDE.
+_FEW = ("method", "accuracy %", "95 % interval", "no answer", "calls", "− SLM-MUX, points")
+_WIDE = 132
 
 
 @dataclass(frozen=True)
@@ -122,18 +125,21 @@ class Comparison:
             tasks.setdefault(line.task, []).append(line)
         return tasks
 
-    def rich(self) -> list[Table]:
-        """One table a task, the caption below the last."""
+    def rich(self, width: int) -> list[Table]:
+        """One table a task, the caption below the last; in a terminal of few columns without what fits beside nothing there."""
+        columns = COLUMNS if width >= _WIDE else _FEW
         tables = []
         for task, lines in self.tasks().items():
             shown = Table(title=Text(visible(f"{task}, n = {lines[0].accuracy.n}; calls, tokens, cost and seconds per question")))
-            for column in COLUMNS:
-                shown.add_column(Text(column), justify="left" if column == "method" else "right")
+            for column in columns:
+                shown.add_column(Text(column), justify="left" if column == "method" else "right", overflow="fold")
             for line in lines:
-                shown.add_row(*(Text(visible(cell)) for cell in line.cells()), style="bold" if line.method == MUX else None)
+                cells = dict(zip(COLUMNS, line.cells(), strict=True))
+                shown.add_row(*(Text(visible(cells[name])) for name in columns), style="bold" if line.method == MUX else None)
             tables.append(shown)
         if tables:
-            tables[-1].caption = Text(visible(self.caption))
+            left_out = "" if columns == COLUMNS else " Tokens, cost, seconds and p are in table.md, and in a wider terminal."
+            tables[-1].caption = Text(visible(self.caption + left_out))
             tables[-1].caption_justify = "left"
         return tables
 
@@ -273,9 +279,10 @@ def _on_discussion(manifest: Mapping[str, Any], rows: Mapping[tuple[str, str], l
             p = mcnemar([a for a, _ in pairs], [b for _, b in pairs])
             clear = gap.low > 0 or gap.high < 0 if p is None else p < 0.05
             told = ("helps" if gap.mean > 0 else "hurts") if clear else "neither helps nor hurts by more than chance"
+            by = "" if p is None else f"; McNemar p {_p(p) if p < 0.001 else f'= {_p(p)}'}, which decides"
             notes.append(
                 f"{task['name']}: {method['title']} against one draw of the best member ({best}): {_told(gap)} points "
-                f"(95 % interval, paired, n = {gap.n}): it {told}."
+                f"(95 % interval, paired, n = {gap.n}{by}): it {told}."
             )
     return notes
 

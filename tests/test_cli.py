@@ -7,7 +7,10 @@ import os
 import subprocess
 import sys
 
+import dspy
 import pytest
+
+from dspy_mux import SLMMux, __version__
 
 from .http_models import model_server
 
@@ -113,3 +116,19 @@ def test_a_saved_mux_of_other_members(pool, tmp_path):
 
     SLMMux("question -> answer", [scripted_lm("z", ["x"])]).save(tmp_path / "mux.json")
     assert "The saved mux has the members" in one_line(dspy_mux("ask", "--pool", pool, "--mux", tmp_path / "mux.json", "?"), 2)
+
+
+def test_no_verb_shows_the_help_and_a_version_is_told():
+    done = dspy_mux()
+    assert done.returncode == 2
+    assert "Commands" in done.stdout + done.stderr
+    assert "dspy-mux:" not in done.stderr
+    assert dspy_mux("--version").stdout == f"dspy-mux {__version__}\n"
+
+
+def test_a_saved_mux_of_one_member_answers(pool, tmp_path):
+    lms = {name: dspy.LM(f"openai/{name}", api_base="http://localhost:1/v1", api_key="none") for name in "ab"}
+    SLMMux("question -> answer", lms, k=2).subset(["b"]).save(tmp_path / "mux.json")
+    done = dspy_mux("ask", "--mux", tmp_path / "mux.json", "--pool", pool, "What is 6 × 7?")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0].strip() == "42"

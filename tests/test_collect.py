@@ -129,8 +129,15 @@ def test_a_draw_that_fails_abstains_with_its_cause_and_can_be_tried_again(bank):
     assert (bank.record().votes[:, 0, 1] == -1).all()
     assert {row["cause"] for row in bank.rows() if row["answer"] == ""} == {"LMUnexpectedError: [scripted/a] out of order"}
     broken = False
-    assert collect(mux, questions(2), metric, bank).drawn == 0
-    assert collect(mux, questions(2), metric, bank, retry_failed=True).drawn == 2
+    again = collect(mux, questions(2), metric, bank)
+    assert (again.drawn, again.failed) == (0, 2)
+    assert again.errors == (
+        "Errors cost 2 of 6 draws, most often 'LMUnexpectedError: [scripted/a] out of order': retry_failed (--retry-failed) "
+        "makes them again."
+    )
+    assert [row["errors"] for row in bank.info()] == [2]
+    retried = collect(mux, questions(2), metric, bank, retry_failed=True)
+    assert (retried.drawn, retried.failed, retried.errors) == (2, 0, None)
     assert (bank.record().votes >= 0).all()
 
 

@@ -337,3 +337,21 @@ def test_a_key_quoted_by_a_server_is_not_told():
         SLMMux(dspy.Predict(QA), [lm])(question="?")
     assert "987654" not in str(failure.value)
     assert "abc.def" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("unnamed", "inputs", "told"),
+    [
+        (("3 + 4",), {}, r"SLMMux takes its inputs by name, question=…, and was given 1 without a name\."),
+        ((), {"q": "3 + 4"}, r"by name, question=…, and was given q\."),
+        ((), {}, r"by name, question=…, and was given none\."),
+    ],
+)
+async def test_inputs_of_other_names_are_refused_before_a_call(unnamed, inputs, told):
+    lms = [scripted_lm("a", ["x"]), scripted_lm("b", ["x"])]
+    mux = SLMMux("question -> answer", lms)
+    with pytest.raises(ConfigurationError, match=told):
+        mux(*unnamed, **inputs)
+    with pytest.raises(ConfigurationError, match=told):
+        await mux.acall(*unnamed, **inputs)
+    assert [lm.engine.calls for lm in lms] == [0, 0]

@@ -111,7 +111,9 @@ MEMBER = '[[members]]\nmodel = "openai/x"\n'
         ("members = []", "is wrong at members: List should have at least 1 item"),
         ("k = 0\n" + MEMBER, "is wrong at k: Input should be greater than or equal to 1"),
         ("colour = 1\n" + MEMBER, "has an unknown setting colour."),
-        (MEMBER + "modle = 1", "has an unknown setting members[1].modle."),
+        (MEMBER + "modle = 1", "has an unknown setting members[1].modle: did you mean model?"),
+        (MEMBER.replace("[[members]]", "[[member]]"), "has an unknown setting member: did you mean members?"),
+        ("[[members]]\nmodel = 'smollm2-135m'", "which runs in this process: write local = 'smollm2-135m'"),
         ("[[members]]\nname = 'x'", "is wrong at members[1]: needs either model"),
         (MEMBER + "local = 'smollm2-135m'", "is wrong at members[1]: needs either model"),
         (

@@ -281,6 +281,22 @@ def test_a_mux_is_compiled_and_the_student_stays_as_it_was(tmp_path):
     assert calls(student) == before  # recorded draws are in the cache
 
 
+def test_errors_in_the_draws_are_told_and_made_again_on_request(tmp_path, caplog):
+    flaky = a_member("b", 0.9)
+    reply = flaky.lm.engine.reply
+    flaky.lm.engine.reply = lambda prompt, draw: ConnectionError("refused") if "q7?" in prompt else reply(prompt, draw)
+    student = a_mux(a_member("a", 0.6), flaky, k=2)
+    settings = {"metric": metric, "bank": tmp_path / "bank.sqlite", "n_trials": 6}
+    best = MuxOptimizer(**settings).compile(student, trainset=questions(30))
+    told = "Errors cost 2 of 120 draws, most often 'LMUnexpectedError: [scripted/b] refused'"
+    assert told in best.report.note
+    assert told in caplog.text
+    flaky.lm.engine.reply = reply
+    assert "Errors cost" in MuxOptimizer(**settings).compile(student, trainset=questions(30)).report.note
+    mended = MuxOptimizer(**settings, retry_failed=True).compile(student, trainset=questions(30))
+    assert "Errors cost" not in mended.report.note
+
+
 def test_a_compiled_mux_with_a_calibrated_rule_saves_loads_and_answers_alike(tmp_path):
     members = [a_member("a", 0.6), a_member("b", 0.5), a_member("c", 0.5)]
     student = SLMMux(dspy.Predict("question, category -> answer"), members, k=3, temperature=0.5)

@@ -74,6 +74,8 @@ def collect(
             f"{done.drawn} draws recorded in {recorded.name} ({done.already} were there{rescored}), {done.abstained} abstained, "
             f"{done.calls} calls{cost}, {done.seconds:.0f} s{stopped}."
         )
+        if done.errors is not None:
+            say(done.errors)
 
 
 @bank_app.command("info")
@@ -96,7 +98,7 @@ def bank_info(bank: BankPath, dataset: Dataset = None, as_json: AsJson = False) 
     if as_json:
         print_json({"draws": rows})
         return
-    names = ["dataset", "member", "program", "model", "questions", "draws", "abstentions", "calls", "tokens", "cost"]
+    names = ["dataset", "member", "program", "model", "questions", "draws", "abstentions", "errors", "calls", "tokens", "cost"]
     table(title, names, [[cell(name, row.get(name)) for name in names] for row in rows])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,7 +29,7 @@ from .options import (
     sizes_of,
     splits_of,
 )
-from .printing import check_page, print_json, table, write_page
+from .printing import check_page, print_json, say, table, write_page
 
 
 def replay(
@@ -185,25 +186,31 @@ def tune(
     as_json: AsJson = False,
 ) -> None:
     """Choose members, k, λ and rule by an Optuna study over recorded draws."""
+    from rich.console import Console
+    from rich.progress import Progress
+
     from ..splits import by_field
     from ..tuning import tune as run
 
     record, left_out = record_of(bank, dataset, program, members, None)
-    tuned = run(
-        record,
-        splits=None if split_field is None else by_field(record, split_field, train, test),
-        max_members=max_members,
-        k_max=k_max,
-        n_trials=trials,
-        seed=seed,
-        context=context,
-        threshold=threshold,
-        minimize=minimize,
-        budget=budget,
-        storage=storage,
-        study_name=study_name,
-        left_out=left_out,
-    )
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("trials", total=trials)
+        tuned = run(
+            record,
+            splits=None if split_field is None else by_field(record, split_field, train, test),
+            max_members=max_members,
+            k_max=k_max,
+            n_trials=trials,
+            seed=seed,
+            context=context,
+            threshold=threshold,
+            minimize=minimize,
+            budget=budget,
+            storage=storage,
+            study_name=study_name,
+            left_out=left_out,
+            callbacks=[lambda *_: progress.advance(bar)],
+        )
     best, mean = tuned.best, tuned.difference
     if as_json:
         print_json(
@@ -275,6 +282,7 @@ def scale(
         from ..figures import page
 
         write_page(html, page("dspy-mux: scaling", [(record.source, told.figures())]))
+        say(f"The figures are in {html}.", file=sys.stderr)
     if as_json:
         print_json({**told.as_dict(), "left_out": left_out})
         return

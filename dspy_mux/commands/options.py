@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import ConfigurationError
+from .printing import say
 
 if TYPE_CHECKING:
     from ..record import Record
@@ -49,12 +51,15 @@ def record_of(bank: str, dataset: str | None, program: str | None, members: str 
     from ..bank import SampleBank
     from ..record import read_jsonl
 
-    if bank.endswith(FILES):
-        record = read_jsonl(bank, dataset=dataset)
-    else:
-        record = SampleBank(bank).record(dataset=dataset, program=program)
-    names = None if members is None else [name.strip() for name in members.split(",") if name.strip()]
-    return record.of(names, k)
+    opened = None if bank.endswith(FILES) else SampleBank(bank)
+    record = read_jsonl(bank, dataset=dataset) if opened is None else opened.record(dataset=dataset, program=program)
+    chosen, left_out = record.of(None if members is None else [name.strip() for name in members.split(",") if name.strip()], k)
+    if opened is not None:
+        rows = [row for row in opened.info() if dataset in (None, row["dataset"]) and row["member"] in chosen.members]
+        if failed := sum(row["errors"] for row in rows):
+            told = f"dspy-mux: errors cost {failed} of {sum(row['draws'] for row in rows)} draws, which count as abstentions here"
+            say(f"{told}: `dspy-mux collect … --retry-failed` makes them again.", file=sys.stderr)
+    return chosen, left_out
 
 
 def splits_of(

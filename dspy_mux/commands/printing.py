@@ -43,7 +43,11 @@ def say(text: str, **options: Any) -> None:
 
 
 def check_page(path: Path | None) -> None:
-    """Raises ConfigurationError where a page cannot stand there: before what it shows is worked out."""
+    """Raises ConfigurationError where a page cannot stand there, or not be drawn: before what it shows is worked out."""
+    if path is not None:
+        from ..figures import plotly
+
+        plotly()
     if path is not None and (os.path.isdir(path) or not os.path.isdir(path.parent)):
         raise ConfigurationError(f"{str(path)!r} is no place for a page: name a file in a folder that is there.")
 
@@ -68,9 +72,10 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     from rich.table import Table
     from rich.text import Text
 
+    # Names and numbers are broken where they must be, and never cut: half a number is another number.
     shown = Table(title=Text(visible(title)))
     for column in columns:
-        shown.add_column(Text(visible(column)))
+        shown.add_column(Text(visible(column)), overflow="fold")
     for row in rows:
         shown.add_row(*(Text(visible(cell)) for cell in row))
     console = Console()

@@ -79,6 +79,7 @@ def test_info_counts_what_each_program_drew_and_took(bank):
         "model": "openai/b",
         "questions": 3,
         "draws": 6,
+        "errors": 0,
         "abstentions": 3,
         "calls": 6,
         "tokens": 90,
@@ -135,7 +136,7 @@ def test_failed_draws_can_be_forgotten_and_no_others(bank):
         *(a_draw(first, made_by, 3 + at, None, cause=cause) for at, cause in enumerate(said)),
     )
     failed = bank.failures([made_by], [first])
-    assert failed == {(made_by, first, 0)}
+    assert failed == {(made_by, first, 0): "LMTimeoutError: too late"}
     with bank.writing() as connection:
         bank.forget_failures(connection, [(first, made_by, draw) for draw in (0, 1, 2)])
     kept = {(made_by, first, draw) for draw in (1, 2, *range(3, 3 + len(said)))}

@@ -113,3 +113,17 @@ def test_two_programs_of_a_member_are_chosen_on_the_command_line(tmp_path, dspy_
     assert as_json("replay", made, "--program", "1111")["accuracy"] == 1
     assert as_json("replay", made, "--program", "latest")["accuracy"] == 0
     assert "no program '3333'" in refused("replay", made, "--program", "3333")
+
+
+def test_errors_in_a_bank_are_counted_and_told_by_every_verb(tmp_path, dspy_mux, as_json):
+    rows = [{"question_id": f"q{n}", "model": m, "draw": 0, "answer": "x", "correct": True} for n in range(8) for m in "ab"]
+    rows[3] |= {"answer": "", "correct": False, "cause": "LMTimeoutError: too late"}
+    rows[5] |= {"answer": "", "correct": False, "cause": "unparsable response"}
+    made = tmp_path / "bank.sqlite"
+    dspy_mux("bank", "import", made, jsonl(tmp_path / "rows.jsonl", rows))
+    assert [(row["abstentions"], row["errors"]) for row in as_json("bank", "info", made)["draws"]] == [(0, 0), (2, 1)]
+    code, out, err = dspy_mux("replay", made)
+    assert code == 0
+    assert "errors cost 1 of 16 draws, which count as abstentions here" in err
+    assert "errors" not in out
+    assert "errors" not in dspy_mux("replay", made, "--members", "a")[2]

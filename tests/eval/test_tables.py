@@ -164,12 +164,26 @@ def test_the_table_is_written_as_markdown_csv_and_json(tmp_path):
 
 def test_the_printed_table_names_k_temperature_n_and_the_split(table):
     console = Console(width=200, record=True, quiet=False, file=io.StringIO())
-    for each in table.rich():
+    for each in table.rich(200):
         console.print(each)
     shown = console.export_text()
     assert "sums, n = 10" in shown
     assert "Split test; k = 3 draws per member at temperature 0.5" in shown
     assert "up to 16 calls in flight" in shown
+
+
+def test_in_80_columns_no_figure_and_no_name_is_cut(table):
+    console = Console(width=80, record=True, file=io.StringIO())
+    for each in table.rich(80):
+        console.print(each)
+    shown = console.export_text()
+    assert "…" not in shown
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    for line in table.lines:
+        cells = line.cells()
+        assert cells[1] in shown
+        assert all(word in shown for word in cells[0].split())
+    assert "table.md" in shown
 
 
 def test_names_in_a_table_are_no_markup(tmp_path):
@@ -179,7 +193,7 @@ def test_names_in_a_table_are_no_markup(tmp_path):
     table = Comparison.of(run)
     assert r"\[red\]a\|b\[/red\]" in table.markdown()
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(table.rich()[0])
+    console.print(table.rich(200)[0])
     assert "[red]a|b[/red]" in console.export_text()
 
 

@@ -101,7 +101,7 @@ def test_ctrl_c_keeps_what_has_arrived_and_the_next_run_pays_for_nothing_twice(t
         code, said = collection.ends(within=2)
         if presses == 1:
             assert code == 130
-            assert said.splitlines()[-1] == "dspy-mux: interrupted; what was drawn is kept and costs nothing again."
+            assert said.splitlines()[-1] == "dspy-mux: interrupted; what had arrived is kept, and costs nothing again."
             assert "Traceback" not in said
         else:
             assert code in (130, -signal.SIGINT)  # the last one may find Python on its way out

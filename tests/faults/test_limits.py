@@ -69,6 +69,25 @@ def test_no_call_beyond_max_calls_reaches_the_server_however_many_a_draw_takes(b
         assert (done.missing, done.abstained) == (0, 0)
 
 
+class Routed(dspy.Module):
+    """Three steps, of which a question takes one."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = [dspy.Predict("question -> answer") for _ in range(3)]
+
+    def forward(self, question):
+        return self.steps[steps(question) % 3](question=question)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 10])
+def test_a_program_with_steps_that_it_does_not_take_makes_all_the_calls_that_it_may(bank, limit):
+    with fault_server(lambda _: None) as server:
+        done = collect(a_mux(server, "a", "b", program=Routed()), questions(12), metric, bank, max_calls=limit, num_threads=8)
+        assert (done.calls, done.drawn, done.stopped) == (limit, limit, "max_calls")
+        assert len(server.requests) == limit
+
+
 def test_a_call_that_is_made_again_is_one_more_call(bank):
     with fault_server(in_turn(Fault.UNAVAILABLE, Fault.RATE_LIMITED)) as server:
         done = collect(a_mux(server, "a"), questions(30), metric, bank, max_calls=40, num_threads=16)
