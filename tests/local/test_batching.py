@@ -113,7 +113,9 @@ def test_a_group_larger_than_the_slots_is_split(llama):
     batcher = Batcher(llama, slots=4)
 
     assert texts([ask(batcher, "q", seed) for seed in range(10)]) == [f"q {seed}" for seed in range(10)]
-    assert sorted(n for _, n, _ in llama.requests) == [2, 4, 4]
+    # How many wait together depends on the machine's load, how many run together does not.
+    together = [n for _, n, _ in llama.requests]
+    assert (max(together), sum(together)) == (4, 10)
     assert llama.most <= 4
 
 
