@@ -193,7 +193,8 @@ def tune(
     from ..tuning import tune as run
 
     record, left_out = record_of(bank, dataset, program, members, None)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("trials", total=trials)
         tuned = run(
             record,
