@@ -84,7 +84,7 @@ def run_live(
         with counting:
             if not decided_by_errors(row):
                 lost = -1
-            elif lost >= 0 and example.get("question_id") not in again:  # those may be out of order by themselves
+            elif lost >= 0 and str(example.get("question_id")) not in again:  # those may be out of order by themselves
                 lost += 1
             out_of_order = lost >= at_first
         if out_of_order:

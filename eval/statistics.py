@@ -56,8 +56,8 @@ def paired_difference(scores: Sequence[float], others: Sequence[float]) -> Estim
     if len(differences) == 1:
         return Estimate(mean, math.nan, math.nan, 1)
     if max(differences) - min(differences) < 1e-9:
-        open_ = Z95**2 / (len(differences) + Z95**2)
-        return Estimate(mean, mean - open_ * max(0.0, mean + 1), mean + open_ * max(0.0, 1 - mean), len(differences))
+        _, share = wilson(0.0, len(differences))
+        return Estimate(mean, mean - share * max(0.0, mean + 1), mean + share * max(0.0, 1 - mean), len(differences))
     half = Z95 * _standard_error(differences)
     return Estimate(mean, max(mean - half, min(mean, -1.0)), min(mean + half, max(mean, 1.0)), len(differences))
 
