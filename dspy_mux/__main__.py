@@ -1,5 +1,5 @@
 """`python -m dspy_mux`: the `dspy-mux` command."""
 
-from .cli import main
+from .cli.main import main
 
 main()

@@ -1,11 +1,14 @@
-"""The errors dspy-mux raises: one root, few leaves.
+"""The errors dspy-mux raises: one root, a leaf per kind of cause.
 
     MuxError
-    ├── ConfigurationError     a mux, pool file, row or argument that cannot work; raised before any LM call where it shows by then
+    ├── ConfigurationError     a setting or argument that cannot work (also a ValueError)
     │   └── PoolMismatch       a saved mux that belongs to another pool
-    ├── BankError              a bank of recorded draws that cannot be read, written or understood
+    ├── MissingExtra           an optional dependency that is not installed (also an ImportError)
+    ├── BankError              recorded data that cannot be used; either
+    │   ├── DataError          a file, row or saved state that cannot be read or understood (also a ValueError), or
+    │   └── StorageError       a database or disk that cannot be reached or written
     ├── MetricFailed           the user's metric raised; the draws are kept without a score
-    ├── AllMembersFailed       no member produced an answer; carries each member's causes
+    ├── AllMembersFailed       no member produced an answer; carries each member's causes (voting/verdict.py)
     └── LocalModelError        weights that cannot be found, fetched, verified or loaded
 
 Every message is one sentence that names the thing at fault and says what to do.
@@ -15,13 +18,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
-
-    from .verdict import Turn
 
 
 class MuxError(Exception):
@@ -29,9 +30,10 @@ class MuxError(Exception):
 
 
 class ConfigurationError(MuxError, ValueError):
-    """A mux, member, pool file, recorded row or argument that cannot work as given.
+    """A mux, member, pool file or argument cannot work as given.
 
-    Raised before any LM call, but for what only answers show: such as a rule of the user's own that chooses what no member drew.
+    Raised before any LM call where possible. Some mistakes only show once there are answers, such
+    as a custom rule that chooses an answer no member drew.
     """
 
 
@@ -39,8 +41,20 @@ class PoolMismatch(ConfigurationError):
     """A saved mux was loaded into a mux with other members."""
 
 
+class MissingExtra(MuxError, ImportError):
+    """An optional dependency is not installed; the message names the extra to install."""
+
+
 class BankError(MuxError):
-    """A bank of recorded draws cannot be read, written or understood."""
+    """Recorded data cannot be used: the base of `DataError` and `StorageError`."""
+
+
+class DataError(BankError, ValueError):
+    """A file, a row, a saved mux or a recorded draw cannot be read or understood."""
+
+
+class StorageError(BankError):
+    """A database or disk cannot be reached, read or written."""
 
 
 class MetricFailed(MuxError):
@@ -49,24 +63,6 @@ class MetricFailed(MuxError):
 
 class LocalModelError(MuxError):
     """Weights of an embedded model cannot be found, fetched, verified or loaded."""
-
-
-class AllMembersFailed(MuxError):
-    """No member produced a usable answer.
-
-    Attributes:
-        causes: member name → its distinct abstention causes, most frequent first.
-        turns: what was said in a discussion that came to no answer; empty where members do not see each other's text.
-    """
-
-    def __init__(self, causes: Mapping[str, Sequence[str]], turns: Sequence[Turn] = ()):
-        self.causes = {name: list(member_causes) for name, member_causes in causes.items()}
-        self.turns = list(turns)
-        told = "; ".join(f"{name}: {', '.join(member_causes) or 'no draw'}" for name, member_causes in self.causes.items())
-        super().__init__(f"No member of the mux gave a usable answer ({told}).")
-
-    def __reduce__(self) -> tuple[type[AllMembersFailed], tuple[dict[str, list[str]], list[Turn]]]:
-        return type(self), (self.causes, self.turns)
 
 
 def first_mistake(error: ValidationError, known: Iterable[str] = ()) -> str:

@@ -7,19 +7,8 @@ from typing import Annotated
 
 import typer
 
-from dspy_mux.cli import one_line_errors
-from dspy_mux.commands.options import (
-    AsJson,
-    Members,
-    Program,
-    Seed,
-    SplitField,
-    Test,
-    Threshold,
-    Train,
-    numbers_of,
-    sizes_of,
-)
+from dspy_mux.cli.main import one_line_errors
+from dspy_mux.cli.options import AsJson, Members, Program, Seed, SplitField, Test, Threshold, Train, numbers_of, sizes_of
 
 app = typer.Typer(
     help="Methods × tasks × pools, from real draws, with error bars.",
@@ -42,7 +31,7 @@ def demo(
     accept_license: Annotated[bool, typer.Option(help="Accept the licences of the models, Gemma's terms too.")] = False,
 ) -> None:
     """Three tiny real models on everyday questions: each alone, and together."""
-    from .demo import run
+    from .demo.demo import run
 
     run(k=k, temperature=temperature, limit=limit, as_json=as_json, accept_license=accept_license)
 
@@ -57,7 +46,7 @@ def optimize(
     accept_license: Annotated[bool, typer.Option(help="Accept the licences of the models, Gemma's terms too.")] = False,
 ) -> None:
     """MuxOptimizer on three tiny real models: choose members, draws and rule, then score them on an untouched test split."""
-    from .optimize import run
+    from .demo.optimize import run
 
     run(k=k, trials=trials, limit=limit, out=out, as_json=as_json, accept_license=accept_license)
 
@@ -71,7 +60,7 @@ def rules(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")] = False,
 ) -> None:
     """Every rule on public banks of real recorded outputs, without a call."""
-    from .rules import run
+    from .paper.rules import run
 
     run(data=data, k=k, repeats=repeats, seed=seed, as_json=as_json)
 
@@ -87,7 +76,7 @@ def budget(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
 ) -> None:
     """What frugal schedules and the budgeted rule save on public banks of real recorded outputs, without a call."""
-    from .spending import run
+    from .paper.budget import run
 
     wanted = numbers_of(bounds, "--bounds")
     run(data=data, bounds=wanted, k=k, repeats=repeats, seed=seed, as_json=as_json, markdown=markdown)
@@ -130,19 +119,19 @@ def compare(
     """Every method on the same questions: accuracy with interval, calls, tokens, cost, time, and the difference to SLM-MUX."""
     from dspy_mux import ConfigurationError
 
-    from . import comparing, pools
-    from .methods import Options
+    from .compare import command, pools
+    from .compare.methods import Options
 
     if pool is not None and max_tokens is not None:
         raise ConfigurationError("--max-tokens is for the tiny models: a pool file gives each member its own max_tokens.")
-    names = comparing.listed(members)
+    names = command.listed(members)
     drawn_from = (
         pools.embedded(names, max_tokens=max_tokens, accept_license=accept_license)
         if pool is None
         else pools.of_file(pool, names, accept_license=accept_license)
     )
     options = Options(
-        methods=comparing.listed(methods) or (),
+        methods=command.listed(methods) or (),
         k=drawn_from.k if k is None else k,
         temperature=drawn_from.temperature if temperature is None else temperature,
         split=split,
@@ -156,9 +145,9 @@ def compare(
         debate_agents=debate_agents,
         debate_rounds=debate_rounds,
         mav_n=mav_n,
-        mav_aspects=comparing.listed(mav_aspects),
+        mav_aspects=command.listed(mav_aspects),
     )
-    comparing.run(comparing.tasks_of(task, file or []), drawn_from, options, out=out, bank=bank, as_json=as_json)
+    command.run(command.tasks_of(task, file or []), drawn_from, options, out=out, bank=bank, as_json=as_json)
 
 
 @app.command()
@@ -181,8 +170,8 @@ def search(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
 ) -> None:
     """The paper's model selection table from recorded draws: best single member, subset by O(S), gain."""
-    from .recorded import Asked
-    from .search_table import run
+    from .paper.search import run
+    from .paper.sources import Asked
 
     asked = Asked(banks or (), data, dataset or (), members, program, split_field, train, test, repeats, seed, threshold)
     run(asked, sizes=sizes_of(sizes), k=k, penalty=penalty, as_json=as_json, as_markdown=markdown)
@@ -211,8 +200,8 @@ def scale(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
 ) -> None:
     """Both scaling figures of the paper from recorded draws, and SLM-MUX beside Agent Forest."""
-    from .recorded import Asked
-    from .scale_table import run
+    from .paper.scale import run
+    from .paper.sources import Asked
 
     asked = Asked(banks or (), data, dataset or (), members, program, split_field, train, test, repeats, seed, threshold)
     run(
@@ -242,8 +231,8 @@ def groupthink(
     """What discussions did to answers: given up, followed, flipped, and the share of the failures that are groupthink."""
     from dspy_mux import ConfigurationError
 
-    from .groupthink_table import run
-    from .judging import judge_of
+    from .groupthink.judge import judge_of
+    from .groupthink.table import run
 
     if pool is not None and judge is None:
         raise ConfigurationError("--pool is where the judge is looked up: name it with --judge.")

@@ -18,8 +18,8 @@ from typing import Annotated, Any, Literal
 
 import dspy
 
-from dspy_mux.extraction import fold
-from dspy_mux.kinds import AnswerKind, ChoiceKind, TextKind
+from dspy_mux.answers.extract import fold
+from dspy_mux.answers.kinds import AnswerKind, ChoiceKind, TextKind
 
 from . import sources
 from .sources import Split

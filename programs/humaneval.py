@@ -13,9 +13,10 @@ from typing import Annotated, Any
 
 import dspy
 
-from . import sandbox, sources
-from .behaviour import BehaviourKind, CodeKind
-from .completion import complete, parsed, unfinished
+from . import sources
+from .code import sandbox
+from .code.behaviour import BehaviourKind, CodeKind
+from .code.completion import complete, parsed, unfinished
 from .sources import Split
 from .tasks import Task
 

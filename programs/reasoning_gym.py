@@ -22,9 +22,9 @@ from typing import Annotated, Any
 
 import dspy
 
+from dspy_mux.answers.extract import unwrap
+from dspy_mux.answers.kinds import TextKind
 from dspy_mux.errors import ConfigurationError
-from dspy_mux.extraction import unwrap
-from dspy_mux.kinds import TextKind
 
 from . import sources
 from .sources import Split

@@ -18,8 +18,8 @@ from typing import IO, Any, Literal, TypeVar
 
 import dspy
 
+from dspy_mux.bank.rows import json_lines, parquet_rows
 from dspy_mux.errors import ConfigurationError
-from dspy_mux.rows import json_lines, parquet_rows
 
 Split = Literal["train", "validation", "test"]
 _Item = TypeVar("_Item")

@@ -7,9 +7,9 @@ from typing import ClassVar
 import dspy
 from typing_extensions import Unpack
 
-from ..ensemble import Shared
-from ..members import Pool
-from ..mux import SLMMux
+from ..mux.ensemble import Shared
+from ..mux.slm_mux import SLMMux
+from ..sampling.members import Pool
 
 
 class AgentForest(SLMMux):

@@ -10,15 +10,15 @@ import dspy
 from dspy.utils.exceptions import AdapterParseError
 from typing_extensions import Unpack
 
-from ..adapters import fields_as_text
-from ..ensemble import Ensemble, Shared
+from ..adapters.extract import ExtractingAdapter
+from ..adapters.formats import fields_as_text
 from ..errors import ConfigurationError
-from ..extracting import ExtractingAdapter
-from ..members import Pool, checked
-from ..sampling import Draw
-from ..state import Choices
-from ..verdict import Turn
-from .briefing import HISTORY, Brief, BriefedAdapter
+from ..mux.ensemble import Ensemble, Shared
+from ..mux.saved import Choices
+from ..sampling.draw import Draw
+from ..sampling.members import Pool, checked
+from ..voting.verdict import Turn
+from .brief import HISTORY, Brief, BriefedAdapter
 
 #: (position of the member, which of its seats): an agent. Members take turns where there are more agents than members.
 Seat = tuple[int, int]

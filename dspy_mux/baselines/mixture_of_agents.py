@@ -9,11 +9,11 @@ import dspy
 from pydantic import Field
 from typing_extensions import Unpack
 
-from ..ensemble import Rounds, Shared, Wave
-from ..members import Pool
-from ..sampling import Draw
-from ..state import Choices
-from .briefing import Brief
+from ..mux.ensemble import Rounds, Shared, Wave
+from ..mux.saved import Choices
+from ..sampling.draw import Draw
+from ..sampling.members import Pool
+from .brief import Brief
 from .discussion import Discussion, Seat, numbered
 
 

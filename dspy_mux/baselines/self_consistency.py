@@ -7,8 +7,8 @@ from typing import ClassVar
 import dspy
 from typing_extensions import Unpack
 
-from ..ensemble import Shared
-from ..members import Pool
+from ..mux.ensemble import Shared
+from ..sampling.members import Pool
 from .single import OneMember
 
 

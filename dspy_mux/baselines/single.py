@@ -8,11 +8,11 @@ from typing import ClassVar
 import dspy
 from typing_extensions import Unpack
 
-from ..ensemble import Shared
 from ..errors import ConfigurationError
-from ..members import Member, Pool, pool_of
-from ..mux import SLMMux
-from ..state import checked_accuracies
+from ..mux.ensemble import Shared
+from ..mux.saved import checked_accuracies
+from ..mux.slm_mux import SLMMux
+from ..sampling.members import Member, Pool, pool_of
 
 
 class OneMember(SLMMux):

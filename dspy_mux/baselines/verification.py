@@ -10,15 +10,15 @@ import dspy
 from pydantic import Field
 from typing_extensions import Unpack
 
-from ..adapters import fields_as_text
-from ..causes import UNUSABLE
-from ..ensemble import Rounds, Shared, Wave, copy_for_a_member
+from ..adapters.extract import ExtractingAdapter
+from ..adapters.formats import fields_as_text
+from ..answers.kinds import BoolKind
 from ..errors import ConfigurationError
-from ..extracting import ExtractingAdapter
-from ..kinds import BoolKind
-from ..members import Pool
-from ..sampling import Draw
-from ..state import Choices
+from ..mux.ensemble import Rounds, Shared, Wave, copy_for_a_member
+from ..mux.saved import Choices
+from ..sampling.abstention import UNUSABLE
+from ..sampling.draw import Draw
+from ..sampling.members import Pool
 from .discussion import Discussion
 
 #: The published aspects, in our words: what a verifier looks at → what it is told to check.

@@ -25,7 +25,7 @@ from .weights import Cached, fetch, path, status
 from .wire import DEFAULT_MAX_TOKENS
 
 if TYPE_CHECKING:
-    from ..members import Member
+    from ..sampling.members import Member
 
 __all__ = [
     "CATALOG",
@@ -110,8 +110,8 @@ def local_member(
     Raises:
         LocalModelError: as for `local_lm`.
     """
-    from ..adapters import CompletionAdapter, FewShotAdapter
-    from ..members import Member
+    from ..adapters.formats import CompletionAdapter, FewShotAdapter
+    from ..sampling.members import Member
 
     lm = local_lm(name_or_path, **local_lm_kwargs)
     if adapter is None:

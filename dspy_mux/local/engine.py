@@ -13,7 +13,7 @@ from dspy.utils.exceptions import LMConfigurationError
 from typing_extensions import Self
 
 from ..errors import LocalModelError
-from ..stopping import loading, offer
+from ..sampling.deadline import loading, offer
 from . import catalog, gguf, weights, wire
 from .server import LlamaServer, Settings, loaded, server_for
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import LocalModelError
 from . import wire
-from .batching import Batcher, Choice
+from .batch import Batcher, Choice
 from .cores import default_threads
 
 VERBOSE_VARIABLE = "DSPY_MUX_VERBOSE"

@@ -14,12 +14,12 @@ from rich.table import Table
 
 from dspy_mux import __version__
 
-from . import banking, enduring, latency, local, overhead, searching, starting, studying
+from . import bank, endurance, latency, local, overhead, search, startup, study
 from .figures import Figure
 
-BENCHMARKS = (starting, overhead, latency, local, searching, studying, banking)
+BENCHMARKS = (startup, overhead, latency, local, search, study, bank)
 #: Takes minutes: run only by name.
-LONG = (enduring,)
+LONG = (endurance,)
 COLUMNS = ("benchmark", "median", "min – max", "n", "target", "")
 RESULTS = Path(__file__).parents[1] / "results" / "performance.md"
 

@@ -13,7 +13,7 @@ import dspy
 from dspy.lm15 import Message, Request, Response, TextPart, Usage
 
 from dspy_mux import SLMMux
-from dspy_mux.adapters import default_adapter
+from dspy_mux.adapters.formats import default_adapter
 
 from .figures import Figure
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from dspy_mux.record import Record
-from dspy_mux.replay import Result, replay
-from dspy_mux.splits import by_field
+from dspy_mux.bank.record import Record
+from dspy_mux.replay.intervals import Estimate, accuracy
+from dspy_mux.replay.replay import Result, replay
+from dspy_mux.replay.splits import by_field
 
-from ..compare import VALIDATION
-from ..statistics import Estimate, accuracy
-from ..tables import UNION, Line
+from ..runs.schema import VALIDATION
+from ..tables.comparison import UNION, Line
 from .look import QUIET, Chart, axis, error_bars, of_method, percent, plain, with_interval
-from .reading import NotInTheRun, TaskAnswers
+from .read import NotInTheRun, TaskAnswers
 
 #: Methods whose confidence is a claim about the answer.
 _CONFIDENT = ("slm_mux", "agent_forest", "calibrated")

@@ -6,9 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from ..runs import errors_of
+from ..runs.folder import errors_of
 from .look import OUTCOMES, Chart
-from .reading import Answered, NotInTheRun, TaskAnswers
+from .read import Answered, NotInTheRun, TaskAnswers
 
 _FAINT = {"right": "var(--right-faint)", "wrong": "var(--wrong-faint)", "no answer": "var(--none-faint)"}
 #: Of the height, between the bars of a round.

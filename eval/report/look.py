@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dspy_mux.figures import plain
-from dspy_mux.showing import visible
+from dspy_mux.optimize.figures import plain
+from dspy_mux.replay.intervals import Estimate
+from dspy_mux.text import visible
 
-from ..statistics import Estimate
-from .reading import TaskAnswers
+from .read import TaskAnswers
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Chart:
         Raises:
             ConfigurationError: plotly is not installed.
         """
-        from dspy_mux.figures import plotly
+        from dspy_mux.optimize.figures import plotly
 
         layout = {"margin": {"l": 56, "r": 16, "t": 16, "b": 52}, "showlegend": False, "hovermode": "closest", "dragmode": False}
         figure = plotly().Figure(data=list(self.traces), layout={**layout, **self.layout})

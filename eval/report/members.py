@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from dspy_mux.search import Subset, search
+from dspy_mux.optimize.search import Subset, search
+from dspy_mux.replay.intervals import Z95, Estimate, accuracy
 
-from ..statistics import Z95, Estimate, accuracy
 from .look import OUTCOMES, Chart, axis, error_bars, of_member, percent, plain, with_interval, wrapped
-from .reading import Answered, NotInTheRun, TaskAnswers
+from .read import Answered, NotInTheRun, TaskAnswers
 
 _LONGEST = 22
 _ON_LOW, _ON_HIGH = "var(--on-low)", "var(--on-high)"  # text on the lower and on the upper part of the scale

@@ -9,17 +9,18 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from dspy_mux.commands.printing import check_page, write_page
+from dspy_mux.cli.output import check_page, write_page
 from dspy_mux.errors import ConfigurationError, MuxError
-from dspy_mux.figures import plotly
-from dspy_mux.showing import escaped, visible
+from dspy_mux.notebook import escaped
+from dspy_mux.optimize.figures import plotly
+from dspy_mux.replay.intervals import Estimate, mcnemar, paired_difference
+from dspy_mux.text import visible
 
-from ..runs import Run
-from ..statistics import Estimate, mcnemar, paired_difference
-from ..tables import COLUMNS, MUX, UNION, Comparison, Line
+from ..runs.folder import Run
+from ..tables.comparison import COLUMNS, MUX, UNION, Comparison, Line
 from . import accuracy, flows, members, questions
 from .look import Chart
-from .reading import NotInTheRun, TaskAnswers, read
+from .read import NotInTheRun, TaskAnswers, read
 
 _HERE = Path(__file__).parent
 #: The sections of charts: id, heading, and what makes it.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dspy_mux.showing import answer_text, visible
+from dspy_mux.text import visible
+from dspy_mux.voting.verdict import answer_text
 
 from .flows import outcome
-from .reading import Answered, Question, TaskAnswers
+from .read import Answered, Question, TaskAnswers
 
 
 def told(task: TaskAnswers) -> dict[str, Any]:

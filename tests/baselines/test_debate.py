@@ -10,8 +10,8 @@ import pytest
 from dspy_mux import AllMembersFailed, ConfigurationError
 from dspy_mux.baselines import LLMDebate
 
-from ..scripted import everything, scripted_lm
-from .pools import QA, after, drawing, prompts, speaker
+from ..support.discussion_pools import QA, after, drawing, prompts, speaker
+from ..support.scripted import everything, scripted_lm
 
 
 def pool(**last):

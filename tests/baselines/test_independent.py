@@ -10,8 +10,8 @@ import pytest
 from dspy_mux import ConfigurationError, MuxOptimizer, PoolMismatch, SLMMux
 from dspy_mux.baselines import AgentForest, SelfConsistency, SingleModel
 
-from ..scripted import calls, scripted_lm
-from .pools import QA
+from ..support.discussion_pools import QA
+from ..support.scripted import calls, scripted_lm
 
 
 def pool():

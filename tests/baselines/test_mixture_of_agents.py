@@ -10,8 +10,8 @@ import pytest
 from dspy_mux import AllMembersFailed, ConfigurationError, PlainAdapter, PoolMismatch
 from dspy_mux.baselines import LLMDebate, MixtureOfAgents
 
-from ..scripted import TwoSteps, asked, scripted_lm
-from .pools import QA, after, drawing, prompts, speaker
+from ..support.discussion_pools import QA, after, drawing, prompts, speaker
+from ..support.scripted import TwoSteps, asked, scripted_lm
 
 
 def pool():

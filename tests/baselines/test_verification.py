@@ -12,8 +12,8 @@ from dspy_mux import AllMembersFailed, ConfigurationError, PlainAdapter
 from dspy_mux.baselines import ASPECTS, MultiAgentVerification
 from dspy_mux.baselines.verification import Verify
 
-from ..scripted import calls, everything, scripted_lm
-from .pools import QA, after, prompts
+from ..support.discussion_pools import QA, after, prompts
+from ..support.scripted import calls, everything, scripted_lm
 
 TWO = {"facts": "Is it true?", "form": "Is it short?"}
 

@@ -17,8 +17,8 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch):
     """Pauses between attempts as in the product, but twenty times shorter; threads that nobody needs end soon."""
-    monkeypatch.setattr("dspy_mux.calling.FIRST_WAIT_S", 0.05)
-    monkeypatch.setattr("dspy_mux.workers.IDLE_S", 0.05)
+    monkeypatch.setattr("dspy_mux.sampling.retry.FIRST_WAIT_S", 0.05)
+    monkeypatch.setattr("dspy_mux.sampling.threads.IDLE_S", 0.05)
 
 
 @pytest.fixture(autouse=True)

@@ -14,11 +14,11 @@ import pytest
 from dspy.clients import model_metadata
 
 from dspy_mux import SampleBank, SLMMux
-from dspy_mux.cli import main
-from dspy_mux.collect import collect
+from dspy_mux.bank.collect import collect
+from dspy_mux.cli.main import main
 
+from ..support.fault_server import Fault, always, at_random, fault_server
 from .conftest import open_files
-from .server import Fault, always, at_random, fault_server
 
 TASK = """
 import dspy
@@ -158,7 +158,7 @@ def test_threads_and_open_files_of_a_long_collection_stay_bounded(tmp_path, noth
 
 
 def test_draws_on_many_threads_do_not_keep_the_files_of_dspys_cache_open(tmp_path, monkeypatch, nothing_left):
-    monkeypatch.setattr("dspy_mux.cachefiles.enough_for", lambda: 4)
+    monkeypatch.setattr("dspy_mux.sampling.threads.enough_for", lambda: 4)
     k, before, most = 32, open_files(), []
 
     class Watched(dspy.Module):

@@ -12,9 +12,9 @@ import dspy
 import pytest
 
 from dspy_mux import AllMembersFailed, SLMMux
-from tests.scripted import scripted_lm
+from tests.support.scripted import scripted_lm
 
-from .server import Fault, always, fault_server, in_turn
+from ..support.fault_server import Fault, always, fault_server, in_turn
 
 #: How many requests one draw makes, and what its abstention says; None where it answers.
 HELD = {
@@ -121,8 +121,8 @@ def test_what_passes_is_asked_again_and_answered(how):
 
 def test_pauses_double_and_the_lms_own_number_of_retries_bounds_them(monkeypatch):
     pauses = []
-    monkeypatch.setattr("dspy_mux.calling.FIRST_WAIT_S", 1.0)
-    monkeypatch.setattr("dspy_mux.calling.Calls.wait", lambda calls, seconds: pauses.append(seconds))
+    monkeypatch.setattr("dspy_mux.sampling.retry.FIRST_WAIT_S", 1.0)
+    monkeypatch.setattr("dspy_mux.sampling.retry.Calls.wait", lambda calls, seconds: pauses.append(seconds))
     with fault_server(always(Fault.UNAVAILABLE)) as server:
         lms = {
             "as usual": an_lm(server, "a"),

@@ -14,7 +14,7 @@ import pytest
 
 from dspy_mux import SampleBank
 
-from .server import Fault, fault_server
+from ..support.fault_server import Fault, fault_server
 
 QUESTIONS, K, THREADS = 40, 2, 8
 #: Questions from this one on are never answered.

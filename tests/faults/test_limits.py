@@ -8,9 +8,9 @@ import dspy
 import pytest
 
 from dspy_mux import ConfigurationError, Member, SampleBank, SLMMux
-from dspy_mux.collect import collect
+from dspy_mux.bank.collect import collect
 
-from .server import Fault, always, fault_server, in_turn
+from ..support.fault_server import Fault, always, fault_server, in_turn
 
 #: Models whose price DSPy knows: 0.15 and 0.60, 2.50 and 10 US dollars for a million tokens in and out.
 CHEAP, DEAR = "gpt-4o-mini", "gpt-4o"

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from dspy_mux import AllMembersFailed, Member, SampleBank, SLMMux
-from dspy_mux.collect import collect
-from dspy_mux.replay import replay
-from dspy_mux.splits import Split
-from dspy_mux.tally import Tally
+from dspy_mux.bank.collect import collect
+from dspy_mux.replay.replay import replay
+from dspy_mux.replay.splits import Split
+from dspy_mux.voting.tally import Tally
 
-from .server import Fault, Plan, at_random, fault_server
+from ..support.fault_server import Fault, Plan, at_random, fault_server
 
 QUESTIONS, K = 500, 2
 SKILL = {"a": 0.7, "b": 0.55, "c": 0.4}

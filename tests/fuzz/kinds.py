@@ -13,7 +13,7 @@ import pydantic
 from hypothesis import strategies as st
 from typing_extensions import TypedDict
 
-from dspy_mux.answers import MathAnswer, Percent
+from dspy_mux.answers.choose import MathAnswer, Percent
 
 
 class City(enum.Enum):

@@ -8,17 +8,16 @@ from typing import Any
 import dspy
 import pytest
 from dspy.utils.exceptions import AdapterParseError
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from dspy_mux.adapters import ADAPTERS
-from dspy_mux.answers import answer_kind
-from dspy_mux.extracting import ExtractingAdapter
-from dspy_mux.guarding import GuardedAdapter
+from dspy_mux.adapters.extract import ExtractingAdapter
+from dspy_mux.adapters.formats import ADAPTERS
+from dspy_mux.adapters.guard import GuardedAdapter
+from dspy_mux.answers.choose import answer_kind
 
-from ..scripted import scripted_lm
+from ..support.limits import share, within
+from ..support.scripted import scripted_lm
 from .kinds import DECLARED, WORDS
-from .limits import share, within
 from .strategies import ANY_TEXT, TEXTS, damaged
 
 LM = scripted_lm("fuzz", ["x"])

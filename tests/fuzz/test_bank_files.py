@@ -12,17 +12,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from dspy_mux import SampleBank
+from dspy_mux.bank.import_export import export_file, import_file
+from dspy_mux.bank.record import read_jsonl
+from dspy_mux.bank.rows import OF_A_DRAW
 from dspy_mux.errors import BankError, ConfigurationError
-from dspy_mux.exchange import export_file, import_file
-from dspy_mux.record import read_jsonl
-from dspy_mux.rows import OF_A_DRAW
 
-from ..exchange.records import renamed, same, spent
-from .limits import share, within
+from ..support.limits import share, within
+from ..support.records import renamed, same, spent
 from .strategies import ANY_TEXT, CHARACTERS, JSON, TEXTS, damaged, damaged_json, nested
 
 NAMES = ["question_id", "dataset", "task", *sorted(OF_A_DRAW)]

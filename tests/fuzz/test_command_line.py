@@ -12,14 +12,13 @@ import sys
 import warnings
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from dspy_mux import SampleBank
-from dspy_mux.cli import main
-from dspy_mux.exchange import import_file
+from dspy_mux.bank.import_export import import_file
+from dspy_mux.cli.main import main
 
-from .limits import share, within
+from ..support.limits import share, within
 from .strategies import CHARACTERS
 
 POOL = '[[members]]\nmodel = "openai/a"\napi_base = "http://127.0.0.1:9/v1"\n'
@@ -191,7 +190,7 @@ VERBS = {
     },
 }  # fmt: skip
 FILES = ["bank.jsonl", "bare.jsonl", "broken.toml", "mux.json", "text.sqlite", "folder", "none.parquet", "", "x" * 300 + ".jsonl"]
-TASKS = ["", ".", "..", ".x", "a..b", "1", "no.such.module", "os.", "json", "tests.fuzz.limits", "a\nb", "a b", "x" * 9_999]
+TASKS = ["", ".", "..", ".x", "a..b", "1", "no.such.module", "os.", "json", "tests.support.limits", "a\nb", "a b", "x" * 9_999]
 #: What follows the verb; odd words would do no harm, but one may be the name of weights that are fetched, or of a module.
 FIRST = {
     "import": st.tuples(st.just("new.sqlite"), mostly(FILES[:2], st.sampled_from(FILES))),

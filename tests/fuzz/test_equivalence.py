@@ -9,13 +9,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from dspy_mux.answers import KeyKind, MathKind, PairKind, TextKind, answer_kind
+from dspy_mux.answers.choose import MathKind, TextKind, answer_kind
+from dspy_mux.answers.custom import KeyKind, PairKind
 
+from ..support.limits import share, within
 from .kinds import DECLARED
-from .limits import share, within
 from .strategies import ANY_TEXT, JSON, LATEX, REPLIES, TEXTS, damaged, nested
 
 KEYED = {name: answer_kind(declared.annotation) for name, declared in DECLARED.items() if name != "mathematics"}
@@ -29,7 +29,7 @@ KEYED |= {
 @pytest.fixture(autouse=True)
 def functions_fail_in_silence(caplog):
     """That a user's function raised is logged each time."""
-    caplog.set_level(logging.CRITICAL, "dspy_mux.answers")
+    caplog.set_level(logging.CRITICAL, "dspy_mux.answers.choose")
 
 
 def writings(number):

@@ -7,34 +7,33 @@ from decimal import Decimal
 
 import pydantic
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from dspy_mux import extraction, formulas, mathtext
-from dspy_mux.answers import answer_kind
+from dspy_mux.answers import extract, math_canonical, math_extract
+from dspy_mux.answers.choose import answer_kind
+from dspy_mux.answers.extract import MAX_DIGITS
 from dspy_mux.errors import ConfigurationError
-from dspy_mux.extraction import MAX_DIGITS
 
+from ..support.limits import within
 from .kinds import DECLARED
-from .limits import within
 from .strategies import TEXTS, damaged, nested
 
 KINDS = {name: answer_kind(declared.annotation) for name, declared in DECLARED.items()}
 SCANNERS = [
-    extraction.marked_answer,
-    extraction.boxed,
-    extraction.parse_number,
-    extraction.numerals,
-    extraction.numeral_of_answer,
-    extraction.leading_label,
-    extraction.truth_of,
-    extraction.json_values,
-    extraction.unfence,
-    extraction.unwrap,
-    extraction.fold,
-    formulas.math_answer,
-    formulas.lone_answer,
-    mathtext.canonical,
+    extract.marked_answer,
+    extract.boxed,
+    extract.parse_number,
+    extract.numerals,
+    extract.numeral_of_answer,
+    extract.leading_label,
+    extract.truth_of,
+    extract.json_values,
+    extract.unfence,
+    extract.unwrap,
+    extract.fold,
+    math_extract.math_answer,
+    math_extract.lone_answer,
+    math_canonical.canonical,
 ]
 
 
@@ -109,7 +108,7 @@ def test_a_numeral_too_long_to_write_is_no_answer_and_no_error(text):
     for name in ("int", "float", "Decimal", "Fraction", "percent", "mathematics", "anything"):
         KINDS[name].key(KINDS[name].extract(text))
         KINDS[name].key(text)
-    assert extraction.parse_number(text) is None
+    assert extract.parse_number(text) is None
 
 
 @pytest.mark.parametrize("numeral", ["10000000000000000000000000001", "0.12345678901234567890123456789012345", "1e-1999"])

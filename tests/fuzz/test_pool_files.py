@@ -7,14 +7,13 @@ import json
 
 import dspy
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from dspy_mux import SLMMux
 from dspy_mux.errors import ConfigurationError, MuxError
-from dspy_mux.poolfile import MemberEntry, PoolFile, open_mux
+from dspy_mux.mux.pool_file import MemberEntry, PoolFile, open_mux
 
-from .limits import within
+from ..support.limits import within
 from .strategies import ANY_TEXT, FRAGMENTS, damaged, damaged_json
 
 SECRET = "sk-fuzz-2c9f41d07ab3"

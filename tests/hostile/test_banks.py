@@ -9,16 +9,16 @@ import dspy
 import pytest
 
 from dspy_mux import ConfigurationError, Member, SampleBank, SLMMux
-from dspy_mux.collect import collect
-from dspy_mux.exchange import export_file, import_file
-from dspy_mux.record import read_jsonl
-from eval.comparing import write_table
+from dspy_mux.bank.collect import collect
+from dspy_mux.bank.import_export import export_file, import_file
+from dspy_mux.bank.record import read_jsonl
+from eval.compare.command import write_table
 from eval.report import write
 from programs.tasks import task
 
-from ..eval.synthetic_run import STRENGTHS, scripted_member, synthetic_run, synthetic_task
-from ..scripted import scripted_lm
-from .texts import EVERYTHING, NUMBERS, TEXTS, obeyed
+from ..support.hostile_texts import EVERYTHING, NUMBERS, TEXTS, obeyed
+from ..support.scripted import scripted_lm
+from ..support.synthetic_run import STRENGTHS, scripted_member, synthetic_run, synthetic_task
 
 HALF = "half \ud800 and \x00"
 

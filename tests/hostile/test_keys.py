@@ -14,10 +14,10 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from dspy_mux.masking import looks_like_a_key, masked, without
+from dspy_mux.redact import looks_like_a_key, masked, without
 
-from .echoing import echo_server
-from .keyed_run import KEYS, VARIABLE
+from ..support.echo import echo_server
+from ..support.keyed_run import KEYS, VARIABLE
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +37,7 @@ def test_a_run_with_known_keys_leaves_none_behind(tmp_path):
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     }
     with echo_server() as server:
-        command = [sys.executable, "-m", "tests.hostile.keyed_run", str(folder), server.address]
+        command = [sys.executable, "-m", "tests.support.keyed_run", str(folder), server.address]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=240)
     assert b"Told on stderr" in done.stderr, done.stderr.decode()[-3000:]
     sent = "\n".join(server.sent)

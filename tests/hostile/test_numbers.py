@@ -7,14 +7,14 @@ from fractions import Fraction
 
 import pytest
 
-from dspy_mux import mathematics
-from dspy_mux.answers import MathAnswer, MathKind, Percent, answer_kind
-from dspy_mux.extraction import TAIL, marked_answer, numerals, parse_number
-from dspy_mux.mathematics import MathWorker, same_mathematics
-from dspy_mux.mathtext import canonical
+from dspy_mux.answers import math_equal
+from dspy_mux.answers.choose import MathAnswer, MathKind, Percent, answer_kind
+from dspy_mux.answers.extract import TAIL, marked_answer, numerals, parse_number
+from dspy_mux.answers.math_canonical import canonical
+from dspy_mux.answers.math_equal import MathWorker, same_mathematics
 
-from ..fuzz.limits import within
-from .texts import BOMBS, NUMBERS, TEXTS
+from ..support.hostile_texts import BOMBS, NUMBERS, TEXTS
+from ..support.limits import within
 
 KINDS = [str, int, float, Decimal, Fraction, Percent, bool, list[str], dict[str, int], MathAnswer, object]
 FORMS = {"alone": "{}", "told": "The answer is {}.", "boxed": r"So \boxed{{{}}} it is.", "in a sentence": "It is {} apples, or so."}
@@ -69,8 +69,8 @@ def impatient():
     """A worker that waits for a third of a second, and a second for all pairs of a question."""
     with pytest.MonkeyPatch.context() as patched:
         worker = MathWorker(deadline=0.3)
-        patched.setattr(mathematics, "_worker", worker)
-        patched.setattr(mathematics, "PATIENCE", 1.0)
+        patched.setattr(math_equal, "_worker", worker)
+        patched.setattr(math_equal, "PATIENCE", 1.0)
         yield worker
         worker.close()
 

@@ -9,17 +9,17 @@ import dspy
 import pytest
 
 from dspy_mux import SLMMux
+from dspy_mux.bank.record import read_jsonl
 from dspy_mux.baselines import LLMDebate
-from dspy_mux.cli import main
-from dspy_mux.optimizer import MuxReport
-from dspy_mux.record import read_jsonl
-from dspy_mux.tuning import tune
+from dspy_mux.cli.main import main
+from dspy_mux.optimize.report import MuxReport
+from dspy_mux.optimize.tune import tune
 from eval.report import write
 
-from ..eval.browser import opened
-from ..eval.synthetic_run import STRENGTHS, scripted_member, synthetic_run, synthetic_task
-from ..scripted import scripted_lm
-from .texts import EVERYTHING, HTML, RED, SCRIPT, TURNED
+from ..support.browser import opened
+from ..support.hostile_texts import EVERYTHING, HTML, RED, SCRIPT, TURNED
+from ..support.scripted import scripted_lm
+from ..support.synthetic_run import STRENGTHS, scripted_member, synthetic_run, synthetic_task
 
 MEMBERS = (f"a {HTML}{SCRIPT}", f"b {SCRIPT}{RED}", f"c {TURNED}<a href='https://example.org/'>link</a>")
 

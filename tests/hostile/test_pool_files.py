@@ -7,12 +7,13 @@ import traceback
 import dspy
 import pytest
 
-from dspy_mux import ConfigurationError, SampleBank, SLMMux, fingerprint
-from dspy_mux.masking import echoes_of, is_secret, looks_like_a_key, masked, without
-from dspy_mux.poolfile import PoolFile
+from dspy_mux import ConfigurationError, SampleBank, SLMMux
+from dspy_mux.bank import fingerprint
+from dspy_mux.mux.pool_file import PoolFile
+from dspy_mux.redact import echoes_of, is_secret, looks_like_a_key, masked, without
 
-from ..scripted import scripted_lm
-from .texts import EVERYTHING, obeyed
+from ..support.hostile_texts import EVERYTHING, obeyed
+from ..support.scripted import scripted_lm
 
 MEMBER = '[[members]]\nmodel = "openai/x"\n'
 SECRET = "zq7-Secret-81c5d2"

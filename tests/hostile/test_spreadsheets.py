@@ -7,15 +7,15 @@ import io
 
 import pytest
 
-from dspy_mux.optimizer import MuxReport
-from dspy_mux.showing import in_markdown
-from dspy_mux.tuning import Setting, Tuned
-from eval.comparing import write_table
-from eval.statistics import Estimate
-from eval.tables import Comparison, Line
+from dspy_mux.optimize.report import MuxReport
+from dspy_mux.optimize.tune import Setting, Tuned
+from dspy_mux.replay.intervals import Estimate
+from dspy_mux.text import in_markdown
+from eval.compare.command import write_table
+from eval.tables.comparison import Comparison, Line
 
-from ..eval.synthetic_run import STRENGTHS, scripted_member, synthetic_run, synthetic_task
-from .texts import CELLS, EVERYTHING, FORMULA, HTML, MARKUP, RED, obeyed
+from ..support.hostile_texts import CELLS, EVERYTHING, FORMULA, HTML, MARKUP, RED, obeyed
+from ..support.synthetic_run import STRENGTHS, scripted_member, synthetic_run, synthetic_task
 
 FORMULAS = [
     FORMULA,

@@ -13,17 +13,17 @@ import pytest
 from dspy.clients.base_lm import LM_CLASS_STATE_KEY
 
 from dspy_mux import ConfigurationError, MuxError, SLMMux
-from dspy_mux.poolfile import open_mux
-from dspy_mux.record import read_jsonl
-from dspy_mux.signatures import signature_of
-from dspy_mux.tuning import STUDY_NAME, tune
+from dspy_mux.bank.record import read_jsonl
+from dspy_mux.mux.pool_file import open_mux
+from dspy_mux.mux.signature_text import signature_of
+from dspy_mux.optimize.tune import STUDY_NAME, tune
 from eval.report import write
-from eval.runs import Run
+from eval.runs.folder import Run
 
-from ..eval.run_files import manifest
-from ..scripted import scripted_lm
-from .echoing import echo_server
-from .texts import RED, obeyed
+from ..support.echo import echo_server
+from ..support.hostile_texts import RED, obeyed
+from ..support.run_files import manifest
+from ..support.scripted import scripted_lm
 
 MODEL = "openai/gpt-4o-mini"
 

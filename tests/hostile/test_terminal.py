@@ -10,15 +10,16 @@ import sys
 import pytest
 
 from dspy_mux import SampleBank
-from dspy_mux.cli import main
-from dspy_mux.exchange import import_file
-from eval import comparing, markdown
+from dspy_mux.bank.import_export import import_file
+from dspy_mux.cli.main import main
 from eval.__main__ import app as eval_app
-from eval.tables import Comparison
+from eval.compare import command as comparing
+from eval.tables import text
+from eval.tables.comparison import Comparison
 
-from ..eval.synthetic_run import STRENGTHS, scripted_member, synthetic_run, synthetic_task
-from ..scripted import scripted_lm
-from .texts import EVERYTHING, HTML, MARKUP, RED, TEXTS, TURNED, obeyed
+from ..support.hostile_texts import EVERYTHING, HTML, MARKUP, RED, TEXTS, TURNED, obeyed
+from ..support.scripted import scripted_lm
+from ..support.synthetic_run import STRENGTHS, scripted_member, synthetic_run, synthetic_task
 
 MEMBERS = (f"a {RED}", f"b {MARKUP}{TURNED}", f"c {HTML}")
 DATASET = f"set {RED}{TURNED}"
@@ -126,7 +127,7 @@ def test_no_error_hands_a_terminal_more_than_text(files, ran, monkeypatch, tmp_p
     monkeypatch.chdir(tmp_path)
 
     def of_eval():
-        from dspy_mux.cli import one_line_errors
+        from dspy_mux.cli.main import one_line_errors
 
         with one_line_errors():
             eval_app()
@@ -162,7 +163,7 @@ def answering(monkeypatch):
             Member(scripted_lm(f"m{at}", [said]), name=name) for at, (name, said) in enumerate(zip(MEMBERS, answers, strict=False))
         ]
         mux = SLMMux("question -> answer", members, k=1)
-        monkeypatch.setattr("dspy_mux.poolfile.open_mux", lambda *given, **more: mux)
+        monkeypatch.setattr("dspy_mux.mux.pool_file.open_mux", lambda *given, **more: mux)
 
     return with_answers
 
@@ -234,5 +235,5 @@ def test_the_comparison_s_table_and_notes_are_text(run, ran, monkeypatch, capsys
 
 @pytest.mark.parametrize("as_markdown", [False, True])
 def test_tables_and_notes_of_every_other_verb_are_text(capsys, as_markdown):
-    markdown.show([markdown.Shown(EVERYTHING, [EVERYTHING], [[EVERYTHING]])], [EVERYTHING], as_markdown=as_markdown)
+    text.show([text.Shown(EVERYTHING, [EVERYTHING], [[EVERYTHING]])], [EVERYTHING], as_markdown=as_markdown)
     assert obeyed(capsys.readouterr().out) == set()

@@ -5,10 +5,9 @@ import time
 from concurrent.futures import Future
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from dspy_mux.local.batching import Batcher
+from dspy_mux.local.batch import Batcher
 
 
 class FakeLlama:

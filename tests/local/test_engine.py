@@ -17,16 +17,7 @@ from dspy import lm15
 
 from dspy_mux import AllMembersFailed, SLMMux
 from dspy_mux.errors import LocalModelError
-from dspy_mux.local import (
-    AsyncLlamaEngine,
-    LlamaEngine,
-    LocalModelCallError,
-    cores,
-    gguf,
-    local_lm,
-    local_member,
-    server,
-)
+from dspy_mux.local import AsyncLlamaEngine, LlamaEngine, LocalModelCallError, cores, gguf, local_lm, local_member, server
 
 TEMPLATE = b"\x17\0\0\0\0\0\0\0tokenizer.chat_template\x08\0\0\0\x02\0\0\0\0\0\0\0{}"
 

@@ -6,7 +6,7 @@ import dspy
 
 from dspy_mux import PlainAdapter, SLMMux
 
-from ..scripted import marked, scripted_lm
+from ..support.scripted import marked, scripted_lm
 
 
 def read(program: dspy.Module, text: str, **inputs: str) -> list[dspy.Prediction]:

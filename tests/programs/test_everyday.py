@@ -5,8 +5,7 @@ from itertools import chain, combinations
 
 import dspy
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from dspy_mux.errors import ConfigurationError
 from programs.everyday import QUESTIONS, demos, examples, fold, metric, program

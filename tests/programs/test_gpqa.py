@@ -11,7 +11,7 @@ import pytest
 from dspy_mux import ConfigurationError, PlainAdapter, SLMMux
 from programs import gpqa
 
-from ..scripted import everything, marked, scripted_lm
+from ..support.scripted import everything, marked, scripted_lm
 
 COLUMNS = ("Record ID", "Question", "Correct Answer", *gpqa._WRONG, "High-level domain")
 ROWS = [

@@ -9,7 +9,7 @@ import dspy
 import pytest
 
 from dspy_mux import MuxError
-from dspy_mux.answers import answer_kind
+from dspy_mux.answers.choose import answer_kind
 from programs import gsm8k
 
 from .forms import number_forms, read

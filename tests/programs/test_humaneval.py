@@ -16,11 +16,11 @@ import pytest
 
 from dspy_mux import PlainAdapter, SLMMux
 from dspy_mux.errors import ConfigurationError
-from programs import sandbox
-from programs.behaviour import BehaviourKind, CodeKind
-from programs.completion import complete
+from programs.code import sandbox
+from programs.code.behaviour import BehaviourKind, CodeKind
+from programs.code.completion import complete
 from programs.humaneval import demos, metric, program, task
-from tests.scripted import marked, scripted_lm
+from tests.support.scripted import marked, scripted_lm
 
 RELEASE = Path(__file__).parents[3] / "shared/data/humaneval.jsonl.gz"
 needs_release = pytest.mark.skipif(not RELEASE.is_file(), reason="the release is not beside the checkout")

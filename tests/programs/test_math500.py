@@ -11,10 +11,9 @@ from pathlib import Path
 
 import dspy
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from dspy_mux.adapters import PlainAdapter, default_adapter
+from dspy_mux.adapters.formats import PlainAdapter, default_adapter
 from dspy_mux.errors import ConfigurationError
 from programs.math500 import demos, examples, metric, program, task
 

@@ -8,12 +8,12 @@ import dspy
 import pytest
 
 from dspy_mux import ConfigurationError, PlainAdapter
-from dspy_mux.adapters import default_adapter
-from dspy_mux.answers import answer_kind
+from dspy_mux.adapters.formats import default_adapter
+from dspy_mux.answers.choose import answer_kind
 from programs import reasoning_gym
 from programs.tasks import task
 
-from ..scripted import marked
+from ..support.scripted import marked
 
 #: Tasks that show no gold answer, as many answers are right.
 WITHOUT_GOLD = {"boxnet", "graph_color", "propositional_logic", "rubiks_cube", "rush_hour"}

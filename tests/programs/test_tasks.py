@@ -8,7 +8,7 @@ import dspy
 import pytest
 
 from dspy_mux import ConfigurationError
-from dspy_mux.answers import answer_kind
+from dspy_mux.answers.choose import answer_kind
 from programs import everyday
 from programs.tasks import TASKS, task
 

@@ -1,0 +1,37 @@
+from .adapters.extract import ExtractAnswer as ExtractAnswer
+from .adapters.formats import (
+    CompletionAdapter as CompletionAdapter,
+    FewShotAdapter as FewShotAdapter,
+    JSONSchemaAdapter as JSONSchemaAdapter,
+    PlainAdapter as PlainAdapter,
+)
+from .answers.choose import MathAnswer as MathAnswer, answer_kind as answer_kind
+from .answers.kinds import AnswerKind as AnswerKind, Percent as Percent
+from .bank.collect import Collected as Collected, collect as collect
+from .bank.record import Record as Record, read_jsonl as read_jsonl
+from .bank.sample_bank import SampleBank as SampleBank
+from .errors import (
+    BankError as BankError,
+    ConfigurationError as ConfigurationError,
+    DataError as DataError,
+    LocalModelError as LocalModelError,
+    MetricFailed as MetricFailed,
+    MissingExtra as MissingExtra,
+    MuxError as MuxError,
+    PoolMismatch as PoolMismatch,
+    StorageError as StorageError,
+)
+from .mux.slm_mux import SLMMux as SLMMux
+from .optimize.optimizer import MuxOptimizer as MuxOptimizer
+from .optimize.report import MuxReport as MuxReport
+from .optimize.scaling import Scaling as Scaling, scale as scale
+from .optimize.search import Found as Found, Subset as Subset, search as search
+from .optimize.tune import Setting as Setting, Tuned as Tuned, tune as tune
+from .replay.replay import Result as Result, replay as replay
+from .sampling.members import Member as Member
+from .voting.ballot import Ballot as Ballot, Choice as Choice, Frugal as Frugal, Rule as Rule
+from .voting.calibrated import Calibrated as Calibrated
+from .voting.early_stopping import Budgeted as Budgeted
+from .voting.verdict import AllMembersFailed as AllMembersFailed, Turn as Turn, Verdict as Verdict
+
+__version__: str

@@ -1,0 +1,75 @@
+"""TODO"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
+
+from .kinds import AnswerKind
+from .structured import AnyKind
+
+logger = logging.getLogger(__name__)
+
+
+def _is_hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:  # a list, or a tuple that holds one
+        return False
+    return True
+
+
+def _equals_itself(key: Any) -> bool:
+    """False for NaN, and for what holds one: no such key would be met again."""
+    return all(map(_equals_itself, key)) if isinstance(key, (tuple, frozenset)) else bool(key == key)
+
+
+@dataclass(frozen=True)
+class KeyKind(AnswerKind):
+    """Answers are the same when a function of one answer gives equal keys; None, or an exception, is an abstention."""
+
+    function: Callable[[Any], Any]
+    base: AnswerKind
+    name = "key function"
+
+    def extract(self, text: str) -> Any | None:
+        return self.base.extract(text)
+
+    def key(self, value: Any) -> Hashable | None:
+        if value is None:
+            return None
+        try:
+            key = self.function(value)
+        except Exception:
+            logger.warning("The key function raised on %.80r, which counts as an abstention.", value, exc_info=True)
+            return None
+        return key if _is_hashable(key) and _equals_itself(key) else AnyKind().key(key)
+
+
+@dataclass(frozen=True)
+class PairKind(AnswerKind):
+    """Answers are the same when they are equal, or a function of two answers says so in either order."""
+
+    function: Callable[[Any, Any], Any]
+    base: AnswerKind
+    name = "pair function"
+
+    def extract(self, text: str) -> Any | None:
+        return self.base.extract(text)
+
+    def key(self, value: Any) -> Hashable | None:
+        if self.base.key(value) is None:
+            return None
+        return value if _is_hashable(value) else repr(value)
+
+    def alike(self, a: Any, b: Any) -> bool:
+        return self._says(a, b) or self._says(b, a)
+
+    def _says(self, a: Any, b: Any) -> bool:
+        try:
+            return bool(self.function(a, b))
+        except Exception:
+            logger.warning("The equivalence raised on %.80r and %.80r, which count as different.", a, b, exc_info=True)
+            return False

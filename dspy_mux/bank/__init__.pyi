@@ -1,0 +1,5 @@
+from .collect import Collected as Collected
+from .import_export import export_file as export_file, import_file as import_file
+from .limits import Budget as Budget
+from .record import Record as Record, read_jsonl as read_jsonl
+from .sample_bank import SampleBank as SampleBank

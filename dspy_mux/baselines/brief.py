@@ -1,0 +1,80 @@
+"""How a model is shown what was said before: further input fields and instructions for the step that produces the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dspy
+
+from ..adapters.formats import own_instructions
+from ..adapters.wrap import Exchange, WrappingAdapter
+
+#: The input field that holds an agent's own earlier turns.
+HISTORY = "history"
+
+
+@dataclass(frozen=True)
+class Brief:
+    """What an agent is shown beside the question.
+
+    Attributes:
+        signature: its instructions and input fields are added to those of the program's own step.
+        shown: values of its input fields.
+        history: the agent's own earlier turns: what it was asked and what it answered, by field.
+    """
+
+    signature: type[dspy.Signature]
+    shown: Mapping[str, str] = field(default_factory=dict)
+    history: Sequence[Mapping[str, Any]] = ()
+
+
+class BriefedAdapter(WrappingAdapter):
+    """Adds a brief to one step of a program, whatever the adapter that talks to the model.
+
+    Demos stay as they are: they show the task, not the discussion.
+
+    Args:
+        inner: the adapter that talks to the model.
+        step: the fields of the step that is briefed, inputs and outputs, which tell it from other steps.
+    """
+
+    def __init__(self, inner: dspy.Adapter, step: tuple[str, ...], brief: Brief):
+        super().__init__(inner)
+        self.step, self.brief = step, brief
+
+    def _exchange(
+        self,
+        lm: dspy.BaseLM,
+        lm_kwargs: dict[str, Any],
+        signature: type[dspy.Signature],
+        demos: list[dict[str, Any]],
+        inputs: dict[str, Any],
+    ) -> Exchange:
+        return (yield self.inner, lm, lm_kwargs, self._signature(signature), demos, self._inputs(signature, inputs))
+
+    def format(self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[dict[str, Any]]:
+        messages: list[dict[str, Any]] = self.inner.format(self._signature(signature), demos, self._inputs(signature, inputs))
+        return messages
+
+    def _signature(self, signature: type[dspy.Signature]) -> type[dspy.Signature]:
+        if not self._is_briefed(signature):
+            return signature
+        instructions = [own_instructions(signature), str(self.brief.signature.instructions)]
+        briefed = signature.with_instructions("\n\n".join(text for text in instructions if text))
+        # Before the task's own fields, so that the question stands next to the answer.
+        for name, info in reversed(self.brief.signature.input_fields.items()):
+            briefed = briefed.prepend(name, info, type_=info.annotation)
+        if self.brief.history:
+            briefed = briefed.prepend(HISTORY, dspy.InputField(), type_=dspy.History)
+        return briefed
+
+    def _inputs(self, signature: type[dspy.Signature], inputs: dict[str, Any]) -> dict[str, Any]:
+        if not self._is_briefed(signature):
+            return inputs
+        turns = {HISTORY: dspy.History(messages=[dict(turn) for turn in self.brief.history])} if self.brief.history else {}
+        return {**inputs, **self.brief.shown, **turns}
+
+    def _is_briefed(self, signature: type[dspy.Signature]) -> bool:
+        return tuple(signature.fields) == self.step

@@ -1,0 +1,5 @@
+"""The mux itself: `SLMMux`, the base it shares with the baselines, and its files (saved muxes, pool files)."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,236 @@
+"""Branch and bound over subsets too many to be tried one by one: the best of them, proven, or the gap that is left.
+
+A prefix of members with union U of correct and V of wrong questions is worth |U| − λ |U ∩ V|. What adding r members can make of it
+is bounded from above, first cheaply: each adds at most the questions that it alone turns right (those within V count 1 − λ), and
+takes away what it turns wrong; what several take away together is at least what the one takes that takes most, so at least the
+mean. What passes is looked at pair by pair (`pairs.py`). A swap search gives good subsets to begin with, so that most prefixes are
+never opened; the last two members are tried all at once.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from ..voting.tally import Floats, Ints
+from .enumeration import Bits, counted, together, ways
+
+#: Starts of the swap search.
+_STARTS = 8
+#: Members squared × words: pools beyond are searched without looking at pairs, which take 16 bytes each.
+_PAIRED = 1 << 22
+
+
+class Branching:
+    """One search over subsets of one size.
+
+    Args:
+        correct, wrong: [M, W] bits, one a question.
+        penalty: λ.
+        bar: what a subset must reach to be kept, as a count of questions; asked again and again.
+        keep: takes (value, positions in ascending order) of a subset that reaches it, perhaps more than once.
+    """
+
+    def __init__(
+        self,
+        correct: Bits,
+        wrong: Bits,
+        size: int,
+        penalty: float,
+        bar: Callable[[], float],
+        keep: Callable[[float, tuple[int, ...]], None],
+    ):
+        self.size, self.penalty, self.bar, self._keep = size, penalty, bar, keep
+        # The strongest members first: prefixes of weak ones are cut off early.
+        self.order = np.argsort(-(_count(correct) - penalty * _count(correct & wrong)), kind="stable")
+        self.correct, self.wrong = correct[self.order], wrong[self.order]
+        # Correct answers of this member and all after it.
+        self.ahead = np.bitwise_or.accumulate(self.correct[::-1], axis=0)[::-1]
+        self.in_wrong = max(0.0, 1.0 - penalty)
+        self.pairs = Pairs(self.correct, self.wrong) if size > 1 and len(correct) * correct.size <= _PAIRED else None
+        self.evaluated = 0
+
+    def run(self, seconds: float) -> float:
+        """Search for at most so long; the highest value that a subset not looked at could have, −inf where all was."""
+        deadline = time.perf_counter() + seconds
+        self._swap(np.random.default_rng(0))
+        nothing = np.zeros_like(self.correct[0])
+        # Depth first, the most promising child on top: (bound, prefix, next position, U, V).
+        stack: list[tuple[float, tuple[int, ...], int, Bits, Bits]] = [(math.inf, (), 0, nothing, nothing)]
+        while stack:
+            bound, prefix, start, union, wrongs = stack.pop()
+            if bound < self.bar():
+                continue
+            if time.perf_counter() > deadline:
+                return max(bound, *(entry[0] for entry in stack), -math.inf)
+            if self.pairs is not None and self.size - len(prefix) == 2:
+                self._complete(self.pairs, prefix, start, union, wrongs)
+                continue
+            unions, all_wrong = union | self.correct[start:], wrongs | self.wrong[start:]
+            values = self._values(unions, all_wrong)
+            self.evaluated += len(values)
+            if self.size - len(prefix) == 1:
+                for at in np.flatnonzero(values >= self.bar()).tolist():
+                    self._found(float(values[at]), (*prefix, start + at))
+                continue
+            children = [
+                (above, (*prefix, start + at), start + at + 1, unions[at], all_wrong[at])
+                for at, above in self._bounds(len(prefix), start, union, wrongs, unions, all_wrong, values)
+            ]
+            stack.extend(sorted(children, key=lambda child: child[0]))
+        return -math.inf
+
+    def _bounds(
+        self, chosen: int, start: int, union: Bits, wrongs: Bits, unions: Bits, all_wrong: Bits, values: Floats
+    ) -> list[tuple[int, float]]:
+        """(child, what it could still become) of the children that could reach the bar."""
+        left = self.size - chosen - 1
+        # First by what child and members add to the prefix, for all children at once; then by what members add to the child.
+        adds = self._adds(self.correct[start:], self.wrong[start:], union, wrongs, left + 1)
+        roughly = float(self._values(union, wrongs)) + adds + np.sort(adds)[::-1][:left].sum()
+        found = []
+        for at in np.flatnonzero(roughly >= self.bar()).tolist():
+            following = start + at + 1
+            if following + left > len(self.correct):
+                continue
+            adds = self._adds(self.correct[following:], self.wrong[following:], unions[at], all_wrong[at], left)
+            most = np.partition(adds, len(adds) - left)[len(adds) - left :].sum()
+            value, reachable = float(values[at]), unions[at] | self.ahead[following]
+            above = min(value + float(most), self._ceiling(reachable, all_wrong[at]))
+            if self.pairs is not None and left > 2 and above >= self.bar():
+                above = min(above, self._by_pairs(self.pairs, following, left, value, unions[at], reachable, all_wrong[at]))
+            if above >= self.bar():
+                found.append((at, above))
+        return found
+
+    def _by_pairs(self, pairs: Pairs, following: int, left: int, value: float, union: Bits, reachable: Bits, wrongs: Bits) -> float:
+        """Two closer bounds: the ceiling without what members take from it at least, and the value with what they add at most."""
+        taken = pairs.taken(following, reachable & ~wrongs, left)
+        ceiling = self._ceiling(reachable, wrongs) - (1.0 - self.in_wrong) * float(np.sort(taken)[:left].sum())
+        if ceiling < self.bar():
+            return ceiling
+        adds = pairs.added(following, ~union & ~wrongs, left)
+        adds = adds - self.penalty * pairs.taken(following, union & ~wrongs, left)
+        if self.in_wrong:
+            adds = adds + self.in_wrong * _count(self.correct[following:] & ~union & wrongs)
+        return min(ceiling, value + float(np.sort(adds)[-left:].sum()))
+
+    def _complete(self, pairs: Pairs, prefix: tuple[int, ...], start: int, union: Bits, wrongs: Bits) -> None:
+        """All ways to add the last two members."""
+        last, right, against = pairs.completed(start, union, wrongs)
+        values = right - self.penalty * against
+        self.evaluated += len(values)
+        for at in np.flatnonzero(values >= self.bar()).tolist():
+            self._found(float(values[at]), (*prefix, *last[at].tolist()))
+
+    def _adds(self, correct: Bits, wrong: Bits, union: Bits, wrongs: Bits, left: int) -> Floats:
+        """[m]: what each member adds at most, where `left` are added together."""
+        new = correct & ~union
+        gains = _count(new & ~wrongs) + (self.in_wrong * _count(new & wrongs) if self.in_wrong else 0)
+        return gains - self.penalty * _count(wrong & union & ~wrongs) / left
+
+    def _ceiling(self, reachable: Bits, wrongs: Bits) -> float:
+        """What it would be worth if every question that somebody ahead gets right were right, and no further one wrong."""
+        return float(_count(reachable & ~wrongs) + self.in_wrong * _count(reachable & wrongs))
+
+    def _values(self, unions: Bits, wrongs: Bits) -> Floats:
+        values: Floats = _count(unions) - self.penalty * _count(unions & wrongs)
+        return values
+
+    def _swap(self, random: np.random.Generator) -> None:
+        """Greedy subsets, from several starts, bettered by exchanging one member at a time while that helps."""
+        for start in range(_STARTS):
+            members = [] if start == 0 else random.choice(len(self.correct), min(2, self.size), replace=False).tolist()
+            while len(members) < self.size:
+                members.append(self._best_beside(members)[0])
+            better = True
+            while better:
+                better = False
+                for place in range(self.size):
+                    others = members[:place] + members[place + 1 :]
+                    candidate, values = self._best_beside(others)
+                    if values[candidate] > values[members[place]]:
+                        members[place], better = candidate, True
+            union, wrongs = self._united(members)
+            value = float(self._values(union[None], wrongs[None])[0])
+            if value >= self.bar():
+                self._found(value, tuple(members))
+
+    def _best_beside(self, members: list[int]) -> tuple[int, Floats]:
+        """The member that makes most of a subset, and the value with each of them."""
+        union, wrongs = self._united(members)
+        values = self._values(union | self.correct, wrongs | self.wrong)
+        values[members] = -math.inf
+        self.evaluated += len(values)
+        return int(values.argmax()), values
+
+    def _united(self, members: list[int]) -> tuple[Bits, Bits]:
+        return np.bitwise_or.reduce(self.correct[members]), np.bitwise_or.reduce(self.wrong[members])
+
+    def _found(self, value: float, subset: tuple[int, ...]) -> None:
+        self._keep(value, tuple(sorted(self.order[list(subset)].tolist())))
+
+
+def _count(bits: Bits) -> Ints:
+    """Questions set in each row."""
+    counts: Ints = np.bitwise_count(bits).sum(axis=-1, dtype=np.int64)
+    return counts
+
+
+class Pairs:
+    """All pairs of members.
+
+    Args:
+        correct, wrong: [M, W] bits, one a question.
+    """
+
+    def __init__(self, correct: Bits, wrong: Bits):
+        self.members = ways(len(correct), 2)  # [T, 2]
+        one, other = self.members.T
+        # Pairs of the members from one on are a slice at the end.
+        self._follows = np.searchsorted(one, np.arange(len(correct) + 1))
+        self._place = np.zeros((len(correct), len(correct)), np.intp)  # [M, M]: where two members' pair stands
+        self._place[one, other] = self._place[other, one] = np.arange(len(one))
+        np.fill_diagonal(self._place, len(one) - 1)  # no pair: any place that every slice has
+        # Words first, [W, T], so that the counts of many pairs are added up in whole rows.
+        self._correct, self._wrong = (together(bits, self.members) for bits in (correct, wrong))
+        self._both_correct, self._both_wrong = (np.ascontiguousarray((bits[one] & bits[other]).T) for bits in (correct, wrong))
+        self._own_correct, self._own_wrong = correct, wrong
+
+    def completed(self, start: int, union: Bits, wrongs: Bits) -> tuple[Ints, Ints, Ints]:
+        """A prefix with each pair of members from `start` on: (pairs [t, 2], right [t], of them wrong too [t])."""
+        first = int(self._follows[start])
+        unions = self._correct[:, first:] | union[:, None]
+        both = unions & (self._wrong[:, first:] | wrongs[:, None])
+        return self.members[first:], counted(unions), counted(both)
+
+    def added(self, start: int, new: Bits, left: int) -> Floats:
+        """[m]: each member's part of the questions within `new` that `left` members turn right together, at most.
+
+        Where n of them are right the part is 1/n, which is at most 1 − (n − 1) / left; n − 1 adds up over the others to what each
+        shares with the member, so to the least that left − 1 of them can share.
+        """
+        shared, own = self._shared(self._both_correct, start, new), counted(self._own_correct[start:].T & new[:, None])
+        np.fill_diagonal(shared, np.iinfo(shared.dtype).max)
+        least: Floats = np.partition(shared, left - 2, axis=1)[:, : left - 1].sum(axis=1)
+        return own - least / left
+
+    def taken(self, start: int, right: Bits, left: int) -> Floats:
+        """[m]: each member's part of the questions within `right` that `left` members turn wrong together, at least.
+
+        Where n of them are wrong the part is 1/n, whose mean is at least 1 over the mean of n (D. de Caen, "A lower bound on the
+        probability of a union", Discrete Mathematics 169, 1997); n adds up to at most what the left − 1 that share most share.
+        """
+        shared, own = self._shared(self._both_wrong, start, right), counted(self._own_wrong[start:].T & right[:, None])
+        np.fill_diagonal(shared, 0)
+        at = len(shared) - left + 1
+        most = np.partition(shared, at, axis=1)[:, at:].sum(axis=1)
+        return own.astype(float) ** 2 / np.maximum(own + most, 1)
+
+    def _shared(self, both: Bits, start: int, questions: Bits) -> Ints:
+        """[m, m]: how many of the questions two members share; the diagonal says nothing."""
+        first = int(self._follows[start])
+        return counted(both[:, first:] & questions[:, None])[self._place[start:, start:] - first]

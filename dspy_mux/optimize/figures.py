@@ -1,0 +1,120 @@
+"""Pictures of replayed results, with plotly (the `report` extra)."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigurationError
+from ..notebook import escaped
+from ..text import visible
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from ..replay.stopping_curve import Spending
+    from .scaling import Point, Scaling
+    from .tune import Tuned
+
+
+def scaling_figures(scaling: Scaling) -> list[go.Figure]:
+    """Accuracy against members and against draws, with 95 % intervals."""
+    return [
+        _scaling_figure(scaling.by_members, "size", "members"),
+        _scaling_figure(scaling.by_draws, "k", "draws per member (k)"),
+    ]
+
+
+def _scaling_figure(points: Sequence[Point], along: str, label: str) -> go.Figure:
+    """Accuracy of each rule, and the union bound, against a field of the points, with 95 % intervals."""
+    figure = plotly().Figure()
+    for rule in dict.fromkeys(point.rule for point in points):
+        line = [point for point in points if point.rule == rule]
+        figure.add_scatter(
+            name=plain(rule),
+            x=[getattr(point, along) for point in line],
+            y=[100 * point.accuracy for point in line],
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": [100 * (point.high - point.accuracy) for point in line],
+                "arrayminus": [100 * (point.accuracy - point.low) for point in line],
+            },
+        )
+    first = [point for point in points if point.rule == points[0].rule]
+    for name, of in (("some member right", "union_accuracy"), ("contradicted", "contradiction")):
+        figure.add_scatter(
+            name=name,
+            x=[getattr(point, along) for point in first],
+            y=[100 * getattr(point, of) for point in first],
+            line={"dash": "dot"},
+        )
+    figure.update_xaxes(dtick=1)
+    n = points[0].questions
+    return _titled(figure, f"Accuracy against {label} (n = {n}, 95 % intervals)", label, "accuracy (%)")
+
+
+def trials_figure(tuned: Tuned) -> go.Figure:
+    """Every trial's accuracy against its calls per question."""
+    figure = plotly().Figure()
+    for rule in dict.fromkeys(trial["rule"] for trial in tuned.trials):
+        line = [trial for trial in tuned.trials if trial["rule"] == rule]
+        figure.add_scatter(
+            name=plain(rule),
+            mode="markers",
+            x=[trial["calls_per_question"] for trial in line],
+            y=[100 * trial["value"] for trial in line],
+            text=[plain(f"{', '.join(trial['members'])}; k={trial['k']}") for trial in line],
+        )
+    return _titled(figure, f"Trials (n = {tuned.questions} questions)", "calls per question", "accuracy (%)")
+
+
+def spending_figure(points: Sequence[Spending]) -> go.Figure:
+    """Accuracy of the budgeted rule against the calls it makes, one point a bound, with 95 % intervals."""
+    figure = plotly().Figure()
+    figure.add_scatter(
+        x=[point.calls_per_question for point in points],
+        y=[100 * point.accuracy for point in points],
+        text=[f"bound {point.bound:g}" for point in points],
+        mode="lines+markers",
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [100 * (point.high - point.accuracy) for point in points],
+            "arrayminus": [100 * (point.accuracy - point.low) for point in points],
+        },
+    )
+    n = points[0].questions
+    return _titled(figure, f"Budgeted rule: accuracy against calls (n = {n}, 95 % intervals)", "calls per question", "accuracy (%)")
+
+
+def page(title: str, sections: Sequence[tuple[str, Sequence[go.Figure]]]) -> str:
+    """One self-contained HTML page: each section's figures under its heading."""
+    parts = [f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{escaped(title)}</title>"]
+    parts.append("<meta name='viewport' content='width=device-width, initial-scale=1'><body style='font-family: sans-serif'>")
+    with_plotly = True  # the library once, before the first figure
+    for heading, figures in sections:
+        parts.append(f"<h2>{escaped(heading)}</h2>")
+        for figure in figures:
+            parts.append(figure.to_html(full_html=False, include_plotlyjs=with_plotly, config={"responsive": True}))
+            with_plotly = False
+    return "".join([*parts, "</body></html>\n"])
+
+
+def _titled(figure: go.Figure, title: str, x: str, y: str) -> go.Figure:
+    figure.update_layout(title=title, xaxis_title=x, yaxis_title=y, template="plotly_white")
+    return figure
+
+
+def plain(text: str) -> str:
+    """Text for plotly, which would take tags in it for formatting."""
+    return html.escape(visible(text), quote=False)
+
+
+def plotly() -> Any:
+    try:
+        import plotly.graph_objects as go
+    except ImportError as error:
+        raise ConfigurationError("Pictures need plotly, which is not installed: pip install 'dspy-mux[report]'.") from error
+    return go

@@ -1,0 +1,227 @@
+"""How accuracy and cost grow with members and with draws per member (SLM-MUX, "Test-time Scaling"), from recorded draws.
+
+For each size the subset is the best by O(S) on each split's training part; accuracy, union and contradiction are of its test part.
+The members told beside a figure are the best of all questions.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ..bank.record import Record
+from ..errors import ConfigurationError
+from ..replay.replay import Result, compare, pooled_results, replay
+from ..replay.splits import Split, holdout
+from .search import Outcomes, search
+
+#: Rules shown beside one another, as in the paper's figures: SLM-MUX and Agent Forest.
+RULES = ("consistency", "pooled")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One rule at one size and k; accuracies are fractions, `low` and `high` their 95 % interval over questions.
+
+    The same test questions give `accuracy`, `union_accuracy` and `contradiction`, so that `consistency` is never above the union
+    where scores are 0 or 1. Accuracy is the mean score; union and contradiction count scores that reach the threshold.
+    """
+
+    members: tuple[str, ...]
+    size: int
+    k: int
+    rule: str
+    accuracy: float
+    low: float
+    high: float
+    union_accuracy: float
+    contradiction: float
+    calls_per_question: float
+    cost_per_question: float | None
+    questions: int
+
+
+@dataclass(frozen=True)
+class Gain:
+    """SLM-MUX beside Agent Forest on the same questions and members (paper, "Test-time Scaling vs Agent Forest"); fractions.
+
+    Attributes:
+        setting: "2 draws", or "best": each rule with the k that scores best on each split's training part.
+        mux_k, forest_k: draws per member; for "best" the k most often chosen.
+        mean, low, high: SLM-MUX − Agent Forest, paired, with its 95 % interval over questions.
+    """
+
+    setting: str
+    size: int
+    mux_k: int
+    forest_k: int
+    mux: float
+    forest: float
+    mean: float
+    low: float
+    high: float
+    questions: int
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """`by_members` at k = `k`; `by_draws` and `gains` with as many members as were asked for, else as the sweet spot has.
+
+    `sweet_spot` is the least number of members that none beats clearly.
+    """
+
+    by_members: list[Point]
+    by_draws: list[Point]
+    gains: list[Gain]
+    k: int
+    sweet_spot: Point
+    reason: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "by_members": [asdict(point) for point in self.by_members],
+            "by_draws": [asdict(point) for point in self.by_draws],
+            "gains": [asdict(gain) for gain in self.gains],
+            "k": self.k,
+            "sweet_spot": asdict(self.sweet_spot),
+            "reason": self.reason,
+        }
+
+
+def scale(
+    record: Record,
+    *,
+    k: int = 3,
+    k_max: int | None = None,
+    max_members: int = 5,
+    size: int | None = None,
+    penalty: float = 1.0,
+    splits: Sequence[Split] | None = None,
+    threshold: float = 1.0,
+    seed: int = 0,
+) -> Scaling:
+    """Accuracy and cost over members (at k) and over draws (2 to `k_max`, with `size` members; None for the best number of them).
+
+    Raises:
+        ConfigurationError: k above what is recorded, or a size that no subset has.
+    """
+    recorded = record.votes.shape[2]
+    k_max = recorded if k_max is None else min(k_max, recorded)
+    if k > recorded:
+        raise ConfigurationError(f"{record.source} holds {recorded} draws a member, fewer than k={k}.")
+    splits = list(splits) if splits is not None else holdout(len(record.questions), repeats=10, seed=seed)
+    sizes = range(1, min(max_members, len(record.members)) + 1)
+    at = _Scale(record, penalty, splits, threshold)
+    by_size = {count: at.point(count, k, RULES[0]) for count in sizes}
+    by_members = [at.point(count, k, rule)[1] for count in sizes for rule in RULES]
+    sweet, reason = _sweet_spot(by_size)
+    size = sweet.size if size is None else size
+    draws = range(min(2, k_max), k_max + 1)
+    by_draws = [at.point(size, each, rule)[1] for each in draws for rule in RULES]
+    least = f"{draws[0]} draw{'s' if draws[0] > 1 else ''}"
+    gains = [at.gain(size, least, draws[:1]), at.gain(size, "best", draws)]
+    return Scaling(by_members, by_draws, gains, k, sweet, reason)
+
+
+class _Scale:
+    """Points of the curves: on each split, the subset that its training part chooses is scored on its test part."""
+
+    def __init__(self, record: Record, penalty: float, splits: Sequence[Split], threshold: float):
+        self.record, self.penalty, self.splits, self.threshold = record, penalty, splits, threshold
+        # Both rules, and every figure that is told of them, are of the same subsets on the same draws: made once.
+        self.members, self.results, self.contradiction = cache(self._members), cache(self._results), cache(self._contradiction)
+
+    def _members(self, size: int, k: int, split: int) -> tuple[str, ...]:
+        """The best subset by O(S) on a split's training part; on all questions for −1."""
+        part = self.record if split < 0 else self.record.rows(self.splits[split].train)
+        found = search(part, [size], k=k, penalty=self.penalty, top=1, threshold=self.threshold)
+        return found.results[0].members
+
+    def _results(self, size: int, k: int, rule: str) -> list[Result]:
+        """One a split."""
+        return [self._replayed(size, k, rule, index, split) for index, split in enumerate(self.splits)]
+
+    def _replayed(self, size: int, k: int, rule: str, index: int, split: Split) -> Result:
+        part, _ = self.record.of(self.members(size, k, index), None)
+        return replay(part, rule, k=k, splits=[split], threshold=self.threshold, seed=index)
+
+    def _contradiction(self, size: int, k: int) -> float:
+        """Mean over the test parts."""
+        found = []
+        for index, split in enumerate(self.splits):
+            part, _ = self.record.of(self.members(size, k, index), None)
+            outcomes = Outcomes.of(part.rows(split.test), k=k, threshold=self.threshold, seed=index)
+            found.append(outcomes.terms(range(size))[1])
+        return float(np.mean(found))
+
+    def point(self, size: int, k: int, rule: str) -> tuple[Result, Point]:
+        result = pooled_results(self.results(size, k, rule))
+        return result, Point(
+            members=self.members(size, k, -1),
+            size=size,
+            k=k,
+            rule=rule,
+            accuracy=result.accuracy,
+            low=result.ci95[0],
+            high=result.ci95[1],
+            union_accuracy=result.union_accuracy,
+            contradiction=self.contradiction(size, k),
+            calls_per_question=result.calls_per_question,
+            cost_per_question=result.cost_per_question,
+            questions=result.questions,
+        )
+
+    def gain(self, size: int, setting: str, draws: Sequence[int]) -> Gain:
+        """SLM-MUX − Agent Forest, each with the one of `draws` that its training part scores best at; the fewest among equals."""
+        best = {rule: [self._best_k(size, draws, rule, index) for index in range(len(self.splits))] for rule in RULES}
+        mux, forest = (pooled_results([self.results(size, k, rule)[index] for index, k in enumerate(best[rule])]) for rule in RULES)
+        difference = compare(mux, forest)
+        return Gain(
+            setting=setting,
+            size=size,
+            mux_k=_most_frequent(best[RULES[0]]),
+            forest_k=_most_frequent(best[RULES[1]]),
+            mux=mux.accuracy,
+            forest=forest.accuracy,
+            mean=difference.mean,
+            low=difference.ci95[0],
+            high=difference.ci95[1],
+            questions=difference.questions,
+        )
+
+    def _best_k(self, size: int, draws: Sequence[int], rule: str, index: int) -> int:
+        if len(draws) == 1:
+            return draws[0]
+        train = self.splits[index].train
+        scored = {k: self._replayed(size, k, rule, index, Split(train, train)).accuracy for k in draws}
+        return max(scored, key=scored.__getitem__)
+
+
+def _most_frequent(values: Sequence[int]) -> int:
+    return Counter(sorted(values)).most_common(1)[0][0]
+
+
+def _sweet_spot(results: dict[int, tuple[Result, Point]]) -> tuple[Point, str]:
+    """The fewest members that no larger subset beats by more than its standard error."""
+    for size in sorted(results):
+        result, point = results[size]
+        better = [
+            (other, difference)
+            for other in sorted(results)
+            if other > size and (difference := compare(results[other][0], result)).mean > difference.stderr
+        ]
+        if not better:
+            largest, told = max(results), f"{size} member{'s' if size > 1 else ''}"
+            if size == largest:
+                return point, f"{told}: each step up to them gains more than its standard error."
+            best = max((results[other][1].accuracy for other in results if other > size), default=point.accuracy)
+            return point, (
+                f"{told}: more of them change the accuracy of {100 * point.accuracy:.1f} % to at most {100 * best:.1f} %, "
+                "within one standard error of the paired difference, and cost more calls."
+            )
+    raise AssertionError("the largest size is never beaten by a larger one")

@@ -1,0 +1,5 @@
+"""Score a rule on recorded draws without a call: replay, resampling, intervals and splits."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

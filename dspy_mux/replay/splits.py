@@ -1,0 +1,69 @@
+"""Which questions measure the members and fit the rules, and which ones are reported: never the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..bank.record import Record
+from ..errors import ConfigurationError
+from ..voting.tally import Ints
+
+#: Random splits; their questions' positions are all in memory.
+MOST_REPEATS = 10_000
+
+
+@dataclass(frozen=True)
+class Split:
+    """Positions of questions: `train` for accuracies and calibration, `test` for the figures."""
+
+    train: Ints
+    test: Ints
+
+
+def holdout(questions: int, *, fraction: float = 0.5, repeats: int = 20, seed: int = 0) -> list[Split]:
+    """`repeats` random splits, `fraction` of the questions in each test part.
+
+    Raises:
+        ConfigurationError: the fraction is not between 0 and 1, `repeats` is not from 1 to `MOST_REPEATS`, or there are too few
+            questions to split.
+    """
+    if not 0 < fraction < 1:
+        raise ConfigurationError(f"The held-out fraction must lie between 0 and 1, not {fraction}.")
+    if not 1 <= repeats <= MOST_REPEATS:
+        raise ConfigurationError(f"The number of repeats must be 1 or more, and {MOST_REPEATS} at most, not {repeats}.")
+    tested = min(max(round(questions * fraction), 1), questions - 1)
+    if questions < 2:
+        raise ConfigurationError(f"{questions} question is too few to split: two are needed at the least.")
+    random = np.random.default_rng(seed)
+    shuffled = [random.permutation(questions) for _ in range(repeats)]
+    return [Split(np.sort(order[tested:]), np.sort(order[:tested])) for order in shuffled]
+
+
+def folds(questions: int, *, count: int = 5, seed: int = 0) -> list[Split]:
+    """Cross-fitting: every question is tested once, by what the others tell."""
+    if questions < count:
+        raise ConfigurationError(f"{questions} questions are too few for {count} folds.")
+    parts = np.array_split(np.random.default_rng(seed).permutation(questions), count)
+    return [Split(np.setdiff1d(np.arange(questions), part), np.sort(part)) for part in parts]
+
+
+def by_field(record: Record, field: str, train: str, test: str) -> list[Split]:
+    """The recorded split: the questions whose `field` is `train`, and those where it is `test`.
+
+    Raises:
+        ConfigurationError: the record has no such field, no question of one of the parts, or the two parts are the same.
+    """
+    values = np.array(record.field(field))
+    if train == test:
+        raise ConfigurationError(f"The figures would come from the questions that chose them: train and test are both {train!r}.")
+    for part in (train, test):
+        if not (values == part).any():
+            raise ConfigurationError(f"No question has {field}={part!r}; there are {_listed(values.tolist())}.")
+    return [Split(np.flatnonzero(values == train), np.flatnonzero(values == test))]
+
+
+def _listed(values: Sequence[str]) -> str:
+    return ", ".join(repr(value) for value in sorted(set(values)))

@@ -1,0 +1,5 @@
+"""Make k draws of each member on time: members, draws, deadlines, retries, threads and usage."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,186 @@
+"""Members of a mux: one language model each, with how to talk to it and how often to draw from it.
+
+A pool is checked once, at construction, so that no mux can be built whose confidences would be fake: members that answer from
+each other's cache, or draws that are all the same draw.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dspy
+
+from ..errors import ConfigurationError
+from ..text import whole
+
+#: Keys that DSPy leaves out of its cache key (dspy/clients/execution.py, IGNORED_CACHE_KEYS).
+NOT_IN_CACHE_KEY = frozenset({"api_key", "api_base", "base_url"})
+
+
+@dataclass(frozen=True)
+class Member:
+    """One language model of the pool.
+
+    What is left None comes from the mux: the name from the LM's model string, the rest from `SLMMux`'s own arguments.
+
+    Args:
+        lm: any `dspy.LM`.
+        name: unique within the pool; it is what verdicts, banks and reports call this member.
+        adapter: the DSPy adapter that this member's model can follow.
+        k: draws per question.
+        temperature: sampling temperature of the draws.
+
+    Raises:
+        ConfigurationError: `lm` is no DSPy LM, `k` is below 1, or `temperature` is negative.
+    """
+
+    lm: dspy.BaseLM
+    name: str | None = None
+    adapter: dspy.Adapter | None = None
+    k: int | None = None
+    temperature: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.lm, dspy.BaseLM):
+            raise ConfigurationError(
+                f"A member's lm must be a dspy.LM, not {type(self.lm).__name__}: write dspy.LM('provider/model')."
+            )
+        if self.name is not None and (not isinstance(self.name, str) or not self.name.strip()):
+            raise ConfigurationError("A member's name must be a non-empty string.")
+        if self.label != whole(self.label):
+            raise ConfigurationError(f"The name of member {self.label!r} has half a character in it: take it out.")
+        if self.adapter is not None and not isinstance(self.adapter, dspy.Adapter):
+            raise ConfigurationError(
+                f"The adapter of member {self.label!r} must be a dspy.Adapter instance, not {type(self.adapter).__name__}."
+            )
+        if self.k is not None:
+            check_k(self.k, f"member {self.label!r}")
+        if self.temperature is not None:
+            check_temperature(self.temperature, f"member {self.label!r}")
+
+    @property
+    def label(self) -> str:
+        """The member's name; without one, its LM's model string."""
+        return self.name or str(self.lm.model)
+
+    def filled(self, *, k: int, temperature: float, adapter: dspy.Adapter | None) -> Member:
+        """This member with what it leaves open taken from the mux."""
+        return dataclasses.replace(
+            self,
+            name=self.label,
+            k=k if self.k is None else self.k,
+            temperature=temperature if self.temperature is None else self.temperature,
+            adapter=self.adapter or adapter,
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Member:
+        # Copies of a program share the LM: its connections, its loaded weights and its history.
+        return self
+
+
+#: What a user may hand to a mux as its pool.
+Pool = Sequence[dspy.BaseLM | Member] | Mapping[str, dspy.BaseLM | Member]
+
+
+def pool_of(lms: Pool, *, k: int, temperature: float, adapter: dspy.Adapter | None) -> list[Member]:
+    """The pool as complete members, in the order given.
+
+    Raises:
+        ConfigurationError: an empty pool, two members of one name, two that would share cache entries, or a member whose
+            draws could only be copies of one another.
+    """
+    check_k(k, "the mux")
+    check_temperature(temperature, "the mux")
+    if isinstance(lms, (dspy.BaseLM, Member, str)):
+        raise ConfigurationError("lms must be a list or a dict of LMs: write lms=[...], also for a pool of one.")
+    if isinstance(lms, Mapping):
+        given = [_named(name, entry) for name, entry in lms.items()]
+    else:
+        given = [entry if isinstance(entry, Member) else Member(entry) for entry in lms]
+    if not given:
+        raise ConfigurationError("The pool is empty: a mux needs at least one LM.")
+    members = [member.filled(k=k, temperature=temperature, adapter=adapter) for member in given]
+    return checked(members)
+
+
+def checked(members: list[Member]) -> list[Member]:
+    """`members`, after the checks that every pool must pass, however its members came to their k and temperature."""
+    for member in members:
+        _check_draws_differ(member)
+    _check_names(members)
+    _check_cache_entries(members)
+    return members
+
+
+def check_k(k: int, whose: str) -> None:
+    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+        raise ConfigurationError(f"k of {whose} must be a whole number of draws, 1 or more, not {k!r}.")
+
+
+def check_temperature(temperature: float, whose: str) -> None:
+    if isinstance(temperature, bool) or not isinstance(temperature, (int, float)) or not 0 <= temperature < float("inf"):
+        raise ConfigurationError(f"The temperature of {whose} must be a number, 0 or more, not {temperature!r}.")
+
+
+def _named(name: str, entry: dspy.BaseLM | Member) -> Member:
+    if isinstance(entry, Member):
+        if entry.name is not None and entry.name != name:
+            raise ConfigurationError(f"The pool's key {name!r} holds a Member named {entry.name!r}: give it one name.")
+        return dataclasses.replace(entry, name=name)
+    return Member(entry, name=name)
+
+
+def _check_draws_differ(member: Member) -> None:
+    k, settings = member.k or 1, member.lm.kwargs
+    if (settings.get("n") or 1) != 1:
+        raise ConfigurationError(
+            f"The LM of member {member.name!r} has n={settings['n']!r}: leave n out, k is the number of draws."
+        )
+    if k == 1:
+        return
+    if member.temperature == 0:
+        raise ConfigurationError(
+            f"Member {member.name!r} would draw {k} times at temperature 0, where every draw is the same and the "
+            "confidence is always 1: raise the temperature or set k=1."
+        )
+    if settings.get("seed") is not None:
+        raise ConfigurationError(
+            f"The LM of member {member.name!r} has the fixed seed {settings['seed']!r}, which makes its {k} draws equal: "
+            "leave the seed out (re-runs are served from DSPy's cache) or set k=1."
+        )
+
+
+def _check_names(members: Sequence[Member]) -> None:
+    seen: set[str] = set()
+    for member in members:
+        if member.label in seen:
+            raise ConfigurationError(
+                f"Two members are named {member.label!r}: name them apart with Member(lm, name=…), in a pool file with name = …."
+            )
+        seen.add(member.label)
+
+
+def _check_cache_entries(members: Sequence[Member]) -> None:
+    """DSPy's cache key holds the model string and the call's settings, not the server: equal keys mean shared answers."""
+    seen: dict[str, Member] = {}
+    for member in members:
+        if not member.lm.cache or not getattr(member.lm, "_cache_responses", True):
+            continue
+        settings = {name: value for name, value in member.lm.kwargs.items() if name not in NOT_IN_CACHE_KEY}
+        settings.update(model=member.lm.model, type=member.lm.model_type, temperature=member.temperature)
+        key = json.dumps(settings, sort_keys=True, default=repr)
+        if key in seen:
+            raise ConfigurationError(
+                f"Members {seen[key].name!r} and {member.name!r} have the same model string {member.lm.model!r} and the same "
+                "settings, so each would be answered from the other's cache: give them different model strings or "
+                "temperatures, or pass cache=False to both LMs (in a pool file: options = {cache = false})."
+            )
+        seen[key] = member
+
+
+#: Draws are numbered below this; arrays hold a place for each number up to the highest.
+MOST_DRAWS = 10_000

@@ -1,0 +1,1 @@
+"""Compare every method on one task: draw, score, and decide on the same draws."""

@@ -1,0 +1,139 @@
+"""One round of draws over a set of examples, and what every rule makes of them."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import dspy
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from dspy_mux import AllMembersFailed, Ballot, Rule, SLMMux, Verdict
+from dspy_mux.text import visible
+
+from .score import Scores
+
+Metric = Callable[..., Any]
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A question's draws: each member's ballot, and which groups of equivalent answers the metric counts as correct.
+
+    Attributes:
+        example: the question.
+        verdict: the mux's verdict; None where every member abstained.
+        failure: what the mux raised then.
+        correct: (member, group) of the answers that score 1 or more.
+    """
+
+    example: dspy.Example
+    verdict: Verdict | None
+    correct: frozenset[tuple[str, int]]
+    failure: AllMembersFailed | None = None
+
+    def single_draws(self, member: str) -> float:
+        """Share of the member's draws that are correct."""
+        votes = self.votes(member)
+        return sum((member, vote) in self.correct for vote in votes) / len(votes) if votes else 0.0
+
+    def plurality(self, member: str) -> bool:
+        group = Ballot(member, tuple(self.votes(member))).plurality
+        return group is not None and (member, group) in self.correct
+
+    def union(self, members: Sequence[str]) -> bool:
+        return any(self.plurality(member) for member in members)
+
+    def choice(self, rule: Rule, accuracies: Mapping[str, float]) -> tuple[str, float, bool] | None:
+        """The member a rule picks, its confidence, and whether the answer is correct; None where it finds no answer."""
+        if self.verdict is None:
+            return None
+        ballots = [Ballot(b.member, tuple(b.votes), accuracies.get(b.member)) for b in self.verdict.ballots]
+        choice = rule.choose(ballots)
+        if choice is None:
+            return None
+        member = ballots[choice.ballot].member
+        return member, choice.confidence, (member, choice.answer) in self.correct
+
+    def votes(self, member: str) -> list[int | None]:
+        if self.verdict is None:
+            return []
+        return next(ballot.votes for ballot in self.verdict.ballots if ballot.member == member)
+
+
+def draw_all(
+    mux: SLMMux, examples: Sequence[dspy.Example], metric: Metric, *, what: str, console: Console, num_threads: int = 8
+) -> list[Drawn]:
+    """Ask `mux` every question, several at a time, with progress; in the order of `examples`.
+
+    Draws are kept by DSPy's cache as they arrive, so an interrupted run goes on where it stopped and pays nothing twice.
+
+    Raises:
+        AllMembersFailed: on every question alike; a table of zeros would say nothing about the models.
+    """
+    drawn = in_threads(lambda example: _draw(mux, example, metric), examples, what=what, console=console, num_threads=num_threads)
+    failures = [each.failure for each in drawn if each.failure is not None]
+    if failures and len(failures) == len(examples):
+        raise failures[0]
+    return drawn
+
+
+def in_threads(
+    work: Callable[[Item], Outcome], items: Sequence[Item], *, what: str, console: Console, num_threads: int
+) -> list[Outcome]:
+    """`work` on every item, several at a time, with progress; the outcomes in the order of `items`.
+
+    An error of one ends the others after those under way, whose work is not lost; so does Ctrl-C.
+    """
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    pool = ThreadPoolExecutor(num_threads)
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task(visible(what), total=len(items))
+        try:
+            jobs = {pool.submit(contextvars.copy_context().run, work, item): index for index, item in enumerate(items)}
+            outcomes: dict[int, Outcome] = {}
+            for job in as_completed(jobs):
+                outcomes[jobs[job]] = job.result()
+                progress.advance(bar)
+        except KeyboardInterrupt:
+            console.print("Interrupted: what is under way is finished and kept (Ctrl-C again gives it up).")
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+    return [outcomes[index] for index in range(len(items))]
+
+
+def grouped_by(examples: Sequence[dspy.Example], field: str | None) -> list[dspy.Example]:
+    """The examples field value after field value: questions of one task share their demos, which llama.cpp then reads once and not
+    for every question. As they are where there is no such field."""
+    return list(examples) if field is None else sorted(examples, key=lambda example: str(example.get(field)))
+
+
+def abstained(drawn: Sequence[Drawn], member: str, k: int) -> float:
+    """Share of the member's draws that abstained."""
+    answered = sum(vote is not None for each in drawn for vote in each.votes(member))
+    return 1 - answered / (k * len(drawn))
+
+
+def _draw(mux: SLMMux, example: dspy.Example, metric: Metric) -> Drawn:
+    try:
+        verdict = mux(**example.inputs()).verdict
+    except AllMembersFailed as failure:
+        return Drawn(example, None, frozenset(), failure)
+    score_of = Scores(example, metric, mux.answer_field)
+    correct = {
+        (ballot.member, counted.group) for ballot in verdict.ballots for counted in ballot.answers if score_of(counted.answer) >= 1
+    }
+    return Drawn(example, verdict, frozenset(correct))

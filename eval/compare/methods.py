@@ -1,0 +1,151 @@
+"""The methods that a comparison knows: what each is called, what it declares, and the options that shape it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dspy_mux.baselines import ASPECTS
+from dspy_mux.baselines.debate import PUBLISHED_AGENTS
+from dspy_mux.errors import ConfigurationError
+
+from ..runs.schema import single
+
+#: What a method declares of a member that validation chooses.
+MOST_ACCURATE = "the most accurate on validation"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a comparison is asked to do; one for all its tasks.
+
+    Attributes:
+        methods: ids, or "all"; "single" is every member alone.
+        k: draws per member and question.
+        temperature: of the draws, for members that name none.
+        split: the questions reported; `limit` of them, None for all.
+        validation_limit: questions of the validation split, which measure the members and fit the rules; None for all.
+        num_threads: draws in flight at once.
+        timeout: seconds one draw may take.
+        retry_failed: ask again what failed with an error, not what was answered unusably.
+        moa_layers, debate_agents, debate_rounds, mav_n, mav_aspects: the discussion methods' choices, by default the published
+            ones; agents None for 3, or one a member where there are more; aspects None for all.
+    """
+
+    methods: tuple[str, ...] = ("all",)
+    k: int = 3
+    temperature: float = 0.5
+    split: str = "test"
+    limit: int | None = None
+    validation_limit: int | None = None
+    seed: int = 0
+    num_threads: int = 16
+    timeout: float | None = None
+    retry_failed: bool = False
+    moa_layers: int = 3
+    debate_agents: int | None = None
+    debate_rounds: int = 2
+    mav_n: int = 16
+    mav_aspects: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method as a run declares it.
+
+    Attributes:
+        id: what rows call it; title: what tables call it.
+        settings: its declared choices; what validation chooses for a task (a member, a subset) the task's entry tells.
+        discussion: whether members see each other's text, or verify it: then it is run live.
+        least_members: in a smaller pool it would be another method over again.
+    """
+
+    id: str
+    title: str
+    settings: dict[str, Any]
+    discussion: bool = False
+    least_members: int = 1
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"id": self.id, "title": self.title, "settings": self.settings, "discussion": self.discussion}
+
+
+def registry(members: Sequence[str], options: Options) -> list[Method]:
+    """Every method over these members, in the order of the table."""
+    k = options.k
+    return [
+        *(Method(single(name), f"{name} alone", {"k": 1}) for name in members),
+        Method("self_consistency", "self-consistency", {"k": k, "member": MOST_ACCURATE}),
+        Method(
+            "self_consistency_equal",
+            "self-consistency, as many calls as SLM-MUX",
+            {"k": k * len(members), "member": MOST_ACCURATE},
+            least_members=2,
+        ),
+        Method("agent_forest", "Agent Forest", {"k": k}, least_members=2),
+        Method("slm_mux", "SLM-MUX", {"k": k}),
+        Method("calibrated", "SLM-MUX, calibrated rule", {"k": k}),
+        Method(
+            "searched",
+            "SLM-MUX, searched subset",
+            {"k": k, "sizes": f"2 to {len(members)}", "λ": 1.0},
+            least_members=2,
+        ),
+        Method(
+            "mixture_of_agents",
+            "Mixture-of-Agents",
+            {"layers": options.moa_layers, "aggregator": MOST_ACCURATE, "temperature": 0.7},
+            discussion=True,
+        ),
+        Method(
+            "llm_debate",
+            "LLM-Debate",
+            {
+                "agents": options.debate_agents or max(PUBLISHED_AGENTS, len(members)),
+                "rounds": options.debate_rounds,
+                "temperature": 1.0,
+            },
+            discussion=True,
+        ),
+        Method(
+            "multi_agent_verification",
+            "Multi-Agent Verification",
+            {
+                "n": options.mav_n,
+                "aspects": list(options.mav_aspects or ASPECTS),
+                "generator": MOST_ACCURATE,
+                "verifiers": "the members in turn, reasoning where the program does",
+                "temperature": 0.7,
+            },
+            discussion=True,
+        ),
+    ]
+
+
+def chosen(members: Sequence[str], options: Options) -> tuple[list[Method], list[str]]:
+    """The methods that the options name, and notes on what "all" had to leave out.
+
+    Raises:
+        ConfigurationError: an unknown id, or one that needs more members; nothing named.
+    """
+    known = registry(members, options)
+    fits = [method for method in known if len(members) >= method.least_members]
+    if options.methods == ("all",):
+        left_out = [method.title for method in known if method not in fits]
+        told = f"Left out, as they are the same as another method over one member: {', '.join(left_out)}."
+        return fits, [told] if left_out else []
+    for name in options.methods:
+        if not any(_named(method, name) for method in known):
+            families = list(dict.fromkeys(method.id.partition(":")[0] for method in known))
+            raise ConfigurationError(f"There is no method {name!r}: choose all, or of {', '.join(families)}.")
+        if not any(_named(method, name) for method in fits):
+            raise ConfigurationError(f"The method {name!r} needs two members or more; the pool is {', '.join(members)}.")
+    found = [method for method in fits if any(_named(method, name) for name in options.methods)]
+    if not found:
+        raise ConfigurationError("Name the methods to compare, or all.")
+    return found, []
+
+
+def _named(method: Method, name: str) -> bool:
+    return name in (method.id, method.id.partition(":")[0])

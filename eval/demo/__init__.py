@@ -1,0 +1,1 @@
+"""The demo and `make optimize`: three tiny real models on everyday questions."""

@@ -1,0 +1,118 @@
+"""`python -m eval demo`: three tiny real models on everyday questions, each alone and together, in a few minutes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from dspy_mux import Rule, SLMMux
+from dspy_mux.local import local_member
+from dspy_mux.replay.intervals import Estimate, accuracy, paired_difference
+from dspy_mux.voting.rules import Consistency, Pooled, SelfConsistency
+from programs import everyday
+
+from ..compare.draw import Drawn, abstained, draw_all, grouped_by
+from ..compare.pools import MAX_TOKENS, MEMBERS
+
+
+def run(*, k: int, temperature: float, limit: int, as_json: bool, accept_license: bool) -> None:
+    """Draw once on validation and test, and print what every rule makes of the same draws."""
+    console = Console(stderr=as_json)
+    pool = [local_member(name, max_tokens=MAX_TOKENS, accept_license=accept_license) for name in MEMBERS]
+    mux = SLMMux(everyday.program(), pool, k=k, temperature=temperature)
+    console.print(f"{', '.join(MEMBERS)}; k={k} draws each at temperature {temperature:g}.")
+    asked = grouped_by(everyday.examples("validation", limit=90), "category")
+    validation = draw_all(mux, asked, everyday.metric, what="validation", console=console)
+    asked = grouped_by(everyday.examples("test", limit=limit), "category")
+    test = draw_all(mux, asked, everyday.metric, what="test      ", console=console)
+    accuracies = {name: accuracy([d.plurality(name) for d in validation]).mean for name in MEMBERS}
+    report = _Report(test, accuracies, k)
+    if as_json:
+        print(json.dumps(report.as_dict(), indent=2))
+    else:
+        report.print(console)
+
+
+class _Report:
+    """The test draws under every rule; validation accuracies break ties and name the best member."""
+
+    def __init__(self, test: Sequence[Drawn], accuracies: dict[str, float], k: int):
+        self.test, self.accuracies, self.k = test, accuracies, k
+        self.best = max(accuracies, key=lambda name: accuracies[name])
+        self.mux = self._scores(Consistency())
+        self.best_alone = self._scores(SelfConsistency(self.best))
+
+    def rows(self) -> list[tuple[str, float, Estimate]]:
+        """(method, LM calls per question, accuracy)."""
+        calls = self.k * len(MEMBERS)
+        return [
+            *((f"{name}, one draw", 1, accuracy([d.single_draws(name) for d in self.test])) for name in MEMBERS),
+            (f"self-consistency of the best, {self.best}", self.k, accuracy(self.best_alone)),
+            ("Agent Forest", calls, accuracy(self._scores(Pooled()))),
+            ("SLM-MUX", calls, accuracy(self.mux)),
+            ("any member right (upper bound)", calls, accuracy([float(d.union(MEMBERS)) for d in self.test])),
+        ]
+
+    def gain(self) -> Estimate:
+        return paired_difference(self.mux, self.best_alone)
+
+    def by_confidence(self) -> list[tuple[float, Estimate]]:
+        """(confidence, accuracy of the verdicts with that confidence), low to high."""
+        groups: dict[float, list[float]] = {}
+        for drawn in self.test:
+            if choice := drawn.choice(Consistency(), self.accuracies):
+                groups.setdefault(choice[1], []).append(float(choice[2]))
+        return [(confidence, accuracy(groups[confidence])) for confidence in sorted(groups)]
+
+    def wins(self) -> dict[str, float]:
+        """Share of the questions that each member's answer was chosen for."""
+        winners = Counter(choice[0] for d in self.test if (choice := d.choice(Consistency(), self.accuracies)))
+        return {name: winners[name] / len(self.test) for name in MEMBERS}
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "questions": len(self.test),
+            "validation_accuracies": self.accuracies,
+            "methods": {method: {"calls_per_question": calls, **vars(estimate)} for method, calls, estimate in self.rows()},
+            "slm_mux_minus_best": vars(self.gain()),
+            "accuracy_by_confidence": [{"confidence": c, **vars(estimate)} for c, estimate in self.by_confidence()],
+            "wins": self.wins(),
+            "abstained": {name: abstained(self.test, name, self.k) for name in MEMBERS},
+        }
+
+    def print(self, console: Console) -> None:
+        table = Table(title=f"Everyday questions, test split, n = {len(self.test)}")
+        for column in ("method", "calls a question", "accuracy %", "95 % interval", "n"):
+            table.add_column(column, justify="left" if column == "method" else "right")
+        for method, calls, estimate in self.rows():
+            style = "bold" if method == "SLM-MUX" else None
+            table.add_row(method, str(calls), estimate.percent(), estimate.interval(), str(estimate.n), style=style)
+        console.print(table)
+        gain = self.gain()
+        console.print(
+            f"SLM-MUX − self-consistency of the best: {100 * gain.mean:+.1f} points "
+            f"(95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f}, paired, n = {gain.n})\n"
+        )
+        table = Table(title="SLM-MUX: accuracy by confidence")
+        for column in ("confidence", "accuracy %", "95 % interval", "n"):
+            table.add_column(column, justify="right")
+        for confidence, estimate in self.by_confidence():
+            table.add_row(f"{confidence:.2f}", estimate.percent(), estimate.interval(), str(estimate.n))
+        console.print(table)
+        table = Table(title=f"Whose answer was chosen (n = {len(self.test)})")
+        for column in ("member", "share %", "validation accuracy %", "abstained %"):
+            table.add_column(column, justify="left" if column == "member" else "right")
+        for name, share in self.wins().items():
+            silent = abstained(self.test, name, self.k)
+            table.add_row(name, f"{100 * share:.1f}", f"{100 * self.accuracies[name]:.1f}", f"{100 * silent:.1f}")
+        console.print(table)
+
+    def _scores(self, rule: Rule) -> list[float]:
+        """1 or 0 a question; a question for which the rule finds no answer is wrong."""
+        choices = [drawn.choice(rule, self.accuracies) for drawn in self.test]
+        return [float(choice is not None and choice[2]) for choice in choices]

@@ -1,0 +1,98 @@
+"""`python -m eval optimize`: MuxOptimizer on the tiny pool and everyday questions, end to end, scored on an unseen test split."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from dspy_mux import MuxOptimizer, SampleBank, SLMMux
+from dspy_mux.bank.collect import collect, recorded
+from dspy_mux.local import local_member
+from dspy_mux.replay.intervals import accuracy, paired_difference
+from dspy_mux.replay.replay import picks_of
+from dspy_mux.voting.tally import Floats, Tally
+from programs import everyday
+
+from ..compare.draw import grouped_by
+from ..compare.pools import MAX_TOKENS, MEMBERS
+
+
+def run(*, k: int, trials: int, limit: int, out: Path, as_json: bool, accept_license: bool) -> None:
+    """Compile on the validation split, cross-fitted, and print the compiled mux beside the paper's defaults and the best member."""
+    console = Console(stderr=True)
+    pool = [local_member(name, max_tokens=MAX_TOKENS, accept_license=accept_license) for name in MEMBERS]
+    student = SLMMux(everyday.program(), pool, k=k, temperature=0.5)
+    bank = SampleBank(out / "everyday.sqlite")
+    optimizer = MuxOptimizer(
+        metric=everyday.metric,
+        bank=bank,
+        n_trials=trials,
+        context="category",
+        storage=f"sqlite:///{out / 'study.sqlite'}",
+        progress=True,
+    )
+    by_category = grouped_by(everyday.examples("validation"), "category")
+    compiled = optimizer.compile(student, trainset=by_category)
+    compiled.save(str(out / "mux.json"))
+    test = grouped_by(everyday.examples("test", limit=limit), "category")
+    collect(student, test, everyday.metric, bank, dataset="test", k=k, console=console)
+    # The compiled mux itself, on the very draws that were just recorded: they are in DSPy's cache, so this makes no call.
+    verdicts = [compiled(**example.inputs()) for example in test]
+    ours = [float(everyday.metric(example, verdict)) for example, verdict in zip(test, verdicts, strict=True)]
+    spent = sum(verdict.verdict.calls for verdict in verdicts)
+    tuned = compiled.report.tuned
+    rows: dict[str, tuple[Any, Floats | list[float]]] = {
+        "best member alone": (tuned.single, _scores(student, test, bank, tuned.single, {})),
+        "paper's defaults": (
+            tuned.baseline,
+            _scores(student, test, bank, tuned.baseline, _measured(student, by_category, bank, tuned.baseline)),
+        ),
+        "compiled": (tuned.best, ours),
+    }
+    told = {
+        "questions": len(test),
+        "calls_for_the_test": spent,
+        "settings": {
+            name: {"members": list(s.members), "k": s.k, "rule": s.rule, "chosen_by": s.value, **vars(accuracy(list(scores)))}
+            for name, (s, scores) in rows.items()
+        },
+        "compiled_minus_defaults": vars(paired_difference(ours, list(rows["paper's defaults"][1]))),
+        "compiled_minus_best_member": vars(paired_difference(ours, list(rows["best member alone"][1]))),
+    }
+    if as_json:
+        print(json.dumps(told, indent=2))
+        return
+    table = Table(title=f"Everyday questions, untouched test split, n = {len(test)}")
+    for column in ("mux", "members", "k", "rule", "cross-fitted %", "test %", "95 % interval"):
+        table.add_column(column)
+    for name, (setting, scores) in rows.items():
+        estimate = accuracy(list(scores))
+        shown = [name, ", ".join(setting.members), str(setting.k), setting.rule, f"{100 * setting.value:.1f}"]
+        table.add_row(*shown, estimate.percent(), estimate.interval(), style="bold" if name == "compiled" else None)
+    out_console = Console()
+    out_console.print(table)
+    for name in ("paper's defaults", "best member alone"):
+        gap = paired_difference(ours, list(rows[name][1]))
+        out_console.print(
+            f"compiled − {name}: {100 * gap.mean:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f}, paired, n = {gap.n})"
+        )
+    out_console.print(f"{len(tuned.trials)} trials; {spent} calls for the test (its draws were recorded already); saved in {out}.")
+
+
+def _measured(student: SLMMux, examples: list[Any], bank: SampleBank, setting: Any) -> dict[str, float]:
+    """Members' accuracies on the split that the mux was compiled on."""
+    record = recorded(student, examples, bank, dataset="mux_split", k=setting.k)
+    part = record.of(setting.members, None)[0]
+    means = Tally(part.votes).plurality_scores(part.scores).mean(axis=0)
+    return dict(zip(part.members, means.tolist(), strict=True))
+
+
+def _scores(student: SLMMux, test: list[Any], bank: SampleBank, setting: Any, accuracies: dict[str, float]) -> Floats:
+    """A setting's scores on the recorded test draws."""
+    part = recorded(student, test, bank, dataset="test", k=setting.k).of(setting.members, None)[0]
+    known = [accuracies.get(name) for name in part.members]
+    return picks_of(setting.rule, Tally(part.votes), known, part.members).scores(part.scores)

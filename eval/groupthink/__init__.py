@@ -1,0 +1,1 @@
+"""What discussions do to right answers: groupthink, measured and judged."""

@@ -1,0 +1,158 @@
+"""`python -m eval scale`: both scaling figures of the paper from recorded draws (SLM-MUX, "Test-time Scaling"), without a call.
+
+Accuracy against the number of members with union and contradiction beside it (its Figure 7), accuracy against k with Agent Forest
+beside SLM-MUX, and its closing table: two draws, and each method's best number of draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from dspy_mux.cli.output import check_page, print_json, write_page
+from dspy_mux.optimize.figures import page, scaling_figures
+from dspy_mux.optimize.scaling import RULES, Point, Scaling, scale
+
+from ..tables.text import Shown, percent, points, show, signed
+from .sources import Asked, Source, sources
+
+
+def run(
+    asked: Asked,
+    *,
+    k: int,
+    k_max: int | None,
+    max_members: int,
+    size: int,
+    penalty: float,
+    html: Path | None,
+    as_json: bool,
+    as_markdown: bool,
+) -> None:
+    """Print the tables of every source and the closing one; write the figures where `html` says.
+
+    Raises:
+        ConfigurationError: no such bank, splits or draws, or no place for the page.
+    """
+    check_page(html)
+    found = sources(asked, None)
+    told = [
+        scale(
+            source.record,
+            k=k,
+            k_max=k_max,
+            max_members=max_members,
+            size=min(size, len(source.record.members)),
+            penalty=penalty,
+            splits=source.splits,
+            threshold=asked.threshold,
+            seed=asked.seed,
+        )
+        for source in track(found, description="scaling", console=Console(stderr=True))
+    ]
+    if html is not None:
+        sections = [(_heading(source), scaling_figures(scaling)) for source, scaling in zip(found, told, strict=True)]
+        write_page(html, page("Scaling: accuracy against members and against draws", sections))
+    if as_json:
+        rows = [
+            {"task": source.name, "left_out": source.left_out, **scaling.as_dict()}
+            for source, scaling in zip(found, told, strict=True)
+        ]
+        print_json({"penalty": penalty, "protocol": asked.protocol(), "rows": rows})
+        return
+    shown = [each for source, scaling in zip(found, told, strict=True) for each in _tables(source, scaling)]
+    show([*shown, _closing(found, told)], _notes(asked, found, told), as_markdown=as_markdown)
+
+
+def _tables(source: Source, scaling: Scaling) -> list[Shown]:
+    n = scaling.by_members[0].questions
+    size = scaling.by_draws[0].size
+    return [
+        Shown(
+            f"{source.name}: accuracy % against the number of members, k = {scaling.k}, n = {n}",
+            ["members", "best subset by O(S)", "SLM-MUX (95 %)", "Agent Forest (95 %)", "union", "contradiction", "calls"],
+            [
+                [
+                    str(mux.size),
+                    " + ".join(mux.members),
+                    _accuracy(mux),
+                    _accuracy(forest),
+                    percent(mux.union_accuracy),
+                    percent(mux.contradiction),
+                    f"{mux.calls_per_question:.0f}",
+                ]
+                for mux, forest in _pairs(scaling.by_members)
+            ],
+            words=2,
+        ),
+        Shown(
+            f"{source.name}: accuracy % against draws per member, {size} members, n = {n}",
+            ["k", "best subset by O(S)", "SLM-MUX (95 %)", "Agent Forest (95 %)", "gain", "union", "calls"],
+            [
+                [
+                    str(mux.k),
+                    " + ".join(mux.members),
+                    _accuracy(mux),
+                    _accuracy(forest),
+                    signed(mux.accuracy - forest.accuracy),
+                    percent(mux.union_accuracy),
+                    f"{mux.calls_per_question:.0f}",
+                ]
+                for mux, forest in _pairs(scaling.by_draws)
+            ],
+            words=2,
+        ),
+    ]
+
+
+def _closing(found: Sequence[Source], told: Sequence[Scaling]) -> Shown:
+    return Shown(
+        "Test-time scaling vs Agent Forest: accuracy % of the test questions",
+        ["dataset", "setting", "members", "k", "SLM-MUX", "Agent Forest", "gain (95 %)", "n"],
+        [
+            [
+                source.name,
+                gain.setting,
+                str(gain.size),
+                str(gain.mux_k) if gain.mux_k == gain.forest_k else f"{gain.mux_k} / {gain.forest_k}",
+                percent(gain.mux),
+                percent(gain.forest),
+                points(gain.mean, gain.low, gain.high),
+                str(gain.questions),
+            ]
+            for source, scaling in zip(found, told, strict=True)
+            for gain in scaling.gains
+        ],
+        words=2,
+    )
+
+
+def _pairs(curve: Sequence[Point]) -> list[tuple[Point, Point]]:
+    """Each place of a curve under both rules."""
+    mux, forest = ([point for point in curve if point.rule == rule] for rule in RULES)
+    return list(zip(mux, forest, strict=True))
+
+
+def _accuracy(point: Point) -> str:
+    return f"{percent(point.accuracy)} ({percent(point.low)} – {percent(point.high)})"
+
+
+def _heading(source: Source) -> str:
+    return f"{source.name}: {len(source.record.questions)} questions, {source.record.votes.shape[2]} draws recorded a member"
+
+
+def _notes(asked: Asked, found: Sequence[Source], told: Sequence[Scaling]) -> list[str]:
+    notes = [
+        f"Subsets (by O(S)), members' accuracies and the best k are {asked.protocol()}. All figures are means over the test parts; "
+        "intervals are over questions, and paired where they are of a gain. The subset shown is the best on all questions; a split "
+        "may have chosen another. “Best” takes for each method the k that scores best on the training part (the one most often "
+        "taken is shown; two where the methods differ).",
+        *(f"{source.name}: sweet spot {scaling.reason}" for source, scaling in zip(found, told, strict=True)),
+    ]
+    if any(source.left_out for source in found):
+        told_of = ", ".join(f"{source.left_out} of {source.name}" for source in found if source.left_out)
+        notes.append(f"Left out, for lack of draws: {told_of}.")
+    return notes

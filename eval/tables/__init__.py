@@ -1,0 +1,1 @@
+"""Tables of a comparison, in the terminal and as Markdown."""

@@ -1,0 +1,134 @@
+"""The command line, as a process: results on stdout, one clear line on stderr, exit code 1 or 2, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import dspy
+import pytest
+
+from dspy_mux import SLMMux, __version__
+
+from ..support.http_models import model_server
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory):
+    """A pool file of two members on a running server."""
+    with model_server() as server:
+        path = tmp_path_factory.mktemp("pool") / "pool.toml"
+        members = [f'[[members]]\nname = "{n}"\nmodel = "openai/{n}"\napi_base = "{server.address}/v1"\n' for n in "ab"]
+        path.write_text("\n".join(members))
+        yield path
+
+
+def dspy_mux(*arguments, stdin="", **environment):
+    command = [sys.executable, "-m", "dspy_mux", *map(str, arguments)]
+    env = {**os.environ, "COLUMNS": "120", "DSPY_CACHEDIR": os.environ.get("DSPY_CACHEDIR", "/tmp"), **environment}
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=env, input=stdin)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path / "dspy-cache"))
+
+
+def test_ask_shows_the_answer_and_every_members_ballot(pool):
+    done = dspy_mux("ask", "--pool", pool, "What is 6 × 7?")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0].strip() == "42"
+    assert "3 × 42" in done.stdout
+    assert "6 calls, 0 from the cache" in done.stdout
+
+
+def test_ask_json_prints_one_object_and_nothing_else(pool):
+    done = dspy_mux("ask", "--pool", pool, "--json", "--k", 2, "-", stdin="What is 6 × 7?\n")
+    verdict = json.loads(done.stdout)
+    assert (verdict["answer"], verdict["member"], verdict["calls"]) == ("42", "a", 4)
+    assert [ballot["votes"] for ballot in verdict["ballots"]] == [[0, 0], [0, 0]]
+
+
+def test_models_lists_the_catalog():
+    done = dspy_mux("models")
+    assert done.returncode == 0
+    for name in ("smollm2-135m", "gemma3-270m", "qwen2.5-coder-0.5b"):
+        assert name in done.stdout
+
+
+def one_line(done, code):
+    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, done.stderr
+    assert done.stdout == ""
+    return lines[0]
+
+
+def test_a_missing_file(tmp_path):
+    assert "There is no pool file" in one_line(dspy_mux("ask", "--pool", tmp_path / "none.toml", "?"), 2)
+    assert "There is no saved mux" in one_line(dspy_mux("ask", "--mux", tmp_path / "none.json", "?"), 2)
+
+
+def test_no_pool_at_all():
+    assert "ask needs a pool: pass --pool pool.toml" in one_line(dspy_mux("ask", "?"), 2)
+
+
+def test_an_unset_key_variable(tmp_path):
+    path = tmp_path / "pool.toml"
+    path.write_text('[[members]]\nmodel = "openai/gpt-4o-mini"\napi_key_env = "SURELY_NOT_SET"\n')
+    assert "SURELY_NOT_SET, which is not set: export it" in one_line(dspy_mux("ask", "--pool", path, "?"), 2).replace(
+        "export SURELY_NOT_SET=…", "export it"
+    )
+
+
+def test_a_pool_of_one(tmp_path):
+    path = tmp_path / "pool.toml"
+    path.write_text('[[members]]\nmodel = "openai/x"\napi_base = "http://127.0.0.1:9/v1"\n')
+    assert "has one member, 'openai/x', and a mux chooses between members" in one_line(dspy_mux("ask", "--pool", path, "?"), 2)
+
+
+def test_a_wrong_local_name(tmp_path):
+    path = tmp_path / "pool.toml"
+    path.write_text('[[members]]\nlocal = "smollm3"\n')
+    assert "smollm3" in one_line(dspy_mux("ask", "--pool", path, "?"), 2)
+    assert "smollm3" in one_line(dspy_mux("pull", "smollm3"), 2)
+
+
+def test_a_wrong_model_name_on_a_server(tmp_path):
+    with model_server() as server:
+        path = tmp_path / "pool.toml"
+        members = [f'[[members]]\nmodel = "openai/unknown{n}"\napi_base = "{server.address}/v1"\n' for n in "ab"]
+        path.write_text("\n".join(members))
+        assert "not found" in one_line(dspy_mux("ask", "--pool", path, "?"), 1)
+
+
+def test_an_empty_question(pool):
+    assert "The question is empty" in one_line(dspy_mux("ask", "--pool", pool, " "), 2)
+
+
+def test_a_saved_mux_of_other_members(pool, tmp_path):
+    from dspy_mux import SLMMux
+
+    from ..support.scripted import scripted_lm
+
+    SLMMux("question -> answer", [scripted_lm("z", ["x"])]).save(tmp_path / "mux.json")
+    assert "The saved mux has the members" in one_line(dspy_mux("ask", "--pool", pool, "--mux", tmp_path / "mux.json", "?"), 2)
+
+
+def test_no_verb_shows_the_help_and_a_version_is_told():
+    done = dspy_mux()
+    assert done.returncode == 2
+    assert "Commands" in done.stdout + done.stderr
+    assert "dspy-mux:" not in done.stderr
+    assert dspy_mux("--version").stdout == f"dspy-mux {__version__}\n"
+
+
+def test_a_saved_mux_of_one_member_answers(pool, tmp_path):
+    lms = {name: dspy.LM(f"openai/{name}", api_base="http://localhost:1/v1", api_key="none") for name in "ab"}
+    SLMMux("question -> answer", lms, k=2).subset(["b"]).save(tmp_path / "mux.json")
+    done = dspy_mux("ask", "--mux", tmp_path / "mux.json", "--pool", pool, "What is 6 × 7?")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0].strip() == "42"

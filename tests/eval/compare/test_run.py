@@ -1,0 +1,385 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+
+import pytest
+
+from dspy_mux import AllMembersFailed, ConfigurationError, MetricFailed, SampleBank, SLMMux
+from dspy_mux.bank.collect import recorded
+from dspy_mux.baselines import AgentForest, SelfConsistency, SingleModel
+from eval.compare import run as compare
+from eval.compare.draw import grouped_by
+from eval.compare.methods import Options, chosen
+from eval.compare.offline import Measured, decider
+from eval.runs.folder import Run
+from eval.tables.comparison import Comparison
+
+from ...support.small_task import COUNT, member, small_task
+
+SMALL = Options(k=3, mav_n=2, mav_aspects=("logic", "facts"), num_threads=4)
+DISCUSSION = ("mixture_of_agents", "llm_debate", "multi_agent_verification")
+
+
+def noisy(right, seed):
+    """Right, wrong or silent by chance, but the same for the same draw."""
+
+    def answer(split, i, draw):
+        chance = random.Random(f"{seed} {split} {i} {draw}")
+        return i + 1 if chance.random() < right else None if chance.random() < 0.3 else i + chance.choice([5, 7])
+
+    return answer
+
+
+def pool_of_three():
+    return [member("a", noisy(0.6, 1)), member("b", noisy(0.75, 2)), member("c", noisy(0.65, 3))]
+
+
+def compared(out, members, options=SMALL, task=None, **settings):
+    return compare.run([task or small_task()], lambda name: members, options, out=out, **settings)
+
+
+def rows_of(run, method):
+    return {row["question_id"]: row for row in run.rows() if row["method"] == method}
+
+
+def calls(members):
+    return sum(each.lm.engine.calls for each in members)
+
+
+# --- methods that share the bank
+
+
+def live_modules(run, task, members):
+    """Every banked method as the library runs it live, on draws that come out the same."""
+    told = run.task("sums")
+    accuracies, best = told["accuracies"], told["choices"]["self_consistency"]["member"]
+    shared = {"k": 3, "temperature": 0.5, "accuracies": accuracies}
+    mux = SLMMux(task.program(), members, **shared)
+    measured = Measured.of(
+        recorded(mux, grouped_by(task.examples("validation"), "kind"), SampleBank(run.bank), dataset="sums", k=3)
+    )
+    method = next(each for each in chosen(mux.pool.names, SMALL)[0] if each.id == "calibrated")
+    alone = {"accuracies": accuracies, "member": best, "temperature": 0.5}
+    return {
+        "slm_mux": mux,
+        "calibrated": SLMMux(task.program(), members, rule=decider(method, measured, 3, "kind").rule, **shared),
+        "searched": mux.subset(told["choices"]["searched"]["members"]),
+        "agent_forest": AgentForest(task.program(), members, **shared),
+        "self_consistency": SelfConsistency(task.program(), members, k=3, **alone),
+        "self_consistency_equal": SelfConsistency(task.program(), members, k=9, **alone),
+        "single:a": SingleModel(task.program(), members, accuracies=accuracies, member="a", temperature=0.5),
+    }
+
+
+def outcome(module, example):
+    try:
+        return module(**example.inputs()), None
+    except AllMembersFailed as failure:
+        return None, str(failure)
+
+
+def test_banked_methods_decide_as_the_live_methods_do_on_the_same_draws(tmp_path):
+    task, members = small_task(validation=24, test=24), pool_of_three()
+    run = compared(tmp_path / "run", members, dataclasses.replace(SMALL, methods=BANKED), task)
+    assert run.task("sums")["choices"]["calibrated"]["context"] == "kind"
+    for method, module in live_modules(run, task, members).items():
+        rows = rows_of(run, method)
+        assert len(rows) == 24
+        for example in task.examples("test"):
+            row = rows[example.question_id]
+            prediction, cause = outcome(module, example)
+            assert row["cause"] == cause
+            if prediction is None:
+                assert (row["answer"], row["score"]) == (None, 0.0)
+                continue
+            told = prediction.verdict.model_dump(mode="json")
+            assert {name: row[name] for name in ("answer", "member", "tie_break")} == {
+                name: told[name] for name in ("answer", "member", "tie_break")
+            }, method
+            assert row["confidence"] == pytest.approx(told["confidence"])
+            assert row["score"] == float(task.metric(example, prediction))
+            assert row["calls"] == told["calls"] + told["cached_calls"]
+            by_member = {ballot["member"]: ballot for ballot in told["ballots"]}
+            for ballot in row["ballots"]:
+                bare = [{name: answer[name] for name in ("answer", "count", "group")} for answer in ballot["answers"]]
+                assert {**ballot, "answers": bare} == by_member[ballot["member"]]
+                assert all(answer["score"] == float(answer["answer"] == example.answer) for answer in ballot["answers"])
+
+
+BANKED = ("single", "self_consistency", "self_consistency_equal", "agent_forest", "slm_mux", "calibrated", "searched")
+
+
+def test_banked_methods_share_their_draws(tmp_path):
+    members = pool_of_three()
+    compared(tmp_path / "run", members, dataclasses.replace(SMALL, methods=BANKED))
+    # Three members thrice on both splits, and the best one's six further draws for the row of equal budget.
+    assert calls(members) == 3 * 3 * 2 * COUNT + 6 * COUNT
+
+
+def test_members_are_measured_on_validation_alone(tmp_path):
+    late = member("late", lambda split, i, draw: i + 1 if split == "t" else 0)
+    early = member("early", lambda split, i, draw: i + 1 if split == "v" else 0)
+    run = compared(tmp_path / "run", [late, early], dataclasses.replace(SMALL, methods=("self_consistency", "slm_mux")))
+    assert run.task("sums")["accuracies"] == {"late": 0.0, "early": 1.0}
+    assert {row["member"] for row in run.rows()} == {"early"}
+    assert {row["tie_break"] for row in rows_of(run, "slm_mux").values()} == {"accuracy"}
+
+
+def test_the_searched_subset_is_chosen_on_validation(tmp_path):
+    liar = member("liar", lambda split, i, draw: 100)
+    odd = member("odd", lambda split, i, draw: i + 1 if i % 2 else None)
+    even = member("even", lambda split, i, draw: None if i % 2 else i + 1)
+    run = compared(tmp_path / "run", [liar, odd, even], dataclasses.replace(SMALL, methods=("searched", "slm_mux")))
+    assert run.task("sums")["choices"]["searched"]["members"] == ["odd", "even"]
+    assert all(row["score"] == 1.0 and row["calls"] == 6 for row in rows_of(run, "searched").values())
+    assert all(row["score"] == 0.0 for row in rows_of(run, "slm_mux").values() if row["member"] == "liar")
+
+
+# --- discussion methods
+
+
+def test_discussion_rows_tell_every_turn_with_its_score(tmp_path):
+    members = pool_of_three()
+    run = compared(tmp_path / "run", members, dataclasses.replace(SMALL, methods=("llm_debate",)))
+    rows = rows_of(run, "llm_debate")
+    assert len(rows) == COUNT
+    for row in rows.values():
+        assert [(turn["round"], turn["agent"]) for turn in row["turns"]] == [(r, a) for r in (1, 2) for a in (1, 2, 3)]
+        assert all(turn["score"] == float(turn["answer"] == row["gold"]) for turn in row["turns"])
+        assert row["calls"] == 6
+        assert row["seconds"] > 0
+
+
+def test_a_question_on_which_every_member_fails_stays_in_the_denominator_with_its_cause_and_its_calls(tmp_path):
+    silent = [
+        member(name, lambda split, i, draw: i + 1 if split == "v" or i else ConnectionError("refused")) for name in ("a", "b")
+    ]
+    run = compared(tmp_path / "run", silent)
+    methods = {method["id"] for method in run.manifest["methods"]}
+    for method in methods:
+        row = rows_of(run, method)["t-0"]
+        assert (row["score"], row["answer"]) == (0.0, None)
+        assert "refused" in row["cause"]
+        assert row["calls"] > 0
+    lines = {line.method: line for line in Comparison.of(run).lines}
+    assert {lines[method].accuracy.n for method in methods} == {COUNT}
+    assert {lines[method].unanswered for method in methods} == {1}
+    assert lines["slm_mux"].accuracy.mean == pytest.approx((COUNT - 1) / COUNT)
+    assert lines["llm_debate"].accuracy.mean == pytest.approx((COUNT - 1) / COUNT)
+
+
+def test_a_member_that_always_fails_abstains_under_every_method(tmp_path):
+    broken = member("broken", lambda split, i, draw: None)
+    good = member("good", lambda split, i, draw: i + 1)
+    run = compared(tmp_path / "run", [broken, good])
+    lines = {line.method: line for line in Comparison.of(run).lines}
+    assert lines["single:broken"].accuracy.mean == 0.0
+    assert lines["single:broken"].unanswered == COUNT
+    for method in ("self_consistency", "agent_forest", "slm_mux", "calibrated", "searched", "llm_debate"):
+        assert lines[method].accuracy.mean == 1.0, method
+        assert lines[method].unanswered == 0
+
+
+def test_a_metric_that_fails_is_told_with_its_question(tmp_path):
+    def metric(example, prediction, trace=None):
+        if prediction.get("answer") == 101:
+            raise RuntimeError("no such answer")
+        return True
+
+    live = member("live", lambda split, i, draw: 1)
+    task = small_task(metric=metric)
+    compared(tmp_path / "run", [live], dataclasses.replace(SMALL, methods=("slm_mux",)), task)
+    live.lm.engine.reply = lambda prompt, draw: "[[ ## answer ## ]]\n101"
+    with pytest.raises(MetricFailed, match=r"raised RuntimeError: no such answer on the question t-\d"):
+        compared(tmp_path / "run", [live], dataclasses.replace(SMALL, methods=("llm_debate",)), task)
+
+
+# --- going on
+
+
+def test_an_interrupted_comparison_goes_on_without_a_second_call_and_without_a_second_row(tmp_path):
+    whole = pool_of_three()
+    expected = compared(tmp_path / "whole", whole)
+
+    class Interrupted:
+        _at = None
+
+        def __call__(self, example, prediction, trace=None):
+            if example.question_id == self._at:
+                raise KeyboardInterrupt
+            return prediction.answer == example.answer
+
+    members, metric = pool_of_three(), Interrupted()
+    compared(tmp_path / "run", members, dataclasses.replace(SMALL, methods=BANKED), task=small_task(metric=metric))
+    metric._at = "t-3"
+    with pytest.raises(KeyboardInterrupt):
+        compared(tmp_path / "run", members, task=small_task(metric=metric))
+    metric._at = None
+    kept = rows_of(Run.open(tmp_path / "run"), "mixture_of_agents")
+    assert "t-0" in kept
+    assert "t-3" not in kept
+    run = compared(tmp_path / "run", members, task=small_task(metric=metric))
+    rows = list(run.rows())
+    keys = [(row["method"], row["question_id"]) for row in rows]
+    assert len(keys) == len(set(keys)) == len(list(expected.rows()))
+    # Mixture-of-Agents asked t-3 once more, whose answer had come to no row: 2 layers of 3 and the aggregator.
+    assert calls(members) == calls(whole) + 7
+    before = calls(members)
+    again = compared(tmp_path / "run", members, task=small_task(metric=metric))
+    assert calls(members) == before
+    assert list(again.rows()) == rows
+
+
+def test_another_metric_decides_again_from_the_draws_and_says_of_discussions_that_theirs_was_another(tmp_path):
+    def otherwise(example, prediction, trace=None):
+        return 0.25 if example.question_id.startswith("t") else prediction.answer == example.answer
+
+    members, options = pool_of_three(), dataclasses.replace(SMALL, methods=("slm_mux", "llm_debate"))
+    before = rows_of(compared(tmp_path / "run", members, options), "llm_debate")
+    spent = calls(members)
+    again = compared(tmp_path / "run", members, options, task=small_task(metric=otherwise))
+    assert calls(members) == spent
+    assert {row["score"] for row in rows_of(again, "slm_mux").values()} == {0.25}
+    assert rows_of(again, "llm_debate") == before
+    assert any("the metric was changed in between" in note for note in again.manifest["notes"])
+
+
+def test_draws_that_an_interruption_left_in_the_bank_are_not_made_again(tmp_path):
+    members = pool_of_three()
+    reply, made = members[1].lm.engine.reply, []
+
+    def interrupted(prompt, draw):
+        made.append(draw)
+        return KeyboardInterrupt() if len(made) == 20 else reply(prompt, draw)
+
+    members[1].lm.engine.reply = interrupted
+    few = dataclasses.replace(SMALL, methods=("slm_mux",), num_threads=1)
+    with pytest.raises(KeyboardInterrupt):
+        compared(tmp_path / "run", members, few)
+    members[1].lm.engine.reply = reply
+    compared(tmp_path / "run", members, few)
+    assert calls(members) == 3 * 3 * 2 * COUNT + 1  # the one that was interrupted
+
+
+def test_methods_and_tasks_may_be_added_to_a_run(tmp_path):
+    members = pool_of_three()
+    compared(tmp_path / "run", members, dataclasses.replace(SMALL, methods=("slm_mux",)))
+    before = calls(members)
+    run = compared(tmp_path / "run", members, dataclasses.replace(SMALL, methods=("agent_forest",)))
+    assert calls(members) == before
+    run = compared(tmp_path / "run", members, dataclasses.replace(SMALL, methods=("slm_mux",)), small_task("more"))
+    assert [task["name"] for task in run.manifest["tasks"]] == ["sums", "more"]
+    assert [method["id"] for method in run.manifest["methods"]] == ["slm_mux", "agent_forest"]
+    lines = [(line.task, line.method) for line in Comparison.of(run).lines if line.method != "any_member_right"]
+    assert lines == [("sums", "slm_mux"), ("sums", "agent_forest"), ("more", "slm_mux")]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"k": 2}, "k 3, now 2"),
+        ({"temperature": 0.9}, "temperature 0.5, now 0.9"),
+        ({"limit": 2}, "limit null, now 2"),
+        ({"seed": 1}, "seed 0, now 1"),
+        ({"methods": ("multi_agent_verification",), "mav_n": 3}, "multi_agent_verification settings"),
+    ],
+)
+def test_a_run_folder_of_other_settings_is_refused_and_left_alone(tmp_path, change, told):
+    members = pool_of_three()
+    compared(tmp_path / "run", members)
+    before, rows = calls(members), (tmp_path / "run" / "results.jsonl").read_bytes()
+    with pytest.raises(ConfigurationError, match="made with other settings") as refused:
+        compared(tmp_path / "run", members, dataclasses.replace(SMALL, **change))
+    assert told in str(refused.value)
+    assert calls(members) == before
+    assert (tmp_path / "run" / "results.jsonl").read_bytes() == rows
+
+
+def test_a_run_folder_of_another_pool_or_of_other_questions_is_refused(tmp_path):
+    members, few = pool_of_three(), dataclasses.replace(SMALL, methods=("slm_mux",))
+    compared(tmp_path / "run", members, few)
+    with pytest.raises(ConfigurationError, match="pool a, b, c, now a, b"):
+        compared(tmp_path / "run", members[:2], few)
+    with pytest.raises(ConfigurationError, match="other questions or answers of sums"):
+        compared(tmp_path / "run", members, few, small_task(test=COUNT - 1))
+
+
+@pytest.mark.parametrize("changed", [{"answer": 99}, {"tolerance": 1}])
+def test_a_run_folder_of_other_gold_answers_is_refused_and_left_alone(tmp_path, changed):
+    members, few, task = pool_of_three(), dataclasses.replace(SMALL, methods=("slm_mux",)), small_task()
+
+    def with_labels(**labels):
+        return dataclasses.replace(
+            task, examples=lambda *asked, **more: [row.copy(**labels) for row in task.examples(*asked, **more)]
+        )
+
+    compared(tmp_path / "run", members, few, task)
+    rows, before = (tmp_path / "run" / "results.jsonl").read_bytes(), calls(members)
+    with pytest.raises(ConfigurationError, match="other questions or answers of sums.: name another --out"):
+        compared(tmp_path / "run", members, few, with_labels(**changed))
+    compared(tmp_path / "run", members, few, with_labels(dspy_uuid="DSPy's own, another one at each load"))
+    assert ((tmp_path / "run" / "results.jsonl").read_bytes(), calls(members)) == (rows, before)
+
+
+# --- what cannot be compared
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"split": "validation"}, "report another"),
+        ({"methods": ("slm_mix",)}, "no method 'slm_mix'"),
+        ({"methods": ()}, "Name the methods"),
+        ({"methods": ("searched",)}, "needs two members"),
+        ({"methods": ("multi_agent_verification",), "mav_aspects": ("taste",)}, "no aspect 'taste'"),
+    ],
+)
+def test_what_cannot_be_compared_is_said_before_a_call(tmp_path, change, told):
+    alone = member("a", lambda split, i, draw: 1)
+    with pytest.raises(ConfigurationError, match=told):
+        compared(tmp_path / "run", [alone], dataclasses.replace(SMALL, **change))
+    assert calls([alone]) == 0
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_member_alone_is_compared_without_the_methods_that_need_two(tmp_path):
+    run = compared(tmp_path / "run", [member("a", lambda split, i, draw: i + 1)])
+    methods = [method["id"] for method in run.manifest["methods"]]
+    assert methods == ["single:a", "self_consistency", "slm_mux", "calibrated", *DISCUSSION]
+    assert any("Agent Forest" in note for note in run.manifest["notes"])
+
+
+def test_questions_of_the_same_inputs_are_asked_once_and_measure_nothing_twice(tmp_path):
+    task = small_task()
+
+    def examples(split=None, *, seed=0, limit=None):
+        found = task.examples("test")
+        return [*found, found[0].copy(question_id="again")] if split == "test" else [*task.examples("validation"), *found[:2]]
+
+    run = compared(
+        tmp_path / "run",
+        [member("a", lambda split, i, draw: i + 1)],
+        dataclasses.replace(SMALL, methods=("slm_mux",)),
+        dataclasses.replace(task, examples=examples),
+    )
+    told = run.task("sums")
+    assert (told["questions"], told["validation_questions"]) == (COUNT, COUNT)
+    assert len(rows_of(run, "slm_mux")) == COUNT
+    notes = "\n".join(run.manifest["notes"])
+    assert "1 questions have the inputs of others" in notes
+    assert "2 validation questions are also reported" in notes
+
+
+def test_the_manifest_tells_what_was_compared(tmp_path):
+    run = compared(tmp_path / "run", pool_of_three(), command="python -m eval compare --task sums")
+    manifest = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert manifest == run.manifest
+    assert manifest["command"] == "python -m eval compare --task sums"
+    assert [each["name"] for each in manifest["pool"]] == ["a", "b", "c"]
+    assert manifest["versions"].keys() >= {"dspy_mux", "dspy", "python"}
+    by_id = {method["id"]: method for method in manifest["methods"]}
+    assert by_id["multi_agent_verification"]["settings"]["n"] == 2
+    assert by_id["llm_debate"]["settings"] == {"agents": 3, "rounds": 2, "temperature": 1.0}
+    assert [by_id[method]["discussion"] for method in ("slm_mux", *DISCUSSION)] == [False, True, True, True]

@@ -1,0 +1,392 @@
+"""What discussions did to answers, on transcripts whose right figures were worked out by hand; and the judge beside them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import dspy
+import pytest
+from hypothesis import given, strategies as st
+from rich.console import Console
+
+from dspy_mux import ConfigurationError, Member
+from dspy_mux.baselines import LLMDebate, MixtureOfAgents
+from eval.compare.live import answered
+from eval.groupthink.judge import cohens_kappa, judge_of, judged, transcript
+from eval.groupthink.measure import CAUSES, DIRECTIONS, cause_of, discussion, discussions, steps_of
+from eval.groupthink.table import run as run_table
+from eval.runs.folder import Run
+
+from ...support.run_files import a_turn, manifest, row as a_row
+from ...support.scripted import asked, calls, scripted_lm
+
+MEMBERS = "abc"
+
+
+def row(*rounds, final=None, task="sums", method="llm_debate", question="q0"):
+    """A row of the rounds' answers, one letter an agent: R is right, other letters are wrong answers, - is none.
+
+    `final` is what the discussion ended with; by default the last round's first most frequent answer.
+    """
+    groups = {letter: number for number, letter in enumerate(dict.fromkeys("".join(rounds).replace("-", "")))}
+    last = rounds[-1].replace("-", "") if rounds else ""
+    final = final or (max(last, key=last.count) if last else "-")
+    return a_row(
+        0,
+        task=task,
+        method=method,
+        question_id=question,
+        inputs={"question": f"What is {question}?"},
+        gold="R",
+        score=float(final == "R"),
+        answer=None if final == "-" else final,
+        turns=[
+            a_turn(
+                round=number,
+                agent=agent,
+                member=MEMBERS[agent - 1],
+                text=f"I say {letter}.",
+                answer=None if letter == "-" else letter,
+                group=groups.get(letter),
+                score=float(letter == "R"),
+            )
+            for number, letters in enumerate(rounds, 1)
+            for agent, letter in enumerate(letters, 1)
+        ],
+    )
+
+
+# --- the definition ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rounds", "cause"),
+    [
+        (("RRR", "RRR"), None),
+        (("RXX", "RRX"), None),
+        (("RXX", "XXX"), "given up"),  # a right answer left for one that two others showed
+        (("RRX", "XRX"), "given up"),
+        (("RXY", "YXX"), "given up"),  # for a wrong one that is not the final one
+        (("XXY", "XXX"), "followed"),  # nobody right: the failing answer gained the third agent
+        (("XXR", "XXR"), "lost otherwise"),  # outvoted, but nobody moved
+        (("XXR", "XXY"), "lost otherwise"),  # left for what nobody had shown
+        (("XX-", "XXX"), "followed"),  # no answer of its own, then the others'
+        (("XXX", "XXX"), "never right"),  # wrong together from the beginning
+        (("XYZ", "XYZ"), "never right"),
+        (("XYZ", "XXZ"), "followed"),
+        (("XYZ", "WWV"), "never right"),  # new errors that nobody had shown
+        (("XYZ", "YWW"), "never right"),  # Y was shown and taken over, but the failing answer was not
+        (("R--", "---"), "no answer"),
+        ((), "no answer"),
+        (("RXX", "RXY", "XXY"), "given up"),  # in a later round
+        (("RXX", "XXX", "RXX"), "given up"),  # in any round, whether or not it came back
+        (("RYY", "YRX", "XXX"), "given up"),
+    ],
+)
+def test_each_failure_has_the_cause_that_was_worked_out_by_hand(rounds, cause):
+    assert cause_of(row(*rounds)) == cause
+
+
+def test_only_what_another_agent_showed_in_the_round_before_was_shown():
+    # X stood in the first round alone: in the second nobody shows it, so the third round's X is nobody's but the agent's own.
+    assert cause_of(row("RXY", "RYY", "XYY", final="Y")) == "followed"  # agent 2 took Y over
+    assert cause_of(row("RXY", "RZY", "XZY", final="X")) == "lost otherwise"
+
+
+def test_an_answer_that_is_right_in_its_group_but_graded_wrong_is_not_given_up():
+    # Two draws of one answer that the metric graded differently: the agent did not change its answer.
+    told = row("RXX", "RXX", final="X")
+    told["turns"][3]["score"] = 0.0
+    assert cause_of(told) == "lost otherwise"
+
+
+def test_an_aggregator_goes_on_from_its_members_first_seat():
+    # Mixture-of-Agents: b aggregates as agent 1 of the last layer; in the layer before it was agent 2.
+    told = row("XRX", "X", final="X", method="mixture_of_agents")
+    told["turns"][3]["member"] = "b"
+    (step,) = steps_of(told)
+    assert step.before is told["turns"][1]
+    assert cause_of(told) == "given up"
+    told["turns"][3]["member"] = "a"
+    assert cause_of(told) == "lost otherwise"  # a said X before as well
+
+
+answers = st.text("RXYZ-", min_size=3, max_size=3)
+
+
+@given(st.lists(answers, min_size=1, max_size=4))
+def test_every_failure_has_one_cause_and_every_turn_one_direction(rounds):
+    told = row(*rounds)
+    figures = discussion("sums", "llm_debate", [told])
+    assert sum(figures.failures.values()) == (told["score"] < 1)
+    flips = sum(sum(counted.values()) for counted in figures.flips.values())
+    assert flips == 3 * (len(rounds) - 1)
+    assert set(figures.failures) == set(CAUSES)
+    assert all(tuple(counted) == DIRECTIONS for counted in figures.flips.values())
+
+
+@given(st.lists(answers, min_size=2, max_size=4), st.permutations([0, 1, 2]))
+def test_the_cause_does_not_hang_on_the_agents_order(rounds, order):
+    final = "X"
+    turned = ["".join(letters[at] for at in order) for letters in rounds]
+    if all("X" not in letters for letters in rounds):
+        return
+    assert cause_of(row(*rounds, final=final)) == cause_of(row(*turned, final=final))
+
+
+# --- the figures ---------------------------------------------------------------------------------
+
+FIVE = [
+    row("RXX", "XXX", question="q0"),  # given up
+    row("RRX", "RRR", question="q1"),  # right
+    row("XXY", "XXX", question="q2"),  # followed
+    row("XRR", "RRX", question="q3"),  # right; two flips that cancel out
+    row(question="q4"),  # the method failed
+]
+
+
+def test_questions_on_which_an_error_ended_a_turn_are_in_no_rate_and_fail_as_errors():
+    down = row("RRX", "--X", question="q5")
+    for turn in down["turns"]:
+        if turn["group"] is None:
+            turn["cause"] = "LMTimeoutError: too late"
+    unreadable = row("RRX", "---", question="q6")
+    for turn in unreadable["turns"]:
+        turn["cause"] = "unparsable response" if turn["group"] is None else None
+    told, without = discussion("sums", "llm_debate", [*FIVE, down]), discussion("sums", "llm_debate", FIVE)
+    assert (told.left_out, told.failures["error"], told.failed) == (2, 1, 4)
+    assert (told.rounds, told.flips, told.given_up, told.change) == (
+        without.rounds,
+        without.flips,
+        without.given_up,
+        without.change,
+    )
+    assert (cause_of(down), cause_of(unreadable)) == ("error", "no answer")
+    right = row("RRX", "R-R", question="q7")
+    right["turns"][4]["cause"] = "LMTimeoutError: too late"
+    assert cause_of(right) is None
+    assert discussion("sums", "llm_debate", [*FIVE, right]).left_out == 2
+
+
+def test_the_figures_are_those_worked_out_by_hand():
+    told = discussion("sums", "llm_debate", FIVE)
+    assert (told.questions, told.left_out, told.failed) == (5, 1, 3)
+    assert told.failures == {"given up": 1, "followed": 1, "lost otherwise": 0, "never right": 0, "no answer": 1, "error": 0}
+    assert (told.groupthink.mean, told.groupthink.n) == (pytest.approx(2 / 3), 3)
+    # Right at first: 1 + 2 + 0 + 2 agents in three questions; given up: q0's, and one of q3's.
+    assert (told.given_up.hits, told.given_up.chances, told.given_up.questions) == (2, 5, 3)
+    # Wrong majorities: q0 (one agent did not share it, and followed), q2 (one, followed). Right: q1 and q3 (one each, followed).
+    assert (told.wrong_majority.hits, told.wrong_majority.chances) == (2, 2)
+    assert (told.right_majority.hits, told.right_majority.chances) == (2, 2)
+    assert told.flips["a"] == dict.fromkeys(DIRECTIONS, 0) | {
+        "right → wrong": 1,
+        "right → right": 1,
+        "wrong → same wrong": 1,
+        "wrong → right": 1,
+    }
+    assert told.flips["c"] == dict.fromkeys(DIRECTIONS, 0) | {
+        "wrong → same wrong": 1,
+        "wrong → right": 1,
+        "wrong → other wrong": 1,
+        "right → wrong": 1,
+    }
+    first, last = told.rounds
+    assert first.agents.mean == pytest.approx((1 / 3 + 2 / 3 + 0 + 2 / 3) / 4)
+    assert last.agents.mean == pytest.approx((0 + 1 + 0 + 2 / 3) / 4)
+    assert (first.plurality.mean, last.plurality.mean, first.plurality.n) == (0.5, 0.5, 4)
+    assert (told.change.mean, told.turned_wrong, told.turned_right) == (0, 0, 0)
+
+
+def test_intervals_of_shares_count_questions_and_not_agents():
+    rate = discussion("sums", "llm_debate", FIVE).given_up.estimate()
+    assert (rate.mean, rate.n) == (pytest.approx(2 / 5), 3)
+    assert 0 < rate.low < rate.mean < rate.high < 1
+
+
+def test_what_never_could_happen_has_no_rate():
+    told = discussion("sums", "llm_debate", [row("XYZ", "XYZ")])
+    assert told.given_up.estimate().n == told.wrong_majority.estimate().n == 0
+
+
+def test_abstentions_are_a_direction_of_their_own():
+    told = discussion("sums", "llm_debate", [row("R-X", "-R-")])
+    ways = {name: next(way for way, count in counted.items() if count) for name, counted in told.flips.items()}
+    assert ways == {"a": "right → none", "b": "none → right", "c": "wrong → none"}
+
+
+def test_methods_without_a_second_round_are_no_discussion():
+    several = [
+        row("RXX", "XXX"),
+        row("RXX", method="multi_agent_verification"),
+        row(method="slm_mux"),
+        row("XX", "XX", task="other"),
+    ]
+    assert [(each.task, each.method) for each in discussions(several)] == [("sums", "llm_debate"), ("other", "llm_debate")]
+
+
+# --- of real discussions -------------------------------------------------------------------------
+
+
+def turning(first, later):
+    """A member that says `first`, and `later` once it is shown what others wrote."""
+    return lambda prompt, draw: {"answer": later if "other_answers" in prompt or "previous_answers" in prompt else first}
+
+
+def discussed(method, **choices):
+    """A question put to three scripted agents: a is right and gives way, b and c say the same wrong number."""
+    pool = [
+        Member(scripted_lm(f"{method.__name__}-{name}", turning(*said)), name=name)
+        for name, said in {"a": (2, 3), "b": (3, 3), "c": (3, 3)}.items()
+    ]
+    example = dspy.Example(question="1 + 1", answer=2).with_inputs("question")
+    told = answered(
+        method("question -> answer: int", pool, **choices), example, lambda example, pred: pred.answer == example.answer
+    )
+    return {"task": "sums", "method": method.method, "question_id": "q0", "inputs": {"question": "1 + 1"}, "gold": 2, **told}
+
+
+@pytest.mark.parametrize(("method", "choices"), [(LLMDebate, {}), (MixtureOfAgents, {"layers": 2, "aggregator": "a"})])
+def test_a_live_discussion_in_which_the_right_agent_gives_way_is_given_up(method, choices):
+    told = discussed(method, **choices)
+    assert (told["score"], told["answer"]) == (0.0, 3)
+    assert cause_of(told) == "given up"
+
+
+# --- the judge -----------------------------------------------------------------------------------
+
+
+def a_judge(reply, name="judge"):
+    return Member(scripted_lm(name, reply), name=name)
+
+
+def by_question(prompt, draw):
+    """The judge agrees on q0, differs on q2, and answers nothing readable on q5."""
+    question = asked(prompt)
+    if "q5" in question:
+        return "I would rather not."
+    return {"reason": f"Agent 1 in {question}", "groupthink": str("q0" in question)}
+
+
+QUIET = Console(quiet=True)
+JUDGED = [*FIVE, row("XXY", "XXX", question="q5"), row("XXX", "XXX", question="q6")]
+
+
+def test_the_judge_is_asked_about_failures_alone_and_its_failures_are_counted():
+    told = judged(JUDGED, a_judge(by_question), console=QUIET)
+    assert [opinion.question_id for opinion in told.opinions] == ["q0", "q2", "q5", "q6"]
+    assert [opinion.groupthink for opinion in told.opinions] == [True, False, None, False]
+    assert [opinion.defined for opinion in told.opinions] == [True, True, True, False]
+    assert told.opinions[0].reason == "Agent 1 in What is q0?"
+    assert (told.failures, told.silent) == (1, 1)
+    assert "AdapterParseError" in told.opinions[2].failure
+    # Of the three it judged: it says True, False, False; the definition True, True, False.
+    assert (told.groupthink.mean, told.defined.mean) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
+    assert (told.agreement.mean, told.agreement.n) == (pytest.approx(2 / 3), 3)
+    assert told.kappa == pytest.approx((2 / 3 - 4 / 9) / (1 - 4 / 9))
+
+
+def test_judging_again_makes_no_call():
+    judge = a_judge(by_question, name="again")
+    first = judged(FIVE, judge, console=QUIET)
+    spent = calls(judge.lm)
+    assert spent >= 2
+    assert judged(FIVE, judge, console=QUIET) == first
+    assert calls(judge.lm) == spent
+
+
+def test_the_judge_is_shown_every_turn_and_the_right_answer():
+    seen = []
+    judged(FIVE[:1], a_judge(lambda prompt, draw: seen.append(prompt) or {"reason": "so", "groupthink": "True"}), console=QUIET)
+    assert asked(seen[0], "correct_answer") == "R"
+    assert asked(seen[0], "final_answer") == "X"
+    assert seen[0].count("I say X.") == 5
+    assert transcript(FIVE[0]).startswith("Round 1\n\nAgent 1 (answer: R):\nI say R.")
+
+
+def test_a_judge_that_cannot_be_reached_is_counted_on_every_question():
+    told = judged(FIVE, a_judge(lambda prompt, draw: ConnectionError("no such host"), name="down"), console=QUIET)
+    assert told.failures == 2
+    assert told.kappa is None
+    assert told.groupthink.n == 0
+
+
+@pytest.mark.parametrize(
+    ("pairs", "kappa"),
+    [
+        ([], None),
+        ([(True, True)] * 3, None),
+        ([(True, True), (False, False)], 1.0),
+        ([(True, False), (False, True)], -1.0),
+        ([(True, True), (True, False), (False, True), (False, False)], 0.0),
+        # The textbook's table: 20 both yes, 15 both no, 5 and 10 apart.
+        ([(True, True)] * 20 + [(True, False)] * 5 + [(False, True)] * 10 + [(False, False)] * 15, 0.4),
+    ],
+)
+def test_cohens_kappa_is_the_textbooks(pairs, kappa):
+    assert cohens_kappa(pairs) == (None if kappa is None else pytest.approx(kappa))
+
+
+def test_a_judge_is_a_model_string_or_a_member_of_a_pool_file(tmp_path):
+    pool = tmp_path / "pool.toml"
+    pool.write_text(
+        '[[members]]\nname = "wise"\nmodel = "openai/some-model"\napi_base = "http://127.0.0.1:9/v1"\n', encoding="utf-8"
+    )
+    assert judge_of("wise", pool, accept_license=False).lm.model == "openai/some-model"
+    assert judge_of("openai/other", None, accept_license=False).label == "openai/other"
+    with pytest.raises(ConfigurationError, match="no member 'unwise'"):
+        judge_of("unwise", pool, accept_license=False)
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A run folder with the rows of FIVE."""
+    with Run.start(tmp_path / "run", manifest()) as run:
+        for each in FIVE:
+            run.append(each)
+    return tmp_path / "run"
+
+
+def command(*arguments):
+    return subprocess.run([sys.executable, "-m", "eval", *map(str, arguments)], capture_output=True, text=True, timeout=120)
+
+
+def test_the_command_prints_the_figures_and_the_definition(folder):
+    ran = command("groupthink", folder, "--markdown")
+    assert ran.returncode == 0, ran.stderr
+    assert "| sums | llm\\_debate | 5 | 3 | 66.7 (" in ran.stdout
+    assert "A failed question is groupthink where" in ran.stdout
+    assert "on 1 of 5 questions an error ended a turn, or none is recorded" in ran.stdout
+
+
+def test_the_command_gives_one_json_object(folder):
+    ran = command("groupthink", folder, "--json")
+    assert ran.returncode == 0, ran.stderr
+    told = json.loads(ran.stdout)
+    (found,) = told["discussions"]
+    assert found["failures"]["given up"] == 1
+    assert found["given_up"]["hits"] == 2
+    assert found["judged"] is None
+
+
+def test_the_judge_stands_beside_the_definition_with_its_failures(folder, capsys):
+    shown = {"task": None, "method": None, "as_markdown": True}
+    run_table(folder, **shown, as_json=False, judge=a_judge(by_question, name="beside"))
+    told = capsys.readouterr().out
+    assert "by the judge beside, beside the definition" in told
+    run_table(folder, **shown, as_json=False, judge=a_judge(lambda prompt, draw: "I would rather not.", name="shy"))
+    assert "The judge gave no opinion 2 times: AdapterParseError" in capsys.readouterr().out
+    run_table(folder, **shown, as_json=True, judge=a_judge(by_question, name="beside"))
+    found = json.loads(capsys.readouterr().out)["discussions"][0]["judged"]
+    assert [opinion["groupthink"] for opinion in found["opinions"]] == [True, False]
+    assert (found["judge"], found["silent"]) == ("beside", 1)
+
+
+def test_a_run_without_the_discussion_asked_for_is_refused(folder):
+    ran = command("groupthink", folder, "--method", "slm_mux")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "no discussion of method 'slm_mux'" in ran.stderr

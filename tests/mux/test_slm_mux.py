@@ -1,0 +1,357 @@
+"""SLMMux as its users meet it: the verdict, failures, and everything a DSPy module is expected to do."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from typing import Literal
+
+import dspy
+import pytest
+from dspy.utils.callback import BaseCallback
+
+from dspy_mux import AllMembersFailed, Choice, ConfigurationError, Member, SLMMux, Verdict
+
+from ..support.pools import QA, mux_of
+from ..support.scripted import TwoSteps, asked, calls, scripted_lm
+
+# --- the verdict ---------------------------------------------------------------------------------
+
+
+def test_the_most_consistent_member_answers_and_the_verdict_tells_why():
+    pred = mux_of(["Rome", "Tunis", "Tripoli"], ["Tripoli", "Tripoli", "Tripoli"], accuracies={"a": 0.5})(question="?")
+    assert pred.answer == "Tripoli"
+    verdict = pred.verdict
+    assert (verdict.member, verdict.confidence, verdict.tie_break, verdict.rule) == ("b", 1.0, "nothing", "consistency")
+    assert [(b.member, b.votes, round(b.confidence, 3), b.accuracy) for b in verdict.ballots] == [
+        ("a", [0, 1, 2], 0.333, 0.5),
+        ("b", [2, 2, 2], 1.0, None),
+    ]
+    assert [(c.answer, c.count, c.group) for c in verdict.ballots[0].answers] == [
+        ("Rome", 1, 0),
+        ("Tunis", 1, 1),
+        ("Tripoli", 1, 2),
+    ]
+    assert (verdict.calls, verdict.cached_calls) == (6, 0)
+    assert (verdict.prompt_tokens, verdict.completion_tokens) == (60, 12)
+    assert Verdict.model_validate_json(verdict.model_dump_json()) == verdict
+
+
+def test_the_prediction_is_the_winning_draw_with_all_its_fields():
+    lm = scripted_lm("a", lambda _, draw: {"reasoning": f"draw {draw}", "answer": ["x", "y", "y"][draw]})
+    pred = SLMMux("question -> answer", [lm])(question="?")
+    assert (pred.answer, pred.reasoning) == ("y", "draw 1")
+    assert isinstance(pred, dspy.Prediction)
+
+
+def test_ties_are_broken_by_accuracy_then_by_pool_order():
+    tied = (["x"], ["y"])
+    assert mux_of(*tied, accuracies={"a": 0.4, "b": 0.6})(question="?").verdict.tie_break == "accuracy"
+    first = mux_of(*tied)(question="?")
+    assert (first.answer, first.verdict.tie_break) == ("x", "pool order")
+
+
+def test_answers_are_compared_by_the_type_of_the_answer_field():
+    pred = mux_of(["1,234", "$1234.00", "1234"], ["7", "8", "9"], program=dspy.Predict("question -> answer: float"))(question="?")
+    assert (pred.answer, pred.verdict.confidence) == (1234.0, 1.0)
+
+
+def test_an_equivalence_of_the_users_own():
+    mux = mux_of(["ab", "ba", "cd"], equivalence=lambda answer: "".join(sorted(answer)))
+    assert mux(question="?").verdict.confidence == pytest.approx(2 / 3)
+    mux = mux_of(["10", "11", "90"], equivalence=lambda a, b: abs(int(a) - int(b)) < 5)
+    assert mux(question="another?").verdict.confidence == pytest.approx(2 / 3)
+
+
+def test_choices_are_one_answer_by_label_or_case():
+    class Colour(dspy.Signature):
+        question: str = dspy.InputField()
+        answer: Literal["red", "green"] = dspy.OutputField()
+
+    pred = mux_of(["red", "Red", "green"], program=dspy.Predict(Colour))(question="?")
+    assert (pred.answer, round(pred.verdict.confidence, 3)) == ("red", 0.667)
+
+
+def test_members_with_their_own_k_and_temperature():
+    a, b = scripted_lm("a", ["x"]), scripted_lm("b", ["y"])
+    verdict = SLMMux(dspy.Predict(QA), [Member(a, k=5, temperature=1.0), b], k=2)(question="?").verdict
+    assert [len(ballot.votes) for ballot in verdict.ballots] == [5, 2]
+    assert {request.config.temperature for request in a.engine.requests} == {1.0}
+    assert {request.config.temperature for request in b.engine.requests} == {0.3}
+
+
+def test_a_rule_of_the_users_own():
+    class Shortest:
+        name = "shortest"
+
+        def choose(self, ballots):
+            return Choice(ballots[-1].plurality, len(ballots) - 1, 0.5)
+
+    verdict = mux_of(["x"], ["y"], rule=Shortest())(question="?").verdict
+    assert (verdict.answer, verdict.rule, verdict.confidence) == ("y", "shortest", 0.5)
+
+
+def test_a_rule_that_chooses_what_nobody_drew_is_named():
+    class Wild:
+        name = "wild"
+
+        def choose(self, ballots):
+            return Choice(99, 0, 1.0)
+
+    with pytest.raises(ConfigurationError, match="The rule 'wild' chose an answer that member 'a' never drew"):
+        mux_of(["x"], rule=Wild())(question="?")
+
+
+# --- members that fail ---------------------------------------------------------------------------
+
+
+def test_a_slow_and_a_broken_member_do_not_fail_the_mux():
+    lms = {
+        "works": scripted_lm("works", ["Tripoli"]),
+        "hangs": scripted_lm("hangs", ["Rome"], latency=30),
+        "garbage": scripted_lm("garbage", lambda *_: "@@ no markers at all"),
+        "raises": scripted_lm("raises", [ValueError("no route to model")]),
+    }
+    pred = SLMMux(dspy.Predict(QA), lms, timeout=0.5)(question="?")
+    assert (pred.answer, pred.verdict.member) == ("Tripoli", "works")
+    abstentions = {ballot.member: ballot.abstentions for ballot in pred.verdict.ballots}
+    assert abstentions["works"] == {}
+    assert abstentions["hangs"] == {"no answer within 0.5 s": 3}
+    assert abstentions["garbage"] == {"unparsable response": 3}
+    assert list(abstentions["raises"].values()) == [3]
+    assert "no route to model" in next(iter(abstentions["raises"]))
+
+
+def test_abstentions_stay_in_the_denominator():
+    pred = mux_of(["x", ValueError("gone"), ""], ["y", "y", "z"])(question="?")
+    assert (pred.answer, pred.verdict.ballots[0].confidence) == ("y", pytest.approx(1 / 3))
+    assert pred.verdict.ballots[0].abstentions == {"LMUnexpectedError: gone": 1, "empty answer": 1} or (
+        sum(pred.verdict.ballots[0].abstentions.values()) == 2
+    )
+
+
+def test_a_pool_where_all_fail_raises_one_readable_error():
+    lms = {"a": scripted_lm("a", [ValueError("no route")]), "b": scripted_lm("b", lambda *_: "@@")}
+    with pytest.raises(AllMembersFailed) as failure:
+        SLMMux(dspy.Predict(QA), lms)(question="?")
+    assert "\n" not in str(failure.value)
+    assert "no route" in failure.value.causes["a"][0]
+    assert failure.value.causes["b"] == ["unparsable response"]
+    assert "no route" in str(failure.value)
+    assert "b: unparsable response" in str(failure.value)
+
+
+def test_an_api_key_in_an_error_is_not_told():
+    key = "sk-secret-123456"
+    lm = dspy.LM("openai/x", api_key=key, api_base="http://127.0.0.1:9/v1", num_retries=0, engine="lm15")
+    with pytest.raises(AllMembersFailed) as failure:
+        SLMMux(dspy.Predict(QA), [lm], k=1)(question="?")
+    assert key not in str(failure.value)
+
+
+def test_a_prediction_without_the_answer_field_says_so():
+    class Other(dspy.Module):
+        def forward(self, question):
+            return dspy.Prediction(result=question)
+
+    with pytest.raises(AllMembersFailed, match="has no field 'answer' \\(it has result\\)"):
+        SLMMux(Other(), {"a": scripted_lm("a", ["x"])})(question="?")
+
+
+# --- a good DSPy citizen -------------------------------------------------------------------------
+
+
+async def test_acall_gives_the_same_verdict_as_the_call():
+    answers = (["x", "y", "x"], ["z", ValueError("gone"), "z"])
+    sync = mux_of(*answers)(question="?").verdict
+    asynchronous = (await mux_of(*answers).acall(question="?")).verdict
+    assert asynchronous.model_dump(exclude={"cached_calls", "calls"}) == sync.model_dump(exclude={"cached_calls", "calls"})
+
+
+async def test_acall_runs_a_program_that_has_no_async_form():
+    class Sync(dspy.Module):
+        def __init__(self):
+            super().__init__()
+            self.step = dspy.Predict(QA)
+
+        def forward(self, question):
+            return self.step(question=question)
+
+    assert (await mux_of(["x"], program=Sync()).acall(question="?")).answer == "x"
+
+
+async def test_a_slow_member_abstains_in_acall_too():
+    lms = {"works": scripted_lm("works", ["x"]), "hangs": scripted_lm("hangs", ["y"], latency=30)}
+    verdict = (await SLMMux(dspy.Predict(QA), lms, timeout=0.5).acall(question="?")).verdict
+    assert (verdict.member, verdict.ballots[1].abstentions) == ("works", {"no answer within 0.5 s": 3})
+
+
+async def test_many_questions_from_asyncio_tasks():
+    lm = scripted_lm("echo", lambda prompt, _: {"answer": asked(prompt)})
+    mux = SLMMux(dspy.Predict(QA), [lm], k=2)
+    preds = await asyncio.gather(*(mux.acall(question=f"q{i}") for i in range(20)))
+    assert [pred.answer for pred in preds] == [f"q{i}" for i in range(20)]
+    assert all(pred.verdict.calls == 2 for pred in preds)
+
+
+def test_inside_a_larger_module_of_several_steps():
+    class Pipeline(dspy.Module):
+        def __init__(self, mux):
+            super().__init__()
+            self.mux, self.after = mux, dspy.Predict("answer -> report")
+
+        def forward(self, question):
+            return self.after(answer=self.mux(question=question).answer)
+
+    with dspy.context(lm=scripted_lm("writer", lambda prompt, _: {"report": f"It is {asked(prompt, 'answer')}"})):
+        assert Pipeline(mux_of(["x"]))(question="?").report == "It is x"
+
+
+def test_a_program_of_several_steps_runs_whole_for_each_member():
+    lm = scripted_lm("a", lambda p, _: {"answer": f"<{asked(p, 'idea')}>"} if "## idea" in p.split("Respond")[0] else {"idea": "i"})
+    pred = SLMMux(TwoSteps(), [lm], k=2)(question="?")
+    assert (pred.answer, pred.verdict.calls) == ("<i>", 4)
+
+
+def test_inside_evaluate_and_parallel():
+    examples = [dspy.Example(question=f"q{i}", answer=f"q{i}").with_inputs("question") for i in range(12)]
+    mux = SLMMux(dspy.Predict(QA), [scripted_lm("echo", lambda prompt, _: {"answer": asked(prompt)})])
+    evaluate = dspy.Evaluate(devset=examples, metric=dspy.evaluate.answer_exact_match, num_threads=4, display_progress=False)
+    assert evaluate(mux).score == 100.0
+    preds = dspy.Parallel(num_threads=4, disable_progress_bar=True)([(mux, example.inputs()) for example in examples])
+    assert [pred.answer for pred in preds] == [example.answer for example in examples]
+
+
+def test_a_mux_as_the_program_of_a_mux_draws_anew_in_every_outer_draw():
+    inner_lm = scripted_lm("inner", lambda _, draw: {"answer": f"answer {draw}"})
+    inner = SLMMux(dspy.Predict(QA), [inner_lm], k=2)
+    outer = SLMMux(inner, [scripted_lm("o1", ["-"]), scripted_lm("o2", ["-"])], k=3)
+    verdict = outer(question="?").verdict
+    assert calls(inner_lm) == 2 * 3 * 2
+    assert len({answer.answer for ballot in verdict.ballots for answer in ballot.answers}) == 6
+    assert verdict.calls == 12
+    assert outer(question="?").verdict.cached_calls == 12
+
+
+def test_a_rerun_costs_no_call():
+    mux = mux_of(["x", "y", "x"], ["z"])
+    first = mux(question="?").verdict
+    again = mux(question="?").verdict
+    assert (first.calls, first.cached_calls) == (6, 0)
+    assert (again.calls, again.cached_calls, again.completion_tokens) == (0, 6, 0)
+    assert again.answer == first.answer
+    assert [calls(member.lm) for member in mux.members] == [3, 3]
+
+
+def test_more_draws_reuse_the_first_ones():
+    lm = scripted_lm("a", ["x", "y", "z", "x", "x"])
+    SLMMux(dspy.Predict(QA), [lm], k=3)(question="?")
+    verdict = SLMMux(dspy.Predict(QA), [lm], k=5)(question="?").verdict
+    assert (verdict.calls, verdict.cached_calls) == (2, 3)
+
+
+def test_usage_history_and_callbacks_are_complete():
+    class Seen(BaseCallback):
+        def __init__(self):
+            self.lm_calls, self.modules = 0, 0
+
+        def on_lm_start(self, call_id, instance, inputs):
+            self.lm_calls += 1
+
+        def on_module_start(self, call_id, instance, inputs):
+            self.modules += 1
+
+    seen, mux = Seen(), mux_of(["x"], ["y"])
+    with dspy.context(track_usage=True, callbacks=[seen]):
+        pred = mux(question="?")
+    usage = pred.get_lm_usage()
+    assert {name: tokens["total_tokens"] for name, tokens in usage.items()} == {"scripted/a": 36, "scripted/b": 36}
+    assert seen.lm_calls == 6
+    assert seen.modules == 7
+    assert len(mux.history) == 6
+    assert [len(member.lm.history) for member in mux.members] == [3, 3]
+
+
+def test_only_the_winning_draw_is_in_the_trace():
+    mux = mux_of(["x", "y", "z"], ["w"])
+    with dspy.context(trace=[]):
+        pred = mux(question="?")
+        trace = list(dspy.settings.trace)
+    assert len(trace) == 1
+    predictor, inputs, output = trace[0]
+    assert predictor is mux.programs[1]
+    assert (inputs, output.answer) == ({"question": "?"}, pred.answer)
+
+
+def test_set_lm_is_refused_with_the_reason():
+    with pytest.raises(ConfigurationError, match="keeps one LM per member"):
+        mux_of(["x"]).set_lm(scripted_lm("b", ["y"]))
+
+
+def test_a_deepcopy_shares_the_models_and_nothing_else():
+    mux = mux_of(["x"], ["y"])
+    twin = copy.deepcopy(mux)
+    assert [a.lm is b.lm for a, b in zip(mux.members, twin.members, strict=True)] == [True, True]
+    twin.programs[0].demos = [dspy.Example(question="q", answer="a")]
+    twin.pool.accuracies["a"] = 0.5
+    assert (mux.programs[0].demos, mux.accuracies) == ([], {})
+    assert twin(question="?").answer == "x"
+
+
+def test_a_compiled_program_keeps_its_predictors_visible():
+    program = dspy.ChainOfThought(QA)
+    program._compiled = True
+    assert len(mux_of(["x"], ["y"], program=program).predictors()) == 2
+
+
+def test_num_threads_bounds_the_draws_in_flight():
+    lms = [scripted_lm(name, ["x"], latency=0.02) for name in "ab"]
+    SLMMux(dspy.Predict(QA), lms, k=4, num_threads=2)(question="?")
+    assert sum(lm.engine.most_at_once for lm in lms) <= 4
+    assert max(lm.engine.most_at_once for lm in lms) <= 2
+
+
+def test_an_answer_that_the_program_computes_is_voted_on():
+    class Computes(dspy.Module):
+        def __init__(self):
+            super().__init__()
+            self.step = dspy.Predict("question -> number: int")
+
+        def forward(self, question):
+            return dspy.Prediction(value=self.step(question=question).number * 2)
+
+    lm = scripted_lm("a", lambda *_: {"number": "21"})
+    assert SLMMux(Computes(), [lm], answer_field="value")(question="?").value == 42
+
+
+def test_a_rule_that_finds_no_answer_is_told_apart_from_members_that_gave_none():
+    lms = {"best": scripted_lm("best", [ValueError("down")]), "good": scripted_lm("good", ["7"])}
+    mux = SLMMux(dspy.Predict(QA), lms, accuracies={"best": 0.9, "good": 0.1}, rule="self_consistency")
+    with pytest.raises(AllMembersFailed, match="good: answered, but the rule 'self_consistency' chose none"):
+        mux(question="?")
+
+
+def test_a_key_quoted_by_a_server_is_not_told():
+    lm = scripted_lm("a", [ValueError("Incorrect key: sk-env-987654, Authorization: Bearer abc.def")])
+    with pytest.raises(AllMembersFailed) as failure:
+        SLMMux(dspy.Predict(QA), [lm])(question="?")
+    assert "987654" not in str(failure.value)
+    assert "abc.def" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("unnamed", "inputs", "told"),
+    [
+        (("3 + 4",), {}, r"SLMMux takes its inputs by name, question=…, and was given 1 without a name\."),
+        ((), {"q": "3 + 4"}, r"by name, question=…, and was given q\."),
+        ((), {}, r"by name, question=…, and was given none\."),
+    ],
+)
+async def test_inputs_of_other_names_are_refused_before_a_call(unnamed, inputs, told):
+    lms = [scripted_lm("a", ["x"]), scripted_lm("b", ["x"])]
+    mux = SLMMux("question -> answer", lms)
+    with pytest.raises(ConfigurationError, match=told):
+        mux(*unnamed, **inputs)
+    with pytest.raises(ConfigurationError, match=told):
+        await mux.acall(*unnamed, **inputs)
+    assert [lm.engine.calls for lm in lms] == [0, 0]

@@ -1,0 +1,198 @@
+"""Scaling and the search behind it, against a second computation in plain sets and loops."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from dspy_mux.bank.record import Record
+from dspy_mux.errors import ConfigurationError
+from dspy_mux.optimize.scaling import RULES, scale
+from dspy_mux.optimize.search import most_accurate
+from dspy_mux.replay.resample import redrawn
+from dspy_mux.replay.splits import Split, holdout
+
+
+@st.composite
+def records(draw, max_draws=3):
+    questions, members, draws = draw(st.integers(4, 14)), draw(st.integers(2, 4)), draw(st.integers(1, max_draws))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    votes = random.integers(-1, 3, (questions, members, draws))
+    truth = random.integers(0, 2, (questions, 1, 1))
+    return Record(tuple("abcd"[:members]), tuple(map(str, range(questions))), votes, (votes == truth).astype(float), {})
+
+
+# --- the second computation ----------------------------------------------------------------------
+
+
+def ballot(record, question, member):
+    """(answer, how many draws gave it, whether it is right) of a member; (None, 0, False) where it only abstained."""
+    votes = [int(vote) for vote in record.votes[question, member]]
+    given_ = [vote for vote in votes if vote >= 0]
+    if not given_:
+        return None, 0, False
+    most = max(Counter(given_).values())
+    answer = next(vote for vote in given_ if given_.count(vote) == most)
+    return answer, most, bool(record.scores[question, member][votes.index(answer)] >= 1)
+
+
+def terms(record, questions, subset):
+    """(union, contradiction) in questions."""
+    union = contradiction = 0
+    for question in questions:
+        told = [ballot(record, question, member) for member in subset]
+        right = any(each[2] for each in told)
+        union += right
+        contradiction += right and any(count == record.votes.shape[2] and not fits for _, count, fits in told)
+    return union, contradiction
+
+
+def best_subset(record, questions, size):
+    """By O(S) at λ = 1; the first in pool order among equals."""
+    subsets = list(itertools.combinations(range(len(record.members)), size))
+    values = [union - contradiction for union, contradiction in (terms(record, questions, subset) for subset in subsets)]
+    return subsets[values.index(max(values))]
+
+
+def decided(record, question, subset, rule, accuracies):
+    """Whether the rule's answer is right."""
+    if rule == "consistency":
+        order = sorted(subset, key=lambda member: -accuracies[member])  # stable: pool order among equals
+        return max((ballot(record, question, member) for member in order), key=lambda told: told[1])[2]
+    votes = [(int(vote), member, at) for member in subset for at, vote in enumerate(record.votes[question, member]) if vote >= 0]
+    if not votes:
+        return False
+    counts = Counter(vote for vote, _, _ in votes)
+    winner = next(each for each in votes if counts[each[0]] == max(counts.values()))
+    return bool(record.scores[question, winner[1], winner[2]] >= 1)
+
+
+def slowly(record, size, rule, splits):
+    """(accuracy, union, contradiction), each the mean over the splits' test parts."""
+    told = []
+    for split in splits:
+        train, test = split.train.tolist(), split.test.tolist()
+        subset = best_subset(record, train, size)
+        accuracies = {member: sum(ballot(record, q, member)[2] for q in train) / len(train) for member in subset}
+        right = sum(decided(record, question, subset, rule, accuracies) for question in test)
+        told.append([value / len(test) for value in (right, *terms(record, test, subset))])
+    return np.mean(told, axis=0).tolist()
+
+
+# --- the curves ----------------------------------------------------------------------------------
+
+
+@settings(max_examples=40)
+@given(records())
+def test_every_point_over_members_is_what_plain_loops_count(record):
+    splits = holdout(len(record.questions), repeats=3)
+    told = scale(record, k=record.votes.shape[2], splits=splits)
+    assert [(point.size, point.rule) for point in told.by_members] == [
+        (size, rule) for size in range(1, len(record.members) + 1) for rule in RULES
+    ]
+    for point in told.by_members:
+        found = [point.accuracy, point.union_accuracy, point.contradiction]
+        assert found == pytest.approx(slowly(record, point.size, point.rule, splits))
+
+
+@settings(max_examples=40)
+@given(records(max_draws=4), st.integers(1, 3))
+def test_consistency_is_never_above_the_union_at_any_size_and_k(record, k):
+    told = scale(record, k=min(k, record.votes.shape[2]), splits=holdout(len(record.questions), repeats=2))
+    for point in told.by_members + told.by_draws:
+        assert point.rule == "pooled" or point.accuracy <= point.union_accuracy + 1e-12
+        assert point.contradiction <= 1
+
+
+def a_bank(draws=5, count=120):
+    """A sure and weak member, an unsure and better one, and one that copies the first."""
+    random = np.random.default_rng(7)
+    sure = np.repeat(random.random((count, 1, 1)) < 0.6, draws, axis=2)
+    unsure = random.random((count, 1, draws)) < 0.7
+    right = np.concatenate([sure, unsure, sure], axis=1)
+    return Record(("sure", "unsure", "copy"), tuple(map(str, range(count))), np.where(right, 0, 1), right.astype(float), {})
+
+
+def test_the_curve_over_draws_has_as_many_members_as_were_asked_for():
+    told = scale(a_bank(), k=3, size=2)
+    assert {(point.size, point.k) for point in told.by_draws} == {(2, k) for k in (2, 3, 4, 5)}
+    assert "copy" not in told.by_draws[-1].members
+    assert {(gain.setting, gain.size) for gain in told.gains} == {("2 draws", 2), ("best", 2)}
+
+
+def test_the_gain_at_two_draws_is_that_of_the_curve():
+    told = scale(a_bank(), k=3, size=2)
+    mux, forest = told.by_draws[:2]
+    two, _ = told.gains
+    assert (two.mux, two.forest, two.mux_k, two.forest_k) == (mux.accuracy, forest.accuracy, 2, 2)
+    assert two.mean == pytest.approx(mux.accuracy - forest.accuracy)
+    assert two.low <= two.mean <= two.high
+
+
+def test_the_best_number_of_draws_is_chosen_where_it_is_not_scored():
+    # Draws are right, wrong, right on one half, and right, wrong, wrong on the other: three of them decide well there, badly here.
+    count = 40
+    right = np.zeros((count, 2, 3), bool)
+    right[:, :, 0] = True
+    right[: count // 2, :, 2] = True
+    votes = np.where(right, 0, 1)
+    record = Record(("a", "b"), tuple(map(str, range(count))), votes, right.astype(float), {})
+    train, test = np.arange(count // 2), np.arange(count // 2, count)
+    told = scale(record, k=3, size=2, splits=[Split(train, test)])
+    best = told.gains[1]
+    assert (best.mux_k, best.mux) == (3, 0.0)
+    other_way = scale(record, k=3, size=2, splits=[Split(test, train)]).gains[1]
+    assert other_way.mux_k == other_way.forest_k == 2
+    assert 0.5 < other_way.mux < 1
+
+
+def test_one_recorded_draw_has_one_setting_to_compare_at():
+    told = scale(a_bank(draws=1), k=1, size=2)
+    assert [gain.setting for gain in told.gains] == ["1 draw", "best"]
+
+
+def test_a_size_that_no_subset_has_is_refused():
+    with pytest.raises(ConfigurationError, match="from 1 to 3 members"):
+        scale(a_bank(), k=3, size=4)
+
+
+def test_the_figures_are_plain_values_for_json():
+    told = scale(a_bank(), k=2, size=1).as_dict()
+    assert told.keys() == {"by_members", "by_draws", "gains", "k", "sweet_spot", "reason"}
+    assert told["gains"][0]["mean"] == 0  # of one member both methods are its self-consistency
+
+
+# --- beside it -----------------------------------------------------------------------------------
+
+
+@settings(max_examples=60)
+@given(records(), st.data())
+def test_the_most_accurate_members_are_those_that_plain_loops_find(record, data):
+    size = data.draw(st.integers(1, len(record.members)))
+    questions = range(len(record.questions))
+    right = [sum(ballot(record, question, member)[2] for question in questions) for member in range(len(record.members))]
+    order = sorted(range(len(right)), key=lambda member: -right[member])[:size]
+    assert most_accurate(record, size) == tuple(record.members[member] for member in sorted(order))
+
+
+@settings(max_examples=60)
+@given(records(max_draws=5), st.data())
+def test_redrawn_takes_k_of_the_recorded_draws_in_their_order(record, data):
+    k = data.draw(st.integers(1, record.votes.shape[2]))
+    spent = record.votes + 10.0  # a count beside each draw, to see that what a draw took stays with it
+    whole = Record(record.members, record.questions, record.votes, record.scores, {}, calls=spent)
+    part = redrawn(whole, k, np.random.default_rng(0))
+    assert part.votes.shape == (*record.votes.shape[:2], k)
+    assert np.array_equal(part.calls, part.votes + 10.0)
+    for question, member in np.ndindex(part.votes.shape[:2]):
+        left = iter(zip(record.votes[question, member], record.scores[question, member], strict=True))
+        assert all(each in left for each in zip(part.votes[question, member], part.scores[question, member], strict=True))
+
+
+def test_more_draws_than_recorded_are_refused():
+    with pytest.raises(ConfigurationError, match="k=6 cannot be replayed"):
+        redrawn(a_bank(), 6, np.random.default_rng(0))

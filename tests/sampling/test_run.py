@@ -1,0 +1,195 @@
+"""Draws in flight: all at once, bounded where asked, stopped promptly, and never one failing another."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from contextlib import suppress
+
+import dspy
+import pytest
+
+from dspy_mux import AllMembersFailed, SLMMux
+
+from ..support.scripted import calls, scripted_lm
+
+QA = dspy.Signature("question -> answer")
+
+
+def test_all_draws_of_all_members_are_in_flight_at_once():
+    everyone_is_here = threading.Barrier(6, timeout=20)
+
+    def reply(prompt, draw):
+        everyone_is_here.wait()  # passes only when 2 members × 3 draws wait in it together
+        return {"answer": "x"}
+
+    mux = SLMMux(dspy.Predict(QA), [scripted_lm("a", reply), scripted_lm("b", reply)])
+    assert mux(question="?").verdict.calls == 6
+
+
+async def test_all_draws_are_in_flight_at_once_in_acall_too():
+    lms = [scripted_lm(name, ["x"], latency=0.2) for name in "ab"]
+    await SLMMux(dspy.Predict(QA), lms).acall(question="?")
+    assert [lm.engine.most_at_once for lm in lms] == [3, 3]
+
+
+async def test_num_threads_bounds_the_draws_in_acall_too():
+    lm = scripted_lm("a", ["x"], latency=0.02)
+    await SLMMux(dspy.Predict(QA), [lm], k=6, num_threads=2).acall(question="?")
+    assert lm.engine.most_at_once == 2
+
+
+def test_a_draw_over_its_deadline_makes_room_for_the_next():
+    def reply(prompt, draw):
+        if draw == 0:
+            time.sleep(5)
+        return {"answer": "x"}
+
+    verdict = SLMMux(dspy.Predict(QA), [scripted_lm("a", reply)], k=3, num_threads=1, timeout=0.5)(question="?").verdict
+    assert verdict.ballots[0].votes == [None, 0, 0]
+    assert verdict.ballots[0].abstentions == {"no answer within 0.5 s": 1}
+    assert verdict.calls == 3
+
+
+def test_a_draw_is_withdrawn_though_no_thread_can_be_started_to_cut_its_call_short(monkeypatch):
+    def refused(job):
+        raise RuntimeError("can't start new thread")
+
+    draw = SLMMux(dspy.Predict(QA), [scripted_lm("a", ["x"])]).draw(0, 0, {"question": "?"})
+    monkeypatch.setattr("dspy_mux.sampling.retry.workers.start", refused)
+    with draw._calls.one():
+        draw.withdraw()
+    draw.run()
+    assert calls(draw.member.lm) == 0
+
+
+def test_a_mux_within_a_draw_that_was_given_up_makes_no_further_draws():
+    inner = scripted_lm("inner", ["x"], latency=0.05)
+
+    class Nested(dspy.Module):
+        def __init__(self):
+            super().__init__()
+            self.step, self.others = dspy.Predict(QA), SLMMux(dspy.Predict(QA), [inner], k=1)
+
+        def forward(self, question):
+            for number in range(20):
+                with suppress(AllMembersFailed):
+                    self.others(question=f"{question}{number}")
+            return self.step(question=question)
+
+    outer = scripted_lm("outer", ["x"])
+    draw = SLMMux(Nested(), [outer]).draw(0, 0, {"question": "?"})
+    thread = threading.Thread(target=draw.run)
+    thread.start()
+    while not calls(inner):
+        time.sleep(0.01)
+    draw.withdraw()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert calls(inner) < 20
+    assert calls(outer) == 0
+
+
+async def test_cancelling_acall_cancels_the_draws_under_way():
+    lm = scripted_lm("a", ["x"], latency=60)
+    task = asyncio.ensure_future(SLMMux(dspy.Predict(QA), [lm]).acall(question="?"))
+    while lm.engine.most_at_once < 3:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert lm.engine._under_way == 0
+
+
+def test_an_interrupt_stops_the_call_at_once_and_the_process_ends():
+    program = textwrap.dedent(
+        """
+        import dspy
+        from dspy_mux import SLMMux
+        from tests.scripted import scripted_lm
+
+        dspy.configure_cache(enable_disk_cache=False)
+        print("ready", flush=True)
+        SLMMux(dspy.Predict("question -> answer"), [scripted_lm("a", ["x"], latency=600)])(question="?")
+        """
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert "KeyboardInterrupt" in errors
+    assert process.returncode != 0
+
+
+def test_draws_of_one_question_from_many_threads_do_not_mix():
+    mux = SLMMux(dspy.Predict(QA), [scripted_lm("echo", lambda p, d: {"answer": p.split("\n")[1]})])
+    verdicts = {}
+
+    def ask(i):
+        verdicts[i] = mux(question=f"q{i}").verdict
+
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {i: verdict.answer for i, verdict in verdicts.items()} == {i: f"q{i}" for i in range(16)}
+    assert all(verdict.calls == 3 for verdict in verdicts.values())
+
+
+def test_a_fresh_rollout_asked_for_from_outside_draws_anew():
+    lm = scripted_lm("a", ["x"])
+    mux = SLMMux(dspy.Predict(QA), [lm], k=2)
+    mux(question="?")
+    with dspy.context(lm=scripted_lm("around", ["-"]).copy(rollout_id=1, temperature=1.0)):
+        mux(question="?")
+        mux(question="?")
+    assert calls(lm) == 4
+
+
+def test_a_mistake_in_the_program_is_told_as_the_cause():
+    class Broken(dspy.Module):
+        def forward(self, question):
+            return {"answer": question}
+
+    sound, broken = scripted_lm("sound", ["x"]), scripted_lm("broken", ["x"])
+    with pytest.raises(Exception, match="the program returned dict, not a dspy.Prediction"):
+        SLMMux(Broken(), [sound, broken])(question="?")
+
+
+def test_cost_and_tokens_of_an_inner_call_by_another_lm_count_too():
+    helper = scripted_lm("helper", lambda *_: {"answer": "h"})
+
+    class UsesHelper(dspy.Module):
+        def __init__(self):
+            super().__init__()
+            self.step = dspy.Predict(QA)
+
+        def forward(self, question):
+            with dspy.context(lm=helper):
+                self.step(question=question + "!")
+            return self.step(question=question)
+
+    verdict = SLMMux(UsesHelper(), [scripted_lm("a", ["x"])], k=1)(question="?").verdict
+    assert (verdict.calls, verdict.prompt_tokens) == (2, 20)
+
+
+@pytest.mark.real_seeds
+def test_seeds_follow_each_other_within_a_question_and_differ_between_questions_and_members():
+    a, b = scripted_lm("a", ["x"]), scripted_lm("b", ["x"])
+    mux = SLMMux(dspy.Predict(QA), [a, b])
+    for question in ("one", "two"):
+        mux(question=question)
+    seeds = [sorted(request.config.seed for request in lm.engine.requests) for lm in (a, b)]
+    runs = [numbers[i : i + 3] for numbers in seeds for i in (0, 3)]
+    assert all(run == list(range(run[0], run[0] + 3)) for run in runs)
+    assert len({run[0] for run in runs}) == 4
+    mux(question="one")
+    assert calls(a) == 6  # the same seeds again: served from the cache

@@ -1,0 +1,1 @@
+"""Scripted LMs, builders and servers that tests share."""

@@ -1,0 +1,62 @@
+"""Verdicts as users read them, and as JSON and pickles tell them."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from decimal import Decimal
+
+import pytest
+from pydantic import BaseModel
+
+from dspy_mux import AllMembersFailed, Ballot, Turn, Verdict
+from dspy_mux.sampling.abstention import is_error
+from dspy_mux.voting.verdict import MemberBallot, most_frequent_first
+
+
+def test_a_verdict_serialises_answers_of_any_type():
+    given_answers = [Decimal("1.5"), {"a", "b"}, object(), float("nan"), None]
+    for value in given_answers:
+        verdict = Verdict(answer=value, member="a", confidence=1, tie_break="nothing", rule="consistency", ballots=[])
+        assert Verdict.model_validate_json(verdict.model_dump_json()).member == "a"
+
+
+def test_a_verdict_tells_a_ballots_answers_and_causes_most_frequent_first():
+    told = MemberBallot.of(Ballot("a", (1, None, 0, 0, None), asked=6), {0: "x", 1: "y"}, [None, "slow", None, None, "slow"])
+    assert [(each.answer, each.count, each.group) for each in told.answers] == [("x", 2, 0), ("y", 1, 1)]
+    assert (told.votes, told.abstentions, told.spared) == ([1, None, 0, 0, None], {"slow": 2}, 1)
+    assert most_frequent_first(["b", None, "a", "c", "a", "c", "c"]) == ["c", "a", "b"]
+
+
+def test_a_failed_discussion_can_be_sent_to_another_process_whatever_its_answers_are():
+    class City(BaseModel):
+        name: str
+
+    turns = [
+        Turn(round=1, agent=1, member="a", text="Rome \ud800", answer=City(name="Rome"), group=0, approvals={"x": False}),
+        Turn(round=1, agent=2, member="b", text="", answer=object(), cause="late", unjudged={"x": "late"}),
+    ]
+    error = AllMembersFailed({"a": ["late"]}, turns)
+    sent = pickle.loads(pickle.dumps(error))
+    assert (type(sent), str(sent), sent.causes) == (AllMembersFailed, str(error), error.causes)
+    assert [turn.model_copy(update={"answer": None}) for turn in sent.turns] == [
+        turn.model_copy(update={"answer": None}) for turn in turns
+    ]
+    assert sent.turns[0].answer == {"name": "Rome"}
+    assert copy.deepcopy(turns[0]) == copy.copy(turns[0]) == turns[0]
+
+
+@pytest.mark.parametrize("cause", ["no answer within 20 s", "LMTimeoutError: too late", "RecursionError: nested too deeply", ""])
+def test_errors_may_pass(cause):
+    assert is_error(cause)
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        "unparsable response", "empty response", "empty answer", "unusable answer", "no answer",
+        "the prediction has no field 'answer' (it has result)", "the program returned int, not a dspy.Prediction",
+    ],
+)  # fmt: skip
+def test_what_was_said_or_returned_is_no_error(cause):
+    assert not is_error(cause)
