@@ -29,4 +29,11 @@ def lowest(session: nox.Session) -> None:
 
 def _pytest(session: nox.Session) -> None:
     at_once = ("--numprocesses", "auto", "--maxprocesses", "4", "--dist", "loadfile")
-    session.run("python", "-m", "pytest", *at_once, *session.posargs, env={"DSPY_MUX_ACCEPT_LICENSE": "gemma"})
+    session.run(
+        "python",
+        "-m",
+        "pytest",
+        *at_once,
+        *session.posargs,
+        env={"DSPY_MUX_ACCEPT_LICENSE": "gemma"},
+    )

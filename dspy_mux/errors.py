@@ -77,7 +77,9 @@ def first_mistake(error: ValidationError, known: Iterable[str] = ()) -> str:
     first = next(misspelt, mistakes[0]) if mistakes[0]["type"] == "missing" else mistakes[0]
     where, name = "", ""
     for part in first["loc"]:
-        name = str(part) if re.fullmatch(r"[\w/-]{1,40}", str(part)) else repr(str(part)[:40])  # a key may be any text
+        name = (
+            str(part) if re.fullmatch(r"[\w/-]{1,40}", str(part)) else repr(str(part)[:40])
+        )  # a key may be any text
         where += f"[{part + 1}]" if isinstance(part, int) else f".{name}" if where else name
     what = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":

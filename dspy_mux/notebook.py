@@ -44,15 +44,23 @@ def section(*parts: str) -> str:
     return f"{_STYLE}<div class='dspy-mux'>{''.join(parts)}</div>"
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, numbers: Sequence[str] = ()) -> str:
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], *, numbers: Sequence[str] = ()
+) -> str:
     """A table of plain values, escaped; the columns named in `numbers` are set to the right."""
     kinds = [" class='number'" if column in numbers else "" for column in columns]
     return _table(columns, [[escaped(value) for value in row] for row in rows], kinds)
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], kinds: Sequence[str]) -> str:
-    head = "".join(f"<th scope='col'{kind}>{escaped(name)}</th>" for name, kind in zip(columns, kinds, strict=True))
+    head = "".join(
+        f"<th scope='col'{kind}>{escaped(name)}</th>"
+        for name, kind in zip(columns, kinds, strict=True)
+    )
     body = "".join(
-        "<tr>" + "".join(f"<td{kind}>{cell}</td>" for cell, kind in zip(row, kinds, strict=True)) + "</tr>" for row in rows
+        "<tr>"
+        + "".join(f"<td{kind}>{cell}</td>" for cell, kind in zip(row, kinds, strict=True))
+        + "</tr>"
+        for row in rows
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

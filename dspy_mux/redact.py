@@ -18,7 +18,9 @@ _SECRET_NAME = re.compile(
     r"|(^|[_-])(access|auth|session|refresh|bearer|id|ad|hf)[_-]?token$|^(key|token|auth|pass)$",
     re.IGNORECASE,
 )
-_SECRET_HEADER = re.compile(r"key|token|auth|secret|pass|cookie|credential|signature", re.IGNORECASE)
+_SECRET_HEADER = re.compile(
+    r"key|token|auth|secret|pass|cookie|credential|signature", re.IGNORECASE
+)
 _SECRET_VARIABLE = re.compile(r"(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET)$|PASSWORD$", re.IGNORECASE)
 #: What looks like a key in a text, whoever put it there.
 _KEY = re.compile(
@@ -27,7 +29,9 @@ _KEY = re.compile(
     re.IGNORECASE,
 )
 #: What surely is one; how far a digit is looked for is bounded, or a text of nothing else than `sk-` would take for ever.
-_LITERAL_KEY = re.compile(r"\bsk-(?=[\w-]{0,100}\d)[\w-]{8,}|\b(?:gsk|hf)_\w{16,}|\bAIza[\w-]{16,}|\bBearer\s+\S{8,}")
+_LITERAL_KEY = re.compile(
+    r"\bsk-(?=[\w-]{0,100}\d)[\w-]{8,}|\b(?:gsk|hf)_\w{16,}|\bAIza[\w-]{16,}|\bBearer\s+\S{8,}"
+)
 _PASSWORD_IN_URL = re.compile(r"(\w://[^/\s:@'\"]{0,200}:)[^/\s@'\"]{1,500}(?=@)")
 # Of a key: a run of letters and digits, or another sign with the backslashes before it, or backslashes before letters.
 _PART = re.compile(r"([0-9A-Za-z]+)|\\*([^0-9A-Za-z\\])|\\+")
@@ -53,7 +57,9 @@ def looks_like_a_key(text: str) -> bool:
 def masked(text: str, lm: dspy.BaseLM | None = None) -> str:
     """A message without the LM's keys, the keys in environment variables, and whatever looks like a key."""
     sent = [] if lm is None else keys_of(lm)
-    text = without(text, (key for key in [*sent, *_of_environment()] if len(key) > 3 and key.lower() != "none"))
+    text = without(
+        text, (key for key in [*sent, *_of_environment()] if len(key) > 3 and key.lower() != "none")
+    )
     return _PASSWORD_IN_URL.sub(r"\1***", _KEY.sub(r"\1***", text))
 
 
@@ -63,8 +69,13 @@ def echoes_of(lm: dspy.BaseLM) -> list[str]:
     An answer must not change because it happens to be what somebody calls a key ("ollama", "EMPTY"): only what is long, or has
     digits, is taken for one.
     """
-    sent = [key for key in keys_of(lm) if len(key) >= 20 or (len(key) >= 8 and re.search(r"\d", key))]
-    return [*sent, *(key for key in _of_environment() if len(key) >= 16 and not key.startswith(("/", "~")))]
+    sent = [
+        key for key in keys_of(lm) if len(key) >= 20 or (len(key) >= 8 and re.search(r"\d", key))
+    ]
+    return [
+        *sent,
+        *(key for key in _of_environment() if len(key) >= 16 and not key.startswith(("/", "~"))),
+    ]
 
 
 def shown(value: Any) -> Any:
@@ -115,7 +126,10 @@ def _keys_in_address(address: str) -> Iterator[str]:
     who, at, _ = parts.netloc.rpartition("@")
     user, colon, password = who.partition(":")
     if at and colon:
-        yield from (unquote(password), base64.b64encode(unquote(f"{user}:{password}").encode()).decode())
+        yield from (
+            unquote(password),
+            base64.b64encode(unquote(f"{user}:{password}").encode()).decode(),
+        )
 
 
 def _of_environment() -> Iterator[str]:
@@ -129,7 +143,9 @@ def _is_secret_variable(name: str) -> bool:
 
 def without(text: str, keys: Iterable[str]) -> str:
     """The text with each of the keys masked, however it is written: as it is, or quoted for an address, JSON, Python or HTML."""
-    for key in sorted(filter(None, keys), key=len, reverse=True):  # a key that begins another must not leave the other's rest
+    for key in sorted(
+        filter(None, keys), key=len, reverse=True
+    ):  # a key that begins another must not leave the other's rest
         if _longest_word(key) in text:
             text = _written(key).sub("***", text)
     return text
@@ -144,7 +160,12 @@ def _longest_word(key: str) -> str:
 @lru_cache(maxsize=1024)
 def _written(key: str) -> re.Pattern[str]:
     """All that a key may be written as."""
-    return re.compile("".join(word or (_sign(sign) if sign else f"{_BACKSLASH}{{1,31}}") for word, sign in _PART.findall(key)))
+    return re.compile(
+        "".join(
+            word or (_sign(sign) if sign else f"{_BACKSLASH}{{1,31}}")
+            for word, sign in _PART.findall(key)
+        )
+    )
 
 
 def _sign(sign: str) -> str:
@@ -154,7 +175,9 @@ def _sign(sign: str) -> str:
         units = each.encode("utf-16-be", "surrogatepass").hex()
         forms += [
             "".join(f"%(?:25){{0,9}}{byte:02x}" for byte in each.encode(errors="surrogatepass")),
-            f"{_BACKSLASH}{{0,31}}".join(f"u{units[at : at + 4]}" for at in range(0, len(units), 4)),
+            f"{_BACKSLASH}{{0,31}}".join(
+                f"u{units[at : at + 4]}" for at in range(0, len(units), 4)
+            ),
             f"&(?:amp;){{0,9}}(?:{_NAMED.get(each, '')}#0{{0,9}}{ord(each)}|#x0{{0,9}}{ord(each):x});",
             re.escape(each),
         ]

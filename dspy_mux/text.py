@@ -14,7 +14,9 @@ _VISIBLE = {
     0x7F: "\u2421",
     **{ord(mark): f"⟨U+{ord(mark):04X}⟩" for mark in _TURNING},
     **dict.fromkeys(range(0x80, 0xA0), "\ufffd"),
-    **dict.fromkeys(range(0xD800, 0xE000), "\ufffd"),  # halves of characters, which no file can hold
+    **dict.fromkeys(
+        range(0xD800, 0xE000), "\ufffd"
+    ),  # halves of characters, which no file can hold
 }
 
 

@@ -79,10 +79,14 @@ def metric(example: dspy.Example, pred: Any, trace: Any = None) -> bool:
     A missing or non-text answer is wrong.
     """
     answer = getattr(pred, "answer", None)
-    return isinstance(answer, str) and fold(answer) in {fold(accepted) for accepted in example.accepted}
+    return isinstance(answer, str) and fold(answer) in {
+        fold(accepted) for accepted in example.accepted
+    }
 
 
-def examples(split: Split | None = None, *, seed: int = 0, limit: int | None = None) -> list[dspy.Example]:
+def examples(
+    split: Split | None = None, *, seed: int = 0, limit: int | None = None
+) -> list[dspy.Example]:
     """The questions of a split, or of all three in the order train, validation, test.
 
     Per category, train has 5 rows, validation 20, test the rest; a hash of seed and question id orders a category, so a
@@ -114,7 +118,9 @@ def task(file: Path | None = None) -> Task:
 def fold(text: str) -> str:
     """Text without case, accents, periods, apostrophes, surrounding punctuation or markdown, hyphens (a space instead)
     and a leading the/a/an/to."""
-    text = "".join(char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char)).casefold()
+    text = "".join(
+        char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char)
+    ).casefold()
     text = re.sub(r"[-‐‑–—\s]+", " ", re.sub(r"[.'’]", "", text))
     return re.sub(r"^(the|an|a|to) ", "", re.sub(r"^[\W_]+|[\W_]+$", "", text))
 
@@ -149,7 +155,11 @@ class Row(NamedTuple):
 def _rows() -> tuple[Row, ...]:
     with Path(__file__).with_name("everyday.csv").open(newline="", encoding="utf-8") as file:
         return tuple(
-            Row(line["category"], line["subject"], (line["answer"], *filter(None, line["also"].split("|"))))
+            Row(
+                line["category"],
+                line["subject"],
+                (line["answer"], *filter(None, line["also"].split("|"))),
+            )
             for line in csv.DictReader(file)
         )
 
@@ -163,10 +173,15 @@ def _splits(seed: int) -> dict[str, list[Row]]:
             (row for row in _rows() if row.category == category),
             key=lambda row: hashlib.sha256(f"{seed}:{row.question_id}".encode()).digest(),
         )
-        train = [row for row in rows if all(uses[topic] == 1 for topic in row.topics)][:TRAIN_PER_CATEGORY]
+        train = [row for row in rows if all(uses[topic] == 1 for topic in row.topics)][
+            :TRAIN_PER_CATEGORY
+        ]
         held_out = [row for row in rows if row not in train]
         parts["train"].append(train)
         parts["validation"].append(held_out[:VALIDATION_PER_CATEGORY])
         parts["test"].append(held_out[VALIDATION_PER_CATEGORY:])
     # A category's rows are a column; reading by lines lets the categories take turns.
-    return {name: [row for turn in zip_longest(*part) for row in turn if row] for name, part in parts.items()}
+    return {
+        name: [row for turn in zip_longest(*part) for row in turn if row]
+        for name, part in parts.items()
+    }

@@ -48,7 +48,9 @@ class GPQA(dspy.Signature):
 
     question: str = dspy.InputField(desc="a question on biology, chemistry or physics")
     options: str = dspy.InputField(desc="four options, each on a line after its letter")
-    answer: Annotated[Literal["A", "B", "C", "D"], OptionKind()] = dspy.OutputField(desc="the letter of the right option")
+    answer: Annotated[Literal["A", "B", "C", "D"], OptionKind()] = dspy.OutputField(
+        desc="the letter of the right option"
+    )
 
 
 class ChooseOption(dspy.Module):
@@ -77,7 +79,11 @@ def letter(answer: Any, options: str) -> str:
         return ""
     listed = _listed(options)
     # An answer that is an option as it stands comes first: its text may hold what looks like the letter of another.
-    written = {fold(text): name for name, line in zip(LETTERS, listed, strict=True) for text in (line, line[3:])}
+    written = {
+        fold(text): name
+        for name, line in zip(LETTERS, listed, strict=True)
+        for text in (line, line[3:])
+    }
     if (named := written.get(fold(answer))) is not None:
         return named
     kind = ChoiceKind(listed)
@@ -119,7 +125,9 @@ def _example(row: sources.Row) -> dspy.Example:
     question, right = row.text("Question").strip(), _line(row.text("Correct Answer"))
     wrong = [_line(row.text(column)) for column in _WRONG]
     if len({right, *wrong}) < len(LETTERS):
-        raise row.fault("Correct Answer", "which must differ from the incorrect ones, and they from one another")
+        raise row.fault(
+            "Correct Answer", "which must differ from the incorrect ones, and they from one another"
+        )
     identity = row.columns.get("Record ID")
     question_id = str(identity) if identity else sources.question_id("gpqa", question)
     options = [right, *wrong]

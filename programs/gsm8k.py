@@ -38,7 +38,10 @@ def program() -> dspy.Module:
 
 def demos() -> list[dspy.Example]:
     """Worked problems (question, reasoning, answer), written for this project: they are in no split of GSM8K."""
-    return [dspy.Example(question=question, reasoning=reasoning, answer=answer) for question, reasoning, answer in _DEMOS]
+    return [
+        dspy.Example(question=question, reasoning=reasoning, answer=answer)
+        for question, reasoning, answer in _DEMOS
+    ]
 
 
 def metric(example: dspy.Example, pred: Any, trace: Any = None) -> bool:
@@ -63,7 +66,11 @@ def _example(row: sources.Row) -> dspy.Example:
     gold = _NUMBER.usable(row.text("answer").rpartition("####")[2].strip())
     if gold is None:
         raise row.fault("answer", "which must end in #### and a number")
-    told = dspy.Example(question=question, answer=_NUMBER.extract(gold), question_id=sources.question_id("gsm8k", question))
+    told = dspy.Example(
+        question=question,
+        answer=_NUMBER.extract(gold),
+        question_id=sources.question_id("gsm8k", question),
+    )
     return told.with_inputs("question")
 
 

@@ -84,7 +84,9 @@ def task(file: Path | None = None) -> Task:
         ConfigurationError: there is no sandbox here, and so no way to grade.
     """
     sandbox.check()
-    return Task("humaneval", program, partial(examples, file=file), metric, equivalence=BehaviourKind())
+    return Task(
+        "humaneval", program, partial(examples, file=file), metric, equivalence=BehaviourKind()
+    )
 
 
 def _completed(prompt: str, prediction: dspy.Prediction) -> dspy.Prediction:

@@ -39,7 +39,10 @@ def program() -> dspy.Module:
 
 def demos() -> list[dspy.Example]:
     """Worked problems (question, reasoning, answer), written for this project: they are in no split of MATH."""
-    return [dspy.Example(question=question, reasoning=reasoning, answer=answer) for question, reasoning, answer in _DEMOS]
+    return [
+        dspy.Example(question=question, reasoning=reasoning, answer=answer)
+        for question, reasoning, answer in _DEMOS
+    ]
 
 
 def metric(example: dspy.Example, pred: Any, trace: Any = None) -> bool:

@@ -57,7 +57,9 @@ REFUSED = {
 _LONGEST = 10_000
 
 #: Scored as text: the rules would evaluate an answer for part marks, or (game_of_life_halting) take any text for right.
-_AS_TEXT = frozenset({"binary_matrix", "game_of_life_halting", "n_queens", "spiral_matrix", "string_insertion"})
+_AS_TEXT = frozenset(
+    {"binary_matrix", "game_of_life_halting", "n_queens", "spiral_matrix", "string_insertion"}
+)
 _CALCULATION = re.compile(r"(?!.*\* *\*)[\d .+\-*/()]{1,200}")
 _NUMBER = r"\d{1,15}(?:\.\d{1,15})?"
 _FACTOR = rf"(?:{_NUMBER}|\( ?-? ?{_NUMBER}(?: ?/ ?{_NUMBER})? ?\)|[A-Za-z](?: ?\*\* ?\d{{1,2}})?)"
@@ -108,16 +110,25 @@ def program(name: str = "") -> dspy.Module:
     Tasks that show no gold answers have no demos.
     """
     parts = {name: DEMOS} if name else dict.fromkeys(MIXTURE[:DEMOS], 1)
-    items = [item for part, count in parts.items() for _, item in islice(_items(part, 0, "demos"), count) if item["answer"]]
+    items = [
+        item
+        for part, count in parts.items()
+        for _, item in islice(_items(part, 0, "demos"), count)
+        if item["answer"]
+    ]
     signature = ReasoningGym
     if any("\n" in item["answer"].strip() for item in items):
         signature = signature.with_updated_fields("answer", type_=Annotated[str, Lines()])
     solve = dspy.ChainOfThought(signature)
-    solve.predict.demos = [dspy.Example(question=item["question"], answer=item["answer"]) for item in items]
+    solve.predict.demos = [
+        dspy.Example(question=item["question"], answer=item["answer"]) for item in items
+    ]
     return solve
 
 
-def examples(split: Split | None = None, *, name: str = "", seed: int = 0, limit: int | None = None) -> list[dspy.Example]:
+def examples(
+    split: Split | None = None, *, name: str = "", seed: int = 0, limit: int | None = None
+) -> list[dspy.Example]:
     """The items of a split: input `question`, gold `answer` (None where a task has none to show), `question_id` and `task`.
 
     A hash of the question says which split it is in, so none is in two or in a demo too, and none is there twice. Tasks that know
@@ -128,7 +139,9 @@ def examples(split: Split | None = None, *, name: str = "", seed: int = 0, limit
     """
     sources.check(f"reasoning_gym:{name}" if name else "reasoning_gym", tuple(SIZES), split, limit)
     wanted = [split] if split is not None else list(SIZES)
-    found = (example for each in wanted for example in islice(_examples(name, each, seed), SIZES[each]))
+    found = (
+        example for each in wanted for example in islice(_examples(name, each, seed), SIZES[each])
+    )
     return list(islice(found, limit))
 
 
@@ -174,7 +187,12 @@ def _is_right(name: str, seed: int, entry: dict[str, Any], answer: str) -> bool:
     try:
         return float(_dataset(name, seed).score_answer(answer, entry)) >= 1
     except Exception as error:  # noqa: BLE001  (the task's own rules, on a text they do not expect)
-        logger.warning("reasoning_gym:%s could not score %.80r (%s): it counts as wrong.", name, answer, type(error).__name__)
+        logger.warning(
+            "reasoning_gym:%s could not score %.80r (%s): it counts as wrong.",
+            name,
+            answer,
+            type(error).__name__,
+        )
         return False
 
 

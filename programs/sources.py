@@ -40,7 +40,9 @@ class Row:
     def text(self, column: str) -> str:
         """The text of a column, a number as it is written. Raises ConfigurationError where there is none."""
         if column not in self.columns:
-            raise ConfigurationError(f"{self.place} lacks the column {column!r}; it has {', '.join(map(str, self.columns))}.")
+            raise ConfigurationError(
+                f"{self.place} lacks the column {column!r}; it has {', '.join(map(str, self.columns))}."
+            )
         value = self.columns[column]
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             value = str(value)
@@ -50,7 +52,9 @@ class Row:
 
     def fault(self, column: str, what: str) -> ConfigurationError:
         """The error that says what is wrong with a column; `what` ends its sentence."""
-        return ConfigurationError(f"{self.place} has {self.columns.get(column)!r:.80} in the column {column!r}, {what}.")
+        return ConfigurationError(
+            f"{self.place} has {self.columns.get(column)!r:.80} in the column {column!r}, {what}."
+        )
 
 
 @dataclass(frozen=True)
@@ -107,31 +111,46 @@ def examples(
     else:
         names = ("train", "validation", "test")
         check(task, names, split, limit)
-        parts = {"test": ordered(_unique(hub_rows(hub, hub.test), make), seed)} if split in ("test", None) else {}
+        parts = (
+            {"test": ordered(_unique(hub_rows(hub, hub.test), make), seed)}
+            if split in ("test", None)
+            else {}
+        )
         if split != "test":
             parts |= _halves(_unique(hub_rows(hub, hub.train), make), "train", seed, hub.path)
         parts = {name: parts[name] for name in names if name in parts}
     return front(task, parts, split, limit)
 
 
-def front(task: str, splits: Mapping[str, Sequence[_Item]], split: str | None, limit: int | None) -> list[_Item]:
+def front(
+    task: str, splits: Mapping[str, Sequence[_Item]], split: str | None, limit: int | None
+) -> list[_Item]:
     """The first `limit` items of a split, or of all in their order. Raises ConfigurationError as `check` does."""
     check(task, tuple(splits), split, limit)
-    chosen = splits[split] if split is not None else [item for part in splits.values() for item in part]
+    chosen = (
+        splits[split] if split is not None else [item for part in splits.values() for item in part]
+    )
     return list(chosen[:limit])
 
 
 def check(task: str, splits: Sequence[str], split: str | None, limit: int | None) -> None:
     """Raises ConfigurationError for a split that is not one of `splits`, or a limit below 1."""
     if split is not None and split not in splits:
-        raise ConfigurationError(f"{task} has no split {split!r}: choose one of {', '.join(splits)}.")
+        raise ConfigurationError(
+            f"{task} has no split {split!r}: choose one of {', '.join(splits)}."
+        )
     if limit is not None and limit < 1:
-        raise ConfigurationError(f"limit is {limit}: give a number of examples of at least 1, or None for all.")
+        raise ConfigurationError(
+            f"limit is {limit}: give a number of examples of at least 1, or None for all."
+        )
 
 
 def ordered(questions: Sequence[dspy.Example], seed: int) -> list[dspy.Example]:
     """Examples in the order of a hash of seed and question id."""
-    return sorted(questions, key=lambda example: hashlib.sha256(f"{seed}:{example.question_id}".encode()).digest())
+    return sorted(
+        questions,
+        key=lambda example: hashlib.sha256(f"{seed}:{example.question_id}".encode()).digest(),
+    )
 
 
 def question_id(task: str, text: str) -> str:
@@ -139,7 +158,9 @@ def question_id(task: str, text: str) -> str:
     return f"{task}-{hashlib.sha256(text.strip().encode()).hexdigest()[:12]}"
 
 
-def _halves(questions: Sequence[dspy.Example], rest: str, seed: int, source: str) -> dict[str, list[dspy.Example]]:
+def _halves(
+    questions: Sequence[dspy.Example], rest: str, seed: int, source: str
+) -> dict[str, list[dspy.Example]]:
     """A fifth as "validation", the others under the name `rest`."""
     fifth = len(questions) // 5
     if not fifth:
@@ -157,7 +178,9 @@ def _unique(rows: Iterator[Row], make: Callable[[Row], dspy.Example]) -> list[ds
         example = make(row)
         first, at = found.setdefault(example.question_id, (example, row))
         if first.answer != example.answer:
-            raise ConfigurationError(f"{row.place} asks the question of {at.place[0].lower()}{at.place[1:]} with another answer.")
+            raise ConfigurationError(
+                f"{row.place} asks the question of {at.place[0].lower()}{at.place[1:]} with another answer."
+            )
     return [example for example, _ in found.values()]
 
 
@@ -205,10 +228,14 @@ def _csv(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         with _opened(file) as stream:
             for number, row in enumerate(csv.DictReader(stream, restkey="", strict=True), 1):
                 if "" in row and isinstance(row[""], list):
-                    raise ConfigurationError(f"Row {number} of {file} has more values than there are columns.")
+                    raise ConfigurationError(
+                        f"Row {number} of {file} has more values than there are columns."
+                    )
                 yield number, row
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigurationError(f"{file} cannot be read as CSV after row {number}: {str(error).splitlines()[0]}.") from error
+        raise ConfigurationError(
+            f"{file} cannot be read as CSV after row {number}: {str(error).splitlines()[0]}."
+        ) from error
 
 
 def _parquet(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -252,7 +279,11 @@ def hub_rows(hub: Hub, split: str) -> Iterator[Row]:
         table = datasets.load_dataset(hub.path, hub.config, split=split)
     except (OSError, ValueError, HTTPError, datasets.exceptions.DatasetsError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        login = f"accept the terms at https://huggingface.co/datasets/{hub.path} and run `hf auth login`, or " if hub.gated else ""
+        login = (
+            f"accept the terms at https://huggingface.co/datasets/{hub.path} and run `hf auth login`, or "
+            if hub.gated
+            else ""
+        )
         raise ConfigurationError(
             f"{hub.path} could not be read from the Hugging Face hub ({reason}): {login}name a local file with --file."
         ) from error

@@ -70,4 +70,6 @@ def task(name: str, *, file: Path | None = None) -> Task:
 def takes_no_file(name: str, file: Path | None) -> None:
     """Raises ConfigurationError where a file is given to a task that has its questions already."""
     if file is not None:
-        raise ConfigurationError(f"{name} has its own questions and reads no file: leave {str(file)!r} out.")
+        raise ConfigurationError(
+            f"{name} has its own questions and reads no file: leave {str(file)!r} out."
+        )

@@ -11,7 +11,9 @@ import dspy_mux
 def test_every_public_name_is_there_and_no_other():
     assert dspy_mux.__all__ == sorted(dspy_mux.__all__)
     for name in dspy_mux.__all__:
-        assert getattr(dspy_mux, name).__name__ if name not in ("MathAnswer",) else dspy_mux.MathAnswer
+        assert (
+            getattr(dspy_mux, name).__name__ if name not in ("MathAnswer",) else dspy_mux.MathAnswer
+        )
     assert set(dir(dspy_mux)) == {*dspy_mux.__all__, "__version__"}
 
 

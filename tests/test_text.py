@@ -43,7 +43,13 @@ def verdict(answer, *, member="a", turns=()):
             answers=[AnswerCount(answer=answer, count=2, group=0)],
             abstentions={str(answer): 1},
         ),
-        MemberBallot(member="b", votes=[1, 0], confidence=1 / 3, answers=[AnswerCount(answer="other", count=1, group=1)], spared=1),
+        MemberBallot(
+            member="b",
+            votes=[1, 0],
+            confidence=1 / 3,
+            answers=[AnswerCount(answer="other", count=1, group=1)],
+            spared=1,
+        ),
     ]
     return Verdict(
         answer=answer,
@@ -78,13 +84,19 @@ def test_a_verdict_shows_its_answer_its_members_and_what_it_cost():
 
 
 def test_a_verdict_of_a_live_mux_shows_itself():
-    mux = SLMMux("question -> answer", [scripted_lm("a", ["yes", "yes", "no"]), scripted_lm("b", ["no", "maybe", "so"])], k=3)
+    mux = SLMMux(
+        "question -> answer",
+        [scripted_lm("a", ["yes", "yes", "no"]), scripted_lm("b", ["no", "maybe", "so"])],
+        k=3,
+    )
     told = Read(mux(question="?").verdict._repr_html_())
     assert told.tags.count("tr") == 3
     assert "yes × 2" in told.text
 
 
-@pytest.mark.parametrize("answer", [HOSTILE, [HOSTILE], {HOSTILE: HOSTILE}, dspy.Prediction(text=HOSTILE)])
+@pytest.mark.parametrize(
+    "answer", [HOSTILE, [HOSTILE], {HOSTILE: HOSTILE}, dspy.Prediction(text=HOSTILE)]
+)
 def test_hostile_text_is_shown_and_is_no_tag(answer):
     turn = Turn(
         round=1,
@@ -97,7 +109,10 @@ def test_hostile_text_is_shown_and_is_no_tag(answer):
         unjudged={HOSTILE: HOSTILE},
     )
     shown = verdict(answer, member=HOSTILE, turns=[turn])._repr_html_()
-    read, plain = Read(shown), Read(verdict("x", turns=[turn.model_copy(update={"text": "x"})])._repr_html_())
+    read, plain = (
+        Read(shown),
+        Read(verdict("x", turns=[turn.model_copy(update={"text": "x"})])._repr_html_()),
+    )
     assert read.tags == plain.tags
     assert "<script>alert(1)</script>" in read.text
     shown.encode()  # no half characters are left
@@ -108,7 +123,16 @@ def test_turns_are_folded_away_with_who_said_what():
     turns = [
         Turn(round=1, agent=1, member="a", text="I say four.", answer=4, group=0),
         Turn(round=1, agent=2, member="b", text="Hm.", cause="no number"),
-        Turn(round=1, agent=3, member="c", text="5", answer=5, group=1, approvals={"x": True, "y": False}, unjudged={"y": "late"}),
+        Turn(
+            round=1,
+            agent=3,
+            member="c",
+            text="5",
+            answer=5,
+            group=1,
+            approvals={"x": True, "y": False},
+            unjudged={"y": "late"},
+        ),
     ]
     told = Read(verdict(4, turns=turns)._repr_html_())
     assert "details" in told.tags

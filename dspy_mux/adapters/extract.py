@@ -39,7 +39,9 @@ class ExtractingAdapter(WrappingAdapter):
         ask_model: whether the second stage may call the model.
     """
 
-    def __init__(self, inner: dspy.Adapter, answer_field: str, kind: AnswerKind, *, ask_model: bool = False):
+    def __init__(
+        self, inner: dspy.Adapter, answer_field: str, kind: AnswerKind, *, ask_model: bool = False
+    ):
         super().__init__(inner)
         self.answer_field, self.kind, self.ask_model = answer_field, kind, ask_model
 
@@ -57,11 +59,22 @@ class ExtractingAdapter(WrappingAdapter):
             found = self._by_rules(signature, error)
             if found is None and self._may_ask(signature, error):
                 asked = {"response": error.lm_response}
-                with suppress(AdapterParseError):  # what was said is the response, not what its reader says of it
-                    found = yield GuardedAdapter(PlainAdapter(), lm), _reader(lm), {}, self._question(signature), [], asked
+                with suppress(
+                    AdapterParseError
+                ):  # what was said is the response, not what its reader says of it
+                    found = yield (
+                        GuardedAdapter(PlainAdapter(), lm),
+                        _reader(lm),
+                        {},
+                        self._question(signature),
+                        [],
+                        asked,
+                    )
             return [self._completion(signature, found, error)]
 
-    def _by_rules(self, signature: type[dspy.Signature], error: AdapterParseError) -> list[dict[str, Any]] | None:
+    def _by_rules(
+        self, signature: type[dspy.Signature], error: AdapterParseError
+    ) -> list[dict[str, Any]] | None:
         if self.answer_field not in signature.output_fields or not _responded(error):
             return None
         text = _section(error.lm_response, self.answer_field)
@@ -79,11 +92,17 @@ class ExtractingAdapter(WrappingAdapter):
         return typed
 
     def _completion(
-        self, signature: type[dspy.Signature], found: list[dict[str, Any]] | None, error: AdapterParseError
+        self,
+        signature: type[dspy.Signature],
+        found: list[dict[str, Any]] | None,
+        error: AdapterParseError,
     ) -> dict[str, Any]:
         if found is None:
             raise error
-        return {name: found[0]["answer"] if name == self.answer_field else None for name in signature.output_fields}
+        return {
+            name: found[0]["answer"] if name == self.answer_field else None
+            for name in signature.output_fields
+        }
 
 
 def _reader(lm: dspy.BaseLM) -> dspy.BaseLM:

@@ -39,7 +39,9 @@ class PlainAdapter(dspy.Adapter):
     answer: it is found in the response by the rules of its type (`answers.py`), so a model needs to follow no format.
     """
 
-    def format(self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[dict[str, Any]]:
+    def format(
+        self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
+    ) -> list[dict[str, Any]]:
         messages: list[dict[str, Any]] = super().format(signature, demos, inputs)
         return [message for message in messages if message["content"]]
 
@@ -47,7 +49,9 @@ class PlainAdapter(dspy.Adapter):
         *before, answer = signature.output_fields
         parts = [own_instructions(signature)]
         if before:
-            parts.append(f"Think step by step, then end with a line that starts with `{_label(answer)}:`.")
+            parts.append(
+                f"Think step by step, then end with a line that starts with `{_label(answer)}:`."
+            )
         if options := _options(signature.output_fields[answer].annotation):
             parts.append(f"The answer is one of: {', '.join(options)}.")
         return "\n".join(part for part in parts if part)
@@ -64,7 +68,10 @@ class PlainAdapter(dspy.Adapter):
         return fields_as_text(signature.input_fields, inputs)
 
     def format_assistant_message_content(
-        self, signature: type[dspy.Signature], outputs: dict[str, Any], missing_field_message: str | None = None
+        self,
+        signature: type[dspy.Signature],
+        outputs: dict[str, Any],
+        missing_field_message: str | None = None,
     ) -> str:
         return fields_as_text(signature.output_fields, outputs)
 
@@ -80,7 +87,9 @@ class PlainAdapter(dspy.Adapter):
                 lm_response=completion,
                 message=f"Found no {kind.name} answer in the response.",
             )
-        fields = {name: self._other(signature, name, labelled.get(name), completion) for name in before}
+        fields = {
+            name: self._other(signature, name, labelled.get(name), completion) for name in before
+        }
         return {**fields, answer: value}
 
     @staticmethod
@@ -89,7 +98,11 @@ class PlainAdapter(dspy.Adapter):
         if labelled is not None:
             # The first line only, where an answer has no more: small models go on after their answer.
             lines = unfence(labelled).splitlines()
-            told = labelled if kind.several_lines else next((line for line in lines if line.strip()), "")
+            told = (
+                labelled
+                if kind.several_lines
+                else next((line for line in lines if line.strip()), "")
+            )
             value = kind.extract(told)
             if kind.key(value) is not None:
                 return value
@@ -97,7 +110,9 @@ class PlainAdapter(dspy.Adapter):
             return _last_line(completion)
         return kind.extract(completion)
 
-    def _other(self, signature: type[dspy.Signature], name: str, text: str | None, completion: str) -> Any:
+    def _other(
+        self, signature: type[dspy.Signature], name: str, text: str | None, completion: str
+    ) -> Any:
         """An output field before the answer: what stands under its label; the whole response for a text without one."""
         annotation = signature.output_fields[name].annotation
         try:
@@ -127,7 +142,9 @@ class CompletionAdapter(PlainAdapter):
         inputs: dict[str, Any],
     ) -> list[dict[str, Any]]:
         lm = self._set_up(lm, lm_kwargs, signature, demos)
-        completions: list[dict[str, Any]] = super().__call__(lm, lm_kwargs, signature, demos, inputs)
+        completions: list[dict[str, Any]] = super().__call__(
+            lm, lm_kwargs, signature, demos, inputs
+        )
         return completions
 
     async def acall(
@@ -139,13 +156,19 @@ class CompletionAdapter(PlainAdapter):
         inputs: dict[str, Any],
     ) -> list[dict[str, Any]]:
         lm = self._set_up(lm, lm_kwargs, signature, demos)
-        completions: list[dict[str, Any]] = await super().acall(lm, lm_kwargs, signature, demos, inputs)
+        completions: list[dict[str, Any]] = await super().acall(
+            lm, lm_kwargs, signature, demos, inputs
+        )
         return completions
 
-    def format(self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[dict[str, Any]]:
+    def format(
+        self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
+    ) -> list[dict[str, Any]]:
         turns = super().format(signature, demos, inputs)
         marks = {"system": "", "user": "Q: ", "assistant": "A: "}
-        text = "".join(f"{marks[turn['role']]}{_TURN.sub(' ', turn['content'])}\n" for turn in turns)
+        text = "".join(
+            f"{marks[turn['role']]}{_TURN.sub(' ', turn['content'])}\n" for turn in turns
+        )
         return [{"role": "user", "content": f"{text}A:"}]
 
     def format_system_message(self, signature: type[dspy.Signature]) -> str:
@@ -153,10 +176,17 @@ class CompletionAdapter(PlainAdapter):
         return own_instructions(signature)
 
     def format_assistant_message_content(
-        self, signature: type[dspy.Signature], outputs: dict[str, Any], missing_field_message: str | None = None
+        self,
+        signature: type[dspy.Signature],
+        outputs: dict[str, Any],
+        missing_field_message: str | None = None,
     ) -> str:
         *before, answer = signature.output_fields
-        told = [_text(signature.output_fields[name], outputs[name]) for name in before if outputs.get(name) is not None]
+        told = [
+            _text(signature.output_fields[name], outputs[name])
+            for name in before
+            if outputs.get(name) is not None
+        ]
         final = _text(signature.output_fields[answer], outputs.get(answer, ""))
         return " ".join([*told, f"The answer is {final}."]) if told else final
 
@@ -165,7 +195,11 @@ class CompletionAdapter(PlainAdapter):
         return fields
 
     def _set_up(
-        self, lm: dspy.BaseLM, lm_kwargs: dict[str, Any], signature: type[dspy.Signature], demos: list[dict[str, Any]]
+        self,
+        lm: dspy.BaseLM,
+        lm_kwargs: dict[str, Any],
+        signature: type[dspy.Signature],
+        demos: list[dict[str, Any]],
     ) -> dspy.BaseLM:
         if "stop" not in lm_kwargs and not lm.kwargs.get("stop"):
             lm_kwargs["stop"] = ["\n"] if len(signature.output_fields) == 1 else ["\nQ:"]
@@ -186,13 +220,19 @@ class FewShotAdapter(CompletionAdapter):
     answers against 18 %, Qwen2.5-Coder-0.5B 85 % against 55 % (60 validation questions, 6 demos, temperature 0.5).
     """
 
-    def format(self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[dict[str, Any]]:
+    def format(
+        self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
+    ) -> list[dict[str, Any]]:
         form = CompletionAdapter if demos else PlainAdapter
         messages: list[dict[str, Any]] = form().format(signature, demos, inputs)
         return messages
 
     def _set_up(
-        self, lm: dspy.BaseLM, lm_kwargs: dict[str, Any], signature: type[dspy.Signature], demos: list[dict[str, Any]]
+        self,
+        lm: dspy.BaseLM,
+        lm_kwargs: dict[str, Any],
+        signature: type[dspy.Signature],
+        demos: list[dict[str, Any]],
     ) -> dspy.BaseLM:
         return super()._set_up(lm, lm_kwargs, signature, demos) if demos else lm
 
@@ -216,7 +256,9 @@ class JSONSchemaAdapter(dspy.JSONAdapter):
         inputs: dict[str, Any],
     ) -> list[dict[str, Any]]:
         lm_kwargs["response_format"] = response_model(signature)
-        completions: list[dict[str, Any]] = dspy.ChatAdapter.__call__(self, lm, lm_kwargs, signature, demos, inputs)
+        completions: list[dict[str, Any]] = dspy.ChatAdapter.__call__(
+            self, lm, lm_kwargs, signature, demos, inputs
+        )
         return completions
 
     async def acall(
@@ -228,15 +270,21 @@ class JSONSchemaAdapter(dspy.JSONAdapter):
         inputs: dict[str, Any],
     ) -> list[dict[str, Any]]:
         lm_kwargs["response_format"] = response_model(signature)
-        completions: list[dict[str, Any]] = await dspy.ChatAdapter.acall(self, lm, lm_kwargs, signature, demos, inputs)
+        completions: list[dict[str, Any]] = await dspy.ChatAdapter.acall(
+            self, lm, lm_kwargs, signature, demos, inputs
+        )
         return completions
 
 
 def response_model(signature: type[dspy.Signature]) -> type[pydantic.BaseModel]:
     """A signature's output fields as a closed pydantic model, from which the server gets its JSON schema."""
-    fields: dict[str, Any] = {name: (field.annotation, ...) for name, field in signature.output_fields.items()}
+    fields: dict[str, Any] = {
+        name: (field.annotation, ...) for name, field in signature.output_fields.items()
+    }
     try:
-        model = pydantic.create_model("Outputs", __config__=pydantic.ConfigDict(extra="forbid"), **fields)
+        model = pydantic.create_model(
+            "Outputs", __config__=pydantic.ConfigDict(extra="forbid"), **fields
+        )
         model.model_json_schema()
     except pydantic.PydanticUserError as error:
         raise ConfigurationError(
@@ -259,7 +307,10 @@ ADAPTERS: dict[str, Callable[[], dspy.Adapter]] = {
 
 def adapter_name(adapter: dspy.Adapter | None) -> str | None:
     """The name in `ADAPTERS` of an adapter's type, the type's own name where it is another's; None for the default."""
-    types = {dspy.ChatAdapter: "chat", **{make: name for name, make in ADAPTERS.items() if isinstance(make, type)}}
+    types = {
+        dspy.ChatAdapter: "chat",
+        **{make: name for name, make in ADAPTERS.items() if isinstance(make, type)},
+    }
     return None if adapter is None else types.get(type(adapter), type(adapter).__name__)
 
 
@@ -282,12 +333,18 @@ def _label(name: str) -> str:
 
 
 def _text(field: Any, value: Any) -> str:
-    return value if isinstance(value, str) else str(format_field_value(field_info=field, value=value))
+    return (
+        value if isinstance(value, str) else str(format_field_value(field_info=field, value=value))
+    )
 
 
 def fields_as_text(fields: Mapping[str, Any], values: Mapping[str, Any]) -> str:
     """The values of a signature's `fields` that are there: the bare value of a single field, `Label: value` lines for several."""
-    given = {name: _text(field, values[name]) for name, field in fields.items() if values.get(name) is not None}
+    given = {
+        name: _text(field, values[name])
+        for name, field in fields.items()
+        if values.get(name) is not None
+    }
     if len(fields) == 1:
         return "".join(given.values())
     return "\n".join(f"{_label(name)}: {text}" for name, text in given.items())

@@ -60,7 +60,9 @@ class GuardedAdapter(WrappingAdapter):
         super().__init__(inner)
         self.lm = lm
         self._guarded = copy.copy(inner)
-        self._guarded.parse = self._parse  # whichever way the inner adapter calls the model, this is how it reads the reply
+        self._guarded.parse = (
+            self._parse
+        )  # whichever way the inner adapter calls the model, this is how it reads the reply
 
     def _exchange(
         self,
@@ -76,7 +78,9 @@ class GuardedAdapter(WrappingAdapter):
             raise self._told(error, signature) from None
         return [self._clean(fields) for fields in completions]
 
-    def format(self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[dict[str, Any]]:
+    def format(
+        self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
+    ) -> list[dict[str, Any]]:
         messages: list[dict[str, Any]] = self.inner.format(signature, demos, _guarded(inputs))
         return messages
 
@@ -113,7 +117,9 @@ class GuardedAdapter(WrappingAdapter):
         return False
 
     def _unreadable(self, signature: type[dspy.Signature], completion: str) -> AdapterParseError:
-        return AdapterParseError(adapter_name=type(self.inner).__name__, signature=signature, lm_response=completion)
+        return AdapterParseError(
+            adapter_name=type(self.inner).__name__, signature=signature, lm_response=completion
+        )
 
     def _clean(self, value: Any) -> Any:
         """Also of values: reasoning that a server tells apart from the reply, or a fallback's reading, did not pass `_parse`."""
@@ -123,12 +129,18 @@ class GuardedAdapter(WrappingAdapter):
             return [self._clean(inner) for inner in value]
         if type(value) is dict:
             return {name: self._clean(inner) for name, inner in value.items()}
-        return dspy.Reasoning(content=self._clean(value.content)) if isinstance(value, dspy.Reasoning) else value
+        return (
+            dspy.Reasoning(content=self._clean(value.content))
+            if isinstance(value, dspy.Reasoning)
+            else value
+        )
 
     def _told(self, error: AdapterParseError, signature: type[dspy.Signature]) -> AdapterParseError:
         """The error anew: its message repeats the reply."""
         return AdapterParseError(
-            adapter_name=error.adapter_name, signature=signature, lm_response=self._clean(str(error.lm_response))
+            adapter_name=error.adapter_name,
+            signature=signature,
+            lm_response=self._clean(str(error.lm_response)),
         )
 
 
@@ -144,7 +156,9 @@ def without_markers(value: Any) -> Any:
     """
     try:
         # What DSPy shows of it, at once: telling every part of it apart takes a hundred times as long.
-        if not isinstance(value, str) and not _SUSPECT.search(json.dumps(serialize_for_json(value), default=str)):
+        if not isinstance(value, str) and not _SUSPECT.search(
+            json.dumps(serialize_for_json(value), default=str)
+        ):
             return value
         return _apart(value)
     except RecursionError:  # a value that holds itself
@@ -193,5 +207,7 @@ def _dataclass_apart(value: Any) -> Any:
     copied = copy.copy(value)
     for field in dataclasses.fields(value):
         if hasattr(value, field.name):
-            object.__setattr__(copied, field.name, _apart(getattr(value, field.name)))  # also where it is frozen
+            object.__setattr__(
+                copied, field.name, _apart(getattr(value, field.name))
+            )  # also where it is frozen
     return copied

@@ -11,7 +11,14 @@ from dspy.utils.exceptions import AdapterParseError
 
 Completions = list[dict[str, Any]]
 #: An adapter and what to call it with: (adapter, lm, lm_kwargs, signature, demos, inputs).
-Call = tuple[dspy.Adapter, dspy.BaseLM, dict[str, Any], type[dspy.Signature], list[dict[str, Any]], dict[str, Any]]
+Call = tuple[
+    dspy.Adapter,
+    dspy.BaseLM,
+    dict[str, Any],
+    type[dspy.Signature],
+    list[dict[str, Any]],
+    dict[str, Any],
+]
 #: Yields calls, is sent their completions or thrown their AdapterParseError, and returns completions.
 Exchange = Generator[Call, Completions, Completions]
 
@@ -77,7 +84,9 @@ class WrappingAdapter(dspy.Adapter):
             except AdapterParseError as error:
                 step = partial(exchange.throw, error)
 
-    def format(self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[dict[str, Any]]:
+    def format(
+        self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
+    ) -> list[dict[str, Any]]:
         messages: list[dict[str, Any]] = self.inner.format(signature, demos, inputs)
         return messages
 

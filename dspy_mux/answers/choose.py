@@ -23,7 +23,16 @@ from pydantic.fields import FieldInfo
 from ..errors import ConfigurationError
 from . import math_canonical, math_equal, math_extract
 from .custom import KeyKind, PairKind
-from .kinds import AnswerKind, BoolKind, ChoiceKind, NumberKind, Percent, PercentKind, TextKind, as_text
+from .kinds import (
+    AnswerKind,
+    BoolKind,
+    ChoiceKind,
+    NumberKind,
+    Percent,
+    PercentKind,
+    TextKind,
+    as_text,
+)
 from .structured import AnyKind, JsonKind, _reader
 
 __all__ = [
@@ -63,15 +72,24 @@ class MathKind(AnswerKind):
         return self.usable(math_extract.math_answer(text))
 
     def key(self, value: Any) -> Hashable | None:
-        return None if value is None else math_equal.math_key(math_extract.lone_answer(as_text(value))) or None
+        return (
+            None
+            if value is None
+            else math_equal.math_key(math_extract.lone_answer(as_text(value))) or None
+        )
 
     def classes(self, values: Sequence[Any]) -> list[int | None]:
-        with math_equal.patience():  # a hostile member can draw as many expressions that take for ever as it likes
+        with (
+            math_equal.patience()
+        ):  # a hostile member can draw as many expressions that take for ever as it likes
             return super().classes(values)
 
     def alike(self, a: Any, b: Any) -> bool:
         return math_equal.same_mathematics(
-            *(math_canonical.canonical(math_extract.lone_answer(as_text(value))) for value in (a, b))
+            *(
+                math_canonical.canonical(math_extract.lone_answer(as_text(value)))
+                for value in (a, b)
+            )
         )
 
 
@@ -85,7 +103,9 @@ MathAnswer = Annotated[str, MathKind()]
 # ------------------------------------------------------------------------------------------------ choosing a kind
 
 
-def answer_kind(annotation: Any = str, equivalence: AnswerKind | Callable[..., Any] | None = None) -> AnswerKind:
+def answer_kind(
+    annotation: Any = str, equivalence: AnswerKind | Callable[..., Any] | None = None
+) -> AnswerKind:
     """The kind of an answer field.
 
     Args:
@@ -148,7 +168,11 @@ def _kind_of(annotation: Any) -> AnswerKind:
             return kinds.pop() if len(kinds) == 1 else NumberKind(float)
         return kinds.pop() if len(kinds) == 1 else AnyKind()
     if origin is not None:
-        return _json_kind(annotation) if isinstance(origin, type) and issubclass(origin, _CONTAINERS) else AnyKind()
+        return (
+            _json_kind(annotation)
+            if isinstance(origin, type) and issubclass(origin, _CONTAINERS)
+            else AnyKind()
+        )
     if not isinstance(annotation, type):
         return _json_kind(annotation) if typing.is_typeddict(annotation) else AnyKind()
     if issubclass(annotation, enum.Enum):
@@ -162,7 +186,9 @@ def _kind_of(annotation: Any) -> AnswerKind:
             return NumberKind(number)
     if issubclass(annotation, str):
         return TextKind()
-    if issubclass(annotation, (pydantic.BaseModel, *_CONTAINERS)) or dataclasses.is_dataclass(annotation):
+    if issubclass(annotation, (pydantic.BaseModel, *_CONTAINERS)) or dataclasses.is_dataclass(
+        annotation
+    ):
         return _json_kind(annotation)
     return AnyKind()
 

@@ -23,7 +23,9 @@ def _is_hashable(value: Any) -> bool:
 
 def _equals_itself(key: Any) -> bool:
     """False for NaN, and for what holds one: no such key would be met again."""
-    return all(map(_equals_itself, key)) if isinstance(key, (tuple, frozenset)) else bool(key == key)
+    return (
+        all(map(_equals_itself, key)) if isinstance(key, (tuple, frozenset)) else bool(key == key)
+    )
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,11 @@ class KeyKind(AnswerKind):
         try:
             key = self.function(value)
         except Exception:
-            logger.warning("The key function raised on %.80r, which counts as an abstention.", value, exc_info=True)
+            logger.warning(
+                "The key function raised on %.80r, which counts as an abstention.",
+                value,
+                exc_info=True,
+            )
             return None
         return key if _is_hashable(key) and _equals_itself(key) else AnyKind().key(key)
 
@@ -71,5 +77,10 @@ class PairKind(AnswerKind):
         try:
             return bool(self.function(a, b))
         except Exception:
-            logger.warning("The equivalence raised on %.80r and %.80r, which count as different.", a, b, exc_info=True)
+            logger.warning(
+                "The equivalence raised on %.80r and %.80r, which count as different.",
+                a,
+                b,
+                exc_info=True,
+            )
             return False

@@ -21,15 +21,21 @@ _MAX_MARKS = 16  # marks of one sort that are tried, last first
 _DASHES = dict.fromkeys(map(ord, "−–—‒‐‑﹣－"), "-")
 _QUOTES = {ord(c): q for q, cs in {"'": "‘’‚‛′", '"': "“”„‟″«»"}.items() for c in cs}
 _CHARACTERS: dict[int, str | None] = {**_DASHES, **_QUOTES}
-_INVISIBLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]"
+)
 
 
 def normalise(text: str) -> str:
     """NFKC, plain dashes and quotes, no control, zero-width or direction characters."""
-    return unicodedata.normalize("NFKC", _INVISIBLE.sub("", text).translate(_CHARACTERS)).replace("⁄", "/")
+    return unicodedata.normalize("NFKC", _INVISIBLE.sub("", text).translate(_CHARACTERS)).replace(
+        "⁄", "/"
+    )
 
 
-_NUMERIC = "0123456789.,eE+/_-"  # a part of a numeral is another number: texts are not cut within one
+_NUMERIC = (
+    "0123456789.,eE+/_-"  # a part of a numeral is another number: texts are not cut within one
+)
 
 
 def tail(text: str) -> str:
@@ -45,7 +51,9 @@ def head(text: str, length: int = TAIL) -> str:
 # ------------------------------------------------------------------------------------------------ wrapping
 
 _PAIRS = ("**", "__", "*", "_", "```", "`", "$$", "$", '"', "'")
-_LEAD = re.compile(r"(?:#{1,6}|[*•>]|[-+](?!\s+(?:[\d\\]|\.\d)))\s+")  # "- 5" is a number, not an item of a list
+_LEAD = re.compile(
+    r"(?:#{1,6}|[*•>]|[-+](?!\s+(?:[\d\\]|\.\d)))\s+"
+)  # "- 5" is a number, not an item of a list
 _FENCE = re.compile(r"```[\w+-]*\n(.*?)\n?```", re.DOTALL)
 
 
@@ -57,13 +65,24 @@ def unwrap(text: str) -> str:
         text = text[match.end() :] if not mathematics and (match := _LEAD.match(text)) else text
         for mark in _PAIRS:
             inner = text[len(mark) : -len(mark)]
-            if len(text) > 2 * len(mark) and text.startswith(mark) and text.endswith(mark) and mark not in inner:
+            if (
+                len(text) > 2 * len(mark)
+                and text.startswith(mark)
+                and text.endswith(mark)
+                and mark not in inner
+            ):
                 text, mathematics = inner, mathematics or mark in ("$", "$$")
-        if (text.startswith("\\(") and text.endswith("\\)")) or (text.startswith("\\[") and text.endswith("\\]")):
+        if (text.startswith("\\(") and text.endswith("\\)")) or (
+            text.startswith("\\[") and text.endswith("\\]")
+        ):
             text, mathematics = text[2:-2], True
         stripped = text.rstrip(".,;:。").rstrip()
         # "!" and "?" end a sentence, but "5!" is a factorial
-        if stripped[-1:] in ("!", "?", "！", "？") and len(stripped) > 1 and not stripped[-2].isdigit():
+        if (
+            stripped[-1:] in ("!", "?", "！", "？")
+            and len(stripped) > 1
+            and not stripped[-2].isdigit()
+        ):
             stripped = stripped[:-1]
         text = stripped or text
         if text == before:
@@ -81,7 +100,12 @@ def fold(text: str) -> str:
     """Canonical text: NFKC, case, white space, surrounding punctuation and markdown folded; articles kept."""
     text = " ".join(normalise(text).casefold().split())
     folded = unwrap(text)
-    if folded.startswith("(") and folded.endswith(")") and "(" not in folded[1:] and ")" not in folded[:-1]:
+    if (
+        folded.startswith("(")
+        and folded.endswith(")")
+        and "(" not in folded[1:]
+        and ")" not in folded[:-1]
+    ):
         folded = unwrap(folded[1:-1]) or folded
     return unicodedata.normalize("NFKC", folded or text)
 
@@ -104,11 +128,15 @@ _COPULA = re.compile(
 )
 _HEADING_END = re.compile(r"[ \t]{0,4}[*_:]{0,4}[ \t]{0,4}\n")
 _SENTENCE_END = re.compile(r"(?<!\\)[.!?。！？](?=[\s*_\"')\]]|$)|\n")
-_ABBREVIATION = re.compile(r"(?:^|[\s(])(?:St|Dr|Mr|Mrs|Ms|Mt|Ft|Jr|Sr|No|vs|ca|approx|(?-i:[A-Z])(?:\.[A-Z])*)$")
-FORMULA = re.compile(  # a price opens no formula: in "from $5 to $9" a digit follows the second sign
-    r"(?<!\\)\$\$(?:[^$\\]|\\.){1,2000}\$\$|(?<!\\)\$(?:[^$\\\n]|\\.){1,2000}\$(?!\d)"
-    r"|\\\((?:[^\\]|\\[^()]){1,2000}\\\)|\\\[(?:[^\\]|\\[^\[\]]){1,2000}\\\]",
-    re.DOTALL,
+_ABBREVIATION = re.compile(
+    r"(?:^|[\s(])(?:St|Dr|Mr|Mrs|Ms|Mt|Ft|Jr|Sr|No|vs|ca|approx|(?-i:[A-Z])(?:\.[A-Z])*)$"
+)
+FORMULA = (
+    re.compile(  # a price opens no formula: in "from $5 to $9" a digit follows the second sign
+        r"(?<!\\)\$\$(?:[^$\\]|\\.){1,2000}\$\$|(?<!\\)\$(?:[^$\\\n]|\\.){1,2000}\$(?!\d)"
+        r"|\\\((?:[^\\]|\\[^()]){1,2000}\\\)|\\\[(?:[^\\]|\\[^\[\]]){1,2000}\\\]",
+        re.DOTALL,
+    )
 )
 _NEGATION = re.compile(r"(?:not|n't|never|neither|wrong|incorrect)\b", re.IGNORECASE)
 
@@ -117,7 +145,9 @@ def boxed(text: str) -> list[str]:
     r"""Contents of every complete ``\boxed{…}`` or ``\fbox{…}`` (also ``\boxed 5``), in order of their ends."""
     if "\\boxed" not in text and "\\fbox" not in text:
         return []
-    found: list[tuple[int, str]] = [(match.end(), match.group(1)) for match in _BARE_BOX.finditer(text)]
+    found: list[tuple[int, str]] = [
+        (match.end(), match.group(1)) for match in _BARE_BOX.finditer(text)
+    ]
     opened: list[int] = []  # where the content of each open brace starts, negative for plain braces
     spans: list[tuple[int, int]] = []
     for match in _BRACES.finditer(text):
@@ -144,7 +174,9 @@ def _sentence(text: str, start: int) -> str:
         before = text[: match.start()]
         if match.group() == "." and (abbreviation := _ABBREVIATION.search(before)):
             # A lone capital ends the sentence as "The answer is B. Because"; in "J. K. Rowling" it does not.
-            lone = len(before.strip(" *_(")) == 1 and not re.match(r"\.\s+[A-Z]\.", text[match.start() :])
+            lone = len(before.strip(" *_(")) == 1 and not re.match(
+                r"\.\s+[A-Z]\.", text[match.start() :]
+            )
             if not lone and abbreviation.group() and match.end() < len(text.rstrip(" *_\n")):
                 continue
         return before
@@ -201,7 +233,9 @@ def marked_answer(text: str) -> str | None:
 # ------------------------------------------------------------------------------------------------ numbers
 
 _LATEX_NOISE = re.compile(r"\\(?:left|right|displaystyle|[,!;: ])|(?<=\d)\{(?=,\})|(?<=\d\{,)\}")
-_LATEX_FRACTION = re.compile(r"(?P<whole>\d)?\s*\\[dtc]?frac\s*(?:\{\s*(-?[\d.,]+)\s*\}|(\d))\s*(?:\{\s*([\d.,]+)\s*\}|(\d))")
+_LATEX_FRACTION = re.compile(
+    r"(?P<whole>\d)?\s*\\[dtc]?frac\s*(?:\{\s*(-?[\d.,]+)\s*\}|(\d))\s*(?:\{\s*([\d.,]+)\s*\}|(\d))"
+)
 _UNSIGNED = r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,9}(?!\w|\.\d))?"
 _NUMERAL = re.compile(
     rf"(?P<sign>[+-]?)\s?[$€£¥₹]?\s?(?P<minus>-?)(?:(?P<whole>\d+)\s+(?=\d+\s?/))?"
@@ -244,7 +278,11 @@ def parse_number(text: str, *, percent: bool = False) -> Fraction | None:
     if len(text) > 3 * MAX_DIGITS:
         return None
     match = _NUMERAL.fullmatch(unwrap(unlatex(normalise(text))))
-    if match is None or (match["sign"] and match["minus"]) or len(match["whole"] or "") > MAX_DIGITS:
+    if (
+        match is None
+        or (match["sign"] and match["minus"])
+        or len(match["whole"] or "") > MAX_DIGITS
+    ):
         return None
     top, bottom = _decimal(match["top"]), _decimal(match["bottom"] or "1")
     if top is None or not bottom:
@@ -262,7 +300,9 @@ def short(value: Fraction) -> Fraction | None:
 
 def numerals(text: str) -> list[str]:
     """The numerals that stand in the last ``TAIL`` characters of a text, in order."""
-    return [match.group().strip() for match in _NUMERAL_IN_TEXT.finditer(unlatex(normalise(tail(text))))]
+    return [
+        match.group().strip() for match in _NUMERAL_IN_TEXT.finditer(unlatex(normalise(tail(text))))
+    ]
 
 
 _HEDGE = re.compile(
@@ -294,7 +334,10 @@ _LEADING_LABEL = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _LONE_LABEL = re.compile(rf"^[ \t>*_(\[`]{{0,6}}({_LABEL})[ \t*_)\].:`]{{0,6}}$", re.M)
-_SHOWN_LABEL = re.compile(rf"(?<!\w)(?:\(({_LABEL})\)|\*\*\(?({_LABEL})[).:]?\*\*|(?:option|choice)\s+\(?({_LABEL})\b(?!'))", re.I)
+_SHOWN_LABEL = re.compile(
+    rf"(?<!\w)(?:\(({_LABEL})\)|\*\*\(?({_LABEL})[).:]?\*\*|(?:option|choice)\s+\(?({_LABEL})\b(?!'))",
+    re.I,
+)
 _LINE_LABEL = re.compile(rf"^[ \t>*_-]{{0,6}}\(?({_LABEL})[).:](?=[\s*_]|$)", re.M)
 
 
@@ -343,7 +386,9 @@ def truth_of(text: str) -> bool | None:
         return values[0]
     if re.fullmatch(r"[\s.!*_`\"']*", text[found[-1].end() :]):
         return values[-1]
-    settled = {value for match, value in zip(found, values, strict=True) if match[2].lower() != "no"}
+    settled = {
+        value for match, value in zip(found, values, strict=True) if match[2].lower() != "no"
+    }
     return settled.pop() if len(settled) == 1 else None
 
 

@@ -71,7 +71,11 @@ class AnswerKind(ABC):
         for value in values:
             key = self.key(value)
             if key is not None and key not in known:
-                alike = (number for number, other in enumerate(representatives) if self.alike(other, value))
+                alike = (
+                    number
+                    for number, other in enumerate(representatives)
+                    if self.alike(other, value)
+                )
                 known[key] = next(alike, len(representatives))
                 if known[key] == len(representatives):
                     representatives.append(value)
@@ -82,7 +86,9 @@ class AnswerKind(ABC):
 # ------------------------------------------------------------------------------------------------ numbers
 
 _TWELVE_DIGITS = Context(prec=12)
-_ALL_DIGITS = Context(prec=5 * extract.MAX_DIGITS, traps=[Inexact])  # of any number that ends and is not too long to read
+_ALL_DIGITS = Context(
+    prec=5 * extract.MAX_DIGITS, traps=[Inexact]
+)  # of any number that ends and is not too long to read
 
 
 def exact_value(value: Any, *, percent: bool = False) -> Fraction | None:
@@ -92,7 +98,10 @@ def exact_value(value: Any, *, percent: bool = False) -> Fraction | None:
     if isinstance(value, bool) or not isinstance(value, (numbers.Real, Decimal)):
         return None
     if isinstance(value, Decimal):
-        exponent, longest = value.as_tuple().exponent, 2 * extract.MAX_DIGITS  # as a fraction, 1E+999999 would be long indeed
+        exponent, longest = (
+            value.as_tuple().exponent,
+            2 * extract.MAX_DIGITS,
+        )  # as a fraction, 1E+999999 would be long indeed
         if isinstance(exponent, str) or abs(exponent) > longest or abs(value.adjusted()) > longest:
             return None
         return extract.short(Fraction(value))
@@ -194,7 +203,9 @@ class BoolKind(AnswerKind):
         return {"yes": "True", "true": "True", "no": "False", "false": "False"}.get(word)
 
 
-_AFTER_LABEL = re.compile(r"^[)\].:\s]*(?:[-–]\s+)?")  # the dash of "A - Paris", not the sign of "A) -5"
+_AFTER_LABEL = re.compile(
+    r"^[)\].:\s]*(?:[-–]\s+)?"
+)  # the dash of "A - Paris", not the sign of "A) -5"
 
 
 class ChoiceKind(AnswerKind):
@@ -220,10 +231,14 @@ class ChoiceKind(AnswerKind):
                     self._labels.setdefault(label.casefold(), option)
                 elif label is not None:  # an option written "(B) Paris" goes by B and by Paris
                     self._labels.setdefault(label.casefold(), option)
-                    rest = extract.fold(_AFTER_LABEL.sub("", written[written.index(label) + len(label) :], count=1))
+                    rest = extract.fold(
+                        _AFTER_LABEL.sub("", written[written.index(label) + len(label) :], count=1)
+                    )
                     self._named.setdefault(rest, option)
         texts = sorted((name for name in self._named if len(name) > 1), key=len, reverse=True)
-        self._texts = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, texts))})(?!\w)") if texts else None
+        self._texts = (
+            re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, texts))})(?!\w)") if texts else None
+        )
 
     def __repr__(self) -> str:
         return f"ChoiceKind({list(self.options)!r})"
@@ -236,13 +251,17 @@ class ChoiceKind(AnswerKind):
 
     def extract(self, text: str) -> Any | None:
         for answer in extract.marked_answers(text):
-            if (option := self._chosen(answer)) is not None or (option := self._mentioned(answer)) is not None:
+            if (option := self._chosen(answer)) is not None or (
+                option := self._mentioned(answer)
+            ) is not None:
                 return option
         tail = text[-extract.TAIL :]
         label = extract.label_in_text(tail, self._labels)
         if label is not None:
             return self._labels[label.casefold()]
-        if (option := self._chosen(tail)) is not None or (option := self._mentioned(tail)) is not None:
+        if (option := self._chosen(tail)) is not None or (
+            option := self._mentioned(tail)
+        ) is not None:
             return option
         return self._mentioned(tail.rstrip().rsplit("\n", 1)[-1])
 
@@ -250,7 +269,11 @@ class ChoiceKind(AnswerKind):
         option = next((option for option in self.options if value is option), None)
         if option is None and value is not None and not isinstance(value, enum.Enum):
             option = self._chosen(as_text(value))
-        return None if option is None else str(next(n for n, known in enumerate(self.options) if known is option))
+        return (
+            None
+            if option is None
+            else str(next(n for n, known in enumerate(self.options) if known is option))
+        )
 
     def _chosen(self, answer: str) -> Any | None:
         """The option that an answer is, by its text or by the label it starts with."""

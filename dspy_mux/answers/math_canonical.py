@@ -26,7 +26,9 @@ _SYMBOLS = {
         **{power: f"^{digit}" for digit, power in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
     }.items()
 }  # fmt: skip
-_SPACING = re.compile(r"(?<!\\)\\(?:[!,;:> ]|quad|qquad|displaystyle|limits|left|right|[bB]igg?[lr]?)(?![A-Za-z])|~")
+_SPACING = re.compile(
+    r"(?<!\\)\\(?:[!,;:> ]|quad|qquad|displaystyle|limits|left|right|[bB]igg?[lr]?)(?![A-Za-z])|~"
+)
 _LATEX_COMMA = re.compile(r"(?<=\d)(?:\{,\}|,\\!)\s*(?=\d{3})")
 _COMMAS = re.compile(r"(?<![\w.,(\[{])\d{1,3}(?:(?:,\d{3})+|(?: \d{3}(?! ?/))+)(?![\d,)\]}])")
 _SIGNS = re.compile(
@@ -40,10 +42,13 @@ _UNIT_WORDS = re.compile(
     r"(?:(?:[cdkm]?m|in|ft|yd|mi|inches|feet|units|[a-z]+meters)\^\{?\d\}?|(?:[ck]?m|ft|mi)/(?:s|h|hr|min)(?:\^\{?2\}?)?"
     r"|(?:[A-Za-z]{3,}|[cdkm]m|[km]g|sq|ft|in|yd|hr|lb|oz)\.?(?:\s[A-Za-z]{2,}){0,3})$"
 )
-_SCALE = re.compile(r"(?<=[\d}])\s*(\\text\s*\{\s*|\s)(hundred|thousand|million|billion|trillion)\b")
+_SCALE = re.compile(
+    r"(?<=[\d}])\s*(\\text\s*\{\s*|\s)(hundred|thousand|million|billion|trillion)\b"
+)
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _BASE = re.compile(
-    r"\(?([0-9A-F]+)\)?\s*(?:_\s*\{?\s*(?:base\s*)?(\d+|[a-z]+)\s*\}?|\(?\s*(?:in\s+)?base[\s-]+(\d+|[a-z]+)\)?)", re.IGNORECASE
+    r"\(?([0-9A-F]+)\)?\s*(?:_\s*\{?\s*(?:base\s*)?(\d+|[a-z]+)\s*\}?|\(?\s*(?:in\s+)?base[\s-]+(\d+|[a-z]+)\)?)",
+    re.IGNORECASE,
 )
 _BASES = {
     "two": 2,
@@ -61,18 +66,24 @@ _BASES = {
 _OPTION = re.compile(  # its text may follow: (C) 5
     r"\(?([A-Z])\)?|\(([a-e])\)|(?:\(([A-Z])\)|([A-Z])[.:)])\s+(?![-+*/=^_,&<>]|\\c[au]p|\\cdot|\\times|(?:and|or)\b)\S.*"
 )
-_TEXT = re.compile(r"\\(?:text|mbox|textbf|textit|textrm|mathrm|mathbf|mathit|operatorname)\s*\{([^{}]*)\}")
+_TEXT = re.compile(
+    r"\\(?:text|mbox|textbf|textit|textrm|mathrm|mathbf|mathit|operatorname)\s*\{([^{}]*)\}"
+)
 _FRACTION = re.compile(r"\\[dtc]frac(?![A-Za-z])")
 _SHORT_FRACTION = re.compile(r"\\frac\s*(?:\{([^{}]*)\}|(\d))\s*(?:\{([^{}]*)\}|(\d))")
 _SHORT_ROOT = re.compile(r"\\sqrt\s*(\d+|[A-Za-z])")
 _LONG_POWER = re.compile(r"\^\s*(-?\d{2,}|-\d)")
-_FUNCTION = re.compile(r"(?<![\\A-Za-z])(arcsin|arccos|arctan|sin|cos|tan|sec|csc|cot|log|ln|exp|pi|theta)(?![A-Za-z])")
+_FUNCTION = re.compile(
+    r"(?<![\\A-Za-z])(arcsin|arccos|arctan|sin|cos|tan|sec|csc|cot|log|ln|exp|pi|theta)(?![A-Za-z])"
+)
 _INFINITY = re.compile(r"(?<![\\A-Za-z])(?:infinity|infty|oo|inf)(?![A-Za-z])", re.IGNORECASE)
 _OPENING = re.compile(r"(?P<root>(?<![\\A-Za-z])sqrt\s*\(|\\sqrt\s*\()|(?P<power>\^\s*\()|[()]")
 _ASSIGNED = re.compile(
     r"(?:[A-Za-z](?:_\{?\w\}?)?|[A-Za-z]\([A-Za-z]\)|\((?:\s*(?:[A-Za-z]|\\[a-z]+)\s*[,)]){2,9})\s*(?:=|\\in(?![A-Za-z]))\s*(?=[^=\s])"
 )
-_STYLED = re.compile(r"(?:\\(?:mathbf|boldsymbol|bm|mathit|mathrm|text(?:bf|it|rm)?)\s*)?\{(.*)\}", re.DOTALL)
+_STYLED = re.compile(
+    r"(?:\\(?:mathbf|boldsymbol|bm|mathit|mathrm|text(?:bf|it|rm)?)\s*)?\{(.*)\}", re.DOTALL
+)
 _LEADING = re.compile(r"=\s*(?=\S)")
 _ROW_GAP = re.compile(r"(?<=\\\\)\[\s*-?[\d.]+\s*(?:pt|ex|em|mm|cm|in)\s*\]")
 _REPEATING = re.compile(r"(\d{0,20})\.(\d{0,20})\\(?:overline|bar)\s*\{?(\d{1,20})\}?")
@@ -132,14 +143,22 @@ def _canonical(answer: str) -> str:
     if (base := _BASE.fullmatch(text)) and (named := base[2] or base[3]):
         text = f"{base[1]}_{_BASES.get(named.lower(), named)}"
     text = _UNION.sub(r"\\cup ", _AND.sub(", ", text))
-    text = text.replace("**", "^").replace("<=", r"\le ").replace(">=", r"\ge ").replace("!=", r"\ne ")
-    text = _INFINITY.sub(r"\\infty ", _FUNCTION.sub(r"\\\1 ", _braced(text))).replace("\\varnothing", "\\emptyset")
+    text = (
+        text.replace("**", "^").replace("<=", r"\le ").replace(">=", r"\ge ").replace("!=", r"\ne ")
+    )
+    text = _INFINITY.sub(r"\\infty ", _FUNCTION.sub(r"\\\1 ", _braced(text))).replace(
+        "\\varnothing", "\\emptyset"
+    )
     text = text.replace("*", r"\cdot ")
     text = _RELATION.sub(r"\\\1 ", text)
-    text = _SHORT_FRACTION.sub(_full_fraction, _FRACTION.sub(r"\\frac", _REPEATING.sub(_repeating, text)))
+    text = _SHORT_FRACTION.sub(
+        _full_fraction, _FRACTION.sub(r"\\frac", _REPEATING.sub(_repeating, text))
+    )
     text = _LONG_POWER.sub(r"^{\1}", _SHORT_ROOT.sub(r"\\sqrt{\1}", text))
     text = _value(text)
-    text = _SPACE.sub(lambda match: match[1] + " " if match[1] else "", _COMMAS.sub(_without_commas, text))
+    text = _SPACE.sub(
+        lambda match: match[1] + " " if match[1] else "", _COMMAS.sub(_without_commas, text)
+    )
     return _interval(text).replace(",", ", ")  # "100, 200" stays two numbers
 
 
@@ -167,14 +186,18 @@ def _value(text: str) -> str:
         if not _has_letters(sides[0]):
             return sides[-1]
         text = "=".join([sides[0], *sides[1:][-1:]])
-    if text.count("=") + text.count("\\in") - text.count("\\inf") == 1 and (assigned := _ASSIGNED.match(text)):
+    if text.count("=") + text.count("\\in") - text.count("\\inf") == 1 and (
+        assigned := _ASSIGNED.match(text)
+    ):
         return text[assigned.end() :]
     return text
 
 
 def _interval(text: str) -> str:
     r"""``x > 2`` as ``(2, \infty)``, ``0 < x \le 1`` as ``(0, 1]``: an inequality of one variable as the interval it means."""
-    if (match := _BETWEEN.fullmatch(text)) and not (_has_letters(match[1]) or _has_letters(match[4])):
+    if (match := _BETWEEN.fullmatch(text)) and not (
+        _has_letters(match[1]) or _has_letters(match[4])
+    ):
         return f"{'(' if match[2] == '<' else '['}{match[1]},{match[4]}{')' if match[3] == '<' else ']'}"
     for form, sign in ((_BELOW, "<"), (_ABOVE, ">")):
         if match := form.fullmatch(text):
@@ -196,7 +219,9 @@ def _power_of_ten(match: re.Match[str]) -> str:
 
 def _repeating(match: re.Match[str]) -> str:
     whole, once, again = match.groups()
-    value = Fraction(int(whole + once + again) - int(whole + once or 0), 10 ** len(once) * (10 ** len(again) - 1))
+    value = Fraction(
+        int(whole + once + again) - int(whole + once or 0), 10 ** len(once) * (10 ** len(again) - 1)
+    )
     return f"\\frac{{{value.numerator}}}{{{value.denominator}}}"
 
 

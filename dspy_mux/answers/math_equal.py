@@ -69,7 +69,11 @@ def _rounded_alike(a: str, b: str) -> bool | None:
         return None
     for numeral in (a, b):
         whole, _, decimals = numeral.lstrip("-").partition(".")
-        if decimals.isdigit() and len((whole + decimals).lstrip("0")) >= 6 and abs(x - y) * 10 ** len(decimals) < 1:
+        if (
+            decimals.isdigit()
+            and len((whole + decimals).lstrip("0")) >= 6
+            and abs(x - y) * 10 ** len(decimals) < 1
+        ):
             return True
     return x == y
 
@@ -89,7 +93,10 @@ def same_mathematics(a: str, b: str) -> bool:
     bases = [_BASED.fullmatch(text) for text in (a, b)]
     if bases[0] and bases[1]:  # math-verify ignores the base of a numeral
         return bases[0].groups() == bases[1].groups()
-    if any(len(text) > MAX_LENGTH or text.startswith("\\text") or _UNFIT.search(text) for text in (a, b)):
+    if any(
+        len(text) > MAX_LENGTH or text.startswith("\\text") or _UNFIT.search(text)
+        for text in (a, b)
+    ):
         return False
     if _differ_in_form(a, b):
         return False
@@ -98,13 +105,19 @@ def same_mathematics(a: str, b: str) -> bool:
 
 def _differ_in_form(a: str, b: str) -> bool:
     """Differences that math-verify overlooks: R and r, the lists 3, 5 and 3, 3, 5, the line x + 2y + 3 = 0 and the value 0."""
-    first, second = ({letter for letter in _COMMAND.sub("", text) if letter.isalpha()} for text in (a, b))
-    if first != second and {letter.lower() for letter in first} == {letter.lower() for letter in second}:
+    first, second = (
+        {letter for letter in _COMMAND.sub("", text) if letter.isalpha()} for text in (a, b)
+    )
+    if first != second and {letter.lower() for letter in first} == {
+        letter.lower() for letter in second
+    }:
         return True
     commas = a.count(","), b.count(",")
     if all(commas) and commas[0] != commas[1] and "\\pm" not in a + b:
         return True
-    return any(_EQUATION_OF_ZERO.fullmatch(text) and "=" not in other for text, other in ((a, b), (b, a)))
+    return any(
+        _EQUATION_OF_ZERO.fullmatch(text) and "=" not in other for text, other in ((a, b), (b, a))
+    )
 
 
 #: Seconds that comparisons have taken within a `patience`.
@@ -138,7 +151,9 @@ class MathWorker:
         self._startable = True
         self._replies: queue.Queue[bytes] = queue.Queue()
         self._verdicts: OrderedDict[tuple[str, str], bool] = OrderedDict()
-        self._comparable: OrderedDict[str, bool] = OrderedDict()  # expression → whether it was ever compared in time
+        self._comparable: OrderedDict[str, bool] = (
+            OrderedDict()
+        )  # expression → whether it was ever compared in time
 
     def same(self, a: str, b: str) -> bool:
         """Whether math-verify finds a and b equal; False past the deadline. The verdict of a pair never changes."""
@@ -147,7 +162,10 @@ class MathWorker:
                 self._verdicts.move_to_end((a, b))
                 return self._verdicts[a, b]
             taken = _taken.get()
-            if not all(self._comparable.get(each, True) for each in (a, b)) or sum(taken or ()) > PATIENCE:
+            if (
+                not all(self._comparable.get(each, True) for each in (a, b))
+                or sum(taken or ()) > PATIENCE
+            ):
                 return False
             if self._running() is None:
                 return False
@@ -166,7 +184,9 @@ class MathWorker:
         """Which of two expressions that could not be compared in time is to blame; the other one goes on."""
         for each in (a, b):
             if each not in self._comparable and self._running() is not None:
-                self._remember(self._comparable, {each: self._ask(*sorted((each, _PROBE))) is not None})
+                self._remember(
+                    self._comparable, {each: self._ask(*sorted((each, _PROBE))) is not None}
+                )
 
     @staticmethod
     def _remember(memory: OrderedDict[Any, bool], what: Mapping[Any, bool]) -> None:
@@ -212,13 +232,24 @@ class MathWorker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={**{name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)}, "PYTHONPATH": paths},
+                env={
+                    **{
+                        name: value
+                        for name, value in os.environ.items()
+                        if _PASSED_ON.fullmatch(name)
+                    },
+                    "PYTHONPATH": paths,
+                },
             )
         except OSError:
-            logger.exception("The process that compares mathematics cannot be started: %s.", command)
+            logger.exception(
+                "The process that compares mathematics cannot be started: %s.", command
+            )
             return False
         self._replies = queue.Queue()
-        threading.Thread(target=_pump, args=(self._process.stdout, self._replies), daemon=True).start()
+        threading.Thread(
+            target=_pump, args=(self._process.stdout, self._replies), daemon=True
+        ).start()
         ready = b""
         try:
             ready = self._replies.get(timeout=_START_DEADLINE)
@@ -228,7 +259,9 @@ class MathWorker:
             if not ready:
                 self.close()
         if not ready:
-            logger.error("The process that compares mathematics did not start; is math-verify installed?")
+            logger.error(
+                "The process that compares mathematics did not start; is math-verify installed?"
+            )
         return bool(ready)
 
     def _ask(self, a: str, b: str) -> bool | None:

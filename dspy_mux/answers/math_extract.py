@@ -16,7 +16,9 @@ _LONE = 200  # characters; a longer text is an expression only where it has no w
 _MAX_LONE = 1_000
 _WORD = re.compile(rf"(?<![\\{{A-Za-z])(?!(?:{MATH_WORDS})\b)[A-Za-z]{{2,}}(?![A-Za-z}}])")
 _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*(?P<end>[.,!]?[ \t]*(?:\n|$))?")
-_COPULA = re.compile(r"\b(?:is|are|be|equals?|get|gives|obtain|have|has)\b:?\s+|[=≈]\s*", re.IGNORECASE)
+_COPULA = re.compile(
+    r"\b(?:is|are|be|equals?|get|gives|obtain|have|has)\b:?\s+|[=≈]\s*", re.IGNORECASE
+)
 _JOINT = re.compile(r"\s*(?:,(?:\s*(?:and|or)\b)?|(?:and|or)\b)\s*")
 _CLAUSE = re.compile(
     r"\s{1,9}\((?!(?:in\s)?base\b)(?=[A-Za-z]{2,}\s)|,?\s{1,9}or\s(?:about|approximately|equivalently|simply)\b"
@@ -44,7 +46,11 @@ def formula_of_answer(answer: str) -> str:
     r"""A marked answer without the prose around it: ``the interval $[1, 2]$, since …`` → ``[1, 2]``."""
     for clause in _CLAUSE.finditer(answer[:TAIL]):
         head = answer[: clause.start()]
-        if head.strip() and head.count("{") == head.count("}") and head.replace("\\$", "").count("$") % 2 == 0:
+        if (
+            head.strip()
+            and head.count("{") == head.count("}")
+            and head.replace("\\$", "").count("$") % 2 == 0
+        ):
             answer = unwrap(head)
             break
     found = list(FORMULA.finditer(answer[:TAIL]))
@@ -66,7 +72,9 @@ def last_formula(text: str) -> str | None:
     found = list(FORMULA.finditer(tail))
     end = found[-1].end() if found else 0
     last_line = tail.rfind("\n") + 1
-    bold = next((match for match in reversed(list(_BOLD.finditer(tail))) if _is_answer(match, tail)), None)
+    bold = next(
+        (match for match in reversed(list(_BOLD.finditer(tail))) if _is_answer(match, tail)), None
+    )
     if bold is not None and bold.start() >= last_line:
         return _bare(bold[1])
     if (stated := _stated(tail[max(end, last_line) :])) is not None:
@@ -98,7 +106,9 @@ def _is_answer(bold: re.Match[str], text: str) -> bool:
         return False
     if bold.end() == len(text):
         return True
-    in_sentence = bold["end"] is None and "\n" not in text[bold.end() :] and not content.endswith(".")
+    in_sentence = (
+        bold["end"] is None and "\n" not in text[bold.end() :] and not content.endswith(".")
+    )
     return (bold["end"] is not None or in_sentence) and not _WORD.search(FORMULA.sub(" ", content))
 
 
@@ -118,7 +128,10 @@ def _run(text: str, found: list[re.Match[str]]) -> str:
         content = _bare(before.group())
         listed = _JOINT.fullmatch(text, before.end(), after.start())
         # "$x=3$ and $y=5$, so $x+y=8$" is no list of values of one thing.
-        if not listed or content.rpartition("=")[0].strip() != contents[0].rpartition("=")[0].strip():
+        if (
+            not listed
+            or content.rpartition("=")[0].strip() != contents[0].rpartition("=")[0].strip()
+        ):
             break
         contents.insert(0, content)
     return ", ".join(contents)

@@ -43,7 +43,9 @@ def limit_memory(size: int) -> None:
 def contain(event: str, args: tuple[Any, ...]) -> None:
     """Audit hook: what comparing expressions never needs is refused, whatever the expressions say."""
     if event == "compile":
-        refused = args[0] is not None and not str(args[1]).endswith(".py")  # a module imported late is no string
+        refused = args[0] is not None and not str(args[1]).endswith(
+            ".py"
+        )  # a module imported late is no string
     elif event == "open":
         _, mode, flags = args  # os.open has flags alone
         refused = bool(flags & _WRITING) or any(letter in (mode or "") for letter in "wax+")
@@ -102,7 +104,9 @@ def main(memory: int, lifetime: float) -> None:
         memory: address space in bytes.
         lifetime: seconds after which one comparison ends the process, should nobody be left to kill it.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it closes our input
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C is the parent's to handle; it closes our input
     limit_memory(memory)
     replies = os.fdopen(os.dup(1), "w", encoding="ascii")
     nowhere = open(os.devnull, "w")  # noqa: SIM115
@@ -117,7 +121,15 @@ def main(memory: int, lifetime: float) -> None:
         faulthandler.dump_traceback_later(lifetime, exit=True, file=nowhere)
         try:
             verdict = same(a, b)
-        except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError):
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            MemoryError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ):
             verdict = False  # an expression that mathematics cannot compare equals nothing but its own text
         faulthandler.cancel_dump_traceback_later()
         replies.write(json.dumps(verdict) + "\n")
@@ -126,5 +138,7 @@ def main(memory: int, lifetime: float) -> None:
 
 if __name__ == "__main__":
     here = os.path.dirname(os.path.abspath(__file__))
-    sys.path[:] = [path for path in sys.path if os.path.abspath(path) != here]  # its neighbours are no top-level modules
+    sys.path[:] = [
+        path for path in sys.path if os.path.abspath(path) != here
+    ]  # its neighbours are no top-level modules
     main(int(sys.argv[1]), float(sys.argv[2]))

@@ -67,7 +67,14 @@ class JsonKind(AnswerKind):
         found = extraction.json_values(text)
         for answer in extraction.marked_answers(text):
             found += extraction.json_values(answer)
-        return next((read for value in reversed(found) if (read := self.usable(self._read(value))) is not None), None)
+        return next(
+            (
+                read
+                for value in reversed(found)
+                if (read := self.usable(self._read(value))) is not None
+            ),
+            None,
+        )
 
     def key(self, value: Any) -> Hashable | None:
         try:
@@ -95,7 +102,9 @@ def _reader(annotation: Any) -> pydantic.TypeAdapter[Any]:
         return reader
     except (pydantic.PydanticUserError, pydantic.errors.PydanticUndefinedAnnotation) as error:
         told = str(error).splitlines()[0].rstrip(".")
-        raise ConfigurationError(f"No answer can be read into the type {annotation!r}: {told}.") from error
+        raise ConfigurationError(
+            f"No answer can be read into the type {annotation!r}: {told}."
+        ) from error
 
 
 @dataclass(frozen=True)

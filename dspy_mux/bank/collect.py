@@ -20,7 +20,14 @@ from typing import Any
 import dspy
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from ..errors import ConfigurationError, MetricFailed, MuxError
 from ..mux.code_hash import of_callable
@@ -75,9 +82,7 @@ class Collected:
         if not self.failed:
             return None
         of = self.drawn + self.already
-        return (
-            f"Errors cost {self.failed} of {of} draws, most often {self.cause!r}: retry_failed (--retry-failed) makes them again."
-        )
+        return f"Errors cost {self.failed} of {of} draws, most often {self.cause!r}: retry_failed (--retry-failed) makes them again."
 
 
 def collect(
@@ -126,7 +131,18 @@ def collect(
     if num_threads < 1 or (k is not None and k < 1):
         raise ConfigurationError("k and num_threads must be 1 or more.")
     return _Collection(
-        mux, examples, metric, bank, dataset, k, fields or {}, num_threads, max_calls, max_cost, retry_failed, console
+        mux,
+        examples,
+        metric,
+        bank,
+        dataset,
+        k,
+        fields or {},
+        num_threads,
+        max_calls,
+        max_cost,
+        retry_failed,
+        console,
     ).run()
 
 
@@ -152,15 +168,24 @@ class _Collection:
         self.owner = uuid.uuid4().hex
         programs = [fingerprint.of_member(mux, at) for at in range(len(mux.members))]
         self.programs = bank.programs_of(
-            [(member.label, key, told) for member, (key, told) in zip(mux.members, programs, strict=True)]
+            [
+                (member.label, key, told)
+                for member, (key, told) in zip(mux.members, programs, strict=True)
+            ]
         )
         rows = [_question(example, fields, number) for number, example in enumerate(examples)]
         ids = bank.questions_of(dataset, rows)
         self.examples = dict(zip(ids, examples, strict=True))
         its_hash = of_callable(metric)
-        self.scored_by = {question: fingerprint.of_score(its_hash, example) for question, example in self.examples.items()}
+        self.scored_by = {
+            question: fingerprint.of_score(its_hash, example)
+            for question, example in self.examples.items()
+        }
         if len(self.examples) < len(examples):
-            logger.warning("%d examples have the same inputs as others and are drawn once.", len(examples) - len(self.examples))
+            logger.warning(
+                "%d examples have the same inputs as others and are drawn once.",
+                len(examples) - len(self.examples),
+            )
         self.retry_failed = retry_failed
         self.budget = _budget(mux, max_calls, max_cost)
         self.unpriced: list[str] = []
@@ -183,9 +208,18 @@ class _Collection:
         writer = Writer(self.bank, self.mux, self.owner)
         progress = _progress(self.console)
         with progress if progress is not None else nullcontext():
-            bar = progress.add_task("drawing", total=total, completed=total - wanted, spent="") if progress is not None else None
+            bar = (
+                progress.add_task("drawing", total=total, completed=total - wanted, spent="")
+                if progress is not None
+                else None
+            )
             with Interrupt() as interrupt, closing(writer):
-                settled = sample(self._draws(units), timeout=self.mux.timeout, num_threads=self.num_threads, interrupt=interrupt)
+                settled = sample(
+                    self._draws(units),
+                    timeout=self.mux.timeout,
+                    num_threads=self.num_threads,
+                    interrupt=interrupt,
+                )
                 with closing(settled):
                     for draw in settled:
                         assert isinstance(draw, RecordedDraw)
@@ -221,14 +255,22 @@ class _Collection:
         for start in range(0, len(keys), _UNITS_AT_ONCE):
             ours = self.bank.claim(keys[start : start + _UNITS_AT_ONCE], self.owner)
             # Another process may have drawn some of them since we looked.
-            done, failed = self._done([question for question, _ in ours]) if ours else (set(), set())
-            left = {unit: [n for n in units[unit] if (unit[1], unit[0], n) not in done] for unit in ours}
+            done, failed = (
+                self._done([question for question, _ in ours]) if ours else (set(), set())
+            )
+            left = {
+                unit: [n for n in units[unit] if (unit[1], unit[0], n) not in done] for unit in ours
+            }
             with self.bank.writing() as connection:
-                self.bank.release(connection, self.owner, [unit for unit, numbers in left.items() if not numbers])
+                self.bank.release(
+                    connection, self.owner, [unit for unit, numbers in left.items() if not numbers]
+                )
             for unit, numbers in left.items():
                 self.outstanding[unit] = len(numbers)
                 for number in numbers:
-                    draw = self.mux.draw(at[unit[1]], number, self.examples[unit[0]].inputs(), RecordedDraw)
+                    draw = self.mux.draw(
+                        at[unit[1]], number, self.examples[unit[0]].inputs(), RecordedDraw
+                    )
                     assert isinstance(draw, RecordedDraw)
                     draw.unit, draw.judge = unit, self._judge
                     draw.repeats = (unit[1], unit[0], number) in failed
@@ -240,7 +282,9 @@ class _Collection:
                         draw.share = share
                     yield draw
 
-    def _done(self, questions: Sequence[int]) -> tuple[set[tuple[int, int, int]], set[tuple[int, int, int]]]:
+    def _done(
+        self, questions: Sequence[int]
+    ) -> tuple[set[tuple[int, int, int]], set[tuple[int, int, int]]]:
         """(program, question, draw) of what need not be drawn, and of what failed and is drawn again."""
         failed = set(self.bank.failures(self.programs, questions)) if self.retry_failed else set()
         return self.bank.drawn(self.programs, questions) - failed, failed
@@ -291,7 +335,9 @@ class _Collection:
         failures = self.in_a_row.get(name, 0)
         if responded or failures == -1:
             self.in_a_row[name] = -1
-        elif not draw.repeats:  # what fails again may be out of order by itself, and the member is not
+        elif (
+            not draw.repeats
+        ):  # what fails again may be out of order by itself, and the member is not
             self.in_a_row[name] = failures + 1
         if self.in_a_row.get(name, 0) >= _FAILURES_IN_A_ROW:
             return MuxError(
@@ -306,7 +352,9 @@ class _Collection:
             return None
         self.unpriced, told = unpriced, ", ".join(unpriced)
         if len(unpriced) == len(self.mux.members):
-            return ConfigurationError(f"DSPy tells no price of {told}, so max_cost cannot hold: bound max_calls instead.")
+            return ConfigurationError(
+                f"DSPy tells no price of {told}, so max_cost cannot hold: bound max_calls instead."
+            )
         logger.warning("DSPy tells no price of %s, whose calls max_cost does not count.", told)
         return None
 
@@ -318,7 +366,10 @@ class _Collection:
             for draw, question, answer, outputs in left:
                 example = self.examples[question]
                 try:
-                    scores[draw] = self._score(example, types.prediction(answer, outputs)), self.scored_by[question]
+                    scores[draw] = (
+                        self._score(example, types.prediction(answer, outputs)),
+                        self.scored_by[question],
+                    )
                 except Exception as error:
                     raise self._metric_failed(example, error) from error
         finally:
@@ -344,7 +395,9 @@ class _Collection:
 
     def _told(self, began: float) -> str:
         rate = self.drawn / max(time.monotonic() - began, 1e-9)
-        return f"{rate:.1f}/s, {self.calls} calls" + (f", ${self.cost:.4f}" if self.costs_known else "")
+        return f"{rate:.1f}/s, {self.calls} calls" + (
+            f", ${self.cost:.4f}" if self.costs_known else ""
+        )
 
 
 def _budget(mux: SLMMux, max_calls: int | None, max_cost: float | None) -> Budget | None:
@@ -352,10 +405,16 @@ def _budget(mux: SLMMux, max_calls: int | None, max_cost: float | None) -> Budge
         return None
     asks = mux.extract == "lm"
     steps = [sum(1 for _ in program.predictors()) + asks for program in mux.programs]
-    return Budget(max_calls, max_cost, {member.label: max(1, calls) for member, calls in zip(mux.members, steps, strict=True)})
+    return Budget(
+        max_calls,
+        max_cost,
+        {member.label: max(1, calls) for member, calls in zip(mux.members, steps, strict=True)},
+    )
 
 
-def _question(example: dspy.Example, fields: Mapping[str, Any], number: int) -> tuple[str, str, dict[str, Any]]:
+def _question(
+    example: dspy.Example, fields: Mapping[str, Any], number: int
+) -> tuple[str, str, dict[str, Any]]:
     try:
         inputs = example.inputs().toDict()
     except ValueError as error:
@@ -363,7 +422,11 @@ def _question(example: dspy.Example, fields: Mapping[str, Any], number: int) -> 
             f"Example {number + 1} does not say what its inputs are: mark them with .with_inputs(…)."
         ) from error
     key = fingerprint.of_inputs(inputs)
-    told = {name: value for name, value in {**example.toDict(), **fields}.items() if isinstance(value, (str, int, float, bool))}
+    told = {
+        name: value
+        for name, value in {**example.toDict(), **fields}.items()
+        if isinstance(value, (str, int, float, bool))
+    }
     return key, str(told.get("question_id", key[:16])), told
 
 
@@ -381,10 +444,16 @@ def _progress(console: Console | None) -> Progress | None:
     )
 
 
-def recorded(mux: SLMMux, examples: Sequence[dspy.Example], bank: SampleBank, *, dataset: str, k: int) -> Record:
+def recorded(
+    mux: SLMMux, examples: Sequence[dspy.Example], bank: SampleBank, *, dataset: str, k: int
+) -> Record:
     """The bank's draws of this very mux on these examples, in their order."""
-    programs = [(member.label, fingerprint.of_member(mux, at)[0]) for at, member in enumerate(mux.members)]
+    programs = [
+        (member.label, fingerprint.of_member(mux, at)[0]) for at, member in enumerate(mux.members)
+    ]
     record = bank.record(dataset=dataset, programs=programs)
     at = {key: position for position, key in enumerate(record.keys)}
-    rows = list(dict.fromkeys(at[fingerprint.of_inputs(example.inputs().toDict())] for example in examples))
+    rows = list(
+        dict.fromkeys(at[fingerprint.of_inputs(example.inputs().toDict())] for example in examples)
+    )
     return record.rows(np.array(rows)).of([member.label for member in mux.members], k)[0].first(k)

@@ -35,7 +35,9 @@ def of_member(mux: SLMMux, at: int) -> tuple[str, dict[str, Any]]:
     description = {
         "module": f"{type(program).__module__}.{type(program).__qualname__}",
         "predictors": [_told(name, predictor) for name, predictor in program.named_predictors()],
-        "adapter": adapter_name(adapter.inner.inner),  # what the two wrappers around every adapter hold
+        "adapter": adapter_name(
+            adapter.inner.inner
+        ),  # what the two wrappers around every adapter hold
         "temperature": member.temperature,
         "model": member.lm.model,
         "settings": {
@@ -54,7 +56,11 @@ def of_member(mux: SLMMux, at: int) -> tuple[str, dict[str, Any]]:
 def of_score(metric: str, example: dspy.Example) -> str:
     """The fingerprint of what an answer is scored by: the metric's hash (`source.of_callable`), and what the example knows beside
     its inputs, its gold answer above all."""
-    labels = {name: value for name, value in example.labels().toDict().items() if not name.startswith("dspy_")}
+    labels = {
+        name: value
+        for name, value in example.labels().toDict().items()
+        if not name.startswith("dspy_")
+    }
     return hash_of([metric, jsonable(labels)])[:16]
 
 
@@ -65,7 +71,9 @@ def answers_of(mux: SLMMux) -> list[str]:
 
 def jsonable(value: Any) -> Any:
     """`value` as plain JSON values; what JSON has no form for is told by its type, never by a memory address."""
-    return to_jsonable_python(_in_order(value), fallback=_plain, inf_nan_mode="strings", serialize_unknown=False)
+    return to_jsonable_python(
+        _in_order(value), fallback=_plain, inf_nan_mode="strings", serialize_unknown=False
+    )
 
 
 def _in_order(value: Any) -> Any:
@@ -88,7 +96,10 @@ def _plain(value: Any) -> Any:
 def _told(name: str, predictor: dspy.Predict) -> dict[str, Any]:
     signature = predictor.signature
     fields = {
-        side: {field: [told for told in _told_field(info) if told is not None] for field, info in part.items()}
+        side: {
+            field: [told for told in _told_field(info) if told is not None]
+            for field, info in part.items()
+        }
         for side, part in (("inputs", signature.input_fields), ("outputs", signature.output_fields))
     }
     demos = [jsonable(dict(demo)) for demo in predictor.demos]
@@ -97,4 +108,8 @@ def _told(name: str, predictor: dspy.Predict) -> dict[str, Any]:
 
 def _told_field(info: FieldInfo) -> list[Any]:
     annotation, extra = info.rebuild_annotation(), info.json_schema_extra
-    return [str(annotation), extra.get("desc", "") if isinstance(extra, dict) else "", of_type(annotation)]
+    return [
+        str(annotation),
+        extra.get("desc", "") if isinstance(extra, dict) else "",
+        of_type(annotation),
+    ]

@@ -40,7 +40,9 @@ class Imported:
     already: int
 
 
-def import_file(bank: SampleBank, path: str | os.PathLike[str], *, dataset: str | None = None) -> Imported:
+def import_file(
+    bank: SampleBank, path: str | os.PathLike[str], *, dataset: str | None = None
+) -> Imported:
     """Add a file's draws to a bank. Draws that are there already stay as they are.
 
     `.jsonl`, `.jsonl.gz` and `.parquet` hold one draw a row, as `read_jsonl` takes them; `.json` is a result file of the reference
@@ -64,10 +66,14 @@ def import_file(bank: SampleBank, path: str | os.PathLike[str], *, dataset: str 
     if name.endswith(".json"):
         samples = list(_reference_rows(Path(path)))
         return _import(bank, lambda: checked(enumerate(samples, 1), name, "Sample", dataset), name)
-    raise ConfigurationError(f"{name!r} is no bank file: import .jsonl, .jsonl.gz, .parquet, or a reference result file (.json).")
+    raise ConfigurationError(
+        f"{name!r} is no bank file: import .jsonl, .jsonl.gz, .parquet, or a reference result file (.json)."
+    )
 
 
-def export_file(bank: SampleBank, path: str | os.PathLike[str], *, dataset: str | None = None) -> int:
+def export_file(
+    bank: SampleBank, path: str | os.PathLike[str], *, dataset: str | None = None
+) -> int:
     """Write a bank's draws, one a row, to `.jsonl` or `.parquet`; the number of rows.
 
     A question's fields stand beside what is the draw's; those of the same names, such as a gold `answer`, under `question_fields`.
@@ -83,7 +89,9 @@ def export_file(bank: SampleBank, path: str | os.PathLike[str], *, dataset: str 
     if target.suffix not in (".jsonl", ".parquet"):
         raise ConfigurationError(f"{str(path)!r} must end in .jsonl or .parquet.")
     if not os.path.isdir(target.parent):
-        raise ConfigurationError(f"There is no folder {str(target.parent)!r} to write {target.name!r} into.")
+        raise ConfigurationError(
+            f"There is no folder {str(target.parent)!r} to write {target.name!r} into."
+        )
     with closing(bank.rows(dataset=dataset)) as rows:
         first = next(rows, None)
         if first is None:
@@ -91,7 +99,12 @@ def export_file(bank: SampleBank, path: str | os.PathLike[str], *, dataset: str 
         if target.suffix == ".parquet":
             return _write_parquet([first, *rows], target)
         with _arriving(target) as part, part.open("w", encoding="utf-8") as file:
-            return len([file.write(json.dumps(row, ensure_ascii=True) + "\n") for row in chain([first], rows)])
+            return len(
+                [
+                    file.write(json.dumps(row, ensure_ascii=True) + "\n")
+                    for row in chain([first], rows)
+                ]
+            )
 
 
 @contextmanager
@@ -106,7 +119,9 @@ def _arriving(target: Path) -> Iterator[Path]:
         yield part
         part.replace(target)
     except OSError as error:
-        raise ConfigurationError(f"{str(target)!r} cannot be written: {error.strerror or error}.") from error
+        raise ConfigurationError(
+            f"{str(target)!r} cannot be written: {error.strerror or error}."
+        ) from error
     finally:
         with suppress(OSError):  # what could not be made is not there
             part.unlink(missing_ok=True)
@@ -127,8 +142,13 @@ def _import(bank: SampleBank, rows: Callable[[], Iterable[Row]], source: str) ->
         raise ConfigurationError(f"{source} holds no draws.")
     for firsts in asked.values():
         if len({key for key, _, _ in firsts.values()}) < len(firsts):
-            raise ConfigurationError(f"{source} has rows of one question with its question_fingerprint, and rows without it.")
-    told = [(member, program, {"imported": Path(source).name, "model": member}) for member, program in made_by]
+            raise ConfigurationError(
+                f"{source} has rows of one question with its question_fingerprint, and rows without it."
+            )
+    told = [
+        (member, program, {"imported": Path(source).name, "model": member})
+        for member, program in made_by
+    ]
     programs = dict(zip(made_by, bank.programs_of(told), strict=True))
     questions: dict[tuple[str, str], int] = {}
     for name, firsts in asked.items():
@@ -146,7 +166,10 @@ def _import(bank: SampleBank, rows: Callable[[], Iterable[Row]], source: str) ->
         while batch := list(islice(rest, _BATCH)):
             values = []
             for row in batch:
-                question, program = questions[row.dataset, row.key], programs[row.member, row.program]
+                question, program = (
+                    questions[row.dataset, row.key],
+                    programs[row.member, row.program],
+                )
                 draw = row.draw if "draw" in row.told else row.draw + moved[question, program]
                 already += (program, question, draw) in there
                 values.append(_values(row, question, program, draw, classes.of(question, row)))
@@ -156,7 +179,9 @@ def _import(bank: SampleBank, rows: Callable[[], Iterable[Row]], source: str) ->
     return Imported(count - already, already)
 
 
-def _values(row: Row, question: int, program: int, draw: int, answer_class: int | None) -> dict[str, Any]:
+def _values(
+    row: Row, question: int, program: int, draw: int, answer_class: int | None
+) -> dict[str, Any]:
     told = row.told
     usable = answer_class is not None
     cause = told.get("cause")
@@ -169,18 +194,26 @@ def _values(row: Row, question: int, program: int, draw: int, answer_class: int 
         "score": row.score if usable else None,
         "cause": None if usable else cause if isinstance(cause, str) else NONE,
         "outputs": row.outputs,
-        **{name: told.get(name) for name in ("calls", "prompt_tokens", "completion_tokens", "seconds", "cost")},
+        **{
+            name: told.get(name)
+            for name in ("calls", "prompt_tokens", "completion_tokens", "seconds", "cost")
+        },
         "created": told.get("created") or time.time(),
     }
 
 
 def _fingerprint(row: Row) -> str:
     """As it was exported, else of the question's id."""
-    return row.told.get("question_fingerprint") or fingerprint.of_inputs({"question_id": row.question})
+    return row.told.get("question_fingerprint") or fingerprint.of_inputs(
+        {"question_id": row.question}
+    )
 
 
 def _parquet_rows(path: Path) -> list[dict[str, Any]]:
-    return [{key: value for key, value in row.items() if value is not None or key == "answer"} for row in parquet_rows(path)]
+    return [
+        {key: value for key, value in row.items() if value is not None or key == "answer"}
+        for row in parquet_rows(path)
+    ]
 
 
 def _write_parquet(rows: list[dict[str, Any]], target: Path) -> int:
@@ -193,7 +226,10 @@ def _write_parquet(rows: list[dict[str, Any]], target: Path) -> int:
     # A column may hold answers of several types; as text they all fit.
     for name, values in columns.items():
         if len({type(value) for value in values if value is not None}) > 1:
-            columns[name] = [None if value is None else value if isinstance(value, str) else json.dumps(value) for value in values]
+            columns[name] = [
+                None if value is None else value if isinstance(value, str) else json.dumps(value)
+                for value in values
+            ]
     with _arriving(target) as part:
         arrow.parquet.write_table(arrow.table(columns), part)
     return len(rows)
@@ -201,7 +237,9 @@ def _write_parquet(rows: list[dict[str, Any]], target: Path) -> int:
 
 def _cell(value: Any) -> Any:
     """A value as Parquet can hold it: structures and numbers of more than 64 bits as JSON, text in UTF-8."""
-    if isinstance(value, (dict, list)) or (isinstance(value, int) and not -(2**63) <= value < 2**63):
+    if isinstance(value, (dict, list)) or (
+        isinstance(value, int) and not -(2**63) <= value < 2**63
+    ):
         return json.dumps(value)
     return whole(value) if isinstance(value, str) else value
 
@@ -213,10 +251,14 @@ def _reference_rows(path: Path) -> Iterator[dict[str, Any]]:
     except FileNotFoundError as error:
         raise ConfigurationError(f"There is no file {str(path)!r}.") from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ConfigurationError(f"{str(path)!r} is no result file of the reference implementation (model, responses).") from error
+        raise ConfigurationError(
+            f"{str(path)!r} is no result file of the reference implementation (model, responses)."
+        ) from error
     for number, response in enumerate(responses, 1):
         try:
-            text = next(str(response[key]) for key in ("problem", "question", "prompt") if response.get(key))
+            text = next(
+                str(response[key]) for key in ("problem", "question", "prompt") if response.get(key)
+            )
             question = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
             for sample in response["samples"]:
                 usage = sample.get("token_usage") or {}
@@ -232,7 +274,9 @@ def _reference_rows(path: Path) -> Iterator[dict[str, Any]]:
                     "completion_tokens": usage.get("completion_tokens"),
                 }
         except (StopIteration, KeyError, TypeError, AttributeError) as error:
-            raise ConfigurationError(f"Response {number} of {str(path)!r} lacks its question or its samples.") from error
+            raise ConfigurationError(
+                f"Response {number} of {str(path)!r} lacks its question or its samples."
+            ) from error
 
 
 #: Whose draws are numbered together: (dataset, question's key, member, program).
@@ -255,7 +299,10 @@ class Unnumbered:
             self._highest[unit] = max(row.draw, self._highest.get(unit, 0))
 
     def moved(
-        self, connection: sa.Connection, questions: Mapping[tuple[str, str], int], programs: Mapping[tuple[str, str], int]
+        self,
+        connection: sa.Connection,
+        questions: Mapping[tuple[str, str], int],
+        programs: Mapping[tuple[str, str], int],
     ) -> dict[tuple[int, int], int]:
         """(question, program) → by how much its draws without a number are moved on.
 
@@ -296,7 +343,9 @@ def _unit(row: Row) -> Unit:
     return row.dataset, row.key, row.member, row.program
 
 
-def _recorded(connection: sa.Connection, wanted: set[tuple[int, int]]) -> dict[tuple[int, int], dict[int, int]]:
+def _recorded(
+    connection: sa.Connection, wanted: set[tuple[int, int]]
+) -> dict[tuple[int, int], dict[int, int]]:
     """(question, program) → its draws with the hash of their answers."""
     recorded: dict[tuple[int, int], dict[int, int]] = {unit: {} for unit in wanted}
     query = sa.select(draws.c.question, draws.c.program, draws.c.draw, draws.c.answer)

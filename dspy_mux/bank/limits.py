@@ -91,15 +91,22 @@ class Budget:
         """What leaves no room for a draw of this member beside those under way."""
         ours = self._seen[member]
         if self.max_calls is not None:
-            under_way = sum(max(0, self._seen[share.member].calls - share.calls) for share in self._drawing)
+            under_way = sum(
+                max(0, self._seen[share.member].calls - share.calls) for share in self._drawing
+            )
             needed = ours.calls if ours.known or self._drawing else 1
             if self._calls + under_way + needed > self.max_calls:
                 return "max_calls"
         if self.max_cost is not None:
             if ours.priced is None and any(share.member == member for share in self._drawing):
                 return "price"
-            dear = sum(max(0.0, self._seen[share.member].cost - share.cost) for share in self._drawing)
-            if self._cost >= self.max_cost or self._cost + dear + ours.cost > self.max_cost + _ROUNDING:
+            dear = sum(
+                max(0.0, self._seen[share.member].cost - share.cost) for share in self._drawing
+            )
+            if (
+                self._cost >= self.max_cost
+                or self._cost + dear + ours.cost > self.max_cost + _ROUNDING
+            ):
                 return "max_cost"
         return None
 
@@ -109,7 +116,10 @@ class Budget:
             expected = self._seen[share.member].dearest
             if self.max_calls is not None and self._calls + 1 > self.max_calls:
                 self.stopped = "max_calls"
-            elif self.max_cost is not None and self._cost + self._expected + expected > self.max_cost + _ROUNDING:
+            elif (
+                self.max_cost is not None
+                and self._cost + self._expected + expected > self.max_cost + _ROUNDING
+            ):
                 self.stopped = "max_cost"
             else:
                 self._calls += 1

@@ -56,7 +56,9 @@ class Record:
         names = self.members if members is None else tuple(members)
         for name in names:
             if name not in self.members:
-                raise ConfigurationError(f"{self.source} has no member {name!r}; it has {', '.join(self.members)}.")
+                raise ConfigurationError(
+                    f"{self.source} has no member {name!r}; it has {', '.join(self.members)}."
+                )
         if len(set(names)) != len(names) or not names:
             raise ConfigurationError("Name each member once, and at least one.")
         return [self.members.index(name) for name in names]
@@ -132,14 +134,19 @@ class Record:
 
     def rows(self, questions: Ints) -> Record:
         """The questions at these positions alone."""
-        spent = [None if values is None else values[questions] for values in (self.calls, self.tokens, self.cost)]
+        spent = [
+            None if values is None else values[questions]
+            for values in (self.calls, self.tokens, self.cost)
+        ]
         return replace(
             self,
             questions=tuple(self.questions[at] for at in questions),
             keys=tuple(self.keys[at] for at in questions) if self.keys else (),
             votes=self.votes[questions],
             scores=self.scores[questions],
-            fields={name: tuple(values[at] for at in questions) for name, values in self.fields.items()},
+            fields={
+                name: tuple(values[at] for at in questions) for name, values in self.fields.items()
+            },
             calls=spent[0],
             tokens=spent[1],
             cost=spent[2],
@@ -147,8 +154,18 @@ class Record:
 
     def first(self, k: int) -> Record:
         """The first k draws of each member alone: those that a live mux of that k makes."""
-        cut = [None if spent is None else spent[:, :, :k] for spent in (self.calls, self.tokens, self.cost)]
-        return replace(self, votes=self.votes[:, :, :k], scores=self.scores[:, :, :k], calls=cut[0], tokens=cut[1], cost=cut[2])
+        cut = [
+            None if spent is None else spent[:, :, :k]
+            for spent in (self.calls, self.tokens, self.cost)
+        ]
+        return replace(
+            self,
+            votes=self.votes[:, :, :k],
+            scores=self.scores[:, :, :k],
+            calls=cut[0],
+            tokens=cut[1],
+            cost=cut[2],
+        )
 
     def field(self, name: str) -> list[str]:
         """A field of the questions as text, "" where a question has none.
@@ -157,7 +174,9 @@ class Record:
             ConfigurationError: no question has it.
         """
         if name not in self.fields:
-            raise ConfigurationError(f"{self.source} has no field {name!r}; its questions have {', '.join(self.fields) or 'none'}.")
+            raise ConfigurationError(
+                f"{self.source} has no field {name!r}; its questions have {', '.join(self.fields) or 'none'}."
+            )
         return ["" if value is None else value for value in self.fields[name]]
 
 
@@ -188,9 +207,13 @@ def read_jsonl(path: str | os.PathLike[str], *, dataset: str | None = None) -> R
     for row in checked(chosen(), str(path)):
         reader.add(row)
     if dataset is None and len(datasets) > 1:
-        raise ConfigurationError(f"{path} holds several datasets: choose one of {', '.join(sorted(datasets))} with --dataset.")
+        raise ConfigurationError(
+            f"{path} holds several datasets: choose one of {', '.join(sorted(datasets))} with --dataset."
+        )
     if dataset is not None and dataset not in datasets:
-        told = ", ".join(sorted(filter(None, datasets))) or ("rows that name none" if datasets else "no rows")
+        told = ", ".join(sorted(filter(None, datasets))) or (
+            "rows that name none" if datasets else "no rows"
+        )
         raise ConfigurationError(f"{path} has no dataset {dataset!r}; it has {told}.")
     return reader.record()
 
@@ -216,7 +239,9 @@ class _Reader:
         question = self.questions.setdefault(row.key, len(self.questions))
         if question == len(self.fields):
             self.names.append(row.question)
-            self.fields.append({key: None if value is None else str(value) for key, value in row.fields().items()})
+            self.fields.append(
+                {key: None if value is None else str(value) for key, value in row.fields().items()}
+            )
         member = self.members.setdefault(row.member, len(self.members))
         if member == len(self.programs):
             self.programs.append(row.program)
@@ -228,7 +253,9 @@ class _Reader:
         self.places.append((question, member, row.draw))
         answer_class = self.classes.of(question, row)
         self.votes.append(ABSTAINED if answer_class is None else answer_class)
-        self.scores.append(0.0 if row.answer is None else float("nan") if row.score is None else row.score)
+        self.scores.append(
+            0.0 if row.answer is None else float("nan") if row.score is None else row.score
+        )
         calls, cost = _number(row.told.get("calls")), _number(row.told.get("cost"))
         tokens = _number(row.told.get("prompt_tokens")) + _number(row.told.get("completion_tokens"))
         for name, value in (("calls", calls), ("tokens", tokens), ("cost", cost)):
@@ -327,7 +354,12 @@ def _joined(records: Sequence[Record]) -> Record:
     first = records[0]
     keys = dict.fromkeys(key for record in records for key in record.fields)
     blank = [(None,) * len(record.questions) for record in records]
-    fields = {key: tuple(v for record, no in zip(records, blank, strict=True) for v in record.fields.get(key, no)) for key in keys}
+    fields = {
+        key: tuple(
+            v for record, no in zip(records, blank, strict=True) for v in record.fields.get(key, no)
+        )
+        for key in keys
+    }
 
     def stacked(name: str) -> Any:
         values = [getattr(record, name) for record in records]

@@ -21,8 +21,30 @@ IMPORTED = "imported"
 QUESTION_FIELDS = "question_fields"
 #: Keys of a row that belong to the draw; all others belong to its question.
 OF_A_DRAW = frozenset(
-    {"model", "member", "draw", "answer", "answer_class", "correct", "score", "text", "cause", "prompt", "program", "outputs"}
-    | {"calls", "prompt_tokens", "completion_tokens", "seconds", "cost", "created", "question_fingerprint", QUESTION_FIELDS}
+    {
+        "model",
+        "member",
+        "draw",
+        "answer",
+        "answer_class",
+        "correct",
+        "score",
+        "text",
+        "cause",
+        "prompt",
+        "program",
+        "outputs",
+    }
+    | {
+        "calls",
+        "prompt_tokens",
+        "completion_tokens",
+        "seconds",
+        "cost",
+        "created",
+        "question_fingerprint",
+        QUESTION_FIELDS,
+    }
 )
 #: Scores are kept in 32 bits, counts and amounts as a bank has them.
 _HIGHEST_SCORE, _MOST, _GREATEST = 1e30, 10**9, 1e300
@@ -62,7 +84,10 @@ class Row(NamedTuple):
         """What the row tells of its question; what JSON has no form for, as a date in Parquet, by its text."""
         told = {key: value for key, value in self.told.items() if key not in OF_A_DRAW} | self.apart
         told = {key: value for key, value in told.items() if not isinstance(value, (dict, list))}
-        return {key: value if value is None or isinstance(value, (str, int, float)) else str(value) for key, value in told.items()}
+        return {
+            key: value if value is None or isinstance(value, (str, int, float)) else str(value)
+            for key, value in told.items()
+        }
 
 
 class Classes:
@@ -104,7 +129,8 @@ def laid_out(fields: Mapping[str, Any], drawn: dict[str, Any]) -> dict[str, Any]
     apart = {
         name: value
         for name, value in fields.items()
-        if name in OF_A_DRAW or (name in drawn and value not in (None, "") and str(value) != drawn[name])
+        if name in OF_A_DRAW
+        or (name in drawn and value not in (None, "") and str(value) != drawn[name])
     }
     beside = {name: value for name, value in fields.items() if name not in apart}
     return {**beside, **drawn, **({QUESTION_FIELDS: apart} if apart else {})}
@@ -118,7 +144,9 @@ def answer_text(answer: Any) -> str | None:
     return text.strip() or None
 
 
-def checked(rows: Iterable[tuple[int, dict[str, Any]]], source: str, what: str = "Line", dataset: str = "") -> Iterator[Row]:
+def checked(
+    rows: Iterable[tuple[int, dict[str, Any]]], source: str, what: str = "Line", dataset: str = ""
+) -> Iterator[Row]:
     """Rows, each given with its number, checked and in order; a row without `draw` is its member's next one.
 
     Args:
@@ -158,7 +186,9 @@ def json_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, An
                 try:
                     row = json.loads(line)
                 except (ValueError, RecursionError) as error:
-                    raise ConfigurationError(f"Line {number} of {path} is no JSON: {_first_line(error)}.") from error
+                    raise ConfigurationError(
+                        f"Line {number} of {path} is no JSON: {_first_line(error)}."
+                    ) from error
                 if not isinstance(row, dict):
                     raise ConfigurationError(f"Line {number} of {path} is no JSON object.")
                 yield number, row
@@ -167,7 +197,9 @@ def json_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, An
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path} is no UTF-8 text after line {number}.") from error
     except (OSError, EOFError, zlib.error) as error:
-        raise ConfigurationError(f"{path} cannot be read after line {number}: {_first_line(error)}.") from error
+        raise ConfigurationError(
+            f"{path} cannot be read after line {number}: {_first_line(error)}."
+        ) from error
 
 
 def parquet() -> Any:
@@ -175,7 +207,9 @@ def parquet() -> Any:
     try:
         import pyarrow.parquet
     except ImportError as error:
-        raise ConfigurationError("Parquet needs pyarrow, which is not installed: pip install 'dspy-mux[parquet]'.") from error
+        raise ConfigurationError(
+            "Parquet needs pyarrow, which is not installed: pip install 'dspy-mux[parquet]'."
+        ) from error
     return pyarrow
 
 
@@ -187,9 +221,17 @@ def parquet_rows(path: Path) -> list[dict[str, Any]]:
     except FileNotFoundError as error:
         raise ConfigurationError(f"There is no file {str(path)!r}.") from error
     except (OSError, arrow.ArrowException) as error:
-        raise ConfigurationError(f"{str(path)!r} is no Parquet file: {_first_line(error)}.") from error
-    except (ArithmeticError, TypeError, ValueError) as error:  # such as text that is none, or a time before all years
-        raise ConfigurationError(f"{str(path)!r} holds values that cannot be read: {_first_line(error)}.") from error
+        raise ConfigurationError(
+            f"{str(path)!r} is no Parquet file: {_first_line(error)}."
+        ) from error
+    except (
+        ArithmeticError,
+        TypeError,
+        ValueError,
+    ) as error:  # such as text that is none, or a time before all years
+        raise ConfigurationError(
+            f"{str(path)!r} holds values that cannot be read: {_first_line(error)}."
+        ) from error
     return rows
 
 
@@ -212,13 +254,17 @@ def _row(row: dict[str, Any], following: dict[tuple[str, str, str, str], int], d
     program = row.get("program") or IMPORTED
     draw = row.get("draw", following.get((dataset, identity, member, program), 0))
     if isinstance(draw, bool) or not isinstance(draw, int) or not 0 <= draw < MOST_DRAWS:
-        raise ValueError(f"has the draw {_shown(draw)}, which must be a whole number from 0 to {MOST_DRAWS - 1}")
+        raise ValueError(
+            f"has the draw {_shown(draw)}, which must be a whole number from 0 to {MOST_DRAWS - 1}"
+        )
     score = _score(row)
     if score is not None and (not isinstance(score, (int, float)) or abs(score) > _HIGHEST_SCORE):
         raise ValueError(f"has the score {_shown(score)}, which must be a number or true or false")
     for key in _COUNTS:
         value = row.get(key)
-        if value is not None and not (_is_number(value) and 0 <= value < _MOST and value == int(value)):
+        if value is not None and not (
+            _is_number(value) and 0 <= value < _MOST and value == int(value)
+        ):
             raise ValueError(f"has {key} {_shown(value)}, which must be a whole number")
     for key in _AMOUNTS:
         value = row.get(key)
@@ -282,7 +328,9 @@ def _answer(row: dict[str, Any]) -> str | None:
     try:
         return answer_text(row["answer"])
     except (TypeError, ValueError, RecursionError) as error:  # from Parquet, or nested too deeply
-        raise ValueError(f"has the answer {_shown(row['answer'])}, which JSON has no form for") from error
+        raise ValueError(
+            f"has the answer {_shown(row['answer'])}, which JSON has no form for"
+        ) from error
 
 
 def _same_as(given: Any) -> str | None:

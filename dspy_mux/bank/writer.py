@@ -61,7 +61,9 @@ class RecordedDraw(Draw):
 
     def _settings(self) -> dict[str, Any]:
         # The bank keeps what was said; DSPy would keep 10,000 calls for every LM and module of the program.
-        settings: dict[str, Any] = {"max_history_size": min(dspy.settings.max_history_size, HISTORY)}
+        settings: dict[str, Any] = {
+            "max_history_size": min(dspy.settings.max_history_size, HISTORY)
+        }
         if self.share is not None:
             settings["callbacks"] = [self.share, *dspy.settings.callbacks]
         return settings
@@ -146,14 +148,22 @@ class Writer:
             known: dict[int, list[Answered]] = {}
             for answered in recorded:
                 known.setdefault(answered.question, []).append(answered)
-            rows = [row for question in questions for row in self._numbered(question, arrived, known.get(question, []))]
+            rows = [
+                row
+                for question in questions
+                for row in self._numbered(question, arrived, known.get(question, []))
+            ]
             with self.bank.writing() as connection:
                 if self.bank.answered_since(connection, questions, latest):
                     continue
-                self.bank.forget_failures(connection, [(*draw.unit, draw.number) for draw in arrived if draw.repeats])
+                self.bank.forget_failures(
+                    connection, [(*draw.unit, draw.number) for draw in arrived if draw.repeats]
+                )
                 self.bank.add(connection, rows)
                 # With the draws, not before: another process must see a unit as claimed or as drawn.
-                self.bank.release(connection, self.owner, [draw.unit for draw in arrived if draw.completes])
+                self.bank.release(
+                    connection, self.owner, [draw.unit for draw in arrived if draw.completes]
+                )
                 return
 
     def _arrived(self, patience: float) -> list[RecordedDraw | None]:
@@ -168,17 +178,27 @@ class Writer:
                 break
         return arrived
 
-    def _numbered(self, question: int, arrived: Sequence[RecordedDraw], known: Sequence[Answered]) -> list[dict[str, Any]]:
+    def _numbered(
+        self, question: int, arrived: Sequence[RecordedDraw], known: Sequence[Answered]
+    ) -> list[dict[str, Any]]:
         """The rows of a question's draws that have arrived.
 
         What is recorded keeps its class; a new answer equal to none of it gets the next number. What was compared in another way is
         equal to nothing here.
         """
         draws = [draw for draw in arrived if draw.unit[0] == question]
-        ours = [answered for answered in known if self._comparisons.get(answered.program) in (None, self._comparison)]
+        ours = [
+            answered
+            for answered in known
+            if self._comparisons.get(answered.program) in (None, self._comparison)
+        ]
         restored = [self._types.answer(answered.answer) for answered in ours]
         classes = self.mux.kind.classes([*restored, *(draw.answer for draw in draws)])
-        kept = {now: answered.answer_class for now, answered in zip(classes, ours, strict=False) if now is not None}
+        kept = {
+            now: answered.answer_class
+            for now, answered in zip(classes, ours, strict=False)
+            if now is not None
+        }
         following = max([-1, *(answered.answer_class for answered in known)]) + 1
         rows = []
         for draw, answer_class in zip(draws, classes[len(ours) :], strict=True):
@@ -226,7 +246,11 @@ def _json_of_fields(prediction: dspy.Prediction) -> str:
     try:
         return json.dumps(fingerprint.jsonable(prediction.toDict()))
     except (ValueError, RecursionError):
-        return "{" + ", ".join(f"{json.dumps(name)}: {_json(value)}" for name, value in prediction.items()) + "}"
+        return (
+            "{"
+            + ", ".join(f"{json.dumps(name)}: {_json(value)}" for name, value in prediction.items())
+            + "}"
+        )
 
 
 class Types:
@@ -237,7 +261,10 @@ class Types:
         self._readers: dict[str, pydantic.TypeAdapter[Any]] = {}
         for predictor in mux.programs[0].predictors():
             for name, info in predictor.signature.output_fields.items():
-                if name not in self._readers and (reader := _reader(info.rebuild_annotation())) is not None:
+                if (
+                    name not in self._readers
+                    and (reader := _reader(info.rebuild_annotation())) is not None
+                ):
                     self._readers[name] = reader
 
     def answer(self, told: Any) -> Any:
@@ -247,7 +274,9 @@ class Types:
     def prediction(self, answer: Any, outputs: Mapping[str, Any]) -> dspy.Prediction:
         """A prediction as it was drawn; of one whose outputs are not known, the answer."""
         told = {**outputs, self._answer_field: answer}
-        return dspy.Prediction(**{name: self._restored(name, value) for name, value in told.items()})
+        return dspy.Prediction(
+            **{name: self._restored(name, value) for name, value in told.items()}
+        )
 
     def _restored(self, name: str, told: Any) -> Any:
         reader = self._readers.get(name)

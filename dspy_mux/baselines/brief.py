@@ -52,10 +52,23 @@ class BriefedAdapter(WrappingAdapter):
         demos: list[dict[str, Any]],
         inputs: dict[str, Any],
     ) -> Exchange:
-        return (yield self.inner, lm, lm_kwargs, self._signature(signature), demos, self._inputs(signature, inputs))
+        return (
+            yield (
+                self.inner,
+                lm,
+                lm_kwargs,
+                self._signature(signature),
+                demos,
+                self._inputs(signature, inputs),
+            )
+        )
 
-    def format(self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[dict[str, Any]]:
-        messages: list[dict[str, Any]] = self.inner.format(self._signature(signature), demos, self._inputs(signature, inputs))
+    def format(
+        self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        messages: list[dict[str, Any]] = self.inner.format(
+            self._signature(signature), demos, self._inputs(signature, inputs)
+        )
         return messages
 
     def _signature(self, signature: type[dspy.Signature]) -> type[dspy.Signature]:
@@ -73,7 +86,11 @@ class BriefedAdapter(WrappingAdapter):
     def _inputs(self, signature: type[dspy.Signature], inputs: dict[str, Any]) -> dict[str, Any]:
         if not self._is_briefed(signature):
             return inputs
-        turns = {HISTORY: dspy.History(messages=[dict(turn) for turn in self.brief.history])} if self.brief.history else {}
+        turns = (
+            {HISTORY: dspy.History(messages=[dict(turn) for turn in self.brief.history])}
+            if self.brief.history
+            else {}
+        )
         return {**inputs, **self.brief.shown, **turns}
 
     def _is_briefed(self, signature: type[dspy.Signature]) -> bool:

@@ -98,7 +98,9 @@ class LLMDebate(Discussion):
                     histories[agent].append(exchange)
                 others = [text for other, text in enumerate(said) if other != agent and text]
                 shown[agent] = {"other_answers": numbered(others)} if others else {}
-                brief = Brief(Reconsider if others else Recheck, shown[agent], tuple(histories[agent]))
+                brief = Brief(
+                    Reconsider if others else Recheck, shown[agent], tuple(histories[agent])
+                )
                 draws.append(self._speak(seat, round_, inputs, brief))
             rounds.append(draws)
             yield Wave(draws)

@@ -45,30 +45,43 @@ class Discussion(Ensemble):
     def _seated(self, seats: Sequence[Seat]) -> None:
         """Check that agents who are the same member can differ: its k is the number of its seats."""
         taken = [sum(at == position for position, _ in seats) for at in range(len(self.members))]
-        self.pool.members = checked([dataclasses.replace(m, k=max(k, 1)) for m, k in zip(self.members, taken, strict=True)])
+        self.pool.members = checked(
+            [dataclasses.replace(m, k=max(k, 1)) for m, k in zip(self.members, taken, strict=True)]
+        )
 
     def _seats(self, count: int) -> list[Seat]:
         return [(agent % len(self.members), agent // len(self.members)) for agent in range(count)]
 
     def _position(self, name: str) -> int:
         if name not in self.pool.names:
-            raise ConfigurationError(f"{name!r} is no member of the pool ({', '.join(self.pool.names)}).")
+            raise ConfigurationError(
+                f"{name!r} is no member of the pool ({', '.join(self.pool.names)})."
+            )
         return self.pool.names.index(name)
 
     def _most_accurate(self) -> int:
         """The position of the member of the highest known accuracy; the first where none is known."""
-        return max(range(len(self.members)), key=lambda at: (self.accuracies.get(self.pool.names[at], -1.0), -at))
+        return max(
+            range(len(self.members)),
+            key=lambda at: (self.accuracies.get(self.pool.names[at], -1.0), -at),
+        )
 
-    def _speak(self, seat: Seat, round_: int, inputs: Mapping[str, Any], brief: Brief | None = None) -> Draw:
+    def _speak(
+        self, seat: Seat, round_: int, inputs: Mapping[str, Any], brief: Brief | None = None
+    ) -> Draw:
         """A turn of the agent in `seat`, ready to run; rounds count from 1."""
         at, number = seat
         adapter = self._own_adapter(at)
         if brief is not None:
             adapter = BriefedAdapter(adapter, self._step, brief)
-        extracting = ExtractingAdapter(adapter, self.answer_field, self.kind, ask_model=self.extract == "lm")
+        extracting = ExtractingAdapter(
+            adapter, self.answer_field, self.kind, ask_model=self.extract == "lm"
+        )
         member = self.members[at]
         # A turn is a draw of its own also where its prompt is that of an earlier round.
-        return Draw(member, (round_ - 1) * (member.k or 1) + number, self.programs[at], extracting, inputs)
+        return Draw(
+            member, (round_ - 1) * (member.k or 1) + number, self.programs[at], extracting, inputs
+        )
 
     def _said(self, draw: Draw) -> str:
         """All that a turn said, as others are shown it; "" where nothing came."""
@@ -79,7 +92,10 @@ class Discussion(Ensemble):
             return ""
         step = self._step_of(draw)
         if step is None:
-            return fields_as_text({name: dspy.OutputField() for name in draw.prediction.keys()}, draw.prediction.toDict())  # noqa: SIM118
+            return fields_as_text(
+                {name: dspy.OutputField() for name in draw.prediction.keys()},
+                draw.prediction.toDict(),
+            )
         predictor, _, prediction = step
         return fields_as_text(predictor.signature.output_fields, prediction.toDict()).strip()
 
@@ -97,7 +113,11 @@ class Discussion(Ensemble):
 
     def _turns(self, rounds: Sequence[Sequence[Draw]], classes: Sequence[int | None]) -> list[Turn]:
         """Rounds of draws as the verdict tells them; `classes` of all of them, one after the other."""
-        numbered = [(round_, agent, draw) for round_, draws in enumerate(rounds, 1) for agent, draw in enumerate(draws, 1)]
+        numbered = [
+            (round_, agent, draw)
+            for round_, draws in enumerate(rounds, 1)
+            for agent, draw in enumerate(draws, 1)
+        ]
         return [
             Turn(
                 round=round_,
@@ -118,7 +138,10 @@ class Discussion(Ensemble):
             raise ConfigurationError(
                 f"{type(self).__name__} shows models what others said, and this program has no predictor to show it to."
             )
-        signature = next((each for each in reversed(signatures) if self.answer_field in each.output_fields), signatures[-1])
+        signature = next(
+            (each for each in reversed(signatures) if self.answer_field in each.output_fields),
+            signatures[-1],
+        )
         ours = {HISTORY, *(name for brief in self.briefs for name in brief.input_fields)}
         if taken := ours & set(signature.fields):
             raise ConfigurationError(

@@ -59,7 +59,9 @@ class MixtureOfAgents(Discussion):
         temperature: float = 0.7,
         **shared: Unpack[Shared],
     ):
-        choices = MixtureChoices.read({"layers": layers, "agents": agents, "aggregator": aggregator}, "MixtureOfAgents")
+        choices = MixtureChoices.read(
+            {"layers": layers, "agents": agents, "aggregator": aggregator}, "MixtureOfAgents"
+        )
         super().__init__(program, lms, choices=choices, temperature=temperature, **shared)
         self._seated(self._proposers)
         self._seat_of_aggregator()
@@ -72,7 +74,9 @@ class MixtureOfAgents(Discussion):
 
     @property
     def _proposers(self) -> list[Seat]:
-        return self._seats(len(self.members) if self.choices.agents is None else self.choices.agents)
+        return self._seats(
+            len(self.members) if self.choices.agents is None else self.choices.agents
+        )
 
     def _seat_of_aggregator(self) -> Seat:
         if self.choices.aggregator is not None:

@@ -31,8 +31,12 @@ class OneMember(SLMMux):
         pool = pool_of(lms, k=k, temperature=temperature, adapter=None)
         accuracies = checked_accuracies(shared.get("accuracies"), [each.label for each in pool])
         chosen = _chosen(pool, member, accuracies, type(self).__name__)
-        shared["accuracies"] = {name: value for name, value in accuracies.items() if name == chosen.label}
-        super().__init__(program, [chosen], k=k, temperature=temperature, rule="self_consistency", **shared)
+        shared["accuracies"] = {
+            name: value for name, value in accuracies.items() if name == chosen.label
+        }
+        super().__init__(
+            program, [chosen], k=k, temperature=temperature, rule="self_consistency", **shared
+        )
 
 
 class SingleModel(OneMember):
@@ -62,7 +66,9 @@ class SingleModel(OneMember):
         self.pool.members = [dataclasses.replace(self.members[0], k=1)]
 
 
-def _chosen(members: list[Member], name: str | None, accuracies: dict[str, float], method: str) -> Member:
+def _chosen(
+    members: list[Member], name: str | None, accuracies: dict[str, float], method: str
+) -> Member:
     names = [member.label for member in members]
     if name is None and len(members) > 1:
         known = [each for each in names if each in accuracies]

@@ -92,8 +92,13 @@ class MultiAgentVerification(Discussion):
         }
         choices = VerificationChoices.read(values, "MultiAgentVerification")
         super().__init__(program, lms, choices=choices, temperature=temperature, **shared)
-        self.verifiers = [copy_for_a_member(verifier or dspy.ChainOfThought(Verify)) for _ in self.members]
-        if not any("correct" in predictor.signature.output_fields for predictor in self.verifiers[0].predictors()):
+        self.verifiers = [
+            copy_for_a_member(verifier or dspy.ChainOfThought(Verify)) for _ in self.members
+        ]
+        if not any(
+            "correct" in predictor.signature.output_fields
+            for predictor in self.verifiers[0].predictors()
+        ):
             raise ConfigurationError("A verifier needs an output field named 'correct', a bool.")
         self._refuse_own_lms()
         self._seated([(self._generator(), number) for number in range(n)])
@@ -113,16 +118,26 @@ class MultiAgentVerification(Discussion):
     def _panel(self) -> list[tuple[str, str, int]]:
         """(aspect, what to check, position of the member that checks it)."""
         members = [self._position(name) for name in self.choices.verifiers or self.pool.names]
-        return [(name, told, members[at % len(members)]) for at, (name, told) in enumerate(self.choices.aspects.items())]
+        return [
+            (name, told, members[at % len(members)])
+            for at, (name, told) in enumerate(self.choices.aspects.items())
+        ]
 
     def _rounds(self, inputs: Mapping[str, Any]) -> Rounds:
         self._refuse_own_lms()
-        candidates = [self._speak((self._generator(), number), 1, inputs) for number in range(self.choices.n)]
+        candidates = [
+            self._speak((self._generator(), number), 1, inputs) for number in range(self.choices.n)
+        ]
         yield Wave(candidates)
         classes = self._classes(candidates)
-        said = [self._said(draw) if group is not None else "" for draw, group in zip(candidates, classes, strict=True)]
+        said = [
+            self._said(draw) if group is not None else ""
+            for draw, group in zip(candidates, classes, strict=True)
+        ]
         judged = {
-            (text, aspect): self._verification(at, self._question(candidates[said.index(text)]), text, told)
+            (text, aspect): self._verification(
+                at, self._question(candidates[said.index(text)]), text, told
+            )
             for text in dict.fromkeys(filter(None, said))
             for aspect, told, at in self._panel()
         }
@@ -130,11 +145,20 @@ class MultiAgentVerification(Discussion):
         if not judged:
             raise self._all_failed(candidates, "verification", turns)
         yield Wave(list(judged.values()))
-        panels = [{aspect: judged[text, aspect] for aspect in self.choices.aspects} if text else {} for text in said]
-        approvals = [{aspect: _verdict(draw) == "True" for aspect, draw in panel.items()} for panel in panels]
+        panels = [
+            {aspect: judged[text, aspect] for aspect in self.choices.aspects} if text else {}
+            for text in said
+        ]
+        approvals = [
+            {aspect: _verdict(draw) == "True" for aspect, draw in panel.items()} for panel in panels
+        ]
         for turn, panel, approval in zip(turns, panels, approvals, strict=True):
             turn.approvals = approval
-            turn.unjudged = {aspect: draw.cause or UNUSABLE for aspect, draw in panel.items() if _verdict(draw) is None}
+            turn.unjudged = {
+                aspect: draw.cause or UNUSABLE
+                for aspect, draw in panel.items()
+                if _verdict(draw) is None
+            }
         approved = [sum(each.values()) / len(each) if each else -1.0 for each in approvals]
         best = max(approved)
         # Candidates of one wording are one candidate: they do not tie with themselves.
@@ -153,7 +177,11 @@ class MultiAgentVerification(Discussion):
     def _question(self, candidate: Draw) -> str:
         """What a candidate was asked, as text."""
         step = self._step_of(candidate)
-        fields = {name: dspy.InputField() for name in candidate.inputs} if step is None else step[0].signature.input_fields
+        fields = (
+            {name: dspy.InputField() for name in candidate.inputs}
+            if step is None
+            else step[0].signature.input_fields
+        )
         return fields_as_text(fields, candidate.inputs if step is None else step[1])
 
     def _verification(self, at: int, question: str, solution: str, aspect: str) -> Draw:

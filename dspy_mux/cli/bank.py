@@ -18,18 +18,36 @@ bank_app = typer.Typer(help="What a bank holds; draws in and out of it.", no_arg
 
 
 def collect(
-    task: Annotated[str, typer.Argument(help="A module with program(), examples(split) and metric, such as programs.everyday.")],
+    task: Annotated[
+        str,
+        typer.Argument(
+            help="A module with program(), examples(split) and metric, such as programs.everyday."
+        ),
+    ],
     pool: Annotated[Path, typer.Option(help="Pool file (TOML).")],
     bank: Annotated[str, typer.Option(help="Where draws are recorded.")],
-    k: Annotated[int | None, typer.Option(min=1, help="Draws per member; the pool file's by default.")] = None,
-    split: Annotated[str | None, typer.Option(help="Which of the task's splits; all by default.")] = None,
+    k: Annotated[
+        int | None, typer.Option(min=1, help="Draws per member; the pool file's by default.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Which of the task's splits; all by default.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many examples.")] = None,
     num_threads: Annotated[int, typer.Option(min=1, help="Draws in flight at once.")] = 16,
     timeout: Timeout = None,
-    max_calls: Annotated[int | None, typer.Option(min=1, help="Stop before more LM calls than this.")] = None,
-    max_cost: Annotated[float | None, typer.Option(min=0, callback=finite, help="Stop before more US dollars than this.")] = None,
-    retry_failed: Annotated[bool, typer.Option(help="Draw again what failed with an error.")] = False,
-    accept_license: Annotated[bool, typer.Option("--accept-license", help="Accept the models' licences.")] = False,
+    max_calls: Annotated[
+        int | None, typer.Option(min=1, help="Stop before more LM calls than this.")
+    ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(min=0, callback=finite, help="Stop before more US dollars than this."),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option(help="Draw again what failed with an error.")
+    ] = False,
+    accept_license: Annotated[
+        bool, typer.Option("--accept-license", help="Accept the models' licences.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Draw every member k times on a task's examples; goes on where an earlier collection stopped."""
@@ -43,7 +61,9 @@ def collect(
     from ..mux.pool_file import PoolFile
 
     if dspy.cache.enable_disk_cache:
-        dspy.cache.enable_memory_cache = False  # a draw is made once: what is kept in memory too would only grow
+        dspy.cache.enable_memory_cache = (
+            False  # a draw is made once: what is kept in memory too would only grow
+        )
     module = _task(task)
     asked = {} if timeout is None else {"timeout": timeout}
     mux = PoolFile.load(pool).mux(module.program(), accept_license=accept_license, **asked)
@@ -69,7 +89,11 @@ def collect(
     else:
         cost = "" if done.cost is None else f", ${done.cost:.4f}"
         rescored = f", {done.rescored} of them scored anew" if done.rescored else ""
-        stopped = "" if done.stopped is None else f"; stopped at --{done.stopped.replace('_', '-')}, {done.missing} draws missing"
+        stopped = (
+            ""
+            if done.stopped is None
+            else f"; stopped at --{done.stopped.replace('_', '-')}, {done.missing} draws missing"
+        )
         say(
             f"{done.drawn} draws recorded in {recorded.name} ({done.already} were there{rescored}), {done.abstained} abstained, "
             f"{done.calls} calls{cost}, {done.seconds:.0f} s{stopped}."
@@ -98,7 +122,19 @@ def bank_info(bank: BankPath, dataset: Dataset = None, as_json: AsJson = False) 
     if as_json:
         print_json({"draws": rows})
         return
-    names = ["dataset", "member", "program", "model", "questions", "draws", "abstentions", "errors", "calls", "tokens", "cost"]
+    names = [
+        "dataset",
+        "member",
+        "program",
+        "model",
+        "questions",
+        "draws",
+        "abstentions",
+        "errors",
+        "calls",
+        "tokens",
+        "cost",
+    ]
     table(title, names, [[cell(name, row.get(name)) for name in names] for row in rows])
 
 
@@ -106,7 +142,10 @@ def bank_info(bank: BankPath, dataset: Dataset = None, as_json: AsJson = False) 
 def bank_import(
     bank: Annotated[str, typer.Argument(help="The bank to add to.")],
     files: Annotated[
-        list[str], typer.Argument(help=".jsonl, .jsonl.gz, .parquet, or result files of the reference implementation.")
+        list[str],
+        typer.Argument(
+            help=".jsonl, .jsonl.gz, .parquet, or result files of the reference implementation."
+        ),
     ],
     dataset: Annotated[str | None, typer.Option(help="The dataset of rows that name none.")] = None,
 ) -> None:
@@ -130,7 +169,9 @@ def bank_export(
     from ..bank.sample_bank import SampleBank
 
     if bank.endswith(FILES):
-        raise ConfigurationError(f"{bank!r} is a file of rows already: import it into a bank first.")
+        raise ConfigurationError(
+            f"{bank!r} is a file of rows already: import it into a bank first."
+        )
     say(f"{file}: {export_file(SampleBank(bank), file, dataset=dataset)} draws")
 
 
@@ -148,13 +189,17 @@ def bank_salvage(
 def _task(name: str) -> Any:
     """The user's own module, named on the command line: run from the folder that holds it."""
     if not all(part.isidentifier() for part in name.split(".")):
-        raise ConfigurationError(f"A task is named by its module, such as programs.everyday, which {name!r} is not.")
+        raise ConfigurationError(
+            f"A task is named by its module, such as programs.everyday, which {name!r} is not."
+        )
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise ConfigurationError(f"There is no task module {name!r} to import from here ({error}).") from error
+        raise ConfigurationError(
+            f"There is no task module {name!r} to import from here ({error})."
+        ) from error
     lacking = [part for part in ("program", "examples", "metric") if not hasattr(module, part)]
     if lacking:
         raise ConfigurationError(f"The module {name!r} is no task: it lacks {', '.join(lacking)}.")

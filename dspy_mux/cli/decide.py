@@ -37,7 +37,10 @@ def replay(
     bank: BankPath,
     members: Members = None,
     k: Draws = None,
-    rule: Annotated[str, typer.Option(help="consistency, pooled, calibrated, self_consistency[:MEMBER], or all.")] = "consistency",
+    rule: Annotated[
+        str,
+        typer.Option(help="consistency, pooled, calibrated, self_consistency[:MEMBER], or all."),
+    ] = "consistency",
     dataset: Dataset = None,
     program: Program = None,
     split_field: SplitField = None,
@@ -57,7 +60,16 @@ def replay(
     splits = splits_of(record, split_field, train, test, holdout, repeats, seed)
     rules = RULE_NAMES if rule == "all" else (rule,)
     results = {
-        name: run(record, name, splits=splits, k=k, left_out=left_out, context=context, threshold=threshold, seed=seed)
+        name: run(
+            record,
+            name,
+            splits=splits,
+            k=k,
+            left_out=left_out,
+            context=context,
+            threshold=threshold,
+            seed=seed,
+        )
         for name in rules
     }
     told = {name: result.as_dict() for name, result in results.items()}
@@ -67,14 +79,22 @@ def replay(
     first = next(iter(results.values()))
     rows = []
     for name, result in results.items():
-        wins = ", ".join(f"{member} {100 * share:.0f} %" for member, share in result.wins.items() if share)
-        gap = compare(result, results["consistency"]) if len(results) > 1 and name != "consistency" else None
+        wins = ", ".join(
+            f"{member} {100 * share:.0f} %" for member, share in result.wins.items() if share
+        )
+        gap = (
+            compare(result, results["consistency"])
+            if len(results) > 1 and name != "consistency"
+            else None
+        )
         rows.append(
             [
                 name,
                 f"{100 * result.accuracy:.1f}",
                 f"{100 * result.ci95[0]:.1f} – {100 * result.ci95[1]:.1f}",
-                "" if gap is None else f"{100 * gap.mean:+.1f} ({100 * gap.ci95[0]:+.1f} to {100 * gap.ci95[1]:+.1f})",
+                ""
+                if gap is None
+                else f"{100 * gap.mean:+.1f} ({100 * gap.ci95[0]:+.1f} to {100 * gap.ci95[1]:+.1f})",
                 f"{result.calls_per_question:.1f}",
                 f"{result.frugal_calls_per_question:.1f}",
                 wins,
@@ -83,7 +103,15 @@ def replay(
     table(
         f"{', '.join(first.members)}; k={first.k}, n = {first.questions}, {first.repeats} "
         f"{'split' if first.repeats == 1 else 'splits or choices of draws'}, {left_out} questions left out",
-        ["rule", "accuracy %", "95 % interval", "− consistency", "calls", "frugal calls", "whose answer"],
+        [
+            "rule",
+            "accuracy %",
+            "95 % interval",
+            "− consistency",
+            "calls",
+            "frugal calls",
+            "whose answer",
+        ],
         rows,
     )
     print(f"Some member right: {100 * first.union_accuracy:.1f} %.")
@@ -93,19 +121,25 @@ def search(
     bank: BankPath,
     sizes: Annotated[str, typer.Option(help="Sizes of the subsets: 3, 2-5, or 2,4.")] = "2-3",
     k: Draws = None,
-    penalty: Annotated[float, typer.Option(callback=finite, help="λ, the weight of the contradiction.")] = 1.0,
+    penalty: Annotated[
+        float, typer.Option(callback=finite, help="λ, the weight of the contradiction.")
+    ] = 1.0,
     top: Annotated[int, typer.Option(help="How many to show.")] = 10,
     by: Annotated[
-        Literal["objective", "accuracy"], typer.Option(help="What ranks them: O(S), or consistency's accuracy.")
+        Literal["objective", "accuracy"],
+        typer.Option(help="What ranks them: O(S), or consistency's accuracy."),
     ] = "objective",
-    rule: Annotated[str | None, typer.Option(help="Also tell the accuracy of this rule (no calibrated).")] = "consistency",
+    rule: Annotated[
+        str | None, typer.Option(help="Also tell the accuracy of this rule (no calibrated).")
+    ] = "consistency",
     members: Members = None,
     dataset: Dataset = None,
     program: Program = None,
     seed: Seed = 0,
     threshold: Threshold = 1.0,
     time_limit: Annotated[
-        float | None, typer.Option(min=0, callback=finite, help="Seconds, for pools too large to enumerate.")
+        float | None,
+        typer.Option(min=0, callback=finite, help="Seconds, for pools too large to enumerate."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -117,7 +151,9 @@ def search(
     if rule is not None:
         check_rule(rule, record.members)
         if rule == "calibrated":
-            raise ConfigurationError("search tells the accuracy of rules that need no fitting; replay the subset for calibrated.")
+            raise ConfigurationError(
+                "search tells the accuracy of rules that need no fitting; replay the subset for calibrated."
+            )
     wanted = sizes_of(sizes)
     found = run(
         record,
@@ -158,22 +194,43 @@ def search(
     ]
     table(
         f"n = {len(record.questions)} questions, λ = {penalty:g}, {found.evaluated:,} subsets in {found.seconds:.2f} s",
-        ["members", "objective % ± 95 %", "union %", "contradiction %", "floor – ceiling", f"{rule or ''} %"],
+        [
+            "members",
+            "objective % ± 95 %",
+            "union %",
+            "contradiction %",
+            "floor – ceiling",
+            f"{rule or ''} %",
+        ],
         rows,
     )
-    print("Proven best." if found.exact else f"Best found; another may be better by at most {100 * found.gap:.2f} points.")
-    print("All figures are of the questions that chose these subsets, which flatters them: `replay` them on a split set apart.")
+    print(
+        "Proven best."
+        if found.exact
+        else f"Best found; another may be better by at most {100 * found.gap:.2f} points."
+    )
+    print(
+        "All figures are of the questions that chose these subsets, which flatters them: `replay` them on a split set apart."
+    )
 
 
 def tune(
     bank: BankPath,
     trials: Annotated[int, typer.Option(min=1, help="Trials of the study.")] = 100,
-    storage: Annotated[str | None, typer.Option(help="Where the study is kept, such as sqlite:///study.db.")] = None,
-    study_name: Annotated[str, typer.Option(help="Its name there; an existing study goes on.")] = "dspy-mux",
+    storage: Annotated[
+        str | None, typer.Option(help="Where the study is kept, such as sqlite:///study.db.")
+    ] = None,
+    study_name: Annotated[
+        str, typer.Option(help="Its name there; an existing study goes on.")
+    ] = "dspy-mux",
     max_members: Annotated[int, typer.Option(min=1)] = 3,
     k_max: Annotated[int | None, typer.Option(min=1, help="Draws per member, at most.")] = None,
-    minimize: Annotated[str | None, typer.Option(help="Second objective: calls_per_question or cost_per_question.")] = None,
-    budget: Annotated[float | None, typer.Option(callback=finite, help="The most of it that may be spent.")] = None,
+    minimize: Annotated[
+        str | None, typer.Option(help="Second objective: calls_per_question or cost_per_question.")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(callback=finite, help="The most of it that may be spent.")
+    ] = None,
     members: Members = None,
     dataset: Dataset = None,
     program: Program = None,
@@ -231,7 +288,14 @@ def tune(
                 "questions": tuned.questions,
                 "left_out": left_out,
                 "front": [
-                    {"members": list(s.members), "k": s.k, "rule": s.rule, "value": s.value, "cost": s.cost} for s in tuned.front
+                    {
+                        "members": list(s.members),
+                        "k": s.k,
+                        "rule": s.rule,
+                        "value": s.value,
+                        "cost": s.cost,
+                    }
+                    for s in tuned.front
                 ],
                 "trials": tuned.trials,
             }
@@ -243,7 +307,14 @@ def tune(
         + ("cross-fitted" if tuned.cross_fitted else "of the validation split"),
         ["what", "members", "k", "λ", "rule", "accuracy %"],
         [
-            [what, ", ".join(s.members), str(s.k), "" if s.penalty is None else f"{s.penalty:g}", s.rule, f"{100 * s.value:.1f}"]
+            [
+                what,
+                ", ".join(s.members),
+                str(s.k),
+                "" if s.penalty is None else f"{s.penalty:g}",
+                s.rule,
+                f"{100 * s.value:.1f}",
+            ]
             for what, s in named.items()
         ],
     )
@@ -256,10 +327,16 @@ def tune(
 
 def scale(
     bank: BankPath,
-    k: Annotated[int, typer.Option("--k", min=1, help="Draws per member while members are added.")] = 3,
-    k_max: Annotated[int | None, typer.Option(min=1, help="Draws per member, at most; all recorded by default.")] = None,
+    k: Annotated[
+        int, typer.Option("--k", min=1, help="Draws per member while members are added.")
+    ] = 3,
+    k_max: Annotated[
+        int | None, typer.Option(min=1, help="Draws per member, at most; all recorded by default.")
+    ] = None,
     max_members: Annotated[int, typer.Option(min=1)] = 5,
-    penalty: Annotated[float, typer.Option(callback=finite, help="λ of the search for each size.")] = 1.0,
+    penalty: Annotated[
+        float, typer.Option(callback=finite, help="λ of the search for each size.")
+    ] = 1.0,
     members: Members = None,
     dataset: Dataset = None,
     program: Program = None,
@@ -268,7 +345,9 @@ def scale(
     test: Test = "test",
     seed: Seed = 0,
     threshold: Threshold = 1.0,
-    html: Annotated[Path | None, typer.Option(help="Also write the figures to this file (needs plotly).")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Also write the figures to this file (needs plotly).")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Accuracy and cost against the number of members and the draws per member."""
@@ -278,7 +357,16 @@ def scale(
     check_page(html)
     record, left_out = record_of(bank, dataset, program, members, None)
     splits = None if split_field is None else by_field(record, split_field, train, test)
-    told = run(record, k=k, k_max=k_max, max_members=max_members, penalty=penalty, splits=splits, threshold=threshold, seed=seed)
+    told = run(
+        record,
+        k=k,
+        k_max=k_max,
+        max_members=max_members,
+        penalty=penalty,
+        splits=splits,
+        threshold=threshold,
+        seed=seed,
+    )
     if html is not None:
         from ..optimize.figures import page, scaling_figures
 
@@ -287,10 +375,22 @@ def scale(
     if as_json:
         print_json({**told.as_dict(), "left_out": left_out})
         return
-    for title, points in ((f"Members, at k={k}", told.by_members), ("Draws per member", told.by_draws)):
+    for title, points in (
+        (f"Members, at k={k}", told.by_members),
+        ("Draws per member", told.by_draws),
+    ):
         table(
             f"{title} (n = {points[0].questions})",
-            ["members", "k", "rule", "accuracy %", "95 % interval", "union %", "contradiction %", "calls"],
+            [
+                "members",
+                "k",
+                "rule",
+                "accuracy %",
+                "95 % interval",
+                "union %",
+                "contradiction %",
+                "calls",
+            ],
             [
                 [
                     ", ".join(p.members),
@@ -310,7 +410,10 @@ def scale(
 
 def budget(
     bank: BankPath,
-    bounds: Annotated[str | None, typer.Option(help="Bounds on the chance that a draw to come changes the answer.")] = None,
+    bounds: Annotated[
+        str | None,
+        typer.Option(help="Bounds on the chance that a draw to come changes the answer."),
+    ] = None,
     k: Draws = None,
     members: Members = None,
     dataset: Dataset = None,
@@ -321,7 +424,9 @@ def budget(
     seed: Seed = 0,
     threshold: Threshold = 1.0,
     context: Context = None,
-    html: Annotated[Path | None, typer.Option(help="Also write the curve to this file (needs plotly).")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Also write the curve to this file (needs plotly).")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Accuracy against calls of the calibrated rule when it stops early, without a call."""
@@ -332,7 +437,9 @@ def budget(
     wanted = BOUNDS if bounds is None else numbers_of(bounds, "--bounds")
     record, left_out = record_of(bank, dataset, program, members, k)
     splits = None if split_field is None else by_field(record, split_field, train, test)
-    points = spending(record, k=k, bounds=wanted, splits=splits, context=context, threshold=threshold, seed=seed)
+    points = spending(
+        record, k=k, bounds=wanted, splits=splits, context=context, threshold=threshold, seed=seed
+    )
     if html is not None:
         from ..optimize.figures import page, spending_figure
 

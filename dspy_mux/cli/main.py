@@ -61,7 +61,10 @@ app.add_typer(bank_app, name="bank")
 
 @app.callback()
 def _front(
-    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_told_version, help="Print the version.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_told_version, help="Print the version."),
+    ] = False,
 ) -> None: ...
 
 
@@ -69,14 +72,21 @@ def _front(
 def one_line_errors() -> Iterator[None]:
     """End the process on an error of ours with its one sentence on stderr: exit code 2 for a mistake, 1 for a failure."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # what a terminal cannot show costs no answer
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # what a terminal cannot show costs no answer
     try:
         yield
     except MuxError as error:
         say(f"dspy-mux: {_one_line(str(error))}", file=sys.stderr)
-        raise SystemExit(2 if isinstance(error, (BankError, ConfigurationError, LocalModelError)) else 1) from None
+        raise SystemExit(
+            2 if isinstance(error, (BankError, ConfigurationError, LocalModelError)) else 1
+        ) from None
     except KeyboardInterrupt:
-        print("dspy-mux: interrupted; what had arrived is kept, and costs nothing again.", file=sys.stderr)
+        print(
+            "dspy-mux: interrupted; what had arrived is kept, and costs nothing again.",
+            file=sys.stderr,
+        )
         raise SystemExit(130) from None
 
 
@@ -98,17 +108,26 @@ def models() -> None:
 
     table = Table()
     for column in ("name", "model", "licence", "MB", "on this machine"):
-        table.add_column(column, justify="right" if column == "MB" else "left", no_wrap=column == "name", overflow="fold")
+        table.add_column(
+            column,
+            justify="right" if column == "MB" else "left",
+            no_wrap=column == "name",
+            overflow="fold",
+        )
     for weights in CATALOG.values():
         here = "yes" if path(weights.name) else "no"
-        table.add_row(weights.name, weights.title, weights.licence, f"{weights.size / 1e6:.0f}", here)
+        table.add_row(
+            weights.name, weights.title, weights.licence, f"{weights.size / 1e6:.0f}", here
+        )
     Console().print(table)
 
 
 @app.command()
 def pull(
     names: Annotated[list[str], typer.Argument(help="Names from `dspy-mux models`.")],
-    accept_license: Annotated[bool, typer.Option("--accept-license", help="Accept the models' licences.")] = False,
+    accept_license: Annotated[
+        bool, typer.Option("--accept-license", help="Accept the models' licences.")
+    ] = False,
 ) -> None:
     """Fetch weights into the user's cache, verified by checksum."""
     from ..local import CATALOG, fetch
@@ -123,16 +142,28 @@ def pull(
 @app.command()
 def ask(
     question: Annotated[str, typer.Argument(help="The question; - reads it from standard input.")],
-    pool: Annotated[Path | None, typer.Option(help="Pool file (TOML): the members and how to reach them.")] = None,
-    mux: Annotated[Path | None, typer.Option(help="Saved mux (JSON): its program, demos, accuracies and rule.")] = None,
-    k: Annotated[int | None, typer.Option(min=1, help="Draws per member, in place of the file's.")] = None,
+    pool: Annotated[
+        Path | None, typer.Option(help="Pool file (TOML): the members and how to reach them.")
+    ] = None,
+    mux: Annotated[
+        Path | None, typer.Option(help="Saved mux (JSON): its program, demos, accuracies and rule.")
+    ] = None,
+    k: Annotated[
+        int | None, typer.Option(min=1, help="Draws per member, in place of the file's.")
+    ] = None,
     timeout: Timeout = None,
-    accept_license: Annotated[bool, typer.Option("--accept-license", help="Accept the models' licences.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as one JSON object.")] = False,
+    accept_license: Annotated[
+        bool, typer.Option("--accept-license", help="Accept the models' licences.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the verdict as one JSON object.")
+    ] = False,
 ) -> None:
     """Ask a pool one question, and see who answered what."""
     if pool is None and mux is None:
-        raise ConfigurationError("ask needs a pool: pass --pool pool.toml, or --mux mux.json for a saved mux.")
+        raise ConfigurationError(
+            "ask needs a pool: pass --pool pool.toml, or --mux mux.json for a saved mux."
+        )
     text = (_from_stdin() if question == "-" else question).strip()
     if not text:
         raise ConfigurationError("The question is empty.")
@@ -143,7 +174,9 @@ def ask(
         raise ConfigurationError(
             f"The pool has one member, {opened.members[0].name!r}, and a mux chooses between members: add another [[members]]."
         )
-    logging.getLogger("dspy").setLevel(logging.ERROR)  # what a draw failed with is told in the verdict
+    logging.getLogger("dspy").setLevel(
+        logging.ERROR
+    )  # what a draw failed with is told in the verdict
     verdict = opened(**_inputs(opened, text)).verdict
     if as_json:
         print_json(verdict.model_dump(mode="json"))
@@ -161,7 +194,9 @@ def _from_stdin() -> str:
 def _inputs(mux: SLMMux, text: str) -> dict[str, Any]:
     fields = list(mux.programs[0].predictors()[0].signature.input_fields)
     if len(fields) != 1:
-        raise ConfigurationError(f"The program takes {len(fields)} inputs ({', '.join(fields)}); ask gives it only one.")
+        raise ConfigurationError(
+            f"The program takes {len(fields)} inputs ({', '.join(fields)}); ask gives it only one."
+        )
     return {fields[0]: text}
 
 
@@ -175,10 +210,20 @@ def _show(verdict: Verdict) -> None:
     for column in ("member", "answers", "confidence", "abstained"):
         table.add_column(column, justify="right" if column == "confidence" else "left")
     for ballot in verdict.ballots:
-        answers = "\n".join(f"{counted.count} × {_plain(counted.answer)}" for counted in ballot.answers)
-        abstained = "\n".join(f"{count} × {_plain(cause)}" for cause, count in ballot.abstentions.items())
+        answers = "\n".join(
+            f"{counted.count} × {_plain(counted.answer)}" for counted in ballot.answers
+        )
+        abstained = "\n".join(
+            f"{count} × {_plain(cause)}" for cause, count in ballot.abstentions.items()
+        )
         style = "bold" if ballot.member == verdict.member else None
-        table.add_row(_plain(ballot.member), _literal(answers), f"{ballot.confidence:.2f}", _literal(abstained), style=style)
+        table.add_row(
+            _plain(ballot.member),
+            _literal(answers),
+            f"{ballot.confidence:.2f}",
+            _literal(abstained),
+            style=style,
+        )
     console.print(table)
     tie = "" if verdict.tie_break == "nothing" else f", tie broken by {verdict.tie_break}"
     cost = "" if verdict.cost is None else f", ${verdict.cost:.6f}"
@@ -195,7 +240,9 @@ def _plain(value: Any, longest: int = 80) -> Any:
     """Model text for a terminal: one line, no control codes, no markup."""
     from rich.control import strip_control_codes
 
-    text = " ".join("".join(c if c.isprintable() else " " for c in strip_control_codes(str(value))).split())
+    text = " ".join(
+        "".join(c if c.isprintable() else " " for c in strip_control_codes(str(value))).split()
+    )
     return _literal(text if len(text) <= longest else f"{text[: longest - 1]}…")
 
 
@@ -210,7 +257,9 @@ def main() -> None:
     try:
         code = app(prog_name="dspy-mux", standalone_mode=False)
     except _UsageError as error:
-        if "\n" in error.format_message() or not error.format_message():  # no verb at all: the help, with all of them
+        if (
+            "\n" in error.format_message() or not error.format_message()
+        ):  # no verb at all: the help, with all of them
             error.show()
         else:
             command = "dspy-mux" if error.ctx is None else error.ctx.command_path

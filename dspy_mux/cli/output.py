@@ -49,21 +49,27 @@ def check_page(path: Path | None) -> None:
 
         plotly()
     if path is not None and (os.path.isdir(path) or not os.path.isdir(path.parent)):
-        raise ConfigurationError(f"{str(path)!r} is no place for a page: name a file in a folder that is there.")
+        raise ConfigurationError(
+            f"{str(path)!r} is no place for a page: name a file in a folder that is there."
+        )
 
 
 def write_page(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ConfigurationError(f"The page cannot be written to {str(path)!r}: {error.strerror}.") from error
+        raise ConfigurationError(
+            f"The page cannot be written to {str(path)!r}: {error.strerror}."
+        ) from error
 
 
 def cell(name: str, value: Any) -> str:
     """A value of a bank's overview as text."""
     if value is None:
         return ""
-    return str(value)[:12] if name == "program" else f"${value:.4f}" if name == "cost" else str(value)
+    return (
+        str(value)[:12] if name == "program" else f"${value:.4f}" if name == "cost" else str(value)
+    )
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -20,7 +20,13 @@ import dspy
 
 from ..errors import LocalModelError
 from .catalog import CATALOG, Weights
-from .engine import DEFAULT_CONTEXT, DEFAULT_SLOTS, AsyncLlamaEngine, LlamaEngine, LocalModelCallError
+from .engine import (
+    DEFAULT_CONTEXT,
+    DEFAULT_SLOTS,
+    AsyncLlamaEngine,
+    LlamaEngine,
+    LocalModelCallError,
+)
 from .weights import Cached, fetch, path, status
 from .wire import DEFAULT_MAX_TOKENS
 
@@ -72,8 +78,12 @@ def local_lm(
         LocalModelError: an unknown name, a missing file, terms not accepted, weights that cannot be fetched, or no
             llama.cpp.
     """
-    if "xllamacpp" not in sys.modules and importlib.util.find_spec("xllamacpp") is None:  # before any weights are fetched
-        raise LocalModelError("Embedded models need llama.cpp, which is not installed: pip install 'dspy-mux[local]'.")
+    if (
+        "xllamacpp" not in sys.modules and importlib.util.find_spec("xllamacpp") is None
+    ):  # before any weights are fetched
+        raise LocalModelError(
+            "Embedded models need llama.cpp, which is not installed: pip install 'dspy-mux[local]'."
+        )
     settings: dict[str, Any] = {"threads": threads, "slots": slots, "context": context}
     engine = LlamaEngine(name_or_path, **settings)
     if engine.in_catalog:

@@ -107,7 +107,9 @@ class Batcher:
             if self._closing:
                 raise RuntimeError("the local model is closed: the interpreter is exiting")
             if self._scheduler is None:
-                scheduler = threading.Thread(target=self._schedule, name="dspy-mux-batcher", daemon=True)
+                scheduler = threading.Thread(
+                    target=self._schedule, name="dspy-mux-batcher", daemon=True
+                )
                 scheduler.start()
                 self._scheduler = scheduler
             group = self._waiting.get(key)
@@ -142,7 +144,9 @@ class Batcher:
                     self._changed.wait(pause)
                     continue
                 launch = self._take()
-                thread = threading.Thread(target=self._run, args=(launch,), name="dspy-mux-draws", daemon=True)
+                thread = threading.Thread(
+                    target=self._run, args=(launch,), name="dspy-mux-draws", daemon=True
+                )
                 try:
                     thread.start()
                 except Exception as error:  # noqa: BLE001 - no thread to be had: these draws fail, later ones may not
@@ -197,7 +201,10 @@ class Batcher:
         outcomes: Sequence[Choice | BaseException]
         try:
             outcomes = self._generate(
-                launch.group.payload, len(launch.takers), launch.seed, lambda: not self._closing and launch.wanted()
+                launch.group.payload,
+                len(launch.takers),
+                launch.seed,
+                lambda: not self._closing and launch.wanted(),
             )
         except BaseException as error:  # noqa: BLE001 - every draw must end; raised where its result is awaited
             outcomes = [error] * len(launch.takers)

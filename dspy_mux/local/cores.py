@@ -16,7 +16,9 @@ _LOAD = Path("/proc/loadavg")
 
 def usable_cores() -> int:
     """Cores that this process may run on: its affinity mask, cut to the container's CPU quota; at least 1."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     try:
         quota, period = _CGROUP_QUOTA.read_text().split()[:2]
         cores = min(cores, int(quota) // int(period))
@@ -50,6 +52,8 @@ def default_threads() -> int:
     told = os.environ.get(THREADS_VARIABLE)
     if told:
         if not told.isdigit() or int(told) < 1:
-            raise LocalModelError(f"{THREADS_VARIABLE} must be a whole number of threads, 1 or more, not {told!r}.")
+            raise LocalModelError(
+                f"{THREADS_VARIABLE} must be a whole number of threads, 1 or more, not {told!r}."
+            )
         return int(told)
     return max(1, min(usable_cores(), (os.cpu_count() or 1) - busy_cores()))

@@ -46,7 +46,16 @@ class _Engine:
     supports_function_calling: ClassVar[bool] = False
     supports_reasoning: ClassVar[bool] = False
     supported_params: ClassVar[frozenset[str]] = frozenset(
-        {"temperature", "max_tokens", "top_p", "stop", "seed", "response_format", "logprobs", "top_logprobs"}
+        {
+            "temperature",
+            "max_tokens",
+            "top_p",
+            "stop",
+            "seed",
+            "response_format",
+            "logprobs",
+            "top_logprobs",
+        }
         | {"frequency_penalty", "presence_penalty", "stream"}
     )
 
@@ -58,11 +67,17 @@ class _Engine:
         slots: int = DEFAULT_SLOTS,
         context: int = DEFAULT_CONTEXT,
     ) -> None:
-        for value, what, least in ((slots, "slots", 1), (context, "context", 256), (threads, "threads", 1)):
+        for value, what, least in (
+            (slots, "slots", 1),
+            (context, "context", 256),
+            (threads, "threads", 1),
+        ):
             if what == "threads" and value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise LocalModelError(f"{what} of a local model must be a whole number, {least} or more, not {value!r}.")
+                raise LocalModelError(
+                    f"{what} of a local model must be a whole number, {least} or more, not {value!r}."
+                )
         self.name_or_path = str(name_or_path)
         self.threads = threads
         self.slots = slots
@@ -75,7 +90,9 @@ class _Engine:
         if not self.in_catalog:
             self._path = _existing(name_or_path)
             self.chat = gguf.has_chat_template(self._path)
-            self.name = self._path.stem.encode("utf-8", "replace").decode()  # not every file's name is text
+            self.name = self._path.stem.encode(
+                "utf-8", "replace"
+            ).decode()  # not every file's name is text
             self.model = f"local/{self.name}@{gguf.fingerprint(self._path)}"
         else:
             entry = catalog.find(self.name_or_path)
@@ -103,7 +120,12 @@ class _Engine:
 
     @classmethod
     def load_state(cls, state: dict[str, Any]) -> Self:
-        return cls(state["name_or_path"], threads=state["threads"], slots=state["slots"], context=state["context"])
+        return cls(
+            state["name_or_path"],
+            threads=state["threads"],
+            slots=state["slots"],
+            context=state["context"],
+        )
 
     def as_text(self) -> tuple[LlamaEngine, AsyncLlamaEngine]:
         """Engines on the same weights that go on with the messages' text, without a chat template: sync and async.
@@ -111,7 +133,10 @@ class _Engine:
         `CompletionAdapter` asks for them, to show few-shot text to a chat model.
         """
         if self._text_engines is None:
-            engines = LlamaEngine.load_state(self.dump_state()), AsyncLlamaEngine.load_state(self.dump_state())
+            engines = (
+                LlamaEngine.load_state(self.dump_state()),
+                AsyncLlamaEngine.load_state(self.dump_state()),
+            )
             for engine in engines:
                 engine.chat = False
             self._text_engines = engines
@@ -204,5 +229,7 @@ def _is_path(name_or_path: str | Path) -> bool:
 def _existing(name_or_path: str | Path) -> Path:
     path = Path(name_or_path).expanduser()
     if not path.is_file():
-        raise LocalModelError(f"There is no weights file {path}: check the path, or give a name of the catalog.")
+        raise LocalModelError(
+            f"There is no weights file {path}: check the path, or give a name of the catalog."
+        )
     return path.resolve()

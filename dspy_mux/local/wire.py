@@ -38,7 +38,11 @@ def payload_of(request: lm15.Request, *, chat: bool) -> tuple[dict[str, Any], in
     if config.stop:
         payload["stop"] = list(config.stop)
     if config.logprobs is not None:
-        payload.update({"logprobs": True, "top_logprobs": config.logprobs} if chat else {"logprobs": config.logprobs})
+        payload.update(
+            {"logprobs": True, "top_logprobs": config.logprobs}
+            if chat
+            else {"logprobs": config.logprobs}
+        )
     if config.response_format is not None:
         payload.update(_format(config.response_format, chat=chat))
     for name, value in (config.extensions or {}).items():
@@ -53,7 +57,9 @@ def payload_of(request: lm15.Request, *, chat: bool) -> tuple[dict[str, Any], in
 def _messages(request: lm15.Request) -> list[dict[str, str]]:
     messages = []
     if request.system:
-        parts = [lm15.TextPart(request.system)] if isinstance(request.system, str) else request.system
+        parts = (
+            [lm15.TextPart(request.system)] if isinstance(request.system, str) else request.system
+        )
         messages.append({"role": "system", "content": _text(parts, "system")})
     for index, message in enumerate(request.messages):
         role = "system" if message.role == "developer" else message.role
@@ -66,16 +72,26 @@ def _messages(request: lm15.Request) -> list[dict[str, str]]:
 def _text(parts: Any, where: str) -> str:
     for index, part in enumerate(parts):
         if not isinstance(part, (lm15.TextPart, lm15.ThinkingPart)):
-            raise _unsupported(f"an embedded model reads text only, not {part.type}", f"{where}.parts[{index}]")
+            raise _unsupported(
+                f"an embedded model reads text only, not {part.type}", f"{where}.parts[{index}]"
+            )
     return "".join(part.text for part in parts if isinstance(part, lm15.TextPart))
 
 
 def _format(wanted: Mapping[str, Any], *, chat: bool) -> dict[str, Any]:
     if wanted["type"] == "json_object":
-        return {"response_format": {"type": "json_object"}} if chat else {"json_schema": {"type": "object"}}
+        return (
+            {"response_format": {"type": "json_object"}}
+            if chat
+            else {"json_schema": {"type": "object"}}
+        )
     # Nested, as OpenAI has it: llama.cpp accepts a flat one too and then constrains less, without a word.
     schema = {"name": wanted.get("name") or "response", "schema": wanted["schema"], "strict": True}
-    return {"response_format": {"type": "json_schema", "json_schema": schema}} if chat else {"json_schema": wanted["schema"]}
+    return (
+        {"response_format": {"type": "json_schema", "json_schema": schema}}
+        if chat
+        else {"json_schema": wanted["schema"]}
+    )
 
 
 def _refuse_unsupported(request: lm15.Request) -> None:
@@ -85,7 +101,9 @@ def _refuse_unsupported(request: lm15.Request) -> None:
     if config.reasoning is not None and not config.reasoning.is_off:
         raise _unsupported("an embedded model has no reasoning effort to set", "config.reasoning")
     if config.probabilities == "required":
-        raise _unsupported("llama.cpp measures no probabilities over a schema's keys", "config.probabilities")
+        raise _unsupported(
+            "llama.cpp measures no probabilities over a schema's keys", "config.probabilities"
+        )
     for name in ("service_tier", "store"):
         if getattr(config, name) is not None:
             raise _unsupported("an embedded model has no such service", f"config.{name}")
@@ -111,7 +129,9 @@ def choice_body(
         lm15.ServerError: llama.cpp ended the stream before the choice was complete.
     """
     if finish_reason is None or usage is None:
-        raise lm15.ServerError("llama.cpp stopped before the answer was complete.", provider=PROVIDER)
+        raise lm15.ServerError(
+            "llama.cpp stopped before the answer was complete.", provider=PROVIDER
+        )
     message = {"role": "assistant", "content": text}
     if reasoning:
         message["reasoning_content"] = reasoning
@@ -134,9 +154,15 @@ def error_of(body: Mapping[str, Any]) -> lm15.ProviderError:
     message = str(error.get("message") or "llama.cpp failed without a message")
     code = error.get("code")
     kind = str(error.get("type") or "")
-    details = {"provider": PROVIDER, "provider_code": kind or None, "status": code if isinstance(code, int) else None}
+    details = {
+        "provider": PROVIDER,
+        "provider_code": kind or None,
+        "status": code if isinstance(code, int) else None,
+    }
     if kind == "exceed_context_size_error" or "context size" in message.lower():
         return lm15.ContextLengthError(message, **details)
-    if kind in ("invalid_request_error", "not_supported_error") or (isinstance(code, int) and 400 <= code < 500):
+    if kind in ("invalid_request_error", "not_supported_error") or (
+        isinstance(code, int) and 400 <= code < 500
+    ):
         return lm15.InvalidRequestError(message, **details)
     return lm15.ServerError(message, **details)

@@ -68,7 +68,9 @@ def of_type(annotation: Any) -> str | None:
         schema = pydantic.TypeAdapter(annotation).json_schema()
     except (pydantic.PydanticUserError, pydantic.errors.PydanticUndefinedAnnotation):
         return None
-    told = "$defs" in schema or "properties" in schema or {"enum", "title"} <= schema.keys()  # a Literal has no title
+    told = (
+        "$defs" in schema or "properties" in schema or {"enum", "title"} <= schema.keys()
+    )  # a Literal has no title
     return hash_of(schema) if told else None
 
 
@@ -81,7 +83,10 @@ def _told(value: Any, depth: int) -> Any:
     if depth == 0:
         return _name(type(value))
     if isinstance(value, functools.partial):
-        return ["partial", *(_plain(part, depth - 1) for part in (value.func, value.args, value.keywords))]
+        return [
+            "partial",
+            *(_plain(part, depth - 1) for part in (value.func, value.args, value.keywords)),
+        ]
     if inspect.ismethod(value):
         return ["method", _told(value.__func__, depth - 1), _told(value.__self__, depth - 1)]
     if inspect.isroutine(value):
@@ -93,7 +98,11 @@ def _told(value: Any, depth: int) -> Any:
 
 def _bound(function: Any, depth: int) -> Any:
     """What a function has closed over, and its defaults."""
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True) if inspect.isfunction(function) else ()
+    cells = (
+        zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        if inspect.isfunction(function)
+        else ()
+    )
     closed: dict[str, Any] = {}
     for name, cell in cells:
         try:
@@ -106,9 +115,21 @@ def _bound(function: Any, depth: int) -> Any:
 
 def _attributes(value: Any, depth: int) -> dict[str, Any]:
     """An object's public attributes; modules in a module are told on their own, and LMs are the member's."""
-    given = {name: inner for name, inner in getattr(value, "__dict__", {}).items() if not name.startswith("_")}
-    told = {name: _plain(inner, depth) for name, inner in given.items() if not isinstance(inner, (dspy.Module, dspy.BaseLM))}
-    return {name: inner for name, inner in told.items() if inner is not None and name not in _OF_EVERY_MODULE}
+    given = {
+        name: inner
+        for name, inner in getattr(value, "__dict__", {}).items()
+        if not name.startswith("_")
+    }
+    told = {
+        name: _plain(inner, depth)
+        for name, inner in given.items()
+        if not isinstance(inner, (dspy.Module, dspy.BaseLM))
+    }
+    return {
+        name: inner
+        for name, inner in told.items()
+        if inner is not None and name not in _OF_EVERY_MODULE
+    }
 
 
 def _plain(value: Any, depth: int) -> Any:
@@ -126,10 +147,16 @@ def _plain(value: Any, depth: int) -> Any:
     if isinstance(value, (set, frozenset)):
         return sorted((_plain(inner, depth - 1) for inner in value), key=json.dumps)
     if isinstance(value, np.ndarray):
-        return [str(value.dtype), list(value.shape), hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()]
+        return [
+            str(value.dtype),
+            list(value.shape),
+            hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest(),
+        ]
     if isinstance(value, enum.Enum):
         return [_name(type(value)), value.name]
-    by_value = dataclasses.is_dataclass(value) or isinstance(value, (pydantic.BaseModel, types.SimpleNamespace))
+    by_value = dataclasses.is_dataclass(value) or isinstance(
+        value, (pydantic.BaseModel, types.SimpleNamespace)
+    )
     return _told(value, depth) if by_value or callable(value) else _name(type(value))
 
 
@@ -161,14 +188,18 @@ def _read(code: Any) -> str | None:
         source = textwrap.dedent(inspect.getsource(code)).strip()
     except (OSError, TypeError):
         source = None
-    if inspect.isfunction(code) and (source is None or source.count("lambda") > 1):  # typed in, or one of several on its line
+    if inspect.isfunction(code) and (
+        source is None or source.count("lambda") > 1
+    ):  # typed in, or one of several on its line
         return f"{source} {_compiled(code.__code__)}"
     return source
 
 
 def _compiled(code: types.CodeType) -> list[Any]:
     """What stands for a source where there is none, or more than one in it."""
-    constants = [_compiled(each) if inspect.iscode(each) else _constant(each) for each in code.co_consts]
+    constants = [
+        _compiled(each) if inspect.iscode(each) else _constant(each) for each in code.co_consts
+    ]
     return [code.co_code.hex(), code.co_names, code.co_varnames, code.co_freevars, constants]
 
 

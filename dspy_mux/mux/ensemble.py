@@ -29,7 +29,14 @@ from ..sampling.draw import Draw, raise_what_is_no_abstention
 from ..sampling.members import Member, Pool, pool_of
 from ..sampling.run import asample, sample
 from ..voting.ballot import Ballot, Rule, TieBreak
-from ..voting.verdict import AllMembersFailed, MemberBallot, Spent, Turn, Verdict, most_frequent_first
+from ..voting.verdict import (
+    AllMembersFailed,
+    MemberBallot,
+    Spent,
+    Turn,
+    Verdict,
+    most_frequent_first,
+)
 from .code_hash import code_of_kind, of_module
 from .saved import Choices, PoolState, Settings, check_predictors
 from .signature_text import signature_text
@@ -98,12 +105,20 @@ class Ensemble(dspy.Module):
         super().__init__()
         if extract not in (None, "lm"):
             raise ConfigurationError(f"extract must be None or 'lm', not {extract!r}.")
-        if timeout is not None and not (isinstance(timeout, (int, float)) and 0 < timeout <= threading.TIMEOUT_MAX):
-            raise ConfigurationError(f"timeout must be a number of seconds above 0, or None, not {timeout!r}.")
+        if timeout is not None and not (
+            isinstance(timeout, (int, float)) and 0 < timeout <= threading.TIMEOUT_MAX
+        ):
+            raise ConfigurationError(
+                f"timeout must be a number of seconds above 0, or None, not {timeout!r}."
+            )
         if num_threads is not None and not (isinstance(num_threads, int) and num_threads >= 1):
-            raise ConfigurationError(f"num_threads must be 1 or more, or None, not {num_threads!r}.")
+            raise ConfigurationError(
+                f"num_threads must be 1 or more, or None, not {num_threads!r}."
+            )
         if adapter is not None and not isinstance(adapter, dspy.Adapter):
-            raise ConfigurationError(f"adapter must be a dspy.Adapter instance, not {type(adapter).__name__}.")
+            raise ConfigurationError(
+                f"adapter must be a dspy.Adapter instance, not {type(adapter).__name__}."
+            )
         template = as_module(program)
         self.answer_field, field = _answer_field(template, answer_field)
         self.kind = answer_kind(field, equivalence)
@@ -149,7 +164,9 @@ class Ensemble(dspy.Module):
         rounds = self._rounds(inputs)
         wave, prediction = _go_on(rounds, Wave(()))
         while prediction is None:
-            with closing(sample(wave.draws, timeout=self.timeout, num_threads=self.num_threads)) as settled:
+            with closing(
+                sample(wave.draws, timeout=self.timeout, num_threads=self.num_threads)
+            ) as settled:
                 for _ in settled:
                     if wave.enough is not None and wave.enough():
                         break
@@ -161,7 +178,9 @@ class Ensemble(dspy.Module):
         rounds = self._rounds(inputs)
         wave, prediction = _go_on(rounds, Wave(()))
         while prediction is None:
-            await asample(wave.draws, timeout=self.timeout, num_threads=self.num_threads, enough=wave.enough)
+            await asample(
+                wave.draws, timeout=self.timeout, num_threads=self.num_threads, enough=wave.enough
+            )
             # Comparing mathematics can take a while, and the event loop is not ours to hold.
             wave, prediction = await asyncio.to_thread(_go_on, rounds, wave)
         return prediction
@@ -178,18 +197,28 @@ class Ensemble(dspy.Module):
         check_predictors(state)
         super().load_state(state, allow_unsafe_lm_state=allow_unsafe_lm_state)
 
-    def save(self, path: Any, save_program: bool = False, modules_to_serialize: list[Any] | None = None) -> None:
+    def save(
+        self, path: Any, save_program: bool = False, modules_to_serialize: list[Any] | None = None
+    ) -> None:
         if save_program:
-            logger.warning("save_program=True pickles the members' LMs with their API keys; save to a .json file instead.")
+            logger.warning(
+                "save_program=True pickles the members' LMs with their API keys; save to a .json file instead."
+            )
         super().save(path, save_program=save_program, modules_to_serialize=modules_to_serialize)
 
-    def draw(self, member: int, number: int, inputs: Mapping[str, Any], kind: type[Draw] = Draw) -> Draw:
+    def draw(
+        self, member: int, number: int, inputs: Mapping[str, Any], kind: type[Draw] = Draw
+    ) -> Draw:
         """Draw `number` of the member at position `member` for a question, ready to run; `collect` records such draws."""
-        return kind(self.members[member], number, self.programs[member], self.adapter_of(member), inputs)
+        return kind(
+            self.members[member], number, self.programs[member], self.adapter_of(member), inputs
+        )
 
     def adapter_of(self, member: int) -> dspy.Adapter:
         """The adapter through which the member at position `member` is asked for its answer."""
-        return ExtractingAdapter(self._own_adapter(member), self.answer_field, self.kind, ask_model=self.extract == "lm")
+        return ExtractingAdapter(
+            self._own_adapter(member), self.answer_field, self.kind, ask_model=self.extract == "lm"
+        )
 
     def answer_of(self, draw: Draw) -> Any:
         """The answer that a draw gave; None, and the cause on the draw, where it abstains."""
@@ -202,13 +231,18 @@ class Ensemble(dspy.Module):
         raise NotImplementedError
 
     def _own_adapter(self, member: int) -> dspy.Adapter:
-        return GuardedAdapter(self.members[member].adapter or dspy.settings.adapter or default_adapter(), self.members[member].lm)
+        return GuardedAdapter(
+            self.members[member].adapter or dspy.settings.adapter or default_adapter(),
+            self.members[member].lm,
+        )
 
     def _answer(self, draw: Draw) -> Any:
         if draw.cause is not None or draw.prediction is None:
             return None
         if self.answer_field not in draw.prediction:
-            draw.cause = f"{NO_FIELD} {self.answer_field!r} (it has {', '.join(draw.prediction.keys())})"
+            draw.cause = (
+                f"{NO_FIELD} {self.answer_field!r} (it has {', '.join(draw.prediction.keys())})"
+            )
             return None
         return draw.prediction[self.answer_field]
 
@@ -224,7 +258,11 @@ class Ensemble(dspy.Module):
     def _ballots(self, draws: Sequence[Draw], classes: Sequence[int | None]) -> list[Ballot]:
         """Each member's ballot of these draws, in pool order; those of members that drew none are left out."""
         votes = _by_member(draws, classes)
-        return [Ballot(name, tuple(votes[name]), self.accuracies.get(name)) for name in self.pool.names if name in votes]
+        return [
+            Ballot(name, tuple(votes[name]), self.accuracies.get(name))
+            for name in self.pool.names
+            if name in votes
+        ]
 
     def _conclude(
         self,
@@ -257,16 +295,24 @@ class Ensemble(dspy.Module):
         _extend_trace(winner.trace)
         return _with_verdict(winner.prediction, verdict)
 
-    def _told(self, ballots: Sequence[Ballot], cast: Sequence[tuple[Draw, int | None]]) -> list[MemberBallot]:
+    def _told(
+        self, ballots: Sequence[Ballot], cast: Sequence[tuple[Draw, int | None]]
+    ) -> list[MemberBallot]:
         draws = [draw for draw, _ in cast]
         drawn = {(draw.member.label, group): self._answer(draw) for draw, group in reversed(cast)}
         causes = _by_member(draws, [draw.cause for draw in draws])
         return [
-            MemberBallot.of(ballot, {group: drawn[ballot.member, group] for group in ballot.counts}, causes.get(ballot.member, ()))
+            MemberBallot.of(
+                ballot,
+                {group: drawn[ballot.member, group] for group in ballot.counts},
+                causes.get(ballot.member, ()),
+            )
             for ballot in ballots
         ]
 
-    def _all_failed(self, draws: Sequence[Draw], decided_by: str, turns: Sequence[Turn] = ()) -> AllMembersFailed:
+    def _all_failed(
+        self, draws: Sequence[Draw], decided_by: str, turns: Sequence[Turn] = ()
+    ) -> AllMembersFailed:
         causes = _by_member(draws, [draw.cause for draw in draws])
         not_chosen = [f"answered, but {decided_by} chose none of its answers"]
         told = {
@@ -276,7 +322,12 @@ class Ensemble(dspy.Module):
         }
         error = AllMembersFailed(told, turns)
         error.__cause__ = next(
-            (draw.error for draw in draws if draw.error is not None and shows_no_key(draw.error, draw.member.lm)), None
+            (
+                draw.error
+                for draw in draws
+                if draw.error is not None and shows_no_key(draw.error, draw.member.lm)
+            ),
+            None,
         )
         return error
 
@@ -288,7 +339,9 @@ class Ensemble(dspy.Module):
         if unnamed or (fields and not inputs.keys() & set(fields)):
             wanted = ", ".join(f"{name}=…" for name in fields) or "question=…"
             got = f"{len(unnamed)} without a name" if unnamed else ", ".join(inputs) or "none"
-            raise ConfigurationError(f"{type(self).__name__} takes its inputs by name, {wanted}, and was given {got}.")
+            raise ConfigurationError(
+                f"{type(self).__name__} takes its inputs by name, {wanted}, and was given {got}."
+            )
 
     def _refuse_own_lms(self) -> None:
         if all(predictor.lm is None and not predictor.config for predictor in _predictors(self)):
@@ -305,9 +358,13 @@ class Ensemble(dspy.Module):
 def as_module(program: Any) -> dspy.Module:
     if isinstance(program, dspy.Module):
         return program
-    if isinstance(program, str) or (isinstance(program, type) and issubclass(program, dspy.Signature)):
+    if isinstance(program, str) or (
+        isinstance(program, type) and issubclass(program, dspy.Signature)
+    ):
         return dspy.ChainOfThought(program)
-    raise ConfigurationError(f"program must be a signature (string or class) or a dspy.Module instance, not {program!r}.")
+    raise ConfigurationError(
+        f"program must be a signature (string or class) or a dspy.Module instance, not {program!r}."
+    )
 
 
 def copy_for_a_member(template: dspy.Module) -> dspy.Module:
@@ -345,7 +402,11 @@ def _told_program(template: dspy.Module) -> dict[str, str] | None:
     makers = {dspy.ChainOfThought: "chain_of_thought", dspy.Predict: "predict"}
     if type(template) not in makers:
         return None
-    signature = template.predict.signature if isinstance(template, dspy.ChainOfThought) else template.signature
+    signature = (
+        template.predict.signature
+        if isinstance(template, dspy.ChainOfThought)
+        else template.signature
+    )
     if isinstance(template, dspy.ChainOfThought):
         signature = signature.delete("reasoning")
     text = signature_text(signature)
@@ -356,14 +417,22 @@ def _answer_field(template: dspy.Module, asked: str | None) -> tuple[str, Any]:
     """The name of the answer field and the field itself, from the last predictor that has it."""
     outputs = [predictor.signature.output_fields for predictor in template.predictors()]
     if any("verdict" in fields for fields in outputs[-1:]):
-        raise ConfigurationError("The program has an output field named 'verdict', which the mux adds itself: rename it.")
+        raise ConfigurationError(
+            "The program has an output field named 'verdict', which the mux adds itself: rename it."
+        )
     name = asked or ("answer" if any("answer" in fields for fields in outputs) else None)
     if name is None:
         name = list(outputs[-1])[-1] if outputs else "answer"
     found = [fields[name] for fields in outputs if name in fields]
-    if asked is not None and not found and isinstance(template, (dspy.Predict, dspy.ChainOfThought)):
+    if (
+        asked is not None
+        and not found
+        and isinstance(template, (dspy.Predict, dspy.ChainOfThought))
+    ):
         known = sorted({field for fields in outputs for field in fields})
-        raise ConfigurationError(f"The program has no output field {asked!r}; its output fields are {', '.join(known)}.")
+        raise ConfigurationError(
+            f"The program has no output field {asked!r}; its output fields are {', '.join(known)}."
+        )
     return name, found[-1] if found else Any
 
 

@@ -83,7 +83,9 @@ class MemberEntry(BaseModel):
     def _no_secrets(cls, entry: Any) -> Any:
         for key, value in _settings(entry):
             if key != "api_key_env" and is_secret(key):
-                raise ValueError(f"holds {key!r}: put the key in an environment variable and name that with api_key_env")
+                raise ValueError(
+                    f"holds {key!r}: put the key in an environment variable and name that with api_key_env"
+                )
             if isinstance(value, str) and looks_like_a_key(value):
                 raise ValueError(
                     f"holds a key or a password in its {key!r}: put it in an environment variable and name that with api_key_env"
@@ -93,18 +95,30 @@ class MemberEntry(BaseModel):
     @model_validator(mode="after")
     def _one_source(self) -> MemberEntry:
         if (self.local is None) == (self.model is None):
-            raise ValueError("needs either model (a model string) or local (a catalog name or .gguf path)")
+            raise ValueError(
+                "needs either model (a model string) or local (a catalog name or .gguf path)"
+            )
         if self.model in CATALOG:
-            raise ValueError(f"has the model {self.model!r}, which runs in this process: write local = {self.model!r}")
+            raise ValueError(
+                f"has the model {self.model!r}, which runs in this process: write local = {self.model!r}"
+            )
         if self.local is not None and (self.api_base or self.api_key_env or self.engine != "auto"):
             raise ValueError("has local, which takes no api_base, api_key_env or engine")
-        if not "".join([self.name or "", self.model or "", self.local or "", *self.options]).isprintable():
+        if not "".join(
+            [self.name or "", self.model or "", self.local or "", *self.options]
+        ).isprintable():
             raise ValueError("has control characters in a name")
         for option in sorted(_NO_OPTION & self.options.keys()):
-            own = "it has a setting of its own" if option in type(self).model_fields else "a pool file does not say that"
+            own = (
+                "it has a setting of its own"
+                if option in type(self).model_fields
+                else "a pool file does not say that"
+            )
             raise ValueError(f"has {option} among its options: {own}")
         if self.api_key_env is not None and not _VARIABLE.fullmatch(self.api_key_env):
-            raise ValueError("has an api_key_env that is no name of an environment variable: the key itself never stands in a file")
+            raise ValueError(
+                "has an api_key_env that is no name of an environment variable: the key itself never stands in a file"
+            )
         return self
 
     def member(self, *, accept_license: bool = False) -> Member:
@@ -132,14 +146,18 @@ class MemberEntry(BaseModel):
                 raise self._unusable(error) from error
         if self.api_key_env is not None:
             if not os.environ.get(self.api_key_env):
-                told = self.api_key_env if _TELLABLE.fullmatch(self.api_key_env) else "NAME"  # or it may be the key itself
+                told = (
+                    self.api_key_env if _TELLABLE.fullmatch(self.api_key_env) else "NAME"
+                )  # or it may be the key itself
                 raise ConfigurationError(
                     f"Member {self.name or self.model!r} takes its key from the environment variable {told}, which is not set: "
                     f"export {told}=…, where {told} is what its api_key_env says."
                 )
             settings["api_key"] = os.environ[self.api_key_env]
         elif self.api_base is not None:
-            settings["api_key"] = "none"  # servers on one's own machines ask for none, clients insist on one
+            settings["api_key"] = (
+                "none"  # servers on one's own machines ask for none, clients insist on one
+            )
         if self.api_base is not None:
             settings["api_base"] = self._address(self.api_base)
         try:
@@ -154,7 +172,11 @@ class MemberEntry(BaseModel):
 
     def _address(self, given: str) -> str:
         """Ollama's usual address is that of its own API; DSPy talks to its OpenAI-compatible one, a path further."""
-        ours = str(self.model).startswith("ollama") and self.engine != "litellm" and not urlsplit(given).path.strip("/")
+        ours = (
+            str(self.model).startswith("ollama")
+            and self.engine != "litellm"
+            and not urlsplit(given).path.strip("/")
+        )
         return f"{given.rstrip('/')}/v1" if ours else given
 
 
@@ -187,18 +209,31 @@ class PoolFile(BaseModel):
         except FileNotFoundError as error:
             raise ConfigurationError(f"There is no pool file {str(path)!r}.") from error
         except (OSError, ValueError) as error:
-            raise ConfigurationError(f"The pool file {str(path)!r} cannot be read: {_first_line(error)}") from error
+            raise ConfigurationError(
+                f"The pool file {str(path)!r} cannot be read: {_first_line(error)}"
+            ) from error
         try:
             return cls.model_validate(tomllib.loads(text))
         except tomllib.TOMLDecodeError as error:
-            raise ConfigurationError(f"The pool file {str(path)!r} is not valid TOML: {error}") from error
+            raise ConfigurationError(
+                f"The pool file {str(path)!r} is not valid TOML: {error}"
+            ) from error
         except ValidationError as error:
             known = [*cls.model_fields, *MemberEntry.model_fields]
-            raise ConfigurationError(f"The pool file {str(path)!r} {first_mistake(error, known)}") from error
-        except (ValueError, RecursionError) as error:  # a number of thousands of digits, tables in tables in tables
-            raise ConfigurationError(f"The pool file {str(path)!r} is not valid TOML: {type(error).__name__}.") from error
+            raise ConfigurationError(
+                f"The pool file {str(path)!r} {first_mistake(error, known)}"
+            ) from error
+        except (
+            ValueError,
+            RecursionError,
+        ) as error:  # a number of thousands of digits, tables in tables in tables
+            raise ConfigurationError(
+                f"The pool file {str(path)!r} is not valid TOML: {type(error).__name__}."
+            ) from error
 
-    def mux(self, program: dspy.Module | None = None, *, accept_license: bool = False, **changes: Any) -> SLMMux:
+    def mux(
+        self, program: dspy.Module | None = None, *, accept_license: bool = False, **changes: Any
+    ) -> SLMMux:
         """An `SLMMux` over the members; `program` and `changes` (arguments of `SLMMux`) go before what the file says."""
         settings: dict[str, Any] = {
             "k": self.k,
@@ -211,7 +246,9 @@ class PoolFile(BaseModel):
             **changes,
         }
         members = [entry.member(accept_license=accept_license) for entry in self.members]
-        return SLMMux(signature_of(self.program) if program is None else program, members, **settings)
+        return SLMMux(
+            signature_of(self.program) if program is None else program, members, **settings
+        )
 
 
 def open_mux(
@@ -239,7 +276,12 @@ def open_mux(
         return _with_k(PoolFile.load(pool).mux(accept_license=accept_license, **asked), k)
     state = _saved_pool(saved)
     source = PoolFile.load(pool) if pool is not None else _pool_of(state, saved)
-    mux = source.mux(_program_of(state, saved), accept_license=accept_license, answer_field=state.answer_field, **asked)
+    mux = source.mux(
+        _program_of(state, saved),
+        accept_license=accept_license,
+        answer_field=state.answer_field,
+        **asked,
+    )
     names = [member.name for member in state.members]
     if set(names) < set(mux.pool.names):
         mux = mux.subset(names)  # an optimizer may have left members of the pool out
@@ -247,8 +289,17 @@ def open_mux(
         mux.load(saved)
     except MuxError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, NotImplementedError, RecursionError) as error:
-        raise ConfigurationError(f"{str(saved)!r} is a damaged saved mux, or another version's: save it again.") from error
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        NotImplementedError,
+        RecursionError,
+    ) as error:
+        raise ConfigurationError(
+            f"{str(saved)!r} is a damaged saved mux, or another version's: save it again."
+        ) from error
     if timeout is not None:
         mux.pool.settings.timeout = timeout
     return _with_k(mux, k)
@@ -264,16 +315,23 @@ def _with_k(mux: SLMMux, k: int | None) -> SLMMux:
 
 def _saved_pool(path: Path) -> SavedPool:
     if path.suffix != ".json":
-        raise ConfigurationError(f"A saved mux is a .json file, which {str(path)!r} is not: save one with mux.save('mux.json').")
+        raise ConfigurationError(
+            f"A saved mux is a .json file, which {str(path)!r} is not: save one with mux.save('mux.json')."
+        )
     try:
         told = json.loads(_read(path, _LONGEST_MUX))
         state, versions = told["pool"], told["metadata"]["dependency_versions"]
-        if not all(_VERSION.fullmatch(name) and _VERSION.fullmatch(version) for name, version in versions.items()):
+        if not all(
+            _VERSION.fullmatch(name) and _VERSION.fullmatch(version)
+            for name, version in versions.items()
+        ):
             raise ValueError("versions that are none, which DSPy would print")
     except FileNotFoundError as error:
         raise ConfigurationError(f"There is no saved mux {str(path)!r}.") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ConfigurationError(f"{str(path)!r} is no saved mux: save one with mux.save('mux.json').") from error
+        raise ConfigurationError(
+            f"{str(path)!r} is no saved mux: save one with mux.save('mux.json')."
+        ) from error
     return SavedPool.read(state)
 
 
@@ -302,7 +360,9 @@ def _pool_of(state: SavedPool, path: Path) -> PoolFile:
             )
         options = {key: value for key, value in member.options.items() if key in SAVED_OPTIONS}
         where = {"local": name} if kind == "local" else {"model": member.model}
-        entries.append({"name": member.name, "adapter": member.adapter, "options": options, **where})
+        entries.append(
+            {"name": member.name, "adapter": member.adapter, "options": options, **where}
+        )
     try:
         return PoolFile.model_validate({"members": entries})
     except ValidationError as error:

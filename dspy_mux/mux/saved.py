@@ -153,7 +153,13 @@ class PoolState(Parameter):
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
         rule: Any = self.rule
-        told = {} if rule is None else dataclasses.asdict(rule) if type(rule) in _SAVED_RULES.values() else {"name": rule.name}
+        told = (
+            {}
+            if rule is None
+            else dataclasses.asdict(rule)
+            if type(rule) in _SAVED_RULES.values()
+            else {"name": rule.name}
+        )
         return {
             "method": self.method,
             "choices": self.choices.model_dump(),
@@ -214,7 +220,9 @@ class PoolState(Parameter):
             try:
                 rule: Rule = pydantic.TypeAdapter(_SAVED_RULES[name]).validate_python(saved)
             except pydantic.ValidationError as error:
-                raise ConfigurationError(f"The rule of the saved mux {first_mistake(error)}") from error
+                raise ConfigurationError(
+                    f"The rule of the saved mux {first_mistake(error)}"
+                ) from error
             return rule
         if name != ours.name:
             raise PoolMismatch(
@@ -240,7 +248,9 @@ def check_predictors(state: Mapping[str, Any]) -> None:
         own = sorted(set(saved) - _OF_A_PREDICTOR) if isinstance(saved, Mapping) else []
         if not isinstance(saved, Mapping) or own or saved.get("lm") is not None:
             told = own[0] if own else "lm"
-            raise ConfigurationError(f"The saved mux holds {told!r} for its predictor {name!r}, which no mux has: do not trust it.")
+            raise ConfigurationError(
+                f"The saved mux holds {told!r} for its predictor {name!r}, which no mux has: do not trust it."
+            )
 
 
 def check_rule(rule: Rule | None, members: Sequence[Member]) -> None:
@@ -249,7 +259,9 @@ def check_rule(rule: Rule | None, members: Sequence[Member]) -> None:
         rule.check_members([(member.label, member.k or 1) for member in members])
 
 
-def checked_accuracies(accuracies: Mapping[str, float] | None, names: Sequence[str]) -> dict[str, float]:
+def checked_accuracies(
+    accuracies: Mapping[str, float] | None, names: Sequence[str]
+) -> dict[str, float]:
     """`accuracies` as a dict of floats.
 
     Raises:
@@ -257,9 +269,17 @@ def checked_accuracies(accuracies: Mapping[str, float] | None, names: Sequence[s
     """
     for name, accuracy in (accuracies or {}).items():
         if name not in names:
-            raise ConfigurationError(f"accuracies names {name!r}, which is no member of the pool ({', '.join(names)}).")
-        if isinstance(accuracy, bool) or not isinstance(accuracy, (int, float)) or not 0 <= accuracy <= 1:
-            raise ConfigurationError(f"The accuracy of {name!r} must be a fraction between 0 and 1, not {accuracy!r}.")
+            raise ConfigurationError(
+                f"accuracies names {name!r}, which is no member of the pool ({', '.join(names)})."
+            )
+        if (
+            isinstance(accuracy, bool)
+            or not isinstance(accuracy, (int, float))
+            or not 0 <= accuracy <= 1
+        ):
+            raise ConfigurationError(
+                f"The accuracy of {name!r} must be a fraction between 0 and 1, not {accuracy!r}."
+            )
     return {name: float(accuracy) for name, accuracy in (accuracies or {}).items()}
 
 
@@ -272,7 +292,11 @@ def _saved(member: Member) -> dict[str, Any]:
         "temperature": member.temperature,
         "adapter": adapter_name(member.adapter),
         "own_server": any(settings.get(key) for key in ("api_base", "base_url")),
-        "options": {name: settings[name] for name in SAVED_OPTIONS if settings.get(name) is not None and _is_json(settings[name])},
+        "options": {
+            name: settings[name]
+            for name in SAVED_OPTIONS
+            if settings.get(name) is not None and _is_json(settings[name])
+        },
     }
 
 

@@ -45,7 +45,9 @@ def signature_of(text: str) -> type[dspy.Signature]:
 def signature_text(signature: type[dspy.Signature]) -> str | None:
     """`signature` as text that `signature_of` reads back to the same fields and types; None where it has other types."""
     told = " -> ".join(
-        ", ".join(f"{name}: {_type_text(field.rebuild_annotation())}" for name, field in fields.items())
+        ", ".join(
+            f"{name}: {_type_text(field.rebuild_annotation())}" for name, field in fields.items()
+        )
         for fields in (signature.input_fields, signature.output_fields)
     )
     try:
@@ -70,7 +72,10 @@ def _check(text: str) -> None:
     for side in text.split("->"):
         try:
             with warnings.catch_warnings():
-                for doubt in (SyntaxWarning, DeprecationWarning):  # what Python only doubts, as 1or, is no type either
+                for doubt in (
+                    SyntaxWarning,
+                    DeprecationWarning,
+                ):  # what Python only doubts, as 1or, is no type either
                     warnings.simplefilter("error", doubt)
                 body = ast.parse(f"def f({side}): pass").body
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -87,7 +92,9 @@ def _check(text: str) -> None:
 
 
 def _no_signature(text: str) -> ConfigurationError:
-    return ConfigurationError(f"{text[:200]!r} is no signature such as 'question -> answer: float'.")
+    return ConfigurationError(
+        f"{text[:200]!r} is no signature such as 'question -> answer: float'."
+    )
 
 
 def _check_type(node: ast.expr, text: str, depth: int = 0) -> None:
@@ -100,15 +107,23 @@ def _check_type(node: ast.expr, text: str, depth: int = 0) -> None:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         _check_type(node.left, text, depth + 1)
         _check_type(node.right, text, depth + 1)
-    elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id in _TYPES:
+    elif (
+        isinstance(node, ast.Subscript)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in _TYPES
+    ):
         inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         for part in inner:
             if node.value.id != "Literal":
                 _check_type(part, text, depth + 1)
             elif not isinstance(part, ast.Constant):
-                raise ConfigurationError(f"The signature {text[:200]!r} has the option {_told(part)!r}, which is no plain value.")
+                raise ConfigurationError(
+                    f"The signature {text[:200]!r} has the option {_told(part)!r}, which is no plain value."
+                )
     else:
-        raise ConfigurationError(f"The signature {text[:200]!r} uses the type {_told(node)!r}; known are {', '.join(_TYPES)}.")
+        raise ConfigurationError(
+            f"The signature {text[:200]!r} uses the type {_told(node)!r}; known are {', '.join(_TYPES)}."
+        )
 
 
 def _told(node: ast.expr) -> str:

@@ -70,7 +70,9 @@ class SLMMux(Ensemble):
     ):
         super().__init__(program, lms, k=k, temperature=temperature, rule=rule_of(rule), **shared)
         if schedule not in get_args(Schedule):
-            raise ConfigurationError(f"schedule must be one of {', '.join(get_args(Schedule))}, not {schedule!r}.")
+            raise ConfigurationError(
+                f"schedule must be one of {', '.join(get_args(Schedule))}, not {schedule!r}."
+            )
         self.pool.settings.schedule = schedule
         check_rule(self.rule, self.members)
         self._frugal_rule({})
@@ -101,13 +103,18 @@ class SLMMux(Ensemble):
         copy = self.deepcopy()
         copy.programs = [copy.programs[at] for at in where]
         copy.pool.members = [copy.pool.members[at] for at in where]
-        copy.pool.accuracies = {name: value for name, value in self.accuracies.items() if name in names}
+        copy.pool.accuracies = {
+            name: value for name, value in self.accuracies.items() if name in names
+        }
         return copy
 
     def _rounds(self, inputs: Mapping[str, Any]) -> Rounds:
         self._refuse_own_lms()
         check_rule(self.rule, self.members)
-        draws = [[self.draw(at, number, inputs) for number in range(member.k or 1)] for at, member in enumerate(self.members)]
+        draws = [
+            [self.draw(at, number, inputs) for number in range(member.k or 1)]
+            for at, member in enumerate(self.members)
+        ]
         rule = self._frugal_rule(inputs)
         if rule is None:
             yield Wave([draw for member in draws for draw in member])
@@ -121,9 +128,13 @@ class SLMMux(Ensemble):
         """What the rule wants, until it wants nothing more."""
         while wanted := rule.wants(self._so_far(draws)[0]):
             begun = [sum(draw.settled for draw in member) for member in draws]
-            wave = [draw for at, count in wanted for draw in draws[at][begun[at] : begun[at] + count]]
+            wave = [
+                draw for at, count in wanted for draw in draws[at][begun[at] : begun[at] + count]
+            ]
             if not wave:
-                raise ConfigurationError(f"The rule {self.rule.name!r} wants draws that there are not: {wanted}.")
+                raise ConfigurationError(
+                    f"The rule {self.rule.name!r} wants draws that there are not: {wanted}."
+                )
             yield Wave(wave)
 
     def _hedged(self, rule: Frugal, draws: Sequence[Sequence[Draw]]) -> Iterator[Wave]:
@@ -157,9 +168,15 @@ class SLMMux(Ensemble):
         # A rule may weigh by a category, which is one of the inputs.
         return self.rule.given(inputs) if isinstance(self.rule, GivenInputs) else self.rule
 
-    def _so_far(self, draws: Sequence[Sequence[Draw]]) -> tuple[list[Ballot], list[tuple[Draw, int | None]]]:
+    def _so_far(
+        self, draws: Sequence[Sequence[Draw]]
+    ) -> tuple[list[Ballot], list[tuple[Draw, int | None]]]:
         """The ballots of what has settled, and those draws with their classes; of each member up to its first that has not."""
-        cast = [draw for member in draws for draw in itertools.takewhile(lambda draw: draw.settled, member)]
+        cast = [
+            draw
+            for member in draws
+            for draw in itertools.takewhile(lambda draw: draw.settled, member)
+        ]
         classes = self._classes(cast)
         votes: dict[str, list[int | None]] = {name: [] for name in self.pool.names}
         for draw, answer_class in zip(cast, classes, strict=True):
@@ -170,15 +187,21 @@ class SLMMux(Ensemble):
         ]
         return ballots, list(zip(cast, classes, strict=True))
 
-    def _decide(self, draws: Sequence[Sequence[Draw]], inputs: Mapping[str, Any]) -> dspy.Prediction:
+    def _decide(
+        self, draws: Sequence[Sequence[Draw]], inputs: Mapping[str, Any]
+    ) -> dspy.Prediction:
         ballots, cast = self._so_far(draws)
         choice = self._rule_for(inputs).choose(ballots)
         if choice is None:
             raise self._all_failed([draw for draw, _ in cast], f"the rule {self.rule.name!r}")
         name = self.pool.names[choice.ballot]
-        winner = next((draw for draw, its in cast if draw.member.label == name and its == choice.answer), None)
+        winner = next(
+            (draw for draw, its in cast if draw.member.label == name and its == choice.answer), None
+        )
         if winner is None or winner.prediction is None:
-            raise ConfigurationError(f"The rule {self.rule.name!r} chose an answer that member {name!r} never drew.")
+            raise ConfigurationError(
+                f"The rule {self.rule.name!r} chose an answer that member {name!r} never drew."
+            )
         return self._conclude(
             winner,
             decided_by=self.rule.name,

@@ -45,12 +45,18 @@ class Branching:
     ):
         self.size, self.penalty, self.bar, self._keep = size, penalty, bar, keep
         # The strongest members first: prefixes of weak ones are cut off early.
-        self.order = np.argsort(-(_count(correct) - penalty * _count(correct & wrong)), kind="stable")
+        self.order = np.argsort(
+            -(_count(correct) - penalty * _count(correct & wrong)), kind="stable"
+        )
         self.correct, self.wrong = correct[self.order], wrong[self.order]
         # Correct answers of this member and all after it.
         self.ahead = np.bitwise_or.accumulate(self.correct[::-1], axis=0)[::-1]
         self.in_wrong = max(0.0, 1.0 - penalty)
-        self.pairs = Pairs(self.correct, self.wrong) if size > 1 and len(correct) * correct.size <= _PAIRED else None
+        self.pairs = (
+            Pairs(self.correct, self.wrong)
+            if size > 1 and len(correct) * correct.size <= _PAIRED
+            else None
+        )
         self.evaluated = 0
 
     def run(self, seconds: float) -> float:
@@ -59,7 +65,9 @@ class Branching:
         self._swap(np.random.default_rng(0))
         nothing = np.zeros_like(self.correct[0])
         # Depth first, the most promising child on top: (bound, prefix, next position, U, V).
-        stack: list[tuple[float, tuple[int, ...], int, Bits, Bits]] = [(math.inf, (), 0, nothing, nothing)]
+        stack: list[tuple[float, tuple[int, ...], int, Bits, Bits]] = [
+            (math.inf, (), 0, nothing, nothing)
+        ]
         while stack:
             bound, prefix, start, union, wrongs = stack.pop()
             if bound < self.bar():
@@ -78,13 +86,22 @@ class Branching:
                 continue
             children = [
                 (above, (*prefix, start + at), start + at + 1, unions[at], all_wrong[at])
-                for at, above in self._bounds(len(prefix), start, union, wrongs, unions, all_wrong, values)
+                for at, above in self._bounds(
+                    len(prefix), start, union, wrongs, unions, all_wrong, values
+                )
             ]
             stack.extend(sorted(children, key=lambda child: child[0]))
         return -math.inf
 
     def _bounds(
-        self, chosen: int, start: int, union: Bits, wrongs: Bits, unions: Bits, all_wrong: Bits, values: Floats
+        self,
+        chosen: int,
+        start: int,
+        union: Bits,
+        wrongs: Bits,
+        unions: Bits,
+        all_wrong: Bits,
+        values: Floats,
     ) -> list[tuple[int, float]]:
         """(child, what it could still become) of the children that could reach the bar."""
         left = self.size - chosen - 1
@@ -96,20 +113,38 @@ class Branching:
             following = start + at + 1
             if following + left > len(self.correct):
                 continue
-            adds = self._adds(self.correct[following:], self.wrong[following:], unions[at], all_wrong[at], left)
+            adds = self._adds(
+                self.correct[following:], self.wrong[following:], unions[at], all_wrong[at], left
+            )
             most = np.partition(adds, len(adds) - left)[len(adds) - left :].sum()
             value, reachable = float(values[at]), unions[at] | self.ahead[following]
             above = min(value + float(most), self._ceiling(reachable, all_wrong[at]))
             if self.pairs is not None and left > 2 and above >= self.bar():
-                above = min(above, self._by_pairs(self.pairs, following, left, value, unions[at], reachable, all_wrong[at]))
+                above = min(
+                    above,
+                    self._by_pairs(
+                        self.pairs, following, left, value, unions[at], reachable, all_wrong[at]
+                    ),
+                )
             if above >= self.bar():
                 found.append((at, above))
         return found
 
-    def _by_pairs(self, pairs: Pairs, following: int, left: int, value: float, union: Bits, reachable: Bits, wrongs: Bits) -> float:
+    def _by_pairs(
+        self,
+        pairs: Pairs,
+        following: int,
+        left: int,
+        value: float,
+        union: Bits,
+        reachable: Bits,
+        wrongs: Bits,
+    ) -> float:
         """Two closer bounds: the ceiling without what members take from it at least, and the value with what they add at most."""
         taken = pairs.taken(following, reachable & ~wrongs, left)
-        ceiling = self._ceiling(reachable, wrongs) - (1.0 - self.in_wrong) * float(np.sort(taken)[:left].sum())
+        ceiling = self._ceiling(reachable, wrongs) - (1.0 - self.in_wrong) * float(
+            np.sort(taken)[:left].sum()
+        )
         if ceiling < self.bar():
             return ceiling
         adds = pairs.added(following, ~union & ~wrongs, left)
@@ -118,7 +153,9 @@ class Branching:
             adds = adds + self.in_wrong * _count(self.correct[following:] & ~union & wrongs)
         return min(ceiling, value + float(np.sort(adds)[-left:].sum()))
 
-    def _complete(self, pairs: Pairs, prefix: tuple[int, ...], start: int, union: Bits, wrongs: Bits) -> None:
+    def _complete(
+        self, pairs: Pairs, prefix: tuple[int, ...], start: int, union: Bits, wrongs: Bits
+    ) -> None:
         """All ways to add the last two members."""
         last, right, against = pairs.completed(start, union, wrongs)
         values = right - self.penalty * against
@@ -129,7 +166,9 @@ class Branching:
     def _adds(self, correct: Bits, wrong: Bits, union: Bits, wrongs: Bits, left: int) -> Floats:
         """[m]: what each member adds at most, where `left` are added together."""
         new = correct & ~union
-        gains = _count(new & ~wrongs) + (self.in_wrong * _count(new & wrongs) if self.in_wrong else 0)
+        gains = _count(new & ~wrongs) + (
+            self.in_wrong * _count(new & wrongs) if self.in_wrong else 0
+        )
         return gains - self.penalty * _count(wrong & union & ~wrongs) / left
 
     def _ceiling(self, reachable: Bits, wrongs: Bits) -> float:
@@ -143,7 +182,11 @@ class Branching:
     def _swap(self, random: np.random.Generator) -> None:
         """Greedy subsets, from several starts, bettered by exchanging one member at a time while that helps."""
         for start in range(_STARTS):
-            members = [] if start == 0 else random.choice(len(self.correct), min(2, self.size), replace=False).tolist()
+            members = (
+                []
+                if start == 0
+                else random.choice(len(self.correct), min(2, self.size), replace=False).tolist()
+            )
             while len(members) < self.size:
                 members.append(self._best_beside(members)[0])
             better = True
@@ -168,7 +211,9 @@ class Branching:
         return int(values.argmax()), values
 
     def _united(self, members: list[int]) -> tuple[Bits, Bits]:
-        return np.bitwise_or.reduce(self.correct[members]), np.bitwise_or.reduce(self.wrong[members])
+        return np.bitwise_or.reduce(self.correct[members]), np.bitwise_or.reduce(
+            self.wrong[members]
+        )
 
     def _found(self, value: float, subset: tuple[int, ...]) -> None:
         self._keep(value, tuple(sorted(self.order[list(subset)].tolist())))
@@ -192,12 +237,16 @@ class Pairs:
         one, other = self.members.T
         # Pairs of the members from one on are a slice at the end.
         self._follows = np.searchsorted(one, np.arange(len(correct) + 1))
-        self._place = np.zeros((len(correct), len(correct)), np.intp)  # [M, M]: where two members' pair stands
+        self._place = np.zeros(
+            (len(correct), len(correct)), np.intp
+        )  # [M, M]: where two members' pair stands
         self._place[one, other] = self._place[other, one] = np.arange(len(one))
         np.fill_diagonal(self._place, len(one) - 1)  # no pair: any place that every slice has
         # Words first, [W, T], so that the counts of many pairs are added up in whole rows.
         self._correct, self._wrong = (together(bits, self.members) for bits in (correct, wrong))
-        self._both_correct, self._both_wrong = (np.ascontiguousarray((bits[one] & bits[other]).T) for bits in (correct, wrong))
+        self._both_correct, self._both_wrong = (
+            np.ascontiguousarray((bits[one] & bits[other]).T) for bits in (correct, wrong)
+        )
         self._own_correct, self._own_wrong = correct, wrong
 
     def completed(self, start: int, union: Bits, wrongs: Bits) -> tuple[Ints, Ints, Ints]:
@@ -213,7 +262,10 @@ class Pairs:
         Where n of them are right the part is 1/n, which is at most 1 − (n − 1) / left; n − 1 adds up over the others to what each
         shares with the member, so to the least that left − 1 of them can share.
         """
-        shared, own = self._shared(self._both_correct, start, new), counted(self._own_correct[start:].T & new[:, None])
+        shared, own = (
+            self._shared(self._both_correct, start, new),
+            counted(self._own_correct[start:].T & new[:, None]),
+        )
         np.fill_diagonal(shared, np.iinfo(shared.dtype).max)
         least: Floats = np.partition(shared, left - 2, axis=1)[:, : left - 1].sum(axis=1)
         return own - least / left
@@ -224,7 +276,10 @@ class Pairs:
         Where n of them are wrong the part is 1/n, whose mean is at least 1 over the mean of n (D. de Caen, "A lower bound on the
         probability of a union", Discrete Mathematics 169, 1997); n adds up to at most what the left − 1 that share most share.
         """
-        shared, own = self._shared(self._both_wrong, start, right), counted(self._own_wrong[start:].T & right[:, None])
+        shared, own = (
+            self._shared(self._both_wrong, start, right),
+            counted(self._own_wrong[start:].T & right[:, None]),
+        )
         np.fill_diagonal(shared, 0)
         at = len(shared) - left + 1
         most = np.partition(shared, at, axis=1)[:, at:].sum(axis=1)

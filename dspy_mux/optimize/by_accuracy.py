@@ -30,19 +30,25 @@ def codes(tally: Tally, scores: Floats, order: Ints, threshold: float) -> Codes:
     """
     questions, members, _ = tally.shape
     if members > 2**15:
-        raise ConfigurationError(f"Subsets are searched in pools of up to {2**15} members, not {members}.")
+        raise ConfigurationError(
+            f"Subsets are searched in pools of up to {2**15} members, not {members}."
+        )
     place = np.empty(members, np.int64)
     place[order] = np.arange(members)
     # By confidence down, then by place. Equal shares are equal floats, whatever k they are of: division rounds correctly.
     ranked = np.lexsort((np.broadcast_to(place, (questions, members)), -tally.confidence), axis=1)
     rank = np.empty((questions, members), np.int64)
-    np.put_along_axis(rank, ranked, np.broadcast_to(np.arange(members), (questions, members)), axis=1)
+    np.put_along_axis(
+        rank, ranked, np.broadcast_to(np.arange(members), (questions, members)), axis=1
+    )
     right = (tally.plurality_count > 0) & (tally.plurality_scores(scores) >= threshold)
     kind = np.uint8 if members <= 128 else np.uint16
     return np.ascontiguousarray((2 * rank + ~right).T.astype(kind))
 
 
-def right_answers(table: Codes, size: int) -> Iterator[tuple[tuple[int, ...], Ints, NDArray[np.int64]]]:
+def right_answers(
+    table: Codes, size: int
+) -> Iterator[tuple[tuple[int, ...], Ints, NDArray[np.int64]]]:
     """(prefix, tails [T, ≤ 2], questions right of each prefix with each tail), which together are all subsets of one size.
 
     Args:

@@ -24,7 +24,9 @@ class Best:
 
     def __init__(self, top: int):
         self.top = top
-        self._heap: list[tuple[float, int, tuple[int, ...]]] = []  # (value, −size, negated positions): the least is the worst
+        self._heap: list[
+            tuple[float, int, tuple[int, ...]]
+        ] = []  # (value, −size, negated positions): the least is the worst
         self._kept: set[tuple[int, ...]] = set()
 
     @property
@@ -64,7 +66,9 @@ class Best:
         return [tuple(-at for at in negated) for _, _, negated in sorted(self._heap, reverse=True)]
 
 
-def enumerate_subsets(correct: Bits, wrong: Bits, rows: int, size: int, penalty: float, best: Best) -> int:
+def enumerate_subsets(
+    correct: Bits, wrong: Bits, rows: int, size: int, penalty: float, best: Best
+) -> int:
     """Every subset of one size by O(S); how many there were.
 
     Args:
@@ -106,7 +110,9 @@ def _tail(count: int, size: int, words: int) -> int:
 @lru_cache(maxsize=8)  # a study searches the same pool again and again
 def ways(count: int, size: int) -> Ints:
     """[T, size]: all subsets of a size, in order."""
-    return np.fromiter(itertools.chain.from_iterable(itertools.combinations(range(count), size)), np.intp).reshape(-1, size)
+    return np.fromiter(
+        itertools.chain.from_iterable(itertools.combinations(range(count), size)), np.intp
+    ).reshape(-1, size)
 
 
 def together(bits: Bits, subsets: Ints) -> Bits:

@@ -52,7 +52,9 @@ def _scaling_figure(points: Sequence[Point], along: str, label: str) -> go.Figur
         )
     figure.update_xaxes(dtick=1)
     n = points[0].questions
-    return _titled(figure, f"Accuracy against {label} (n = {n}, 95 % intervals)", label, "accuracy (%)")
+    return _titled(
+        figure, f"Accuracy against {label} (n = {n}, 95 % intervals)", label, "accuracy (%)"
+    )
 
 
 def trials_figure(tuned: Tuned) -> go.Figure:
@@ -67,7 +69,9 @@ def trials_figure(tuned: Tuned) -> go.Figure:
             y=[100 * trial["value"] for trial in line],
             text=[plain(f"{', '.join(trial['members'])}; k={trial['k']}") for trial in line],
         )
-    return _titled(figure, f"Trials (n = {tuned.questions} questions)", "calls per question", "accuracy (%)")
+    return _titled(
+        figure, f"Trials (n = {tuned.questions} questions)", "calls per question", "accuracy (%)"
+    )
 
 
 def spending_figure(points: Sequence[Spending]) -> go.Figure:
@@ -86,18 +90,31 @@ def spending_figure(points: Sequence[Spending]) -> go.Figure:
         },
     )
     n = points[0].questions
-    return _titled(figure, f"Budgeted rule: accuracy against calls (n = {n}, 95 % intervals)", "calls per question", "accuracy (%)")
+    return _titled(
+        figure,
+        f"Budgeted rule: accuracy against calls (n = {n}, 95 % intervals)",
+        "calls per question",
+        "accuracy (%)",
+    )
 
 
 def page(title: str, sections: Sequence[tuple[str, Sequence[go.Figure]]]) -> str:
     """One self-contained HTML page: each section's figures under its heading."""
-    parts = [f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{escaped(title)}</title>"]
-    parts.append("<meta name='viewport' content='width=device-width, initial-scale=1'><body style='font-family: sans-serif'>")
+    parts = [
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{escaped(title)}</title>"
+    ]
+    parts.append(
+        "<meta name='viewport' content='width=device-width, initial-scale=1'><body style='font-family: sans-serif'>"
+    )
     with_plotly = True  # the library once, before the first figure
     for heading, figures in sections:
         parts.append(f"<h2>{escaped(heading)}</h2>")
         for figure in figures:
-            parts.append(figure.to_html(full_html=False, include_plotlyjs=with_plotly, config={"responsive": True}))
+            parts.append(
+                figure.to_html(
+                    full_html=False, include_plotlyjs=with_plotly, config={"responsive": True}
+                )
+            )
             with_plotly = False
     return "".join([*parts, "</body></html>\n"])
 
@@ -116,5 +133,7 @@ def plotly() -> Any:
     try:
         import plotly.graph_objects as go
     except ImportError as error:
-        raise ConfigurationError("Pictures need plotly, which is not installed: pip install 'dspy-mux[report]'.") from error
+        raise ConfigurationError(
+            "Pictures need plotly, which is not installed: pip install 'dspy-mux[report]'."
+        ) from error
     return go

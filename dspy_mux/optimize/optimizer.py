@@ -99,7 +99,9 @@ class MuxOptimizer(Teleprompter):
         self.bank = bank if bank is None or isinstance(bank, SampleBank) else SampleBank(bank)
         self.max_members, self.progress, self.bound = max_members, progress, bound
         if bound is not None and not 0 <= bound <= 1:
-            raise ConfigurationError(f"bound must be a chance between 0 and 1, or None, not {bound!r}.")
+            raise ConfigurationError(
+                f"bound must be a chance between 0 and 1, or None, not {bound!r}."
+            )
         self._drawing: dict[str, Any] = {
             "num_threads": num_threads,
             "max_calls": max_calls,
@@ -146,9 +148,13 @@ class MuxOptimizer(Teleprompter):
             MetricFailed: the metric raised; what was drawn is kept.
         """
         if not isinstance(student, SLMMux) or student.method != SLMMux.method:
-            raise ConfigurationError(f"MuxOptimizer compiles an SLMMux, not {type(student).__name__}.")
+            raise ConfigurationError(
+                f"MuxOptimizer compiles an SLMMux, not {type(student).__name__}."
+            )
         if teacher is not None:
-            raise ConfigurationError("MuxOptimizer learns from the members' own draws: leave the teacher out.")
+            raise ConfigurationError(
+                "MuxOptimizer learns from the members' own draws: leave the teacher out."
+            )
         if not trainset:
             raise ConfigurationError("The trainset is empty.")
         if self.bank is not None:
@@ -161,12 +167,18 @@ class MuxOptimizer(Teleprompter):
                 bank.close()
 
     def _compiled(
-        self, student: SLMMux, trainset: list[dspy.Example], valset: list[dspy.Example] | None, bank: SampleBank
+        self,
+        student: SLMMux,
+        trainset: list[dspy.Example],
+        valset: list[dspy.Example] | None,
+        bank: SampleBank,
     ) -> SLMMux:
         self._check_context([*trainset, *(valset or [])])
         k = self.k_max or max(member.k or 1 for member in student.members)
         inputs = {fingerprint.of_inputs(example.inputs().toDict()) for example in trainset}
-        if shared := sum(fingerprint.of_inputs(example.inputs().toDict()) in inputs for example in valset or []):
+        if shared := sum(
+            fingerprint.of_inputs(example.inputs().toDict()) in inputs for example in valset or []
+        ):
             raise ConfigurationError(
                 f"{shared} examples are in both trainset and valset, which would flatter what is chosen: part them."
             )
@@ -175,9 +187,22 @@ class MuxOptimizer(Teleprompter):
         for name, examples in (("train", trainset), ("validation", valset or [])):
             if not examples:
                 continue
-            done = collect(student, examples, self.metric, bank, dataset=_SPLIT, k=k, console=console, **self._drawing)
+            done = collect(
+                student,
+                examples,
+                self.metric,
+                bank,
+                dataset=_SPLIT,
+                k=k,
+                console=console,
+                **self._drawing,
+            )
             if done.missing:
-                why = "another process is at work on them" if done.stopped is None else f"{done.stopped} was reached"
+                why = (
+                    "another process is at work on them"
+                    if done.stopped is None
+                    else f"{done.stopped} was reached"
+                )
                 raise ConfigurationError(
                     f"{done.missing} draws of the {name} split are missing, as {why}: compile again when that is changed, what is "
                     "drawn is kept."
@@ -188,29 +213,44 @@ class MuxOptimizer(Teleprompter):
             records.append(recorded(student, examples, bank, dataset=_SPLIT, k=k))
         record = records[0] if len(records) == 1 else _joined(records)
         count = len(records[0].questions)
-        splits = None if len(records) == 1 else [Split(np.arange(count), np.arange(count, len(record.questions)))]
+        splits = (
+            None
+            if len(records) == 1
+            else [Split(np.arange(count), np.arange(count, len(record.questions)))]
+        )
         tuned = tune(record, splits=splits, **self._study)
         return self._built(student, records[0], tuned, collected)
 
     def _check_context(self, examples: Sequence[dspy.Example]) -> None:
         """A rule fitted by what the mux is never told would only seem to weigh by it."""
-        told = next((list(inputs) for e in examples if self.context not in (inputs := e.inputs().toDict())), None)
+        told = next(
+            (list(inputs) for e in examples if self.context not in (inputs := e.inputs().toDict())),
+            None,
+        )
         if self.context is not None and told is not None:
             raise ConfigurationError(
                 f"context={self.context!r} is no input of every example (one has {', '.join(told) or 'none'}), and a mux is told "
                 "inputs alone: name one of them, or make it one with with_inputs."
             )
 
-    def _built(self, student: SLMMux, train: Record, tuned: Tuned, collected: list[Collected]) -> SLMMux:
+    def _built(
+        self, student: SLMMux, train: Record, tuned: Tuned, collected: list[Collected]
+    ) -> SLMMux:
         best = tuned.best
         part = train.of(best.members, None)[0].first(best.k)
         plain = student.deepcopy()
-        plain.pool.rule = rule_of("consistency")  # the student's own may be fitted for other members
+        plain.pool.rule = rule_of(
+            "consistency"
+        )  # the student's own may be fitted for other members
         mux = plain.subset(best.members)
         mux.pool.members = [replace(member, k=best.k) for member in mux.members]
         tally = Tally(part.votes)
         measured = tally.plurality_scores(part.scores).mean(axis=0)
-        mux.pool.accuracies = {name: float(value) for name, value in zip(best.members, measured, strict=True) if 0 <= value <= 1}
+        mux.pool.accuracies = {
+            name: float(value)
+            for name, value in zip(best.members, measured, strict=True)
+            if 0 <= value <= 1
+        }
         mux.pool.rule = self._rule(best, part, tally)
         if self.bound is not None:
             mux.pool.settings.schedule = "frugal"

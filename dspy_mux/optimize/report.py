@@ -36,7 +36,11 @@ class MuxReport:
         return self  # copies of the mux share it, and the study in it
 
     def rows(self) -> list[dict[str, Any]]:
-        settings = {"best member alone": self.tuned.single, "paper's defaults": self.tuned.baseline, "compiled": self.tuned.best}
+        settings = {
+            "best member alone": self.tuned.single,
+            "paper's defaults": self.tuned.baseline,
+            "compiled": self.tuned.best,
+        }
         return [
             {
                 "what": what,
@@ -73,13 +77,22 @@ class MuxReport:
         try:
             import pandas as pd
         except ImportError as error:
-            raise ConfigurationError("A DataFrame needs pandas, which is not installed: pip install 'dspy-mux[report]'.") from error
+            raise ConfigurationError(
+                "A DataFrame needs pandas, which is not installed: pip install 'dspy-mux[report]'."
+            ) from error
         return pd.DataFrame(self.rows())
 
     def to_markdown(self) -> str:
         lines = ["| what | members | k | rule | accuracy % | n |", "|---|---|---|---|---|---|"]
         for row in self.rows():
-            told = [row["what"], row["members"], row["k"], row["rule"], f"{100 * row['accuracy']:.1f}", row["n"]]
+            told = [
+                row["what"],
+                row["members"],
+                row["k"],
+                row["rule"],
+                f"{100 * row['accuracy']:.1f}",
+                row["n"],
+            ]
             lines.append(f"| {' | '.join(in_markdown(str(cell)) for cell in told)} |")
         return "\n".join([*lines, "", self.note])
 
@@ -87,7 +100,8 @@ class MuxReport:
         """The table, and the trials as a picture where plotly is installed; one self-contained page."""
         try:
             pictures = "".join(
-                figure.to_html(full_html=False, include_plotlyjs=not index) for index, figure in enumerate(self.figures())
+                figure.to_html(full_html=False, include_plotlyjs=not index)
+                for index, figure in enumerate(self.figures())
             )
         except ConfigurationError:
             pictures = ""
@@ -101,7 +115,15 @@ class MuxReport:
     def _repr_html_(self) -> str:
         columns = ("what", "members", "k", "rule", "accuracy %", "n")
         cells = [
-            [row["what"], row["members"], row["k"], row["rule"], f"{100 * row['accuracy']:.1f}", row["n"]] for row in self.rows()
+            [
+                row["what"],
+                row["members"],
+                row["k"],
+                row["rule"],
+                f"{100 * row['accuracy']:.1f}",
+                row["n"],
+            ]
+            for row in self.rows()
         ]
         told = showing.table(columns, cells, numbers=("k", "accuracy %", "n"))
         return showing.section(told, f"<p class='quiet'>{showing.escaped(self.note)}</p>")

@@ -113,8 +113,14 @@ def scale(
     recorded = record.votes.shape[2]
     k_max = recorded if k_max is None else min(k_max, recorded)
     if k > recorded:
-        raise ConfigurationError(f"{record.source} holds {recorded} draws a member, fewer than k={k}.")
-    splits = list(splits) if splits is not None else holdout(len(record.questions), repeats=10, seed=seed)
+        raise ConfigurationError(
+            f"{record.source} holds {recorded} draws a member, fewer than k={k}."
+        )
+    splits = (
+        list(splits)
+        if splits is not None
+        else holdout(len(record.questions), repeats=10, seed=seed)
+    )
     sizes = range(1, min(max_members, len(record.members)) + 1)
     at = _Scale(record, penalty, splits, threshold)
     by_size = {count: at.point(count, k, RULES[0]) for count in sizes}
@@ -134,7 +140,11 @@ class _Scale:
     def __init__(self, record: Record, penalty: float, splits: Sequence[Split], threshold: float):
         self.record, self.penalty, self.splits, self.threshold = record, penalty, splits, threshold
         # Both rules, and every figure that is told of them, are of the same subsets on the same draws: made once.
-        self.members, self.results, self.contradiction = cache(self._members), cache(self._results), cache(self._contradiction)
+        self.members, self.results, self.contradiction = (
+            cache(self._members),
+            cache(self._results),
+            cache(self._contradiction),
+        )
 
     def _members(self, size: int, k: int, split: int) -> tuple[str, ...]:
         """The best subset by O(S) on a split's training part; on all questions for −1."""
@@ -144,7 +154,9 @@ class _Scale:
 
     def _results(self, size: int, k: int, rule: str) -> list[Result]:
         """One a split."""
-        return [self._replayed(size, k, rule, index, split) for index, split in enumerate(self.splits)]
+        return [
+            self._replayed(size, k, rule, index, split) for index, split in enumerate(self.splits)
+        ]
 
     def _replayed(self, size: int, k: int, rule: str, index: int, split: Split) -> Result:
         part, _ = self.record.of(self.members(size, k, index), None)
@@ -178,8 +190,16 @@ class _Scale:
 
     def gain(self, size: int, setting: str, draws: Sequence[int]) -> Gain:
         """SLM-MUX − Agent Forest, each with the one of `draws` that its training part scores best at; the fewest among equals."""
-        best = {rule: [self._best_k(size, draws, rule, index) for index in range(len(self.splits))] for rule in RULES}
-        mux, forest = (pooled_results([self.results(size, k, rule)[index] for index, k in enumerate(best[rule])]) for rule in RULES)
+        best = {
+            rule: [self._best_k(size, draws, rule, index) for index in range(len(self.splits))]
+            for rule in RULES
+        }
+        mux, forest = (
+            pooled_results(
+                [self.results(size, k, rule)[index] for index, k in enumerate(best[rule])]
+            )
+            for rule in RULES
+        )
         difference = compare(mux, forest)
         return Gain(
             setting=setting,
@@ -198,7 +218,9 @@ class _Scale:
         if len(draws) == 1:
             return draws[0]
         train = self.splits[index].train
-        scored = {k: self._replayed(size, k, rule, index, Split(train, train)).accuracy for k in draws}
+        scored = {
+            k: self._replayed(size, k, rule, index, Split(train, train)).accuracy for k in draws
+        }
         return max(scored, key=scored.__getitem__)
 
 
@@ -213,13 +235,17 @@ def _sweet_spot(results: dict[int, tuple[Result, Point]]) -> tuple[Point, str]:
         better = [
             (other, difference)
             for other in sorted(results)
-            if other > size and (difference := compare(results[other][0], result)).mean > difference.stderr
+            if other > size
+            and (difference := compare(results[other][0], result)).mean > difference.stderr
         ]
         if not better:
             largest, told = max(results), f"{size} member{'s' if size > 1 else ''}"
             if size == largest:
                 return point, f"{told}: each step up to them gains more than its standard error."
-            best = max((results[other][1].accuracy for other in results if other > size), default=point.accuracy)
+            best = max(
+                (results[other][1].accuracy for other in results if other > size),
+                default=point.accuracy,
+            )
             return point, (
                 f"{told}: more of them change the accuracy of {100 * point.accuracy:.1f} % to at most {100 * best:.1f} %, "
                 "within one standard error of the paired difference, and cost more calls."

@@ -101,7 +101,9 @@ class Outcomes:
     questions: int
 
     @classmethod
-    def of(cls, record: Record, *, k: int | None = None, threshold: float = 1.0, seed: int = 0) -> Outcomes:
+    def of(
+        cls, record: Record, *, k: int | None = None, threshold: float = 1.0, seed: int = 0
+    ) -> Outcomes:
         """From recorded draws; with more recorded than k, over several random choices of k."""
         k = record.votes.shape[2] if k is None else k
         correct, wrong = [], []
@@ -122,7 +124,9 @@ class Outcomes:
         """UnionAcc and Contradiction of one subset, given by positions."""
         union = np.bitwise_or.reduce(self.correct[list(subset)])
         both = union & np.bitwise_or.reduce(self.wrong[list(subset)])
-        return int(np.bitwise_count(union).sum()) / self.rows, int(np.bitwise_count(both).sum()) / self.rows
+        return int(np.bitwise_count(union).sum()) / self.rows, int(
+            np.bitwise_count(both).sum()
+        ) / self.rows
 
 
 def search(
@@ -159,7 +163,9 @@ def search(
     count = len(record.members)
     wanted = sorted(set(sizes))
     if not wanted or wanted[0] < 1 or wanted[-1] > count:
-        raise ConfigurationError(f"Subsets of {count} members have from 1 to {count} members, not {list(sizes)}.")
+        raise ConfigurationError(
+            f"Subsets of {count} members have from 1 to {count} members, not {list(sizes)}."
+        )
     if penalty < 0 or not math.isfinite(penalty):
         raise ConfigurationError(f"The penalty λ must be 0 or more, not {penalty}.")
     if top < 1:
@@ -169,19 +175,28 @@ def search(
             f"Subsets are ranked by the accuracy of consistency: rank them by the objective to be told {rule}'s."
         )
     if by == "accuracy" and time_limit is not None:
-        raise ConfigurationError("Ranked by accuracy, all subsets are tried: a time limit is only for the objective.")
+        raise ConfigurationError(
+            "Ranked by accuracy, all subsets are tried: a time limit is only for the objective."
+        )
     outcomes = Outcomes.of(record, k=k, threshold=threshold, seed=seed)
     began = time.perf_counter()
     evaluated, gap, best = 0, 0.0, Best(top)
     if by == "accuracy":
         evaluated = _most_accurate_subsets(record, wanted, k, threshold, seed, best)
         accuracies = best.values()
-        told = [replace(_told(outcomes, subset, penalty), accuracy=accuracies[subset]) for subset in best.subsets()]
-        results = [replace(each, sort_key=(-(each.accuracy or 0.0), *each.sort_key[1:])) for each in told]
+        told = [
+            replace(_told(outcomes, subset, penalty), accuracy=accuracies[subset])
+            for subset in best.subsets()
+        ]
+        results = [
+            replace(each, sort_key=(-(each.accuracy or 0.0), *each.sort_key[1:])) for each in told
+        ]
         return Found(results, evaluated, True, time.perf_counter() - began)
     for size in wanted:
         if math.comb(count, size) <= ENUMERABLE:
-            evaluated += enumerate_subsets(outcomes.correct, outcomes.wrong, outcomes.rows, size, penalty, best)
+            evaluated += enumerate_subsets(
+                outcomes.correct, outcomes.wrong, outcomes.rows, size, penalty, best
+            )
         else:
             left = None if time_limit is None else time_limit - (time.perf_counter() - began)
             visited, open_ = _branch_and_bound(outcomes, size, penalty, best, left)
@@ -192,7 +207,9 @@ def search(
     return Found(results, evaluated, gap == 0.0, time.perf_counter() - began, gap)
 
 
-def most_accurate(record: Record, size: int, *, k: int | None = None, seed: int = 0) -> tuple[str, ...]:
+def most_accurate(
+    record: Record, size: int, *, k: int | None = None, seed: int = 0
+) -> tuple[str, ...]:
     """The selection the paper compares with: the members of highest accuracy alone."""
     tallies = [
         Tally(votes).plurality_scores(scores).mean(axis=0)
@@ -202,7 +219,9 @@ def most_accurate(record: Record, size: int, *, k: int | None = None, seed: int 
     return tuple(record.members[at] for at in sorted(order.tolist()))
 
 
-def _most_accurate_subsets(record: Record, sizes: Sequence[int], k: int | None, threshold: float, seed: int, best: Best) -> int:
+def _most_accurate_subsets(
+    record: Record, sizes: Sequence[int], k: int | None, threshold: float, seed: int, best: Best
+) -> int:
     """Every subset of these sizes by the accuracy of the paper's rule; how many there were."""
     subsets = sum(math.comb(len(record.members), size) for size in sizes)
     if subsets > ENUMERABLE:
@@ -213,7 +232,11 @@ def _most_accurate_subsets(record: Record, sizes: Sequence[int], k: int | None, 
     tables = []
     for votes, scores in chosen_draws(record, k or record.votes.shape[2], seed):
         tally = Tally(votes)
-        tables.append(codes(tally, scores, by_accuracy(tally.plurality_scores(scores).mean(axis=0)), threshold))
+        tables.append(
+            codes(
+                tally, scores, by_accuracy(tally.plurality_scores(scores).mean(axis=0)), threshold
+            )
+        )
     table = np.hstack(tables)
     for size in sizes:
         for prefix, tails, right in right_answers(table, size):
@@ -221,7 +244,9 @@ def _most_accurate_subsets(record: Record, sizes: Sequence[int], k: int | None, 
     return subsets
 
 
-def _branch_and_bound(outcomes: Outcomes, size: int, penalty: float, best: Best, time_limit: float | None) -> tuple[int, float]:
+def _branch_and_bound(
+    outcomes: Outcomes, size: int, penalty: float, best: Best, time_limit: float | None
+) -> tuple[int, float]:
     """The best subsets of one size; (subsets evaluated, gap that is left open: 0 where all is proven)."""
     rows = outcomes.rows
     branching = Branching(
@@ -241,7 +266,11 @@ def _branch_and_bound(outcomes: Outcomes, size: int, penalty: float, best: Best,
 def _told(outcomes: Outcomes, subset: tuple[int, ...], penalty: float) -> Subset:
     union, contradiction = outcomes.terms(subset)
     rows = outcomes.rows
-    value = float(objective(np.array([round(union * rows)]), np.array([round(contradiction * rows)]), penalty, rows)[0])
+    value = float(
+        objective(
+            np.array([round(union * rows)]), np.array([round(contradiction * rows)]), penalty, rows
+        )[0]
+    )
     # Each question adds 1, 1 − λ or 0.
     variance = union - contradiction + contradiction * (1 - penalty) ** 2 - value**2
     return Subset(
@@ -262,7 +291,11 @@ def _with_accuracy(record: Record, found: Subset, rule: str, k: int | None, seed
     values = []
     for votes, scores in chosen_draws(part, k or part.votes.shape[2], seed):
         tally = Tally(votes)
-        values.append(picks_of(rule, tally, tally.plurality_scores(scores).mean(axis=0), part.members).scores(scores).mean())
+        values.append(
+            picks_of(rule, tally, tally.plurality_scores(scores).mean(axis=0), part.members)
+            .scores(scores)
+            .mean()
+        )
     return Subset(
         found.sort_key,
         found.members,

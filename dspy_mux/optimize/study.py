@@ -59,7 +59,11 @@ class Comparable:
             )
         directions = ["MAXIMIZE", "MINIMIZE"][: self.objectives]
         foreign = before is None and made
-        if foreign or [way.name for way in study.directions] != directions or not all(map(self._has, study.trials)):
+        if (
+            foreign
+            or [way.name for way in study.directions] != directions
+            or not all(map(self._has, study.trials))
+        ):
             raise ConfigurationError(
                 f"The study {study.study_name!r} has trials of other rules, objectives or draws: name another study, or another "
                 "storage."
@@ -82,7 +86,13 @@ class Comparable:
         )
 
 
-def data_of(record: Record, splits: Sequence[Split], threshold: float, context: str | None, minimize: str | None) -> dict[str, Any]:
+def data_of(
+    record: Record,
+    splits: Sequence[Split],
+    threshold: float,
+    context: str | None,
+    minimize: str | None,
+) -> dict[str, Any]:
     """What a trial's value depends on beside its own choices, by name; draws and the like as fingerprints.
 
     Raises:
@@ -93,14 +103,18 @@ def data_of(record: Record, splits: Sequence[Split], threshold: float, context: 
         "draws": _hash(record.votes.astype(np.int32)),
         "scores": _hash(record.scores.astype(np.float32)),
         "calls": _hash(record.calls, record.cost),
-        "splits": _hash(*(part.astype(np.int64) for split in splits for part in (split.train, split.test))),
+        "splits": _hash(
+            *(part.astype(np.int64) for split in splits for part in (split.train, split.test))
+        ),
         "threshold": float(threshold),
         "context": None if context is None else _hash([context, record.field(context)]),
         "minimize": minimize,
     }
 
 
-def open_study(storage: Any, name: str, sampler: Any, seed: int, minimize: str | None) -> optuna.Study:
+def open_study(
+    storage: Any, name: str, sampler: Any, seed: int, minimize: str | None
+) -> optuna.Study:
     """A study in a storage, a new one or the one that is there; in memory for None.
 
     Raises:
@@ -109,7 +123,9 @@ def open_study(storage: Any, name: str, sampler: Any, seed: int, minimize: str |
     try:
         import optuna
     except ImportError as error:
-        raise ConfigurationError("Tuning needs Optuna, which is not installed: pip install 'dspy-mux[optimize]'.") from error
+        raise ConfigurationError(
+            "Tuning needs Optuna, which is not installed: pip install 'dspy-mux[optimize]'."
+        ) from error
     logging.getLogger("optuna").setLevel(logging.WARNING)
     sampler = sampler or optuna.samplers.TPESampler(seed=seed, multivariate=True)
     try:

@@ -77,7 +77,11 @@ class Tuned:
     @property
     def note(self) -> str:
         """What the figures are of."""
-        of = "cross-fitted (no question is scored by a subset it chose)" if self.cross_fitted else "of the validation split"
+        of = (
+            "cross-fitted (no question is scored by a subset it chose)"
+            if self.cross_fitted
+            else "of the validation split"
+        )
         return (
             f"Accuracies are {of}, on the very questions by which the best of the trials ({len(self.trials)}) was taken: that "
             "flatters it, and a test split would not."
@@ -122,16 +126,26 @@ def tune(
         ConfigurationError: nothing to choose from, no draw that reaches the threshold, an unknown rule or objective, a study of
             other data, or Optuna is missing.
     """
-    tuner = _Tuner(record, splits, max_members, min_members, k_max, rules, context, threshold, minimize, seed)
+    tuner = _Tuner(
+        record, splits, max_members, min_members, k_max, rules, context, threshold, minimize, seed
+    )
     if budget is not None and minimize is None:
-        raise ConfigurationError("A budget needs the objective it bounds: minimize='calls_per_question' or 'cost_per_question'.")
+        raise ConfigurationError(
+            "A budget needs the objective it bounds: minimize='calls_per_question' or 'cost_per_question'."
+        )
     if n_trials < 1:
         raise ConfigurationError(f"n_trials must be 1 or more, not {n_trials}.")
     study = study or open_study(storage, study_name, sampler, seed, minimize)
     tuner.comparable().check(study)
     for params in tuner.first_trials():
         study.enqueue_trial(params, skip_if_exists=True)
-    study.optimize(tuner.objective, n_trials=n_trials, timeout=timeout, n_jobs=n_jobs, callbacks=list(callbacks) or None)
+    study.optimize(
+        tuner.objective,
+        n_trials=n_trials,
+        timeout=timeout,
+        n_jobs=n_jobs,
+        callbacks=list(callbacks) or None,
+    )
     return tuner.result(study, budget, left_out)
 
 
@@ -150,21 +164,33 @@ class _Tuner:
         seed: int,
     ):
         recorded = record.votes.shape[2]
-        self.record, self.context, self.threshold, self.minimize, self.seed = record, context, threshold, minimize, seed
+        self.record, self.context, self.threshold, self.minimize, self.seed = (
+            record,
+            context,
+            threshold,
+            minimize,
+            seed,
+        )
         self.cross_fitted = splits is None or len(splits) > 1
-        self.splits = list(splits) if splits is not None else folds(len(record.questions), seed=seed)
+        self.splits = (
+            list(splits) if splits is not None else folds(len(record.questions), seed=seed)
+        )
         self.k_max = recorded if k_max is None else min(k_max, recorded)
         self.sizes = range(max(1, min_members), min(max_members, len(record.members)) + 1)
         self.rules = tuple(dict.fromkeys(("consistency", *rules)))
         unknown = [rule for rule in self.rules if rule not in RULE_NAMES]
         if unknown:
-            raise ConfigurationError(f"There is no rule {unknown[0]!r} to try: choose from {', '.join(RULE_NAMES)}.")
+            raise ConfigurationError(
+                f"There is no rule {unknown[0]!r} to try: choose from {', '.join(RULE_NAMES)}."
+            )
         if not self.sizes or self.k_max < 1:
             raise ConfigurationError(
                 f"There is nothing to choose: {min_members} to {max_members} of {len(record.members)} members, {self.k_max} draws."
             )
         if minimize not in (None, "calls_per_question", "cost_per_question"):
-            raise ConfigurationError(f"minimize must be 'calls_per_question' or 'cost_per_question', not {minimize!r}.")
+            raise ConfigurationError(
+                f"minimize must be 'calls_per_question' or 'cost_per_question', not {minimize!r}."
+            )
         if minimize == "cost_per_question":
             _check_costs(record)
         self.enumerable = math.comb(len(record.members), self.sizes[-1]) <= ENUMERABLE
@@ -196,7 +222,11 @@ class _Tuner:
             chosen = [self.subset(k, penalty, size, at) for at in range(len(self.splits))]
             final = self.subset(k, penalty, size, None)
         else:
-            names = [name for name in self.record.members if trial.suggest_categorical(f"member {name}", [False, True])]
+            names = [
+                name
+                for name in self.record.members
+                if trial.suggest_categorical(f"member {name}", [False, True])
+            ]
             if not self.sizes[0] <= len(names) <= self.sizes[-1]:
                 names = self._trimmed(names)
             final = tuple(names)
@@ -211,8 +241,16 @@ class _Tuner:
         key = (k, penalty, size, split)
         if key not in self._subsets:
             if split not in self._training:
-                self._training[split] = self.record.rows(self.all_rows() if split is None else self.splits[split].train)
-            found = search(self._training[split].first(k), [size], penalty=penalty, top=1, threshold=self.threshold)
+                self._training[split] = self.record.rows(
+                    self.all_rows() if split is None else self.splits[split].train
+                )
+            found = search(
+                self._training[split].first(k),
+                [size],
+                penalty=penalty,
+                top=1,
+                threshold=self.threshold,
+            )
             self._subsets[key] = found.results[0].members
         return self._subsets[key]
 
@@ -230,26 +268,36 @@ class _Tuner:
         )
 
     def per_question(self, chosen: Sequence[tuple[str, ...]], k: int, rule: str) -> Any:
-        return np.concatenate([self._of_split(at, members, k, rule)[0] for at, members in enumerate(chosen)])
+        return np.concatenate(
+            [self._of_split(at, members, k, rule)[0] for at, members in enumerate(chosen)]
+        )
 
     def _of_split(self, at: int, members: tuple[str, ...], k: int, rule: str) -> tuple[Any, float]:
         key = (at, members, k, rule)
         if key not in self._scores:
             result = self._replayed(members, k, rule, self.splits[at])
-            cost = result.cost_per_question if self.minimize == "cost_per_question" else result.calls_per_question
+            cost = (
+                result.cost_per_question
+                if self.minimize == "cost_per_question"
+                else result.calls_per_question
+            )
             assert cost is not None  # costs are only minimised where every draw tells its own
             self._scores[key] = (result.per_question, cost)
         return self._scores[key]
 
     def _replayed(self, members: Sequence[str], k: int, rule: str, split: Split) -> Result:
         part, _ = self.record.of(members, None)
-        return replay(part.first(k), rule, splits=[split], context=self.context, threshold=self.threshold)
+        return replay(
+            part.first(k), rule, splits=[split], context=self.context, threshold=self.threshold
+        )
 
     def _trimmed(self, names: list[str]) -> list[str]:
         """A subset of an allowed size: without its last members, or with the first ones that are missing."""
         names = names[: self.sizes[-1]]
         missing = [name for name in self.record.members if name not in names]
-        return sorted(names + missing[: max(0, self.sizes[0] - len(names))], key=self.record.members.index)
+        return sorted(
+            names + missing[: max(0, self.sizes[0] - len(names))], key=self.record.members.index
+        )
 
     # --- the study
 
@@ -258,8 +306,17 @@ class _Tuner:
         k = min(int(PAPER["k"]), self.k_max)
         if not self.enumerable:
             subset = set(self.record.members[: self.sizes[-1]])
-            return [{"k": k, "rule": "consistency", **{f"member {name}": name in subset for name in self.record.members}}]
-        paper = [{"k": k, "rule": "consistency", "size": size, "penalty": PAPER["penalty"]} for size in reversed(self.sizes)]
+            return [
+                {
+                    "k": k,
+                    "rule": "consistency",
+                    **{f"member {name}": name in subset for name in self.record.members},
+                }
+            ]
+        paper = [
+            {"k": k, "rule": "consistency", "size": size, "penalty": PAPER["penalty"]}
+            for size in reversed(self.sizes)
+        ]
         others = [{**paper[0], "rule": rule, "k": self.k_max} for rule in self.rules]
         return [*paper, *others]
 
@@ -269,7 +326,9 @@ class _Tuner:
         return Comparable(
             data=data_of(record, self.splits, self.threshold, self.context, self.minimize),
             rules=self.rules,
-            params=("size", "penalty") if self.enumerable else tuple(f"member {name}" for name in record.members),
+            params=("size", "penalty")
+            if self.enumerable
+            else tuple(f"member {name}" for name in record.members),
             members=record.members,
             draws=record.votes.shape[2],
             objectives=1 if self.minimize is None else 2,
@@ -283,20 +342,28 @@ class _Tuner:
     def result(self, study: optuna.Study, budget: float | None, left_out: int) -> Tuned:
         import optuna
 
-        complete = [trial for trial in study.trials if trial.state == optuna.trial.TrialState.COMPLETE]
+        complete = [
+            trial for trial in study.trials if trial.state == optuna.trial.TrialState.COMPLETE
+        ]
         done = [trial for trial in complete if self.within(trial)]
         if not done:
-            raise ConfigurationError("No trial of the sizes and draws asked for was completed: give the study more time or trials.")
+            raise ConfigurationError(
+                "No trial of the sizes and draws asked for was completed: give the study more time or trials."
+            )
         best_of_two = [] if self.minimize is None else front(done)
         candidates = best_of_two or done
         if budget is not None:
             affordable = [trial for trial in done if trial.values[1] <= budget]
             if not affordable:
                 least = min(trial.values[1] for trial in done)
-                raise ConfigurationError(f"No setting stays within the budget of {budget:g}; the cheapest tried takes {least:g}.")
+                raise ConfigurationError(
+                    f"No setting stays within the budget of {budget:g}; the cheapest tried takes {least:g}."
+                )
             candidates = affordable
         # Equal values: the fewest draws, then the first tried.
-        ranked = sorted(candidates, key=lambda t: (-t.values[0], t.user_attrs["calls_per_question"], t.number))
+        ranked = sorted(
+            candidates, key=lambda t: (-t.values[0], t.user_attrs["calls_per_question"], t.number)
+        )
         # The paper's rule is always tried, so one of them passes; on a front without it, the best one's other choices stand.
         best = next((trial for trial in ranked if self._rule_wins(trial)), ranked[0])
         rule = best.params["rule"] if self._rule_wins(best) else "consistency"
@@ -311,7 +378,9 @@ class _Tuner:
         return Tuned(
             best=self._setting(best, rule),
             baseline=Setting(
-                self.subset(paper[1], float(PAPER["penalty"]), self.sizes[-1], None) if self.enumerable else chosen[0],
+                self.subset(paper[1], float(PAPER["penalty"]), self.sizes[-1], None)
+                if self.enumerable
+                else chosen[0],
                 paper[1],
                 float(PAPER["penalty"]),
                 "consistency",
@@ -331,7 +400,9 @@ class _Tuner:
         """The subset that a trial's choices come to: searched again rather than read, for the study may have been kept for long."""
         if not self.enumerable:
             return tuple(trial.user_attrs["members"])
-        return self.subset(trial.params["k"], round(trial.params["penalty"], 6), trial.params["size"], None)
+        return self.subset(
+            trial.params["k"], round(trial.params["penalty"], 6), trial.params["size"], None
+        )
 
     def _chosen(self, trial: optuna.trial.FrozenTrial) -> list[tuple[str, ...]]:
         if not self.enumerable:
@@ -349,7 +420,8 @@ class _Tuner:
             part = self.record.rows(rows).of(members, None)[0].first(k)
             inner = folds(len(rows), count=min(5, len(rows)), seed=self.seed + 1)
             ours, paper = (
-                replay(part, name, splits=inner, context=self.context, threshold=self.threshold) for name in (rule, "consistency")
+                replay(part, name, splits=inner, context=self.context, threshold=self.threshold)
+                for name in (rule, "consistency")
             )
             self._wins[members, k, rule] = compare(ours, paper).mean > 0
         return self._wins[members, k, rule]
@@ -358,7 +430,10 @@ class _Tuner:
         k = min(int(PAPER["k"]), self.k_max)
         if not self.enumerable:
             return [self.record.members[: self.sizes[-1]]] * len(self.splits), k
-        return [self.subset(k, float(PAPER["penalty"]), self.sizes[-1], at) for at in range(len(self.splits))], k
+        return [
+            self.subset(k, float(PAPER["penalty"]), self.sizes[-1], at)
+            for at in range(len(self.splits))
+        ], k
 
     def _single(self, k: int) -> Setting:
         """Self-consistency of the member most accurate on each training part."""
@@ -369,13 +444,17 @@ class _Tuner:
 
     def _setting(self, trial: optuna.trial.FrozenTrial, rule: str) -> Setting:
         value, cost = self.score(self._chosen(trial), trial.params["k"], rule)
-        return Setting(self._members(trial), trial.params["k"], trial.params.get("penalty"), rule, value, cost)
+        return Setting(
+            self._members(trial), trial.params["k"], trial.params.get("penalty"), rule, value, cost
+        )
 
 
 def _check_costs(record: Record) -> None:
     prices = record.prices()
     if prices is None:
-        raise ConfigurationError(f"{record.source} has no costs, so the cost per question cannot be minimised.")
+        raise ConfigurationError(
+            f"{record.source} has no costs, so the cost per question cannot be minimised."
+        )
     unknown = np.isnan(prices).sum(axis=(0, 2))
     if unknown.any():
         worst = int(unknown.argmax())

@@ -61,9 +61,16 @@ def paired_difference(scores: Sequence[float], others: Sequence[float]) -> Estim
         return Estimate(mean, math.nan, math.nan, 1)
     if max(differences) - min(differences) < 1e-9:
         _, share = wilson(0.0, len(differences))
-        return Estimate(mean, mean - share * max(0.0, mean + 1), mean + share * max(0.0, 1 - mean), len(differences))
+        return Estimate(
+            mean,
+            mean - share * max(0.0, mean + 1),
+            mean + share * max(0.0, 1 - mean),
+            len(differences),
+        )
     half = Z95 * _standard_error(differences)
-    return Estimate(mean, max(mean - half, min(mean, -1.0)), min(mean + half, max(mean, 1.0)), len(differences))
+    return Estimate(
+        mean, max(mean - half, min(mean, -1.0)), min(mean + half, max(mean, 1.0)), len(differences)
+    )
 
 
 def mcnemar(scores: Sequence[float], others: Sequence[float]) -> float | None:
@@ -116,11 +123,17 @@ def bootstrap(values: Floats, *, seed: int = 0, least: float = 0.0) -> tuple[flo
     lowest, highest = float(values.min()), float(values.max())
     if highest - lowest < 1e-12:
         others = _Z2 / (len(values) + _Z2)
-        return lowest - others * max(0.0, lowest - least), highest + others * max(0.0, 1.0 - highest)
+        return lowest - others * max(0.0, lowest - least), highest + others * max(
+            0.0, 1.0 - highest
+        )
     random, n = np.random.default_rng(seed), len(values)
-    at_once = max(1, 2_000_000 // n)  # resamples at a time, so that memory stays small however many questions there are
+    at_once = max(
+        1, 2_000_000 // n
+    )  # resamples at a time, so that memory stays small however many questions there are
     sizes = [min(at_once, BOOTSTRAPS - done) for done in range(0, BOOTSTRAPS, at_once)]
-    means = np.concatenate([values[random.integers(0, n, (size, n))].mean(axis=1) for size in sizes])
+    means = np.concatenate(
+        [values[random.integers(0, n, (size, n))].mean(axis=1) for size in sizes]
+    )
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
 

@@ -100,15 +100,28 @@ def replay(
 
     k = record.votes.shape[2] if k is None else k
     check_rule(rule, record.members)
-    contexts = np.array(record.field(context)) if context is not None and rule == "calibrated" else None
+    contexts = (
+        np.array(record.field(context)) if context is not None and rule == "calibrated" else None
+    )
     splits = list(splits) if splits is not None else holdout(len(record.questions), seed=seed)
     total, times = np.zeros(len(record.questions)), np.zeros(len(record.questions))
-    wins, union, calls, frugal, tokens, cost = np.zeros(len(record.members)), 0.0, 0.0, 0.0, 0.0, 0.0
+    wins, union, calls, frugal, tokens, cost = (
+        np.zeros(len(record.members)),
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+    )
     accuracies, runs, prices = [], 0, record.prices()
     for split, draws in _runs(record, splits, k, seed):
         votes, scores = _taken(record.votes, draws), _taken(record.scores, draws)
         train, test = Tally(votes[split.train]), Tally(votes[split.test])
-        a_i = train.plurality_scores(scores[split.train]).mean(axis=0) if len(split.train) else np.zeros(len(record.members))
+        a_i = (
+            train.plurality_scores(scores[split.train]).mean(axis=0)
+            if len(split.train)
+            else np.zeros(len(record.members))
+        )
         if rule == "calibrated":
             fitted = calibrated.fit(
                 train,
@@ -128,8 +141,12 @@ def replay(
         wins += np.bincount(picks.member[picks.member >= 0], minlength=len(wins)) / len(split.test)
         union += float((test.plurality_scores(scores[split.test]) >= threshold).any(axis=1).mean())
         full, short = _draws_spent(rule, test, a_i, record.members)
-        if rule == "calibrated" and fitted.instead is not None:  # then it stops where the rule does that decides instead
-            short = _draws_spent(fitted.instead, test, np.array(fitted.accuracies), record.members)[1]
+        if (
+            rule == "calibrated" and fitted.instead is not None
+        ):  # then it stops where the rule does that decides instead
+            short = _draws_spent(fitted.instead, test, np.array(fitted.accuracies), record.members)[
+                1
+            ]
         each = _per_draw(record.calls, draws, split.test)
         calls += calls_of(full, each)
         frugal += calls_of(short, each)
@@ -167,10 +184,14 @@ def compare(one: Result, other: Result, *, seed: int = 0) -> Difference:
         ConfigurationError: the two were tested on different questions.
     """
     if not np.array_equal(one.tested, other.tested):
-        raise ConfigurationError("Two results can only be compared on the same questions: replay both with the same splits.")
+        raise ConfigurationError(
+            "Two results can only be compared on the same questions: replay both with the same splits."
+        )
     differences = one.per_question - other.per_question
     interval = bootstrap(differences, seed=seed, least=-1.0)
-    return Difference(one.accuracy - other.accuracy, _stderr(differences), interval, len(differences))
+    return Difference(
+        one.accuracy - other.accuracy, _stderr(differences), interval, len(differences)
+    )
 
 
 def pooled_results(results: Sequence[Result], *, seed: int = 0) -> Result:
@@ -185,7 +206,10 @@ def pooled_results(results: Sequence[Result], *, seed: int = 0) -> Result:
         times[result.tested] += 1
     tested = np.flatnonzero(times)
     per_question = total[tested] / times[tested]
-    costs = [np.nan if result.cost_per_question is None else result.cost_per_question for result in results]
+    costs = [
+        np.nan if result.cost_per_question is None else result.cost_per_question
+        for result in results
+    ]
     return dataclasses.replace(
         results[-1],
         questions=len(tested),
@@ -194,7 +218,9 @@ def pooled_results(results: Sequence[Result], *, seed: int = 0) -> Result:
         ci95=bootstrap(per_question, seed=seed),
         union_accuracy=float(np.mean([result.union_accuracy for result in results])),
         calls_per_question=float(np.mean([result.calls_per_question for result in results])),
-        frugal_calls_per_question=float(np.mean([result.frugal_calls_per_question for result in results])),
+        frugal_calls_per_question=float(
+            np.mean([result.frugal_calls_per_question for result in results])
+        ),
         cost_per_question=_known(float(np.mean(costs))),
         repeats=sum(result.repeats for result in results),
         tested=tested,
@@ -206,12 +232,16 @@ def check_rule(rule: str, members: Sequence[str]) -> None:
     """Raises ConfigurationError unless `rule` is a name that `replay` takes."""
     name, _, member = rule.partition(":")
     if name not in RULE_NAMES or (member and name != "self_consistency"):
-        raise ConfigurationError(f"There is no rule {rule!r} to replay: choose one of {', '.join(RULE_NAMES)}.")
+        raise ConfigurationError(
+            f"There is no rule {rule!r} to replay: choose one of {', '.join(RULE_NAMES)}."
+        )
     if member and member not in members:
         raise ConfigurationError(f"The rule {rule!r} names no member of {', '.join(members)}.")
 
 
-def picks_of(rule: str, votes: Tally, accuracies: Sequence[float | None] | Floats, members: Sequence[str]) -> Picks:
+def picks_of(
+    rule: str, votes: Tally, accuracies: Sequence[float | None] | Floats, members: Sequence[str]
+) -> Picks:
     """What a rule that needs no fitting picks."""
     name, _, member = rule.partition(":")
     order = by_accuracy(accuracies)
@@ -222,10 +252,14 @@ def picks_of(rule: str, votes: Tally, accuracies: Sequence[float | None] | Float
     return tally.consistency(votes, order)
 
 
-def _runs(record: Record, splits: Sequence[Split], k: int, seed: int) -> Iterator[tuple[Split, Ints | None]]:
+def _runs(
+    record: Record, splits: Sequence[Split], k: int, seed: int
+) -> Iterator[tuple[Split, Ints | None]]:
     recorded = record.votes.shape[2]
     if not 1 <= k <= recorded:
-        raise ConfigurationError(f"{record.source} holds {recorded} draws a member, k={k} cannot be replayed.")
+        raise ConfigurationError(
+            f"{record.source} holds {recorded} draws a member, k={k} cannot be replayed."
+        )
     if k == recorded:
         yield from ((split, None) for split in splits)
         return
@@ -238,7 +272,9 @@ def _per_draw(values: Floats | None, draws: Ints | None, test: Ints) -> Floats |
     return None if values is None else _taken(values, draws)[test]
 
 
-def _draws_spent(rule: str, test: Tally, accuracies: Floats, members: Sequence[str]) -> tuple[Ints, Ints]:
+def _draws_spent(
+    rule: str, test: Tally, accuracies: Floats, members: Sequence[str]
+) -> tuple[Ints, Ints]:
     """[Q, M] draws under the full schedule and the frugal one. What `calibrated` is spared near the end is not counted here."""
     order = by_accuracy(accuracies)
     full = np.broadcast_to(test.k, test.shape[:2])
@@ -264,7 +300,9 @@ def _spent(draws: Ints, each: Floats | None) -> float:
     """Mean per question of what the first `draws` draws of each member took; NaN where that is unknown of any of them."""
     if each is None:
         return float("nan")
-    return float(np.where(np.arange(each.shape[2]) < draws[..., None], each, 0.0).sum(axis=(1, 2)).mean())
+    return float(
+        np.where(np.arange(each.shape[2]) < draws[..., None], each, 0.0).sum(axis=(1, 2)).mean()
+    )
 
 
 def _known(value: float) -> float | None:

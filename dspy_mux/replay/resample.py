@@ -28,11 +28,16 @@ def redrawn(record: Record, k: int, random: np.random.Generator) -> Record:
     """
     recorded = record.votes.shape[2]
     if not 1 <= k <= recorded:
-        raise ConfigurationError(f"{record.source} holds {recorded} draws a member, k={k} cannot be replayed.")
+        raise ConfigurationError(
+            f"{record.source} holds {recorded} draws a member, k={k} cannot be replayed."
+        )
     if k == recorded:
         return record
     draws = draw_choices(record, k, random)
-    spent = [None if values is None else _taken(values, draws) for values in (record.calls, record.tokens, record.prices())]
+    spent = [
+        None if values is None else _taken(values, draws)
+        for values in (record.calls, record.tokens, record.prices())
+    ]
     return dataclasses.replace(
         record,
         votes=_taken(record.votes, draws),
@@ -55,11 +60,16 @@ def chosen_draws(record: Record, k: int, seed: int) -> Iterator[tuple[Ints, Floa
     """Votes and scores [Q, M, k] of the recorded draws, or of several random choices of k where more are recorded."""
     recorded = record.votes.shape[2]
     if not 1 <= k <= recorded:
-        raise ConfigurationError(f"{record.source} holds {recorded} draws a member, fewer than k={k}.")
+        raise ConfigurationError(
+            f"{record.source} holds {recorded} draws a member, fewer than k={k}."
+        )
     if k == recorded:
         yield record.votes, record.scores
         return
     random = np.random.default_rng(seed)
     for _ in range(RESAMPLES):
         draws = draw_choices(record, k, random)
-        yield np.take_along_axis(record.votes, draws, axis=2), np.take_along_axis(record.scores, draws, axis=2)
+        yield (
+            np.take_along_axis(record.votes, draws, axis=2),
+            np.take_along_axis(record.scores, draws, axis=2),
+        )

@@ -23,7 +23,9 @@ class Split:
     test: Ints
 
 
-def holdout(questions: int, *, fraction: float = 0.5, repeats: int = 20, seed: int = 0) -> list[Split]:
+def holdout(
+    questions: int, *, fraction: float = 0.5, repeats: int = 20, seed: int = 0
+) -> list[Split]:
     """`repeats` random splits, `fraction` of the questions in each test part.
 
     Raises:
@@ -33,10 +35,14 @@ def holdout(questions: int, *, fraction: float = 0.5, repeats: int = 20, seed: i
     if not 0 < fraction < 1:
         raise ConfigurationError(f"The held-out fraction must lie between 0 and 1, not {fraction}.")
     if not 1 <= repeats <= MOST_REPEATS:
-        raise ConfigurationError(f"The number of repeats must be 1 or more, and {MOST_REPEATS} at most, not {repeats}.")
+        raise ConfigurationError(
+            f"The number of repeats must be 1 or more, and {MOST_REPEATS} at most, not {repeats}."
+        )
     tested = min(max(round(questions * fraction), 1), questions - 1)
     if questions < 2:
-        raise ConfigurationError(f"{questions} question is too few to split: two are needed at the least.")
+        raise ConfigurationError(
+            f"{questions} question is too few to split: two are needed at the least."
+        )
     random = np.random.default_rng(seed)
     shuffled = [random.permutation(questions) for _ in range(repeats)]
     return [Split(np.sort(order[tested:]), np.sort(order[:tested])) for order in shuffled]
@@ -58,10 +64,14 @@ def by_field(record: Record, field: str, train: str, test: str) -> list[Split]:
     """
     values = np.array(record.field(field))
     if train == test:
-        raise ConfigurationError(f"The figures would come from the questions that chose them: train and test are both {train!r}.")
+        raise ConfigurationError(
+            f"The figures would come from the questions that chose them: train and test are both {train!r}."
+        )
     for part in (train, test):
         if not (values == part).any():
-            raise ConfigurationError(f"No question has {field}={part!r}; there are {_listed(values.tolist())}.")
+            raise ConfigurationError(
+                f"No question has {field}={part!r}; there are {_listed(values.tolist())}."
+            )
     return [Split(np.flatnonzero(values == train), np.flatnonzero(values == test))]
 
 

@@ -67,7 +67,11 @@ def spending(
     """
     wanted = sorted({0.0, *bounds})
     k = record.votes.shape[2] if k is None else k
-    splits = list(splits) if splits is not None else holdout(len(record.questions), repeats=10, seed=seed)
+    splits = (
+        list(splits)
+        if splits is not None
+        else holdout(len(record.questions), repeats=10, seed=seed)
+    )
     scored = np.zeros((len(wanted), len(record.questions)))
     times, spent = np.zeros(len(record.questions)), np.zeros(len(wanted))
     contexts = np.array(record.field(context)) if context is not None else None
@@ -76,19 +80,39 @@ def spending(
         drawn = redrawn(record, k, random)
         votes, scores = drawn.votes, drawn.scores
         train, right = Tally(votes[split.train]), scores[split.train]
-        known, asked = (None if contexts is None else contexts[part].tolist() for part in (split.train, split.test))
-        fits = fit_orders(train, right, members=record.members, contexts=known, context=context, threshold=threshold, seed=seed)
+        known, asked = (
+            None if contexts is None else contexts[part].tolist()
+            for part in (split.train, split.test)
+        )
+        fits = fit_orders(
+            train,
+            right,
+            members=record.members,
+            contexts=known,
+            context=context,
+            threshold=threshold,
+            seed=seed,
+        )
         times[split.test] += 1
         for at, bound in enumerate(wanted):
-            picks, made = at_bound(fits, bound, train, right, known).pick(Tally(votes[split.test]), asked)
+            picks, made = at_bound(fits, bound, train, right, known).pick(
+                Tally(votes[split.test]), asked
+            )
             scored[at, split.test] += picks.scores(scores[split.test])
-            spent[at] += calls_of(made, None if drawn.calls is None else drawn.calls[split.test]) / len(splits)
+            spent[at] += calls_of(
+                made, None if drawn.calls is None else drawn.calls[split.test]
+            ) / len(splits)
     tested = np.flatnonzero(times)
     means = scored[:, tested] / times[tested]
-    return [_point(bound, means[at], means[0], spent[at], spent[0], seed) for at, bound in enumerate(wanted)]
+    return [
+        _point(bound, means[at], means[0], spent[at], spent[0], seed)
+        for at, bound in enumerate(wanted)
+    ]
 
 
-def _point(bound: float, scores: Floats, full: Floats, calls: float, all_calls: float, seed: int) -> Spending:
+def _point(
+    bound: float, scores: Floats, full: Floats, calls: float, all_calls: float, seed: int
+) -> Spending:
     low, high = bootstrap(scores, seed=seed)
     # All draws cost nothing against themselves, whatever the questions.
     loss_low, loss_high = bootstrap(full - scores, seed=seed, least=-1.0) if bound else (0.0, 0.0)

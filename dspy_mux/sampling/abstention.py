@@ -9,7 +9,12 @@ from ..redact import masked
 from ..text import visible
 
 #: A response came, and nothing could be made of it.
-UNPARSABLE, EMPTY, NO_TEXT, UNUSABLE = "unparsable response", "empty response", "empty answer", "unusable answer"
+UNPARSABLE, EMPTY, NO_TEXT, UNUSABLE = (
+    "unparsable response",
+    "empty response",
+    "empty answer",
+    "unusable answer",
+)
 #: That of draws in files that name none.
 NONE = "no answer"
 #: How the causes begin of draws whose program gave something else than its answer.
@@ -31,5 +36,7 @@ def cause_of(error: BaseException, lm: dspy.BaseLM) -> str:
     if isinstance(error, AdapterParseError):
         return EMPTY if str(error.lm_response or "None").strip() == "None" else UNPARSABLE
     first_line = next(iter(str(error).strip().splitlines()), "")
-    told = visible(masked(f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__, lm))
+    told = visible(
+        masked(f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__, lm)
+    )
     return told if len(told) <= _CAUSE_LENGTH else told[: _CAUSE_LENGTH - 1] + "…"

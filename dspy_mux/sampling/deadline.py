@@ -57,7 +57,10 @@ class Waiting:
         with self._lock:
             (deadline, since), now = self._time, time.monotonic()
             self._loads += by
-            self._time = (deadline if since is None else deadline + now - since, now if self._loads else None)
+            self._time = (
+                deadline if since is None else deadline + now - since,
+                now if self._loads else None,
+            )
 
 
 #: Of the draw around this call; None where there is none.

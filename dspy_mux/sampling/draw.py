@@ -46,7 +46,14 @@ class Draw(AbstractContextManager["Draw"]):
         seconds: wall time, from start to end or to the deadline.
     """
 
-    def __init__(self, member: Member, number: int, program: dspy.Module, adapter: dspy.Adapter, inputs: Mapping[str, Any]):
+    def __init__(
+        self,
+        member: Member,
+        number: int,
+        program: dspy.Module,
+        adapter: dspy.Adapter,
+        inputs: Mapping[str, Any],
+    ):
         self.member, self.number, self.program, self.adapter = member, number, program, adapter
         self.inputs = dict(inputs)
         self.prediction: dspy.Prediction | None = None
@@ -123,7 +130,12 @@ class Draw(AbstractContextManager["Draw"]):
         self._context.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> bool:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> bool:
         self._context.__exit__(None, None, None)
         _lineage.reset(self._lineage)
         waiting.reset(self._waiting)
@@ -180,7 +192,9 @@ def raise_what_is_no_abstention(draws: Sequence[Draw]) -> None:
 
 def mistake_of(draw: Draw) -> BaseException | None:
     """The error of a draw, where it is a mistake in the set-up or no `Exception` at all."""
-    own = isinstance(draw.error, ConfigurationError) or not isinstance(draw.error, (Exception, type(None)))
+    own = isinstance(draw.error, ConfigurationError) or not isinstance(
+        draw.error, (Exception, type(None))
+    )
     return draw.error if own else None
 
 
@@ -201,13 +215,17 @@ def _first_seed(member: Member, inputs: Mapping[str, Any]) -> int:
 
     The same seed for every question would be the same luck for every question: a draw that is far out once is so each time.
     """
-    question = json.dumps([member.label, sorted(inputs.items())], default=_told_for_a_seed, skipkeys=True)
+    question = json.dumps(
+        [member.label, sorted(inputs.items())], default=_told_for_a_seed, skipkeys=True
+    )
     return int.from_bytes(hashlib.sha256(question.encode()).digest()[:4], "big")
 
 
 def _told_for_a_seed(value: Any) -> Any:
     # No repr: a memory address in it would change the seed, and with it the cache key, in every process.
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else type(value).__qualname__
+    return (
+        value.model_dump(mode="json") if isinstance(value, BaseModel) else type(value).__qualname__
+    )
 
 
 async def _in_thread(call: Callable[[], Any]) -> Any:

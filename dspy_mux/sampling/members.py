@@ -52,7 +52,9 @@ class Member:
         if self.name is not None and (not isinstance(self.name, str) or not self.name.strip()):
             raise ConfigurationError("A member's name must be a non-empty string.")
         if self.label != whole(self.label):
-            raise ConfigurationError(f"The name of member {self.label!r} has half a character in it: take it out.")
+            raise ConfigurationError(
+                f"The name of member {self.label!r} has half a character in it: take it out."
+            )
         if self.adapter is not None and not isinstance(self.adapter, dspy.Adapter):
             raise ConfigurationError(
                 f"The adapter of member {self.label!r} must be a dspy.Adapter instance, not {type(self.adapter).__name__}."
@@ -96,7 +98,9 @@ def pool_of(lms: Pool, *, k: int, temperature: float, adapter: dspy.Adapter | No
     check_k(k, "the mux")
     check_temperature(temperature, "the mux")
     if isinstance(lms, (dspy.BaseLM, Member, str)):
-        raise ConfigurationError("lms must be a list or a dict of LMs: write lms=[...], also for a pool of one.")
+        raise ConfigurationError(
+            "lms must be a list or a dict of LMs: write lms=[...], also for a pool of one."
+        )
     if isinstance(lms, Mapping):
         given = [_named(name, entry) for name, entry in lms.items()]
     else:
@@ -118,18 +122,28 @@ def checked(members: list[Member]) -> list[Member]:
 
 def check_k(k: int, whose: str) -> None:
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise ConfigurationError(f"k of {whose} must be a whole number of draws, 1 or more, not {k!r}.")
+        raise ConfigurationError(
+            f"k of {whose} must be a whole number of draws, 1 or more, not {k!r}."
+        )
 
 
 def check_temperature(temperature: float, whose: str) -> None:
-    if isinstance(temperature, bool) or not isinstance(temperature, (int, float)) or not 0 <= temperature < float("inf"):
-        raise ConfigurationError(f"The temperature of {whose} must be a number, 0 or more, not {temperature!r}.")
+    if (
+        isinstance(temperature, bool)
+        or not isinstance(temperature, (int, float))
+        or not 0 <= temperature < float("inf")
+    ):
+        raise ConfigurationError(
+            f"The temperature of {whose} must be a number, 0 or more, not {temperature!r}."
+        )
 
 
 def _named(name: str, entry: dspy.BaseLM | Member) -> Member:
     if isinstance(entry, Member):
         if entry.name is not None and entry.name != name:
-            raise ConfigurationError(f"The pool's key {name!r} holds a Member named {entry.name!r}: give it one name.")
+            raise ConfigurationError(
+                f"The pool's key {name!r} holds a Member named {entry.name!r}: give it one name."
+            )
         return dataclasses.replace(entry, name=name)
     return Member(entry, name=name)
 
@@ -170,8 +184,12 @@ def _check_cache_entries(members: Sequence[Member]) -> None:
     for member in members:
         if not member.lm.cache or not getattr(member.lm, "_cache_responses", True):
             continue
-        settings = {name: value for name, value in member.lm.kwargs.items() if name not in NOT_IN_CACHE_KEY}
-        settings.update(model=member.lm.model, type=member.lm.model_type, temperature=member.temperature)
+        settings = {
+            name: value for name, value in member.lm.kwargs.items() if name not in NOT_IN_CACHE_KEY
+        }
+        settings.update(
+            model=member.lm.model, type=member.lm.model_type, temperature=member.temperature
+        )
         key = json.dumps(settings, sort_keys=True, default=repr)
         if key in seen:
             raise ConfigurationError(

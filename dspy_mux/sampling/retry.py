@@ -62,7 +62,9 @@ class Calls(Waiting):
             if self._pause is not None:
                 self._pause.set()
         if not self._cut():
-            with suppress(RuntimeError):  # no thread can be started: what waits at no socket now is not cut short
+            with suppress(
+                RuntimeError
+            ):  # no thread can be started: what waits at no socket now is not cut short
                 workers.start(self._keep_cutting)
         super().end()
 
@@ -156,9 +158,13 @@ def load_client(lm: dspy.BaseLM) -> None:
     if is_loaded(lm):
         return
     source_info()
-    with suppress(LM15Error, TypeError, ValueError, ImportError):  # the call will say what is wrong with the LM
+    with suppress(
+        LM15Error, TypeError, ValueError, ImportError
+    ):  # the call will say what is wrong with the LM
         if not select_backend(lm).native:
-            _ = importlib.import_module("litellm").completion  # DSPy leaves a module there that loads when it is used
+            _ = importlib.import_module(
+                "litellm"
+            ).completion  # DSPy leaves a module there that loads when it is used
     _loaded.add(lm)
 
 
@@ -182,7 +188,11 @@ def calls_of(lm: dspy.BaseLM, calls: Calls) -> dspy.BaseLM:
 
 @functools.cache
 def _class_of_a_draw(kind: type) -> type:
-    return type(kind.__name__, (_OfADraw, kind), {"__module__": kind.__module__, "__qualname__": kind.__qualname__})
+    return type(
+        kind.__name__,
+        (_OfADraw, kind),
+        {"__module__": kind.__module__, "__qualname__": kind.__qualname__},
+    )
 
 
 #: A thread that waits at a socket holds it in one of its innermost frames: the client's, or those of `ssl` above it.

@@ -105,10 +105,14 @@ def _overdue(running: Iterable[Draw], timeout: float | None) -> list[Draw]:
     return overdue
 
 
-def _arrived(finished: queue.SimpleQueue[Draw | None], running: set[Draw], interrupt: Interrupt) -> Iterator[Draw]:
+def _arrived(
+    finished: queue.SimpleQueue[Draw | None], running: set[Draw], interrupt: Interrupt
+) -> Iterator[Draw]:
     """At the end, of the draws under way: those that are done or soon will be; after a Ctrl-C of those that have an answer."""
     left, began = set(running), time.monotonic()
-    while not finished.empty() or any(draw.prediction is not None or not interrupt.hurried for draw in left):
+    while not finished.empty() or any(
+        draw.prediction is not None or not interrupt.hurried for draw in left
+    ):
         patience = began + (SOON_S if interrupt.hurried else LINGER_S) - time.monotonic()
         arrived = _settled(finished, patience)
         yield from (draw for draw in arrived if draw in left)

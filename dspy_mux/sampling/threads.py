@@ -68,7 +68,9 @@ class Workers:
             watched, self._watched = self._watched, True
         if not watched:
             try:
-                threading.Thread(target=self._end_the_spare, name="dspy-mux-draw", daemon=True).start()
+                threading.Thread(
+                    target=self._end_the_spare, name="dspy-mux-draw", daemon=True
+                ).start()
             except Exception:  # noqa: BLE001  (the job runs all the same; the next one tries again)
                 self._watched = False
 

@@ -89,7 +89,9 @@ class Meter(UsageTracker):
 
     def spent(self) -> Spent:
         """Calls, tokens and cost so far. A call still under way, or failed, counts as made."""
-        entries = [entry for lm_entries in list(self.usage_data.values()) for entry in list(lm_entries)]
+        entries = [
+            entry for lm_entries in list(self.usage_data.values()) for entry in list(lm_entries)
+        ]
         billed = max(self.billed, len(entries))
         costs = list(self.history.costs)
         return Spent(

@@ -121,4 +121,8 @@ class OfMembers(Protocol):
 
 def by_accuracy(accuracies: Sequence[float | None]) -> list[int]:
     """Positions from the most accurate down; equals, and the never measured at the end, in pool order."""
-    return sorted(range(len(accuracies)), key=lambda at: -1.0 if (a := accuracies[at]) is None else a, reverse=True)
+    return sorted(
+        range(len(accuracies)),
+        key=lambda at: -1.0 if (a := accuracies[at]) is None else a,
+        reverse=True,
+    )

@@ -73,13 +73,31 @@ class Calibrated:
 
     def __post_init__(self) -> None:
         count = len(self.members)
-        shapes = [len(self.k), len(self.accuracies), len(self.log_likelihoods), (len(self.weights) - 9) / _PER_MEMBER]
+        shapes = [
+            len(self.k),
+            len(self.accuracies),
+            len(self.log_likelihoods),
+            (len(self.weights) - 9) / _PER_MEMBER,
+        ]
         tables = [len(table) - 1 for table in self.log_likelihoods]
-        extras = {len(extra) for extra in self.context_weights.values()} - {_PER_MEMBER_AND_CONTEXT * count}
-        numbers = [*self.weights, *self.accuracies, self.slope, self.intercept, *itertools.chain(*self.log_likelihoods)]
-        finite = all(math.isfinite(number) for number in [*numbers, *itertools.chain(*self.context_weights.values())])
+        extras = {len(extra) for extra in self.context_weights.values()} - {
+            _PER_MEMBER_AND_CONTEXT * count
+        }
+        numbers = [
+            *self.weights,
+            *self.accuracies,
+            self.slope,
+            self.intercept,
+            *itertools.chain(*self.log_likelihoods),
+        ]
+        finite = all(
+            math.isfinite(number)
+            for number in [*numbers, *itertools.chain(*self.context_weights.values())]
+        )
         if shapes != [count] * 4 or tables != list(self.k) or extras or not finite:
-            raise ConfigurationError("The calibrated rule's weights do not fit its members: it is damaged, fit it again.")
+            raise ConfigurationError(
+                "The calibrated rule's weights do not fit its members: it is damaged, fit it again."
+            )
 
     def given(self, inputs: Mapping[str, Any]) -> Calibrated:
         """The rule for a question with these inputs: with its category's weights added."""
@@ -98,7 +116,11 @@ class Calibrated:
         tally = Tally.of(ballots)
         picks = self.pick(tally, [_THIS] if _THIS in self.context_weights else None)
         index, draw = int(picks.member[0]), int(picks.draw[0])
-        return None if index < 0 else Choice(int(tally.votes[0, index, draw]), index, float(picks.confidence[0]))
+        return (
+            None
+            if index < 0
+            else Choice(int(tally.votes[0, index, draw]), index, float(picks.confidence[0]))
+        )
 
     def check_members(self, drawn: Sequence[tuple[str, int]]) -> None:
         """Raises ConfigurationError unless these are the members and draws that the rule was fitted for."""
@@ -110,7 +132,10 @@ class Calibrated:
         Proven by trying them all, so only near the end: where there are more than a few hundred ways, the next draw is made. The
         answer is that of all draws; the probability takes draws that were spared for abstentions.
         """
-        ballots = [replace(ballot, accuracy=known) for ballot, known in zip(ballots, self.accuracies, strict=True)]
+        ballots = [
+            replace(ballot, accuracy=known)
+            for ballot, known in zip(ballots, self.accuracies, strict=True)
+        ]
         if self.instead is not None:
             return RULES[self.instead]().wants(ballots)
         left = [at for at in by_accuracy(self.accuracies) if ballots[at].left]
@@ -120,7 +145,10 @@ class Calibrated:
             # Equal scores go to the answer of the lower number, and numbers are only known when all is drawn: try them both ways.
             top = ways.max(initial=0)
             both = np.concatenate([ways, np.where(ways >= 0, top - ways, ways)])
-            picks = self.pick(Tally(both, [ballot.k for ballot in ballots]), [_THIS] * len(both) if self.context_weights else None)
+            picks = self.pick(
+                Tally(both, [ballot.k for ballot in ballots]),
+                [_THIS] * len(both) if self.context_weights else None,
+            )
             answers = both[np.arange(len(both)), picks.member, picks.draw]
             answers[len(ways) :] = top - answers[len(ways) :]
             if (picks.member >= 0).all() and (answers == answers[0]).all():
@@ -141,12 +169,16 @@ class Calibrated:
         return _picks(candidates, winner, log_p, self.slope, self.intercept)
 
 
-def check_fitted_for(rule: str, members: Sequence[str], k: Sequence[int], drawn: Sequence[tuple[str, int]]) -> None:
+def check_fitted_for(
+    rule: str, members: Sequence[str], k: Sequence[int], drawn: Sequence[tuple[str, int]]
+) -> None:
     """Raises ConfigurationError unless `drawn` are the members and draws that a rule was fitted for."""
     fitted = list(zip(members, k, strict=True))
     if list(drawn) != fitted:
         told = ", ".join(f"{name} (k={draws})" for name, draws in fitted)
-        raise ConfigurationError(f"The {rule} rule was fitted for {told}: fit it again for this mux's members and k.")
+        raise ConfigurationError(
+            f"The {rule} rule was fitted for {told}: fit it again for this mux's members and k."
+        )
 
 
 def fit(
@@ -174,7 +206,9 @@ def fit(
     blank = Calibrated(
         members=tuple(members),
         k=tuple(int(k) for k in tally.k),
-        accuracies=tuple(tally.plurality_scores(correct).mean(axis=0).tolist()) if questions else (0.0,) * count,
+        accuracies=tuple(tally.plurality_scores(correct).mean(axis=0).tolist())
+        if questions
+        else (0.0,) * count,
         log_likelihoods=tuple((0.0,) * (int(k) + 1) for k in tally.k),
         weights=(0.0,) * (9 + _PER_MEMBER * count),
         context=context if contexts is not None else None,
@@ -186,7 +220,9 @@ def fit(
     labels = np.asarray(contexts, dtype=str) if contexts is not None else None
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1, user_api="blas"):  # the matrices are small: threads would only wait for one another
+    with threadpool_limits(
+        1, user_api="blas"
+    ):  # the matrices are small: threads would only wait for one another
         rule = _fitted(blank, tally, correct, np.arange(questions), labels)
         told, right, by_simple = _out_of_fold(rule, tally, correct, labels, seed)
     learned = float(right.mean())
@@ -197,11 +233,16 @@ def fit(
         instead=None if learned > by_simple[best] else best,
         slope=slope,
         intercept=intercept,
-        cross_validated={"calibrated": learned, **{str(name): value for name, value in by_simple.items()}},
+        cross_validated={
+            "calibrated": learned,
+            **{str(name): value for name, value in by_simple.items()},
+        },
     )
 
 
-def _fitted(blank: Calibrated, tally: Tally, correct: Floats, train: Ints, contexts: NDArrayOfStr | None) -> Calibrated:
+def _fitted(
+    blank: Calibrated, tally: Tally, correct: Floats, train: Ints, contexts: NDArrayOfStr | None
+) -> Calibrated:
     """The two views fitted on the questions `train`, as one rule; `instead` and the probability's scale are left open."""
     part = Tally(tally.votes[train], tally.k)
     accuracies = part.plurality_scores(correct[train]).mean(axis=0)
@@ -211,10 +252,20 @@ def _fitted(blank: Calibrated, tally: Tally, correct: Floats, train: Ints, conte
     likelihood, shared, rules, own = _features(candidates, part, accuracies, likelihoods)
     labels = np.zeros(0, str) if contexts is None else contexts[train]
     seen = np.unique(labels)
-    by_context = [candidates.per_context() * (labels == value)[candidates.question, None] for value in seen]
+    by_context = [
+        candidates.per_context() * (labels == value)[candidates.question, None] for value in seen
+    ]
     views = []
-    for block, penalty, own_penalty in ((likelihood, _LIKELIHOOD, _OWN_BY_LIKELIHOOD), (rules, _SHARED, _OWN_BY_RULES)):
-        penalties = [(block, penalty), (shared, _SHARED), (own, own_penalty), *((each, _CONTEXT) for each in by_context)]
+    for block, penalty, own_penalty in (
+        (likelihood, _LIKELIHOOD, _OWN_BY_LIKELIHOOD),
+        (rules, _SHARED, _OWN_BY_RULES),
+    ):
+        penalties = [
+            (block, penalty),
+            (shared, _SHARED),
+            (own, own_penalty),
+            *((each, _CONTEXT) for each in by_context),
+        ]
         weights = logit(
             candidates.question,
             is_right,
@@ -229,17 +280,24 @@ def _fitted(blank: Calibrated, tally: Tally, correct: Floats, train: Ints, conte
         accuracies=tuple(accuracies.tolist()),
         log_likelihoods=likelihoods,
         weights=tuple(np.concatenate([a[0] / 2, mean[0], b[0] / 2, mean[1]]).tolist()),
-        context_weights={str(value): tuple(extra.tolist()) for value, extra in zip(seen, mean[2:], strict=True)},
+        context_weights={
+            str(value): tuple(extra.tolist()) for value, extra in zip(seen, mean[2:], strict=True)
+        },
         instead=None,
     )
 
 
 def _features(
-    candidates: Candidates, tally: Tally, accuracies: Sequence[float] | Floats, likelihoods: Sequence[Sequence[float]]
+    candidates: Candidates,
+    tally: Tally,
+    accuracies: Sequence[float] | Floats,
+    likelihoods: Sequence[Sequence[float]],
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Likelihood [R, 2], shared [R, 4], what the simple rules choose [R, 3], and the members' own features [R, 4M]."""
     votes = candidates.votes.astype(int)
-    evidence = np.stack([np.asarray(table)[votes[:, index]] for index, table in enumerate(likelihoods)], axis=1)
+    evidence = np.stack(
+        [np.asarray(table)[votes[:, index]] for index, table in enumerate(likelihoods)], axis=1
+    )
     order = by_accuracy(accuracies)
     likelihood = np.stack([evidence.sum(axis=1), evidence[:, order[0]]], axis=1)
     own = candidates.per_member()
@@ -249,26 +307,38 @@ def _features(
     np.maximum.at(most, candidates.question, total)
     sure = consistency(tally, order).member[candidates.question]
     by_consistency = candidates.plural[np.arange(len(sure)), sure] * (sure >= 0)
-    rules = np.stack([candidates.plural[:, order[0]], by_consistency, total == most[candidates.question]], axis=1)
+    rules = np.stack(
+        [candidates.plural[:, order[0]], by_consistency, total == most[candidates.question]], axis=1
+    )
     return likelihood, shared, rules.astype(float), own
 
 
-def _log_likelihoods(candidates: Candidates, is_right: NDArrayOfBool) -> tuple[tuple[float, ...], ...]:
+def _log_likelihoods(
+    candidates: Candidates, is_right: NDArrayOfBool
+) -> tuple[tuple[float, ...], ...]:
     """[member][votes]: how much more often right answers than wrong ones get that many of its votes, as log-odds."""
     tables = []
     for index, k in enumerate(candidates.k):
         odds = []
         for which in (is_right, ~is_right):
-            shares = np.rint(candidates.votes[which] / candidates.k * k).astype(int)  # other members' votes, as of k draws
+            shares = np.rint(candidates.votes[which] / candidates.k * k).astype(
+                int
+            )  # other members' votes, as of k draws
             average = np.bincount(shares.ravel(), minlength=k + 1) + 0.5
             counted = np.bincount(candidates.votes[which, index].astype(int), minlength=k + 1)
-            odds.append((counted + _PRIOR_VOTES * average / average.sum()) / (counted.sum() + _PRIOR_VOTES))
+            odds.append(
+                (counted + _PRIOR_VOTES * average / average.sum()) / (counted.sum() + _PRIOR_VOTES)
+            )
         tables.append(tuple(np.log(odds[0] / odds[1]).tolist()))
     return tuple(tables)
 
 
 def _chosen(
-    candidates: Candidates, tally: Tally, log_p: Floats, instead: SimpleRule | None, accuracies: Sequence[float] | Floats
+    candidates: Candidates,
+    tally: Tally,
+    log_p: Floats,
+    instead: SimpleRule | None,
+    accuracies: Sequence[float] | Floats,
 ) -> Ints:
     """[Q]: the row that wins."""
     if instead is None:
@@ -278,16 +348,26 @@ def _chosen(
 
 def _simple(tally: Tally, accuracies: Sequence[float] | Floats) -> dict[SimpleRule, Picks]:
     order = by_accuracy(accuracies)
-    return {"consistency": consistency(tally, order), "pooled": pooled(tally), "self_consistency": single(tally, int(order[0]))}
+    return {
+        "consistency": consistency(tally, order),
+        "pooled": pooled(tally),
+        "self_consistency": single(tally, int(order[0])),
+    }
 
 
-def _picks(candidates: Candidates, winner: Ints, log_p: Floats, slope: float, intercept: float) -> Picks:
+def _picks(
+    candidates: Candidates, winner: Ints, log_p: Floats, slope: float, intercept: float
+) -> Picks:
     none = winner < 0
     row = np.where(none, 0, winner)
     if not len(log_p):
         return Picks(winner, np.zeros(len(winner), int), np.zeros(len(winner)))
     probability = sigmoid(intercept + slope * _log_odds(log_p[row]))
-    return Picks(np.where(none, -1, candidates.member[row]), candidates.draw[row], np.where(none, 0.0, probability))
+    return Picks(
+        np.where(none, -1, candidates.member[row]),
+        candidates.draw[row],
+        np.where(none, 0.0, probability),
+    )
 
 
 def _out_of_fold(
@@ -297,7 +377,8 @@ def _out_of_fold(
     questions = tally.shape[0]
     log_odds, right = np.full((_REPEATS, questions), -np.inf), np.zeros((_REPEATS, questions))
     simple: dict[SimpleRule, Floats] = {
-        name: np.zeros((_REPEATS, questions)) for name in ("self_consistency", "pooled", "consistency")
+        name: np.zeros((_REPEATS, questions))
+        for name in ("self_consistency", "pooled", "consistency")
     }
     random = np.random.default_rng(seed)
     for repeat in range(_REPEATS):
@@ -307,10 +388,16 @@ def _out_of_fold(
             test = Tally(tally.votes[held_out], tally.k)
             picks = part.pick(test, None if contexts is None else contexts[held_out].tolist())
             right[repeat, held_out] = picks.scores(correct[held_out])
-            log_odds[repeat, held_out] = np.where(picks.member >= 0, _log_odds(np.log(np.maximum(picks.confidence, 1e-9))), -20.0)
+            log_odds[repeat, held_out] = np.where(
+                picks.member >= 0, _log_odds(np.log(np.maximum(picks.confidence, 1e-9))), -20.0
+            )
             for name, others in _simple(test, part.accuracies).items():
                 simple[name][repeat, held_out] = others.scores(correct[held_out])
-    return log_odds.ravel(), right.ravel(), {name: float(values.mean()) for name, values in simple.items()}
+    return (
+        log_odds.ravel(),
+        right.ravel(),
+        {name: float(values.mean()) for name, values in simple.items()},
+    )
 
 
 def _log_odds(log_p: Floats) -> Floats:

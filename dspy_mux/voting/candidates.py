@@ -23,7 +23,9 @@ class Candidates:
         self.k = tally.k
         question, member, draw = np.nonzero(tally.votes >= 0)
         span = int(tally.votes.max(initial=0)) + 1
-        keys, inverse = np.unique(question * span + tally.votes[question, member, draw], return_inverse=True)
+        keys, inverse = np.unique(
+            question * span + tally.votes[question, member, draw], return_inverse=True
+        )
         self.questions = questions
         self.question, self.answer = keys // span, keys % span
         self.votes = np.zeros((len(keys), members))
@@ -32,7 +34,11 @@ class Candidates:
         self.member = self.votes.argmax(axis=1)
         given = tally.votes[self.question, self.member] == self.answer[:, None]
         self.draw = given.argmax(axis=1) if draws else np.zeros(0, int)
-        self.starts = np.flatnonzero(np.r_[True, self.question[1:] != self.question[:-1]]) if len(keys) else np.zeros(0, int)
+        self.starts = (
+            np.flatnonzero(np.r_[True, self.question[1:] != self.question[:-1]])
+            if len(keys)
+            else np.zeros(0, int)
+        )
 
     @property
     def shares(self) -> Floats:
@@ -57,14 +63,18 @@ class Candidates:
     def best(self, scores: Floats) -> Ints:
         """[Q]: the row of the highest score, the first among equals; -1 for a question without answers."""
         rows = np.full(self.questions, -1)
-        order = np.lexsort((np.arange(len(scores))[::-1], scores))  # ascending, so that the best is written last
+        order = np.lexsort(
+            (np.arange(len(scores))[::-1], scores)
+        )  # ascending, so that the best is written last
         rows[self.question[order]] = order
         return rows
 
     def row_of(self, picks: Picks, votes: Ints) -> Ints:
         """[Q]: the row of the answers that a rule picked; -1 for none."""
         rows = np.full(self.questions, -1)
-        picked = votes[np.arange(self.questions), np.maximum(picks.member, 0), np.maximum(picks.draw, 0)]
+        picked = votes[
+            np.arange(self.questions), np.maximum(picks.member, 0), np.maximum(picks.draw, 0)
+        ]
         hit = (picks.member >= 0)[self.question] & (picked[self.question] == self.answer)
         rows[self.question[hit]] = np.flatnonzero(hit)
         return rows

@@ -63,13 +63,20 @@ class Budgeted:
     def __post_init__(self) -> None:
         draws = tuple(self.order.count(at) for at in range(len(self.members)))
         if draws != tuple(self.k) or not len(self.stages) == len(self.order) == sum(draws):
-            raise ConfigurationError("The budgeted rule's stages do not fit its members: it is damaged, fit it again.")
+            raise ConfigurationError(
+                "The budgeted rule's stages do not fit its members: it is damaged, fit it again."
+            )
         if not 0 <= self.bound <= 1:
-            raise ConfigurationError(f"The bound on the chance of a change must lie between 0 and 1, not {self.bound}.")
+            raise ConfigurationError(
+                f"The bound on the chance of a change must lie between 0 and 1, not {self.bound}."
+            )
 
     def given(self, inputs: Mapping[str, Any]) -> Budgeted:
         """The rule for a question with these inputs: with its category's weights added."""
-        return replace(self, stages=tuple(replace(stage, rule=stage.rule.given(inputs)) for stage in self.stages))
+        return replace(
+            self,
+            stages=tuple(replace(stage, rule=stage.rule.given(inputs)) for stage in self.stages),
+        )
 
     def choose(self, ballots: Sequence[Ballot]) -> Choice | None:
         """The choice among `ballots`, drawn in the rule's order as far as they go.
@@ -83,7 +90,12 @@ class Budgeted:
             return None
         drawn = np.bincount(self.order[:made], minlength=len(ballots))
         at = [position for position, count in enumerate(drawn) if count]
-        seen = [Ballot(ballots[i].member, ballots[i].votes[: drawn[i]], ballots[i].accuracy, int(drawn[i])) for i in at]
+        seen = [
+            Ballot(
+                ballots[i].member, ballots[i].votes[: drawn[i]], ballots[i].accuracy, int(drawn[i])
+            )
+            for i in at
+        ]
         choice = self.stages[made - 1].rule.choose(seen)
         return None if choice is None else replace(choice, ballot=at[choice.ballot])
 
@@ -97,10 +109,17 @@ class Budgeted:
         if made == len(self.order):
             return []
         choice = self.choose(ballots)
-        if choice is not None and self.stages[made - 1].p_change(np.array([choice.confidence]))[0] < self.bound:
+        if (
+            choice is not None
+            and self.stages[made - 1].p_change(np.array([choice.confidence]))[0] < self.bound
+        ):
             return []
         # Stages at which no question stops are passed at once.
-        stops = (at + 1 for at in range(made, len(self.order)) if min(self.stages[at].change) < self.bound)
+        stops = (
+            at + 1
+            for at in range(made, len(self.order))
+            if min(self.stages[at].change) < self.bound
+        )
         following = self.order[made : next(stops, len(self.order))]
         return [(at, following.count(at)) for at in dict.fromkeys(following)]
 
@@ -109,8 +128,14 @@ class Budgeted:
         questions, members, _ = tally.shape
         drawing = np.ones(questions, bool)
         spent = np.zeros((questions, members), np.int64)
-        member, draw, confidence = np.full(questions, -1), np.zeros(questions, np.int64), np.zeros(questions)
-        for made, (stage, (part, at)) in enumerate(zip(self.stages, _prefixes(tally, self.order), strict=True), 1):
+        member, draw, confidence = (
+            np.full(questions, -1),
+            np.zeros(questions, np.int64),
+            np.zeros(questions),
+        )
+        for made, (stage, (part, at)) in enumerate(
+            zip(self.stages, _prefixes(tally, self.order), strict=True), 1
+        ):
             spent[drawing, self.order[made - 1]] += 1
             picks = stage.rule.pick(part, contexts)
             found = picks.member >= 0
@@ -139,7 +164,15 @@ def fit_budgeted(
     Args:
         bound: on the chance that a further draw changes the answer; the other arguments are those of `calibration.fit`.
     """
-    fits = fit_orders(tally, scores, members=members, contexts=contexts, context=context, threshold=threshold, seed=seed)
+    fits = fit_orders(
+        tally,
+        scores,
+        members=members,
+        contexts=contexts,
+        context=context,
+        threshold=threshold,
+        seed=seed,
+    )
     return at_bound(fits, bound, tally, scores, contexts)
 
 
@@ -155,18 +188,33 @@ def fit_orders(
 ) -> list[Budgeted]:
     """The rule in either order, with a bound of 0: what `at_bound` chooses from. The arguments are those of `fit_budgeted`."""
     correct = (scores >= threshold).astype(float)
-    known = [int(at) for at in by_accuracy(tally.plurality_scores(correct).mean(axis=0) if len(scores) else [0.0] * len(members))]
+    known = [
+        int(at)
+        for at in by_accuracy(
+            tally.plurality_scores(correct).mean(axis=0) if len(scores) else [0.0] * len(members)
+        )
+    ]
     k = tuple(int(count) for count in tally.k)
     depth = tuple(at for at in known for _ in range(k[at]))
     breadth = tuple(at for turn in range(max(k)) for at in known if turn < k[at])
     return [
-        Budgeted(tuple(members), k, order, _stages(tally, scores, order, members, contexts, context, threshold, seed), 0.0)
+        Budgeted(
+            tuple(members),
+            k,
+            order,
+            _stages(tally, scores, order, members, contexts, context, threshold, seed),
+            0.0,
+        )
         for order in dict.fromkeys((depth, breadth))
     ]
 
 
 def at_bound(
-    fits: Sequence[Budgeted], bound: float, tally: Tally, scores: Floats, contexts: Sequence[str] | None = None
+    fits: Sequence[Budgeted],
+    bound: float,
+    tally: Tally,
+    scores: Floats,
+    contexts: Sequence[str] | None = None,
 ) -> Budgeted:
     """Of the orders of `fit_orders` the one that makes fewer draws at this bound on the split they were fitted on, unless it costs
     accuracy there."""
@@ -174,9 +222,13 @@ def at_bound(
     for fit in fits:
         rule = replace(fit, bound=bound)
         picks, spent = rule.pick(tally, contexts)
-        tried.append((float(picks.scores(scores).mean()) if len(scores) else 0.0, float(spent.sum()), rule))
+        tried.append(
+            (float(picks.scores(scores).mean()) if len(scores) else 0.0, float(spent.sum()), rule)
+        )
     best = max(accuracy for accuracy, _, _ in tried)
-    return min((each for each in tried if each[0] >= best - _TOLERANCE), key=lambda each: each[1])[2]
+    return min((each for each in tried if each[0] >= best - _TOLERANCE), key=lambda each: each[1])[
+        2
+    ]
 
 
 def _stages(
@@ -202,16 +254,25 @@ def _stages(
         )
         rules.append(rule)
         picks = rule.pick(part, contexts)
-        found = part.votes[np.arange(len(picks.member)), np.maximum(picks.member, 0), np.maximum(picks.draw, 0)]
+        found = part.votes[
+            np.arange(len(picks.member)), np.maximum(picks.member, 0), np.maximum(picks.draw, 0)
+        ]
         picked.append((np.where(picks.member >= 0, found, ABSTAINED), picks.confidence))
     final = picked[-1][0]
     return tuple(
-        Stage(rule, *_chance_of_change(confidence[answers != ABSTAINED], (answers != final)[answers != ABSTAINED]))
+        Stage(
+            rule,
+            *_chance_of_change(
+                confidence[answers != ABSTAINED], (answers != final)[answers != ABSTAINED]
+            ),
+        )
         for rule, (answers, confidence) in zip(rules, picked, strict=True)
     )
 
 
-def _chance_of_change(confidence: Floats, changed: Ints) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _chance_of_change(
+    confidence: Floats, changed: Ints
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Isotonic regression of whether the answer changed on its probability; half a change more is counted than was seen."""
     if len(confidence) < LEAST_QUESTIONS:
         return (0.0, 1.0), (1.0, 1.0)

@@ -78,12 +78,18 @@ def completions(ballots: Sequence[Ballot], most: int = MOST) -> Ints | None:
     votes = np.full((len(ballots), max(ballot.k for ballot in ballots)), ABSTAINED)
     to_come = []
     for at, ballot in enumerate(ballots):
-        votes[at, : len(ballot.votes)] = [ABSTAINED if vote is None else vote for vote in ballot.votes]
+        votes[at, : len(ballot.votes)] = [
+            ABSTAINED if vote is None else vote for vote in ballot.votes
+        ]
         to_come += [(at, draw) for draw in range(len(ballot.votes), ballot.k)]
     ways: list[tuple[int, ...]] = [()]
     seen = int(votes.max(initial=ABSTAINED)) + 1
     for _ in to_come:
-        ways = [(*way, answer) for way in ways for answer in range(ABSTAINED, max((seen, *(one + 1 for one in way))) + 1)]
+        ways = [
+            (*way, answer)
+            for way in ways
+            for answer in range(ABSTAINED, max((seen, *(one + 1 for one in way))) + 1)
+        ]
         if len(ways) > most:
             return None
     completed = np.repeat(votes[None], len(ways), axis=0)

@@ -19,7 +19,9 @@ _STEPS = 200
 _ENOUGH = 1e-10
 
 
-def logit(question: Ints, is_right: np.ndarray[Any, np.dtype[np.bool_]], features: Floats, penalty: Floats) -> Floats:
+def logit(
+    question: Ints, is_right: np.ndarray[Any, np.dtype[np.bool_]], features: Floats, penalty: Floats
+) -> Floats:
     """Weights [F] of a conditional logit (McFadden 1974): max Σ log P(a right answer | question) − ½ Σ penalty · weight².
 
     Args:
@@ -28,7 +30,9 @@ def logit(question: Ints, is_right: np.ndarray[Any, np.dtype[np.bool_]], feature
     count = int(question[-1]) + 1 if len(question) else 0
     rights = np.bincount(question[is_right], minlength=count)
     answers = np.bincount(question, minlength=count)
-    tells = ((rights > 0) & (rights < answers))[question]  # a question all right or all wrong tells nothing
+    tells = ((rights > 0) & (rights < answers))[
+        question
+    ]  # a question all right or all wrong tells nothing
     if not tells.any():
         return np.zeros(features.shape[1])
     x, y, question = features[tells], is_right[tells], question[tells]
@@ -41,7 +45,10 @@ def logit(question: Ints, is_right: np.ndarray[Any, np.dtype[np.bool_]], feature
         """The loss, its gradient, and P(answer | question) of all and among the right."""
         scores = x @ weights
         powers = np.exp(scores - np.repeat(np.maximum.reduceat(scores, starts), sizes))
-        every, right = np.add.reduceat(powers, starts), np.maximum(np.add.reduceat(powers * y, starts), 1e-300)
+        every, right = (
+            np.add.reduceat(powers, starts),
+            np.maximum(np.add.reduceat(powers * y, starts), 1e-300),
+        )
         value = np.log(every / right).sum() + 0.5 * (penalty * weights**2).sum()
         of_all, of_right = powers / np.repeat(every, sizes), powers * y / np.repeat(right, sizes)
         return float(value), x.T @ (of_all - of_right) + penalty * weights, (of_all, of_right)
@@ -65,9 +72,15 @@ def logit(question: Ints, is_right: np.ndarray[Any, np.dtype[np.bool_]], feature
     from scipy.optimize import minimize  # slow to import, and seldom needed
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1, user_api="blas"):  # once more: a limit does not reach the BLAS that only came with that import
+    with threadpool_limits(
+        1, user_api="blas"
+    ):  # once more: a limit does not reach the BLAS that only came with that import
         found: Floats = minimize(
-            lambda at: loss(at)[:2], np.zeros(features.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 500}
+            lambda at: loss(at)[:2],
+            np.zeros(features.shape[1]),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": 500},
         ).x
     return found
 
@@ -81,7 +94,9 @@ def platt(log_odds: Floats, right: Floats) -> tuple[float, float]:
         def loss(at: Floats) -> tuple[float, Floats, Floats]:
             margin = x @ at
             p = sigmoid(margin)
-            value = (np.logaddexp(0, margin) - right * margin).sum() + 0.5 * ((at - towards) ** 2).sum()
+            value = (np.logaddexp(0, margin) - right * margin).sum() + 0.5 * (
+                (at - towards) ** 2
+            ).sum()
             return float(value), x.T @ (p - right) + at - towards, p * (1 - p)
 
         return _newton(loss, lambda spread: (x.T * spread) @ x + np.eye(len(towards)), towards)
@@ -96,7 +111,11 @@ def sigmoid(x: Floats) -> Floats:
     return 0.5 * (1.0 + np.tanh(0.5 * x))
 
 
-def _newton(loss: Callable[[Floats], tuple[float, Floats, Any]], curvature: Callable[[Any], Floats], at: Floats) -> Floats:
+def _newton(
+    loss: Callable[[Floats], tuple[float, Floats, Any]],
+    curvature: Callable[[Any], Floats],
+    at: Floats,
+) -> Floats:
     """The least loss from `at` on, by steps halved until they lower it.
 
     Args:
@@ -109,7 +128,9 @@ def _newton(loss: Callable[[Floats], tuple[float, Floats, Any]], curvature: Call
         if promised < _ENOUGH:
             break
         scale = 1.0
-        while (tried := loss(at - scale * step))[0] > value - 1e-4 * scale * promised and scale > 1e-9:
+        while (tried := loss(at - scale * step))[
+            0
+        ] > value - 1e-4 * scale * promised and scale > 1e-9:
             scale /= 2
         at, (value, gradient, seen) = at - scale * step, tried
     return at

@@ -127,7 +127,9 @@ def _everyone(ballots: Sequence[Ballot]) -> Ballot:
 def _most_accurate(ballots: Sequence[Ballot], tied: Sequence[int]) -> tuple[int, TieBreak]:
     if len(tied) == 1:
         return tied[0], "nothing"
-    known = [(accuracy, index) for index in tied if (accuracy := ballots[index].accuracy) is not None]
+    known = [
+        (accuracy, index) for index in tied if (accuracy := ballots[index].accuracy) is not None
+    ]
     best = max((accuracy for accuracy, _ in known), default=None)
     leaders = [index for accuracy, index in known if accuracy == best] or list(tied)
     return leaders[0], "accuracy" if len(leaders) == 1 else "pool order"
@@ -152,7 +154,9 @@ def rule_of(rule: str | Rule) -> Rule:
         )
     if isinstance(rule, str):
         if rule not in RULES:
-            raise ConfigurationError(f"There is no rule {rule!r}: choose one of {', '.join(RULES)}, or pass a rule object.")
+            raise ConfigurationError(
+                f"There is no rule {rule!r}: choose one of {', '.join(RULES)}, or pass a rule object."
+            )
         return RULES[rule]()
     if isinstance(rule, type) or not isinstance(rule, Rule) or not isinstance(rule.name, str):
         raise ConfigurationError(

@@ -40,7 +40,9 @@ class Picks:
 
     def scores(self, scores: Floats) -> Floats:
         """The winning draws' scores out of `scores` [Q, M, K]; 0 where there is no winner."""
-        found = scores[np.arange(len(self.member)), np.maximum(self.member, 0), np.maximum(self.draw, 0)]
+        found = scores[
+            np.arange(len(self.member)), np.maximum(self.member, 0), np.maximum(self.draw, 0)
+        ]
         return np.where(self.member >= 0, found, 0.0).astype(np.float64)
 
 
@@ -62,7 +64,9 @@ class Tally:
         longest = max((ballot.k for ballot in ballots), default=0)
         votes = np.full((1, len(ballots), longest), ABSTAINED)
         for index, ballot in enumerate(ballots):
-            votes[0, index, : len(ballot.votes)] = [ABSTAINED if vote is None else vote for vote in ballot.votes]
+            votes[0, index, : len(ballot.votes)] = [
+                ABSTAINED if vote is None else vote for vote in ballot.votes
+            ]
         return cls(votes, [ballot.k for ballot in ballots])
 
     @property
@@ -78,7 +82,11 @@ class Tally:
     @cached_property
     def plurality_draw(self) -> Ints:
         """[Q, M]: the first draw of the member's most frequent answer, of the one drawn first among equals."""
-        return self.counts.argmax(axis=2) if self.votes.shape[2] else np.zeros(self.votes.shape[:2], int)
+        return (
+            self.counts.argmax(axis=2)
+            if self.votes.shape[2]
+            else np.zeros(self.votes.shape[:2], int)
+        )
 
     @cached_property
     def plurality_count(self) -> Ints:
@@ -131,12 +139,18 @@ def pooled(tally: Tally) -> Picks:
 def _of_members(tally: Tally, winner: Ints) -> Picks:
     rows = np.arange(len(winner))
     voted = tally.plurality_count[rows, winner] > 0
-    return Picks(np.where(voted, winner, -1), tally.plurality_draw[rows, winner], tally.confidence[rows, winner])
+    return Picks(
+        np.where(voted, winner, -1),
+        tally.plurality_draw[rows, winner],
+        tally.confidence[rows, winner],
+    )
 
 
 def _same(votes: Ints) -> Ints:
     """How many entries along the last axis equal this one; 0 for an abstention."""
     counts = np.zeros(votes.shape, np.int32)
-    for draw in range(votes.shape[-1]):  # K passes over [.., K], where a comparison of all pairs would need K times the memory
+    for draw in range(
+        votes.shape[-1]
+    ):  # K passes over [.., K], where a comparison of all pairs would need K times the memory
         counts += votes == votes[..., draw, None]
     return np.where(votes >= 0, counts, 0)

@@ -51,7 +51,9 @@ class MemberBallot(BaseModel):
     spared: int = 0
 
     @classmethod
-    def of(cls, ballot: Ballot, answers: Mapping[int, Any], causes: Iterable[str | None]) -> MemberBallot:
+    def of(
+        cls, ballot: Ballot, answers: Mapping[int, Any], causes: Iterable[str | None]
+    ) -> MemberBallot:
         """A ballot as a verdict tells it.
 
         Args:
@@ -74,7 +76,9 @@ class MemberBallot(BaseModel):
 
 def most_frequent_first(causes: Iterable[str | None]) -> list[str]:
     """The distinct causes of abstentions, as `AllMembersFailed` tells them."""
-    return [cause for cause, _ in Counter(cause for cause in causes if cause is not None).most_common()]
+    return [
+        cause for cause, _ in Counter(cause for cause in causes if cause is not None).most_common()
+    ]
 
 
 class Turn(BaseModel):
@@ -176,10 +180,15 @@ def _member(ballot: MemberBallot, verdict: Verdict) -> list[str]:
     spared = f"; {_number(ballot.spared, 'draw')} spared" if ballot.spared else ""
     return [
         f"<b>{escaped(ballot.member)}</b>" if won else escaped(ballot.member),
-        "".join(_bar(counted, k, won and _same(counted.answer, verdict.answer)) for counted in ballot.answers),
+        "".join(
+            _bar(counted, k, won and _same(counted.answer, verdict.answer))
+            for counted in ballot.answers
+        ),
         f"{ballot.confidence:.2f}",
         "" if ballot.accuracy is None else f"{100 * ballot.accuracy:.1f} %",
-        escaped("; ".join(f"{count} × {cause}" for cause, count in ballot.abstentions.items()) + spared).removeprefix("; "),
+        escaped(
+            "; ".join(f"{count} × {cause}" for cause, count in ballot.abstentions.items()) + spared
+        ).removeprefix("; "),
     ]
 
 
@@ -206,15 +215,29 @@ def _spent(verdict: Verdict) -> str:
 def _turns(turns: Sequence[Turn]) -> str:
     if not turns:
         return ""
-    told = "".join(f"<p class='quiet'>{_turn_head(turn)}</p><pre>{escaped(turn.text)}</pre>" for turn in turns)
-    return f"<details><summary>What was said ({_number(len(turns), 'turn')})</summary>{told}</details>"
+    told = "".join(
+        f"<p class='quiet'>{_turn_head(turn)}</p><pre>{escaped(turn.text)}</pre>" for turn in turns
+    )
+    return (
+        f"<details><summary>What was said ({_number(len(turns), 'turn')})</summary>{told}</details>"
+    )
 
 
 def _turn_head(turn: Turn) -> str:
-    answer = f"abstained: {turn.cause}" if turn.group is None else f"answered {_cut(answer_text(turn.answer))}"
-    approved = "" if turn.approvals is None else f"; approved by {sum(turn.approvals.values())} of {len(turn.approvals)}"
+    answer = (
+        f"abstained: {turn.cause}"
+        if turn.group is None
+        else f"answered {_cut(answer_text(turn.answer))}"
+    )
+    approved = (
+        ""
+        if turn.approvals is None
+        else f"; approved by {sum(turn.approvals.values())} of {len(turn.approvals)}"
+    )
     unjudged = "".join(f"; {aspect}: {cause}" for aspect, cause in turn.unjudged.items())
-    return escaped(f"round {turn.round}, agent {turn.agent} ({turn.member}) {answer}{approved}{unjudged}")
+    return escaped(
+        f"round {turn.round}, agent {turn.agent} ({turn.member}) {answer}{approved}{unjudged}"
+    )
 
 
 def _number(count: int, of: str) -> str:
@@ -236,7 +259,10 @@ class AllMembersFailed(MuxError):
     def __init__(self, causes: Mapping[str, Sequence[str]], turns: Sequence[Turn] = ()):
         self.causes = {name: list(member_causes) for name, member_causes in causes.items()}
         self.turns = list(turns)
-        told = "; ".join(f"{name}: {', '.join(member_causes) or 'no draw'}" for name, member_causes in self.causes.items())
+        told = "; ".join(
+            f"{name}: {', '.join(member_causes) or 'no draw'}"
+            for name, member_causes in self.causes.items()
+        )
         super().__init__(f"No member of the mux gave a usable answer ({told}).")
 
     def __reduce__(self) -> tuple[type[AllMembersFailed], tuple[dict[str, list[str]], list[Turn]]]:

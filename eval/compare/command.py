@@ -36,8 +36,12 @@ def run(
     console = Console(stderr=True)
     folder = out or Path("runs") / "-".join(each.name.replace(":", "-") for each in tasks)
     logging.getLogger("dspy").setLevel(logging.ERROR)  # what a draw failed with is told in its row
-    command = masked_address(shlex.join(["python", "-m", "eval", *sys.argv[1:]]))  # a bank's URL may have a password
-    finished = compare.run(tasks, members.of, options, out=folder, bank=bank, command=command, console=console)
+    command = masked_address(
+        shlex.join(["python", "-m", "eval", *sys.argv[1:]])
+    )  # a bank's URL may have a password
+    finished = compare.run(
+        tasks, members.of, options, out=folder, bank=bank, command=command, console=console
+    )
     table = write_table(finished)
     if as_json:
         print_json({"run": str(folder), **table.as_dict()})
@@ -80,7 +84,9 @@ def tasks_of(names: Sequence[str], files: Sequence[str]) -> list[Task]:
         elif len(names) == 1:
             paths[names[0]] = Path(given)
         else:
-            raise ConfigurationError(f"--file {given} does not say whose it is: write NAME=PATH, NAME out of {', '.join(names)}.")
+            raise ConfigurationError(
+                f"--file {given} does not say whose it is: write NAME=PATH, NAME out of {', '.join(names)}."
+            )
     return [task(name, file=paths.get(name)) for name in names]
 
 

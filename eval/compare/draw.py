@@ -10,7 +10,14 @@ from typing import Any, TypeVar
 
 import dspy
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from dspy_mux import AllMembersFailed, Ballot, Rule, SLMMux, Verdict
 from dspy_mux.text import visible
@@ -54,7 +61,9 @@ class Drawn:
         """The member a rule picks, its confidence, and whether the answer is correct; None where it finds no answer."""
         if self.verdict is None:
             return None
-        ballots = [Ballot(b.member, tuple(b.votes), accuracies.get(b.member)) for b in self.verdict.ballots]
+        ballots = [
+            Ballot(b.member, tuple(b.votes), accuracies.get(b.member)) for b in self.verdict.ballots
+        ]
         choice = rule.choose(ballots)
         if choice is None:
             return None
@@ -68,7 +77,13 @@ class Drawn:
 
 
 def draw_all(
-    mux: SLMMux, examples: Sequence[dspy.Example], metric: Metric, *, what: str, console: Console, num_threads: int = 8
+    mux: SLMMux,
+    examples: Sequence[dspy.Example],
+    metric: Metric,
+    *,
+    what: str,
+    console: Console,
+    num_threads: int = 8,
 ) -> list[Drawn]:
     """Ask `mux` every question, several at a time, with progress; in the order of `examples`.
 
@@ -77,7 +92,13 @@ def draw_all(
     Raises:
         AllMembersFailed: on every question alike; a table of zeros would say nothing about the models.
     """
-    drawn = in_threads(lambda example: _draw(mux, example, metric), examples, what=what, console=console, num_threads=num_threads)
+    drawn = in_threads(
+        lambda example: _draw(mux, example, metric),
+        examples,
+        what=what,
+        console=console,
+        num_threads=num_threads,
+    )
     failures = [each.failure for each in drawn if each.failure is not None]
     if failures and len(failures) == len(examples):
         raise failures[0]
@@ -85,7 +106,12 @@ def draw_all(
 
 
 def in_threads(
-    work: Callable[[Item], Outcome], items: Sequence[Item], *, what: str, console: Console, num_threads: int
+    work: Callable[[Item], Outcome],
+    items: Sequence[Item],
+    *,
+    what: str,
+    console: Console,
+    num_threads: int,
 ) -> list[Outcome]:
     """`work` on every item, several at a time, with progress; the outcomes in the order of `items`.
 
@@ -102,13 +128,18 @@ def in_threads(
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task(visible(what), total=len(items))
         try:
-            jobs = {pool.submit(contextvars.copy_context().run, work, item): index for index, item in enumerate(items)}
+            jobs = {
+                pool.submit(contextvars.copy_context().run, work, item): index
+                for index, item in enumerate(items)
+            }
             outcomes: dict[int, Outcome] = {}
             for job in as_completed(jobs):
                 outcomes[jobs[job]] = job.result()
                 progress.advance(bar)
         except KeyboardInterrupt:
-            console.print("Interrupted: what is under way is finished and kept (Ctrl-C again gives it up).")
+            console.print(
+                "Interrupted: what is under way is finished and kept (Ctrl-C again gives it up)."
+            )
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -118,7 +149,11 @@ def in_threads(
 def grouped_by(examples: Sequence[dspy.Example], field: str | None) -> list[dspy.Example]:
     """The examples field value after field value: questions of one task share their demos, which llama.cpp then reads once and not
     for every question. As they are where there is no such field."""
-    return list(examples) if field is None else sorted(examples, key=lambda example: str(example.get(field)))
+    return (
+        list(examples)
+        if field is None
+        else sorted(examples, key=lambda example: str(example.get(field)))
+    )
 
 
 def abstained(drawn: Sequence[Drawn], member: str, k: int) -> float:
@@ -134,6 +169,9 @@ def _draw(mux: SLMMux, example: dspy.Example, metric: Metric) -> Drawn:
         return Drawn(example, None, frozenset(), failure)
     score_of = Scores(example, metric, mux.answer_field)
     correct = {
-        (ballot.member, counted.group) for ballot in verdict.ballots for counted in ballot.answers if score_of(counted.answer) >= 1
+        (ballot.member, counted.group)
+        for ballot in verdict.ballots
+        for counted in ballot.answers
+        if score_of(counted.answer) >= 1
     }
     return Drawn(example, verdict, frozenset(correct))

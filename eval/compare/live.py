@@ -26,7 +26,11 @@ _LOST_AT_FIRST = 5
 
 
 def discussion(
-    method: Method, task: Task, members: Sequence[Member], accuracies: Mapping[str, float], options: Options
+    method: Method,
+    task: Task,
+    members: Sequence[Member],
+    accuracies: Mapping[str, float],
+    options: Options,
 ) -> tuple[dspy.Module, int]:
     """The module of a discussion method, and how many calls of one question it has in flight at once."""
     from dspy_mux.baselines import LLMDebate, MixtureOfAgents, MultiAgentVerification
@@ -41,16 +45,28 @@ def discussion(
     declared, program = method.settings, task.program()
     if method.id == "mixture_of_agents":
         layers, temperature = declared["layers"], declared["temperature"]
-        return MixtureOfAgents(program, members, layers=layers, temperature=temperature, **shared), len(members)
+        return MixtureOfAgents(
+            program, members, layers=layers, temperature=temperature, **shared
+        ), len(members)
     if method.id == "llm_debate":
-        agents, rounds, temperature = declared["agents"], declared["rounds"], declared["temperature"]
-        return LLMDebate(program, members, agents=agents, rounds=rounds, temperature=temperature, **shared), agents
+        agents, rounds, temperature = (
+            declared["agents"],
+            declared["rounds"],
+            declared["temperature"],
+        )
+        return LLMDebate(
+            program, members, agents=agents, rounds=rounds, temperature=temperature, **shared
+        ), agents
     if method.id == "multi_agent_verification":
         n, aspects, temperature = declared["n"], declared["aspects"], declared["temperature"]
-        reasons = any("reasoning" in predictor.signature.output_fields for predictor in program.predictors())
+        reasons = any(
+            "reasoning" in predictor.signature.output_fields for predictor in program.predictors()
+        )
         # Members have as many tokens to verify in as to answer in: a verifier reasons where the program does.
         shared["verifier"] = dspy.ChainOfThought(Verify) if reasons else dspy.Predict(Verify)
-        return MultiAgentVerification(program, members, n=n, aspects=aspects, temperature=temperature, **shared), n * len(aspects)
+        return MultiAgentVerification(
+            program, members, n=n, aspects=aspects, temperature=temperature, **shared
+        ), n * len(aspects)
     raise ConfigurationError(f"{method.id!r} is no discussion method.")
 
 
@@ -84,7 +100,9 @@ def run_live(
         with counting:
             if not decided_by_errors(row):
                 lost = -1
-            elif lost >= 0 and str(example.get("question_id")) not in again:  # those may be out of order by themselves
+            elif (
+                lost >= 0 and str(example.get("question_id")) not in again
+            ):  # those may be out of order by themselves
                 lost += 1
             out_of_order = lost >= at_first
         if out_of_order:
@@ -107,7 +125,9 @@ def decided_by_errors(row: Mapping[str, Any]) -> bool:
     return bool(final) and (not spoken or (bool(panels) and not judged))
 
 
-def answered(module: dspy.Module, example: dspy.Example, metric: Callable[..., Any]) -> dict[str, Any]:
+def answered(
+    module: dspy.Module, example: dspy.Example, metric: Callable[..., Any]
+) -> dict[str, Any]:
     """The verdict-like part of a row: what the method answers, every turn with its score, and what it took."""
     meter = Meter()
     began = time.perf_counter()

@@ -68,7 +68,12 @@ class Method:
     least_members: int = 1
 
     def as_dict(self) -> dict[str, Any]:
-        return {"id": self.id, "title": self.title, "settings": self.settings, "discussion": self.discussion}
+        return {
+            "id": self.id,
+            "title": self.title,
+            "settings": self.settings,
+            "discussion": self.discussion,
+        }
 
 
 def registry(members: Sequence[str], options: Options) -> list[Method]:
@@ -138,9 +143,13 @@ def chosen(members: Sequence[str], options: Options) -> tuple[list[Method], list
     for name in options.methods:
         if not any(_named(method, name) for method in known):
             families = list(dict.fromkeys(method.id.partition(":")[0] for method in known))
-            raise ConfigurationError(f"There is no method {name!r}: choose all, or of {', '.join(families)}.")
+            raise ConfigurationError(
+                f"There is no method {name!r}: choose all, or of {', '.join(families)}."
+            )
         if not any(_named(method, name) for method in fits):
-            raise ConfigurationError(f"The method {name!r} needs two members or more; the pool is {', '.join(members)}.")
+            raise ConfigurationError(
+                f"The method {name!r} needs two members or more; the pool is {', '.join(members)}."
+            )
     found = [method for method in fits if any(_named(method, name) for name in options.methods)]
     if not found:
         raise ConfigurationError("Name the methods to compare, or all.")

@@ -56,7 +56,11 @@ class Decider:
     @property
     def settings(self) -> dict[str, Any]:
         """All that shapes its decisions, beside the draws and the members' accuracies."""
-        rule = {name: value for name, value in vars(self.rule).items() if isinstance(value, (str, int, float, tuple, Mapping))}
+        rule = {
+            name: value
+            for name, value in vars(self.rule).items()
+            if isinstance(value, (str, int, float, tuple, Mapping))
+        }
         return {"members": self.members, "k": self.k, "rule": rule}
 
 
@@ -71,16 +75,30 @@ def decider(method: Method, measured: Measured, k: int, context: str | None) -> 
         name = method.id.partition(":")[2]
         return Decider(method, (name,), 1, SelfConsistency(name), {})
     if method.id in ("self_consistency", "self_consistency_equal"):
-        return Decider(method, (best,), method.settings["k"], SelfConsistency(best), {"member": best})
+        return Decider(
+            method, (best,), method.settings["k"], SelfConsistency(best), {"member": best}
+        )
     if method.id == "agent_forest":
         return Decider(method, members, k, Pooled(), {})
     if method.id == "calibrated":
         rule = _calibrated(measured.record, context)
-        return Decider(method, members, k, rule, {"rule": rule.instead or "calibrated", "context": rule.context})
+        return Decider(
+            method,
+            members,
+            k,
+            rule,
+            {"rule": rule.instead or "calibrated", "context": rule.context},
+        )
     if method.id == "searched":
         found = search(measured.record, range(2, len(members) + 1), k=k, top=1).results[0]
         subset = tuple(name for name in members if name in found.members)
-        return Decider(method, subset, k, Consistency(), {"members": list(subset), "objective": found.objective})
+        return Decider(
+            method,
+            subset,
+            k,
+            Consistency(),
+            {"members": list(subset), "objective": found.objective},
+        )
     return Decider(method, members, k, Consistency(), {})
 
 
@@ -98,12 +116,17 @@ class Draws:
     """The recorded draws of a mux's members on a task, by question."""
 
     def __init__(self, bank: SampleBank, dataset: str, mux: SLMMux):
-        made_by = {(member.label, fingerprint.of_member(mux, at)[0]) for at, member in enumerate(mux.members)}
+        made_by = {
+            (member.label, fingerprint.of_member(mux, at)[0])
+            for at, member in enumerate(mux.members)
+        }
         self._of: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
         for row in bank.rows(dataset=dataset):
             if (row["model"], row["program"]) in made_by:
                 del row["outputs"]  # most of a bank, and nothing that a rule looks at
-                self._of.setdefault((row["question_fingerprint"], row["model"]), {})[row["draw"]] = row
+                self._of.setdefault((row["question_fingerprint"], row["model"]), {})[
+                    row["draw"]
+                ] = row
 
     def of(self, question: str, member: str, k: int) -> list[dict[str, Any]]:
         """The member's first k draws for the question with this fingerprint."""
@@ -113,10 +136,17 @@ class Draws:
     def unmeasured(self) -> int:
         """Answers without a token: they came from DSPy's cache when they were recorded, or a server reports none."""
         rows = (row for drawn in self._of.values() for row in drawn.values())
-        return sum(row["answer_class"] is not None and not row["prompt_tokens"] and not row["completion_tokens"] for row in rows)
+        return sum(
+            row["answer_class"] is not None
+            and not row["prompt_tokens"]
+            and not row["completion_tokens"]
+            for row in rows
+        )
 
 
-def decide(by: Decider, draws: Draws, example: dspy.Example, accuracies: Mapping[str, float]) -> dict[str, Any]:
+def decide(
+    by: Decider, draws: Draws, example: dspy.Example, accuracies: Mapping[str, float]
+) -> dict[str, Any]:
     """The verdict-like part of a row: what the method answers to a question, and what the draws it looks at took.
 
     The draws of a question are in flight at once, so its `seconds` are those of the longest.
@@ -127,12 +157,21 @@ def decide(by: Decider, draws: Draws, example: dspy.Example, accuracies: Mapping
     every = [draw for of_member in drawn.values() for draw in of_member]
     groups = _groups(every)
     ballots = [
-        Ballot(name, tuple(groups.get(draw["answer_class"]) for draw in drawn[name]), accuracies.get(name)) for name in by.members
+        Ballot(
+            name,
+            tuple(groups.get(draw["answer_class"]) for draw in drawn[name]),
+            accuracies.get(name),
+        )
+        for name in by.members
     ]
     rule = by.rule.given(inputs) if isinstance(by.rule, GivenInputs) else by.rule
     choice = rule.choose(ballots)
     # A draw that failed before it had a price cost nothing that is known.
-    costs = [draw["cost"] for draw in every if draw["cost"] is not None or draw["answer_class"] is not None]
+    costs = [
+        draw["cost"]
+        for draw in every
+        if draw["cost"] is not None or draw["answer_class"] is not None
+    ]
     row = {
         "calls": sum(1 if draw["calls"] is None else draw["calls"] for draw in every),
         "prompt_tokens": sum(draw["prompt_tokens"] or 0 for draw in every),
@@ -142,7 +181,10 @@ def decide(by: Decider, draws: Draws, example: dspy.Example, accuracies: Mapping
         "ballots": [_told(ballot, drawn[ballot.member]) for ballot in ballots],
     }
     if choice is None:
-        causes = {name: most_frequent_first(draw["cause"] for draw in of_member) for name, of_member in drawn.items()}
+        causes = {
+            name: most_frequent_first(draw["cause"] for draw in of_member)
+            for name, of_member in drawn.items()
+        }
         return {**row, "cause": str(AllMembersFailed(causes))}
     ballot = ballots[choice.ballot]
     winner = drawn[ballot.member][ballot.votes.index(choice.answer)]
@@ -158,7 +200,9 @@ def decide(by: Decider, draws: Draws, example: dspy.Example, accuracies: Mapping
 
 def _groups(draws: Sequence[Mapping[str, Any]]) -> dict[int | None, int]:
     """The bank's classes as a verdict numbers its groups: in the order met."""
-    classes = dict.fromkeys(draw["answer_class"] for draw in draws if draw["answer_class"] is not None)
+    classes = dict.fromkeys(
+        draw["answer_class"] for draw in draws if draw["answer_class"] is not None
+    )
     return {its_class: number for number, its_class in enumerate(classes)}
 
 
@@ -166,7 +210,9 @@ def _told(ballot: Ballot, draws: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A ballot as a verdict tells it, each answer with its score."""
     first = {group: draws[ballot.votes.index(group)] for group in ballot.counts}
     answers = {group: draw["answer"] for group, draw in first.items()}
-    told = MemberBallot.of(ballot, answers, (draw["cause"] for draw in draws)).model_dump(mode="json")
+    told = MemberBallot.of(ballot, answers, (draw["cause"] for draw in draws)).model_dump(
+        mode="json"
+    )
     for answer in told["answers"]:
         answer["score"] = first[answer["group"]]["score"]
     return told

@@ -30,7 +30,9 @@ class Members:
     timeout: float | None = None
 
 
-def embedded(names: Sequence[str] | None, *, max_tokens: int | None, accept_license: bool) -> Members:
+def embedded(
+    names: Sequence[str] | None, *, max_tokens: int | None, accept_license: bool
+) -> Members:
     """The tiny models that run in this process, or some of the catalog's by name.
 
     Args:
@@ -39,7 +41,10 @@ def embedded(names: Sequence[str] | None, *, max_tokens: int | None, accept_lice
 
     def of(task: str) -> list[Member]:
         length = max_tokens or (MAX_TOKENS if task == "everyday" else _REASONING_TOKENS)
-        return [local_member(name, max_tokens=length, accept_license=accept_license) for name in names or MEMBERS]
+        return [
+            local_member(name, max_tokens=length, accept_license=accept_license)
+            for name in names or MEMBERS
+        ]
 
     return Members(of)
 
@@ -53,11 +58,16 @@ def of_file(path: Path, names: Sequence[str] | None, *, accept_license: bool) ->
     file = PoolFile.load(path)
     adapter = ADAPTERS[file.adapter]() if file.adapter else None
     pool = [entry.member(accept_license=accept_license) for entry in file.members]
-    pool = [member if member.adapter else dataclasses.replace(member, adapter=adapter) for member in pool]
+    pool = [
+        member if member.adapter else dataclasses.replace(member, adapter=adapter)
+        for member in pool
+    ]
     known = {member.label: member for member in pool}
     for name in names or ():
         if name not in known:
-            raise ConfigurationError(f"The pool file {str(path)!r} has no member {name!r}; it has {', '.join(known)}.")
+            raise ConfigurationError(
+                f"The pool file {str(path)!r} has no member {name!r}; it has {', '.join(known)}."
+            )
     chosen = pool if names is None else [known[name] for name in names]
     return Members(lambda task: chosen, file.k, file.temperature, file.timeout)
 

@@ -73,7 +73,9 @@ def run(
         MetricFailed, BankError, MuxError: as `collect` raises them; what was drawn and answered is kept.
     """
     if options.split == VALIDATION:
-        raise ConfigurationError("The validation split measures the members and fits the rules: report another one.")
+        raise ConfigurationError(
+            "The validation split measures the members and fits the rules: report another one."
+        )
     console = console or Console(quiet=True)
     comparisons = [_Task(task, members_of(task.name), options) for task in tasks]
     if len({task.task.name for task in comparisons}) < len(comparisons) or not comparisons:
@@ -115,7 +117,10 @@ class _Task:
     def __init__(self, task: Task, members: Sequence[Member], options: Options):
         self.task, self.options = task, options
         # A comparison measures what methods take: no call may be answered from another's cache entry.
-        self.members = [dataclasses.replace(member, lm=member.lm.copy(cache=False), k=None) for member in members]
+        self.members = [
+            dataclasses.replace(member, lm=member.lm.copy(cache=False), k=None)
+            for member in members
+        ]
         self.mux = SLMMux(
             task.program(),
             self.members,
@@ -131,10 +136,14 @@ class _Task:
         inputs = {_fingerprint(example) for example in self.reported}
         apart = [example for example in self.validation if _fingerprint(example) not in inputs]
         if shared := len(self.validation) - len(apart):
-            self.notes.append(f"{task.name}: {shared} validation questions are also reported, and measure nothing.")
+            self.notes.append(
+                f"{task.name}: {shared} validation questions are also reported, and measure nothing."
+            )
         self.validation = apart
         if not self.reported or not self.validation:
-            raise ConfigurationError(f"The task {task.name!r} has no questions left to report, or none to measure its members on.")
+            raise ConfigurationError(
+                f"The task {task.name!r} has no questions left to report, or none to measure its members on."
+            )
         fields = self.reported[0].inputs().toDict()
         #: The sub-task that the calibrated rule may weigh by: only one that a mux is told too.
         self.weighs_by = task.context if task.context in fields else None
@@ -146,20 +155,27 @@ class _Task:
                 discussion(method, self.task, self.members, {}, self.options)
 
     def manifest(self) -> dict[str, Any]:
-        asked = [[_fingerprint(example), _labels(example)] for example in (*self.reported, *self.validation)]
+        asked = [
+            [_fingerprint(example), _labels(example)]
+            for example in (*self.reported, *self.validation)
+        ]
         return {
             "name": self.task.name,
             "questions": len(self.reported),
             "validation_questions": len(self.validation),
             "context": self.task.context,
             "fingerprint": _hash(asked),
-            "max_tokens": {member.label: member.lm.kwargs.get("max_tokens") for member in self.mux.members},
+            "max_tokens": {
+                member.label: member.lm.kwargs.get("max_tokens") for member in self.mux.members
+            },
             "accuracies": {},
             "choices": {},
             "settings": {},
         }
 
-    def compare(self, methods: Sequence[Method], run: Run, bank: SampleBank, console: Console) -> None:
+    def compare(
+        self, methods: Sequence[Method], run: Run, bank: SampleBank, console: Console
+    ) -> None:
         """Draw what the bank lacks, and answer every question under every method that has not answered it yet."""
         name, k = self.task.name, self.options.k
         self._collect(self.mux, self.validation, bank, console, VALIDATION, k)
@@ -168,25 +184,50 @@ class _Task:
         told = run.task(name)
         # Deciding is free: what the run decided before is decided on the same draws as what is asked for now.
         named = {method.id for method in methods}
-        before = [each for each in registry(self.names, self.options) if each.id in told["settings"] and each.id not in named]
+        before = [
+            each
+            for each in registry(self.names, self.options)
+            if each.id in told["settings"] and each.id not in named
+        ]
         methods = [*methods, *(method for method in before if not method.discussion)]
-        deciders = {method.id: decider(method, measured, k, self.weighs_by) for method in methods if not method.discussion}
+        deciders = {
+            method.id: decider(method, measured, k, self.weighs_by)
+            for method in methods
+            if not method.discussion
+        }
         if (equal := deciders.get("self_consistency_equal")) is not None:
-            self._collect(self.mux.subset(equal.members), self.reported, bank, console, self.options.split, equal.k)
+            self._collect(
+                self.mux.subset(equal.members),
+                self.reported,
+                bank,
+                console,
+                self.options.split,
+                equal.k,
+            )
         draws = Draws(bank, name, self.mux)
         metric = of_callable(self.task.metric)
         made_by = [fingerprint.of_member(self.mux, at)[0] for at in range(len(self.names))]
         told["accuracies"] = measured.accuracies
         for method in methods:
             # What is decided from draws is decided again for another metric, for nothing.
-            shaped_by = {**deciders[method.id].settings, "metric": metric} if method.id in deciders else {}
-            settings = [method.settings, shaped_by, self.names, made_by, _asks_for(method, measured)]
+            shaped_by = (
+                {**deciders[method.id].settings, "metric": metric} if method.id in deciders else {}
+            )
+            settings = [
+                method.settings,
+                shaped_by,
+                self.names,
+                made_by,
+                _asks_for(method, measured),
+            ]
             told["settings"][method.id] = _hash(settings)
             if method.id in deciders and deciders[method.id].choice:
                 told["choices"][method.id] = deciders[method.id].choice
         notes = []
         if told.setdefault("metric", metric) != metric:
-            notes.append(f"{name}: the metric was changed in between; what was discussed before is scored by the one it had then.")
+            notes.append(
+                f"{name}: the metric was changed in between; what was discussed before is scored by the one it had then."
+            )
         if unmeasured := draws.unmeasured():
             notes.append(
                 f"{name}: {unmeasured} draws tell no tokens, as they came from DSPy's cache or a server that reports none."
@@ -196,7 +237,10 @@ class _Task:
         done = run.done()
         for method in methods:
             settings = told["settings"][method.id]
-            errors = {_id(each): done.get((name, method.id, settings, _id(each))) for each in self.reported}
+            errors = {
+                _id(each): done.get((name, method.id, settings, _id(each)))
+                for each in self.reported
+            }
             if method.id in deciders:
                 for example in self.reported:
                     if errors[_id(example)] == []:
@@ -206,8 +250,12 @@ class _Task:
                     if errors_in(row) != errors[_id(example)]:
                         run.append(row)
                 continue
-            again = {question for question, met in errors.items() if met and self.options.retry_failed}
-            if left := [each for each in self.reported if errors[_id(each)] is None or _id(each) in again]:
+            again = {
+                question for question, met in errors.items() if met and self.options.retry_failed
+            }
+            if left := [
+                each for each in self.reported if errors[_id(each)] is None or _id(each) in again
+            ]:
                 self._discuss(method, settings, left, again, measured, run, console)
 
     def _discuss(
@@ -233,7 +281,9 @@ class _Task:
             again=again,
         )
 
-    def _row(self, method: Method, settings: str, example: dspy.Example, answered: dict[str, Any]) -> dict[str, Any]:
+    def _row(
+        self, method: Method, settings: str, example: dspy.Example, answered: dict[str, Any]
+    ) -> dict[str, Any]:
         return {
             "task": self.task.name,
             "method": method.id,
@@ -241,13 +291,21 @@ class _Task:
             "question_id": _id(example),
             "inputs": fingerprint.jsonable(example.inputs().toDict()),
             "gold": fingerprint.jsonable(example.get("answer")),
-            "context": None if self.task.context is None else fingerprint.jsonable(example.get(self.task.context)),
+            "context": None
+            if self.task.context is None
+            else fingerprint.jsonable(example.get(self.task.context)),
             **_BLANK,
             **answered,
         }
 
     def _collect(
-        self, mux: SLMMux, examples: Sequence[dspy.Example], bank: SampleBank, console: Console, split: str, k: int
+        self,
+        mux: SLMMux,
+        examples: Sequence[dspy.Example],
+        bank: SampleBank,
+        console: Console,
+        split: str,
+        k: int,
     ) -> None:
         told = f"{self.task.name}, {split}: {len(examples)} questions × {len(mux.members)} members × {k} draws"
         console.print(visible(told), style="dim", markup=False, highlight=False)
@@ -264,18 +322,24 @@ class _Task:
             console=None if console.quiet else console,
         )
         if done.missing:
-            raise ConfigurationError(f"Another process is making {done.missing} of the draws: compare again when it is done.")
+            raise ConfigurationError(
+                f"Another process is making {done.missing} of the draws: compare again when it is done."
+            )
 
     def _examples(self, split: str, limit: int | None) -> list[dspy.Example]:
         """The first questions of a split, sub-task by sub-task; of several with the same inputs, the first."""
         found = self.task.examples(split, seed=self.options.seed, limit=limit)
-        distinct = list({_fingerprint(example): example for example in reversed(found)}.values())[::-1]
+        distinct = list({_fingerprint(example): example for example in reversed(found)}.values())[
+            ::-1
+        ]
         if len(distinct) < len(found):
             self.notes.append(
                 f"{self.task.name}, {split}: {len(found) - len(distinct)} questions have the inputs of others and are asked once."
             )
         if len({_id(example) for example in distinct}) < len(distinct):
-            raise ConfigurationError(f"The task {self.task.name!r} has two questions of one question_id: give each its own.")
+            raise ConfigurationError(
+                f"The task {self.task.name!r} has two questions of one question_id: give each its own."
+            )
         return grouped_by(distinct, self.task.context)
 
 
@@ -296,7 +360,11 @@ def _fingerprint(example: dspy.Example) -> str:
 
 def _labels(example: dspy.Example) -> dict[str, Any]:
     """What an example holds beside its inputs: its id, and all that its answers are scored by."""
-    return {name: value for name, value in example.labels().toDict().items() if not name.startswith("dspy_")}  # DSPy's own
+    return {
+        name: value
+        for name, value in example.labels().toDict().items()
+        if not name.startswith("dspy_")
+    }  # DSPy's own
 
 
 def _told_member(member: Member) -> dict[str, Any]:
@@ -310,7 +378,12 @@ def _told_member(member: Member) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    return {"dspy_mux": __version__, "dspy": version("dspy"), "python": platform.python_version(), "platform": platform.platform()}
+    return {
+        "dspy_mux": __version__,
+        "dspy": version("dspy"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
 
 
 def _hash(value: Any) -> str:

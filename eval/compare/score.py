@@ -41,5 +41,10 @@ class Scores:
         return score
 
     def _failed(self, what: str) -> MetricFailed:
-        question = self.example.get("question_id") or fingerprint.of_inputs(self.example.inputs().toDict())[:16]
-        return MetricFailed(f"The metric {what} on the question {question}: mend it and run again, what was scored is kept.")
+        question = (
+            self.example.get("question_id")
+            or fingerprint.of_inputs(self.example.inputs().toDict())[:16]
+        )
+        return MetricFailed(
+            f"The metric {what} on the question {question}: mend it and run again, what was scored is kept."
+        )

@@ -23,7 +23,9 @@ from ..compare.pools import MAX_TOKENS, MEMBERS
 def run(*, k: int, temperature: float, limit: int, as_json: bool, accept_license: bool) -> None:
     """Draw once on validation and test, and print what every rule makes of the same draws."""
     console = Console(stderr=as_json)
-    pool = [local_member(name, max_tokens=MAX_TOKENS, accept_license=accept_license) for name in MEMBERS]
+    pool = [
+        local_member(name, max_tokens=MAX_TOKENS, accept_license=accept_license) for name in MEMBERS
+    ]
     mux = SLMMux(everyday.program(), pool, k=k, temperature=temperature)
     console.print(f"{', '.join(MEMBERS)}; k={k} draws each at temperature {temperature:g}.")
     asked = grouped_by(everyday.examples("validation", limit=90), "category")
@@ -51,11 +53,18 @@ class _Report:
         """(method, LM calls per question, accuracy)."""
         calls = self.k * len(MEMBERS)
         return [
-            *((f"{name}, one draw", 1, accuracy([d.single_draws(name) for d in self.test])) for name in MEMBERS),
+            *(
+                (f"{name}, one draw", 1, accuracy([d.single_draws(name) for d in self.test]))
+                for name in MEMBERS
+            ),
             (f"self-consistency of the best, {self.best}", self.k, accuracy(self.best_alone)),
             ("Agent Forest", calls, accuracy(self._scores(Pooled()))),
             ("SLM-MUX", calls, accuracy(self.mux)),
-            ("any member right (upper bound)", calls, accuracy([float(d.union(MEMBERS)) for d in self.test])),
+            (
+                "any member right (upper bound)",
+                calls,
+                accuracy([float(d.union(MEMBERS)) for d in self.test]),
+            ),
         ]
 
     def gain(self) -> Estimate:
@@ -71,16 +80,23 @@ class _Report:
 
     def wins(self) -> dict[str, float]:
         """Share of the questions that each member's answer was chosen for."""
-        winners = Counter(choice[0] for d in self.test if (choice := d.choice(Consistency(), self.accuracies)))
+        winners = Counter(
+            choice[0] for d in self.test if (choice := d.choice(Consistency(), self.accuracies))
+        )
         return {name: winners[name] / len(self.test) for name in MEMBERS}
 
     def as_dict(self) -> dict[str, Any]:
         return {
             "questions": len(self.test),
             "validation_accuracies": self.accuracies,
-            "methods": {method: {"calls_per_question": calls, **vars(estimate)} for method, calls, estimate in self.rows()},
+            "methods": {
+                method: {"calls_per_question": calls, **vars(estimate)}
+                for method, calls, estimate in self.rows()
+            },
             "slm_mux_minus_best": vars(self.gain()),
-            "accuracy_by_confidence": [{"confidence": c, **vars(estimate)} for c, estimate in self.by_confidence()],
+            "accuracy_by_confidence": [
+                {"confidence": c, **vars(estimate)} for c, estimate in self.by_confidence()
+            ],
             "wins": self.wins(),
             "abstained": {name: abstained(self.test, name, self.k) for name in MEMBERS},
         }
@@ -91,7 +107,14 @@ class _Report:
             table.add_column(column, justify="left" if column == "method" else "right")
         for method, calls, estimate in self.rows():
             style = "bold" if method == "SLM-MUX" else None
-            table.add_row(method, str(calls), estimate.percent(), estimate.interval(), str(estimate.n), style=style)
+            table.add_row(
+                method,
+                str(calls),
+                estimate.percent(),
+                estimate.interval(),
+                str(estimate.n),
+                style=style,
+            )
         console.print(table)
         gain = self.gain()
         console.print(
@@ -102,14 +125,21 @@ class _Report:
         for column in ("confidence", "accuracy %", "95 % interval", "n"):
             table.add_column(column, justify="right")
         for confidence, estimate in self.by_confidence():
-            table.add_row(f"{confidence:.2f}", estimate.percent(), estimate.interval(), str(estimate.n))
+            table.add_row(
+                f"{confidence:.2f}", estimate.percent(), estimate.interval(), str(estimate.n)
+            )
         console.print(table)
         table = Table(title=f"Whose answer was chosen (n = {len(self.test)})")
         for column in ("member", "share %", "validation accuracy %", "abstained %"):
             table.add_column(column, justify="left" if column == "member" else "right")
         for name, share in self.wins().items():
             silent = abstained(self.test, name, self.k)
-            table.add_row(name, f"{100 * share:.1f}", f"{100 * self.accuracies[name]:.1f}", f"{100 * silent:.1f}")
+            table.add_row(
+                name,
+                f"{100 * share:.1f}",
+                f"{100 * self.accuracies[name]:.1f}",
+                f"{100 * silent:.1f}",
+            )
         console.print(table)
 
     def _scores(self, rule: Rule) -> list[float]:

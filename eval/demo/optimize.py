@@ -24,7 +24,9 @@ from ..compare.pools import MAX_TOKENS, MEMBERS
 def run(*, k: int, trials: int, limit: int, out: Path, as_json: bool, accept_license: bool) -> None:
     """Compile on the validation split, cross-fitted, and print the compiled mux beside the paper's defaults and the best member."""
     console = Console(stderr=True)
-    pool = [local_member(name, max_tokens=MAX_TOKENS, accept_license=accept_license) for name in MEMBERS]
+    pool = [
+        local_member(name, max_tokens=MAX_TOKENS, accept_license=accept_license) for name in MEMBERS
+    ]
     student = SLMMux(everyday.program(), pool, k=k, temperature=0.5)
     bank = SampleBank(out / "everyday.sqlite")
     optimizer = MuxOptimizer(
@@ -42,14 +44,23 @@ def run(*, k: int, trials: int, limit: int, out: Path, as_json: bool, accept_lic
     collect(student, test, everyday.metric, bank, dataset="test", k=k, console=console)
     # The compiled mux itself, on the very draws that were just recorded: they are in DSPy's cache, so this makes no call.
     verdicts = [compiled(**example.inputs()) for example in test]
-    ours = [float(everyday.metric(example, verdict)) for example, verdict in zip(test, verdicts, strict=True)]
+    ours = [
+        float(everyday.metric(example, verdict))
+        for example, verdict in zip(test, verdicts, strict=True)
+    ]
     spent = sum(verdict.verdict.calls for verdict in verdicts)
     tuned = compiled.report.tuned
     rows: dict[str, tuple[Any, Floats | list[float]]] = {
         "best member alone": (tuned.single, _scores(student, test, bank, tuned.single, {})),
         "paper's defaults": (
             tuned.baseline,
-            _scores(student, test, bank, tuned.baseline, _measured(student, by_category, bank, tuned.baseline)),
+            _scores(
+                student,
+                test,
+                bank,
+                tuned.baseline,
+                _measured(student, by_category, bank, tuned.baseline),
+            ),
         ),
         "compiled": (tuned.best, ours),
     }
@@ -57,11 +68,19 @@ def run(*, k: int, trials: int, limit: int, out: Path, as_json: bool, accept_lic
         "questions": len(test),
         "calls_for_the_test": spent,
         "settings": {
-            name: {"members": list(s.members), "k": s.k, "rule": s.rule, "chosen_by": s.value, **vars(accuracy(list(scores)))}
+            name: {
+                "members": list(s.members),
+                "k": s.k,
+                "rule": s.rule,
+                "chosen_by": s.value,
+                **vars(accuracy(list(scores))),
+            }
             for name, (s, scores) in rows.items()
         },
         "compiled_minus_defaults": vars(paired_difference(ours, list(rows["paper's defaults"][1]))),
-        "compiled_minus_best_member": vars(paired_difference(ours, list(rows["best member alone"][1]))),
+        "compiled_minus_best_member": vars(
+            paired_difference(ours, list(rows["best member alone"][1]))
+        ),
     }
     if as_json:
         print(json.dumps(told, indent=2))
@@ -71,8 +90,19 @@ def run(*, k: int, trials: int, limit: int, out: Path, as_json: bool, accept_lic
         table.add_column(column)
     for name, (setting, scores) in rows.items():
         estimate = accuracy(list(scores))
-        shown = [name, ", ".join(setting.members), str(setting.k), setting.rule, f"{100 * setting.value:.1f}"]
-        table.add_row(*shown, estimate.percent(), estimate.interval(), style="bold" if name == "compiled" else None)
+        shown = [
+            name,
+            ", ".join(setting.members),
+            str(setting.k),
+            setting.rule,
+            f"{100 * setting.value:.1f}",
+        ]
+        table.add_row(
+            *shown,
+            estimate.percent(),
+            estimate.interval(),
+            style="bold" if name == "compiled" else None,
+        )
     out_console = Console()
     out_console.print(table)
     for name in ("paper's defaults", "best member alone"):
@@ -80,10 +110,14 @@ def run(*, k: int, trials: int, limit: int, out: Path, as_json: bool, accept_lic
         out_console.print(
             f"compiled − {name}: {100 * gap.mean:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f}, paired, n = {gap.n})"
         )
-    out_console.print(f"{len(tuned.trials)} trials; {spent} calls for the test (its draws were recorded already); saved in {out}.")
+    out_console.print(
+        f"{len(tuned.trials)} trials; {spent} calls for the test (its draws were recorded already); saved in {out}."
+    )
 
 
-def _measured(student: SLMMux, examples: list[Any], bank: SampleBank, setting: Any) -> dict[str, float]:
+def _measured(
+    student: SLMMux, examples: list[Any], bank: SampleBank, setting: Any
+) -> dict[str, float]:
     """Members' accuracies on the split that the mux was compiled on."""
     record = recorded(student, examples, bank, dataset="mux_split", k=setting.k)
     part = record.of(setting.members, None)[0]
@@ -91,7 +125,9 @@ def _measured(student: SLMMux, examples: list[Any], bank: SampleBank, setting: A
     return dict(zip(part.members, means.tolist(), strict=True))
 
 
-def _scores(student: SLMMux, test: list[Any], bank: SampleBank, setting: Any, accuracies: dict[str, float]) -> Floats:
+def _scores(
+    student: SLMMux, test: list[Any], bank: SampleBank, setting: Any, accuracies: dict[str, float]
+) -> Floats:
     """A setting's scores on the recorded test draws."""
     part = recorded(student, test, bank, dataset="test", k=setting.k).of(setting.members, None)[0]
     known = [accuracies.get(name) for name in part.members]

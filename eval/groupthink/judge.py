@@ -31,7 +31,9 @@ class IsGroupthink(dspy.Signature):
     correct_answer: str = dspy.InputField()
     final_answer: str = dspy.InputField(desc="what the discussion ended with")
     transcript: str = dspy.InputField(desc="what each agent said, round after round")
-    reason: str = dspy.OutputField(desc="one or two sentences that name the agents and rounds which decide it")
+    reason: str = dspy.OutputField(
+        desc="one or two sentences that name the agents and rounds which decide it"
+    )
     groupthink: bool = dspy.OutputField()
 
 
@@ -84,7 +86,9 @@ def judge_of(name: str, pool: Path | None, *, accept_license: bool) -> Member:
     try:
         return Member(dspy.LM(name))
     except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"--judge {name!r} is no model string such as 'openai/gpt-4o-mini'.") from error
+        raise ConfigurationError(
+            f"--judge {name!r} is no model string such as 'openai/gpt-4o-mini'."
+        ) from error
 
 
 def judged(rows: Sequence[Row], judge: Member, *, console: Console, num_threads: int = 8) -> Judged:
@@ -100,15 +104,23 @@ def judged(rows: Sequence[Row], judge: Member, *, console: Console, num_threads:
     def ask(row: Row) -> Opinion:
         defined = CAUSES[str(cause_of(row))]
         try:
-            with dspy.context(lm=lm, adapter=GuardedAdapter(judge.adapter or dspy.ChatAdapter(), lm)):
+            with dspy.context(
+                lm=lm, adapter=GuardedAdapter(judge.adapter or dspy.ChatAdapter(), lm)
+            ):
                 told = predict(**_inputs(row))
             return Opinion(row["question_id"], defined, bool(told.groupthink), str(told.reason))
         except Exception as error:  # noqa: BLE001  (a judge that fails on one question is counted, and ends none of the others)
             failure = masked(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}", lm)
             return Opinion(row["question_id"], defined, None, "", visible(failure)[:300])
 
-    opinions = in_threads(ask, shown, what=f"judging by {judge.label}", console=console, num_threads=num_threads)
-    pairs = [(opinion.defined, opinion.groupthink) for opinion in opinions if opinion.groupthink is not None]
+    opinions = in_threads(
+        ask, shown, what=f"judging by {judge.label}", console=console, num_threads=num_threads
+    )
+    pairs = [
+        (opinion.defined, opinion.groupthink)
+        for opinion in opinions
+        if opinion.groupthink is not None
+    ]
     return Judged(
         judge=judge.label,
         groupthink=accuracy([float(said) for _, said in pairs]),
@@ -139,14 +151,18 @@ def transcript(row: Row) -> str:
         parts.append(f"Round {turns[0]['round']}")
         for turn in turns:
             answer = "no readable answer" if turn["group"] is None else f"answer: {turn['answer']}"
-            parts.append(f"Agent {turn['agent']} ({answer}):\n{turn['text'].strip() or '(nothing)'}")
+            parts.append(
+                f"Agent {turn['agent']} ({answer}):\n{turn['text'].strip() or '(nothing)'}"
+            )
     return "\n\n".join(parts)
 
 
 def _inputs(row: Row) -> Mapping[str, Any]:
     inputs = row["inputs"]
     question = (
-        str(next(iter(inputs.values()))) if len(inputs) == 1 else "\n".join(f"{name}: {value}" for name, value in inputs.items())
+        str(next(iter(inputs.values())))
+        if len(inputs) == 1
+        else "\n".join(f"{name}: {value}" for name, value in inputs.items())
     )
     return {
         "question": question,

@@ -38,7 +38,14 @@ Row = Mapping[str, Any]
 Turn = Mapping[str, Any]
 
 #: Why a failed question failed, in the order in which they are asked for; True where it is groupthink.
-CAUSES = {"given up": True, "followed": True, "lost otherwise": False, "never right": False, "no answer": False, "error": False}
+CAUSES = {
+    "given up": True,
+    "followed": True,
+    "lost otherwise": False,
+    "never right": False,
+    "no answer": False,
+    "error": False,
+}
 DIRECTIONS = (
     "right → right",
     "right → wrong",
@@ -71,7 +78,11 @@ class Step:
     def took_over(self) -> bool:
         """Whether its answer is another one than before, and one that another agent had shown it."""
         group = self.after["group"]
-        return group is not None and group != self.before["group"] and any(turn["group"] == group for turn in self.shown)
+        return (
+            group is not None
+            and group != self.before["group"]
+            and any(turn["group"] == group for turn in self.shown)
+        )
 
     def direction(self) -> str:
         """One of DIRECTIONS."""
@@ -187,14 +198,21 @@ def cause_of(row: Row) -> str | None:
     if errors_of(row["turns"]):
         return "error"
     steps = list(steps_of(row))
-    if any(state(step.before) == "right" and state(step.after) == "wrong" and step.took_over() for step in steps):
+    if any(
+        state(step.before) == "right" and state(step.after) == "wrong" and step.took_over()
+        for step in steps
+    ):
         return "given up"
     failing = _final_group(row)
-    if failing is not None and any(step.after["group"] == failing and step.took_over() for step in steps):
+    if failing is not None and any(
+        step.after["group"] == failing and step.took_over() for step in steps
+    ):
         return "followed"
     if row["answer"] is None:
         return "no answer"
-    return "lost otherwise" if any(state(turn) == "right" for turn in row["turns"]) else "never right"
+    return (
+        "lost otherwise" if any(state(turn) == "right" for turn in row["turns"]) else "never right"
+    )
 
 
 def steps_of(row: Row) -> Iterator[Step]:
@@ -204,7 +222,10 @@ def steps_of(row: Row) -> Iterator[Step]:
         for turn in after:
             same_member = [earlier for earlier in before if earlier["member"] == turn["member"]]
             if same_member:
-                own = next((earlier for earlier in same_member if earlier["agent"] == turn["agent"]), same_member[0])
+                own = next(
+                    (earlier for earlier in same_member if earlier["agent"] == turn["agent"]),
+                    same_member[0],
+                )
                 yield Step(own, turn, [earlier for earlier in before if earlier is not own])
 
 
@@ -225,7 +246,9 @@ def _final_group(row: Row) -> int | None:
     """The group of the answer that the discussion ended with: that of the turn which gave it, in the last round where one did."""
     if row["answer"] is None:
         return None
-    answers = [turn for turns in reversed(rounds_of(row)) for turn in turns if turn["group"] is not None]
+    answers = [
+        turn for turns in reversed(rounds_of(row)) for turn in turns if turn["group"] is not None
+    ]
     return next((turn["group"] for turn in answers if turn["answer"] == row["answer"]), None)
 
 
@@ -247,7 +270,11 @@ def _followed(row: Row, *, right: bool) -> tuple[int, int]:
     hits = chances = 0
     for step in steps_of(row):
         majority = majorities[step.before["round"]]
-        if majority is None or (state(majority) == "right") != right or step.before["group"] == majority["group"]:
+        if (
+            majority is None
+            or (state(majority) == "right") != right
+            or step.before["group"] == majority["group"]
+        ):
             continue
         chances += 1
         hits += step.after["group"] == majority["group"]
@@ -275,7 +302,9 @@ def _rounds(rows: Sequence[Row]) -> list[Round]:
     return [
         Round(
             number,
-            accuracy([sum(state(turn) == "right" for turn in turns) / len(turns) for turns in of_round]),
+            accuracy(
+                [sum(state(turn) == "right" for turn in turns) / len(turns) for turns in of_round]
+            ),
             accuracy([_plurality(turns) for turns in of_round]),
         )
         for number, of_round in sorted(by_number.items())
@@ -284,5 +313,7 @@ def _rounds(rows: Sequence[Row]) -> list[Round]:
 
 def _rate(counted: Sequence[tuple[int, int]]) -> Rate:
     return Rate(
-        sum(hits for hits, _ in counted), sum(chances for _, chances in counted), sum(chances > 0 for _, chances in counted)
+        sum(hits for hits, _ in counted),
+        sum(chances for _, chances in counted),
+        sum(chances > 0 for _, chances in counted),
     )

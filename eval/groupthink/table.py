@@ -18,29 +18,50 @@ from .judge import Judged, judged
 from .measure import CAUSES, DEFINITION, DIRECTIONS, Discussion, Rate, discussions
 
 
-def run(path: Path, *, task: str | None, method: str | None, judge: Member | None, as_json: bool, as_markdown: bool) -> None:
+def run(
+    path: Path,
+    *,
+    task: str | None,
+    method: str | None,
+    judge: Member | None,
+    as_json: bool,
+    as_markdown: bool,
+) -> None:
     """Print the figures of every method of the run whose agents saw one another's answers.
 
     Raises:
         ConfigurationError: the folder is no run, or holds no discussion of that task or method.
     """
-    rows = [row for row in Run.open(path).rows() if task in (None, row["task"]) and method in (None, row["method"])]
+    rows = [
+        row
+        for row in Run.open(path).rows()
+        if task in (None, row["task"]) and method in (None, row["method"])
+    ]
     found = discussions(rows)
     if not found:
-        asked = "".join(f" of {what} {name!r}" for what, name in (("task", task), ("method", method)) if name is not None)
+        asked = "".join(
+            f" of {what} {name!r}"
+            for what, name in (("task", task), ("method", method))
+            if name is not None
+        )
         raise ConfigurationError(
             f"The run {str(path)!r} holds no discussion{asked}: compare with the methods llm_debate or mixture_of_agents."
         )
     opinions: dict[tuple[str, str], Judged] = {}
     if judge is not None:
         for each in found:
-            of_both = [row for row in rows if (row["task"], row["method"]) == (each.task, each.method)]
+            of_both = [
+                row for row in rows if (row["task"], row["method"]) == (each.task, each.method)
+            ]
             opinions[each.task, each.method] = judged(of_both, judge, console=Console(stderr=True))
     if as_json:
         told = [
             {
                 **asdict(each),
-                **{name: asdict(rate.estimate()) | asdict(rate) for name, rate in _rates(each).items()},
+                **{
+                    name: asdict(rate.estimate()) | asdict(rate)
+                    for name, rate in _rates(each).items()
+                },
                 "failed": each.failed,
                 "judged": asdict(opinions[each.task, each.method]) if judge is not None else None,
             }
@@ -49,13 +70,24 @@ def run(path: Path, *, task: str | None, method: str | None, judge: Member | Non
         print_json({"definition": DEFINITION, "discussions": told})
         return
     tables = [_summary(found), _causes(found), *(_flips(each) for each in found), _rounds(found)]
-    show([*tables, *([_judged(opinions)] if opinions else [])], [*_notes(found), *_failures(opinions)], as_markdown=as_markdown)
+    show(
+        [*tables, *([_judged(opinions)] if opinions else [])],
+        [*_notes(found), *_failures(opinions)],
+        as_markdown=as_markdown,
+    )
 
 
 def _summary(found: Sequence[Discussion]) -> Shown:
     return Shown(
         "Discussions: shares in percent with 95 % intervals",
-        ["task", "method", "n", "failed", "groupthink of the failed", *(f"{name}: share, times" for name in _rates(found[0]))],
+        [
+            "task",
+            "method",
+            "n",
+            "failed",
+            "groupthink of the failed",
+            *(f"{name}: share, times" for name in _rates(found[0])),
+        ],
         [
             [
                 each.task,
@@ -63,7 +95,10 @@ def _summary(found: Sequence[Discussion]) -> Shown:
                 str(each.questions),
                 str(each.failed),
                 estimated(each.groupthink),
-                *(f"{estimated(rate.estimate())}, {rate.hits}/{rate.chances}" for rate in _rates(each).values()),
+                *(
+                    f"{estimated(rate.estimate())}, {rate.hits}/{rate.chances}"
+                    for rate in _rates(each).values()
+                ),
             ]
             for each in found
         ],
@@ -72,14 +107,26 @@ def _summary(found: Sequence[Discussion]) -> Shown:
 
 
 def _rates(each: Discussion) -> dict[str, Rate]:
-    return {"given_up": each.given_up, "wrong_majority": each.wrong_majority, "right_majority": each.right_majority}
+    return {
+        "given_up": each.given_up,
+        "wrong_majority": each.wrong_majority,
+        "right_majority": each.right_majority,
+    }
 
 
 def _causes(found: Sequence[Discussion]) -> Shown:
     return Shown(
         "Why failed questions failed: questions (the first two are groupthink)",
         ["task", "method", *CAUSES, "failed"],
-        [[each.task, each.method, *(str(each.failures[name]) for name in CAUSES), str(each.failed)] for each in found],
+        [
+            [
+                each.task,
+                each.method,
+                *(str(each.failures[name]) for name in CAUSES),
+                str(each.failed),
+            ]
+            for each in found
+        ],
         words=2,
     )
 
@@ -89,7 +136,10 @@ def _flips(each: Discussion) -> Shown:
     return Shown(
         f"{each.task}, {each.method}: turns by what the agent's turn before was, n = {each.questions - each.left_out} questions",
         ["member", *DIRECTIONS],
-        [[name, *(str(counted[way]) for way in DIRECTIONS)] for name, counted in [*each.flips.items(), ("all", total)]],
+        [
+            [name, *(str(counted[way]) for way in DIRECTIONS)]
+            for name, counted in [*each.flips.items(), ("all", total)]
+        ],
     )
 
 
@@ -114,8 +164,12 @@ def _rounds(found: Sequence[Discussion]) -> Shown:
                 estimated(each_round.agents),
                 estimated(each_round.plurality),
                 str(each_round.plurality.n),
-                points(each.change.mean, each.change.low, each.change.high) if each_round is each.rounds[-1] else "",
-                f"{each.turned_wrong} / {each.turned_right}" if each_round is each.rounds[-1] else "",
+                points(each.change.mean, each.change.low, each.change.high)
+                if each_round is each.rounds[-1]
+                else "",
+                f"{each.turned_wrong} / {each.turned_right}"
+                if each_round is each.rounds[-1]
+                else "",
             ]
             for each in found
             for each_round in each.rounds
@@ -157,8 +211,16 @@ def _judged(opinions: Mapping[tuple[str, str], Judged]) -> Shown:
 
 
 def _failures(opinions: Mapping[tuple[str, str], Judged]) -> list[str]:
-    causes = Counter(opinion.failure for each in opinions.values() for opinion in each.opinions if opinion.failure is not None)
-    return [f"The judge gave no opinion {count} times: {cause}" for cause, count in causes.most_common(3)]
+    causes = Counter(
+        opinion.failure
+        for each in opinions.values()
+        for opinion in each.opinions
+        if opinion.failure is not None
+    )
+    return [
+        f"The judge gave no opinion {count} times: {cause}"
+        for cause, count in causes.most_common(3)
+    ]
 
 
 def _notes(found: Sequence[Discussion]) -> list[str]:

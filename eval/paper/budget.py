@@ -19,21 +19,40 @@ from ..tables.text import Shown, show
 from .pools import POOLS, Pool
 
 
-def run(*, data: Path, bounds: Sequence[float], k: int, repeats: int, seed: int, as_json: bool, markdown: bool) -> None:
+def run(
+    *,
+    data: Path,
+    bounds: Sequence[float],
+    k: int,
+    repeats: int,
+    seed: int,
+    as_json: bool,
+    markdown: bool,
+) -> None:
     """Print, for each pool, what the lossless schedule saves, and what each bound saves and loses."""
     rows = [
-        _row(pool, data, bounds, k, repeats, seed) for pool in track(POOLS, description="replaying", console=Console(stderr=True))
+        _row(pool, data, bounds, k, repeats, seed)
+        for pool in track(POOLS, description="replaying", console=Console(stderr=True))
     ]
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    columns = ("pool", "n", "frugal, consistency", "frugal, pooled", *(f"bound {bound:g}" for bound in bounds))
+    columns = (
+        "pool",
+        "n",
+        "frugal, consistency",
+        "frugal, pooled",
+        *(f"bound {bound:g}" for bound in bounds),
+    )
     cells = [
         [
             row["pool"],
             str(row["questions"]),
             *(f"{100 * row['frugal'][rule]:.0f}" for rule in ("consistency", "pooled")),
-            *(f"{100 * point['saved']:.0f} ({100 * -point['loss']:+.1f})" for point in row["bounds"]),
+            *(
+                f"{100 * point['saved']:.0f} ({100 * -point['loss']:+.1f})"
+                for point in row["bounds"]
+            ),
         ]
         for row in rows
     ]
@@ -41,7 +60,9 @@ def run(*, data: Path, bounds: Sequence[float], k: int, repeats: int, seed: int,
     show([Shown(title, columns, cells)], [], as_markdown=markdown)
 
 
-def _row(pool: Pool, data: Path, bounds: Sequence[float], k: int, repeats: int, seed: int) -> dict[str, Any]:
+def _row(
+    pool: Pool, data: Path, bounds: Sequence[float], k: int, repeats: int, seed: int
+) -> dict[str, Any]:
     record, _ = read_jsonl(data / pool.file, dataset=pool.dataset).of(pool.members, k)
     splits = holdout(len(record.questions), repeats=repeats, seed=seed)
     saved = {}
@@ -50,4 +71,9 @@ def _row(pool: Pool, data: Path, bounds: Sequence[float], k: int, repeats: int, 
         saved[rule] = 1 - result.frugal_calls_per_question / result.calls_per_question
     points = spending(record, k=k, bounds=bounds, splits=splits, context=pool.context, seed=seed)
     wanted = [point.as_dict() for point in points if point.bound in bounds]
-    return {"pool": pool.name, "questions": len(record.questions), "frugal": saved, "bounds": wanted}
+    return {
+        "pool": pool.name,
+        "questions": len(record.questions),
+        "frugal": saved,
+        "bounds": wanted,
+    }

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_RGYM, _FAITHFUL, _TINY = "rgym_short_dev.jsonl.gz", "faithful_cot_gsm8k_aqua.jsonl.gz", "tiny_slms_everyday.jsonl.gz"
+_RGYM, _FAITHFUL, _TINY = (
+    "rgym_short_dev.jsonl.gz",
+    "faithful_cot_gsm8k_aqua.jsonl.gz",
+    "tiny_slms_everyday.jsonl.gz",
+)
 
 
-_CLOSE = ("google/gemma-3-27b-it", "meta-llama/llama-3.3-70b-instruct", "mistralai/mistral-small-3.1-24b-instruct")
+_CLOSE = (
+    "google/gemma-3-27b-it",
+    "meta-llama/llama-3.3-70b-instruct",
+    "mistralai/mistral-small-3.1-24b-instruct",
+)
 
 
 _WEAK = ("code001", "code002", "text002", "text003")

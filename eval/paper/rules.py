@@ -21,16 +21,27 @@ from .pools import POOLS, Pool
 
 def run(*, data: Path, k: int, repeats: int, seed: int, as_json: bool) -> None:
     """Print each rule's accuracy, and calibrated minus the best of the other three, with its spread over the splits."""
-    rows = [_row(pool, data, k, repeats, seed) for pool in track(POOLS, description="replaying", console=Console(stderr=True))]
+    rows = [
+        _row(pool, data, k, repeats, seed)
+        for pool in track(POOLS, description="replaying", console=Console(stderr=True))
+    ]
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    table = Table(title=f"k = {k}, {repeats} random halves: accuracy % on the half that fitted nothing")
+    table = Table(
+        title=f"k = {k}, {repeats} random halves: accuracy % on the half that fitted nothing"
+    )
     for column in ("pool", "n", *RULE_NAMES, "calibrated − best other", "spread over splits"):
         table.add_column(column)
     for row in rows:
         figures = [f"{100 * row['rules'][rule]:.1f}" for rule in RULE_NAMES]
-        table.add_row(row["pool"], str(row["questions"]), *figures, f"{100 * row['gain']:+.2f}", f"{100 * row['spread']:.2f}")
+        table.add_row(
+            row["pool"],
+            str(row["questions"]),
+            *figures,
+            f"{100 * row['gain']:+.2f}",
+            f"{100 * row['spread']:.2f}",
+        )
     console = Console() if Console().is_terminal else Console(width=160)
     console.print(table)
     plain = [row["gain"] for row in rows if row["context"] is None]
@@ -46,7 +57,10 @@ def _row(pool: Pool, data: Path, k: int, repeats: int, seed: int) -> dict[str, A
     record, left_out = read_jsonl(data / pool.file, dataset=pool.dataset).of(pool.members, k)
     splits = holdout(len(record.questions), repeats=repeats, seed=seed)
     by_split = {
-        rule: [_accuracy(record, rule, split, k, at, pool.context) for at, split in enumerate(splits)] for rule in RULE_NAMES
+        rule: [
+            _accuracy(record, rule, split, k, at, pool.context) for at, split in enumerate(splits)
+        ]
+        for rule in RULE_NAMES
     }
     means = {rule: float(np.mean(values)) for rule, values in by_split.items()}
     best = max((rule for rule in RULE_NAMES if rule != "calibrated"), key=means.__getitem__)
@@ -63,6 +77,10 @@ def _row(pool: Pool, data: Path, k: int, repeats: int, seed: int) -> dict[str, A
     }
 
 
-def _accuracy(record: Record, rule: str, split: Split, k: int, seed: int, context: str | None) -> float:
+def _accuracy(
+    record: Record, rule: str, split: Split, k: int, seed: int, context: str | None
+) -> float:
     """On one random choice of k of the recorded draws, the same for every rule."""
-    return replay(redrawn(record, k, np.random.default_rng(seed)), rule, splits=[split], context=context).accuracy
+    return replay(
+        redrawn(record, k, np.random.default_rng(seed)), rule, splits=[split], context=context
+    ).accuracy

@@ -54,7 +54,10 @@ def run(
         for source in track(found, description="scaling", console=Console(stderr=True))
     ]
     if html is not None:
-        sections = [(_heading(source), scaling_figures(scaling)) for source, scaling in zip(found, told, strict=True)]
+        sections = [
+            (_heading(source), scaling_figures(scaling))
+            for source, scaling in zip(found, told, strict=True)
+        ]
         write_page(html, page("Scaling: accuracy against members and against draws", sections))
     if as_json:
         rows = [
@@ -63,7 +66,11 @@ def run(
         ]
         print_json({"penalty": penalty, "protocol": asked.protocol(), "rows": rows})
         return
-    shown = [each for source, scaling in zip(found, told, strict=True) for each in _tables(source, scaling)]
+    shown = [
+        each
+        for source, scaling in zip(found, told, strict=True)
+        for each in _tables(source, scaling)
+    ]
     show([*shown, _closing(found, told)], _notes(asked, found, told), as_markdown=as_markdown)
 
 
@@ -73,7 +80,15 @@ def _tables(source: Source, scaling: Scaling) -> list[Shown]:
     return [
         Shown(
             f"{source.name}: accuracy % against the number of members, k = {scaling.k}, n = {n}",
-            ["members", "best subset by O(S)", "SLM-MUX (95 %)", "Agent Forest (95 %)", "union", "contradiction", "calls"],
+            [
+                "members",
+                "best subset by O(S)",
+                "SLM-MUX (95 %)",
+                "Agent Forest (95 %)",
+                "union",
+                "contradiction",
+                "calls",
+            ],
             [
                 [
                     str(mux.size),
@@ -90,7 +105,15 @@ def _tables(source: Source, scaling: Scaling) -> list[Shown]:
         ),
         Shown(
             f"{source.name}: accuracy % against draws per member, {size} members, n = {n}",
-            ["k", "best subset by O(S)", "SLM-MUX (95 %)", "Agent Forest (95 %)", "gain", "union", "calls"],
+            [
+                "k",
+                "best subset by O(S)",
+                "SLM-MUX (95 %)",
+                "Agent Forest (95 %)",
+                "gain",
+                "union",
+                "calls",
+            ],
             [
                 [
                     str(mux.k),
@@ -117,7 +140,9 @@ def _closing(found: Sequence[Source], told: Sequence[Scaling]) -> Shown:
                 source.name,
                 gain.setting,
                 str(gain.size),
-                str(gain.mux_k) if gain.mux_k == gain.forest_k else f"{gain.mux_k} / {gain.forest_k}",
+                str(gain.mux_k)
+                if gain.mux_k == gain.forest_k
+                else f"{gain.mux_k} / {gain.forest_k}",
                 percent(gain.mux),
                 percent(gain.forest),
                 points(gain.mean, gain.low, gain.high),
@@ -150,9 +175,14 @@ def _notes(asked: Asked, found: Sequence[Source], told: Sequence[Scaling]) -> li
         "intervals are over questions, and paired where they are of a gain. The subset shown is the best on all questions; a split "
         "may have chosen another. “Best” takes for each method the k that scores best on the training part (the one most often "
         "taken is shown; two where the methods differ).",
-        *(f"{source.name}: sweet spot {scaling.reason}" for source, scaling in zip(found, told, strict=True)),
+        *(
+            f"{source.name}: sweet spot {scaling.reason}"
+            for source, scaling in zip(found, told, strict=True)
+        ),
     ]
     if any(source.left_out for source in found):
-        told_of = ", ".join(f"{source.left_out} of {source.name}" for source in found if source.left_out)
+        told_of = ", ".join(
+            f"{source.left_out} of {source.name}" for source in found if source.left_out
+        )
         notes.append(f"Left out, for lack of draws: {told_of}.")
     return notes

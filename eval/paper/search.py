@@ -94,22 +94,41 @@ class Line:
         return str(self.sizes[0]) if len(self.sizes) == 1 else f"{self.sizes[0]}–{self.sizes[-1]}"
 
 
-def run(asked: Asked, *, sizes: Sequence[int], k: int, penalty: float, as_json: bool, as_markdown: bool) -> None:
+def run(
+    asked: Asked, *, sizes: Sequence[int], k: int, penalty: float, as_json: bool, as_markdown: bool
+) -> None:
     """Print the table of every source: one row a size, and one with the size chosen as well where several were asked for."""
     found = sources(asked, k)
     console = Console(stderr=True)
     lines = [
         line
         for source in track(found, description="searching", console=console)
-        for line in lines_of(source, sizes, k=k, penalty=penalty, threshold=asked.threshold, seed=asked.seed)
+        for line in lines_of(
+            source, sizes, k=k, penalty=penalty, threshold=asked.threshold, seed=asked.seed
+        )
     ]
     if as_json:
-        print_json({"k": k, "penalty": penalty, "protocol": asked.protocol(), "rows": [asdict(line) for line in lines]})
+        print_json(
+            {
+                "k": k,
+                "penalty": penalty,
+                "protocol": asked.protocol(),
+                "rows": [asdict(line) for line in lines],
+            }
+        )
         return
     show(_tables(lines, k, penalty), _notes(asked, lines), as_markdown=as_markdown)
 
 
-def lines_of(source: Source, sizes: Sequence[int], *, k: int, penalty: float, threshold: float = 1.0, seed: int = 0) -> list[Line]:
+def lines_of(
+    source: Source,
+    sizes: Sequence[int],
+    *,
+    k: int,
+    penalty: float,
+    threshold: float = 1.0,
+    seed: int = 0,
+) -> list[Line]:
     """The rows of one source; sizes that its pool cannot have are left out.
 
     Raises:
@@ -125,9 +144,13 @@ def lines_of(source: Source, sizes: Sequence[int], *, k: int, penalty: float, th
 class _Runs:
     """The splits, each with the draws that every way of choosing sees on it."""
 
-    def __init__(self, record: Record, splits: Sequence[Split], k: int, threshold: float, seed: int):
+    def __init__(
+        self, record: Record, splits: Sequence[Split], k: int, threshold: float, seed: int
+    ):
         random = np.random.default_rng(seed)
-        repeated = list(splits) * (RESAMPLES if len(splits) == 1 and k < record.votes.shape[2] else 1)
+        repeated = list(splits) * (
+            RESAMPLES if len(splits) == 1 and k < record.votes.shape[2] else 1
+        )
         self.runs = [(redrawn(record, k, random), split) for split in repeated]
         self.threshold = threshold
         self._replayed: dict[tuple[int, tuple[str, ...]], Result] = {}
@@ -142,29 +165,47 @@ class _Runs:
             if (at, members) not in self._replayed:
                 record, split = self.runs[at]
                 part, _ = record.of(members, None)
-                self._replayed[at, members] = replay(part, "consistency", splits=[split], threshold=self.threshold)
+                self._replayed[at, members] = replay(
+                    part, "consistency", splits=[split], threshold=self.threshold
+                )
         return [self._replayed[at, members] for at, members in enumerate(choices)]
 
     def one_draw(self, choices: Sequence[tuple[str, ...]]) -> list[Result]:
         """The mean over its draws of each split's chosen member."""
         results = []
-        for (record, split), members, result in zip(self.runs, choices, self.results(choices), strict=True):
-            draws = record.scores[split.test, record.members.index(members[0])].mean(axis=1, dtype=np.float64)
-            results.append(dataclasses.replace(result, rule="one draw", accuracy=float(draws.mean()), per_question=draws))
+        for (record, split), members, result in zip(
+            self.runs, choices, self.results(choices), strict=True
+        ):
+            draws = record.scores[split.test, record.members.index(members[0])].mean(
+                axis=1, dtype=np.float64
+            )
+            results.append(
+                dataclasses.replace(
+                    result, rule="one draw", accuracy=float(draws.mean()), per_question=draws
+                )
+            )
         return results
 
     def terms(self, choices: Sequence[tuple[str, ...]]) -> tuple[float, float]:
         """UnionAcc and Contradiction of the choices on the test parts, averaged."""
         told = []
         for (record, split), members in zip(self.runs, choices, strict=True):
-            outcomes = Outcomes.of(record.of(members, None)[0].rows(split.test), threshold=self.threshold)
+            outcomes = Outcomes.of(
+                record.of(members, None)[0].rows(split.test), threshold=self.threshold
+            )
             told.append(outcomes.terms(range(len(members))))
         union, contradiction = np.mean(told, axis=0)
         return float(union), float(contradiction)
 
 
 def _line(source: Source, runs: _Runs, sizes: tuple[int, ...], k: int, penalty: float) -> Line:
-    composed = runs.chosen(lambda train: search(train, sizes, penalty=penalty, top=1, threshold=runs.threshold).results[0].members)
+    composed = runs.chosen(
+        lambda train: (
+            search(train, sizes, penalty=penalty, top=1, threshold=runs.threshold)
+            .results[0]
+            .members
+        )
+    )
     as_many = iter(composed)
     strongest = runs.chosen(lambda train: most_accurate(train, len(next(as_many))))
     single = runs.chosen(lambda train: most_accurate(train, 1))
@@ -181,7 +222,9 @@ def _line(source: Source, runs: _Runs, sizes: tuple[int, ...], k: int, penalty: 
         gain=Gained.of(compare(ours, one_draw)),
         gain_consistency=Gained.of(compare(ours, alone)),
         # The same members on every split differ from themselves on no question, whatever the questions.
-        gain_strongest=Gained(0.0, 0.0, 0.0) if strongest == composed else Gained.of(compare(ours, strong)),
+        gain_strongest=Gained(0.0, 0.0, 0.0)
+        if strongest == composed
+        else Gained.of(compare(ours, strong)),
         union_accuracy=union,
         contradiction=contradiction,
         objective=union - penalty * contradiction,
@@ -201,7 +244,17 @@ def _chosen(choices: Sequence[tuple[str, ...]], result: Result) -> Chosen:
 def _tables(lines: Sequence[Line], k: int, penalty: float) -> list[Shown]:
     paper = Shown(
         f"Gains from model selection search: accuracy % of the test questions, k = {k}, λ = {penalty:g}",
-        ["task", "size", "selected members", "chosen", "best single", "single", "composed", "gain (95 %)", "n"],
+        [
+            "task",
+            "size",
+            "selected members",
+            "chosen",
+            "best single",
+            "single",
+            "composed",
+            "gain (95 %)",
+            "n",
+        ],
         [
             [
                 line.task,
@@ -271,5 +324,9 @@ def _notes(asked: Asked, lines: Sequence[Line]) -> list[str]:
         "their choices are in the figures as well. “Single” is one draw of the member that is most accurate on the training part.",
     ]
     if left_out:
-        notes.append("Left out, for lack of draws: " + ", ".join(f"{count} of {task}" for task, count in left_out.items()) + ".")
+        notes.append(
+            "Left out, for lack of draws: "
+            + ", ".join(f"{count} of {task}" for task, count in left_out.items())
+            + "."
+        )
     return notes

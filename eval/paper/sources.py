@@ -48,7 +48,11 @@ class Asked:
         """The recorded split, or the random halves."""
         if self.split_field is not None:
             return by_field(record, self.split_field, self.train, self.test)
-        return [half for at in range(self.repeats) for half in folds(len(record.questions), count=2, seed=self.seed + at)]
+        return [
+            half
+            for at in range(self.repeats)
+            for half in folds(len(record.questions), count=2, seed=self.seed + at)
+        ]
 
 
 @dataclass(frozen=True)
@@ -79,20 +83,36 @@ def sources(asked: Asked, k: int | None) -> list[Source]:
         there = datasets_of(bank)
         chosen = [name for name in there if not asked.datasets or name in asked.datasets]
         if not chosen:
-            raise ConfigurationError(f"{bank} has none of the datasets {', '.join(asked.datasets)}; it has {', '.join(there)}.")
+            raise ConfigurationError(
+                f"{bank} has none of the datasets {', '.join(asked.datasets)}; it has {', '.join(there)}."
+            )
         wanted += [(name or _stem(bank), bank, name or None, asked.members) for name in chosen]
     found = {dataset for _, _, dataset, _ in wanted}
     if asked.banks and (missing := [name for name in asked.datasets if name not in found]):
         raise ConfigurationError(f"No bank that was named has the dataset {missing[0]!r}.")
     if asked.data is not None:
-        pools = {(pool.file, pool.dataset, pool.members): pool for pool in reversed(POOLS)}  # once, whatever the context
+        pools = {
+            (pool.file, pool.dataset, pool.members): pool for pool in reversed(POOLS)
+        }  # once, whatever the context
         wanted += [
-            (pool.name, str(asked.data / pool.file), pool.dataset, ",".join(pool.members) if pool.members else None)
+            (
+                pool.name,
+                str(asked.data / pool.file),
+                pool.dataset,
+                ",".join(pool.members) if pool.members else None,
+            )
             for pool in reversed(pools.values())
         ]
     names = [name for name, *_ in wanted]
     return [
-        _source(asked, name if names.count(name) == 1 else f"{name} ({_stem(bank)})", bank, dataset, members, k)
+        _source(
+            asked,
+            name if names.count(name) == 1 else f"{name} ({_stem(bank)})",
+            bank,
+            dataset,
+            members,
+            k,
+        )
         for name, bank, dataset, members in wanted
     ]
 
@@ -113,7 +133,9 @@ def datasets_of(bank: str) -> list[str]:
     return names
 
 
-def _source(asked: Asked, name: str, bank: str, dataset: str | None, members: str | None, k: int | None) -> Source:
+def _source(
+    asked: Asked, name: str, bank: str, dataset: str | None, members: str | None, k: int | None
+) -> Source:
     record, left_out = record_of(bank, dataset, asked.program, members, k)
     return Source(name, record, left_out, asked.splits(record))
 

@@ -27,11 +27,19 @@ RESULTS = Path(__file__).parents[1] / "results" / "performance.md"
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m eval.performance")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the Markdown file to write")
-    parser.add_argument("--only", default="", help="benchmarks by comma, such as latency,local; enduring runs only so")
+    parser.add_argument(
+        "--only",
+        default="",
+        help="benchmarks by comma, such as latency,local; enduring runs only so",
+    )
     asked = parser.parse_args()
     logging.getLogger("dspy").setLevel(logging.ERROR)  # short answers are meant to be short
     named = {each.__name__.rpartition(".")[2]: each for each in (*BENCHMARKS, *LONG)}
-    wanted = [named[name] for name in named if name in asked.only.split(",")] if asked.only else BENCHMARKS
+    wanted = (
+        [named[name] for name in named if name in asked.only.split(",")]
+        if asked.only
+        else BENCHMARKS
+    )
     console, rows = Console(), []
     for benchmark in wanted:
         for figure in benchmark.figures():
@@ -59,7 +67,14 @@ def _cells(figure: Figure) -> list[str]:
 
     unit = f" {figure.unit}" if figure.unit else ""
     spread = f"{told(figure.low)} – {told(figure.high)}" if figure.n > 1 else ""
-    return [figure.name, f"{told(figure.median)}{unit}", spread, str(figure.n), figure.target, figure.verdict]
+    return [
+        figure.name,
+        f"{told(figure.median)}{unit}",
+        spread,
+        str(figure.n),
+        figure.target,
+        figure.verdict,
+    ]
 
 
 if __name__ == "__main__":

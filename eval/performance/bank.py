@@ -31,8 +31,15 @@ def figures() -> Iterator[Figure]:
         for what, unit, target in (("write", "rows/s", "≥ 20,000"), ("read", "s", "≤ 10")):
             # In a process of its own: its peak of memory is its own.
             command = [sys.executable, "-m", __name__, what, folder]
-            value, peak = map(float, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
-            told = "a million JSONL rows imported" if what == "write" else "a million draws read for replay"
+            value, peak = map(
+                float,
+                subprocess.run(command, capture_output=True, text=True, check=True).stdout.split(),
+            )
+            told = (
+                "a million JSONL rows imported"
+                if what == "write"
+                else "a million draws read for replay"
+            )
             yield Figure.of(f"bank: {told}", [value], unit, target)
             yield Figure.of(f"bank: {told}, peak memory", [peak], "MB", "≤ 1,000")
     yield _collection()
@@ -44,24 +51,49 @@ def _write(path: Path) -> None:
         for question in range(QUESTIONS):
             for member in range(MEMBERS):
                 for draw in range(DRAWS):
-                    row = {"dataset": "d", "question_id": f"q{question}", "model": f"m{member}", "draw": draw}
-                    file.write(json.dumps({**row, "answer": str(rng.randint(0, 5)), "correct": rng.random() < 0.5}) + "\n")
+                    row = {
+                        "dataset": "d",
+                        "question_id": f"q{question}",
+                        "model": f"m{member}",
+                        "draw": draw,
+                    }
+                    file.write(
+                        json.dumps(
+                            {**row, "answer": str(rng.randint(0, 5)), "correct": rng.random() < 0.5}
+                        )
+                        + "\n"
+                    )
 
 
 def _collection() -> Figure:
     """200 questions × 3 members × 5 draws against a server that takes 200 ms, anew each time: ideal time over taken."""
-    examples = [dspy.Example(question=f"What is {n}?", answer=42).with_inputs("question") for n in range(200)]
+    examples = [
+        dspy.Example(question=f"What is {n}?", answer=42).with_inputs("question")
+        for n in range(200)
+    ]
     with model_server(LATENCY) as address, tempfile.TemporaryDirectory() as folder:
         settings = {"api_base": address, "api_key": "none", "engine": "lm15", "cache": False}
-        mux = SLMMux(dspy.Predict("question -> answer: int"), [dspy.LM(f"openai/{at}", **settings) for at in range(3)], k=5)
+        mux = SLMMux(
+            dspy.Predict("question -> answer: int"),
+            [dspy.LM(f"openai/{at}", **settings) for at in range(3)],
+            k=5,
+        )
         mux(question="warm up")
         over = []
         for repeat in range(3):
             began = time.perf_counter()
-            done = collect(mux, examples, _right, SampleBank(Path(folder) / f"{repeat}.sqlite"), num_threads=AT_ONCE)
+            done = collect(
+                mux,
+                examples,
+                _right,
+                SampleBank(Path(folder) / f"{repeat}.sqlite"),
+                num_threads=AT_ONCE,
+            )
             over.append(done.drawn / AT_ONCE * LATENCY / (time.perf_counter() - began))
     why = "at 64 in flight the ideal leaves 3.1 ms a draw, about what a call takes of one interpreter (see latency)"
-    return Figure.of("bank: throughput of a collection over the server's", over, target="≥ 0.8", why=why)
+    return Figure.of(
+        "bank: throughput of a collection over the server's", over, target="≥ 0.8", why=why
+    )
 
 
 def _right(example: dspy.Example, prediction: dspy.Prediction, trace: object = None) -> bool:

@@ -57,16 +57,29 @@ def figures() -> Iterator[Figure]:
     told = f"enduring: {QUESTIONS:,} questions × {MEMBERS} members, {FAULT_RATE:.0%} faults, {AT_ONCE} draws at once"
     warm = [look for look in looks if look.questions >= WARM]
     added = (warm[-1].memory - warm[0].memory) / (warm[-1].questions - warm[0].questions) * 1000
-    yield Figure.of(f"{told}: memory that 1,000 more questions add, after the first {WARM:,}", [added], "MB", "≤ 2")
+    yield Figure.of(
+        f"{told}: memory that 1,000 more questions add, after the first {WARM:,}",
+        [added],
+        "MB",
+        "≤ 2",
+    )
     yield Figure.of(f"{told}: memory at the looks after that", [look.memory for look in warm], "MB")
-    yield Figure.of(f"{told}: open files, every {EVERY:,} questions", [look.files for look in looks], "")
-    yield Figure.of(f"{told}: threads, every {EVERY:,} questions", [look.threads for look in looks], "")
+    yield Figure.of(
+        f"{told}: open files, every {EVERY:,} questions", [look.files for look in looks], ""
+    )
+    yield Figure.of(
+        f"{told}: threads, every {EVERY:,} questions", [look.threads for look in looks], ""
+    )
     yield Figure.of(f"{told}: draws a second", [QUESTIONS * MEMBERS / seconds], "1/s")
 
 
 def watched(questions: int, every: int) -> Iterator[Look]:
     """A look at a collection of so many questions whenever about `every` more are recorded."""
-    with tempfile.TemporaryDirectory() as name, _server() as port, _collection(Path(name), port, questions) as process:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        _server() as port,
+        _collection(Path(name), port, questions) as process,
+    ):
         bank, due = SampleBank(Path(name) / "bank.sqlite"), every
         while process.poll() is None:
             time.sleep(1)
@@ -84,8 +97,15 @@ def _look(pid: int, done: int) -> Look | None:
     """None where it has just ended."""
     here = Path(f"/proc/{pid}")
     try:
-        memory = next(line for line in (here / "status").read_text().splitlines() if line.startswith("VmRSS"))
-        return Look(done, int(memory.split()[1]) / 1000, len(list((here / "fd").iterdir())), len(list((here / "task").iterdir())))
+        memory = next(
+            line for line in (here / "status").read_text().splitlines() if line.startswith("VmRSS")
+        )
+        return Look(
+            done,
+            int(memory.split()[1]) / 1000,
+            len(list((here / "fd").iterdir())),
+            len(list((here / "task").iterdir())),
+        )
     except (FileNotFoundError, ProcessLookupError, StopIteration):
         return None
 
@@ -99,7 +119,16 @@ def _collection(folder: Path, port: int, questions: int) -> Iterator[subprocess.
     members = [_MEMBER.format(name=f"m{at}", port=port) for at in range(MEMBERS)]
     (folder / "pool.toml").write_text("\n".join(["k = 1", f"timeout = {TIMEOUT}", *members]))
     (folder / "task.py").write_text(_TASK.format(questions=questions))
-    command = ["collect", "task", "--pool", "pool.toml", "--bank", "bank.sqlite", "--num-threads", str(AT_ONCE)]
+    command = [
+        "collect",
+        "task",
+        "--pool",
+        "pool.toml",
+        "--bank",
+        "bank.sqlite",
+        "--num-threads",
+        str(AT_ONCE),
+    ]
     paths = os.pathsep.join([os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": paths, "DSPY_CACHEDIR": str(folder / "cache")}
     with subprocess.Popen(

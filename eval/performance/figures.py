@@ -40,8 +40,19 @@ class Figure:
     why: str = ""
 
     @classmethod
-    def of(cls, name: str, values: Sequence[float], unit: str = "×", target: str = "", why: str = "") -> Figure:
-        return cls(name, statistics.median(values), min(values), max(values), len(values), unit, target, why)
+    def of(
+        cls, name: str, values: Sequence[float], unit: str = "×", target: str = "", why: str = ""
+    ) -> Figure:
+        return cls(
+            name,
+            statistics.median(values),
+            min(values),
+            max(values),
+            len(values),
+            unit,
+            target,
+            why,
+        )
 
     @property
     def verdict(self) -> str:

@@ -33,8 +33,15 @@ def figures() -> Iterator[Figure]:
             name = f"latency: one question, {members} members × k={k}"
             mux(question="warm up")
             over = f"over one call's {LATENCY * 1000:.0f} ms"
-            yield Figure.of(f"{name}, sync, {over}", [_one(mux, i) / LATENCY for i in range(RUNS)], target=target, why=BUSY)
-            yield Figure.of(f"{name}, async, {over}", asyncio.run(_one_async(mux)), target=target, why=BUSY)
+            yield Figure.of(
+                f"{name}, sync, {over}",
+                [_one(mux, i) / LATENCY for i in range(RUNS)],
+                target=target,
+                why=BUSY,
+            )
+            yield Figure.of(
+                f"{name}, async, {over}", asyncio.run(_one_async(mux)), target=target, why=BUSY
+            )
         mux = _mux(address, 3, 3)
         name = f"latency: {QUESTIONS} questions at once, 3 members × k=3, over bare dspy.LM calls with the same requests"
         threads = [_crowd(mux, i) / _bare(mux, i) for i in range(CROWDS)]
@@ -45,7 +52,9 @@ def figures() -> Iterator[Figure]:
 
 def _mux(address: str, members: int, k: int) -> SLMMux:
     settings = {"api_base": address, "api_key": "none", "engine": "lm15", "cache": False}
-    return SLMMux("question -> answer: int", [dspy.LM(f"openai/{i}", **settings) for i in range(members)], k=k)
+    return SLMMux(
+        "question -> answer: int", [dspy.LM(f"openai/{i}", **settings) for i in range(members)], k=k
+    )
 
 
 def _one(mux: SLMMux, i: int) -> float:
@@ -97,7 +106,10 @@ async def _crowds_async(mux: SLMMux) -> list[float]:
 
 def _work(mux: SLMMux) -> Iterator[Figure]:
     """What a call takes of the processor: bare, through DSPy's Predict with the same adapter, through a mux; all as tasks."""
-    calls, lms = _requests(mux, 0), [member.lm for member in mux.members for _ in range(member.k or 1)]
+    calls, lms = (
+        _requests(mux, 0),
+        [member.lm for member in mux.members for _ in range(member.k or 1)],
+    )
     program, adapter = mux.programs[0], mux.adapter_of(0)
 
     async def bare() -> None:
@@ -128,6 +140,8 @@ def _requests(mux: SLMMux, run: int) -> list[tuple[dspy.LM, list[dict[str, str]]
     for at, member in enumerate(mux.members):
         predict, adapter = mux.programs[at].predict, mux.adapter_of(at)
         for question in range(QUESTIONS):
-            messages = adapter.format(predict.signature, predict.demos, {"question": f"{run} {question}"})
+            messages = adapter.format(
+                predict.signature, predict.demos, {"question": f"{run} {question}"}
+            )
             calls += [(member.lm, messages)] * (member.k or 1)
     return calls

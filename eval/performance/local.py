@@ -26,7 +26,20 @@ RUNS = 3
 #: Tokens of an answer; without an end of text a model goes on to the last one. Questions of a run: long answers take long.
 SHORT, LONG = 12, 48
 QUESTIONS = {SHORT: 6, LONG: 1}
-_WORDS = ("river", "stone", "cloud", "lamp", "garden", "winter", "copper", "violin", "harbour", "meadow", "engine", "paper")
+_WORDS = (
+    "river",
+    "stone",
+    "cloud",
+    "lamp",
+    "garden",
+    "winter",
+    "copper",
+    "violin",
+    "harbour",
+    "meadow",
+    "engine",
+    "paper",
+)
 
 
 class OneLine(dspy.Signature):
@@ -48,7 +61,11 @@ def figures() -> Iterator[Figure]:
             target="≥ 0.9",
         )
     gains = [_together(server._llama, SHORT) / _apart(server._llama, SHORT) for _ in range(RUNS)]
-    yield Figure.of(f"engine: answers of {SHORT} tokens, a prompt shared by {K} draws over separate requests", gains, target="≥ 3")
+    yield Figure.of(
+        f"engine: answers of {SHORT} tokens, a prompt shared by {K} draws over separate requests",
+        gains,
+        target="≥ 3",
+    )
 
 
 def _prompt(words: int = 220) -> str:
@@ -73,7 +90,9 @@ def _ours(lm: dspy.LM, tokens: int) -> float:
 def _raw(llama: Any, tokens: int) -> float:
     """Tokens a second of the server itself, in the same requests."""
     began = time.perf_counter()
-    made = sum(_request(llama, f"Go on.\nQ: {_prompt()}\nA:", tokens, K) for _ in range(QUESTIONS[tokens]))
+    made = sum(
+        _request(llama, f"Go on.\nQ: {_prompt()}\nA:", tokens, K) for _ in range(QUESTIONS[tokens])
+    )
     return made / (time.perf_counter() - began)
 
 
@@ -86,7 +105,9 @@ def _apart(llama: Any, tokens: int) -> float:
 
     def ask(prompt: str) -> int:
         with ThreadPoolExecutor(K) as pool:
-            return sum(pool.map(lambda _: _request(llama, prompt, tokens, 1, cache_prompt=False), range(K)))
+            return sum(
+                pool.map(lambda _: _request(llama, prompt, tokens, 1, cache_prompt=False), range(K))
+            )
 
     return _rate(ask)
 
@@ -106,7 +127,14 @@ def _request(llama: Any, prompt: str, tokens: int, n: int, *, cache_prompt: bool
         made += usage["completion_tokens"] if usage else 0
         return False
 
-    body = {"prompt": prompt, "max_tokens": tokens, "n": n, "temperature": 1.0, "seed": random.getrandbits(30), "stop": ["\0"]}
+    body = {
+        "prompt": prompt,
+        "max_tokens": tokens,
+        "n": n,
+        "temperature": 1.0,
+        "seed": random.getrandbits(30),
+        "stop": ["\0"],
+    }
     body.update(stream=True, stream_options={"include_usage": True}, cache_prompt=cache_prompt)
     llama.handle_completions(body, take)
     return made

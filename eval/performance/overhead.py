@@ -31,7 +31,9 @@ class InstantEngine:
     def complete(self, request: Request) -> Response:
         message = Message.assistant([TextPart("[[ ## answer ## ]]\n42\n\n[[ ## completed ## ]]")])
         usage = Usage(input_tokens=1, output_tokens=1, total_tokens=2)
-        return Response(id=None, model=request.model, message=message, finish_reason="stop", usage=usage)
+        return Response(
+            id=None, model=request.model, message=message, finish_reason="stop", usage=usage
+        )
 
 
 def figures() -> Iterator[Figure]:
@@ -46,9 +48,20 @@ def figures() -> Iterator[Figure]:
         pooled.append(_cpu(lambda question: _threaded(predict, lms, question), questions))
     told = "overhead: CPU per draw through a mux over bare dspy.Predict calls"
     why = "draws run in threads, as calls that wait must; against as many threads see the next line"
-    yield Figure.of(f"{told} in one thread", [a / b for a, b in zip(ours, alone, strict=True)], target="≤ 1.25", why=why)
-    yield Figure.of(f"{told} in as many threads", [a / b for a, b in zip(ours, pooled, strict=True)])
-    yield Figure.of("overhead: CPU per draw through a mux", [1e6 * cpu / (QUESTIONS * MEMBERS * K) for cpu in ours], "µs")
+    yield Figure.of(
+        f"{told} in one thread",
+        [a / b for a, b in zip(ours, alone, strict=True)],
+        target="≤ 1.25",
+        why=why,
+    )
+    yield Figure.of(
+        f"{told} in as many threads", [a / b for a, b in zip(ours, pooled, strict=True)]
+    )
+    yield Figure.of(
+        "overhead: CPU per draw through a mux",
+        [1e6 * cpu / (QUESTIONS * MEMBERS * K) for cpu in ours],
+        "µs",
+    )
     yield _cached()
 
 
@@ -70,7 +83,9 @@ def _cached() -> Figure:
     return Figure.of("overhead: a cached question over its lookups", values, target="≤ 2")
 
 
-def _bare(predict: dspy.Predict, lms: list[dspy.LM], question: str, *, rollouts: bool = False) -> None:
+def _bare(
+    predict: dspy.Predict, lms: list[dspy.LM], question: str, *, rollouts: bool = False
+) -> None:
     for lm in lms:
         for draw in range(K):
             _call(predict, lm.copy(rollout_id=draw, temperature=1.0) if rollouts else lm, question)
@@ -78,7 +93,11 @@ def _bare(predict: dspy.Predict, lms: list[dspy.LM], question: str, *, rollouts:
 
 def _threaded(predict: dspy.Predict, lms: list[dspy.LM], question: str) -> None:
     with ThreadPoolExecutor(MEMBERS * K) as pool:
-        jobs = [pool.submit(copy_context().run, _call, predict, lm, question) for lm in lms for _ in range(K)]
+        jobs = [
+            pool.submit(copy_context().run, _call, predict, lm, question)
+            for lm in lms
+            for _ in range(K)
+        ]
         for job in jobs:
             job.result()
 

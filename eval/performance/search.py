@@ -27,7 +27,15 @@ ALIKE = "where members are nearly the same, millions of subsets lie within a que
 HARDER = {"weak members": (-1.0, 0.5), "members hardly apart": (0.0, 0.2)}
 
 
-def synthetic(members: int, questions: int, draws: int, *, skill: float = 0.3, spread: float = 0.6, seed: int = 0) -> Record:
+def synthetic(
+    members: int,
+    questions: int,
+    draws: int,
+    *,
+    skill: float = 0.3,
+    spread: float = 0.6,
+    seed: int = 0,
+) -> Record:
     """Members of different strength, `skill` ± `spread` in log-odds, that each know other questions."""
     random = np.random.default_rng(seed)
     ease = random.normal(size=(questions, 1, 1)) + 0.8 * random.normal(size=(questions, members, 1))
@@ -42,12 +50,26 @@ def figures() -> Iterator[Figure]:
     record = synthetic(MEMBERS, QUESTIONS, DRAWS)
     over_loop, over_floor = _small(record)
     told = f"{MEMBERS} members × {QUESTIONS} questions × {DRAWS} draws, sizes 2–5"
-    yield Figure.of(f"search: subsets a second over a plain-Python loop ({told})", over_loop, target="≥ 1,000")
-    yield Figure.of(f"search: time over reading each subset's packed bits once ({told})", over_floor, target="≤ 5")
+    yield Figure.of(
+        f"search: subsets a second over a plain-Python loop ({told})", over_loop, target="≥ 1,000"
+    )
+    yield Figure.of(
+        f"search: time over reading each subset's packed bits once ({told})",
+        over_floor,
+        target="≤ 5",
+    )
     large = synthetic(100, 1000, 3)
     seconds = [search(large, [2, 3, 4], top=1).seconds for _ in range(3)]
-    yield Figure.of("search: 100 members × 1,000 questions, sizes 2–4 (4.1 million subsets)", seconds, "s", "≤ 3")
-    harder = {name: synthetic(100, 1000, 3, skill=skill, spread=spread) for name, (skill, spread) in HARDER.items()}
+    yield Figure.of(
+        "search: 100 members × 1,000 questions, sizes 2–4 (4.1 million subsets)",
+        seconds,
+        "s",
+        "≤ 3",
+    )
+    harder = {
+        name: synthetic(100, 1000, 3, skill=skill, spread=spread)
+        for name, (skill, spread) in HARDER.items()
+    }
     for name, pool in {"mixed strength": large, **harder}.items():
         for size, subsets, target in ((5, "75 million", "≤ 20"), (8, "186 billion", "")):
             found = search(pool, [size], top=1, time_limit=LIMIT)
@@ -56,7 +78,12 @@ def figures() -> Iterator[Figure]:
             yield Figure.of(f"{told}, gap left to a proof", [found.gap], "", "≤ 0", why=ALIKE)
     wide = synthetic(40, 1000, 3)
     seconds = [search(wide, SIZES, by="accuracy", top=1).seconds for _ in range(3)]
-    yield Figure.of("search: replayed accuracy of all subsets of 40 members, sizes 2–5 (760,000)", seconds, "s", "≤ 10")
+    yield Figure.of(
+        "search: replayed accuracy of all subsets of 40 members, sizes 2–5 (760,000)",
+        seconds,
+        "s",
+        "≤ 10",
+    )
     yield from _growth()
 
 
@@ -95,11 +122,18 @@ def _growth() -> Iterator[Figure]:
     """How the time of enumeration grows: the exponent of a power law fitted over members, size (in subsets) and questions."""
     over = {
         "members (40 to 120, size 3)": [(m, synthetic(m, 500, 3), 3) for m in (40, 60, 80, 120)],
-        "subsets (60 members, sizes 2 to 4)": [(math.comb(60, size), synthetic(60, 500, 3), size) for size in (2, 3, 4)],
-        "questions (2,000 to 16,000; 40 members, size 3)": [(q, synthetic(40, q, 3), 3) for q in (2000, 4000, 8000, 16000)],
+        "subsets (60 members, sizes 2 to 4)": [
+            (math.comb(60, size), synthetic(60, 500, 3), size) for size in (2, 3, 4)
+        ],
+        "questions (2,000 to 16,000; 40 members, size 3)": [
+            (q, synthetic(40, q, 3), 3) for q in (2000, 4000, 8000, 16000)
+        ],
     }
     for name, points in over.items():
-        seconds = [min(search(record, [size], top=1).seconds for _ in range(3)) for _, record, size in points]
+        seconds = [
+            min(search(record, [size], top=1).seconds for _ in range(3))
+            for _, record, size in points
+        ]
         slope = np.polyfit(np.log([x for x, _, _ in points]), np.log(seconds), 1)[0]
         yield Figure.of(f"search: time grows with {name} to the power", [float(slope)], "")
 

@@ -40,10 +40,15 @@ async def _serve(latency: float) -> None:
             "usage": {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12},
         }
     ).encode()
-    reply = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    reply = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
+        len(body),
+        body,
+    )
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):  # the client is done with the connection
+        with contextlib.suppress(
+            ConnectionError, asyncio.IncompleteReadError
+        ):  # the client is done with the connection
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).lower()
                 length = head.partition(b"content-length:")[2].partition(b"\r\n")[0]

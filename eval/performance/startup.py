@@ -14,12 +14,22 @@ RUNS = 7
 
 def figures() -> Iterator[Figure]:
     pairs = {
-        "start: `import dspy_mux` beside `import dspy` adds": (["-c", "import dspy, dspy_mux"], ["-c", "import dspy"], "≤ 60"),
-        "start: `dspy-mux --help` beside an empty process adds": (["-m", "dspy_mux", "--help"], ["-c", "pass"], "≤ 500"),
+        "start: `import dspy_mux` beside `import dspy` adds": (
+            ["-c", "import dspy, dspy_mux"],
+            ["-c", "import dspy"],
+            "≤ 60",
+        ),
+        "start: `dspy-mux --help` beside an empty process adds": (
+            ["-m", "dspy_mux", "--help"],
+            ["-c", "pass"],
+            "≤ 500",
+        ),
     }
     for name, (ours, other, target) in pairs.items():
         _seconds(ours), _seconds(other)
-        yield Figure.of(name, [1000 * (_seconds(ours) - _seconds(other)) for _ in range(RUNS)], "ms", target)
+        yield Figure.of(
+            name, [1000 * (_seconds(ours) - _seconds(other)) for _ in range(RUNS)], "ms", target
+        )
 
 
 def _seconds(arguments: list[str]) -> float:

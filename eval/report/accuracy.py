@@ -58,7 +58,12 @@ def by_calls(task: TaskAnswers, lines: Sequence[Line]) -> Chart:
                 "x": [places[index]],
                 "y": [100 * line.accuracy.mean],
                 "error_y": error_bars([line.accuracy], look.color),
-                "marker": {"color": look.color, "symbol": look.symbol, "size": 11, "line": {"width": 2, "color": look.color}},
+                "marker": {
+                    "color": look.color,
+                    "symbol": look.symbol,
+                    "size": 11,
+                    "line": {"width": 2, "color": look.color},
+                },
                 "hovertext": f"{plain(line.title)}<br>{with_interval(line.accuracy)}<br>{line.calls:.1f} calls a question, "
                 f"n = {line.accuracy.n}",
                 "hoverinfo": "text",
@@ -71,16 +76,31 @@ def by_calls(task: TaskAnswers, lines: Sequence[Line]) -> Chart:
         "as many calls as one another stand side by side. The scale of calls is logarithmic.",
         traces=traces,
         layout={
-            "xaxis": axis("LM calls per question", type="log", tickvals=_ticks(places), ticktext=[str(v) for v in _ticks(places)]),
+            "xaxis": axis(
+                "LM calls per question",
+                type="log",
+                tickvals=_ticks(places),
+                ticktext=[str(v) for v in _ticks(places)],
+            ),
             "yaxis": axis("accuracy (%)"),
         },
         legend=[
-            *((line.title, of_method(task, line.method).color, of_method(task, line.method).sign) for line, _ in told),
+            *(
+                (line.title, of_method(task, line.method).color, of_method(task, line.method).sign)
+                for line, _ in told
+            ),
             ("Pareto front", QUIET, "┄"),
         ],
         columns=("method", "calls a question", "accuracy %", "95 % interval", "n", "on the front"),
         rows=[
-            [line.title, f"{line.calls:.1f}", line.accuracy.percent(), line.accuracy.interval(), str(line.accuracy.n), "yes" * on]
+            [
+                line.title,
+                f"{line.calls:.1f}",
+                line.accuracy.percent(),
+                line.accuracy.interval(),
+                str(line.accuracy.n),
+                "yes" * on,
+            ]
             for line, on in told
         ],
         height=440,
@@ -100,7 +120,9 @@ def by_confidence(task: TaskAnswers) -> Chart:
     """How often answers of a confidence are right: a reliability curve of each method that tells a confidence."""
     bins = {method: found for method in _CONFIDENT if (found := _bins(task, method))}
     if not bins:
-        raise NotInTheRun("No answer of this run has a confidence: it needs SLM-MUX, Agent Forest or the calibrated rule.")
+        raise NotInTheRun(
+            "No answer of this run has a confidence: it needs SLM-MUX, Agent Forest or the calibrated rule."
+        )
     if all(len(found) == 1 for found in bins.values()) and task.k == 1 and len(task.members) == 1:
         raise NotInTheRun("With one draw of one member every answer has the same confidence.")
     traces: list[dict[str, Any]] = [
@@ -165,12 +187,21 @@ def by_confidence(task: TaskAnswers) -> Chart:
             ),
         },
         legend=[
-            *((task.title(method), of_method(task, method).color, of_method(task, method).sign) for method in bins),
+            *(
+                (task.title(method), of_method(task, method).color, of_method(task, method).sign)
+                for method in bins
+            ),
             ("as sure as right", QUIET, "┄"),
         ],
         columns=("method", "mean confidence", "right %", "95 % interval", "n"),
         rows=[
-            [task.title(method), f"{each.confidence:.2f}", each.accuracy.percent(), each.accuracy.interval(), str(each.accuracy.n)]
+            [
+                task.title(method),
+                f"{each.confidence:.2f}",
+                each.accuracy.percent(),
+                each.accuracy.interval(),
+                str(each.accuracy.n),
+            ]
             for method, found in bins.items()
             for each in found
         ],
@@ -183,7 +214,11 @@ def by_draws(task: TaskAnswers) -> Chart:
     record = task.record
     if record.votes.shape[2] == 1:
         raise NotInTheRun("With one draw a member (k = 1) there is nothing to plot against k.")
-    curves = {rule: _replayed(task, record, rule) for rule in _BY_K if len(record.members) > 1 or rule == "consistency"}
+    curves = {
+        rule: _replayed(task, record, rule)
+        for rule in _BY_K
+        if len(record.members) > 1 or rule == "consistency"
+    }
     traces: list[dict[str, Any]] = []
     for at, (rule, results) in enumerate(curves.items()):
         look = of_method(task, _BY_K[rule])
@@ -212,7 +247,10 @@ def by_draws(task: TaskAnswers) -> Chart:
         "measured on validation questions. Bars are 95 % bootstrap intervals over questions.",
         traces=traces,
         layout={"xaxis": axis("draws per member (k)", dtick=1), "yaxis": axis("accuracy (%)")},
-        legend=[(_RULE_TITLES[rule], (look := of_method(task, _BY_K[rule])).color, look.sign) for rule in curves],
+        legend=[
+            (_RULE_TITLES[rule], (look := of_method(task, _BY_K[rule])).color, look.sign)
+            for rule in curves
+        ],
         columns=("method", "k", "accuracy %", "95 % interval", "n", "calls a question"),
         rows=[
             [
@@ -229,7 +267,11 @@ def by_draws(task: TaskAnswers) -> Chart:
     )
 
 
-_RULE_TITLES = {"consistency": "SLM-MUX", "pooled": "Agent Forest", "self_consistency": "self-consistency of the best member"}
+_RULE_TITLES = {
+    "consistency": "SLM-MUX",
+    "pooled": "Agent Forest",
+    "self_consistency": "self-consistency of the best member",
+}
 
 
 def _replayed(task: TaskAnswers, record: Record, rule: str) -> list[Result]:
@@ -256,7 +298,9 @@ def _side_by_side(calls: Sequence[float]) -> list[float]:
 def _front(points: Sequence[tuple[float, float]]) -> list[int]:
     """The points (calls, accuracy) that none of as few or fewer calls reaches, by calls."""
     front: list[int] = []
-    for index in sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1])):
+    for index in sorted(
+        range(len(points)), key=lambda index: (points[index][0], -points[index][1])
+    ):
         if not front or points[index][1] > points[front[-1]][1]:
             front.append(index)
     return front
@@ -270,14 +314,24 @@ def _ticks(places: Sequence[float]) -> list[int]:
 
 
 def _bins(task: TaskAnswers, method: str) -> list[Bin]:
-    answers = [each for each in task.answers.get(method, {}).values() if each.confidence is not None]
+    answers = [
+        each for each in task.answers.get(method, {}).values() if each.confidence is not None
+    ]
     values = {round(each.confidence or 0.0, 6) for each in answers}
     groups: dict[float, list[tuple[float, float]]] = defaultdict(list)
     for each in answers:
         confidence = each.confidence or 0.0
-        place = round(confidence, 6) if len(values) <= _MOST_VALUES else min(int(confidence * 10), 9) / 10 + 0.05
+        place = (
+            round(confidence, 6)
+            if len(values) <= _MOST_VALUES
+            else min(int(confidence * 10), 9) / 10 + 0.05
+        )
         groups[place].append((confidence, float(each.right)))
     return [
-        Bin(place, float(np.mean([confidence for confidence, _ in group])), accuracy([right for _, right in group]))
+        Bin(
+            place,
+            float(np.mean([confidence for confidence, _ in group])),
+            accuracy([right for _, right in group]),
+        )
         for place, group in sorted(groups.items())
     ]

@@ -10,7 +10,11 @@ from ..runs.folder import errors_of
 from .look import OUTCOMES, Chart
 from .read import Answered, NotInTheRun, TaskAnswers
 
-_FAINT = {"right": "var(--right-faint)", "wrong": "var(--wrong-faint)", "no answer": "var(--none-faint)"}
+_FAINT = {
+    "right": "var(--right-faint)",
+    "wrong": "var(--wrong-faint)",
+    "no answer": "var(--none-faint)",
+}
 #: Of the height, between the bars of a round.
 _GAP = 0.06
 
@@ -19,22 +23,38 @@ Node = tuple[int, str]
 
 def debate(task: TaskAnswers) -> Chart:
     """Right and wrong answers of the debate's agents, from each round to the next."""
-    return _flows(task, "llm_debate", "Debate: answers from round to round", "round", "Each agent's answer counts once.")
+    return _flows(
+        task,
+        "llm_debate",
+        "Debate: answers from round to round",
+        "round",
+        "Each agent's answer counts once.",
+    )
 
 
 def layers(task: TaskAnswers) -> Chart:
     """Right and wrong answers of Mixture-of-Agents, from layer to layer to the aggregator."""
     note = "Each agent's answer counts once; the aggregator's, in the last layer, once for every answer it was given."
-    return _flows(task, "mixture_of_agents", "Mixture-of-Agents: answers from layer to layer", "layer", note)
+    return _flows(
+        task, "mixture_of_agents", "Mixture-of-Agents: answers from layer to layer", "layer", note
+    )
 
 
 def _flows(task: TaskAnswers, method: str, title: str, step: str, note: str) -> Chart:
     if method not in task.answers:
-        raise NotInTheRun(f"The run has no answers of {'LLM-Debate' if method == 'llm_debate' else 'Mixture-of-Agents'}.")
-    answers = {question: each for question, each in task.answers[method].items() if not errors_of(each.turns)}
+        raise NotInTheRun(
+            f"The run has no answers of {'LLM-Debate' if method == 'llm_debate' else 'Mixture-of-Agents'}."
+        )
+    answers = {
+        question: each
+        for question, each in task.answers[method].items()
+        if not errors_of(each.turns)
+    }
     flows = _counted(answers)
     if not flows:
-        raise NotInTheRun(f"{task.title(method)} has one {step} in this run, or an error on every question: nothing flows.")
+        raise NotInTheRun(
+            f"{task.title(method)} has one {step} in this run, or an error on every question: nothing flows."
+        )
     nodes = _nodes(flows)
     at = {node: index for index, node in enumerate(nodes)}
     last = max(number for number, _ in nodes)
@@ -56,7 +76,10 @@ def _flows(task: TaskAnswers, method: str, title: str, step: str, note: str) -> 
                     "pad": 14,
                     "line": {"width": 0},
                     "hovertemplate": f"{step} %{{customdata}}<extra></extra>",
-                    "customdata": [f"{number}: {outcome}, {nodes[number, outcome]} answers" for number, outcome in nodes],
+                    "customdata": [
+                        f"{number}: {outcome}, {nodes[number, outcome]} answers"
+                        for number, outcome in nodes
+                    ],
                 },
                 "link": {
                     "source": [at[source] for (source, _), _ in links],
@@ -64,7 +87,9 @@ def _flows(task: TaskAnswers, method: str, title: str, step: str, note: str) -> 
                     "value": [count for _, count in links],
                     "color": [_FAINT[source[1]] for (source, _), _ in links],
                     "hovertemplate": "%{customdata}<extra></extra>",
-                    "customdata": [f"{a} → {b}: {count} answers" for ((_, a), (_, b)), count in links],
+                    "customdata": [
+                        f"{a} → {b}: {count} answers" for ((_, a), (_, b)), count in links
+                    ],
                 },
             }
         ],
@@ -101,11 +126,18 @@ def _counted(answers: Mapping[str, Answered]) -> dict[tuple[Node, Node], int]:
         for number, said in rounds.items():
             following = rounds.get(number + 1, {})
             for agent, before in said.items():
-                after = next(iter(following.values())) if len(following) == 1 else following.get(agent)
+                after = (
+                    next(iter(following.values())) if len(following) == 1 else following.get(agent)
+                )
                 if after is not None:
                     flows[(number, before), (number + 1, after)] += 1
     order = list(OUTCOMES)
-    return dict(sorted(flows.items(), key=lambda item: [(number, order.index(what)) for number, what in item[0]]))
+    return dict(
+        sorted(
+            flows.items(),
+            key=lambda item: [(number, order.index(what)) for number, what in item[0]],
+        )
+    )
 
 
 def outcome(turn: Mapping[str, Any]) -> str:

@@ -93,7 +93,12 @@ class Chart:
         """
         from dspy_mux.optimize.figures import plotly
 
-        layout = {"margin": {"l": 56, "r": 16, "t": 16, "b": 52}, "showlegend": False, "hovermode": "closest", "dragmode": False}
+        layout = {
+            "margin": {"l": 56, "r": 16, "t": 16, "b": 52},
+            "showlegend": False,
+            "hovermode": "closest",
+            "dragmode": False,
+        }
         figure = plotly().Figure(data=list(self.traces), layout={**layout, **self.layout})
         figure.update_layout(template="none")
         told = json.loads(figure.to_json())  # NaN is null in it
@@ -103,7 +108,10 @@ class Chart:
             "data": told["data"],
             "layout": told["layout"],
             "height": self.height,
-            "legend": [{"label": visible(label), "color": color, "sign": sign} for label, color, sign in self.legend],
+            "legend": [
+                {"label": visible(label), "color": color, "sign": sign}
+                for label, color, sign in self.legend
+            ],
             "columns": [visible(name) for name in self.columns],
             "rows": [[visible(cell) for cell in row] for row in self.rows],
         }

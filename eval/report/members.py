@@ -10,11 +10,24 @@ import numpy as np
 from dspy_mux.optimize.search import Subset, search
 from dspy_mux.replay.intervals import Z95, Estimate, accuracy
 
-from .look import OUTCOMES, Chart, axis, error_bars, of_member, percent, plain, with_interval, wrapped
+from .look import (
+    OUTCOMES,
+    Chart,
+    axis,
+    error_bars,
+    of_member,
+    percent,
+    plain,
+    with_interval,
+    wrapped,
+)
 from .read import Answered, NotInTheRun, TaskAnswers
 
 _LONGEST = 22
-_ON_LOW, _ON_HIGH = "var(--on-low)", "var(--on-high)"  # text on the lower and on the upper part of the scale
+_ON_LOW, _ON_HIGH = (
+    "var(--on-low)",
+    "var(--on-high)",
+)  # text on the lower and on the upper part of the scale
 _ANY, _MUX = "any member right", "SLM-MUX"
 _TERMS = {
     "union accuracy": ("var(--teal)", "diamond", "◆"),
@@ -32,7 +45,11 @@ def attribution(task: TaskAnswers) -> Chart:
     if not methods:
         raise NotInTheRun("The run has no method that chooses among members.")
     counts = {
-        method: Counter((each.member, each.outcome) for each in task.answers[method].values() if each.member is not None)
+        method: Counter(
+            (each.member, each.outcome)
+            for each in task.answers[method].values()
+            if each.member is not None
+        )
         for method in methods
     }
     totals = {method: len(task.answers[method]) for method in methods}
@@ -42,15 +59,24 @@ def attribution(task: TaskAnswers) -> Chart:
         for outcome in ("right", "wrong"):
             found = [counts[method][member, outcome] for method in methods]
             pattern: dict[str, Any] = (
-                {} if outcome == "right" else {"pattern": {"shape": "/", "fillmode": "replace", "size": 6, "solidity": 0.4}}
+                {}
+                if outcome == "right"
+                else {"pattern": {"shape": "/", "fillmode": "replace", "size": 6, "solidity": 0.4}}
             )
             traces.append(
                 {
                     "type": "bar",
                     "orientation": "h",
-                    "x": [100 * count / totals[method] for count, method in zip(found, methods, strict=True)],
+                    "x": [
+                        100 * count / totals[method]
+                        for count, method in zip(found, methods, strict=True)
+                    ],
                     "y": labels,
-                    "marker": {"color": of_member(task, member).color, "line": {"color": "var(--surface)", "width": 1}, **pattern},
+                    "marker": {
+                        "color": of_member(task, member).color,
+                        "line": {"color": "var(--surface)", "width": 1},
+                        **pattern,
+                    },
                     "hovertext": [
                         f"{plain(task.title(method))}<br>{plain(member)}'s answer, {outcome}: {count} of {totals[method]}"
                         for count, method in zip(found, methods, strict=True)
@@ -58,16 +84,24 @@ def attribution(task: TaskAnswers) -> Chart:
                     "hoverinfo": "text",
                 }
             )
-    silent = [sum(each.member is None for each in task.answers[method].values()) for method in methods]
+    silent = [
+        sum(each.member is None for each in task.answers[method].values()) for method in methods
+    ]
     if any(silent):
         traces.append(
             {
                 "type": "bar",
                 "orientation": "h",
-                "x": [100 * count / totals[method] for count, method in zip(silent, methods, strict=True)],
+                "x": [
+                    100 * count / totals[method]
+                    for count, method in zip(silent, methods, strict=True)
+                ],
                 "y": labels,
                 "marker": {"color": OUTCOMES["no answer"]},
-                "hovertext": [f"no answer: {count} of {totals[m]}" for count, m in zip(silent, methods, strict=True)],
+                "hovertext": [
+                    f"no answer: {count} of {totals[m]}"
+                    for count, m in zip(silent, methods, strict=True)
+                ],
                 "hoverinfo": "text",
             }
         )
@@ -88,7 +122,13 @@ def attribution(task: TaskAnswers) -> Chart:
         ],
         columns=("method", "member", "right", "wrong", "n"),
         rows=[
-            [task.title(m), member, str(counts[m][member, "right"]), str(counts[m][member, "wrong"]), str(totals[m])]
+            [
+                task.title(m),
+                member,
+                str(counts[m][member, "right"]),
+                str(counts[m][member, "wrong"]),
+                str(totals[m]),
+            ]
             for m in methods
             for member in task.members
         ],
@@ -116,7 +156,11 @@ def by_subtask(task: TaskAnswers) -> Chart:
                 "z": [[100 * cell.mean for cell in row] for row in cells],
                 "zmin": 0,
                 "zmax": 100,
-                "colorscale": [[0, "var(--heat-0)"], [0.5, "var(--heat-50)"], [1, "var(--heat-100)"]],
+                "colorscale": [
+                    [0, "var(--heat-0)"],
+                    [0.5, "var(--heat-50)"],
+                    [1, "var(--heat-100)"],
+                ],
                 "xgap": 2,
                 "ygap": 2,
                 "showscale": False,
@@ -135,17 +179,27 @@ def by_subtask(task: TaskAnswers) -> Chart:
                 "x": [label for _ in subtasks for label in labels],
                 "y": [wrapped(subtask, 22) for subtask in subtasks for _ in labels],
                 "text": [f"{100 * cell.mean:.0f}" for row in cells for cell in row],
-                "textfont": {"size": 13, "color": [_ON_HIGH if cell.mean > 0.7 else _ON_LOW for row in cells for cell in row]},
+                "textfont": {
+                    "size": 13,
+                    "color": [
+                        _ON_HIGH if cell.mean > 0.7 else _ON_LOW for row in cells for cell in row
+                    ],
+                },
                 "hoverinfo": "skip",
             },
         ],
         layout={
             "margin": {"l": 56, "r": 56, "t": 80, "b": 16},
             "xaxis": axis("", type="category", side="top", showgrid=False, tickangle=-50),
-            "yaxis": axis(task.subtask_field, type="category", autorange="reversed", showgrid=False),
+            "yaxis": axis(
+                task.subtask_field, type="category", autorange="reversed", showgrid=False
+            ),
         },
         columns=("sub-task", "n", *(f"{column} %" for column in columns)),
-        rows=[[subtask, str(row[0].n), *(cell.percent() for cell in row)] for subtask, row in zip(subtasks, cells, strict=True)],
+        rows=[
+            [subtask, str(row[0].n), *(cell.percent() for cell in row)]
+            for subtask, row in zip(subtasks, cells, strict=True)
+        ],
         height=170 + max(26, min(44, 900 // len(subtasks))) * len(subtasks),
     )
 
@@ -157,7 +211,9 @@ def by_size(task: TaskAnswers) -> Chart:
     record = task.record
     reported = np.flatnonzero([question in task.questions for question in record.questions])
     part = record.rows(reported).first(task.k)
-    best = [search(part, [size], k=task.k, top=1).results[0] for size in range(1, len(part.members) + 1)]
+    best = [
+        search(part, [size], k=task.k, top=1).results[0] for size in range(1, len(part.members) + 1)
+    ]
     n = len(part.questions)
     curves = {
         "union accuracy": [_share(each.union_accuracy, n) for each in best],
@@ -217,15 +273,25 @@ def _short(member: str) -> str:
 
 
 def _cell(task: TaskAnswers, rows: dict[str, Answered], subtask: str, column: str) -> Estimate:
-    asked = [answered for question, answered in rows.items() if task.questions[question].subtask == subtask]
+    asked = [
+        answered
+        for question, answered in rows.items()
+        if task.questions[question].subtask == subtask
+    ]
     if column in task.members:
         return accuracy([float(column in _right(answered)) for answered in asked])
-    return accuracy([float(answered.right if column == _MUX else bool(_right(answered))) for answered in asked])
+    return accuracy(
+        [float(answered.right if column == _MUX else bool(_right(answered))) for answered in asked]
+    )
 
 
 def _right(answered: Answered) -> set[str]:
     """Members whose plurality answer, the first told of a ballot, is right."""
-    return {ballot["member"] for ballot in answered.ballots if ballot["answers"] and ballot["answers"][0]["score"] >= 1}
+    return {
+        ballot["member"]
+        for ballot in answered.ballots
+        if ballot["answers"] and ballot["answers"][0]["score"] >= 1
+    }
 
 
 def _share(value: float, n: int) -> Estimate:

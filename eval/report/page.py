@@ -47,7 +47,9 @@ def write(run_folder: Path, out: Path) -> None:
     plotly()
     tasks = read(run)
     if not tasks:
-        raise ConfigurationError(f"The run {str(run_folder)!r} has no answers yet: `python -m eval compare` gives it some.")
+        raise ConfigurationError(
+            f"The run {str(run_folder)!r} has no answers yet: `python -m eval compare` gives it some."
+        )
     write_page(out, _page(run, tasks))
 
 
@@ -56,7 +58,12 @@ def _page(run: Run, tasks: Sequence[TaskAnswers]) -> str:
 
     comparison = Comparison.of(run)
     lines = comparison.tasks()
-    charts = {visible(task.name): {name: _chart(make, task, lines[task.name]) for name, _, make in _SECTIONS} for task in tasks}
+    charts = {
+        visible(task.name): {
+            name: _chart(make, task, lines[task.name]) for name, _, make in _SECTIONS
+        }
+        for task in tasks
+    }
     listed = {visible(task.name): questions.told(task) for task in tasks}
     names = ", ".join(task.name for task in tasks)
     parts = {
@@ -64,13 +71,19 @@ def _page(run: Run, tasks: Sequence[TaskAnswers]) -> str:
         "style": _asset("page.css"),
         "heading": escaped(f"Methods compared on {names}"),
         "measured": escaped(_measured(run.manifest, tasks)),
-        "headlines": "".join(f"<p class='headline'>{escaped(sentence)}</p>" for sentence in map(_headline, tasks)),
+        "headlines": "".join(
+            f"<p class='headline'>{escaped(sentence)}</p>" for sentence in map(_headline, tasks)
+        ),
         "facts": _facts(run.manifest),
-        "notes": "".join(f"<li>{escaped(note)}</li>" for note in [comparison.caption, *comparison.notes]),
+        "notes": "".join(
+            f"<li>{escaped(note)}</li>" for note in [comparison.caption, *comparison.notes]
+        ),
         "tables": "".join(_table(task.name, lines[task.name]) for task in tasks),
         "tasks": "".join(f"<option>{escaped(task.name)}</option>" for task in tasks),
         "one_task": "hidden" if len(tasks) == 1 else "",
-        "links": "".join(f"<li><a href='#{name}'>{escaped(heading)}</a></li>" for name, heading, _ in _SECTIONS),
+        "links": "".join(
+            f"<li><a href='#{name}'>{escaped(heading)}</a></li>" for name, heading, _ in _SECTIONS
+        ),
         "sections": "".join(
             f"<section id='{name}' aria-labelledby='{name}-heading'><h2 id='{name}-heading'>{escaped(heading)}</h2></section>"
             for name, heading, _ in _SECTIONS
@@ -89,10 +102,16 @@ def _asset(name: str) -> str:
 
 def _embedded(value: Any) -> str:
     """JSON that can stand in a script element: in ASCII, with nothing in it that HTML could take for a tag."""
-    return json.dumps(value, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e")
+    return (
+        json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+        .replace("<", "\\u003c")
+        .replace(">", "\\u003e")
+    )
 
 
-def _chart(make: Callable[[TaskAnswers, Sequence[Line]], Chart], task: TaskAnswers, lines: Sequence[Line]) -> dict[str, Any]:
+def _chart(
+    make: Callable[[TaskAnswers, Sequence[Line]], Chart], task: TaskAnswers, lines: Sequence[Line]
+) -> dict[str, Any]:
     """The chart, or why there is none."""
     try:
         return make(task, lines).as_dict()
@@ -103,7 +122,11 @@ def _chart(make: Callable[[TaskAnswers, Sequence[Line]], Chart], task: TaskAnswe
 def _measured(manifest: Mapping[str, Any], tasks: Sequence[TaskAnswers]) -> str:
     pool = ", ".join(member["name"] for member in manifest["pool"])
     asked = " and ".join(f"{len(task.questions)} questions of {task.name}" for task in tasks)
-    of = f"a pool of {len(manifest['pool'])} members ({pool})" if len(manifest["pool"]) > 1 else f"one member ({pool})"
+    of = (
+        f"a pool of {len(manifest['pool'])} members ({pool})"
+        if len(manifest["pool"]) > 1
+        else f"one member ({pool})"
+    )
     methods = len({method for task in tasks for method in task.answers})
     return (
         f"{methods} methods over {of} answered {asked} (split {manifest['split']}), with k = {manifest['k']} draws a member "
@@ -121,7 +144,10 @@ def _headline(task: TaskAnswers) -> str:
     both = [question for question in mux if question in other]
     if not both or len(task.members) == 1:
         return f"{told}."
-    ours, theirs = [mux[question].score for question in both], [other[question].score for question in both]
+    ours, theirs = (
+        [mux[question].score for question in both],
+        [other[question].score for question in both],
+    )
     gap, p = paired_difference(ours, theirs), mcnemar(ours, theirs)
     tested = "" if p is None else f", McNemar p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}"
     more = "more" if gap.mean >= 0 else "fewer"
@@ -147,7 +173,9 @@ def _facts(manifest: Mapping[str, Any]) -> str:
         "seed": manifest["seed"],
         "members": "; ".join(f"{member['name']}: {member['model']}" for member in manifest["pool"]),
     }
-    return "".join(f"<div><dt>{name}</dt><dd>{escaped(value)}</dd></div>" for name, value in facts.items())
+    return "".join(
+        f"<div><dt>{name}</dt><dd>{escaped(value)}</dd></div>" for name, value in facts.items()
+    )
 
 
 def _table(task: str, lines: Sequence[Line]) -> str:
@@ -170,7 +198,9 @@ def _row(line: Line) -> str:
         if name == "method":
             cells.append(f"<th scope='row'>{escaped(text)}</th>")
         elif name == "95 % interval":
-            cells.append(f"<td class='between'>{_interval(line.accuracy)}<span>{escaped(text)}</span></td>")
+            cells.append(
+                f"<td class='between'>{_interval(line.accuracy)}<span>{escaped(text)}</span></td>"
+            )
         else:
             cells.append(f"<td{_kind(name)}>{escaped(text)}</td>")
     its_class = "mux" if line.method == MUX else "bound" if line.method == UNION else ""

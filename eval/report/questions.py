@@ -15,7 +15,9 @@ from .read import Answered, Question, TaskAnswers
 def told(task: TaskAnswers) -> dict[str, Any]:
     """As `questions.js` reads it: short lists instead of objects where there are many."""
     return {
-        "methods": [{"id": method, "title": visible(task.title(method))} for method in task.answers],
+        "methods": [
+            {"id": method, "title": visible(task.title(method))} for method in task.answers
+        ],
         "members": [visible(name) for name in task.members],
         "subtask_field": task.subtask_field,
         "questions": [_question(task, question) for question in task.questions.values()],
@@ -23,7 +25,11 @@ def told(task: TaskAnswers) -> dict[str, Any]:
 
 
 def _question(task: TaskAnswers, question: Question) -> dict[str, Any]:
-    answered = {method: answers[question.id] for method, answers in task.answers.items() if question.id in answers}
+    answered = {
+        method: answers[question.id]
+        for method, answers in task.answers.items()
+        if question.id in answers
+    }
     return {
         "id": visible(question.id),
         "subtask": visible(question.subtask),
@@ -32,7 +38,10 @@ def _question(task: TaskAnswers, question: Question) -> dict[str, Any]:
         "answers": {method: _answer(each) for method, each in answered.items()},
         "draws": _draws(task, answered),
         "turns": {
-            method: [_turn(turn) for turn in sorted(each.turns, key=lambda turn: (turn["round"], turn["agent"]))]
+            method: [
+                _turn(turn)
+                for turn in sorted(each.turns, key=lambda turn: (turn["round"], turn["agent"]))
+            ]
             for method, each in answered.items()
             if each.turns
         },
@@ -69,7 +78,10 @@ def _ballot(ballot: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "member": visible(ballot["member"]),
         "votes": [None if vote is None else at[vote] for vote in ballot["votes"]],
-        "answers": [{"answer": _text(each["answer"]), "count": each["count"], "right": each["score"] >= 1} for each in answers],
+        "answers": [
+            {"answer": _text(each["answer"]), "count": each["count"], "right": each["score"] >= 1}
+            for each in answers
+        ],
         "abstentions": [[visible(cause), count] for cause, count in ballot["abstentions"].items()],
     }
 
@@ -84,7 +96,9 @@ def _turn(turn: Mapping[str, Any]) -> dict[str, Any]:
         "answer": None if turn["group"] is None else _text(turn["answer"]),
         "outcome": outcome(turn),
         "cause": None if turn["cause"] is None else visible(turn["cause"]),
-        "approvals": None if approvals is None else [[visible(aspect), said] for aspect, said in approvals.items()],
+        "approvals": None
+        if approvals is None
+        else [[visible(aspect), said] for aspect, said in approvals.items()],
         "unjudged": [f"{visible(aspect)}: {visible(cause)}" for aspect, cause in unjudged.items()],
     }
 

@@ -105,10 +105,17 @@ class TaskAnswers:
             MuxError: the bank has nothing that fits the run.
         """
         if self.bank is None or not self.bank.exists():
-            raise NotInTheRun("The draws are in a bank outside the run's folder, which the report does not read.")
+            raise NotInTheRun(
+                "The draws are in a bank outside the run's folder, which the report does not read."
+            )
         record = self.bank.record(dataset=self.name, program="latest")
-        splits = record.fields.get("split", (None,) * len(record.questions))  # a bank may hold more than this run asked
-        ours = [part == VALIDATION or name in self.questions for name, part in zip(record.questions, splits, strict=True)]
+        splits = record.fields.get(
+            "split", (None,) * len(record.questions)
+        )  # a bank may hold more than this run asked
+        ours = [
+            part == VALIDATION or name in self.questions
+            for name, part in zip(record.questions, splits, strict=True)
+        ]
         return record.rows(np.flatnonzero(ours)).of(self.members, self.k)[0]
 
 
@@ -121,7 +128,9 @@ def read(run: Run) -> list[TaskAnswers]:
     for told in manifest["tasks"]:
         members = tuple(member["name"] for member in manifest["pool"])
         name, context = told["name"], told["context"]
-        tasks[name] = TaskAnswers(name, manifest["split"], manifest["k"], members, context, declared, bank=bank)
+        tasks[name] = TaskAnswers(
+            name, manifest["split"], manifest["k"], members, context, declared, bank=bank
+        )
     for row in run.rows():
         if (task := tasks.get(row["task"])) is None or row["method"] not in declared:
             continue
@@ -134,6 +143,8 @@ def read(run: Run) -> list[TaskAnswers]:
 
 def _in_order(task: TaskAnswers) -> TaskAnswers:
     """Methods as the manifest lists them: discussion methods are answered in any order."""
-    answers = {method: task.answers.pop(method) for method in task.methods if method in task.answers}
+    answers = {
+        method: task.answers.pop(method) for method in task.methods if method in task.answers
+    }
     task.answers.update(answers)
     return task

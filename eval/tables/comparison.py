@@ -89,7 +89,11 @@ class Line:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, one level deep, as CSV and JSON hold them; fractions, not percent."""
-        told = {name: value for name, value in asdict(self).items() if name not in ("accuracy", "difference")}
+        told = {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in ("accuracy", "difference")
+        }
         gap = self.difference
         return {
             **{name: told.pop(name) for name in ("task", "method", "title")},
@@ -115,7 +119,11 @@ class Comparison:
         rows: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
         for row in run.rows():
             rows[row["task"], row["method"]].append(row)
-        lines = [line for task in run.manifest["tasks"] for line in _lines(task, run.manifest["methods"], rows)]
+        lines = [
+            line
+            for task in run.manifest["tasks"]
+            for line in _lines(task, run.manifest["methods"], rows)
+        ]
         notes = [*run.manifest["notes"], *_on_errors(rows), *_on_discussion(run.manifest, rows)]
         return cls(lines, _caption(run.manifest), notes)
 
@@ -130,39 +138,66 @@ class Comparison:
         columns = COLUMNS if width >= _WIDE else _FEW
         tables = []
         for task, lines in self.tasks().items():
-            shown = Table(title=Text(visible(f"{task}, n = {lines[0].accuracy.n}; calls, tokens, cost and seconds per question")))
+            shown = Table(
+                title=Text(
+                    visible(
+                        f"{task}, n = {lines[0].accuracy.n}; calls, tokens, cost and seconds per question"
+                    )
+                )
+            )
             for column in columns:
-                shown.add_column(Text(column), justify="left" if column == "method" else "right", overflow="fold")
+                shown.add_column(
+                    Text(column), justify="left" if column == "method" else "right", overflow="fold"
+                )
             for line in lines:
                 cells = dict(zip(COLUMNS, line.cells(), strict=True))
-                shown.add_row(*(Text(visible(cells[name])) for name in columns), style="bold" if line.method == MUX else None)
+                shown.add_row(
+                    *(Text(visible(cells[name])) for name in columns),
+                    style="bold" if line.method == MUX else None,
+                )
             tables.append(shown)
         if tables:
-            left_out = "" if columns == COLUMNS else " Tokens, cost, seconds and p are in table.md, and in a wider terminal."
+            left_out = (
+                ""
+                if columns == COLUMNS
+                else " Tokens, cost, seconds and p are in table.md, and in a wider terminal."
+            )
             tables[-1].caption = Text(visible(self.caption + left_out))
             tables[-1].caption_justify = "left"
         return tables
 
     def markdown(self) -> str:
-        shown = [Shown(task, COLUMNS, [line.cells() for line in lines]).markdown() for task, lines in self.tasks().items()]
+        shown = [
+            Shown(task, COLUMNS, [line.cells() for line in lines]).markdown()
+            for task, lines in self.tasks().items()
+        ]
         caption = in_markdown(f"Calls, tokens, cost and seconds are per question. {self.caption}")
         notes = "".join(f"- {in_markdown(note)}\n" for note in self.notes)
         return "\n".join([*shown, f"{caption}\n", *([notes] if notes else [])])
 
     def csv(self) -> str:
         text = io.StringIO()
-        told = [{name: _csv_cell(value) for name, value in line.as_dict().items()} for line in self.lines]
+        told = [
+            {name: _csv_cell(value) for name, value in line.as_dict().items()}
+            for line in self.lines
+        ]
         writer = csv.DictWriter(text, list(told[0]) if told else ["task"], lineterminator="\n")
         writer.writeheader()
         writer.writerows(told)
         return text.getvalue()
 
     def as_dict(self) -> dict[str, Any]:
-        return {"caption": self.caption, "notes": self.notes, "table": [line.as_dict() for line in self.lines]}
+        return {
+            "caption": self.caption,
+            "notes": self.notes,
+            "table": [line.as_dict() for line in self.lines],
+        }
 
 
 def _lines(
-    task: Mapping[str, Any], methods: Sequence[Mapping[str, Any]], rows: Mapping[tuple[str, str], list[dict[str, Any]]]
+    task: Mapping[str, Any],
+    methods: Sequence[Mapping[str, Any]],
+    rows: Mapping[tuple[str, str], list[dict[str, Any]]],
 ) -> list[Line]:
     name = task["name"]
     mux = {row["question_id"]: row["score"] for row in rows.get((name, MUX), [])}
@@ -172,7 +207,9 @@ def _lines(
         if not answered:
             continue
         scores = [row["score"] for row in answered]
-        pairs = [(row["score"], mux[row["question_id"]]) for row in answered if row["question_id"] in mux]
+        pairs = [
+            (row["score"], mux[row["question_id"]]) for row in answered if row["question_id"] in mux
+        ]
         ours, theirs = [a for a, _ in pairs], [b for _, b in pairs]
         compared = bool(pairs) and method["id"] != MUX
         lines.append(
@@ -198,10 +235,15 @@ def _lines(
 
 def _union(task: str, rows: Sequence[Mapping[str, Any]]) -> Line:
     """The best score among the members' plurality answers: what no choice among them exceeds."""
-    given = [[ballot["answers"][0]["score"] for ballot in row["ballots"] if ballot["answers"]] for row in rows]
+    given = [
+        [ballot["answers"][0]["score"] for ballot in row["ballots"] if ballot["answers"]]
+        for row in rows
+    ]
     scores = [float(max(each, default=0.0)) for each in given]
     graded = not set(scores) <= {0.0, 1.0}
-    title = f"{'best answer of any member' if graded else 'any member right'} (upper bound of SLM-MUX)"
+    title = (
+        f"{'best answer of any member' if graded else 'any member right'} (upper bound of SLM-MUX)"
+    )
     return Line(task, UNION, title, accuracy(scores), 0, _mean(rows, "calls"), 0.0, 0.0, None, 0.0)
 
 
@@ -228,7 +270,9 @@ def _title(method: Mapping[str, Any], task: Mapping[str, Any]) -> str:
 
 def _caption(manifest: Mapping[str, Any]) -> str:
     """What a reader must know to read the table: k, temperature, questions, and the discussion methods' declared choices."""
-    measured = ", ".join(f"{task['name']} {task['validation_questions']}" for task in manifest["tasks"])
+    measured = ", ".join(
+        f"{task['name']} {task['validation_questions']}" for task in manifest["tasks"]
+    )
     parts = [
         f"Split {manifest['split']}; k = {manifest['k']} draws per member at temperature {manifest['temperature']:g}; members "
         f"measured and rules fitted on validation questions ({measured}); seconds with "
@@ -236,7 +280,9 @@ def _caption(manifest: Mapping[str, Any]) -> str:
     ]
     for method in manifest["methods"]:
         if method["discussion"]:
-            told = "; ".join(f"{name} {_value(value)}" for name, value in method["settings"].items())
+            told = "; ".join(
+                f"{name} {_value(value)}" for name, value in method["settings"].items()
+            )
             parts.append(f"{method['title']}: {told}.")
     return " ".join(parts)
 
@@ -250,8 +296,17 @@ def _on_errors(rows: Mapping[tuple[str, str], list[dict[str, Any]]]) -> list[str
                 met[task].setdefault(row["question_id"], []).extend(errors)
     notes = []
     for task, questions in met.items():
-        most = Counter(cause for errors in questions.values() for cause in errors).most_common(1)[0][0]
-        asked = len({row["question_id"] for (name, _), of_method in rows.items() if name == task for row in of_method})
+        most = Counter(cause for errors in questions.values() for cause in errors).most_common(1)[
+            0
+        ][0]
+        asked = len(
+            {
+                row["question_id"]
+                for (name, _), of_method in rows.items()
+                if name == task
+                for row in of_method
+            }
+        )
         notes.append(
             f"{task}: errors cost draws or turns on {len(questions)} of {asked} questions, most often {most!r}; "
             "--retry-failed asks them again."
@@ -259,14 +314,18 @@ def _on_errors(rows: Mapping[tuple[str, str], list[dict[str, Any]]]) -> list[str
     return notes
 
 
-def _on_discussion(manifest: Mapping[str, Any], rows: Mapping[tuple[str, str], list[dict[str, Any]]]) -> list[str]:
+def _on_discussion(
+    manifest: Mapping[str, Any], rows: Mapping[tuple[str, str], list[dict[str, Any]]]
+) -> list[str]:
     """Whether discussing hurt, against the best member's one draw: the paper's claim about small models, as this run has it."""
     notes = []
     for task in manifest["tasks"]:
         if not task["accuracies"]:
             continue  # not come to yet
         best = max(task["accuracies"], key=task["accuracies"].__getitem__)
-        alone = {row["question_id"]: row["score"] for row in rows.get((task["name"], single(best)), [])}
+        alone = {
+            row["question_id"]: row["score"] for row in rows.get((task["name"], single(best)), [])
+        }
         for method in manifest["methods"]:
             pairs = [
                 (row["score"], alone[row["question_id"]])
@@ -278,8 +337,16 @@ def _on_discussion(manifest: Mapping[str, Any], rows: Mapping[tuple[str, str], l
             gap = paired_difference([a for a, _ in pairs], [b for _, b in pairs])
             p = mcnemar([a for a, _ in pairs], [b for _, b in pairs])
             clear = gap.low > 0 or gap.high < 0 if p is None else p < 0.05
-            told = ("helps" if gap.mean > 0 else "hurts") if clear else "neither helps nor hurts by more than chance"
-            by = "" if p is None else f"; McNemar p {_p(p) if p < 0.001 else f'= {_p(p)}'}, which decides"
+            told = (
+                ("helps" if gap.mean > 0 else "hurts")
+                if clear
+                else "neither helps nor hurts by more than chance"
+            )
+            by = (
+                ""
+                if p is None
+                else f"; McNemar p {_p(p) if p < 0.001 else f'= {_p(p)}'}, which decides"
+            )
             notes.append(
                 f"{task['name']}: {method['title']} against one draw of the best member ({best}): {_told(gap)} points "
                 f"(95 % interval, paired, n = {gap.n}{by}): it {told}."
@@ -290,7 +357,9 @@ def _on_discussion(manifest: Mapping[str, Any], rows: Mapping[tuple[str, str], l
 def _flat(name: str, estimate: Estimate | None) -> dict[str, float | None]:
     values = (math.nan,) * 3 if estimate is None else (estimate.mean, estimate.low, estimate.high)
     names = (name, f"{name}_low", f"{name}_high")
-    return {key: None if math.isnan(value) else value for key, value in zip(names, values, strict=True)}
+    return {
+        key: None if math.isnan(value) else value for key, value in zip(names, values, strict=True)
+    }
 
 
 def _told(gap: Estimate) -> str:

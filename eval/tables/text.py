@@ -30,7 +30,14 @@ class Shown:
 def show(tables: Sequence[Shown], notes: Sequence[str], *, as_markdown: bool) -> None:
     """Print the tables, then the notes, each a paragraph."""
     if as_markdown:
-        print("\n".join([*(each.markdown() for each in tables), *(f"{in_markdown(note)}\n" for note in notes)]))
+        print(
+            "\n".join(
+                [
+                    *(each.markdown() for each in tables),
+                    *(f"{in_markdown(note)}\n" for note in notes),
+                ]
+            )
+        )
         return
     for each in tables:
         table(each.title, each.columns, each.rows)

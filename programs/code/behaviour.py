@@ -65,7 +65,9 @@ def _behaviour_key(source: str) -> Hashable | None:
         return _source_key(source)
     if all(outcome.error is not None for outcome in outcomes):
         return _source_key(source)
-    did = ["raises" if outcome.error is not None else _written(outcome.value) for outcome in outcomes]
+    did = [
+        "raises" if outcome.error is not None else _written(outcome.value) for outcome in outcomes
+    ]
     return "behaviour", hashlib.sha256("\n".join(did).encode(errors="surrogatepass")).hexdigest()
 
 

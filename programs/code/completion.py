@@ -14,7 +14,9 @@ from collections.abc import Iterator
 
 MAX_LENGTH = 20_000  # characters; longer text is no answer
 _MAX_CUTS = 60
-_FENCED = re.compile(r"^[ \t]*(```|~~~)[\w+-]*[ \t]*\n(.*?)(?:^[ \t]*\1|\Z)", re.MULTILINE | re.DOTALL)
+_FENCED = re.compile(
+    r"^[ \t]*(```|~~~)[\w+-]*[ \t]*\n(.*?)(?:^[ \t]*\1|\Z)", re.MULTILINE | re.DOTALL
+)
 _BEGINS = re.compile(r"^(?:def|class|from|import|async def)\s|^@\w", re.MULTILINE)
 _FUTURE = re.compile(r"^from __future__ import .*\n?", re.MULTILINE)
 
@@ -74,7 +76,11 @@ def unfinished(tree: ast.Module | None) -> ast.FunctionDef | None:
 
 def docstring(function: ast.FunctionDef) -> str:
     """The text that says what a function does, be it after an import; "" without one."""
-    texts = (node.value.value for node in function.body if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+    texts = (
+        node.value.value
+        for node in function.body
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    )
     return next((text for text in texts if isinstance(text, str)), "")
 
 
@@ -91,7 +97,10 @@ def codes(text: str) -> Iterator[str]:
 
 
 def _does_nothing(function: ast.FunctionDef) -> bool:
-    return all(isinstance(node, (ast.Import, ast.ImportFrom, ast.Pass)) or is_constant(node) for node in function.body)
+    return all(
+        isinstance(node, (ast.Import, ast.ImportFrom, ast.Pass)) or is_constant(node)
+        for node in function.body
+    )
 
 
 def is_constant(node: ast.stmt) -> bool:
@@ -110,14 +119,17 @@ def _acts(body: str) -> bool:
 def _defines(source: str, name: str) -> bool:
     tree = parsed(source)
     return any(
-        isinstance(node, ast.FunctionDef) and node.name == name and not _does_nothing(node) for node in (tree.body if tree else ())
+        isinstance(node, ast.FunctionDef) and node.name == name and not _does_nothing(node)
+        for node in (tree.body if tree else ())
     )
 
 
 def _head(function: ast.FunctionDef) -> str:
     """The lines of a function before its body: the signature and the imports within it."""
     head = copy.copy(function)
-    head.body = [node for node in function.body if isinstance(node, (ast.Import, ast.ImportFrom))] + [ast.Pass()]
+    head.body = [
+        node for node in function.body if isinstance(node, (ast.Import, ast.ImportFrom))
+    ] + [ast.Pass()]
     return ast.unparse(head).removesuffix("    pass")
 
 

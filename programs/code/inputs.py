@@ -26,19 +26,30 @@ def inputs(function: ast.FunctionDef) -> list[tuple[Any, ...]]:
     if examples:
         made = [_vary_one(rng.choice(examples), rng) for _ in range(MADE)]
     else:
-        made = [args for _ in range(MADE) if (args := _from_hints(function.args.args, rng)) is not None]
+        made = [
+            args for _ in range(MADE) if (args := _from_hints(function.args.args, rng)) is not None
+        ]
     return list({repr(each): each for each in [*examples, *made]}.values())
 
 
 def _examples(function: ast.FunctionDef) -> list[tuple[Any, ...]]:
     """The arguments that a docstring shows as literals: in calls of the function, else as `Input: …` or `name = …`."""
     text, names = docstring(function), [argument.arg for argument in function.args.args]
-    calls = (_called(text[start.end() :]) for start in re.finditer(rf"(?<![\w.]){re.escape(function.name)}(?=\()", text))
+    calls = (
+        _called(text[start.end() :])
+        for start in re.finditer(rf"(?<![\w.]){re.escape(function.name)}(?=\()", text)
+    )
     least = len(names) - len(function.args.defaults)
     if found := [args for args in calls if args is not None and least <= len(args) <= len(names)]:
         return found
-    first = rf"\b(?:{re.escape(names[0])}|Input)\s?[=:]\s*(?:{re.escape(names[0])}\s?[=:]\s*)?" if names else r"(?!)"
-    told = (_told(text[start.end() :], names[1:]) for start in re.finditer(first, text, re.IGNORECASE))
+    first = (
+        rf"\b(?:{re.escape(names[0])}|Input)\s?[=:]\s*(?:{re.escape(names[0])}\s?[=:]\s*)?"
+        if names
+        else r"(?!)"
+    )
+    told = (
+        _told(text[start.end() :], names[1:]) for start in re.finditer(first, text, re.IGNORECASE)
+    )
     return [args for args in told if args is not None]
 
 
@@ -96,7 +107,12 @@ def _varied(value: Any, rng: random.Random) -> Any:
         rng.shuffle(parts)
         return separator.join([*parts, rng.choice(parts)] if parts else parts)
     if isinstance(value, list):
-        items = [_varied(item, rng) if isinstance(item, (int, float, str)) and rng.random() < 0.3 else item for item in value]
+        items = [
+            _varied(item, rng)
+            if isinstance(item, (int, float, str)) and rng.random() < 0.3
+            else item
+            for item in value
+        ]
         rng.shuffle(items)
         return [*items, rng.choice(items)] if items else items
     if isinstance(value, tuple):
@@ -125,11 +141,17 @@ def _of_hint(hint: ast.expr | None, rng: random.Random) -> Any:
         if name in ("list", "sequence", "iterable"):
             return [_of_hint(inner[0], rng) for _ in range(rng.randint(1, 5))]
         if name in ("tuple", "union"):
-            return tuple(_of_hint(each, rng) for each in inner) if name == "tuple" else _of_hint(rng.choice(inner), rng)
+            return (
+                tuple(_of_hint(each, rng) for each in inner)
+                if name == "tuple"
+                else _of_hint(rng.choice(inner), rng)
+            )
         if name == "optional":
             return _of_hint(inner[0], rng)
         if name == "dict" and len(inner) == 2:
-            return {_of_hint(inner[0], rng): _of_hint(inner[1], rng) for _ in range(rng.randint(1, 4))}
+            return {
+                _of_hint(inner[0], rng): _of_hint(inner[1], rng) for _ in range(rng.randint(1, 4))
+            }
         raise LookupError(name)
     return _OF_TYPE[ast.unparse(hint) if hint else ""](rng)
 

@@ -38,7 +38,9 @@ from . import sandbox_worker
 _WORKER = Path(sandbox_worker.__file__)
 _STARTED = b'{"started": true}\n'
 _START = 20.0  # seconds that starting may take on a busy machine
-_END = 2.0  # seconds that it may take to tell the result, when it has noticed itself that time is up
+_END = (
+    2.0  # seconds that it may take to tell the result, when it has noticed itself that time is up
+)
 _MAX_RESULT = 4 * sandbox_worker.MAX_REPLY  # bytes
 
 
@@ -67,7 +69,9 @@ class Outcome(NamedTuple):
     error: str | None
 
 
-def failure(source: str, function: str, tests: str, *, context: str = "", limits: Limits = LIMITS) -> str | None:
+def failure(
+    source: str, function: str, tests: str, *, context: str = "", limits: Limits = LIMITS
+) -> str | None:
     """Why a source fails its tests; None where it passes them.
 
     The tests run in a process apart from the source's; to them its function takes and returns plain data (None, bool, numbers, str,
@@ -83,11 +87,17 @@ def failure(source: str, function: str, tests: str, *, context: str = "", limits
     Raises:
         ConfigurationError: there is no sandbox here.
     """
-    result = _run({"source": source, "function": function, "tests": tests, "context": context}, limits)
-    return str(told) if (told := result.get("failure", "it ended its own judge")) is not None else None
+    result = _run(
+        {"source": source, "function": function, "tests": tests, "context": context}, limits
+    )
+    return (
+        str(told) if (told := result.get("failure", "it ended its own judge")) is not None else None
+    )
 
 
-def outputs(source: str, function: str, calls: Sequence[tuple[Any, ...]], *, limits: Limits = LIMITS) -> list[Outcome]:
+def outputs(
+    source: str, function: str, calls: Sequence[tuple[Any, ...]], *, limits: Limits = LIMITS
+) -> list[Outcome]:
     """What a source's function returns for each tuple of arguments, in one process one after the other.
 
     Where the process ends or runs out of a limit, this call and those after it have that as their error. Sets are ordered and
@@ -101,7 +111,14 @@ def outputs(source: str, function: str, calls: Sequence[tuple[Any, ...]], *, lim
         ConfigurationError: there is no sandbox here.
         TypeError: an argument is no plain data.
     """
-    result = _run({"source": source, "function": function, "calls": sandbox_worker.encode([tuple(call) for call in calls])}, limits)
+    result = _run(
+        {
+            "source": source,
+            "function": function,
+            "calls": sandbox_worker.encode([tuple(call) for call in calls]),
+        },
+        limits,
+    )
     told = result.get("outcomes")
     if not isinstance(told, list) or len(told) != len(calls):
         return [Outcome(None, "it ended its own judge")] * len(calls)
@@ -181,10 +198,23 @@ def _run(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
     with _seccomp_program() as program:
         command = [
             *_bubblewrap(program),
-            *(_python(), "-S", "-s", str(_WORKER), str(limits.cpu), str(limits.wall), str(limits.memory)),
+            *(
+                _python(),
+                "-S",
+                "-s",
+                str(_WORKER),
+                str(limits.cpu),
+                str(limits.wall),
+                str(limits.memory),
+            ),
         ]
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=[program], cwd="/"
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=[program],
+            cwd="/",
         )
     with process:
         try:
@@ -192,7 +222,9 @@ def _run(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
         finally:
             process.kill()  # and with it, all in its namespace
     if not told.startswith(_STARTED):
-        reason = (told.decode(errors="replace").strip() or "it did not start in time").splitlines()[-1][:200]
+        reason = (told.decode(errors="replace").strip() or "it did not start in time").splitlines()[
+            -1
+        ][:200]
         raise ConfigurationError(
             f"bubblewrap cannot make a sandbox here, and models' code is not run without ({reason}): allow unprivileged user "
             "namespaces, or as root CAP_SYS_ADMIN, on this machine or for this container."
@@ -252,30 +284,70 @@ def _bubblewrap(program: int) -> Iterator[str]:
             "(apt install bubblewrap, dnf install bubblewrap)."
         )
     yield bwrap
-    yield from ("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try")
-    yield from ("--die-with-parent", "--new-session", "--clearenv", "--setenv", "PYTHONHASHSEED", "0")
-    if os.geteuid() == 0:  # no user namespace: mapped from root, the code would be root to the limit on processes
+    yield from (
+        "--unshare-ipc",
+        "--unshare-pid",
+        "--unshare-net",
+        "--unshare-uts",
+        "--unshare-cgroup-try",
+    )
+    yield from (
+        "--die-with-parent",
+        "--new-session",
+        "--clearenv",
+        "--setenv",
+        "PYTHONHASHSEED",
+        "0",
+    )
+    if (
+        os.geteuid() == 0
+    ):  # no user namespace: mapped from root, the code would be root to the limit on processes
         yield from ("--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID")
     else:
         yield from ("--unshare-user", "--cap-drop", "ALL")
     python = _python()
-    shown = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", *_libraries(), python, str(_WORKER)]
+    shown = [
+        "/lib",
+        "/lib64",
+        "/usr/lib",
+        "/usr/lib64",
+        "/etc/ld.so.cache",
+        *_libraries(),
+        python,
+        str(_WORKER),
+    ]
     for folder in _above([*shown, "/dev/null"]):  # else nobody could not pass them
         yield from ("--perms", "0755", "--dir", folder)
     for path in shown:
         yield from ("--ro-bind-try", path, path)
-    yield from ("--dev-bind", "/dev/null", "/dev/null", "--remount-ro", "/", "--chdir", "/", "--seccomp", str(program), "--")
+    yield from (
+        "--dev-bind",
+        "/dev/null",
+        "/dev/null",
+        "--remount-ro",
+        "/",
+        "--chdir",
+        "/",
+        "--seccomp",
+        str(program),
+        "--",
+    )
 
 
 def _libraries() -> list[str]:
     """Where Python's own library lies; the system's `/usr/lib` is shown anyway."""
-    folders = map(os.path.realpath, (f"{sys.base_prefix}/lib", f"{sys.base_prefix}/lib64", os.path.dirname(os.__file__)))
+    folders = map(
+        os.path.realpath,
+        (f"{sys.base_prefix}/lib", f"{sys.base_prefix}/lib64", os.path.dirname(os.__file__)),
+    )
     return sorted({folder for folder in folders if not folder.startswith("/usr/lib")})
 
 
 def _above(paths: Iterable[str]) -> list[str]:
     """The folders above some paths, outer ones first."""
-    return sorted({str(folder) for path in paths for folder in Path(path).parents if folder != Path("/")})
+    return sorted(
+        {str(folder) for path in paths for folder in Path(path).parents if folder != Path("/")}
+    )
 
 
 # ------------------------------------------------------------------------------------------------ system calls
@@ -284,12 +356,23 @@ def _above(paths: Iterable[str]) -> list[str]:
 #: _writev, unshare, mount, shmget, msgget, semget, socket, memfd_create, keyctl, add_key, request_key, bpf, perf_event_open and
 #: userfaultfd.
 _FORBIDDEN = {
-    "x86_64": (0xC000003E, (101, 310, 311, 272, 165, 29, 68, 64, 41, 319, 250, 248, 249, 321, 298, 323)),
-    "aarch64": (0xC00000B7, (117, 270, 271, 97, 40, 194, 186, 190, 198, 279, 219, 217, 218, 280, 241, 282)),
+    "x86_64": (
+        0xC000003E,
+        (101, 310, 311, 272, 165, 29, 68, 64, 41, 319, 250, 248, 249, 321, 298, 323),
+    ),
+    "aarch64": (
+        0xC00000B7,
+        (117, 270, 271, 97, 40, 194, 186, 190, 198, 279, 219, 217, 218, 280, 241, 282),
+    ),
 }
 #: The same on every machine: io_uring_setup to _register, open_tree, move_mount, fsopen, pidfd_getfd, mount_setattr, memfd_secret.
 _FORBIDDEN_ANYWHERE = (425, 426, 427, 428, 429, 430, 438, 442, 447)
-_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_JMP|JGE|K, BPF_RET|K
+_LOAD, _EQUAL, _AT_LEAST, _RETURN = (
+    0x20,
+    0x15,
+    0x35,
+    0x06,
+)  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_JMP|JGE|K, BPF_RET|K
 _ALLOW, _EPERM = 0x7FFF0000, 0x00050001  # SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO | EPERM
 
 

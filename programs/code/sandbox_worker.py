@@ -100,7 +100,10 @@ def serve(requests: int, replies: int) -> None:
 
     def reply(told: dict[str, Any]) -> None:
         text = json.dumps(told).encode()
-        os.write(replies, (text if len(text) < MAX_REPLY else b'{"error": "the answer is too long"}') + b"\n")
+        os.write(
+            replies,
+            (text if len(text) < MAX_REPLY else b'{"error": "the answer is too long"}') + b"\n",
+        )
 
     lines = os.fdopen(requests, "r", encoding="ascii")
     told = json.loads(lines.readline())
@@ -135,7 +138,12 @@ class Candidate:
     """The candidate as a function: called, it asks the child; what it returns is plain data, what it raises a builtin exception."""
 
     def __init__(self, child: int, requests: int, replies: int, deadline: float):
-        self._child, self._requests, self._replies, self._deadline = child, requests, replies, deadline
+        self._child, self._requests, self._replies, self._deadline = (
+            child,
+            requests,
+            replies,
+            deadline,
+        )
         self._pending = b""
         self._reaped = False
 
@@ -157,7 +165,11 @@ class Candidate:
             except (KeyError, ValueError, RecursionError) as error:
                 raise Ended("its answer is no plain data") from error
         kind = getattr(builtins, str(told["error"]), None)
-        is_exception = isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, UnicodeError)
+        is_exception = (
+            isinstance(kind, type)
+            and issubclass(kind, Exception)
+            and not issubclass(kind, UnicodeError)
+        )
         raise (kind if is_exception else RuntimeError)("raised by the candidate")  # type: ignore[misc]
 
     def end(self) -> None:
@@ -202,7 +214,11 @@ class Candidate:
                 self._reaped = True
                 code = os.waitstatus_to_exitcode(status)
                 out_of_time = -code in (signal.SIGXCPU, signal.SIGKILL)
-                raise Ended("it ran out of CPU time" if out_of_time else f"its process ended with exit status {code}")
+                raise Ended(
+                    "it ran out of CPU time"
+                    if out_of_time
+                    else f"its process ended with exit status {code}"
+                )
             time.sleep(0.01)
         raise Ended("it ran out of wall time")
 
@@ -254,7 +270,12 @@ def limit(cpu: int, memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-    for nothing in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE, resource.RLIMIT_MEMLOCK, resource.RLIMIT_MSGQUEUE):
+    for nothing in (
+        resource.RLIMIT_CORE,
+        resource.RLIMIT_FSIZE,
+        resource.RLIMIT_MEMLOCK,
+        resource.RLIMIT_MSGQUEUE,
+    ):
         resource.setrlimit(nothing, _NONE)
 
 

@@ -26,7 +26,9 @@ DEMOS = [{"question": "2 + 2?", "answer": "4"}, {"question": "3 + 3?", "answer":
 
 
 def turns(adapter, signature, demos=(), **inputs):
-    messages = adapter.format(dspy.Signature(signature) if isinstance(signature, str) else signature, list(demos), inputs)
+    messages = adapter.format(
+        dspy.Signature(signature) if isinstance(signature, str) else signature, list(demos), inputs
+    )
     return [(message["role"], message["content"]) for message in messages]
 
 
@@ -49,17 +51,25 @@ def test_instructions_of_the_users_own_are_the_system_turn():
 
 
 def test_several_inputs_are_labelled_lines():
-    assert turns(PlainAdapter(), "given_text, question -> answer", given_text="It is red.", question="Colour?") == [
-        ("user", "Given text: It is red.\nQuestion: Colour?")
-    ]
+    assert turns(
+        PlainAdapter(),
+        "given_text, question -> answer",
+        given_text="It is red.",
+        question="Colour?",
+    ) == [("user", "Given text: It is red.\nQuestion: Colour?")]
 
 
 def test_a_program_that_reasons_is_asked_to_end_with_the_answer():
     signature = dspy.ChainOfThought("question -> answer").predict.signature
     system, user = turns(PlainAdapter(), signature, question="?")
-    assert system == ("system", "Think step by step, then end with a line that starts with `Answer:`.")
+    assert system == (
+        "system",
+        "Think step by step, then end with a line that starts with `Answer:`.",
+    )
     demo = {"question": "2 + 2?", "reasoning": "Two twos.", "answer": "4"}
-    assert ("assistant", "Reasoning: Two twos.\nAnswer: 4") in turns(PlainAdapter(), signature, [demo], question="?")
+    assert ("assistant", "Reasoning: Two twos.\nAnswer: 4") in turns(
+        PlainAdapter(), signature, [demo], question="?"
+    )
     assert ("assistant", "Answer: 4") in turns(PlainAdapter(), signature, [DEMOS[0]], question="?")
 
 
@@ -69,8 +79,13 @@ def test_choices_are_named():
         GREEN = "green"
 
     for annotation in (Literal["red", "green"], Colour):
-        signature = dspy.Signature("question -> answer").with_updated_fields("answer", type_=annotation)
-        assert turns(PlainAdapter(), signature, question="?")[0] == ("system", "The answer is one of: red, green.")
+        signature = dspy.Signature("question -> answer").with_updated_fields(
+            "answer", type_=annotation
+        )
+        assert turns(PlainAdapter(), signature, question="?")[0] == (
+            "system",
+            "The answer is one of: red, green.",
+        )
 
 
 def test_conversation_history_is_turns():
@@ -100,7 +115,9 @@ def test_the_answer_is_found_in_the_text(signature, response, answer):
 
 
 def test_a_letter_counts_only_where_it_stands_as_one():
-    signature = dspy.Signature("question -> answer").with_updated_fields("answer", type_=Literal["A", "B", "C", "D"])
+    signature = dspy.Signature("question -> answer").with_updated_fields(
+        "answer", type_=Literal["A", "B", "C", "D"]
+    )
     assert PlainAdapter().parse(signature, "I pick (B).")["answer"] == "B"
     with pytest.raises(AdapterParseError):
         PlainAdapter().parse(signature, "The correct answer can be found by counting.")
@@ -119,7 +136,9 @@ def test_reasoning_and_answer_are_told_apart():
 
 def test_mathematics_is_found_in_latex():
     signature = dspy.Signature("question -> answer").with_updated_fields("answer", type_=MathAnswer)
-    assert PlainAdapter().parse(signature, r"Hence $\boxed{\frac{1}{2}}$.")["answer"] == r"\frac{1}{2}"
+    assert (
+        PlainAdapter().parse(signature, r"Hence $\boxed{\frac{1}{2}}$.")["answer"] == r"\frac{1}{2}"
+    )
 
 
 def test_a_response_without_an_answer_is_a_parse_error_that_says_so():
@@ -157,7 +176,9 @@ def test_demos_with_reasoning_are_shown_with_it():
 
 def test_the_schema_goes_with_every_request():
     lm = scripted_lm("schema", lambda *_: '{"reasoning": "r", "answer": 4}')
-    pred = SLMMux("question -> answer: int", [Member(lm, adapter=JSONSchemaAdapter())], k=2)(question="2 + 2?")
+    pred = SLMMux("question -> answer: int", [Member(lm, adapter=JSONSchemaAdapter())], k=2)(
+        question="2 + 2?"
+    )
     assert pred.answer == 4
     sent = lm.engine.requests[0].config.response_format
     schema = sent["json_schema"]["schema"] if "json_schema" in sent else sent["schema"]
@@ -203,7 +224,11 @@ def test_a_text_answer_must_be_marked_as_one():
 
 def test_extract_lm_asks_the_same_member_once_more_at_temperature_0():
     def reply(prompt, draw):
-        return "Paris" if prompt.startswith("It would be") else "It would be the city on the Seine, Paris I think"
+        return (
+            "Paris"
+            if prompt.startswith("It would be")
+            else "It would be the city on the Seine, Paris I think"
+        )
 
     lm = scripted_lm("a", reply)
     pred = SLMMux("question -> answer", [lm], k=1, extract="lm")(question="Capital of France?")
@@ -215,7 +240,9 @@ def test_extract_lm_asks_the_same_member_once_more_at_temperature_0():
 
 
 async def test_extract_lm_works_in_acall():
-    lm = scripted_lm("a", lambda prompt, _: "42" if prompt.startswith("Forty") else "Forty-two it is")
+    lm = scripted_lm(
+        "a", lambda prompt, _: "42" if prompt.startswith("Forty") else "Forty-two it is"
+    )
     pred = await SLMMux("question -> answer: int", [lm], k=1, extract="lm").acall(question="?")
     assert (pred.answer, pred.verdict.calls) == (42, 2)
 
@@ -223,8 +250,14 @@ async def test_extract_lm_works_in_acall():
 def test_extract_lm_that_finds_nothing_is_an_abstention():
     silent = scripted_lm("silent", lambda *_: "no idea at all")
     sound = scripted_lm("sound", ["5"])
-    verdict = SLMMux("question -> answer: int", [silent, sound], k=1, extract="lm")(question="?").verdict
-    assert (verdict.answer, verdict.ballots[0].abstentions, verdict.calls) == (5, {"unparsable response": 1}, 3)
+    verdict = SLMMux("question -> answer: int", [silent, sound], k=1, extract="lm")(
+        question="?"
+    ).verdict
+    assert (verdict.answer, verdict.ballots[0].abstentions, verdict.calls) == (
+        5,
+        {"unparsable response": 1},
+        3,
+    )
 
 
 @pytest.mark.parametrize("nothing", ["", "I cannot tell."])
@@ -239,7 +272,9 @@ def test_a_reader_that_finds_nothing_leaves_the_response_as_it_was(nothing):
 
 
 async def test_a_reader_that_finds_nothing_leaves_it_so_in_acall():
-    lm = scripted_lm("a", lambda prompt, _: "" if prompt.startswith("It would") else "It would be a city.")
+    lm = scripted_lm(
+        "a", lambda prompt, _: "" if prompt.startswith("It would") else "It would be a city."
+    )
     with pytest.raises(AllMembersFailed) as failure:
         await SLMMux("question -> answer: int", [lm], k=1, extract="lm").acall(question="?")
     assert failure.value.causes["scripted/a"] == ["unparsable response"]
@@ -262,14 +297,20 @@ def test_the_default_adapter_makes_no_second_call_for_a_response_it_cannot_parse
 # --- what small models add after their answer ----------------------------------------------------
 
 
-@pytest.mark.parametrize("trailer", ["\n\nExplanation: 6 times 7.", "\n(I checked it 3 times.)", ""])
+@pytest.mark.parametrize(
+    "trailer", ["\n\nExplanation: 6 times 7.", "\n(I checked it 3 times.)", ""]
+)
 def test_a_labelled_answer_is_not_overridden_by_what_follows_it(trailer):
     number = dspy.ChainOfThought("question -> answer: int").predict.signature
     assert PlainAdapter().parse(number, f"Reasoning: Easy.\nAnswer: 42{trailer}")["answer"] == 42
     text = dspy.ChainOfThought("question -> answer").predict.signature
-    assert PlainAdapter().parse(text, f"Reasoning: Easy.\nAnswer: Paris{trailer}")["answer"] == "Paris"
+    assert (
+        PlainAdapter().parse(text, f"Reasoning: Easy.\nAnswer: Paris{trailer}")["answer"] == "Paris"
+    )
 
 
 def test_a_fenced_answer_under_its_label_is_taken_out_of_the_fence():
     signature = dspy.Signature("question -> reasoning, answer")
-    assert PlainAdapter().parse(signature, "So it is.\nAnswer:\n```\nParis\n```")["answer"] == "Paris"
+    assert (
+        PlainAdapter().parse(signature, "So it is.\nAnswer:\n```\nParis\n```")["answer"] == "Paris"
+    )

@@ -143,7 +143,10 @@ def test_truth_of(text: str, value: bool | None) -> None:
 
 
 def test_json_values_are_the_outermost_ones() -> None:
-    assert json_values('see [1], then {"a": [2, {"b": "}"}]} and {broken') == [[1], {"a": [2, {"b": "}"}]}]
+    assert json_values('see [1], then {"a": [2, {"b": "}"}]} and {broken') == [
+        [1],
+        {"a": [2, {"b": "}"}]},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -202,6 +205,15 @@ PIECES = [
 def test_a_megabyte_of_anything_ends_soon(piece: str) -> None:
     text = piece * (MEGABYTE // len(piece.encode("utf-8", "surrogatepass")))
     start = time.monotonic()
-    for scanner in (marked_answer, parse_number, truth_of, leading_label, json_values, last_formula, numerals, fold):
+    for scanner in (
+        marked_answer,
+        parse_number,
+        truth_of,
+        leading_label,
+        json_values,
+        last_formula,
+        numerals,
+        fold,
+    ):
         scanner(text)
     assert time.monotonic() - start < 20  # a bound for slow machines: quadratic scanners take hours

@@ -101,7 +101,9 @@ def test_an_equivalence_outranks_the_annotation() -> None:
     assert not by_pair.same(1.0, 1.1)
 
 
-@pytest.mark.parametrize("wrong", ["math", 3, MathKind, lambda: 1, lambda a, b, c: 1, lambda *a: 1, lambda a, *, b: 1])
+@pytest.mark.parametrize(
+    "wrong", ["math", 3, MathKind, lambda: 1, lambda a, b, c: 1, lambda *a: 1, lambda a, *, b: 1]
+)
 def test_an_equivalence_that_is_none_is_refused(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match="function of two answers") as caught:
         answer_kind(str, wrong)
@@ -210,7 +212,11 @@ def test_a_function_that_raises_is_told_and_is_no_answer(caplog: pytest.LogCaptu
 def test_keys_that_cannot_be_hashed() -> None:
     assert answer_kind(str, lambda a: sorted(a)).classes(["tea", "eat", "tee"]) == [0, 0, 1]
     assert answer_kind(str, lambda a: (a[0], [a[-1]])).classes(["tea", "toa", "tee"]) == [0, 0, 1]
-    assert answer_kind(list[str], lambda a, b: len(a) == len(b)).classes([["a"], ["A"], []]) == [0, 0, 1]
+    assert answer_kind(list[str], lambda a, b: len(a) == len(b)).classes([["a"], ["A"], []]) == [
+        0,
+        0,
+        1,
+    ]
 
 
 def test_a_case_sensitive_equivalence_is_obeyed() -> None:
@@ -311,14 +317,18 @@ def test_the_marks_survive_in_a_signature(change: Callable[[Any], Any]) -> None:
 
 def test_the_marks_survive_in_a_string_signature() -> None:
     types = {"MathAnswer": MathAnswer, "Percent": Percent}
-    fields = dspy.Signature("question -> answer: MathAnswer, share: Percent", custom_types=types).output_fields
+    fields = dspy.Signature(
+        "question -> answer: MathAnswer, share: Percent", custom_types=types
+    ).output_fields
     assert [answer_kind(field) for field in fields.values()] == [MathKind(), PercentKind(float)]
 
 
 def test_dspys_adapters_ask_for_and_read_them() -> None:
     answer = r"\frac{1}{2}"
     for share, value in (("50%", 0.5), ("0.25", 0.25), ("12.5 %", 0.125)):
-        chat = f"[[ ## answer ## ]]\n{answer}\n\n[[ ## share ## ]]\n{share}\n\n[[ ## completed ## ]]"
+        chat = (
+            f"[[ ## answer ## ]]\n{answer}\n\n[[ ## share ## ]]\n{share}\n\n[[ ## completed ## ]]"
+        )
         assert dspy.ChatAdapter().parse(Sums, chat) == {"answer": answer, "share": value}
         written = json.dumps({"answer": answer, "share": share})
         assert dspy.JSONAdapter().parse(Sums, written) == {"answer": answer, "share": value}
@@ -338,11 +348,19 @@ def _rows(name: str) -> list[dict[str, str]]:
 @real_data
 def test_every_reference_of_math_500() -> None:
     kind, golds = MathKind(), [row["answer"] for row in _rows("math500_test")]
-    forms = [r"The answer is $\boxed{{{}}}$.", "**Answer:** ${}$", "Thus the final answer is {}. I hope it is correct."]
+    forms = [
+        r"The answer is $\boxed{{{}}}$.",
+        "**Answer:** ${}$",
+        "Thus the final answer is {}. I hope it is correct.",
+    ]
     for form in forms:
         missed = [gold for gold in golds if not kind.same(kind.extract(form.format(gold)), gold)]
         assert missed == []
-    solutions = [row for row in _rows("math500_test") if not kind.same(kind.extract(row["solution"]), row["answer"])]
+    solutions = [
+        row
+        for row in _rows("math500_test")
+        if not kind.same(kind.extract(row["solution"]), row["answer"])
+    ]
     assert solutions == []
 
 
@@ -366,4 +384,9 @@ def test_every_reference_of_gsm8k(number: type) -> None:
 
 def test_the_sign_of_a_labelled_number_is_no_part_of_its_label() -> None:
     kind = answer_kind(Literal["A) -5", "B) 5", "C - seven"])
-    assert [kind.extract(text) for text in ("-5", "The answer is 5.", "seven", "(A)")] == ["A) -5", "B) 5", "C - seven", "A) -5"]
+    assert [kind.extract(text) for text in ("-5", "The answer is 5.", "seven", "(A)")] == [
+        "A) -5",
+        "B) 5",
+        "C - seven",
+        "A) -5",
+    ]

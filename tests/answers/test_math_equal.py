@@ -183,7 +183,10 @@ def test_a_forked_child_has_a_worker_of_its_own() -> None:
     parents = math_equal._worker._process
     child = os.fork()
     if child == 0:
-        fine = same_mathematics(canonical("6+x"), canonical("x+6")) and math_equal._worker._process is not parents
+        fine = (
+            same_mathematics(canonical("6+x"), canonical("x+6"))
+            and math_equal._worker._process is not parents
+        )
         math_equal._worker.close()
         os._exit(0 if fine else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
@@ -203,7 +206,9 @@ def test_no_worker_is_left_behind(ending: signal.Signals | None) -> None:
         print(mathematics._worker._process.pid, flush=True)
         """
     ) + ("time.sleep(60)" if ending else "")
-    parent = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
     assert parent.stdout is not None
     worker = int(parent.stdout.readline())
     if ending:
@@ -215,7 +220,10 @@ def test_no_worker_is_left_behind(ending: signal.Signals | None) -> None:
             os.kill(worker, 0)
         except ProcessLookupError:
             return
-        if Path(f"/proc/{worker}/stat").exists() and ") Z " in Path(f"/proc/{worker}/stat").read_text():
+        if (
+            Path(f"/proc/{worker}/stat").exists()
+            and ") Z " in Path(f"/proc/{worker}/stat").read_text()
+        ):
             return  # ended; nobody has reaped it yet
         time.sleep(0.1)
     os.kill(worker, signal.SIGKILL)
@@ -234,7 +242,9 @@ def test_no_worker_is_left_behind(ending: signal.Signals | None) -> None:
         ("socket.connect", (), True), ("import", ("os",), False),
     ],
 )  # fmt: skip
-def test_what_the_worker_may_not_do(event: str, arguments: tuple[object, ...], refused: bool) -> None:
+def test_what_the_worker_may_not_do(
+    event: str, arguments: tuple[object, ...], refused: bool
+) -> None:
     if refused:
         with pytest.raises(RuntimeError, match="refused"):
             math_worker.contain(event, arguments)

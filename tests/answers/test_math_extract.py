@@ -53,7 +53,9 @@ def test_math_answer(text: str, answer: str | None) -> None:
     assert math_answer(text) == answer
 
 
-@pytest.mark.parametrize("text", ["at least 5 of the numbers", "5 to 7", "the larger of both", "Evelyn"])
+@pytest.mark.parametrize(
+    "text", ["at least 5 of the numbers", "5 to 7", "the larger of both", "Evelyn"]
+)
 def test_an_answer_in_words_stays_whole(text: str) -> None:
     assert lone_answer(text) == text
 
@@ -79,7 +81,21 @@ def test_any_text_is_read_without_an_error(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", [*PIECES, "**", "**a**", "is ", "$1$ and ", " if ", "{ if ", "= ", r"\text{", r"\approx ", "1,000", "<x"]
+    "piece",
+    [
+        *PIECES,
+        "**",
+        "**a**",
+        "is ",
+        "$1$ and ",
+        " if ",
+        "{ if ",
+        "= ",
+        r"\text{",
+        r"\approx ",
+        "1,000",
+        "<x",
+    ],
 )
 def test_a_megabyte_of_anything_ends_soon(piece: str) -> None:
     text = piece * (MEGABYTE // len(piece.encode("utf-8", "surrogatepass")))

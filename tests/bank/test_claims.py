@@ -73,12 +73,16 @@ def test_what_an_owner_abandons_in_this_process_is_given_though_it_was_never_rel
     assert bank.claim(units, "two") == units
 
 
-@pytest.mark.parametrize(("age", "given"), [(CLAIM_LASTS_S - 30, False), (CLAIM_LASTS_S + 30, True)])
+@pytest.mark.parametrize(
+    ("age", "given"), [(CLAIM_LASTS_S - 30, False), (CLAIM_LASTS_S + 30, True)]
+)
 def test_a_claim_of_another_host_is_given_once_it_shows_no_life(bank, age, given):
     units = [(q, a_program(bank)) for q in some_questions(bank)]
     bank.claim(units, "one")
     # The pid says nothing there: another host's processes cannot be seen.
-    change_claims(bank, host=f"not-{socket.gethostname()}", pid=a_dead_pid(), beat=time.time() - age)
+    change_claims(
+        bank, host=f"not-{socket.gethostname()}", pid=a_dead_pid(), beat=time.time() - age
+    )
     assert bank.claim(units, "two") == (units if given else [])
 
 
@@ -98,14 +102,20 @@ def write_a_share(url, start, step, count):
     bank = SampleBank(url)
     asked, made_by = some_questions(bank, count), a_program(bank)
     for question in asked:
-        write(bank, *(a_draw(question, made_by, draw, f"of {start}") for draw in (start, start + step, 9)))
+        write(
+            bank,
+            *(a_draw(question, made_by, draw, f"of {start}") for draw in (start, start + step, 9)),
+        )
         bank.claim([(question, made_by)], f"owner {start}")
     bank.close()
 
 
 def test_two_processes_that_write_at_once_lose_nothing(bank_url):
     count = 15
-    processes = [kill.context.Process(target=write_a_share, args=(bank_url, start, 2, count)) for start in (0, 1)]
+    processes = [
+        kill.context.Process(target=write_a_share, args=(bank_url, start, 2, count))
+        for start in (0, 1)
+    ]
     for process in processes:
         process.start()
     for process in processes:

@@ -15,7 +15,15 @@ import dspy
 import numpy as np
 import pytest
 
-from dspy_mux import BankError, ConfigurationError, Member, MetricFailed, MuxError, SampleBank, SLMMux
+from dspy_mux import (
+    BankError,
+    ConfigurationError,
+    Member,
+    MetricFailed,
+    MuxError,
+    SampleBank,
+    SLMMux,
+)
 from dspy_mux.bank.collect import collect, recorded
 from dspy_mux.replay.replay import replay
 from dspy_mux.replay.splits import Split
@@ -42,7 +50,12 @@ def a_mux(*members, k=3, **settings):
 
 
 def questions(count):
-    return [dspy.Example(question=f"q{n}?", answer="right", category="abc"[n % 3]).with_inputs("question") for n in range(count)]
+    return [
+        dspy.Example(question=f"q{n}?", answer="right", category="abc"[n % 3]).with_inputs(
+            "question"
+        )
+        for n in range(count)
+    ]
 
 
 def metric(example, pred, trace=None):
@@ -56,7 +69,13 @@ def calls(mux):
 def test_every_draw_is_recorded_once_with_its_score(bank):
     mux = a_mux(a_member("a"), a_member("b"))
     done = collect(mux, questions(5), metric, bank, k=4)
-    assert (done.drawn, done.already, done.missing, done.calls, done.stopped) == (40, 0, 0, 40, None)
+    assert (done.drawn, done.already, done.missing, done.calls, done.stopped) == (
+        40,
+        0,
+        0,
+        40,
+        None,
+    )
     record = bank.record()
     assert record.votes.shape == (5, 2, 4)
     assert (record.votes >= 0).all()
@@ -80,7 +99,9 @@ def test_the_replay_of_a_record_is_what_evaluate_gives_for_the_live_mux(bank):
     collect(mux, examples, metric, bank)
     record = recorded(mux, examples, bank, dataset="default", k=3)
     everything = np.arange(30)
-    measured = dict(zip("ab", Tally(record.votes).plurality_scores(record.scores).mean(axis=0), strict=True))
+    measured = dict(
+        zip("ab", Tally(record.votes).plurality_scores(record.scores).mean(axis=0), strict=True)
+    )
     for rule in ("consistency", "pooled", "self_consistency"):
         result = replay(record, rule, splits=[Split(everything, everything)])
         live = a_mux(*mux.members, rule=rule, accuracies=measured)
@@ -88,14 +109,18 @@ def test_the_replay_of_a_record_is_what_evaluate_gives_for_the_live_mux(bank):
             dspy.Evaluate(devset=examples, metric=metric, num_threads=4)(live).score / 100, abs=1e-4
         )
         predictions = [live(**example.inputs()) for example in examples]
-        assert result.per_question.tolist() == [float(metric(e, p)) for e, p in zip(examples, predictions, strict=True)]
+        assert result.per_question.tolist() == [
+            float(metric(e, p)) for e, p in zip(examples, predictions, strict=True)
+        ]
         wins = [prediction.verdict.member for prediction in predictions]
         assert result.wins == {name: pytest.approx(wins.count(name) / 30) for name in "ab"}
 
 
 def test_draws_of_another_program_stay_apart(bank):
     collect(a_mux(a_member("a")), questions(3), metric, bank)
-    changed = SLMMux(dspy.Predict(dspy.Signature(QA, "Answer in French.")), [a_member("a")], k=3, temperature=0.5)
+    changed = SLMMux(
+        dspy.Predict(dspy.Signature(QA, "Answer in French.")), [a_member("a")], k=3, temperature=0.5
+    )
     assert collect(changed, questions(3), metric, bank).drawn == 9
     with pytest.raises(BankError, match="by 2 programs"):
         bank.record()
@@ -104,12 +129,22 @@ def test_draws_of_another_program_stay_apart(bank):
 
 def test_answers_of_one_question_are_compared_across_members_and_collections(bank):
     def says(name, *answers):
-        return Member(dspy.LM(f"scripted/{name}", engine=ScriptedEngine(lambda _, draw: {"answer": answers[draw]})), name=name)
+        return Member(
+            dspy.LM(
+                f"scripted/{name}", engine=ScriptedEngine(lambda _, draw: {"answer": answers[draw]})
+            ),
+            name=name,
+        )
 
     number = "question -> answer: float"
     mux = SLMMux(dspy.Predict(number), [says("a", "18", "18.0", "7")], k=3, temperature=0.5)
     collect(mux, questions(1), lambda e, p, trace=None: True, bank)
-    both = SLMMux(dspy.Predict(number), [says("a", "18", "18.0", "7"), says("b", "7.00", "1,8e1", "18")], k=3, temperature=0.5)
+    both = SLMMux(
+        dspy.Predict(number),
+        [says("a", "18", "18.0", "7"), says("b", "7.00", "1,8e1", "18")],
+        k=3,
+        temperature=0.5,
+    )
     collect(both, questions(1), lambda e, p, trace=None: True, bank)
     # Classes are numbered as draws arrive, which is in no order that could be told.
     a, b = bank.record().votes[0].tolist()
@@ -126,7 +161,9 @@ def test_a_draw_that_fails_abstains_with_its_cause_and_can_be_tried_again(bank):
     mux = a_mux(Member(dspy.LM("scripted/a", engine=ScriptedEngine(reply)), name="a"))
     assert collect(mux, questions(2), metric, bank).abstained == 2
     assert (bank.record().votes[:, 0, 1] == -1).all()
-    assert {row["cause"] for row in bank.rows() if row["answer"] == ""} == {"LMUnexpectedError: [scripted/a] out of order"}
+    assert {row["cause"] for row in bank.rows() if row["answer"] == ""} == {
+        "LMUnexpectedError: [scripted/a] out of order"
+    }
     broken = False
     again = collect(mux, questions(2), metric, bank)
     assert (again.drawn, again.failed) == (0, 2)
@@ -141,7 +178,9 @@ def test_a_draw_that_fails_abstains_with_its_cause_and_can_be_tried_again(bank):
 
 
 def test_a_failure_stays_recorded_until_another_draw_takes_its_place(bank):
-    engine = ScriptedEngine(lambda prompt, draw: {"answer": "right"} if "q0?" in prompt else ValueError("out of order"))
+    engine = ScriptedEngine(
+        lambda prompt, draw: {"answer": "right"} if "q0?" in prompt else ValueError("out of order")
+    )
     mux = a_mux(Member(dspy.LM("scripted/a", engine=engine), name="a"))
     collect(mux, questions(10), metric, bank, num_threads=1)
     before = sorted(row["question_id"] for row in bank.rows())
@@ -154,7 +193,9 @@ def test_a_failure_stays_recorded_until_another_draw_takes_its_place(bank):
     again = collect(mux, questions(10), metric, bank, retry_failed=True, num_threads=1)
     assert (again.drawn, again.abstained, again.missing) == (27, 27, 0)
     assert sorted(row["question_id"] for row in bank.rows()) == before
-    assert {row["cause"] for row in bank.rows() if row["cause"]} == {"LMUnexpectedError: [scripted/a] out of order still"}
+    assert {row["cause"] for row in bank.rows() if row["cause"]} == {
+        "LMUnexpectedError: [scripted/a] out of order still"
+    }
     with pytest.raises(MuxError, match="first 12 draws of 'a' all failed"):
         collect(mux, questions(40), metric, bank, retry_failed=True, num_threads=1)
     engine.reply = lambda prompt, draw: {"answer": "right"}
@@ -164,7 +205,13 @@ def test_a_failure_stays_recorded_until_another_draw_takes_its_place(bank):
 
 
 def test_a_member_that_only_fails_stops_the_collection(bank):
-    mux = a_mux(a_member("a"), Member(dspy.LM("scripted/b", engine=ScriptedEngine(lambda *_: ValueError("wrong key"))), name="b"))
+    mux = a_mux(
+        a_member("a"),
+        Member(
+            dspy.LM("scripted/b", engine=ScriptedEngine(lambda *_: ValueError("wrong key"))),
+            name="b",
+        ),
+    )
     with pytest.raises(MuxError, match="first 12 draws of 'b' all failed .*wrong key"):
         collect(mux, questions(40), metric, bank, num_threads=4)
     assert sum(row["model"] == "a" for row in bank.rows()) > 0
@@ -232,7 +279,10 @@ def test_two_processes_share_the_work_and_draw_nothing_twice(tmp_path, bank, ban
             """
         )
     )
-    both = [subprocess.Popen([sys.executable, script, bank_url], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [
+        subprocess.Popen([sys.executable, script, bank_url], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
     spent = [int(process.communicate(timeout=120)[0]) for process in both]
     assert sum(spent) == 80 * 2 * 3
     assert bank.record().drawn().tolist() == [[3, 3]] * 80
@@ -257,7 +307,13 @@ def test_a_killed_collection_goes_on_where_it_stopped(bank, bank_url):
 
 def _slowly(url):
     dspy.configure_cache(enable_disk_cache=False)
-    collect(a_mux(a_member("a", latency=0.02), a_member("b", latency=0.02)), questions(60), metric, SampleBank(url), num_threads=2)
+    collect(
+        a_mux(a_member("a", latency=0.02), a_member("b", latency=0.02)),
+        questions(60),
+        metric,
+        SampleBank(url),
+        num_threads=2,
+    )
 
 
 def test_ctrl_c_records_what_has_arrived(bank, monkeypatch):
@@ -280,8 +336,15 @@ def test_ctrl_c_records_what_has_arrived(bank, monkeypatch):
 
 def test_outputs_and_settings_hold_no_key(bank, tmp_path):
     with model_server() as server:
-        settings = {"api_base": f"{server.address}/v1", "api_key": "sk-very-secret", "engine": "lm15", "max_tokens": 7}
-        collect(a_mux(Member(dspy.LM("openai/a", **settings), name="a")), questions(1), metric, bank)
+        settings = {
+            "api_base": f"{server.address}/v1",
+            "api_key": "sk-very-secret",
+            "engine": "lm15",
+            "max_tokens": 7,
+        }
+        collect(
+            a_mux(Member(dspy.LM("openai/a", **settings), name="a")), questions(1), metric, bank
+        )
     assert b"very-secret" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert "max_tokens" in json.dumps([dict(row) for row in _descriptions(bank)])
 

@@ -28,22 +28,48 @@ def test_an_exported_bank_imports_into_an_equal_one(bank, tmp_path, name):
 
 
 #: Names that a draw's row has a use of its own for.
-CLASHING = {"answer": "gold", "correct": 2, "score": 9.5, "seconds": 1, "prompt": "p", "text": "t", "model": "m", "member": "n"}
-CLASHING |= {"dataset": "theirs", "question_id": "own", "cause": "c", "question_fields": "f", "outputs": "o", "draw": 7}
+CLASHING = {
+    "answer": "gold",
+    "correct": 2,
+    "score": 9.5,
+    "seconds": 1,
+    "prompt": "p",
+    "text": "t",
+    "model": "m",
+    "member": "n",
+}
+CLASHING |= {
+    "dataset": "theirs",
+    "question_id": "own",
+    "cause": "c",
+    "question_fields": "f",
+    "outputs": "o",
+    "draw": 7,
+}
 
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.parquet"])
 def test_a_field_of_a_question_is_never_taken_for_the_draws(bank, tmp_path, name):
     question = bank.questions_of("d", [("key", "q", {**CLASHING, "task": "a"})])[0]
-    write(bank, a_draw(question, a_program(bank), 0), a_draw(question, a_program(bank, "b"), 0, "y", 1, 0.0))
+    write(
+        bank,
+        a_draw(question, a_program(bank), 0),
+        a_draw(question, a_program(bank, "b"), 0, "y", 1, 0.0),
+    )
     export_file(bank, tmp_path / name)
     other = SampleBank(tmp_path / "other.sqlite")
     import_file(other, tmp_path / name)
     assert list(other.rows()) == list(bank.rows())
-    read = [bank.record(), other.record()] + ([read_jsonl(tmp_path / name)] if name.endswith("jsonl") else [])
+    read = [bank.record(), other.record()] + (
+        [read_jsonl(tmp_path / name)] if name.endswith("jsonl") else []
+    )
     for record in read:
         assert record.scores.tolist() == [[[1.0], [0.0]]]
-        assert record.fields == read[0].fields == {key: (str(value),) for key, value in {**CLASHING, "task": "a"}.items()}
+        assert (
+            record.fields
+            == read[0].fields
+            == {key: (str(value),) for key, value in {**CLASHING, "task": "a"}.items()}
+        )
     other.close()
 
 
@@ -58,7 +84,13 @@ def test_a_field_of_a_name_of_its_own_stays_beside_the_draw(bank, tmp_path):
 def test_an_unscored_draw_comes_back_unscored_with_its_outputs(bank, tmp_path, name):
     question = bank.questions_of("d", [("key", "q", {"correct": 1})])[0]
     outputs = {"reasoning": "because \ud83d", "answer": "x", "parts": [1, None]}
-    write(bank, *(a_draw(question, a_program(bank), at, score=None, outputs=json.dumps(outputs)) for at in (0, 1)))
+    write(
+        bank,
+        *(
+            a_draw(question, a_program(bank), at, score=None, outputs=json.dumps(outputs))
+            for at in (0, 1)
+        ),
+    )
     export_file(bank, tmp_path / name)
     other = SampleBank(tmp_path / "other.sqlite")
     import_file(other, tmp_path / name)
@@ -69,7 +101,9 @@ def test_an_unscored_draw_comes_back_unscored_with_its_outputs(bank, tmp_path, n
 def test_an_exported_bank_with_two_programs_and_two_datasets_keeps_them_apart(bank, tmp_path):
     for dataset in "de":
         for key in ("1" * 64, "2" * 64):
-            write(bank, a_draw(some_questions(bank, dataset=dataset)[0], a_program(bank, "a", key), 0))
+            write(
+                bank, a_draw(some_questions(bank, dataset=dataset)[0], a_program(bank, "a", key), 0)
+            )
     export_file(bank, tmp_path / "out.jsonl")
     other = SampleBank(tmp_path / "other.sqlite")
     import_file(other, tmp_path / "out.jsonl")
@@ -95,7 +129,10 @@ def test_exporting_and_reading_the_file_gives_the_banks_record(bank, tmp_path):
 def test_answers_of_several_types_survive_jsonl(bank, tmp_path):
     question, made_by = some_questions(bank)[0], a_program(bank)
     answers = ["text", 5, 1.5, True, ["a", None], {"b": 1}, "ünï\u2028\x00\ud83d"]
-    write(bank, *(a_draw(question, made_by, draw, answer, draw) for draw, answer in enumerate(answers)))
+    write(
+        bank,
+        *(a_draw(question, made_by, draw, answer, draw) for draw, answer in enumerate(answers)),
+    )
     export_file(bank, tmp_path / "out.jsonl")
     other = SampleBank(tmp_path / "other.sqlite")
     import_file(other, tmp_path / "out.jsonl")
@@ -103,9 +140,17 @@ def test_answers_of_several_types_survive_jsonl(bank, tmp_path):
     other.close()
 
 
-def test_answers_of_several_types_are_text_in_parquet_and_stay_as_different_as_they_were(bank, tmp_path):
+def test_answers_of_several_types_are_text_in_parquet_and_stay_as_different_as_they_were(
+    bank, tmp_path
+):
     question, made_by = some_questions(bank)[0], a_program(bank)
-    write(bank, *(a_draw(question, made_by, draw, answer, at) for draw, (answer, at) in enumerate([("5", 0), (5, 1), ([5], 2)])))
+    write(
+        bank,
+        *(
+            a_draw(question, made_by, draw, answer, at)
+            for draw, (answer, at) in enumerate([("5", 0), (5, 1), ([5], 2)])
+        ),
+    )
     export_file(bank, tmp_path / "out.parquet")
     other = SampleBank(tmp_path / "other.sqlite")
     import_file(other, tmp_path / "out.parquet")

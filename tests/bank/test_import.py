@@ -62,20 +62,32 @@ def test_importing_twice_adds_nothing(bank, tmp_path):
 
 def test_what_is_recorded_stays_when_a_file_says_otherwise(bank, tmp_path):
     import_file(bank, jsonl(tmp_path / "one.jsonl", [a_row(answer="x", correct=True)]))
-    import_file(bank, jsonl(tmp_path / "two.jsonl", [a_row(answer="y", correct=False), a_row(draw=1, answer="y", correct=False)]))
+    import_file(
+        bank,
+        jsonl(
+            tmp_path / "two.jsonl",
+            [a_row(answer="y", correct=False), a_row(draw=1, answer="y", correct=False)],
+        ),
+    )
     assert [(row["answer"], row["score"]) for row in bank.rows()] == [("x", 1.0), ("y", 0.0)]
 
 
 def test_answers_of_two_files_are_compared_with_each_other(bank, tmp_path):
     one = [a_row(model="a", draw=d, answer="x") for d in (0, 1)]
-    two = [a_row(model="b", draw=d, answer=answer, correct=answer == "x") for d, answer in enumerate("yx")]
+    two = [
+        a_row(model="b", draw=d, answer=answer, correct=answer == "x")
+        for d, answer in enumerate("yx")
+    ]
     import_file(bank, jsonl(tmp_path / "one.jsonl", one))
     import_file(bank, jsonl(tmp_path / "two.jsonl", two))
     assert same(bank.record(), read_jsonl(jsonl(tmp_path / "both.jsonl", one + two)))
 
 
 def test_an_answer_class_of_the_file_says_what_is_equal(bank, tmp_path):
-    rows = [a_row(draw=d, answer=a, answer_class=c) for d, (a, c) in enumerate([("1/2", 7), ("0.5", 7), ("3", 8)])]
+    rows = [
+        a_row(draw=d, answer=a, answer_class=c)
+        for d, (a, c) in enumerate([("1/2", 7), ("0.5", 7), ("3", 8)])
+    ]
     import_file(bank, jsonl(tmp_path / "rows.jsonl", rows))
     assert renamed(bank.record().votes) == [[0, 0, 1]]
 
@@ -93,7 +105,10 @@ def test_an_answer_class_of_the_file_says_what_is_equal(bank, tmp_path):
     ],
 )
 def test_answers_are_compared_in_a_bank_as_in_a_file(bank, tmp_path, answers):
-    path = jsonl(tmp_path / "rows.jsonl", [a_row(draw=draw, answer=answer) for draw, answer in enumerate(answers)])
+    path = jsonl(
+        tmp_path / "rows.jsonl",
+        [a_row(draw=draw, answer=answer) for draw, answer in enumerate(answers)],
+    )
     import_file(bank, path)
     assert same(bank.record(), read_jsonl(path))
 
@@ -136,7 +151,13 @@ def test_a_score_is_read_where_a_row_has_it(bank, tmp_path, told, score):
 
 
 def test_the_text_of_a_response_is_kept(bank, tmp_path):
-    import_file(bank, jsonl(tmp_path / "rows.jsonl", [a_row(text="I think x."), a_row(draw=1, outputs={"a": [1]}), a_row(draw=2)]))
+    import_file(
+        bank,
+        jsonl(
+            tmp_path / "rows.jsonl",
+            [a_row(text="I think x."), a_row(draw=1, outputs={"a": [1]}), a_row(draw=2)],
+        ),
+    )
     assert [row["outputs"] for row in bank.rows()] == [{"text": "I think x."}, {"a": [1]}, None]
 
 
@@ -189,7 +210,9 @@ def test_half_a_character_in_an_answer_or_a_field_is_kept(bank, tmp_path):
 
 def test_lines_are_counted_as_an_editor_counts_them(bank, tmp_path):
     with pytest.raises(ConfigurationError, match=r"^Line 4 of"):
-        import_file(bank, jsonl(tmp_path / "rows.jsonl", [a_row(draw=0), "", a_row(draw=1), a_row(draw=-1)]))
+        import_file(
+            bank, jsonl(tmp_path / "rows.jsonl", [a_row(draw=0), "", a_row(draw=1), a_row(draw=-1)])
+        )
 
 
 @pytest.mark.parametrize(
@@ -202,7 +225,11 @@ def test_lines_are_counted_as_an_editor_counts_them(bank, tmp_path):
         ("rows.jsonl", b"", "holds no draws"),
         ("rows.jsonl", b"\xff\xfe\x00", "no UTF-8 text"),
         ("rows.jsonl.gz", b"not gzip", "cannot be read"),
-        ("rows.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 99, mtime=0)[:-20], "cannot be read|Line 1 "),
+        (
+            "rows.jsonl.gz",
+            gzip.compress(b'{"a": 1}\n' * 99, mtime=0)[:-20],
+            "cannot be read|Line 1 ",
+        ),
         ("rows.parquet", b"not parquet", "is no Parquet file"),
         ("rows.json", b"[]", "is no result file of the reference implementation"),
         ("rows.json", b'{"model": "a"}', "is no result file"),
@@ -212,7 +239,9 @@ def test_lines_are_counted_as_an_editor_counts_them(bank, tmp_path):
         ("rows.json", b"\xff", "is no result file"),
     ],
 )
-def test_a_file_that_is_none_of_ours_is_refused_and_nothing_is_written(bank, tmp_path, name, content, told):
+def test_a_file_that_is_none_of_ours_is_refused_and_nothing_is_written(
+    bank, tmp_path, name, content, told
+):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(ConfigurationError, match=told) as caught:

@@ -38,7 +38,10 @@ def test_whenever_collections_are_killed_every_committed_draw_is_there_once(back
 def _killed_and_finished(url, notes, luck):
     bank, before = SampleBank(url), {}
     for _ in range(ROUNDS):
-        running = [kill.context.Process(target=kill.collect_and_note, args=(url, notes, QUESTIONS)) for _ in range(PROCESSES)]
+        running = [
+            kill.context.Process(target=kill.collect_and_note, args=(url, notes, QUESTIONS))
+            for _ in range(PROCESSES)
+        ]
         for process in running:
             process.start()
         for killed in (luck.sample(running, luck.randint(1, PROCESSES - 1)), running):
@@ -112,12 +115,19 @@ def test_a_bank_whose_making_was_killed_is_made_by_the_next_process(tmp_path):
         bank.close()
 
 
-def test_a_change_that_was_killed_before_there_was_a_write_ahead_log_is_undone_by_the_next_write(tmp_path):
+def test_a_change_that_was_killed_before_there_was_a_write_ahead_log_is_undone_by_the_next_write(
+    tmp_path,
+):
     bank = SampleBank(tmp_path / "live" / "bank.sqlite")
     asked, made_by = fill(bank, count=200)
     bank.close()
     connection = sqlite3.connect(bank.path, isolation_level=None)
-    for statement in ("PRAGMA journal_mode=DELETE", "PRAGMA cache_size=1", "BEGIN", "UPDATE mux_draws SET outputs = 'lost'"):
+    for statement in (
+        "PRAGMA journal_mode=DELETE",
+        "PRAGMA cache_size=1",
+        "BEGIN",
+        "UPDATE mux_draws SET outputs = 'lost'",
+    ):
         connection.execute(statement)
     shutil.copytree(bank.path.parent, tmp_path / "left")
     connection.close()
@@ -127,5 +137,10 @@ def test_a_change_that_was_killed_before_there_was_a_write_ahead_log_is_undone_b
     write(left, a_draw(asked[0], made_by[0], 7))
     assert len(list(left.rows())) == 801
     with left.writing() as written:
-        assert written.exec_driver_sql("SELECT count(*) FROM mux_draws WHERE outputs = 'lost'").scalar() == 0
+        assert (
+            written.exec_driver_sql(
+                "SELECT count(*) FROM mux_draws WHERE outputs = 'lost'"
+            ).scalar()
+            == 0
+        )
     left.close()

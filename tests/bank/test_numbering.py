@@ -15,7 +15,13 @@ from ..support.rows import a_result_file, a_row, jsonl
 def a_run(tmp_path, name, answers, model="a", **more):
     """A file of draws without numbers: `answers` are those of each question, in order."""
     rows = [
-        {"question_id": f"q{at}", "model": model, "answer": answer, "correct": answer == "x", **more}
+        {
+            "question_id": f"q{at}",
+            "model": model,
+            "answer": answer,
+            "correct": answer == "x",
+            **more,
+        }
         for at, given in enumerate(answers)
         for answer in given
     ]
@@ -29,7 +35,10 @@ def recorded(bank, member="a"):
         if row["model"] == member:
             found.setdefault(row["question_id"], {})[row["draw"]] = row["answer"]
     assert all(sorted(draws) == list(range(len(draws))) for draws in found.values())
-    return {question: "".join(draws[at] or "-" for at in sorted(draws)) for question, draws in found.items()}
+    return {
+        question: "".join(draws[at] or "-" for at in sorted(draws))
+        for question, draws in found.items()
+    }
 
 
 def test_a_second_run_is_added_behind_the_first(bank, tmp_path):
@@ -40,18 +49,25 @@ def test_a_second_run_is_added_behind_the_first(bank, tmp_path):
 
 def test_each_run_that_is_there_adds_nothing_however_many_there_are(bank, tmp_path):
     runs = [
-        a_run(tmp_path, name, answers) for name, answers in (("one", ["xx", "xy"]), ("two", ["yx", "xx"]), ("three", ["y", "y"]))
+        a_run(tmp_path, name, answers)
+        for name, answers in (("one", ["xx", "xy"]), ("two", ["yx", "xx"]), ("three", ["y", "y"]))
     ]
     for path in runs:
         import_file(bank, path)
     before = list(bank.rows())
-    assert [import_file(bank, path) for path in runs] == [Imported(0, 4), Imported(0, 4), Imported(0, 2)]
+    assert [import_file(bank, path) for path in runs] == [
+        Imported(0, 4),
+        Imported(0, 4),
+        Imported(0, 2),
+    ]
     assert list(bank.rows()) == before
 
 
 def test_a_run_of_which_the_beginning_is_there_is_gone_on_with(bank, tmp_path):
     import_file(bank, a_run(tmp_path, "begun", ["xy", "z"]))
-    assert import_file(bank, a_run(tmp_path, "whole", ["xyz", "zz", "x"])) == Imported(added=3, already=3)
+    assert import_file(bank, a_run(tmp_path, "whole", ["xyz", "zz", "x"])) == Imported(
+        added=3, already=3
+    )
     assert recorded(bank) == {"q0": "xyz", "q1": "zz", "q2": "x"}
 
 
@@ -90,27 +106,49 @@ def test_a_file_of_other_questions_or_another_member_starts_at_the_first_draw(ba
 
 
 def test_draws_of_two_programs_are_numbered_apart(bank, tmp_path):
-    rows = [{key: value for key, value in a_row(answer=a, program=p).items() if key != "draw"} for p in "pq" for a in "xy"]
+    rows = [
+        {key: value for key, value in a_row(answer=a, program=p).items() if key != "draw"}
+        for p in "pq"
+        for a in "xy"
+    ]
     import_file(bank, jsonl(tmp_path / "rows.jsonl", rows))
-    assert [(row["program"], row["draw"]) for row in bank.rows()] == [("p", 0), ("p", 1), ("q", 0), ("q", 1)]
+    assert [(row["program"], row["draw"]) for row in bank.rows()] == [
+        ("p", 0),
+        ("p", 1),
+        ("q", 0),
+        ("q", 1),
+    ]
 
 
 def test_numbers_that_rows_have_are_kept(bank, tmp_path):
     import_file(bank, a_run(tmp_path, "one", ["xx"]))
     last = {key: value for key, value in a_row(answer="z").items() if key != "draw"}
-    path = jsonl(tmp_path / "two.jsonl", [last, a_row(draw=1, answer="y"), a_row(draw=5, answer="y"), last])
+    path = jsonl(
+        tmp_path / "two.jsonl", [last, a_row(draw=1, answer="y"), a_row(draw=5, answer="y"), last]
+    )
     assert import_file(bank, path) == Imported(added=3, already=1)
-    assert sorted((row["draw"], row["answer"]) for row in bank.rows()) == [(0, "x"), (1, "x"), (5, "y"), (6, "z"), (12, "z")]
+    assert sorted((row["draw"], row["answer"]) for row in bank.rows()) == [
+        (0, "x"),
+        (1, "x"),
+        (5, "y"),
+        (6, "z"),
+        (12, "z"),
+    ]
 
 
 def test_more_draws_than_a_bank_numbers_are_refused(bank, tmp_path):
     import_file(bank, jsonl(tmp_path / "one.jsonl", [a_row(draw=MOST_DRAWS - 1)]))
-    with pytest.raises(ConfigurationError, match="more than 10000 draws of 'a' for one question: import into another one"):
+    with pytest.raises(
+        ConfigurationError,
+        match="more than 10000 draws of 'a' for one question: import into another one",
+    ):
         import_file(bank, a_run(tmp_path, "two", ["yy"]))
 
 
 def test_a_second_result_file_of_a_model_is_added(bank, tmp_path):
     one = a_result_file(tmp_path / "one.json", "org/a", {"2+2?": ["4", "5"], "1+3?": ["4", None]})
     two = a_result_file(tmp_path / "two.json", "org/a", {"2+2?": ["4", "4"], "1+3?": ["4", "4"]})
-    assert [import_file(bank, path) for path in (one, two, one, two)] == [Imported(4, 0)] * 2 + [Imported(0, 4)] * 2
+    assert [import_file(bank, path) for path in (one, two, one, two)] == [Imported(4, 0)] * 2 + [
+        Imported(0, 4)
+    ] * 2
     assert bank.record().scores.tolist() == [[[1, 0, 1, 1]], [[1, 0, 1, 1]]]

@@ -30,7 +30,9 @@ def without(told, *keys):
 @pytest.fixture
 def write(tmp_path):
     def write_rows(*rows, name="bank.jsonl"):
-        text = "".join((told if isinstance(told, str) else json.dumps(told)) + "\n" for told in rows)
+        text = "".join(
+            (told if isinstance(told, str) else json.dumps(told)) + "\n" for told in rows
+        )
         path = tmp_path / name
         path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
         return path
@@ -43,14 +45,27 @@ def write(tmp_path):
 
 def test_draws_stand_by_question_member_and_draw_in_the_order_first_met(write):
     record = read_jsonl(
-        write(row("q2", "b", "x", draw=1), row("q2", "b", "y", draw=0), row("q1", "a", "z", draw=0), row("q1", "b", "z", draw=1))
+        write(
+            row("q2", "b", "x", draw=1),
+            row("q2", "b", "y", draw=0),
+            row("q1", "a", "z", draw=0),
+            row("q1", "b", "z", draw=1),
+        )
     )
     assert (record.members, record.questions) == (("b", "a"), ("q2", "q1"))
     assert record.votes.tolist() == [[[1, 0], [MISSING, MISSING]], [[MISSING, 0], [0, MISSING]]]
 
 
 def test_a_row_without_a_draw_is_the_member_s_next_one(write):
-    record = read_jsonl(write(row(answer="x"), row(model="b"), row(answer="y"), row(answer="x", draw=5), row(answer="z")))
+    record = read_jsonl(
+        write(
+            row(answer="x"),
+            row(model="b"),
+            row(answer="y"),
+            row(answer="x", draw=5),
+            row(answer="z"),
+        )
+    )
     assert record.votes[0, 0].tolist() == [0, 2, MISSING, MISSING, MISSING, 0, 3]
 
 
@@ -117,7 +132,16 @@ def test_equal_answers_may_be_graded_differently(write):
 def test_what_is_told_of_a_question_is_a_field_and_what_is_told_of_a_draw_is_none(write):
     record = read_jsonl(
         write(
-            row("q1", task="sums", level=3, text="so 1", seconds=2.0, cost=0.1, cause=None, options=["x"]),
+            row(
+                "q1",
+                task="sums",
+                level=3,
+                text="so 1",
+                seconds=2.0,
+                cost=0.1,
+                cause=None,
+                options=["x"],
+            ),
             row("q1", task="ignored: the first row tells"),
             row("q2", split=None),
         )
@@ -127,7 +151,9 @@ def test_what_is_told_of_a_question_is_a_field_and_what_is_told_of_a_draw_is_non
         "level": ("3", None),
         "split": (None, None),
     }
-    assert not {"text", "seconds", "cost", "cause", "answer", "model", "correct", "options"} & set(record.fields)
+    assert not {"text", "seconds", "cost", "cause", "answer", "model", "correct", "options"} & set(
+        record.fields
+    )
     assert record.field("task") == ["sums", ""]
     with pytest.raises(ConfigurationError, match="has no field 'topic'; its questions have .*task"):
         record.field("topic")
@@ -137,7 +163,9 @@ def test_what_draws_took_is_read_and_what_is_unknown_is_none(write):
     took = {"prompt_tokens": 20, "completion_tokens": 3, "cost": 0.5}
     record = read_jsonl(
         write(
-            row("q1", calls=2, **took), row("q1", calls=None, **{**took, "completion_tokens": None}), row("q2", calls=3, cost=None)
+            row("q1", calls=2, **took),
+            row("q1", calls=None, **{**took, "completion_tokens": None}),
+            row("q2", calls=3, cost=None),
         )
     )
     assert np.array_equal(record.calls[:, 0], [[2, np.nan], [3, np.nan]], equal_nan=True)
@@ -150,13 +178,21 @@ def test_what_draws_took_is_read_and_what_is_unknown_is_none(write):
 def test_the_same_rows_take_the_same_in_a_file_and_in_a_bank(write, tmp_path):
     took = {"prompt_tokens": 20, "completion_tokens": 3}
     path = write(
-        *[row(f"q{n}", m, "x", draw=d, calls=1 + d, cost=0.1 * n, **took) for n in range(6) for m in "ab" for d in range(2)]
+        *[
+            row(f"q{n}", m, "x", draw=d, calls=1 + d, cost=0.1 * n, **took)
+            for n in range(6)
+            for m in "ab"
+            for d in range(2)
+        ]
     )
     bank = SampleBank(tmp_path / "bank.sqlite")
     import_file(bank, path)
     for name in ("calls", "tokens", "cost"):
         assert np.array_equal(getattr(read_jsonl(path), name), getattr(bank.record(), name))
-    told = [replay(source.of(None, None)[0], "pooled").as_dict() for source in (read_jsonl(path), bank.record())]
+    told = [
+        replay(source.of(None, None)[0], "pooled").as_dict()
+        for source in (read_jsonl(path), bank.record())
+    ]
     assert told[0] == told[1]
     assert told[0]["calls_per_question"] == 6
 
@@ -167,7 +203,11 @@ def test_the_same_rows_take_the_same_in_a_file_and_in_a_bank(write, tmp_path):
 def test_a_gzipped_file_reads_as_the_plain_one(write):
     rows = [row(f"q{at % 5}", "ab"[at % 2], str(at % 3), task=str(at % 5)) for at in range(20)]
     plain, packed = read_jsonl(write(*rows)), read_jsonl(write(*rows, name="bank.jsonl.gz"))
-    assert (plain.members, plain.questions, plain.fields) == (packed.members, packed.questions, packed.fields)
+    assert (plain.members, plain.questions, plain.fields) == (
+        packed.members,
+        packed.questions,
+        packed.fields,
+    )
     assert (plain.votes == packed.votes).all()
     assert (plain.scores == packed.scores).all()
 
@@ -249,14 +289,20 @@ def damaged(packed):
 
 @pytest.mark.parametrize("harm", [no_gzip, cut_off, wrong_sum, damaged])
 def test_a_damaged_gzip_file_is_refused_in_one_sentence(write, harm):
-    path = write(*[row(f"q{at}", answer=str(at * 7919 % 1000)) for at in range(300)], name="bank.jsonl.gz")
+    path = write(
+        *[row(f"q{at}", answer=str(at * 7919 % 1000)) for at in range(300)], name="bank.jsonl.gz"
+    )
     path.write_bytes(harm(path.read_bytes()))
     with pytest.raises(ConfigurationError, match="cannot be read"):
         read_jsonl(path)
 
 
 def test_one_of_several_datasets_has_to_be_chosen(write):
-    path = write(row("q1", dataset="sums"), row("q1", dataset="words", answer="x"), row("q2", dataset="words"))
+    path = write(
+        row("q1", dataset="sums"),
+        row("q1", dataset="words", answer="x"),
+        row("q2", dataset="words"),
+    )
     with pytest.raises(ConfigurationError, match="several datasets: choose one of sums, words"):
         read_jsonl(path)
     assert read_jsonl(path, dataset="words").questions == ("q1", "q2")
@@ -271,9 +317,19 @@ def test_one_of_several_datasets_has_to_be_chosen(write):
 @pytest.fixture
 def uneven(write):
     """a answered all three questions three times; b q1 three times, q2 twice, q3 never; a's second draw of q3 is lost."""
-    rows = [row(question, "a", str(draw), draw=draw) for question in ("q1", "q2", "q3") for draw in range(3)]
-    rows += [row("q1", "b", "1", draw=draw) for draw in range(3)] + [row("q2", "b", "", draw=draw) for draw in range(2)]
-    rows = [told for told in rows if (told["question_id"], told["model"], told["draw"]) != ("q3", "a", 1)]
+    rows = [
+        row(question, "a", str(draw), draw=draw)
+        for question in ("q1", "q2", "q3")
+        for draw in range(3)
+    ]
+    rows += [row("q1", "b", "1", draw=draw) for draw in range(3)] + [
+        row("q2", "b", "", draw=draw) for draw in range(2)
+    ]
+    rows = [
+        told
+        for told in rows
+        if (told["question_id"], told["model"], told["draw"]) != ("q3", "a", 1)
+    ]
     return read_jsonl(write(*[{**told, "task": told["question_id"].upper()} for told in rows]))
 
 
@@ -283,7 +339,14 @@ def test_draws_count_up_to_the_first_missing_one(uneven):
 
 @pytest.mark.parametrize(
     ("members", "k", "questions"),
-    [(None, 1, "q1 q2"), (None, 2, "q1 q2"), (None, 3, "q1"), (None, None, "q1"), (["a"], 1, "q1 q2 q3"), (["a"], 3, "q1 q2")],
+    [
+        (None, 1, "q1 q2"),
+        (None, 2, "q1 q2"),
+        (None, 3, "q1"),
+        (None, None, "q1"),
+        (["a"], 1, "q1 q2 q3"),
+        (["a"], 3, "q1 q2"),
+    ],
 )
 def test_the_questions_that_each_member_answered_k_times_stay(uneven, members, k, questions):
     part, left_out = uneven.of(members, k)
@@ -292,7 +355,11 @@ def test_the_questions_that_each_member_answered_k_times_stay(uneven, members, k
     assert part.fields["task"] == tuple(question.upper() for question in part.questions)
     assert part.votes.shape[2] >= (k or 3)
     assert (part.votes != MISSING).all()
-    assert part.votes.shape == part.scores.shape == (len(part.questions), len(part.members), part.votes.shape[2])
+    assert (
+        part.votes.shape
+        == part.scores.shape
+        == (len(part.questions), len(part.members), part.votes.shape[2])
+    )
 
 
 def test_members_stand_in_the_order_asked_for(uneven):
@@ -312,7 +379,10 @@ def test_members_are_named_once_and_at_least_one(uneven, members):
         uneven.of(members, 1)
 
 
-@pytest.mark.parametrize(("k", "said"), [(4, "at most 3 draws of .*fewer than k=4"), (0, "k must be 1 or more"), (-1, "k must be")])
+@pytest.mark.parametrize(
+    ("k", "said"),
+    [(4, "at most 3 draws of .*fewer than k=4"), (0, "k must be 1 or more"), (-1, "k must be")],
+)
 def test_k_that_was_not_recorded_is_refused(uneven, k, said):
     with pytest.raises(ConfigurationError, match=said):
         uneven.of(None, k)
@@ -348,7 +418,9 @@ def test_rows_keep_what_belongs_to_them(uneven):
     assert part.votes.tolist() == uneven.votes[[2, 0]].tolist()
 
 
-@pytest.mark.parametrize(("name", "shape"), [("tiny_slms_everyday", (240, 3, 6)), ("rgym_short_dev", (1350, 5, 3))])
+@pytest.mark.parametrize(
+    ("name", "shape"), [("tiny_slms_everyday", (240, 3, 6)), ("rgym_short_dev", (1350, 5, 3))]
+)
 def test_recorded_banks_are_read_whole(name, shape):
     path = DATA / f"{name}.jsonl.gz"
     if not path.exists():

@@ -17,7 +17,12 @@ from ..support.rows import a_result_file
 
 @pytest.mark.parametrize("text", ["problem", "question", "prompt"])
 def test_a_result_file_is_one_model_with_its_samples_as_draws(bank, tmp_path, text):
-    path = a_result_file(tmp_path / "org_small.json", "org/small", {"2+2?": ["4", None, "5"], "1+3?": ["4", "4", ""]}, text)
+    path = a_result_file(
+        tmp_path / "org_small.json",
+        "org/small",
+        {"2+2?": ["4", None, "5"], "1+3?": ["4", "4", ""]},
+        text,
+    )
     assert import_file(bank, path, dataset="sums").added == 6
     record = bank.record(dataset="sums")
     assert record.members == ("org/small",)
@@ -29,8 +34,12 @@ def test_a_result_file_is_one_model_with_its_samples_as_draws(bank, tmp_path, te
 
 
 def test_two_models_are_joined_on_the_text_of_the_question(bank, tmp_path):
-    import_file(bank, a_result_file(tmp_path / "a.json", "org/a", {"2+2?": ["4", "5"], "1+3?": ["4", "4"]}))
-    import_file(bank, a_result_file(tmp_path / "b.json", "org/b", {"1+3?": ["6", "4"], "2+2?": ["5", "5"]}))
+    import_file(
+        bank, a_result_file(tmp_path / "a.json", "org/a", {"2+2?": ["4", "5"], "1+3?": ["4", "4"]})
+    )
+    import_file(
+        bank, a_result_file(tmp_path / "b.json", "org/b", {"1+3?": ["6", "4"], "2+2?": ["5", "5"]})
+    )
     record = bank.record()
     assert record.members == ("org/a", "org/b")
     assert record.fields["question"] == ("2+2?", "1+3?")
@@ -47,14 +56,22 @@ def test_a_result_file_imported_twice_adds_nothing(bank, tmp_path):
 
 
 def test_an_imported_result_file_can_be_exported_and_read(bank, tmp_path):
-    import_file(bank, a_result_file(tmp_path / "a.json", "org/a", {"2+2?": ["4", "5"], "1+3?": ["4", None]}))
+    import_file(
+        bank, a_result_file(tmp_path / "a.json", "org/a", {"2+2?": ["4", "5"], "1+3?": ["4", None]})
+    )
     export_file(bank, tmp_path / "out.jsonl")
     assert same(read_jsonl(tmp_path / "out.jsonl"), bank.record())
 
 
 @pytest.mark.parametrize(
     "response",
-    [{"answer": "4", "samples": []}, {"problem": "2+2?"}, {"problem": "2+2?", "samples": [3]}, 3, {"problem": "", "samples": []}],
+    [
+        {"answer": "4", "samples": []},
+        {"problem": "2+2?"},
+        {"problem": "2+2?", "samples": [3]},
+        3,
+        {"problem": "", "samples": []},
+    ],
 )
 def test_a_response_without_its_question_or_samples_is_told_by_its_number(bank, tmp_path, response):
     path = a_result_file(tmp_path / "a.json", "org/a", {"1+3?": ["4"]})

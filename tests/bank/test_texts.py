@@ -31,7 +31,12 @@ TEXTS = {
 def test_a_cause_of_any_characters_is_recorded(bank, what):
     text, (question, *_) = TEXTS[what], some_questions(bank)
     made_by = bank.programs_of([("a", "f" * 64, {})])[0]
-    write(bank, a_draw(question, made_by, 0), a_draw(question, made_by, 1, None, cause=text), a_draw(question, made_by, 2))
+    write(
+        bank,
+        a_draw(question, made_by, 0),
+        a_draw(question, made_by, 1, None, cause=text),
+        a_draw(question, made_by, 2),
+    )
     rows = list(bank.rows())
     assert [row["draw"] for row in rows] == [0, 1, 2]
     escaped = {"NUL": r"a\x00b", "half a character": r"a\ud800b", "another half": r"\udc80"}
@@ -54,14 +59,33 @@ def test_names_of_any_characters_are_found_again(bank, what):
     assert bank.info()[0]["model"] == text
 
 
-NUMBERS = [2**31, 2**63, 2**70, -(2**70), 10**400, 1e30, float("inf"), float("-inf"), float("nan"), 10.5, -1]
+NUMBERS = [
+    2**31,
+    2**63,
+    2**70,
+    -(2**70),
+    10**400,
+    1e30,
+    float("inf"),
+    float("-inf"),
+    float("nan"),
+    10.5,
+    -1,
+]
 
 
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: str(number)[:20])
 def test_a_number_that_cannot_be_is_recorded_as_unknown(bank, number):
     asked, (made_by,) = some_questions(bank), bank.programs_of([("a", "f" * 64, {})])
-    told = dict.fromkeys(("calls", "prompt_tokens", "completion_tokens", "seconds", "cost", "created"), number)
-    write(bank, a_draw(asked[0], made_by, 0), a_draw(asked[0], made_by, 1, **told), a_draw(asked[1], made_by, 0))
+    told = dict.fromkeys(
+        ("calls", "prompt_tokens", "completion_tokens", "seconds", "cost", "created"), number
+    )
+    write(
+        bank,
+        a_draw(asked[0], made_by, 0),
+        a_draw(asked[0], made_by, 1, **told),
+        a_draw(asked[1], made_by, 0),
+    )
     rows = list(bank.rows())
     assert len(rows) == 3
     assert rows[1]["calls"] == (int(number) if number in (10.5, -1) else None)
@@ -78,7 +102,14 @@ def nested(levels):
     return value
 
 
-VALUES = {**TEXTS, "digits": 10**5000, "names": {"a\ud800": 1}, "bytes": b"\xff\0", "deep": nested(900), "x": "x"}
+VALUES = {
+    **TEXTS,
+    "digits": 10**5000,
+    "names": {"a\ud800": 1},
+    "bytes": b"\xff\0",
+    "deep": nested(900),
+    "x": "x",
+}
 
 
 class Says(dspy.Module):
@@ -107,4 +138,12 @@ def test_answers_and_outputs_of_any_kind_are_recorded_each_and_cost_the_others_n
     assert rows["NUL", 0]["answer"] == TEXTS["NUL"]
     assert rows["half a character", 1]["answer"] == TEXTS["half a character"]
     assert bank.record().votes.shape == (len(VALUES), 1, 2)
-    assert collect(mux, examples, lambda *_: 1.0, SampleBank(bank._database.url.render_as_string(hide_password=False))).drawn == 0
+    assert (
+        collect(
+            mux,
+            examples,
+            lambda *_: 1.0,
+            SampleBank(bank._database.url.render_as_string(hide_password=False)),
+        ).drawn
+        == 0
+    )

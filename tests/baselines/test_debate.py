@@ -17,13 +17,20 @@ from ..support.scripted import everything, scripted_lm
 def pool(**last):
     """Three agents that begin with Rome, Oslo and Rome; what they say when they see the others is `last`."""
     said = {"ann": "Rome", "bob": "Oslo", "cid": "Rome"}
-    return {name: speaker(name, alone, last.get(name), "other_answers") for name, alone in said.items()}
+    return {
+        name: speaker(name, alone, last.get(name), "other_answers") for name, alone in said.items()
+    }
 
 
 def test_the_plurality_of_the_last_round_answers():
     verdict = LLMDebate(dspy.Predict(QA), pool(ann="Oslo", cid="Oslo"))(question="Where?").verdict
     # Two of three were for Rome; both let themselves be talked out of it.
-    assert (verdict.answer, verdict.confidence, verdict.rule, verdict.calls) == ("Oslo", 1.0, "llm_debate", 6)
+    assert (verdict.answer, verdict.confidence, verdict.rule, verdict.calls) == (
+        "Oslo",
+        1.0,
+        "llm_debate",
+        6,
+    )
     assert [(t.round, t.agent, t.member, t.answer, t.group) for t in verdict.turns] == [
         (1, 1, "ann", "Rome", 0),
         (1, 2, "bob", "Oslo", 1),
@@ -52,7 +59,9 @@ def test_agents_see_the_others_last_answers_and_their_own_once_as_history():
 
 
 def test_ties_go_to_the_answer_seen_first():
-    verdict = LLMDebate(dspy.Predict(QA), pool(ann="Bern", bob="Kyiv", cid="Lima"))(question="Where?").verdict
+    verdict = LLMDebate(dspy.Predict(QA), pool(ann="Bern", bob="Kyiv", cid="Lima"))(
+        question="Where?"
+    ).verdict
     assert (verdict.answer, verdict.member, verdict.tie_break) == ("Bern", "ann", "order drawn")
     assert verdict.confidence == pytest.approx(1 / 3)
 
@@ -66,9 +75,15 @@ def test_an_unreadable_answer_counts_for_nothing():
 
 
 def test_an_agent_says_what_it_said_also_where_another_call_finds_no_answer_in_it():
-    cid = scripted_lm("cid", lambda prompt, _: "I cannot tell." if prompt.startswith("Copy") else "Hm.", shown=everything)
+    cid = scripted_lm(
+        "cid",
+        lambda prompt, _: "I cannot tell." if prompt.startswith("Copy") else "Hm.",
+        shown=everything,
+    )
     lms = {**pool(bob="Oslo"), "cid": cid}
-    verdict = LLMDebate(dspy.Predict("question -> answer: Literal['Rome', 'Oslo']"), lms, extract="lm")(question="Where?").verdict
+    verdict = LLMDebate(
+        dspy.Predict("question -> answer: Literal['Rome', 'Oslo']"), lms, extract="lm"
+    )(question="Where?").verdict
     assert after(prompts(lms["ann"])[-1], "other_answers") == "1. Oslo\n2. Hm."
     assert [turn.text for turn in verdict.turns if turn.member == "cid"] == ["Hm.", "Hm."]
 
@@ -91,17 +106,31 @@ def test_a_lone_agent_is_asked_to_check_itself():
 
 
 def test_one_member_can_debate_with_itself():
-    lm = speaker("ann", drawing("Rome", "Oslo", "Oslo"), drawing(None, None, None, "Oslo", "Oslo", "Rome"), "other_answers")
+    lm = speaker(
+        "ann",
+        drawing("Rome", "Oslo", "Oslo"),
+        drawing(None, None, None, "Oslo", "Oslo", "Rome"),
+        "other_answers",
+    )
     verdict = LLMDebate(dspy.Predict(QA), [lm])(question="Where?").verdict
     assert (verdict.answer, verdict.calls) == ("Oslo", 6)
-    assert [turn.answer for turn in verdict.turns] == ["Rome", "Oslo", "Oslo", "Oslo", "Oslo", "Rome"]
+    assert [turn.answer for turn in verdict.turns] == [
+        "Rome",
+        "Oslo",
+        "Oslo",
+        "Oslo",
+        "Oslo",
+        "Rome",
+    ]
     assert verdict.ballots[0].votes == [1, 1, 0]
 
 
 def test_more_members_than_the_published_three_all_take_part():
     lms = {name: speaker(name, "Rome", None, "other_answers") for name in "abcd"}
     assert LLMDebate(dspy.Predict(QA), lms)(question="Where?").verdict.calls == 8
-    with pytest.raises(ConfigurationError, match="A debate of 2 agents leaves out some of the pool's 4 members"):
+    with pytest.raises(
+        ConfigurationError, match="A debate of 2 agents leaves out some of the pool's 4 members"
+    ):
         LLMDebate(dspy.Predict(QA), lms, agents=2)
 
 
@@ -116,9 +145,14 @@ def test_a_call_and_an_acall_are_the_same_and_it_saves_and_loads(tmp_path):
     debate.save(tmp_path / "debate.json")
     again = LLMDebate(dspy.Predict(QA), pool(ann="Oslo"))
     again.load(tmp_path / "debate.json")
-    verdicts = [debate(question="Where?").verdict, asyncio.run(again.acall(question="Where?")).verdict]
+    verdicts = [
+        debate(question="Where?").verdict,
+        asyncio.run(again.acall(question="Where?")).verdict,
+    ]
     assert verdicts[0].calls == 9
-    assert verdicts[0].model_dump(exclude={"cached_calls"}) == verdicts[1].model_dump(exclude={"cached_calls"})
+    assert verdicts[0].model_dump(exclude={"cached_calls"}) == verdicts[1].model_dump(
+        exclude={"cached_calls"}
+    )
 
 
 def test_a_damaged_state_is_refused(tmp_path):
@@ -134,7 +168,10 @@ class DraftAndRefine(dspy.Module):
 
     def __init__(self):
         super().__init__()
-        self.draft, self.refine = dspy.Predict("question -> answer"), dspy.Predict("question, draft -> answer")
+        self.draft, self.refine = (
+            dspy.Predict("question -> answer"),
+            dspy.Predict("question, draft -> answer"),
+        )
 
     def forward(self, question):
         return self.refine(question=question, draft=self.draft(question=question).answer)

@@ -15,14 +15,28 @@ from ..support.scripted import calls, scripted_lm
 
 
 def pool():
-    drawn = {"ann": ["Rome", "Rome", "Rome"], "bob": ["Oslo", "Oslo", "Bern"], "cid": ["Bern", "Oslo", "Oslo"]}
-    return {name: scripted_lm(name, lambda _, draw, said=said: {"answer": said[min(draw, 2)]}) for name, said in drawn.items()}
+    drawn = {
+        "ann": ["Rome", "Rome", "Rome"],
+        "bob": ["Oslo", "Oslo", "Bern"],
+        "cid": ["Bern", "Oslo", "Oslo"],
+    }
+    return {
+        name: scripted_lm(name, lambda _, draw, said=said: {"answer": said[min(draw, 2)]})
+        for name, said in drawn.items()
+    }
 
 
 def test_a_single_model_draws_once_from_one_member():
     lms = pool()
-    verdict = SingleModel(dspy.Predict(QA), lms, accuracies={"ann": 0.4, "bob": 0.6})(question="?").verdict
-    assert (verdict.answer, verdict.member, verdict.calls, verdict.confidence) == ("Oslo", "bob", 1, 1.0)
+    verdict = SingleModel(dspy.Predict(QA), lms, accuracies={"ann": 0.4, "bob": 0.6})(
+        question="?"
+    ).verdict
+    assert (verdict.answer, verdict.member, verdict.calls, verdict.confidence) == (
+        "Oslo",
+        "bob",
+        1,
+        1.0,
+    )
     assert calls(lms["ann"]) == 0
     assert SingleModel(dspy.Predict(QA), lms, member="cid")(question="?").verdict.answer == "Bern"
 
@@ -35,7 +49,10 @@ def test_self_consistency_takes_the_most_frequent_answer_of_one_member():
 
 
 def test_the_best_member_must_be_known():
-    with pytest.raises(ConfigurationError, match=r"SelfConsistency draws from one member: name it with member= \(one of ann, bob"):
+    with pytest.raises(
+        ConfigurationError,
+        match=r"SelfConsistency draws from one member: name it with member= \(one of ann, bob",
+    ):
         SelfConsistency(dspy.Predict(QA), pool())
     with pytest.raises(ConfigurationError, match="member='zoe' is no member of the pool"):
         SingleModel(dspy.Predict(QA), pool(), member="zoe")
@@ -44,7 +61,12 @@ def test_the_best_member_must_be_known():
 def test_agent_forest_pools_all_draws():
     # Rome 3, Oslo 4, Bern 2.
     verdict = AgentForest(dspy.Predict(QA), pool())(question="?").verdict
-    assert (verdict.answer, verdict.member, verdict.confidence, verdict.calls) == ("Oslo", "bob", pytest.approx(4 / 9), 9)
+    assert (verdict.answer, verdict.member, verdict.confidence, verdict.calls) == (
+        "Oslo",
+        "bob",
+        pytest.approx(4 / 9),
+        9,
+    )
 
 
 def test_they_save_and_load_as_what_they_are(tmp_path):
@@ -62,15 +84,23 @@ def test_they_save_and_load_as_what_they_are(tmp_path):
 
 
 def test_set_lm_names_the_class():
-    with pytest.raises(ConfigurationError, match="An AgentForest keeps one LM per member.*build a new AgentForest"):
+    with pytest.raises(
+        ConfigurationError, match="An AgentForest keeps one LM per member.*build a new AgentForest"
+    ):
         AgentForest(dspy.Predict(QA), pool()).set_lm(pool()["ann"])
 
 
 def test_accuracies_of_nobody_are_refused():
-    with pytest.raises(ConfigurationError, match="accuracies names 'tpyo', which is no member of the pool"):
+    with pytest.raises(
+        ConfigurationError, match="accuracies names 'tpyo', which is no member of the pool"
+    ):
         SelfConsistency(dspy.Predict(QA), pool(), accuracies={"tpyo": 0.9})
 
 
 def test_an_optimizer_of_muxes_refuses_a_baseline():
-    with pytest.raises(ConfigurationError, match="MuxOptimizer compiles an SLMMux, not AgentForest"):
-        MuxOptimizer(metric=lambda *_: True).compile(AgentForest(dspy.Predict(QA), pool()), trainset=[dspy.Example()])
+    with pytest.raises(
+        ConfigurationError, match="MuxOptimizer compiles an SLMMux, not AgentForest"
+    ):
+        MuxOptimizer(metric=lambda *_: True).compile(
+            AgentForest(dspy.Predict(QA), pool()), trainset=[dspy.Example()]
+        )

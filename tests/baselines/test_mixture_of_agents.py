@@ -15,14 +15,25 @@ from ..support.scripted import TwoSteps, asked, scripted_lm
 
 
 def pool():
-    return {"ann": speaker("ann", "Rome", "Tunis"), "bob": speaker("bob", "Oslo", "Paris"), "cid": speaker("cid", "Bern", "Lima")}
+    return {
+        "ann": speaker("ann", "Rome", "Tunis"),
+        "bob": speaker("bob", "Oslo", "Paris"),
+        "cid": speaker("cid", "Bern", "Lima"),
+    }
 
 
 def test_each_layer_sees_the_answers_of_the_layer_before_numbered_and_nameless():
     lms = pool()
-    verdict = MixtureOfAgents(dspy.Predict(QA), lms, layers=3, aggregator="cid")(question="Where?").verdict
+    verdict = MixtureOfAgents(dspy.Predict(QA), lms, layers=3, aggregator="cid")(
+        question="Where?"
+    ).verdict
     # Layer 1 alone, layer 2 sees layer 1, the aggregator sees layer 2: 3 + 3 + 1 calls.
-    assert (verdict.answer, verdict.member, verdict.rule, verdict.calls) == ("Lima", "cid", "mixture_of_agents", 7)
+    assert (verdict.answer, verdict.member, verdict.rule, verdict.calls) == (
+        "Lima",
+        "cid",
+        "mixture_of_agents",
+        7,
+    )
     assert [(turn.round, turn.agent, turn.member, turn.answer) for turn in verdict.turns] == [
         (1, 1, "ann", "Rome"),
         (1, 2, "bob", "Oslo"),
@@ -38,13 +49,17 @@ def test_each_layer_sees_the_answers_of_the_layer_before_numbered_and_nameless()
     assert after(second, "previous_answers") == "1. Rome\n2. Oslo\n3. Bern"
     assert after(third, "previous_answers") == "1. Tunis\n2. Paris\n3. Lima"
     for name in lms:
-        assert not any(member in prompt for member in lms for prompt in prompts(lms[name])), "nobody is named"
+        assert not any(member in prompt for member in lms for prompt in prompts(lms[name])), (
+            "nobody is named"
+        )
     assert after(third, "question") == "Where?"
 
 
 def test_the_light_form_has_two_layers():
     lms = pool()
-    verdict = MixtureOfAgents(dspy.Predict(QA), lms, layers=2, accuracies={"bob": 0.7, "ann": 0.6})(question="Where?").verdict
+    verdict = MixtureOfAgents(dspy.Predict(QA), lms, layers=2, accuracies={"bob": 0.7, "ann": 0.6})(
+        question="Where?"
+    ).verdict
     # The most accurate member aggregates where none is named.
     assert (verdict.answer, verdict.member, verdict.calls) == ("Paris", "bob", 4)
     assert [ballot.model_dump()["votes"] for ballot in verdict.ballots] == [[3]]
@@ -52,7 +67,9 @@ def test_the_light_form_has_two_layers():
 
 def test_a_proposer_that_fails_is_dropped_and_the_others_are_numbered_on():
     lms = {**pool(), "bob": scripted_lm("bob", [ValueError("no route")])}
-    verdict = MixtureOfAgents(dspy.Predict(QA), lms, layers=2, aggregator="ann")(question="Where?").verdict
+    verdict = MixtureOfAgents(dspy.Predict(QA), lms, layers=2, aggregator="ann")(
+        question="Where?"
+    ).verdict
     assert after(prompts(lms["ann"])[-1], "previous_answers") == "1. Rome\n2. Bern"
     assert verdict.answer == "Tunis"
     failed = verdict.turns[1]
@@ -62,8 +79,13 @@ def test_a_proposer_that_fails_is_dropped_and_the_others_are_numbered_on():
 
 def test_what_cannot_be_read_as_an_answer_is_shown_all_the_same():
     lms = {**pool(), "bob": scripted_lm("bob", lambda *_: "I would rather not say.")}
-    verdict = MixtureOfAgents(dspy.Predict(QA), lms, layers=2, aggregator="ann")(question="Where?").verdict
-    assert after(prompts(lms["ann"])[-1], "previous_answers") == "1. Rome\n2. I would rather not say.\n3. Bern"
+    verdict = MixtureOfAgents(dspy.Predict(QA), lms, layers=2, aggregator="ann")(
+        question="Where?"
+    ).verdict
+    assert (
+        after(prompts(lms["ann"])[-1], "previous_answers")
+        == "1. Rome\n2. I would rather not say.\n3. Bern"
+    )
     assert verdict.turns[1].cause == "unparsable response"
 
 
@@ -74,8 +96,13 @@ def test_an_aggregator_that_fails_is_the_methods_failure():
 
 
 def test_without_any_proposal_the_aggregator_answers_alone():
-    lms = {"ann": scripted_lm("ann", [ValueError("no route")]), "bob": speaker("bob", drawing(ValueError("gone"), "Oslo"))}
-    verdict = MixtureOfAgents(dspy.Predict(QA), lms, layers=2, aggregator="bob")(question="Where?").verdict
+    lms = {
+        "ann": scripted_lm("ann", [ValueError("no route")]),
+        "bob": speaker("bob", drawing(ValueError("gone"), "Oslo")),
+    }
+    verdict = MixtureOfAgents(dspy.Predict(QA), lms, layers=2, aggregator="bob")(
+        question="Where?"
+    ).verdict
     assert verdict.answer == "Oslo"
     assert "previous_answers" not in prompts(lms["bob"])[-1]
 
@@ -98,23 +125,32 @@ def test_a_call_and_an_acall_are_the_same():
 
 def test_the_reasoning_is_shown_with_the_answer():
     lms = {
-        "ann": scripted_lm("ann", lambda *_: {"reasoning": "All roads lead there.", "answer": "Rome"}),
+        "ann": scripted_lm(
+            "ann", lambda *_: {"reasoning": "All roads lead there.", "answer": "Rome"}
+        ),
         "bob": speaker("bob", "x"),
     }
     lms["bob"] = scripted_lm("bob", lambda *_: {"reasoning": "So.", "answer": "Oslo"})
     MixtureOfAgents("question -> answer", lms, layers=2, aggregator="bob")(question="Where?")
     shown = [request.messages[-1].text for request in lms["bob"].engine.requests][-1]
-    assert "1. Reasoning: All roads lead there.\nAnswer: Rome\n2. Reasoning: So.\nAnswer: Oslo" in shown
+    assert (
+        "1. Reasoning: All roads lead there.\nAnswer: Rome\n2. Reasoning: So.\nAnswer: Oslo"
+        in shown
+    )
 
 
 def test_only_the_step_that_answers_is_briefed():
     def reply(prompt, draw):
         if "[[ ## idea ## ]]" in prompt and "[[ ## question ## ]]" not in prompt:
-            return {"answer": f"from {asked(prompt, 'idea')}, shown {after(prompt, 'previous_answers')}"}
+            return {
+                "answer": f"from {asked(prompt, 'idea')}, shown {after(prompt, 'previous_answers')}"
+            }
         assert "previous_answers" not in prompt
         return {"idea": "a guess"}
 
-    verdict = MixtureOfAgents(TwoSteps(), [scripted_lm("ann", reply)], layers=2)(question="Where?").verdict
+    verdict = MixtureOfAgents(TwoSteps(), [scripted_lm("ann", reply)], layers=2)(
+        question="Where?"
+    ).verdict
     assert verdict.answer.startswith("from a guess, shown 1. from a guess")
     assert verdict.calls == 4
 
@@ -122,7 +158,13 @@ def test_only_the_step_that_answers_is_briefed():
 def test_a_plain_member_takes_part():
     ann = scripted_lm("ann", lambda *_: "Rome", shown=lambda request: request.messages[-1].text)
     bob = speaker("bob", "Oslo", "Bern")
-    mixture = MixtureOfAgents(dspy.Predict(QA), {"ann": ann, "bob": bob}, layers=2, aggregator="ann", adapter=PlainAdapter())
+    mixture = MixtureOfAgents(
+        dspy.Predict(QA),
+        {"ann": ann, "bob": bob},
+        layers=2,
+        aggregator="ann",
+        adapter=PlainAdapter(),
+    )
     assert mixture(question="Where?").verdict.answer == "Rome"
     assert ann.engine.requests[-1].messages[-1].text.startswith("Previous answers: 1. Rome\n2. ")
     assert ann.engine.requests[-1].messages[-1].text.endswith("Question: Where?")
@@ -133,16 +175,26 @@ def test_demos_stay_and_show_the_task():
     program = dspy.Predict(QA)
     program.demos = [dspy.Example(question="Capital of Kenya?", answer="Nairobi")]
     MixtureOfAgents(program, lms, layers=2)(question="Where?")
-    assert all("Capital of Kenya?" in prompt and "Nairobi" in prompt for prompt in prompts(lms["ann"]))
+    assert all(
+        "Capital of Kenya?" in prompt and "Nairobi" in prompt for prompt in prompts(lms["ann"])
+    )
 
 
 def test_it_saves_and_loads(tmp_path):
-    MixtureOfAgents(dspy.Predict(QA), pool(), layers=2, aggregator="bob", accuracies={"ann": 0.5}).save(tmp_path / "moa.json")
+    MixtureOfAgents(
+        dspy.Predict(QA), pool(), layers=2, aggregator="bob", accuracies={"ann": 0.5}
+    ).save(tmp_path / "moa.json")
     again = MixtureOfAgents(dspy.Predict(QA), pool())
     again.load(tmp_path / "moa.json")
-    assert (again.choices.layers, again.choices.aggregator, again.accuracies) == (2, "bob", {"ann": 0.5})
+    assert (again.choices.layers, again.choices.aggregator, again.accuracies) == (
+        2,
+        "bob",
+        {"ann": 0.5},
+    )
     assert again(question="Where?").verdict.calls == 4
-    with pytest.raises(PoolMismatch, match="of the method 'mixture_of_agents', this is 'llm_debate'"):
+    with pytest.raises(
+        PoolMismatch, match="of the method 'mixture_of_agents', this is 'llm_debate'"
+    ):
         LLMDebate(dspy.Predict(QA), pool()).load(tmp_path / "moa.json")
 
 
@@ -160,5 +212,8 @@ def test_what_cannot_work_is_refused(arguments, message):
 
 
 def test_a_program_with_our_field_is_refused():
-    with pytest.raises(ConfigurationError, match="has a field 'previous_answers', which MixtureOfAgents adds itself"):
+    with pytest.raises(
+        ConfigurationError,
+        match="has a field 'previous_answers', which MixtureOfAgents adds itself",
+    ):
         MixtureOfAgents(dspy.Predict("question, previous_answers -> answer"), pool())

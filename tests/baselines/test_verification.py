@@ -26,7 +26,9 @@ def judge(name, approves, candidates=("Rome", "Oslo", "Bern", "Oslo")):
             value = candidates[min(draw, len(candidates) - 1)]
             return value if isinstance(value, Exception) else {"answer": value}
         told = approves(after(prompt, "solution"), after(prompt, "aspect"))
-        return told if isinstance(told, (str, Exception)) else {"reasoning": "Seen.", "correct": told}
+        return (
+            told if isinstance(told, (str, Exception)) else {"reasoning": "Seen.", "correct": told}
+        )
 
     return scripted_lm(name, reply, shown=everything)
 
@@ -39,7 +41,12 @@ def test_the_highest_mean_approval_wins_and_calls_are_exact():
     ann = judge("ann", lambda solution, aspect: solution == "Oslo" or aspect == "Is it short?")
     verdict = mav([ann])(question="Where?").verdict
     # 4 candidates, of which Oslo stands twice; 3 wordings × 2 aspects.
-    assert (verdict.answer, verdict.confidence, verdict.tie_break, verdict.calls) == ("Oslo", 1.0, "nothing", 4 + 6)
+    assert (verdict.answer, verdict.confidence, verdict.tie_break, verdict.calls) == (
+        "Oslo",
+        1.0,
+        "nothing",
+        4 + 6,
+    )
     assert [(turn.answer, turn.approvals) for turn in verdict.turns] == [
         ("Rome", {"facts": False, "form": True}),
         ("Oslo", {"facts": True, "form": True}),
@@ -57,10 +64,15 @@ def test_equal_approvals_go_to_the_candidate_drawn_first():
 
 def test_a_verdict_that_cannot_be_read_or_never_comes_is_false():
     told = {"Is it true?": "Who knows.", "Is it short?": ValueError("gone")}
-    verdict = mav([judge("ann", lambda solution, aspect: True if solution == "Bern" else told[aspect])])(question="Where?").verdict
+    verdict = mav(
+        [judge("ann", lambda solution, aspect: True if solution == "Bern" else told[aspect])]
+    )(question="Where?").verdict
     assert verdict.answer == "Bern"
     assert verdict.turns[0].approvals == {"facts": False, "form": False}
-    assert verdict.turns[0].unjudged == {"facts": "unparsable response", "form": "LMUnexpectedError: [scripted/ann] gone"}
+    assert verdict.turns[0].unjudged == {
+        "facts": "unparsable response",
+        "form": "LMUnexpectedError: [scripted/ann] gone",
+    }
     assert all(not turn.unjudged for turn in verdict.turns if turn.answer == "Bern")
 
 
@@ -82,7 +94,10 @@ def test_candidates_come_from_one_member_and_verifiers_take_turns_over_the_aspec
 def test_verifiers_answer_at_temperature_0_and_candidates_do_not():
     ann = judge("ann", lambda *_: True)
     mav([ann])(question="Where?")
-    assert Counter(request.config.temperature for request in ann.engine.requests) == {0.7: 4, 0.0: 6}
+    assert Counter(request.config.temperature for request in ann.engine.requests) == {
+        0.7: 4,
+        0.0: 6,
+    }
 
 
 def test_a_candidate_without_an_answer_is_not_judged_and_cannot_win():
@@ -96,7 +111,9 @@ def test_a_candidate_without_an_answer_is_not_judged_and_cannot_win():
 
 def test_the_verifier_sees_what_the_answering_step_was_asked():
     ann = judge("ann", lambda *_: True)
-    MultiAgentVerification(dspy.Predict("question, hint -> answer"), [ann], n=1, aspects=["facts"])(question="Where?", hint="South")
+    MultiAgentVerification(dspy.Predict("question, hint -> answer"), [ann], n=1, aspects=["facts"])(
+        question="Where?", hint="South"
+    )
     assert after(prompts(ann)[-1], "question") == "Question: Where?\nHint: South"
     assert after(prompts(ann)[-1], "aspect") == ASPECTS["facts"]
 
@@ -109,7 +126,15 @@ def test_the_published_choices_are_the_defaults():
 
 def test_a_member_that_follows_no_format_can_verify():
     def reply(prompt, draw):
-        return "True, I think." if "Solution: Rome" in prompt else "False." if "Solution:" in prompt else "Oslo" if draw else "Rome"
+        return (
+            "True, I think."
+            if "Solution: Rome" in prompt
+            else "False."
+            if "Solution:" in prompt
+            else "Oslo"
+            if draw
+            else "Rome"
+        )
 
     ann = scripted_lm("ann", reply, shown=everything)
     mux = mav([ann], n=2, adapter=PlainAdapter(), verifier=dspy.Predict(Verify))
@@ -121,13 +146,18 @@ def test_a_call_and_an_acall_are_the_same_and_it_saves_and_loads(tmp_path):
         return judge("ann", lambda solution, _: solution == "Bern")
 
     mux = mav([one()])
-    mux.verifiers[0].predict.signature = mux.verifiers[0].predict.signature.with_instructions("Judge well.")
+    mux.verifiers[0].predict.signature = mux.verifiers[0].predict.signature.with_instructions(
+        "Judge well."
+    )
     mux.save(tmp_path / "mav.json")
     again = MultiAgentVerification(dspy.Predict(QA), [one()])
     again.load(tmp_path / "mav.json")
     assert (again.choices.n, again.choices.aspects) == (4, TWO)
     assert again.verifiers[0].predict.signature.instructions == "Judge well."
-    first, second = mux(question="Where?").verdict, asyncio.run(again.acall(question="Where?")).verdict
+    first, second = (
+        mux(question="Where?").verdict,
+        asyncio.run(again.acall(question="Where?")).verdict,
+    )
     assert first.answer == "Bern"
     assert first == second
 
@@ -139,7 +169,10 @@ def test_a_call_and_an_acall_are_the_same_and_it_saves_and_loads(tmp_path):
         ({"aspects": ["style"]}, "There is no aspect 'style': choose out of mathematics"),
         ({"aspects": []}, "MultiAgentVerification is wrong at aspects"),
         ({"verifiers": ["zoe"]}, "'zoe' is no member of the pool"),
-        ({"verifier": dspy.Predict("question, solution, aspect -> opinion")}, "needs an output field named 'correct'"),
+        (
+            {"verifier": dspy.Predict("question, solution, aspect -> opinion")},
+            "needs an output field named 'correct'",
+        ),
         ({"temperature": 0}, "would draw 4 times at temperature 0"),
     ],
 )

@@ -16,7 +16,15 @@ def some_rows(count=40, k=4, skill=SKILL, **more):
         for member in skill:
             for draw in range(k):
                 luck = random.Random(f"{question} {member} {draw}")
-                answer = "right" if luck.random() < skill[member] else luck.choice(["wrong", "worse", ""])
-                told = {"split": "test" if question % 2 else "train", "task": "xy"[question % 2], **more}
+                answer = (
+                    "right"
+                    if luck.random() < skill[member]
+                    else luck.choice(["wrong", "worse", ""])
+                )
+                told = {
+                    "split": "test" if question % 2 else "train",
+                    "task": "xy"[question % 2],
+                    **more,
+                }
                 rows.append(a_row(f"q{question}", member, draw, answer, answer == "right", **told))
     return rows

@@ -10,12 +10,19 @@ from .rows import some_rows
 
 def test_a_bank_is_filled_told_and_written_out(bank, tmp_path, dspy_mux, as_json):
     made = tmp_path / "bank.sqlite"
-    assert dspy_mux("bank", "import", made, bank, "--dataset", "sums") == (0, f"{bank}: 480 draws added, 0 there already\n", "")
-    assert dspy_mux("bank", "import", made, bank, "--dataset", "sums")[1] == f"{bank}: 0 draws added, 480 there already\n"
+    assert dspy_mux("bank", "import", made, bank, "--dataset", "sums") == (
+        0,
+        f"{bank}: 480 draws added, 0 there already\n",
+        "",
+    )
+    assert (
+        dspy_mux("bank", "import", made, bank, "--dataset", "sums")[1]
+        == f"{bank}: 0 draws added, 480 there already\n"
+    )
     told = as_json("bank", "info", made)
-    assert [(row["dataset"], row["member"], row["questions"], row["draws"]) for row in told["draws"]] == [
-        ("sums", member, 40, 160) for member in "abc"
-    ]
+    assert [
+        (row["dataset"], row["member"], row["questions"], row["draws"]) for row in told["draws"]
+    ] == [("sums", member, 40, 160) for member in "abc"]
     out = tmp_path / "out.jsonl"
     assert dspy_mux("bank", "export", made, out) == (0, f"{out}: 480 draws\n", "")
     assert as_json("replay", made) == as_json("replay", bank)
@@ -38,13 +45,21 @@ def test_several_files_are_imported_at_once(tmp_path, dspy_mux, as_json):
     two = a_result_file(tmp_path / "b.json", "org/b", {"2+2?": ["5", "5"], "1+3?": ["6", "4"]})
     code, out, _ = dspy_mux("bank", "import", made, one, two)
     assert (code, len(out.splitlines())) == (0, 2)
-    assert [(row["member"], row["draws"]) for row in as_json("bank", "info", made)["draws"]] == [("org/a", 4), ("org/b", 4)]
+    assert [(row["member"], row["draws"]) for row in as_json("bank", "info", made)["draws"]] == [
+        ("org/a", 4),
+        ("org/b", 4),
+    ]
 
 
-def test_a_second_file_of_draws_without_numbers_is_added_to_the_first(bank, tmp_path, dspy_mux, as_json):
+def test_a_second_file_of_draws_without_numbers_is_added_to_the_first(
+    bank, tmp_path, dspy_mux, as_json
+):
     made, row = tmp_path / "bank.sqlite", {"model": "a", "correct": True}
     files = [
-        jsonl(tmp_path / f"{name}.jsonl", [{**row, "question_id": f"q{n}", "answer": f"{name}{n % 2}"} for n in range(9)])
+        jsonl(
+            tmp_path / f"{name}.jsonl",
+            [{**row, "question_id": f"q{n}", "answer": f"{name}{n % 2}"} for n in range(9)],
+        )
         for name in "xy"
     ]
     code, out, _ = dspy_mux("bank", "import", made, *files, files[0])
@@ -70,14 +85,21 @@ def test_bank_info_shows_a_table(bank, tmp_path, dspy_mux):
 
 @pytest.mark.parametrize("kind", ["bank.sqlite", "rows.jsonl"])
 def test_bank_info_is_of_the_dataset_asked_for(tmp_path, dspy_mux, as_json, refused, kind):
-    path = jsonl(tmp_path / "rows.jsonl", [{**row, "dataset": name} for name in "de" for row in some_rows(count=3)])
+    path = jsonl(
+        tmp_path / "rows.jsonl",
+        [{**row, "dataset": name} for name in "de" for row in some_rows(count=3)],
+    )
     dspy_mux("bank", "import", tmp_path / "bank.sqlite", path)
     told = as_json("bank", "info", tmp_path / kind, "--dataset", "e")["draws"]
-    assert [(row["dataset"], row["member"], row["draws"]) for row in told] == [("e", member, 12) for member in "abc"]
+    assert [(row["dataset"], row["member"], row["draws"]) for row in told] == [
+        ("e", member, 12) for member in "abc"
+    ]
     code, out, _ = dspy_mux("bank", "info", tmp_path / kind, "--dataset", "e")
     assert (code, out.count(" e "), out.count(" d ")) == (0, 3, 0)
     for more in ((), ("--json",)):
-        assert "has no dataset 'z'; it has d, e" in refused("bank", "info", tmp_path / kind, "--dataset", "z", *more)
+        assert "has no dataset 'z'; it has d, e" in refused(
+            "bank", "info", tmp_path / kind, "--dataset", "z", *more
+        )
 
 
 def test_bank_info_of_an_empty_bank_has_no_rows(tmp_path, as_json):
@@ -104,10 +126,15 @@ def test_names_in_brackets_are_text_and_no_markup(tmp_path, dspy_mux):
     assert "[red]a[/red]" in out
 
 
-def test_two_programs_of_a_member_are_chosen_on_the_command_line(tmp_path, dspy_mux, as_json, refused):
+def test_two_programs_of_a_member_are_chosen_on_the_command_line(
+    tmp_path, dspy_mux, as_json, refused
+):
     made = tmp_path / "bank.sqlite"
     for program in ("1111", "2222"):
-        rows = [{**row, "program": program * 16} for row in some_rows(skill={"a": 1.0 if program == "1111" else 0.0})]
+        rows = [
+            {**row, "program": program * 16}
+            for row in some_rows(skill={"a": 1.0 if program == "1111" else 0.0})
+        ]
         dspy_mux("bank", "import", made, jsonl(tmp_path / f"{program}.jsonl", rows))
     assert "by 2 programs (111111111111, 222222222222)" in refused("replay", made)
     assert as_json("replay", made, "--program", "1111")["accuracy"] == 1
@@ -116,12 +143,18 @@ def test_two_programs_of_a_member_are_chosen_on_the_command_line(tmp_path, dspy_
 
 
 def test_errors_in_a_bank_are_counted_and_told_by_every_verb(tmp_path, dspy_mux, as_json):
-    rows = [{"question_id": f"q{n}", "model": m, "draw": 0, "answer": "x", "correct": True} for n in range(8) for m in "ab"]
+    rows = [
+        {"question_id": f"q{n}", "model": m, "draw": 0, "answer": "x", "correct": True}
+        for n in range(8)
+        for m in "ab"
+    ]
     rows[3] |= {"answer": "", "correct": False, "cause": "LMTimeoutError: too late"}
     rows[5] |= {"answer": "", "correct": False, "cause": "unparsable response"}
     made = tmp_path / "bank.sqlite"
     dspy_mux("bank", "import", made, jsonl(tmp_path / "rows.jsonl", rows))
-    assert [(row["abstentions"], row["errors"]) for row in as_json("bank", "info", made)["draws"]] == [(0, 0), (2, 1)]
+    assert [
+        (row["abstentions"], row["errors"]) for row in as_json("bank", "info", made)["draws"]
+    ] == [(0, 0), (2, 1)]
     code, out, err = dspy_mux("replay", made)
     assert code == 0
     assert "errors cost 1 of 16 draws, which count as abstentions here" in err

@@ -88,14 +88,22 @@ def test_a_recorded_split_by_hand(tmp_path, as_json):
     # The train questions say that b is the better one; at the tie of the only test question its answer is taken.
     rows = []
     for name, split in (("q1", "train"), ("q2", "test"), ("q3", "test")):
-        rows += [a_row(name, "a", 0, "n", False, split=split), a_row(name, "b", 0, "y", True, split=split)]
+        rows += [
+            a_row(name, "a", 0, "n", False, split=split),
+            a_row(name, "b", 0, "y", True, split=split),
+        ]
     told = as_json("replay", jsonl(tmp_path / "bank.jsonl", rows), "--split-field", "split")
     assert (told["accuracy"], told["wins"], told["questions"]) == (1.0, {"a": 0.0, "b": 1.0}, 2)
 
 
 def test_one_tested_question_has_no_standard_error_and_is_json_all_the_same(tmp_path, as_json):
     rows = [a_row(name, member, 0, split=name) for name in ("train", "test") for member in "ab"]
-    assert as_json("replay", jsonl(tmp_path / "bank.jsonl", rows), "--split-field", "split")["accuracy"] == 1
+    assert (
+        as_json("replay", jsonl(tmp_path / "bank.jsonl", rows), "--split-field", "split")[
+            "accuracy"
+        ]
+        == 1
+    )
 
 
 def test_members_and_k_are_chosen(bank, as_json):
@@ -104,13 +112,23 @@ def test_members_and_k_are_chosen(bank, as_json):
 
 
 def test_questions_with_too_few_draws_are_left_out_and_counted(tmp_path, as_json):
-    rows = [row for row in some_rows() if not (row["question_id"] in ("q0", "q7") and row["model"] == "b" and row["draw"] > 1)]
+    rows = [
+        row
+        for row in some_rows()
+        if not (row["question_id"] in ("q0", "q7") and row["model"] == "b" and row["draw"] > 1)
+    ]
     path = jsonl(tmp_path / "bank.jsonl", rows)
-    assert (as_json("replay", path, "--k", 3)["left_out"], as_json("replay", path, "--k", 2)["left_out"]) == (2, 0)
+    assert (
+        as_json("replay", path, "--k", 3)["left_out"],
+        as_json("replay", path, "--k", 2)["left_out"],
+    ) == (2, 0)
 
 
 def test_a_threshold_makes_graded_scores_right(tmp_path, as_json):
-    rows = [{key: value for key, value in row.items() if key != "correct"} | {"score": 0.5} for row in some_rows()]
+    rows = [
+        {key: value for key, value in row.items() if key != "correct"} | {"score": 0.5}
+        for row in some_rows()
+    ]
     path = jsonl(tmp_path / "bank.jsonl", [{**row, "answer": "x"} for row in rows])
     assert as_json("replay", path)["union_accuracy"] == 0
     assert as_json("replay", path, "--threshold", 0.5)["union_accuracy"] == 1
@@ -125,7 +143,14 @@ def test_replay_reads_a_gzipped_file(bank, tmp_path, as_json):
 def test_replay_shows_a_table(bank, dspy_mux):
     code, out, err = dspy_mux("replay", bank, "--rule", "all", "--repeats", 1)
     assert (code, err) == (0, "")
-    for told in ("consistency", "pooled", "calibrated", "self_consistency", "k=4, n = 20", "Some member right"):
+    for told in (
+        "consistency",
+        "pooled",
+        "calibrated",
+        "self_consistency",
+        "k=4, n = 20",
+        "Some member right",
+    ):
         assert told in out
 
 
@@ -144,15 +169,25 @@ def test_search_tells_the_best_subsets_first(bank, as_json):
     assert told.keys() >= {"results", "evaluated", "exact", "seconds"}
     assert (told["exact"], told["evaluated"], len(told["results"])) == (True, 7, 4)
     for result in told["results"]:
-        assert result.keys() >= {"members", "objective", "union_accuracy", "contradiction", "accuracy"}
-        assert result["objective"] == pytest.approx(result["union_accuracy"] - result["contradiction"])
+        assert result.keys() >= {
+            "members",
+            "objective",
+            "union_accuracy",
+            "contradiction",
+            "accuracy",
+        }
+        assert result["objective"] == pytest.approx(
+            result["union_accuracy"] - result["contradiction"]
+        )
         assert 0 <= result["contradiction"] <= result["union_accuracy"] <= 1
         assert 0 <= result["accuracy"] <= 1
     objectives = [result["objective"] for result in told["results"]]
     assert objectives == sorted(objectives, reverse=True)
 
 
-@pytest.mark.parametrize(("sizes", "counts"), [("2", {2}), ("1,3", {1, 3}), ("1-2", {1, 2}), ("3,1-2", {1, 2, 3})])
+@pytest.mark.parametrize(
+    ("sizes", "counts"), [("2", {2}), ("1,3", {1, 3}), ("1-2", {1, 2}), ("3,1-2", {1, 2, 3})]
+)
 def test_sizes_are_one_a_range_or_a_list(bank, as_json, sizes, counts):
     told = as_json("search", bank, "--sizes", sizes, "--top", 10, "--k", 2)
     assert {len(result["members"]) for result in told["results"]} == counts
@@ -172,9 +207,15 @@ def test_search_shows_a_table(bank, dspy_mux):
 
 def test_figures_of_the_questions_that_chose_say_so(bank, dspy_mux, as_json):
     assert as_json("search", bank)["chosen_on_these_questions"] is True
-    assert "of the questions that chose these subsets, which flatters them" in dspy_mux("search", bank)[1]
+    assert (
+        "of the questions that chose these subsets, which flatters them"
+        in dspy_mux("search", bank)[1]
+    )
     pytest.importorskip("optuna")
-    for split, told in ((), "cross-fitted (no question is scored"), (("--split-field", "split"), "of the validation split, on"):
+    for split, told in (
+        ((), "cross-fitted (no question is scored"),
+        (("--split-field", "split"), "of the validation split, on"),
+    ):
         _, out, _ = dspy_mux("tune", bank, "--trials", 2, *split)
         assert told in out
         assert "by which the best of the trials (2) was taken: that flatters it" in out
@@ -183,7 +224,9 @@ def test_figures_of_the_questions_that_chose_say_so(bank, dspy_mux, as_json):
 
 def test_search_ranks_by_accuracy_too(bank, as_json, refused):
     told = as_json("search", bank, "--sizes", "1-3", "--by", "accuracy", "--top", 7)["results"]
-    assert [result["accuracy"] for result in told] == sorted((result["accuracy"] for result in told), reverse=True)
+    assert [result["accuracy"] for result in told] == sorted(
+        (result["accuracy"] for result in told), reverse=True
+    )
     assert all(result["accuracy"] <= result["union_accuracy"] for result in told)
 
 
@@ -192,7 +235,9 @@ def test_budget_tells_what_a_bound_saves_and_costs(bank, tmp_path, as_json, dspy
     assert [point["bound"] for point in points] == [0.0, 0.1, 0.9]
     assert points[0]["saved"] == 0
     assert points[-1]["saved"] > 0
-    code, out, err = dspy_mux("budget", bank, "--k", 2, "--bounds", "0.9", "--html", tmp_path / "budget.html")
+    code, out, err = dspy_mux(
+        "budget", bank, "--k", 2, "--bounds", "0.9", "--html", tmp_path / "budget.html"
+    )
     assert code == 0, err
     assert "saved %" in out
     assert "plotly" in (tmp_path / "budget.html").read_text(encoding="utf-8").lower()
@@ -242,7 +287,18 @@ def test_tune_is_the_same_for_the_same_seed(bank, as_json):
 def test_tune_goes_on_with_a_stored_study(bank, tmp_path, as_json, refused):
     pytest.importorskip("optuna")
     storage = f"sqlite:///{tmp_path / 'study.db'}"
-    options = ("tune", bank, "--trials", 4, "--max-members", 2, "--split-field", "split", "--storage", storage)
+    options = (
+        "tune",
+        bank,
+        "--trials",
+        4,
+        "--max-members",
+        2,
+        "--split-field",
+        "split",
+        "--storage",
+        storage,
+    )
     first, second = as_json(*options), as_json(*options)
     assert [trial["number"] for trial in second["trials"]] == list(range(8))
     assert second["trials"][:4] == first["trials"]
@@ -253,7 +309,18 @@ def test_tune_goes_on_with_a_stored_study(bank, tmp_path, as_json, refused):
 
 def test_tune_minimizes_calls_within_a_budget(bank, as_json, refused):
     pytest.importorskip("optuna")
-    told = as_json("tune", bank, "--trials", 8, "--split-field", "split", "--minimize", "calls_per_question", "--budget", 4)
+    told = as_json(
+        "tune",
+        bank,
+        "--trials",
+        8,
+        "--split-field",
+        "split",
+        "--minimize",
+        "calls_per_question",
+        "--budget",
+        4,
+    )
     chosen = told["best"]
     assert len(chosen["members"]) * chosen["k"] <= 4
     costs = [setting["cost"] for setting in told["front"]]

@@ -20,15 +20,25 @@ def pool(tmp_path_factory):
     """A pool file of two members on a running server."""
     with model_server() as server:
         path = tmp_path_factory.mktemp("pool") / "pool.toml"
-        members = [f'[[members]]\nname = "{n}"\nmodel = "openai/{n}"\napi_base = "{server.address}/v1"\n' for n in "ab"]
+        members = [
+            f'[[members]]\nname = "{n}"\nmodel = "openai/{n}"\napi_base = "{server.address}/v1"\n'
+            for n in "ab"
+        ]
         path.write_text("\n".join(members))
         yield path
 
 
 def dspy_mux(*arguments, stdin="", **environment):
     command = [sys.executable, "-m", "dspy_mux", *map(str, arguments)]
-    env = {**os.environ, "COLUMNS": "120", "DSPY_CACHEDIR": os.environ.get("DSPY_CACHEDIR", "/tmp"), **environment}
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=env, input=stdin)
+    env = {
+        **os.environ,
+        "COLUMNS": "120",
+        "DSPY_CACHEDIR": os.environ.get("DSPY_CACHEDIR", "/tmp"),
+        **environment,
+    }
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env=env, input=stdin
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -68,8 +78,12 @@ def one_line(done, code):
 
 
 def test_a_missing_file(tmp_path):
-    assert "There is no pool file" in one_line(dspy_mux("ask", "--pool", tmp_path / "none.toml", "?"), 2)
-    assert "There is no saved mux" in one_line(dspy_mux("ask", "--mux", tmp_path / "none.json", "?"), 2)
+    assert "There is no pool file" in one_line(
+        dspy_mux("ask", "--pool", tmp_path / "none.toml", "?"), 2
+    )
+    assert "There is no saved mux" in one_line(
+        dspy_mux("ask", "--mux", tmp_path / "none.json", "?"), 2
+    )
 
 
 def test_no_pool_at_all():
@@ -79,15 +93,17 @@ def test_no_pool_at_all():
 def test_an_unset_key_variable(tmp_path):
     path = tmp_path / "pool.toml"
     path.write_text('[[members]]\nmodel = "openai/gpt-4o-mini"\napi_key_env = "SURELY_NOT_SET"\n')
-    assert "SURELY_NOT_SET, which is not set: export it" in one_line(dspy_mux("ask", "--pool", path, "?"), 2).replace(
-        "export SURELY_NOT_SET=…", "export it"
-    )
+    assert "SURELY_NOT_SET, which is not set: export it" in one_line(
+        dspy_mux("ask", "--pool", path, "?"), 2
+    ).replace("export SURELY_NOT_SET=…", "export it")
 
 
 def test_a_pool_of_one(tmp_path):
     path = tmp_path / "pool.toml"
     path.write_text('[[members]]\nmodel = "openai/x"\napi_base = "http://127.0.0.1:9/v1"\n')
-    assert "has one member, 'openai/x', and a mux chooses between members" in one_line(dspy_mux("ask", "--pool", path, "?"), 2)
+    assert "has one member, 'openai/x', and a mux chooses between members" in one_line(
+        dspy_mux("ask", "--pool", path, "?"), 2
+    )
 
 
 def test_a_wrong_local_name(tmp_path):
@@ -100,7 +116,10 @@ def test_a_wrong_local_name(tmp_path):
 def test_a_wrong_model_name_on_a_server(tmp_path):
     with model_server() as server:
         path = tmp_path / "pool.toml"
-        members = [f'[[members]]\nmodel = "openai/unknown{n}"\napi_base = "{server.address}/v1"\n' for n in "ab"]
+        members = [
+            f'[[members]]\nmodel = "openai/unknown{n}"\napi_base = "{server.address}/v1"\n'
+            for n in "ab"
+        ]
         path.write_text("\n".join(members))
         assert "not found" in one_line(dspy_mux("ask", "--pool", path, "?"), 1)
 
@@ -115,7 +134,9 @@ def test_a_saved_mux_of_other_members(pool, tmp_path):
     from ..support.scripted import scripted_lm
 
     SLMMux("question -> answer", [scripted_lm("z", ["x"])]).save(tmp_path / "mux.json")
-    assert "The saved mux has the members" in one_line(dspy_mux("ask", "--pool", pool, "--mux", tmp_path / "mux.json", "?"), 2)
+    assert "The saved mux has the members" in one_line(
+        dspy_mux("ask", "--pool", pool, "--mux", tmp_path / "mux.json", "?"), 2
+    )
 
 
 def test_no_verb_shows_the_help_and_a_version_is_told():
@@ -127,7 +148,10 @@ def test_no_verb_shows_the_help_and_a_version_is_told():
 
 
 def test_a_saved_mux_of_one_member_answers(pool, tmp_path):
-    lms = {name: dspy.LM(f"openai/{name}", api_base="http://localhost:1/v1", api_key="none") for name in "ab"}
+    lms = {
+        name: dspy.LM(f"openai/{name}", api_base="http://localhost:1/v1", api_key="none")
+        for name in "ab"
+    }
     SLMMux("question -> answer", lms, k=2).subset(["b"]).save(tmp_path / "mux.json")
     done = dspy_mux("ask", "--mux", tmp_path / "mux.json", "--pool", pool, "What is 6 × 7?")
     assert done.returncode == 0, done.stderr

@@ -46,7 +46,9 @@ def test_missing_labels_are_one_line(tmp_path, verb, refused):
 
 
 def test_an_unknown_member_is_one_line(bank, verb, refused):
-    assert "has no member 'z'; it has a, b, c" in refused(verb[0], bank, *verb[1:], "--members", "a,z")
+    assert "has no member 'z'; it has a, b, c" in refused(
+        verb[0], bank, *verb[1:], "--members", "a,z"
+    )
     assert "Name each member once" in refused(verb[0], bank, *verb[1:], "--members", "a,a")
     assert "Name each member once" in refused(verb[0], bank, *verb[1:], "--members", ",")
 
@@ -63,7 +65,9 @@ def test_several_datasets_are_one_line(tmp_path, verb, dspy_mux, refused):
     path, made = jsonl(tmp_path / "bank.jsonl", rows), tmp_path / "bank.sqlite"
     dspy_mux("bank", "import", made, path)
     for where in (path, made):
-        assert "holds several datasets: choose one of d, e with --dataset" in refused(verb[0], where, *verb[1:])
+        assert "holds several datasets: choose one of d, e with --dataset" in refused(
+            verb[0], where, *verb[1:]
+        )
 
 
 def test_a_malformed_line_is_told_by_its_number(tmp_path, verb, refused):
@@ -77,7 +81,9 @@ def test_a_malformed_line_is_not_imported(tmp_path, refused):
     lines = [json.dumps(row) for row in some_rows()]
     lines[16] = "{"
     path = jsonl(tmp_path / "rows.jsonl", lines)
-    assert f"Line 17 of {path} is no JSON" in refused("bank", "import", tmp_path / "bank.sqlite", path)
+    assert f"Line 17 of {path} is no JSON" in refused(
+        "bank", "import", tmp_path / "bank.sqlite", path
+    )
     assert not (tmp_path / "bank.sqlite").exists()
 
 
@@ -105,28 +111,58 @@ def no_bank(path, what):
 def test_what_is_no_bank_is_one_line_that_names_it(tmp_path, what, command, refused):
     path = tmp_path / "bank.sqlite"
     no_bank(path, what)
-    arguments = {"info": ("bank", "info", path), "export": ("bank", "export", path, tmp_path / "out.jsonl")}
+    arguments = {
+        "info": ("bank", "info", path),
+        "export": ("bank", "export", path, tmp_path / "out.jsonl"),
+    }
     assert str(path) in refused(*arguments.get(command, (command, path)))
 
 
 MISTAKES = {
-    "k above what is recorded": (("replay", "--k", "5"), r"holds at most 4 draws of 'a' for a question, fewer than k=5"),
+    "k above what is recorded": (
+        ("replay", "--k", "5"),
+        r"holds at most 4 draws of 'a' for a question, fewer than k=5",
+    ),
     "k above what is recorded, searching": (("search", "--k", "5"), "fewer than k=5"),
     "k above what is recorded, scaling": (("scale", "--k", "5"), "fewer than k=5"),
     "k of nothing": (("replay", "--k", "0"), "k must be 1 or more"),
     "k of nothing, searching": (("search", "--k", "0"), "k must be 1 or more"),
-    "an unknown rule": (("replay", "--rule", "majority"), "no rule 'majority' to replay: choose one of"),
+    "an unknown rule": (
+        ("replay", "--rule", "majority"),
+        "no rule 'majority' to replay: choose one of",
+    ),
     "an unknown rule, searching": (("search", "--rule", "majority"), "no rule 'majority'"),
     "calibrated, searching": (("search", "--rule", "calibrated"), "rules that need no fitting"),
-    "a rule of an unknown member": (("replay", "--rule", "self_consistency:z"), "names no member of a, b, c"),
-    "an unknown split field": (("replay", "--split-field", "fold"), "has no field 'fold'; its questions have"),
-    "an unknown split value": (("replay", "--split-field", "split", "--test", "dev"), "No question has split='dev'; there are"),
-    "an unknown training value": (("tune", "--split-field", "split", "--train", "dev"), "No question has split='dev'"),
-    "the same split twice": (("scale", "--split-field", "split", "--k", "2", "--test", "train"), "train and test are both 'train'"),
-    "an unknown context": (("replay", "--rule", "calibrated", "--context", "topic"), "has no field 'topic'"),
+    "a rule of an unknown member": (
+        ("replay", "--rule", "self_consistency:z"),
+        "names no member of a, b, c",
+    ),
+    "an unknown split field": (
+        ("replay", "--split-field", "fold"),
+        "has no field 'fold'; its questions have",
+    ),
+    "an unknown split value": (
+        ("replay", "--split-field", "split", "--test", "dev"),
+        "No question has split='dev'; there are",
+    ),
+    "an unknown training value": (
+        ("tune", "--split-field", "split", "--train", "dev"),
+        "No question has split='dev'",
+    ),
+    "the same split twice": (
+        ("scale", "--split-field", "split", "--k", "2", "--test", "train"),
+        "train and test are both 'train'",
+    ),
+    "an unknown context": (
+        ("replay", "--rule", "calibrated", "--context", "topic"),
+        "has no field 'topic'",
+    ),
     "a holdout of all": (("replay", "--holdout", "1"), "must lie between 0 and 1"),
     "no repeats": (("replay", "--repeats", "0"), "repeats must be 1 or more"),
-    "a size that is text": (("search", "--sizes", "two"), "--sizes must be like 3, 2-5 or 2,4, not 'two'"),
+    "a size that is text": (
+        ("search", "--sizes", "two"),
+        "--sizes must be like 3, 2-5 or 2,4, not 'two'",
+    ),
     "a size that is empty": (("search", "--sizes", ""), "--sizes must be like"),
     "a range without its start": (("search", "--sizes", "-3"), "--sizes must be like"),
     "a range that runs backwards": (("search", "--sizes", "3-2"), "have from 1 to 3 members"),
@@ -136,8 +172,14 @@ MISTAKES = {
     "nothing to show": (("search", "--top", "0"), "must be 1 or more"),
     "an unknown objective": (("tune", "--minimize", "latency"), "minimize must be"),
     "a cost that was not recorded": (("tune", "--minimize", "cost_per_question"), "has no costs"),
-    "a budget below all": (("tune", "--trials", "2", "--minimize", "calls_per_question", "--budget", "0.5"), "within the budget"),
-    "a storage that is none": (("tune", "--trials", "2", "--storage", "nowhere://x"), "cannot be used"),
+    "a budget below all": (
+        ("tune", "--trials", "2", "--minimize", "calls_per_question", "--budget", "0.5"),
+        "within the budget",
+    ),
+    "a storage that is none": (
+        ("tune", "--trials", "2", "--storage", "nowhere://x"),
+        "cannot be used",
+    ),
 }
 
 
@@ -155,14 +197,20 @@ def test_a_mistake_is_one_line_with_json_too(bank, refused):
 
 def test_a_password_of_a_storage_is_not_told(bank, refused):
     pytest.importorskip("optuna")
-    assert "hunter2" not in refused("tune", bank, "--trials", 1, "--storage", "postgresql://u:hunter2@127.0.0.1:1/db")
+    assert "hunter2" not in refused(
+        "tune", bank, "--trials", 1, "--storage", "postgresql://u:hunter2@127.0.0.1:1/db"
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_few_questions_are_one_line_or_figures_and_never_a_traceback(tmp_path, verb, dspy_mux, count):
+def test_few_questions_are_one_line_or_figures_and_never_a_traceback(
+    tmp_path, verb, dspy_mux, count
+):
     if verb[0] == "tune":
         pytest.importorskip("optuna")
-    code, out, err = dspy_mux(verb[0], jsonl(tmp_path / "bank.jsonl", some_rows(count)), *verb[1:], "--json")
+    code, out, err = dspy_mux(
+        verb[0], jsonl(tmp_path / "bank.jsonl", some_rows(count)), *verb[1:], "--json"
+    )
     if code:
         assert (code, out) == (2, "")
         assert err.startswith("dspy-mux: ")

@@ -40,7 +40,10 @@ def nothing_left():
     def left() -> list[str]:
         frames = sys._current_frames()
         ours = [thread for thread in threading.enumerate() if thread not in threads]
-        return [thread.name + "".join(traceback.format_stack(frames.get(thread.ident or 0), 4)) for thread in ours]
+        return [
+            thread.name + "".join(traceback.format_stack(frames.get(thread.ident or 0), 4))
+            for thread in ours
+        ]
 
     def check() -> None:
         deadline = time.monotonic() + 15
@@ -54,7 +57,9 @@ def nothing_left():
 def _settled() -> None:
     # What an earlier test used may still be on its way out.
     deadline = time.monotonic() + 6
-    while time.monotonic() < deadline and any(thread.name == "dspy-mux-draw" for thread in threading.enumerate()):
+    while time.monotonic() < deadline and any(
+        thread.name == "dspy-mux-draw" for thread in threading.enumerate()
+    ):
         time.sleep(0.02)
 
 

@@ -43,7 +43,10 @@ def dspy_mux(tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(tmp_path)
 
     def run(server, *arguments, timeout="timeout = 300"):
-        members = [f'[[members]]\nmodel = "openai/{name}"\napi_base = "{server.address}"\n' for name in ("sound", "hung")]
+        members = [
+            f'[[members]]\nmodel = "openai/{name}"\napi_base = "{server.address}"\n'
+            for name in ("sound", "hung")
+        ]
         (tmp_path / "pool.toml").write_text("\n".join(["k = 2", timeout, *members]))
         (tmp_path / "a_task.py").write_text(TASK)
         monkeypatch.setattr(sys, "argv", ["dspy-mux", *map(str, arguments)])
@@ -57,14 +60,19 @@ def dspy_mux(tmp_path, monkeypatch, capsys):
 
 def test_ask_gives_up_after_the_timeout_that_it_is_told(dspy_mux):
     with fault_server(always(Fault.HANG, model="hung")) as server:
-        code, out, err = dspy_mux(server, "ask", "--pool", "pool.toml", "--timeout", 0.5, "--json", "?")
+        code, out, err = dspy_mux(
+            server, "ask", "--pool", "pool.toml", "--timeout", 0.5, "--json", "?"
+        )
         assert code == 0, err
         assert json.loads(out)["ballots"][1]["abstentions"] == {"no answer within 0.5 s": 2}
 
 
 def test_ask_gives_up_on_a_saved_mux_after_the_timeout_that_it_is_told(dspy_mux, tmp_path):
     with fault_server(always(Fault.HANG, model="hung")) as server:
-        lms = [dspy.LM(f"openai/{name}", api_base=server.address, api_key="none") for name in ("sound", "hung")]
+        lms = [
+            dspy.LM(f"openai/{name}", api_base=server.address, api_key="none")
+            for name in ("sound", "hung")
+        ]
         SLMMux("question -> answer", lms, k=2, timeout=300).save(tmp_path / "mux.json")
         told = ("--pool", "pool.toml", "--mux", "mux.json", "--timeout", 0.5)
         code, out, err = dspy_mux(server, "ask", *told, "--json", "?")
@@ -84,7 +92,13 @@ def test_collect_records_an_abstention_after_the_timeout_that_it_is_told(dspy_mu
         bank.close()
 
 
-@pytest.mark.parametrize("verb", [("ask", "--pool", "pool.toml", "?"), ("collect", "a_task", "--pool", "pool.toml", "--bank", "b")])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("ask", "--pool", "pool.toml", "?"),
+        ("collect", "a_task", "--pool", "pool.toml", "--bank", "b"),
+    ],
+)
 @pytest.mark.parametrize("timeout", ["0", "-1", "nan"])
 def test_a_timeout_that_is_no_time_is_refused(dspy_mux, verb, timeout):
     with fault_server(lambda _: None) as server:
@@ -138,9 +152,14 @@ def test_threads_and_open_files_of_a_long_collection_stay_bounded(tmp_path, noth
         seen.append((threading.active_count() - before[0], open_files() - before[1]))
         return True
 
-    faults = [fault for fault in Fault if fault not in (Fault.HANG, Fault.TRICKLE, Fault.HUGE)] * 8 + [Fault.HANG, Fault.TRICKLE]
+    faults = [
+        fault for fault in Fault if fault not in (Fault.HANG, Fault.TRICKLE, Fault.HUGE)
+    ] * 8 + [Fault.HANG, Fault.TRICKLE]
     with fault_server(at_random(0.2, 3, faults)) as server:
-        lms = [dspy.LM(f"openai/{n}", api_base=server.address, api_key="none", cache=False) for n in range(members)]
+        lms = [
+            dspy.LM(f"openai/{n}", api_base=server.address, api_key="none", cache=False)
+            for n in range(members)
+        ]
         bank = SampleBank(tmp_path / "bank.sqlite")
         mux = SLMMux(dspy.Predict("question -> answer"), lms, k=1, timeout=2)
         done = collect(mux, questions(300), watch, bank, num_threads=threads)
@@ -157,7 +176,9 @@ def test_threads_and_open_files_of_a_long_collection_stay_bounded(tmp_path, noth
     nothing_left()
 
 
-def test_draws_on_many_threads_do_not_keep_the_files_of_dspys_cache_open(tmp_path, monkeypatch, nothing_left):
+def test_draws_on_many_threads_do_not_keep_the_files_of_dspys_cache_open(
+    tmp_path, monkeypatch, nothing_left
+):
     monkeypatch.setattr("dspy_mux.sampling.threads.enough_for", lambda: 4)
     k, before, most = 32, open_files(), []
 

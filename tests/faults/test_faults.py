@@ -65,7 +65,9 @@ def asked(mux, how):
         finally:
             await asyncio.gather(*(lm.aclose() for lm in lms))
             left = asyncio.all_tasks() - {asyncio.current_task()}
-            assert all("LoggingWorker" in repr(task.get_coro()) for task in left), left  # LiteLLM's own, for its log
+            assert all("LoggingWorker" in repr(task.get_coro()) for task in left), (
+                left
+            )  # LiteLLM's own, for its log
 
     return asyncio.run(ask())
 
@@ -102,7 +104,9 @@ def test_a_member_that_fails_abstains_in_time_and_leaves_nothing_behind(fault, h
 
 @pytest.mark.parametrize("how", ["call", "acall"])
 def test_where_all_fail_one_error_names_every_cause(how, nothing_left):
-    with fault_server(lambda request: Fault.HANG if request.model == "a" else Fault.UNAUTHORIZED) as server:
+    with fault_server(
+        lambda request: Fault.HANG if request.model == "a" else Fault.UNAUTHORIZED
+    ) as server:
         mux = a_mux({name: an_lm(server, name) for name in "ab"}, timeout=0.5)
         with pytest.raises(AllMembersFailed) as caught:
             asked(mux, how)
@@ -122,7 +126,9 @@ def test_what_passes_is_asked_again_and_answered(how):
 def test_pauses_double_and_the_lms_own_number_of_retries_bounds_them(monkeypatch):
     pauses = []
     monkeypatch.setattr("dspy_mux.sampling.retry.FIRST_WAIT_S", 1.0)
-    monkeypatch.setattr("dspy_mux.sampling.retry.Calls.wait", lambda calls, seconds: pauses.append(seconds))
+    monkeypatch.setattr(
+        "dspy_mux.sampling.retry.Calls.wait", lambda calls, seconds: pauses.append(seconds)
+    )
     with fault_server(always(Fault.UNAVAILABLE)) as server:
         lms = {
             "as usual": an_lm(server, "a"),
@@ -136,15 +142,21 @@ def test_pauses_double_and_the_lms_own_number_of_retries_bounds_them(monkeypatch
     assert pauses == [1, 2, 4, 1]
 
 
-@pytest.mark.parametrize(("hint", "timeout", "requests"), [("0.1", 5, 4), ("1", 0.9, 1), ("30", 5, 1), ("3600", None, 1)])
-def test_a_server_that_says_when_to_come_back_is_obeyed_within_the_deadline(hint, timeout, requests):
+@pytest.mark.parametrize(
+    ("hint", "timeout", "requests"), [("0.1", 5, 4), ("1", 0.9, 1), ("30", 5, 1), ("3600", None, 1)]
+)
+def test_a_server_that_says_when_to_come_back_is_obeyed_within_the_deadline(
+    hint, timeout, requests
+):
     with fault_server(always(Fault.RATE_LIMITED_WITH_HINT), retry_after=hint) as server:
         mux = SLMMux(dspy.Predict("question -> answer"), [an_lm(server, "a")], k=1, timeout=timeout)
         began = time.monotonic()
         with pytest.raises(AllMembersFailed, match="Rate limit reached"):
             mux(question="?")
         assert len(server.requests) == requests
-        assert 0.3 <= time.monotonic() - began < 2 if requests == 4 else time.monotonic() - began < 0.8
+        assert (
+            0.3 <= time.monotonic() - began < 2 if requests == 4 else time.monotonic() - began < 0.8
+        )
 
 
 def test_a_call_given_up_between_two_attempts_is_not_made_again():
@@ -160,7 +172,9 @@ def test_a_call_given_up_between_two_attempts_is_not_made_again():
         assert len(server.requests) == 1
 
 
-def test_a_call_that_comes_to_its_socket_long_after_the_draws_end_is_cut_short_too(monkeypatch, nothing_left):
+def test_a_call_that_comes_to_its_socket_long_after_the_draws_end_is_cut_short_too(
+    monkeypatch, nothing_left
+):
     """A resolver that takes its time: for as long as it does, the call waits at nothing that could be shut."""
     resolve = socket.getaddrinfo
 
@@ -185,18 +199,27 @@ def test_a_call_that_comes_to_its_socket_long_after_the_draws_end_is_cut_short_t
 def test_calls_through_litellm_are_bounded_and_cut_short_too(how):
     """LiteLLM keeps its idle connections and a thread for its log by itself; what a draw leaves is the draw's."""
     met = [Fault.HANG, Fault.TRICKLE, Fault.UNAVAILABLE, Fault.UNAUTHORIZED, Fault.NOT_FOUND]
-    with fault_server(lambda request: next((fault for fault in met if fault.name == request.model), None)) as server:
-        an_lm(server, "first", engine="litellm")("Hello.")  # LiteLLM takes a second over the first call of a process
+    with fault_server(
+        lambda request: next((fault for fault in met if fault.name == request.model), None)
+    ) as server:
+        an_lm(server, "first", engine="litellm")(
+            "Hello."
+        )  # LiteLLM takes a second over the first call of a process
         names = ["sound", *(fault.name for fault in met)]
         mux = SLMMux(
-            dspy.Predict("question -> answer"), [an_lm(server, name, engine="litellm") for name in names], k=1, timeout=1.5
+            dspy.Predict("question -> answer"),
+            [an_lm(server, name, engine="litellm") for name in names],
+            k=1,
+            timeout=1.5,
         )
         verdict = asked(mux, how)
         assert verdict.answer == "42"
         assert [server.count(name) for name in names] == [1, 1, 1, 4, 1, 1]
         causes = [next(iter(ballot.abstentions)) for ballot in verdict.ballots[1:]]
         assert causes[:2] == ["no answer within 1.5 s"] * 2
-        for cause, error in zip(causes[2:], ("LMServerError", "LMAuthError", "LMUnsupportedModelError"), strict=True):
+        for cause, error in zip(
+            causes[2:], ("LMServerError", "LMAuthError", "LMUnsupportedModelError"), strict=True
+        ):
             assert cause.startswith(error)
         deadline = time.monotonic() + 3
         while any(thread.name == "dspy-mux-draw" for thread in threading.enumerate()):

@@ -59,8 +59,21 @@ class Collection:
         (folder / "pool.toml").write_text(POOL.format(k=K, address=server.address))
         (folder / "task.py").write_text(TASK.format(questions=QUESTIONS, metric_s=metric_s))
         self.bank = SampleBank(folder / "bank.sqlite")
-        command = ["collect", "task", "--pool", "pool.toml", "--bank", "bank.sqlite", "--num-threads", str(THREADS)]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "DSPY_CACHEDIR": str(folder / "cache")}
+        command = [
+            "collect",
+            "task",
+            "--pool",
+            "pool.toml",
+            "--bank",
+            "bank.sqlite",
+            "--num-threads",
+            str(THREADS),
+        ]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "DSPY_CACHEDIR": str(folder / "cache"),
+        }
         self.process = subprocess.Popen(
             [sys.executable, "-m", "dspy_mux", *command],
             cwd=folder,
@@ -94,14 +107,19 @@ def until(condition, seconds=60):
 def test_ctrl_c_keeps_what_has_arrived_and_the_next_run_pays_for_nothing_twice(tmp_path, presses):
     with fault_server(hangs) as server:
         collection = Collection(tmp_path, server)
-        until(lambda: len(server.requests) == HANGS_FROM * K + THREADS)  # all that answer have, all threads hang
+        until(
+            lambda: len(server.requests) == HANGS_FROM * K + THREADS
+        )  # all that answer have, all threads hang
         for press in range(presses):
             collection.process.send_signal(signal.SIGINT)
             time.sleep(0.05 * (press < presses - 1))
         code, said = collection.ends(within=2)
         if presses == 1:
             assert code == 130
-            assert said.splitlines()[-1] == "dspy-mux: interrupted; what had arrived is kept, and costs nothing again."
+            assert (
+                said.splitlines()[-1]
+                == "dspy-mux: interrupted; what had arrived is kept, and costs nothing again."
+            )
             assert "Traceback" not in said
         else:
             assert code in (130, -signal.SIGINT)  # the last one may find Python on its way out
@@ -110,7 +128,9 @@ def test_ctrl_c_keeps_what_has_arrived_and_the_next_run_pays_for_nothing_twice(t
         collection = Collection(tmp_path, server)
         assert collection.ends(within=60)[0] == 0
         assert collection.recorded() == {f"q{n}?": K for n in range(QUESTIONS)}
-        assert Counter(map(number, server.requests)) == dict.fromkeys(range(HANGS_FROM, QUESTIONS), K)
+        assert Counter(map(number, server.requests)) == dict.fromkeys(
+            range(HANGS_FROM, QUESTIONS), K
+        )
 
 
 def test_a_response_whose_metric_is_still_at_work_is_recorded_and_scored_by_the_next_run(tmp_path):

@@ -34,7 +34,9 @@ def steps(question):
 
 
 def questions(count):
-    return [dspy.Example(question=f"q{n}?", answer="42").with_inputs("question") for n in range(count)]
+    return [
+        dspy.Example(question=f"q{n}?", answer="42").with_inputs("question") for n in range(count)
+    ]
 
 
 def metric(example, prediction, trace=None):
@@ -42,7 +44,12 @@ def metric(example, prediction, trace=None):
 
 
 def a_mux(server, *names, program=None, **settings):
-    lms = {name: dspy.LM(f"openai/{name}", api_base=server.address, api_key="none", cache=False, **settings) for name in names}
+    lms = {
+        name: dspy.LM(
+            f"openai/{name}", api_base=server.address, api_key="none", cache=False, **settings
+        )
+        for name in names
+    }
     return SLMMux(program or dspy.Predict("question -> answer"), lms, k=2)
 
 
@@ -64,7 +71,9 @@ def test_no_call_beyond_max_calls_reaches_the_server_however_many_a_draw_takes(b
         rows = list(bank.rows())
         assert len(rows) == done.drawn
         assert [row["calls"] for row in rows] == [steps(row["question"]) for row in rows]
-        assert done.abstained == 0  # a draw that the limit ended is not made, rather than an abstention
+        assert (
+            done.abstained == 0
+        )  # a draw that the limit ended is not made, rather than an abstention
         done = collect(mux, questions(40), metric, bank, num_threads=num_threads)
         assert (done.missing, done.abstained) == (0, 0)
 
@@ -83,24 +92,46 @@ class Routed(dspy.Module):
 @pytest.mark.parametrize("limit", [1, 2, 10])
 def test_a_program_with_steps_that_it_does_not_take_makes_all_the_calls_that_it_may(bank, limit):
     with fault_server(lambda _: None) as server:
-        done = collect(a_mux(server, "a", "b", program=Routed()), questions(12), metric, bank, max_calls=limit, num_threads=8)
+        done = collect(
+            a_mux(server, "a", "b", program=Routed()),
+            questions(12),
+            metric,
+            bank,
+            max_calls=limit,
+            num_threads=8,
+        )
         assert (done.calls, done.drawn, done.stopped) == (limit, limit, "max_calls")
         assert len(server.requests) == limit
 
 
 def test_a_call_that_is_made_again_is_one_more_call(bank):
     with fault_server(in_turn(Fault.UNAVAILABLE, Fault.RATE_LIMITED)) as server:
-        done = collect(a_mux(server, "a"), questions(30), metric, bank, max_calls=40, num_threads=16)
+        done = collect(
+            a_mux(server, "a"), questions(30), metric, bank, max_calls=40, num_threads=16
+        )
         assert done.calls == len(server.requests) <= 40
     with fault_server(always(Fault.UNAVAILABLE)) as server:
-        done = collect(a_mux(server, "a", num_retries=5), questions(60)[30:], metric, bank, max_calls=20, num_threads=16)
+        done = collect(
+            a_mux(server, "a", num_retries=5),
+            questions(60)[30:],
+            metric,
+            bank,
+            max_calls=20,
+            num_threads=16,
+        )
         assert (done.calls, len(server.requests), done.stopped) == (20, 20, "max_calls")
 
 
 def test_what_dspys_cache_answers_is_no_call(bank, tmp_path):
     with fault_server(lambda _: None) as server:
-        mux = SLMMux(Wandering(), [Member(dspy.LM("openai/a", api_base=server.address, api_key="none"), name="a")], k=1)
-        before = collect(mux, questions(20), metric, SampleBank(tmp_path / "other.sqlite"), num_threads=8)
+        mux = SLMMux(
+            Wandering(),
+            [Member(dspy.LM("openai/a", api_base=server.address, api_key="none"), name="a")],
+            k=1,
+        )
+        before = collect(
+            mux, questions(20), metric, SampleBank(tmp_path / "other.sqlite"), num_threads=8
+        )
         done = collect(mux, questions(25), metric, bank, max_calls=15, num_threads=8)
         assert (done.drawn, done.calls, done.stopped) == (25, 15, None)
         assert len(server.requests) == before.calls + 15
@@ -120,14 +151,28 @@ def test_a_call_by_an_lm_of_the_program_itself_counts_too(bank):
                     self.step(question=question)
                 return self.step(question=question)
 
-        done = collect(a_mux(server, "a", program=Helped()), questions(30), metric, bank, max_calls=21, num_threads=16)
+        done = collect(
+            a_mux(server, "a", program=Helped()),
+            questions(30),
+            metric,
+            bank,
+            max_calls=21,
+            num_threads=16,
+        )
         assert done.calls == len(server.requests) <= 21
 
 
 @pytest.mark.parametrize("num_threads", [16, 64])
 def test_max_cost_holds_where_calls_cost_alike(bank, num_threads):
     with fault_server(lambda _: None, latency=0.02, usage=lambda _: 1000) as server:
-        done = collect(a_mux(server, CHEAP, DEAR), questions(60), metric, bank, max_cost=0.2, num_threads=num_threads)
+        done = collect(
+            a_mux(server, CHEAP, DEAR),
+            questions(60),
+            metric,
+            bank,
+            max_cost=0.2,
+            num_threads=num_threads,
+        )
         told = (done.stopped, done.calls)
         assert told == ("max_cost", len(server.requests))
         assert 0.18 < done.cost <= 0.2
@@ -139,7 +184,14 @@ def test_max_cost_is_passed_by_no_more_than_could_not_be_known(bank, num_threads
         return 100 * (1 + int(request.question[1:].split("?")[0]) % 7)
 
     with fault_server(lambda _: None, latency=0.02, usage=usage) as server:
-        done = collect(a_mux(server, DEAR, program=Wandering()), questions(60), metric, bank, max_cost=0.1, num_threads=num_threads)
+        done = collect(
+            a_mux(server, DEAR, program=Wandering()),
+            questions(60),
+            metric,
+            bank,
+            max_cost=0.1,
+            num_threads=num_threads,
+        )
         assert done.stopped == "max_cost"
         # Under way are num_threads calls at most, each of 700 tokens rather than the 100 of the first.
         assert done.cost < 0.1 + num_threads * 600 * 10e-6
@@ -148,7 +200,9 @@ def test_max_cost_is_passed_by_no_more_than_could_not_be_known(bank, num_threads
 
 def test_until_a_price_is_known_a_members_draws_are_made_one_at_a_time(bank):
     with fault_server(lambda _: None, latency=0.3, usage=lambda _: 100_000) as server:
-        done = collect(a_mux(server, CHEAP, DEAR), questions(20), metric, bank, max_cost=0.5, num_threads=32)
+        done = collect(
+            a_mux(server, CHEAP, DEAR), questions(20), metric, bank, max_cost=0.5, num_threads=32
+        )
         # A draw costs $0.06 or $1.00, which only the first of the dear member shows.
         assert server.count(DEAR) == 1
         assert done.stopped == "max_cost"
@@ -163,8 +217,12 @@ def test_no_money_buys_no_call(bank):
 
 def test_a_limit_on_cost_is_refused_where_nothing_tells_a_price(bank):
     with fault_server(lambda _: None) as server:
-        with pytest.raises(ConfigurationError, match="no price of a, b, so max_cost cannot hold: bound max_calls"):
-            collect(a_mux(server, "a", "b"), questions(20), metric, bank, max_cost=1.0, num_threads=16)
+        with pytest.raises(
+            ConfigurationError, match="no price of a, b, so max_cost cannot hold: bound max_calls"
+        ):
+            collect(
+                a_mux(server, "a", "b"), questions(20), metric, bank, max_cost=1.0, num_threads=16
+            )
         assert len(list(bank.rows())) == len(server.requests) <= 32
 
 

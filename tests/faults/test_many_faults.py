@@ -36,7 +36,11 @@ class Numbered(dspy.ChatAdapter):
 
 def answers(request):
     luck = random.Random(f"{request.model} {request.question} {request.draw}")
-    return "right" if luck.random() < SKILL[request.model] else luck.choice(["wrong", "worse", "none of these"])
+    return (
+        "right"
+        if luck.random() < SKILL[request.model]
+        else luck.choice(["wrong", "worse", "none of these"])
+    )
 
 
 def metric(example, prediction, trace=None):
@@ -45,7 +49,10 @@ def metric(example, prediction, trace=None):
 
 def a_mux(server, **settings):
     adapter = Numbered(use_json_adapter_fallback=False)
-    lms = [dspy.LM(f"openai/{name}", api_base=server.address, api_key="none", cache=False) for name in SKILL]
+    lms = [
+        dspy.LM(f"openai/{name}", api_base=server.address, api_key="none", cache=False)
+        for name in SKILL
+    ]
     members = [Member(lm, name=name, adapter=adapter) for name, lm in zip(SKILL, lms, strict=True)]
     return SLMMux(dspy.Predict("question -> answer"), members, k=K, timeout=TIMEOUT, **settings)
 
@@ -61,7 +68,10 @@ def plan() -> Plan:
 
 
 def test_every_question_ends_and_the_accuracy_is_what_replay_says(plan, tmp_path, nothing_left):
-    examples = [dspy.Example(question=f"q{n}?", answer="right").with_inputs("question") for n in range(QUESTIONS)]
+    examples = [
+        dspy.Example(question=f"q{n}?", answer="right").with_inputs("question")
+        for n in range(QUESTIONS)
+    ]
     bank = SampleBank(tmp_path / "bank.sqlite")
     with fault_server(plan, answers) as server:
         mux = a_mux(server)
@@ -73,7 +83,9 @@ def test_every_question_ends_and_the_accuracy_is_what_replay_says(plan, tmp_path
     bank.close()
     assert record.votes.shape == (QUESTIONS, len(SKILL), K)
     assert 0 < (record.votes == -1).sum() < record.votes.size / 2
-    accuracies = dict(zip(SKILL, Tally(record.votes).plurality_scores(record.scores).mean(axis=0), strict=True))
+    accuracies = dict(
+        zip(SKILL, Tally(record.votes).plurality_scores(record.scores).mean(axis=0), strict=True)
+    )
 
     def ask(example):
         try:

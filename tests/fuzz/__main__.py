@@ -16,7 +16,14 @@ def main(minutes: float = 10, first_seed: int | None = None) -> int:
     ends, longest, rounds = time.monotonic() + 60 * minutes, 0.0, 0
     while not rounds or time.monotonic() + longest < ends:
         seed = random.randrange(2**32) if rounds or first_seed is None else first_seed
-        command = [sys.executable, "-m", "pytest", "tests/fuzz", "--hypothesis-profile=deep", f"--hypothesis-seed={seed}"]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "tests/fuzz",
+            "--hypothesis-profile=deep",
+            f"--hypothesis-seed={seed}",
+        ]
         print(f"Round {rounds + 1}, seed {seed}:", flush=True)
         began = time.monotonic()
         try:

@@ -87,15 +87,35 @@ DECLARED = {
         lambda value: type(value) is list and all(type(item) is int for item in value),
         st.lists(st.integers(), max_size=4),
     ),
-    "tuple": Declared(tuple[int, str], lambda value: type(value) is tuple and list(map(type, value)) == [int, str], st.nothing()),
-    "set": Declared(set[str], lambda value: type(value) is set and all(type(item) is str for item in value), st.nothing()),
-    "dict": Declared(dict[str, Any], lambda value: type(value) is dict and all(type(name) is str for name in value), st.nothing()),
-    "model": Declared(Point, lambda value: type(value) is Point, st.builds(Point, x=st.integers(-99, 99), label=WORDS)),
+    "tuple": Declared(
+        tuple[int, str],
+        lambda value: type(value) is tuple and list(map(type, value)) == [int, str],
+        st.nothing(),
+    ),
+    "set": Declared(
+        set[str],
+        lambda value: type(value) is set and all(type(item) is str for item in value),
+        st.nothing(),
+    ),
+    "dict": Declared(
+        dict[str, Any],
+        lambda value: type(value) is dict and all(type(name) is str for name in value),
+        st.nothing(),
+    ),
+    "model": Declared(
+        Point,
+        lambda value: type(value) is Point,
+        st.builds(Point, x=st.integers(-99, 99), label=WORDS),
+    ),
     "dataclass": Declared(Pair, lambda value: type(value) is Pair, st.nothing()),
-    "typed dict": Declared(Row, lambda value: type(value) is dict and type(value["x"]) is int, st.nothing()),
+    "typed dict": Declared(
+        Row, lambda value: type(value) is dict and type(value["x"]) is int, st.nothing()
+    ),
     "anything": Declared(Any, lambda value: True, WORDS),
     "mathematics": Declared(
-        MathAnswer, lambda value: type(value) is str, st.sampled_from([r"\frac{1}{2}", "5", "x^2+1", r"3\sqrt{2}"])
+        MathAnswer,
+        lambda value: type(value) is str,
+        st.sampled_from([r"\frac{1}{2}", "5", "x^2+1", r"3\sqrt{2}"]),
     ),
     "optional": Declared(int | None, lambda value: type(value) is int, st.integers()),
 }

@@ -30,7 +30,11 @@ FRAGMENTS = [
 def _repeated(draw: st.DrawFn) -> str:
     """One fragment, or a few, over and over: what makes a scanner quadratic or nests a parser too deep."""
     pieces = draw(
-        st.lists(st.one_of(st.sampled_from(FRAGMENTS), st.text(CHARACTERS, min_size=1, max_size=2)), min_size=1, max_size=3)
+        st.lists(
+            st.one_of(st.sampled_from(FRAGMENTS), st.text(CHARACTERS, min_size=1, max_size=2)),
+            min_size=1,
+            max_size=3,
+        )
     )
     longest = draw(st.sampled_from([300, 300, 3_000, 30_000]))
     return "".join(pieces) * draw(st.integers(1, max(1, longest // len("".join(pieces)))))
@@ -43,7 +47,20 @@ def _digits(draw: st.DrawFn) -> str:
     digit = draw(st.sampled_from("0123456789９٣"))
     numeral = draw(st.sampled_from(["", "-", "$", "+"])) + digit * count
     form = draw(
-        st.sampled_from(["{}", "{}.{}", "{}/{}", "{} 1/2", "{}e{}", "{}/1e-1999", "{},000", "0.{}", "{}%", "\\frac{{{}}}{{{}}}"])
+        st.sampled_from(
+            [
+                "{}",
+                "{}.{}",
+                "{}/{}",
+                "{} 1/2",
+                "{}e{}",
+                "{}/1e-1999",
+                "{},000",
+                "0.{}",
+                "{}%",
+                "\\frac{{{}}}{{{}}}",
+            ]
+        )
     )
     return form.format(numeral, draw(st.sampled_from(["0", "1", "25", "3000", digit * count])))
 
@@ -69,7 +86,24 @@ LATEX = st.recursive(
     st.one_of(
         st.integers(-999, 9_999).map(str),
         st.sampled_from(
-            ["x", "y", "n", "i", "e", r"\pi", r"\theta", "0.5", "0.333333", "1{,}000", r"\infty", r"\emptyset", "", "AB", "R", "r"]
+            [
+                "x",
+                "y",
+                "n",
+                "i",
+                "e",
+                r"\pi",
+                r"\theta",
+                "0.5",
+                "0.333333",
+                "1{,}000",
+                r"\infty",
+                r"\emptyset",
+                "",
+                "AB",
+                "R",
+                "r",
+            ]
         ),
     ),
     _grouped,
@@ -95,12 +129,19 @@ def damaged(draw: st.DrawFn, texts: st.SearchStrategy[str]) -> str:
 
 
 REPLIES = st.lists(
-    st.one_of(st.sampled_from(FRAGMENTS), LATEX, st.text(max_size=12), st.from_regex(r"\w{1,8}( \w{1,8}){0,4}", fullmatch=True)),
+    st.one_of(
+        st.sampled_from(FRAGMENTS),
+        LATEX,
+        st.text(max_size=12),
+        st.from_regex(r"\w{1,8}( \w{1,8}){0,4}", fullmatch=True),
+    ),
     max_size=14,
 ).map("".join)
 
 #: What a model may say.
-TEXTS = st.one_of(ANY_TEXT, damaged(REPLIES), damaged(LATEX), _digits(), damaged(_digits()), _repeated())
+TEXTS = st.one_of(
+    ANY_TEXT, damaged(REPLIES), damaged(LATEX), _digits(), damaged(_digits()), _repeated()
+)
 
 #: Plain values, as JSON holds them.
 JSON = st.recursive(
@@ -113,7 +154,10 @@ JSON = st.recursive(
         ANY_TEXT,
         st.sampled_from([10**400, -(2**63) - 1, 1e300]),
     ),
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(CHARACTERS, max_size=5), inner, max_size=3)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.text(CHARACTERS, max_size=5), inner, max_size=3),
+    ),
     max_leaves=6,
 )
 
@@ -136,7 +180,11 @@ def damaged_json(draw: st.DrawFn, value: Any) -> Any:
     for _ in range(draw(st.integers(1, 3))):
         inner, depth = value, draw(st.integers(0, 5))
         while isinstance(inner, (dict, list)) and inner:
-            at = draw(st.sampled_from(sorted(inner))) if isinstance(inner, dict) else draw(st.integers(0, len(inner) - 1))
+            at = (
+                draw(st.sampled_from(sorted(inner)))
+                if isinstance(inner, dict)
+                else draw(st.integers(0, len(inner) - 1))
+            )
             if depth == 0 or not isinstance(inner[at], (dict, list)):
                 if draw(st.integers(0, 3)):
                     inner[at] = draw(st.one_of(JSON, st.text(max_size=9), st.integers(-1, 3)))

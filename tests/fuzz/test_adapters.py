@@ -30,7 +30,9 @@ def signature(name: str, *, reasons: bool) -> Any:
     return fields.with_updated_fields("answer", type_=DECLARED[name].annotation)
 
 
-SIGNATURES = {(name, reasons): signature(name, reasons=reasons) for name in TYPES for reasons in (False, True)}
+SIGNATURES = {
+    (name, reasons): signature(name, reasons=reasons) for name in TYPES for reasons in (False, True)
+}
 
 
 def shown(adapter: dspy.Adapter, fields: Any, demo: dict[str, Any]) -> str:
@@ -45,13 +47,20 @@ def shown(adapter: dspy.Adapter, fields: Any, demo: dict[str, Any]) -> str:
 @pytest.mark.parametrize("adapter", ADAPTERS)
 @given(st.data())
 def test_what_a_demo_shows_is_read_back_to_the_same_fields(adapter, data):
-    name, reasons = data.draw(st.sampled_from([key for key in SIGNATURES if not DECLARED[key[0]].values.is_empty]))
+    name, reasons = data.draw(
+        st.sampled_from([key for key in SIGNATURES if not DECLARED[key[0]].values.is_empty])
+    )
     fields, made = SIGNATURES[name, reasons], ADAPTERS[adapter]()
-    demo = {"answer": data.draw(DECLARED[name].values)} | ({"reasoning": data.draw(WORDS)} if reasons else {})
+    demo = {"answer": data.draw(DECLARED[name].values)} | (
+        {"reasoning": data.draw(WORDS)} if reasons else {}
+    )
     read = made.parse(fields, shown(made, fields, demo))
     assert DECLARED[name].holds(read["answer"])
     assert answer_kind(fields.output_fields["answer"]).same(read["answer"], demo["answer"])
-    if adapter not in ("completion", "few_shot"):  # their demos are running text, in which no field has a place of its own
+    if adapter not in (
+        "completion",
+        "few_shot",
+    ):  # their demos are running text, in which no field has a place of its own
         assert read == {**demo, "answer": read["answer"]}
 
 
@@ -66,10 +75,22 @@ def test_json_carries_any_text(adapter, reasoning, answer):
 BRIEF = TEXTS.map(lambda text: text[:3_000])  # what DSPy's repair of JSON still reads in seconds
 REPLIES = st.one_of(
     BRIEF,
-    st.builds("[[ ## reasoning ## ]]\n{}\n\n[[ ## answer ## ]]\n{}\n\n[[ ## completed ## ]]".format, ANY_TEXT, BRIEF),
+    st.builds(
+        "[[ ## reasoning ## ]]\n{}\n\n[[ ## answer ## ]]\n{}\n\n[[ ## completed ## ]]".format,
+        ANY_TEXT,
+        BRIEF,
+    ),
     st.builds('{{"reasoning": {}, "answer": {}}}'.format, BRIEF, BRIEF),
     st.builds("Reasoning: {}\nAnswer: {}".format, ANY_TEXT, BRIEF),
-    damaged(st.sampled_from(['{"reasoning": "Two.", "answer": 2}', "Reasoning: Two.\nAnswer: 2", "[[ ## answer ## ]]\n[1, 2]\n"])),
+    damaged(
+        st.sampled_from(
+            [
+                '{"reasoning": "Two.", "answer": 2}',
+                "Reasoning: Two.\nAnswer: 2",
+                "[[ ## answer ## ]]\n[1, 2]\n",
+            ]
+        )
+    ),
 )
 
 
@@ -104,7 +125,10 @@ def test_any_reply_of_a_model_is_an_answer_of_its_type_or_cannot_be_parsed(reply
 # ------------------------------------------------------------------------------------------------ what was found
 
 
-@pytest.mark.parametrize("reply", ["{answer:{", '{"answer": {"x": 1}}', '{"answer": ' + "[" * 1_000, "[" * 1_000, "{" * 1_000])
+@pytest.mark.parametrize(
+    "reply",
+    ["{answer:{", '{"answer": {"x": 1}}', '{"answer": ' + "[" * 1_000, "[" * 1_000, "{" * 1_000],
+)
 def test_an_object_or_a_nest_where_an_option_should_stand_cannot_be_parsed(reply):
     for name in ("enum", "letters", "int", "list"):
         with pytest.raises(AdapterParseError):
@@ -114,9 +138,16 @@ def test_an_object_or_a_nest_where_an_option_should_stand_cannot_be_parsed(reply
 @pytest.mark.parametrize("piece", ['["', "{a", "{"])
 def test_a_long_reply_that_is_no_json_is_not_repaired(piece):
     with within(10), pytest.raises(AdapterParseError):
-        GuardedAdapter(ADAPTERS["json_schema"](), LM).parse(SIGNATURES["text", True], piece * 15_000)
+        GuardedAdapter(ADAPTERS["json_schema"](), LM).parse(
+            SIGNATURES["text", True], piece * 15_000
+        )
 
 
 def test_a_long_reply_that_is_json_is_read():
     told = {"reasoning": "word " * 20_000, "answer": "Paris"}
-    assert GuardedAdapter(ADAPTERS["json_schema"](), LM).parse(SIGNATURES["text", True], json.dumps(told)) == told
+    assert (
+        GuardedAdapter(ADAPTERS["json_schema"](), LM).parse(
+            SIGNATURES["text", True], json.dumps(told)
+        )
+        == told
+    )

@@ -26,7 +26,11 @@ from .strategies import ANY_TEXT, CHARACTERS, JSON, TEXTS, damaged, damaged_json
 
 NAMES = ["question_id", "dataset", "task", *sorted(OF_A_DRAW)]
 ANYTHING = st.one_of(
-    JSON, nested(), TEXTS, st.integers(-2, 12_000), st.sampled_from([10**18, 10**30, -1, 1e999, "\ud800", "a\0b", "\n", ""])
+    JSON,
+    nested(),
+    TEXTS,
+    st.integers(-2, 12_000),
+    st.sampled_from([10**18, 10**30, -1, 1e999, "\ud800", "a\0b", "\n", ""]),
 )
 
 
@@ -44,7 +48,12 @@ ROW = st.fixed_dictionaries(
         "program": st.sampled_from(["imported", "", None]), "dataset": st.sampled_from(["default", "", None]),
     },
 )  # fmt: skip
-ROWS = st.lists(ROW, min_size=1, max_size=8, unique_by=lambda row: (str(row["question_id"]), row["model"], row["draw"]))
+ROWS = st.lists(
+    ROW,
+    min_size=1,
+    max_size=8,
+    unique_by=lambda row: (str(row["question_id"]), row["model"], row["draw"]),
+)
 
 
 @st.composite
@@ -55,7 +64,11 @@ def damaged_rows(draw):
         at = draw(st.integers(0, len(rows) - 1))
         name = draw(st.one_of(st.sampled_from(NAMES), st.text(CHARACTERS, max_size=4)))
         value = draw(st.one_of(ANYTHING, st.sampled_from(["d", "q0", "a", "p", "f"])))
-        rows[at] = {key: told for key, told in {**rows[at], name: value}.items() if key != name or draw(st.integers(0, 3))}
+        rows[at] = {
+            key: told
+            for key, told in {**rows[at], name: value}.items()
+            if key != name or draw(st.integers(0, 3))
+        }
     return rows
 
 
@@ -119,7 +132,9 @@ def record_of(bank, dataset):
     try:
         return bank.record(dataset=dataset)
     except BankError:
-        assert len({(row["member"], row["program"]) for row in bank.info()}) > len({row["member"] for row in bank.info()})
+        assert len({(row["member"], row["program"]) for row in bank.info()}) > len(
+            {row["member"] for row in bank.info()}
+        )
         return None
 
 
@@ -152,14 +167,19 @@ def test_damaged_rows_are_imported_wholly_or_refused_wholly(rows):
 @given(ROWS, damaged_rows())
 def test_a_second_file_changes_nothing_or_is_added_whole(first, second):
     with a_bank() as (bank, folder):
-        for name, rows in (("one.jsonl", first), ("two.jsonl", [{**row, "dataset": "second"} for row in second])):
+        for name, rows in (
+            ("one.jsonl", first),
+            ("two.jsonl", [{**row, "dataset": "second"} for row in second]),
+        ):
             (folder / name).write_bytes(jsonl(rows))
             imported(bank, folder / name)
 
 
 LINES = st.lists(
     st.one_of(
-        JSON.map(json.dumps), TEXTS, damaged(st.sampled_from(['{"question_id": "q", "model": "a", "answer": "x"}', "[1, 2]"]))
+        JSON.map(json.dumps),
+        TEXTS,
+        damaged(st.sampled_from(['{"question_id": "q", "model": "a", "answer": "x"}', "[1, 2]"])),
     ),
     max_size=4,
 ).map("\n".join)
@@ -175,7 +195,9 @@ def left(name, content):
 
 @share(0.5)
 @given(
-    st.one_of(LINES.map(lambda text: text.encode("utf-8", "surrogatepass")), st.binary(max_size=99)),
+    st.one_of(
+        LINES.map(lambda text: text.encode("utf-8", "surrogatepass")), st.binary(max_size=99)
+    ),
     st.sampled_from(["a.jsonl", "a.json"]),
 )
 def test_any_lines_and_bytes_are_imported_or_refused(content, name):
@@ -186,7 +208,9 @@ def test_any_lines_and_bytes_are_imported_or_refused(content, name):
 @given(ROWS, st.data())
 def test_any_gzip_is_imported_or_refused(rows, data):
     packed = gzip.compress(jsonl(rows), mtime=0)
-    at, to = sorted((data.draw(st.integers(0, len(packed))), data.draw(st.integers(0, len(packed)))))
+    at, to = sorted(
+        (data.draw(st.integers(0, len(packed))), data.draw(st.integers(0, len(packed))))
+    )
     damage = [
         packed,
         packed[:to],
@@ -197,7 +221,13 @@ def test_any_gzip_is_imported_or_refused(rows, data):
     left(
         "a.jsonl.gz",
         data.draw(
-            st.sampled_from([*damage, data.draw(st.binary(max_size=60)), gzip.compress(data.draw(st.binary(max_size=60)), mtime=0)])
+            st.sampled_from(
+                [
+                    *damage,
+                    data.draw(st.binary(max_size=60)),
+                    gzip.compress(data.draw(st.binary(max_size=60)), mtime=0),
+                ]
+            )
         ),
     )
 
@@ -209,8 +239,18 @@ RESULTS = {
             "problem": f"{number} + {number}?",
             "answer": "4",
             "samples": [
-                {"extracted_answer": "4", "is_correct": True, "model_response": "Four.", "token_usage": {"prompt_tokens": 9}},
-                {"extracted_answer": None, "is_correct": False, "model_response": "?", "token_usage": None},
+                {
+                    "extracted_answer": "4",
+                    "is_correct": True,
+                    "model_response": "Four.",
+                    "token_usage": {"prompt_tokens": 9},
+                },
+                {
+                    "extracted_answer": None,
+                    "is_correct": False,
+                    "model_response": "?",
+                    "token_usage": None,
+                },
             ],
         }
         for number in (1, 2)
@@ -249,11 +289,15 @@ def tables(draw):
     for _ in range(draw(st.integers(0, 3))):
         kind, values = draw(st.sampled_from(COLUMNS))
         name = draw(st.one_of(st.sampled_from(NAMES), st.text(max_size=3)))
-        columns[name] = pa.array(draw(st.lists(st.one_of(st.none(), values), min_size=count, max_size=count)), kind)
+        columns[name] = pa.array(
+            draw(st.lists(st.one_of(st.none(), values), min_size=count, max_size=count)), kind
+        )
     names = list(columns)
     if draw(st.integers(0, 9)) == 0:
         names = [draw(st.sampled_from(names)) for _ in names]  # two of one name
-    return pa.Table.from_arrays([columns[name] for name in dict(zip(columns, names, strict=True))], names=names)
+    return pa.Table.from_arrays(
+        [columns[name] for name in dict(zip(columns, names, strict=True))], names=names
+    )
 
 
 @share(0.5)
@@ -272,7 +316,14 @@ def test_a_damaged_parquet_file_is_imported_or_refused(table, data):
     content = bytearray(buffer.getvalue().to_pybytes())
     for _ in range(data.draw(st.integers(1, 6))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    left("a.parquet", bytes(content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content))
+    left(
+        "a.parquet",
+        bytes(
+            content[: data.draw(st.integers(0, len(content)))]
+            if data.draw(st.booleans())
+            else content
+        ),
+    )
 
 
 # ------------------------------------------------------------------------------------------------ what was found
@@ -289,7 +340,10 @@ REFUSED = {
     "a dataset of half a character": ({"dataset": "\ud800"}, "has the dataset"),
     "a dataset that is a number": ({"dataset": 5}, "has the dataset 5, which must be text"),
     "a program that is a number": ({"program": 5}, "has the program 5, which must be text"),
-    "a fingerprint of half a character": ({"question_fingerprint": "\ud800"}, "has the question_fingerprint"),
+    "a fingerprint of half a character": (
+        {"question_fingerprint": "\ud800"},
+        "has the question_fingerprint",
+    ),
     "a NUL in a name": ({"model": "a\0b"}, "needs a model"),
     "a class that is an object": ({"answer_class": {"a": 1}}, "has the answer_class"),
 }
@@ -309,7 +363,9 @@ def test_a_row_that_no_bank_can_hold_is_refused_and_nothing_is_written(what):
 def test_an_answer_nested_beyond_all_readers_is_refused():
     with a_bank() as (bank, folder):
         deep = "[" * 900 + "]" * 900
-        (folder / "a.jsonl").write_text(f'{{"question_id": "q", "model": "a", "answer": {deep}, "answer_class": {deep}}}\n')
+        (folder / "a.jsonl").write_text(
+            f'{{"question_id": "q", "model": "a", "answer": {deep}, "answer_class": {deep}}}\n'
+        )
         assert not imported(bank, folder / "a.jsonl")
 
 
@@ -331,7 +387,11 @@ def test_a_draw_told_twice_is_refused_however_its_program_is_told(names):
 
 
 def test_two_questions_of_one_name_stay_two_where_their_fingerprints_differ():
-    rows = [{**GOOD, "question_fingerprint": key, "answer": key, "draw": draw} for key in ("one", "two") for draw in (0, 1)]
+    rows = [
+        {**GOOD, "question_fingerprint": key, "answer": key, "draw": draw}
+        for key in ("one", "two")
+        for draw in (0, 1)
+    ]
     with a_bank() as (bank, folder):
         (folder / "a.jsonl").write_bytes(jsonl(rows))
         assert imported(bank, folder / "a.jsonl")
@@ -345,26 +405,42 @@ def test_a_question_told_with_its_fingerprint_and_without_is_refused():
         (folder / "a.jsonl").write_bytes(jsonl([GOOD]))
         import_file(bank, folder / "a.jsonl")
         key = next(bank.rows())["question_fingerprint"]
-        (folder / "b.jsonl").write_bytes(jsonl([GOOD, {**GOOD, "draw": 1, "question_fingerprint": key}]))
-        with pytest.raises(ConfigurationError, match="one question with its question_fingerprint, and rows without it"):
+        (folder / "b.jsonl").write_bytes(
+            jsonl([GOOD, {**GOOD, "draw": 1, "question_fingerprint": key}])
+        )
+        with pytest.raises(
+            ConfigurationError,
+            match="one question with its question_fingerprint, and rows without it",
+        ):
             import_file(bank, folder / "b.jsonl")
 
 
 def test_a_file_of_draws_by_two_programs_is_no_record():
     with a_bank() as (bank, folder):
-        (folder / "a.jsonl").write_bytes(jsonl([{**GOOD, "program": "p"}, {**GOOD, "program": "q", "answer": "y"}]))
-        with pytest.raises(ConfigurationError, match="holds draws of 'a' by several programs, which never mix"):
+        (folder / "a.jsonl").write_bytes(
+            jsonl([{**GOOD, "program": "p"}, {**GOOD, "program": "q", "answer": "y"}])
+        )
+        with pytest.raises(
+            ConfigurationError, match="holds draws of 'a' by several programs, which never mix"
+        ):
             read_jsonl(folder / "a.jsonl")
         assert import_file(bank, folder / "a.jsonl").added == 2
 
 
 def test_answers_are_compared_in_a_file_as_in_the_bank_that_it_is_imported_into():
     told = [("x", 0), ("x", None), ("y", 0), ("z", 1), (float("nan"), None), ("z", None)]
-    rows = [{**GOOD, "draw": draw, "answer": answer, "answer_class": number} for draw, (answer, number) in enumerate(told)]
+    rows = [
+        {**GOOD, "draw": draw, "answer": answer, "answer_class": number}
+        for draw, (answer, number) in enumerate(told)
+    ]
     with a_bank() as (bank, folder):
         (folder / "a.jsonl").write_bytes(jsonl(rows))
         import_file(bank, folder / "a.jsonl")
-        assert renamed(bank.record().votes) == renamed(read_jsonl(folder / "a.jsonl").votes) == [[0, 0, 0, 1, -1, 1]]
+        assert (
+            renamed(bank.record().votes)
+            == renamed(read_jsonl(folder / "a.jsonl").votes)
+            == [[0, 0, 0, 1, -1, 1]]
+        )
 
 
 def test_a_dataset_that_no_row_names_is_told_as_such():
@@ -375,7 +451,12 @@ def test_a_dataset_that_no_row_names_is_told_as_such():
 
 
 def parquet_of(folder, **columns):
-    told = {"question_id": pa.array(["q0", "q1"]), "model": pa.array(["a", "a"]), "answer": pa.array(["x", "y"]), **columns}
+    told = {
+        "question_id": pa.array(["q0", "q1"]),
+        "model": pa.array(["a", "a"]),
+        "answer": pa.array(["x", "y"]),
+        **columns,
+    }
     pq.write_table(pa.table(told), folder / "a.parquet")
     return folder / "a.parquet"
 
@@ -386,13 +467,18 @@ def test_what_json_has_no_form_for_is_text_in_a_question_and_no_answer():
         import_file(bank, parquet_of(folder, day=day, raw=pa.array([b"\xff", None])))
         assert bank.record().fields["day"] == ("1970-01-01", "1970-01-02")
     with a_bank() as (bank, folder):
-        with pytest.raises(ConfigurationError, match="Row 1 of .* has the answer datetime.date.*, which JSON has no form for"):
+        with pytest.raises(
+            ConfigurationError,
+            match="Row 1 of .* has the answer datetime.date.*, which JSON has no form for",
+        ):
             import_file(bank, parquet_of(folder, answer=day))
         assert not bank.exists()
 
 
 def test_parquet_values_that_python_cannot_hold_are_told():
-    text = pa.Array.from_buffers(pa.string(), 2, pa.array([b"\xff\xfe", b"x"], pa.binary()).buffers())
+    text = pa.Array.from_buffers(
+        pa.string(), 2, pa.array([b"\xff\xfe", b"x"], pa.binary()).buffers()
+    )
     for wrong in (text, pa.array([2**60, 0], pa.timestamp("ms"))):
         with a_bank() as (bank, folder):
             assert not imported(bank, parquet_of(folder, task=wrong))

@@ -69,13 +69,20 @@ def workplace(tmp_path_factory):
 
 def run(workplace, arguments, stdin=""):
     """(exit code, stdout, stderr) of one command in this process, as a terminal would have it."""
-    streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", errors=errors) for errors in ("strict", "backslashreplace")]
+    streams = [
+        io.TextIOWrapper(io.BytesIO(), "utf-8", errors=errors)
+        for errors in ("strict", "backslashreplace")
+    ]
     before, here = (sys.argv, sys.stdin, logging.root.handlers[:]), os.getcwd()
     sys.argv, sys.stdin = ["dspy-mux", *arguments], io.StringIO(stdin)
     code = 0
     try:
         os.chdir(workplace)
-        with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]), within(60):
+        with (
+            contextlib.redirect_stdout(streams[0]),
+            contextlib.redirect_stderr(streams[1]),
+            within(60),
+        ):
             try:
                 main()
             except SystemExit as ended:
@@ -112,26 +119,79 @@ def answered(workplace, arguments, stdin=""):
 
 ODD_NUMBERS = st.one_of(
     st.sampled_from(
-        ["0", "-1", "nan", "inf", "-inf", "1e309", "-0", "1e-320", "10**3", "1_0", " 2", "²", "٣", "0x2", "", "x", "0.5", "1e2"]
+        [
+            "0",
+            "-1",
+            "nan",
+            "inf",
+            "-inf",
+            "1e309",
+            "-0",
+            "1e-320",
+            "10**3",
+            "1_0",
+            " 2",
+            "²",
+            "٣",
+            "0x2",
+            "",
+            "x",
+            "0.5",
+            "1e2",
+        ]
     ),
-    st.sampled_from([str(2**31), str(2**32), str(2**63), str(10**30), "9" * 5_000, "-" + "9" * 400]),
+    st.sampled_from(
+        [str(2**31), str(2**32), str(2**63), str(10**30), "9" * 5_000, "-" + "9" * 400]
+    ),
     st.integers(-5, 5).map(str),
     st.floats(-2, 2).map(str),
 )
 ODD_WORDS = st.one_of(
-    st.sampled_from(["z", "", ",", "a,a", "--", "-", "a,z", "latest", "\n", "\x1b[31m", "../x", "'"]),
-    st.text(CHARACTERS.filter(lambda character: character != "\0"), max_size=6),  # no process can be given a NUL
+    st.sampled_from(
+        ["z", "", ",", "a,a", "--", "-", "a,z", "latest", "\n", "\x1b[31m", "../x", "'"]
+    ),
+    st.text(
+        CHARACTERS.filter(lambda character: character != "\0"), max_size=6
+    ),  # no process can be given a NUL
 )
 ODD_FILES = st.one_of(
-    st.sampled_from(["bare.jsonl", "text.sqlite", "none.sqlite", "folder", "folder/", "", ".", "/", "no/where.jsonl", "one.toml"]),
     st.sampled_from(
-        ["x" * 300, "x" * 5_000 + "/b.sqlite", "x.jsonl.gz", ".jsonl", "://", "sqlite://", "sqlite:///", "nothing://x"]
+        [
+            "bare.jsonl",
+            "text.sqlite",
+            "none.sqlite",
+            "folder",
+            "folder/",
+            "",
+            ".",
+            "/",
+            "no/where.jsonl",
+            "one.toml",
+        ]
+    ),
+    st.sampled_from(
+        [
+            "x" * 300,
+            "x" * 5_000 + "/b.sqlite",
+            "x.jsonl.gz",
+            ".jsonl",
+            "://",
+            "sqlite://",
+            "sqlite:///",
+            "nothing://x",
+        ]
     ),
     ODD_WORDS,
 )
 ODD_BANKS = st.one_of(
     ODD_FILES,
-    st.sampled_from([f"postgresql://u:{PASSWORD}@127.0.0.1:9/none", f"mysql://u:{PASSWORD}@h/d", f"postgresql://u:{PASSWORD}@[/x"]),
+    st.sampled_from(
+        [
+            f"postgresql://u:{PASSWORD}@127.0.0.1:9/none",
+            f"mysql://u:{PASSWORD}@h/d",
+            f"postgresql://u:{PASSWORD}@[/x",
+        ]
+    ),
 )
 
 
@@ -140,7 +200,10 @@ def mostly(usual, odd):
 
 
 COUNTS = mostly(["1", "2", "3"], ODD_NUMBERS)
-SIZES = st.one_of(st.sampled_from(["1-", "-", "4", "1-9999999999999", "1--2", "a-b"]), st.builds("{}-{}".format, COUNTS, COUNTS))
+SIZES = st.one_of(
+    st.sampled_from(["1-", "-", "4", "1-9999999999999", "1--2", "a-b"]),
+    st.builds("{}-{}".format, COUNTS, COUNTS),
+)
 SHARED = {
     "--members": mostly(["a,b", "a,b,c", "c,a", "b"], ODD_WORDS),
     "--dataset": mostly(["default"], ODD_WORDS),
@@ -155,9 +218,22 @@ SPLIT = {
     "--test": mostly(["test", "train"], ODD_WORDS),
     "--context": mostly(["task"], ODD_WORDS),
 }
-RULES = mostly(["consistency", "pooled", "calibrated", "self_consistency", "self_consistency:a", "all"], ODD_WORDS)
+RULES = mostly(
+    ["consistency", "pooled", "calibrated", "self_consistency", "self_consistency:a", "all"],
+    ODD_WORDS,
+)
 HTML = st.sampled_from(["page.html", "folder", "no/where.html", "x" * 300, ""])
-STORAGES = st.sampled_from(["nowhere://x", "", "sqlite:///no/where/study.db", "text.sqlite", "://", "sqlite://", "redis://"])
+STORAGES = st.sampled_from(
+    [
+        "nowhere://x",
+        "",
+        "sqlite:///no/where/study.db",
+        "text.sqlite",
+        "://",
+        "sqlite://",
+        "redis://",
+    ]
+)
 VERBS = {
     "replay": SHARED | SPLIT | {
         "--k": COUNTS, "--rule": RULES, "--holdout": mostly(["0.5", "0.2"], ODD_NUMBERS), "--repeats": COUNTS,
@@ -189,8 +265,32 @@ VERBS = {
         "--json": None, "--retry-failed": None,
     },
 }  # fmt: skip
-FILES = ["bank.jsonl", "bare.jsonl", "broken.toml", "mux.json", "text.sqlite", "folder", "none.parquet", "", "x" * 300 + ".jsonl"]
-TASKS = ["", ".", "..", ".x", "a..b", "1", "no.such.module", "os.", "json", "tests.support.limits", "a\nb", "a b", "x" * 9_999]
+FILES = [
+    "bank.jsonl",
+    "bare.jsonl",
+    "broken.toml",
+    "mux.json",
+    "text.sqlite",
+    "folder",
+    "none.parquet",
+    "",
+    "x" * 300 + ".jsonl",
+]
+TASKS = [
+    "",
+    ".",
+    "..",
+    ".x",
+    "a..b",
+    "1",
+    "no.such.module",
+    "os.",
+    "json",
+    "tests.support.limits",
+    "a\nb",
+    "a b",
+    "x" * 9_999,
+]
 #: What follows the verb; odd words would do no harm, but one may be the name of weights that are fetched, or of a module.
 FIRST = {
     "import": st.tuples(st.just("new.sqlite"), mostly(FILES[:2], st.sampled_from(FILES))),
@@ -200,7 +300,17 @@ FIRST = {
     "export": st.tuples(
         mostly(["bank.sqlite"], ODD_BANKS),
         st.sampled_from(
-            ["out.jsonl", "out.parquet", "out.csv", "folder", "no/where.jsonl", "bank.jsonl", "", "\n.jsonl", "x" * 300 + ".jsonl"]
+            [
+                "out.jsonl",
+                "out.parquet",
+                "out.csv",
+                "folder",
+                "no/where.jsonl",
+                "bank.jsonl",
+                "",
+                "\n.jsonl",
+                "x" * 300 + ".jsonl",
+            ]
         ),
     ),
 }
@@ -210,16 +320,23 @@ FIRST = {
 def commands(draw, verb):
     """The verb with a bank and some options, most of them as they should be."""
     words = ["bank", verb] if verb in ("info", "export", "import") else [verb]
-    words += draw(FIRST[verb]) if verb in FIRST else [draw(mostly(["bank.jsonl", "bank.sqlite"], ODD_BANKS))]
+    words += (
+        draw(FIRST[verb])
+        if verb in FIRST
+        else [draw(mostly(["bank.jsonl", "bank.sqlite"], ODD_BANKS))]
+    )
     for name in draw(st.lists(st.sampled_from(sorted(VERBS[verb])), max_size=4, unique=True)):
         value = VERBS[verb][name]
         told = None if value is None else draw(value)
-        words += [name] if told is None else [f"{name}={told}"] if draw(st.booleans()) else [name, told]
+        words += (
+            [name] if told is None else [f"{name}={told}"] if draw(st.booleans()) else [name, told]
+        )
     if verb == "tune" and not any(str(word).startswith("--trials") for word in words):
         words += ["--trials", "2"]
     if draw(st.integers(0, 9)) == 0:
         words.insert(
-            draw(st.integers(0, len(words))), draw(st.one_of(ODD_WORDS, st.sampled_from(sorted(SHARED)), st.just("--help")))
+            draw(st.integers(0, len(words))),
+            draw(st.one_of(ODD_WORDS, st.sampled_from(sorted(SHARED)), st.just("--help"))),
         )
     return words
 
@@ -238,23 +355,41 @@ REFUSED = [
     (["replay", "bank.jsonl", "--k", "x"], "Invalid value for '--k'"),
     (["replay", "bank.jsonl", "--seed", "-1"], "Invalid value for '--seed'"),
     (["tune", "bank.jsonl", "--trials", "2", "--seed", str(2**32)], "Invalid value for '--seed'"),
-    (["replay", "bank.jsonl", "--repeats", str(2**31)], "repeats must be 1 or more, and 10000 at most"),
+    (
+        ["replay", "bank.jsonl", "--repeats", str(2**31)],
+        "repeats must be 1 or more, and 10000 at most",
+    ),
     (["replay", "bank.jsonl", "--threshold", "nan"], "nan is no number to compare with"),
     (["search", "bank.jsonl", "--time-limit", "nan"], "Invalid value for '--time-limit'"),
     (["search", "bank.jsonl", "--time-limit", "-1"], "Invalid value for '--time-limit'"),
     (["search", "bank.jsonl", "--sizes", "2-9999999999999"], None),
-    (["search", "bank.jsonl", "--sizes", "9999999999999-9999999999999"], "Subsets of 3 members have from 1 to 3 members"),
+    (
+        ["search", "bank.jsonl", "--sizes", "9999999999999-9999999999999"],
+        "Subsets of 3 members have from 1 to 3 members",
+    ),
     (["scale", "bank.jsonl", "--penalty", "inf"], "inf is no number to compare with"),
-    (["tune", "bank.jsonl", "--minimize", "calls_per_question", "--budget", "nan"], "nan is no number to compare with"),
-    (["collect", "json", "--pool", "one.toml", "--bank", "new.sqlite", "--max-cost", "nan"], "Invalid value for '--max-cost'"),
+    (
+        ["tune", "bank.jsonl", "--minimize", "calls_per_question", "--budget", "nan"],
+        "nan is no number to compare with",
+    ),
+    (
+        ["collect", "json", "--pool", "one.toml", "--bank", "new.sqlite", "--max-cost", "nan"],
+        "Invalid value for '--max-cost'",
+    ),
     (["scale", "bank.jsonl", "--html", "folder"], "'folder' is no place for a page"),
     (["budget", "bank.jsonl", "--html", "no/where.html"], "'no/where.html' is no place for a page"),
     (["budget", "bank.jsonl", "--html", "x" * 300], "The page cannot be written to"),
     (["replay", ""], "A bank is a file or a database URL, and '' names neither"),
     (["bank", "info", "/"], "A bank is a file or a database URL, and '/' names neither"),
-    (["bank", "export", "bank.sqlite", "x" * 300 + ".jsonl"], "cannot be written: File name too long"),
+    (
+        ["bank", "export", "bank.sqlite", "x" * 300 + ".jsonl"],
+        "cannot be written: File name too long",
+    ),
     (["nonsense"], "No such command 'nonsense'"),
-    (["scale", "bank.jsonl", f"postgresql://u:{PASSWORD}@127.0.0.1:9/none"], "postgresql://u:***@127.0.0.1:9/none"),
+    (
+        ["scale", "bank.jsonl", f"postgresql://u:{PASSWORD}@127.0.0.1:9/none"],
+        "postgresql://u:***@127.0.0.1:9/none",
+    ),
     *(
         (
             ["collect", name, "--pool", "one.toml", "--bank", "new.sqlite"],
@@ -265,15 +400,25 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "told"), REFUSED, ids=[" ".join(arguments)[:40] for arguments, _ in REFUSED])
+@pytest.mark.parametrize(
+    ("arguments", "told"), REFUSED, ids=[" ".join(arguments)[:40] for arguments, _ in REFUSED]
+)
 def test_one_line_says_what_is_wrong(workplace, arguments, told):
     assert (answered(workplace, arguments) is None) == (told is not None)
     assert told is None or told in run(workplace, arguments)[2]
 
 
 def test_subsets_without_the_member_that_a_rule_names_are_told_without_its_accuracy(workplace):
-    told = json.loads(answered(workplace, ["search", "bank.jsonl", "--sizes", "2", "--rule", "self_consistency:a", "--json"]))
-    assert {("a" in each["members"], each["accuracy"] is None) for each in told["results"]} == {(True, False), (False, True)}
+    told = json.loads(
+        answered(
+            workplace,
+            ["search", "bank.jsonl", "--sizes", "2", "--rule", "self_consistency:a", "--json"],
+        )
+    )
+    assert {("a" in each["members"], each["accuracy"] is None) for each in told["results"]} == {
+        (True, False),
+        (False, True),
+    }
 
 
 def test_no_verb_at_all_shows_what_there_is(workplace):

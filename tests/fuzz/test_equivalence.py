@@ -18,7 +18,11 @@ from ..support.limits import share, within
 from .kinds import DECLARED
 from .strategies import ANY_TEXT, JSON, LATEX, REPLIES, TEXTS, damaged, nested
 
-KEYED = {name: answer_kind(declared.annotation) for name, declared in DECLARED.items() if name != "mathematics"}
+KEYED = {
+    name: answer_kind(declared.annotation)
+    for name, declared in DECLARED.items()
+    if name != "mathematics"
+}
 KEYED |= {
     "key function": KeyKind(lambda value: round(float(value), 1), TextKind()),
     "key function of pairs": KeyKind(lambda value: (float(value), "A"), TextKind()),
@@ -34,8 +38,23 @@ def functions_fail_in_silence(caplog):
 
 def writings(number):
     """One number in many writings, and what is none of it."""
-    values = [kind(number) for kind in (int, float, Decimal, Fraction, np.int64, np.float64, np.float32, str)]
-    texts = ["{}.0", "${}", " **{}** ", "{}e0", "\\frac{{{}}}{{1}}", "[{}]", '{{"x": {}.0}}', "yes", "(B)", "B", "Paris"]
+    values = [
+        kind(number)
+        for kind in (int, float, Decimal, Fraction, np.int64, np.float64, np.float32, str)
+    ]
+    texts = [
+        "{}.0",
+        "${}",
+        " **{}** ",
+        "{}e0",
+        "\\frac{{{}}}{{1}}",
+        "[{}]",
+        '{{"x": {}.0}}',
+        "yes",
+        "(B)",
+        "B",
+        "Paris",
+    ]
     structures = [[number], {number}, (number,), {"x": number}, f"{2 * number}/2", True]
     return st.sampled_from([*values, *(text.format(number) for text in texts), *structures])
 
@@ -49,7 +68,11 @@ ODD = st.one_of(
     ]),
 )  # fmt: skip
 ANYTHING = st.one_of(
-    st.integers(-2, 2).flatmap(writings), TEXTS, JSON, ODD, *(d.values for d in DECLARED.values() if not d.values.is_empty)
+    st.integers(-2, 2).flatmap(writings),
+    TEXTS,
+    JSON,
+    ODD,
+    *(d.values for d in DECLARED.values() if not d.values.is_empty),
 )
 
 
@@ -68,7 +91,9 @@ def test_values_are_one_answer_where_their_keys_are_equal(a, b):
 def test_the_classes_are_those_of_a_true_equivalence(values):
     for name, kind in KEYED.items():
         classes = kind.classes(values)
-        assert [number is None for number in classes] == [kind.key(value) is None for value in values], name
+        assert [number is None for number in classes] == [
+            kind.key(value) is None for value in values
+        ], name
         for a, one in zip(values, classes, strict=True):
             for b, other in zip(values, classes, strict=True):
                 assert kind.same(a, b) == (one is not None and one == other), name
@@ -76,18 +101,29 @@ def test_the_classes_are_those_of_a_true_equivalence(values):
 
 @given(TEXTS, TEXTS)
 def test_a_function_that_fails_on_some_texts_makes_no_error(a, b):
-    for function in (lambda a, b: float(a) <= float(b), lambda a, b: a[0] == b[1], lambda a, b: None, lambda a, b: len(a) - len(b)):
+    for function in (
+        lambda a, b: float(a) <= float(b),
+        lambda a, b: a[0] == b[1],
+        lambda a, b: None,
+        lambda a, b: len(a) - len(b),
+    ):
         kind = PairKind(function, TextKind())
         assert kind.same(a, a) is (kind.key(a) is not None)
         assert kind.same(a, b) is kind.same(b, a)
 
 
 @share(0.5)
-@given(st.one_of(damaged(LATEX), REPLIES, ANY_TEXT, JSON), st.one_of(damaged(LATEX), REPLIES, ANY_TEXT, JSON), st.booleans())
+@given(
+    st.one_of(damaged(LATEX), REPLIES, ANY_TEXT, JSON),
+    st.one_of(damaged(LATEX), REPLIES, ANY_TEXT, JSON),
+    st.booleans(),
+)
 def test_mathematics_is_reflexive_and_symmetric_and_obeys_its_keys(a, b, alike):
     kind = MathKind()
     b = f"x = {a}" if alike else b
-    with within(60):  # a process may have to start, and a pair that cannot be decided takes its deadline
+    with within(
+        60
+    ):  # a process may have to start, and a pair that cannot be decided takes its deadline
         key, other = kind.key(a), kind.key(b)
         assert kind.same(a, a) is (key is not None)
         assert kind.same(a, b) is kind.same(b, a) is kind.same(a, b)
@@ -104,7 +140,12 @@ def test_the_key_of_mathematics_never_fails(value, number):
     with within(10):
         key = kind.key(value)
         assert key is None or isinstance(key, str)
-        assert kind.key(number) == kind.key(f"${number}$") == kind.key(f"\\boxed{{{number}.0}}") == str(number)
+        assert (
+            kind.key(number)
+            == kind.key(f"${number}$")
+            == kind.key(f"\\boxed{{{number}.0}}")
+            == str(number)
+        )
 
 
 # ------------------------------------------------------------------------------------------------ what was found

@@ -82,7 +82,9 @@ SENTENCES = [
 ]
 
 
-@pytest.mark.parametrize("name", [name for name, declared in DECLARED.items() if not declared.values.is_empty])
+@pytest.mark.parametrize(
+    "name", [name for name, declared in DECLARED.items() if not declared.values.is_empty]
+)
 @given(st.data())
 def test_a_value_that_is_told_in_a_sentence_is_found_in_it(name, data):
     value = data.draw(DECLARED[name].values)
@@ -103,7 +105,10 @@ def test_the_longest_numeral_that_is_read_can_be_compared_too():
     assert KINDS["Decimal"].key(KINDS["Decimal"].extract("100/1E-1999")) is not None
 
 
-@pytest.mark.parametrize("text", ["9" * 5_000 + " 1/2", "1" * 1_000 + "e2000/1e-2000", "1e-2000/" + "1" * 1_000 + "e2000"])
+@pytest.mark.parametrize(
+    "text",
+    ["9" * 5_000 + " 1/2", "1" * 1_000 + "e2000/1e-2000", "1e-2000/" + "1" * 1_000 + "e2000"],
+)
 def test_a_numeral_too_long_to_write_is_no_answer_and_no_error(text):
     for name in ("int", "float", "Decimal", "Fraction", "percent", "mathematics", "anything"):
         KINDS[name].key(KINDS[name].extract(text))
@@ -111,7 +116,9 @@ def test_a_numeral_too_long_to_write_is_no_answer_and_no_error(text):
     assert extract.parse_number(text) is None
 
 
-@pytest.mark.parametrize("numeral", ["10000000000000000000000000001", "0.12345678901234567890123456789012345", "1e-1999"])
+@pytest.mark.parametrize(
+    "numeral", ["10000000000000000000000000001", "0.12345678901234567890123456789012345", "1e-1999"]
+)
 def test_a_decimal_keeps_all_its_digits(numeral):
     found = KINDS["Decimal"].extract(f"The answer is {numeral}")
     assert found == Decimal(numeral)

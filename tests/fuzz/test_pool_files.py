@@ -81,12 +81,22 @@ def toml(value):
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return '"' + "".join(c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08X}" for c in value) + '"'
+        return (
+            '"'
+            + "".join(
+                c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08X}" for c in value
+            )
+            + '"'
+        )
     if isinstance(value, dict):
         return "{" + ", ".join(f"{toml(key)} = {toml(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(toml, value)) + "]"
-    return value.isoformat() if isinstance(value, (datetime.datetime, datetime.date, datetime.time)) else repr(value)
+    return (
+        value.isoformat()
+        if isinstance(value, (datetime.datetime, datetime.date, datetime.time))
+        else repr(value)
+    )
 
 
 TEXT = st.one_of(st.text(max_size=12), st.sampled_from(WHOLE))
@@ -102,9 +112,21 @@ PLAIN = st.one_of(
     st.sampled_from([10**30, 1e308]),
 )
 TREE = st.recursive(
-    PLAIN, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXT, inner, max_size=3)), max_leaves=5
+    PLAIN,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXT, inner, max_size=3)),
+    max_leaves=5,
 )
-MODELS = ["openai/a", "openai/b", "ollama_chat/x", "a", "/", "openai/", "mistral/é", " ", "huggingface/x/y"]
+MODELS = [
+    "openai/a",
+    "openai/b",
+    "ollama_chat/x",
+    "a",
+    "/",
+    "openai/",
+    "mistral/é",
+    " ",
+    "huggingface/x/y",
+]
 SETTINGS = [
     "temperature", "max_tokens", "n", "seed", "stop", "cache", "engine", "model", "model_type", "callbacks", "num_retries",
     "provider", "api_base", "rollout_id", "launch_kwargs", "train_kwargs", "finetuning_model", "use_developer_role",
@@ -115,10 +137,17 @@ SETTINGS = [
 def table(names, always, **likely):
     """A table that is likely to be understood, and at times has another setting, or another value of one."""
     known = st.fixed_dictionaries(
-        {name: likely[name] for name in always}, optional={n: v for n, v in likely.items() if n not in always}
+        {name: likely[name] for name in always},
+        optional={n: v for n, v in likely.items() if n not in always},
     )
-    odd = st.dictionaries(st.one_of(st.sampled_from(sorted(names)), TEXT), TREE, min_size=1, max_size=1)
-    return st.builds(lambda one, other: {**one, **other}, known, st.one_of(st.just({}), st.just({}), st.just({}), odd))
+    odd = st.dictionaries(
+        st.one_of(st.sampled_from(sorted(names)), TEXT), TREE, min_size=1, max_size=1
+    )
+    return st.builds(
+        lambda one, other: {**one, **other},
+        known,
+        st.one_of(st.just({}), st.just({}), st.just({}), odd),
+    )
 
 
 OPTIONS = st.one_of(
@@ -140,11 +169,20 @@ MEMBER = st.one_of(
         model=st.one_of(st.sampled_from(MODELS), TEXT),
         api_base=st.one_of(
             st.sampled_from(
-                ["http://127.0.0.1:9/v1", "http://127.0.0.1:9", f"http://u:{SECRET}@127.0.0.1:9", "http://[", "x", "::"]
+                [
+                    "http://127.0.0.1:9/v1",
+                    "http://127.0.0.1:9",
+                    f"http://u:{SECRET}@127.0.0.1:9",
+                    "http://[",
+                    "x",
+                    "::",
+                ]
             ),
             TEXT,
         ),
-        api_key_env=st.sampled_from(["PATH", "PATH", "NOT_SET", SECRET, SECRET.replace("-", "_"), "", "A=B", "a\nb"]),
+        api_key_env=st.sampled_from(
+            ["PATH", "PATH", "NOT_SET", SECRET, SECRET.replace("-", "_"), "", "A=B", "a\nb"]
+        ),
         adapter=st.sampled_from(["chat", "json", "plain", "xml"]),
         engine=st.sampled_from(["auto", "lm15"]),
         k=st.integers(1, 3),
@@ -162,7 +200,10 @@ MEMBER = st.one_of(
 POOLS = table(
     PoolFile.model_fields,
     ["members"],
-    program=st.one_of(st.sampled_from(["question -> answer: int", "q -> a: os.system", "->", "a, b -> c, d"]), TEXT),
+    program=st.one_of(
+        st.sampled_from(["question -> answer: int", "q -> a: os.system", "->", "a, b -> c, d"]),
+        TEXT,
+    ),
     k=st.integers(1, 4),
     temperature=st.floats(0, 2),
     rule=st.sampled_from(["consistency", "pooled", "calibrated", "none"]),
@@ -176,7 +217,9 @@ POOLS = table(
 
 @given(st.one_of(POOLS, st.dictionaries(TEXT, TREE, max_size=4)))
 def test_any_tree_is_a_pool_or_one_sentence(path, tree):
-    path.write_text("".join(f"{toml(key)} = {toml(value)}\n" for key, value in tree.items()), encoding="utf-8")
+    path.write_text(
+        "".join(f"{toml(key)} = {toml(value)}\n" for key, value in tree.items()), encoding="utf-8"
+    )
     open_it(path)
 
 
@@ -188,7 +231,9 @@ def test_a_damaged_pool_file_is_a_pool_or_one_sentence(path, text):
 
 @given(
     st.one_of(
-        st.binary(max_size=200), ANY_TEXT.map(lambda text: text.encode("utf-16", "surrogatepass")), st.just(VALID.encode("utf-16"))
+        st.binary(max_size=200),
+        ANY_TEXT.map(lambda text: text.encode("utf-16", "surrogatepass")),
+        st.just(VALID.encode("utf-16")),
     )
 )
 def test_any_bytes_are_a_pool_or_one_sentence(path, content):
@@ -203,7 +248,9 @@ def test_any_bytes_are_a_pool_or_one_sentence(path, content):
 def saved(path):
     """The state of a mux as it is saved, with a demo and a fitted rule's worth of settings."""
     lms = [dspy.LM(f"openai/{name}", max_tokens=9, api_key="none") for name in "ab"]
-    mux = SLMMux("question -> answer: int", lms, accuracies={"openai/a": 0.5}, timeout=9, schedule="frugal")
+    mux = SLMMux(
+        "question -> answer: int", lms, accuracies={"openai/a": 0.5}, timeout=9, schedule="frugal"
+    )
     mux.programs[0].predict.demos = [dspy.Example(question="1 + 1?", reasoning="Two.", answer=2)]
     mux.save(path.with_name("mux.json"))
     return json.loads(path.with_name("mux.json").read_text())
@@ -229,8 +276,14 @@ FOUND = {
         {"members": [{"model": "openai/a"}], "\x1b\n[31m": 1},
         r"unknown setting '\\x1b\\n\[31m'",
     ),
-    "an unknown setting without a name": ({"members": [{"model": "openai/a", "": 1}]}, r"unknown setting members\[1\]\.''"),
-    "a name that does not print": ({"members": [{"model": "openai/a", "name": "\x1b"}]}, "has control characters in a name"),
+    "an unknown setting without a name": (
+        {"members": [{"model": "openai/a", "": 1}]},
+        r"unknown setting members\[1\]\.''",
+    ),
+    "a name that does not print": (
+        {"members": [{"model": "openai/a", "name": "\x1b"}]},
+        "has control characters in a name",
+    ),
     "a setting of its own among the options": (
         {"members": [{"model": "openai/a", "options": {"temperature": 1}}]},
         "has temperature among its options: it has a setting of its own",
@@ -239,14 +292,19 @@ FOUND = {
         {"members": [{"local": "gemma3-270m", "options": {"accept_license": True}}]},
         "has accept_license among its options: a pool file does not say that",
     ),
-    "what is no data": ({"members": [{"model": "openai/a", "options": {"callbacks": ["x"]}}]}, "has callbacks among its options"),
+    "what is no data": (
+        {"members": [{"model": "openai/a", "options": {"callbacks": ["x"]}}]},
+        "has callbacks among its options",
+    ),
 }
 
 
 @pytest.mark.parametrize("what", FOUND)
 def test_one_sentence_says_what_is_wrong(path, what):
     tree, told = FOUND[what]
-    path.write_text("".join(f"{toml(key)} = {toml(value)}\n" for key, value in tree.items()), encoding="utf-8")
+    path.write_text(
+        "".join(f"{toml(key)} = {toml(value)}\n" for key, value in tree.items()), encoding="utf-8"
+    )
     with pytest.raises(ConfigurationError, match=told) as caught:
         PoolFile.load(path)
     one_sentence(caught.value)
@@ -260,6 +318,8 @@ def test_what_python_doubts_in_a_signature_is_refused_without_a_warning(path, re
 
 
 def test_options_that_an_embedded_model_does_not_take_are_told(path):
-    path.write_text('[[members]]\nlocal = "nowhere.gguf"\noptions = { slots = "many", unheard_of = 1 }\n')
+    path.write_text(
+        '[[members]]\nlocal = "nowhere.gguf"\noptions = { slots = "many", unheard_of = 1 }\n'
+    )
     with pytest.raises(MuxError):
         PoolFile.load(path).mux()

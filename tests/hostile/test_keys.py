@@ -41,15 +41,30 @@ def test_a_run_with_known_keys_leaves_none_behind(tmp_path):
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=240)
     assert b"Told on stderr" in done.stderr, done.stderr.decode()[-3000:]
     sent = "\n".join(server.sent)
-    assert all(any(form.decode() in sent for form in forms(key)) for key in KEYS.values()), "the server saw no key to echo"
+    assert all(any(form.decode() in sent for form in forms(key)) for key in KEYS.values()), (
+        "the server saw no key to echo"
+    )
     written = {path.name: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-    expected = {"bank.sqlite", "debug.log", "best.json", "pool.json", "study.db", "report.html", "results.jsonl", "table.csv"}
+    expected = {
+        "bank.sqlite",
+        "debug.log",
+        "best.json",
+        "pool.json",
+        "study.db",
+        "report.html",
+        "results.jsonl",
+        "table.csv",
+    }
     assert expected <= set(written)
     assert any(name.endswith(".verdict") for name in written)
     assert any(name.endswith(".error") for name in written)
     written |= {"stdout": done.stdout, "stderr": done.stderr}
     found = [
-        (name, where) for name, key in KEYS.items() for where, content in written.items() for form in forms(key) if form in content
+        (name, where)
+        for name, key in KEYS.items()
+        for where, content in written.items()
+        for form in forms(key)
+        if form in content
     ]
     assert found == []
     assert b"***" in written["bank.sqlite"]
@@ -95,9 +110,14 @@ def test_a_key_is_masked_in_every_form_also_where_one_text_has_several(key):
     assert without("back slash B 9 8 key p4ss word", [key]) == "back slash B 9 8 key p4ss word"
 
 
-@pytest.mark.parametrize("piece", ["sk-", "sk-a", "hf_", "Bearer ", "AIza-", "secret ", "a://b:", "\\", "%25", "&amp;"])
+@pytest.mark.parametrize(
+    "piece", ["sk-", "sk-a", "hf_", "Bearer ", "AIza-", "secret ", "a://b:", "\\", "%25", "&amp;"]
+)
 def test_looking_for_keys_takes_time_by_the_length_of_a_text(piece):
     text = piece * (300_000 // len(piece))  # a careless pattern takes minutes
     looks_like_a_key(text)
     masked(text)
-    without(f"{text}0123456789{text}", ["fake/B+9=8.key-0123456789", f"0123456789{piece}1", '\\"' * 50 + "0123456789"])
+    without(
+        f"{text}0123456789{text}",
+        ["fake/B+9=8.key-0123456789", f"0123456789{piece}1", '\\"' * 50 + "0123456789"],
+    )

@@ -16,8 +16,25 @@ from dspy_mux.answers.math_equal import MathWorker, same_mathematics
 from ..support.hostile_texts import BOMBS, NUMBERS, TEXTS
 from ..support.limits import within
 
-KINDS = [str, int, float, Decimal, Fraction, Percent, bool, list[str], dict[str, int], MathAnswer, object]
-FORMS = {"alone": "{}", "told": "The answer is {}.", "boxed": r"So \boxed{{{}}} it is.", "in a sentence": "It is {} apples, or so."}
+KINDS = [
+    str,
+    int,
+    float,
+    Decimal,
+    Fraction,
+    Percent,
+    bool,
+    list[str],
+    dict[str, int],
+    MathAnswer,
+    object,
+]
+FORMS = {
+    "alone": "{}",
+    "told": "The answer is {}.",
+    "boxed": r"So \boxed{{{}}} it is.",
+    "in a sentence": "It is {} apples, or so.",
+}
 
 
 @pytest.mark.parametrize("name", {**NUMBERS, **TEXTS, **BOMBS})
@@ -75,7 +92,9 @@ def impatient():
         worker.close()
 
 
-@pytest.mark.parametrize("name", ["a power", "a factorial", "sines", "brackets", "open groups", "a matrix"])
+@pytest.mark.parametrize(
+    "name", ["a power", "a factorial", "sines", "brackets", "open groups", "a matrix"]
+)
 def test_a_bomb_is_its_own_text_and_no_other(impatient, name):
     text = canonical(BOMBS[name])
     with within(20):

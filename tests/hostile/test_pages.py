@@ -21,7 +21,11 @@ from ..support.hostile_texts import EVERYTHING, HTML, RED, SCRIPT, TURNED
 from ..support.scripted import scripted_lm
 from ..support.synthetic_run import STRENGTHS, scripted_member, synthetic_run, synthetic_task
 
-MEMBERS = (f"a {HTML}{SCRIPT}", f"b {SCRIPT}{RED}", f"c {TURNED}<a href='https://example.org/'>link</a>")
+MEMBERS = (
+    f"a {HTML}{SCRIPT}",
+    f"b {SCRIPT}{RED}",
+    f"c {TURNED}<a href='https://example.org/'>link</a>",
+)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +65,9 @@ def hovered(page, chart="js-plotly-plot"):
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory):
-    path = tmp_path_factory.mktemp("bank") / "</h2><script>window.ran = 4</script>.jsonl".replace("/", "\u2215")
+    path = tmp_path_factory.mktemp("bank") / "</h2><script>window.ran = 4</script>.jsonl".replace(
+        "/", "\u2215"
+    )
     rows = [
         {"question_id": f"q{q}", "model": m, "draw": d, "answer": EVERYTHING if right else "w", "correct": right}
         for q in range(24) for at, m in enumerate(MEMBERS) for d in range(2) for right in [(q * 7 + at + d) % 4 > 0]
@@ -71,14 +77,25 @@ def record(tmp_path_factory):
 
 
 def test_the_report_of_a_run_in_which_all_is_hostile(browser, tmp_path):
-    pool = [scripted_member(name, strengths) for name, strengths in zip(MEMBERS, STRENGTHS.values(), strict=True)]
+    pool = [
+        scripted_member(name, strengths)
+        for name, strengths in zip(MEMBERS, STRENGTHS.values(), strict=True)
+    ]
     task = synthetic_task(validation=6, test=6, name=f"task {SCRIPT}{TURNED}")
     run = synthetic_run(tmp_path / "run", tasks=[task], members=lambda: pool)
     rows = [json.loads(line) for line in (run.path / "results.jsonl").read_text().splitlines()]
     for row in rows:
-        row["inputs"]["question"], row["context"], row["gold"] = EVERYTHING, f"{SCRIPT} {row['context']}", [EVERYTHING]
+        row["inputs"]["question"], row["context"], row["gold"] = (
+            EVERYTHING,
+            f"{SCRIPT} {row['context']}",
+            [EVERYTHING],
+        )
         row["cause"] = EVERYTHING
-        for told in [row, *(answer for ballot in row["ballots"] for answer in ballot["answers"]), *row["turns"]]:
+        for told in [
+            row,
+            *(answer for ballot in row["ballots"] for answer in ballot["answers"]),
+            *row["turns"],
+        ]:
             told["answer"] = None if told["answer"] is None else {EVERYTHING: EVERYTHING}
         for turn in row["turns"]:
             turn["text"] = EVERYTHING

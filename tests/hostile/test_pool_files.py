@@ -60,7 +60,9 @@ def test_a_secret_in_a_pool_file_is_refused_and_not_repeated(written, setting):
     assert LITERAL not in whole
 
 
-@pytest.mark.parametrize("mistake", ["k = 0", "colour = 1", "adapter = 'xml'", "max_tokens = 'many'"])
+@pytest.mark.parametrize(
+    "mistake", ["k = 0", "colour = 1", "adapter = 'xml'", "max_tokens = 'many'"]
+)
 def test_a_secret_beside_another_mistake_is_in_no_traceback(written, mistake):
     with pytest.raises(ConfigurationError) as refusal:
         PoolFile.load(written(f'{MEMBER}{mistake}\nname = "{SECRET}"'))
@@ -108,7 +110,16 @@ def test_a_file_that_is_too_much_is_one_sentence(written, text):
 
 
 @pytest.mark.parametrize(
-    "name", ["api_key", "aws_secret_access_key", "extra_headers", "Authorization", "x-api-key", "hf_token", "cookie"]
+    "name",
+    [
+        "api_key",
+        "aws_secret_access_key",
+        "extra_headers",
+        "Authorization",
+        "x-api-key",
+        "hf_token",
+        "cookie",
+    ],
 )
 def test_names_of_secrets_are_known(name):
     assert is_secret(name)
@@ -138,7 +149,11 @@ def test_an_ordinary_message_is_left_as_it_is():
 
 
 def test_a_key_deep_in_an_lms_settings_is_no_part_of_what_the_bank_says(tmp_path):
-    deep = {"extra_body": {"auth": {"token": SECRET}, "top_k": 5}, "proxy": f"http://user:{SECRET}@proxy:3128", "top_p": 0.5}
+    deep = {
+        "extra_body": {"auth": {"token": SECRET}, "top_k": 5},
+        "proxy": f"http://user:{SECRET}@proxy:3128",
+        "top_p": 0.5,
+    }
     mux = SLMMux("question -> answer", [scripted_lm("a", ["x"], **deep)], k=1)
     key, told = fingerprint.of_member(mux, 0)
     assert told["settings"]["extra_body"] == {"top_k": 5}

@@ -34,8 +34,20 @@ FORMULAS = [
 
 
 def line(title: str, mean: float = -0.032, **more) -> Line:
-    told = {"task": title, "method": title, "title": title, "accuracy": Estimate(mean, mean, mean, 5)}
-    spent = {"unanswered": 0, "calls": 1.0, "prompt_tokens": 1.0, "completion_tokens": 1.0, "cost": None, "seconds": -1e-5}
+    told = {
+        "task": title,
+        "method": title,
+        "title": title,
+        "accuracy": Estimate(mean, mean, mean, 5),
+    }
+    spent = {
+        "unanswered": 0,
+        "calls": 1.0,
+        "prompt_tokens": 1.0,
+        "completion_tokens": 1.0,
+        "cost": None,
+        "seconds": -1e-5,
+    }
     return Line(**{**told, **spent, "difference": Estimate(mean, mean, mean, 5), **more})
 
 
@@ -54,7 +66,11 @@ def test_no_cell_begins_a_formula(formula):
 def test_numbers_stay_numbers_and_plain_text_stays_as_it_is():
     [row] = read(Comparison([line("SLM-MUX − a, b; 5 %")], "", []).csv())
     assert row["title"] == "SLM-MUX − a, b; 5 %"
-    assert [float(row[name]) for name in ("accuracy", "difference", "seconds")] == [-0.032, -0.032, -1e-5]
+    assert [float(row[name]) for name in ("accuracy", "difference", "seconds")] == [
+        -0.032,
+        -0.032,
+        -1e-5,
+    ]
 
 
 @pytest.mark.parametrize("text", [EVERYTHING, CELLS, RED])
@@ -70,7 +86,17 @@ def test_every_row_keeps_its_columns(text):
 
 
 @pytest.mark.parametrize(
-    "text", [HTML, CELLS, "a\rb", "&lt;script&gt;", "a\x0cb\x1cc\x85d", "[x](javascript:alert(1))", "~~x~~", MARKUP]
+    "text",
+    [
+        HTML,
+        CELLS,
+        "a\rb",
+        "&lt;script&gt;",
+        "a\x0cb\x1cc\x85d",
+        "[x](javascript:alert(1))",
+        "~~x~~",
+        MARKUP,
+    ],
 )
 def test_markdown_is_text(text):
     shown = in_markdown(text)
@@ -82,9 +108,17 @@ def test_markdown_is_text(text):
 
 def test_the_files_of_a_run_whose_members_have_formulas_for_names(tmp_path):
     names = [FORMULA, "-1+1", "@x"]
-    pool = [scripted_member(name, strengths) for name, strengths in zip(names, STRENGTHS.values(), strict=True)]
+    pool = [
+        scripted_member(name, strengths)
+        for name, strengths in zip(names, STRENGTHS.values(), strict=True)
+    ]
     task = synthetic_task(validation=6, test=6, name="+task")
-    run = synthetic_run(tmp_path, tasks=[task], members=lambda: pool, methods=("single", "slm_mux", "self_consistency"))
+    run = synthetic_run(
+        tmp_path,
+        tasks=[task],
+        members=lambda: pool,
+        methods=("single", "slm_mux", "self_consistency"),
+    )
     write_table(run)
     rows = read((tmp_path / "table.csv").read_text())
     assert {row["task"] for row in rows} == {"'+task"}

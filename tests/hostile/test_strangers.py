@@ -68,7 +68,9 @@ def test_code_in_the_types_of_a_signature_never_runs(tmp_path, saved, type_):
         signature_of(text)
     with pytest.raises(ConfigurationError, match="uses the type"):
         open_mux(None, saved(lambda state: state["pool"]["program"].update(signature=text)))
-    (tmp_path / "pool.toml").write_text(f"program = {json.dumps(text)}\n[[members]]\nmodel = 'openai/x'\n")
+    (tmp_path / "pool.toml").write_text(
+        f"program = {json.dumps(text)}\n[[members]]\nmodel = 'openai/x'\n"
+    )
     with pytest.raises(ConfigurationError, match="uses the type"):
         open_mux(tmp_path / "pool.toml", None)
     assert not ran.exists()
@@ -92,7 +94,9 @@ def test_no_other_trick_of_a_signature_works(text):
 
 def test_the_options_of_a_literal_stay_text():
     code = "__import__('os').abort()"
-    assert signature_of(f'q -> a: Literal["{code}", "b"]').output_fields["a"].annotation.__args__ == (code, "b")
+    assert signature_of(f'q -> a: Literal["{code}", "b"]').output_fields[
+        "a"
+    ].annotation.__args__ == (code, "b")
 
 
 # --- saved muxes
@@ -119,7 +123,9 @@ def test_a_strangers_mux_cannot_lead_a_question_to_its_server(saved, monkeypatch
     monkeypatch.setenv("OPENAI_API_KEY", "sk-users-own-123456")
     monkeypatch.setenv("HF_TOKEN", "hf-users-own-123456")
     with echo_server() as server:
-        path = saved(lambda state: another_server(f"{server.address}/v1")[trick](predictors_of(state)))
+        path = saved(
+            lambda state: another_server(f"{server.address}/v1")[trick](predictors_of(state))
+        )
         with pytest.raises(ConfigurationError):
             open_mux(None, path)(question="?")
         ours = SLMMux(dspy.Predict("question -> answer"), {MODEL: scripted_lm("a", ["x"])})
@@ -144,12 +150,18 @@ def test_an_address_beside_a_members_model_is_not_taken(saved):
 @pytest.mark.parametrize(
     ("damage", "where"),
     [
-        ({"members": [{"name": "a", "model": "openai/x", "k": 10**9, "temperature": 0.5}]}, r"members\[1\].k"),
+        (
+            {"members": [{"name": "a", "model": "openai/x", "k": 10**9, "temperature": 0.5}]},
+            r"members\[1\].k",
+        ),
         ({"timeout": 1e300}, "timeout"),
         ({"program": {"module": "os", "signature": "q -> a"}}, "program.module"),
         ({"rule": {"name": "calibrated", "members": [RED]}}, "The rule of the saved mux"),
         ({"rule": {"name": "__import__('os')"}}, "is not one of ours"),
-        ({"rule": {"name": "budgeted", "stages": [[[]]], "bound": "nan"}}, "The rule of the saved mux"),
+        (
+            {"rule": {"name": "budgeted", "stages": [[[]]], "bound": "nan"}},
+            "The rule of the saved mux",
+        ),
         ({"choices": {"__class__": "os"}}, "unknown setting __class__"),
         ({"accuracies": {RED: 1}}, "no member of the pool"),
         ({"members": []}, "members"),
@@ -216,7 +228,9 @@ PARAMS = {"k": 2, "rule": "pooled", "size": 2, "penalty": 1.0}
 TOLD = {"members": ["a", "b"], "calls_per_question": 4}
 
 
-def strange_trial(study, params=PARAMS, told=TOLD, value=0.5, rules=("consistency", "pooled", "calibrated")):
+def strange_trial(
+    study, params=PARAMS, told=TOLD, value=0.5, rules=("consistency", "pooled", "calibrated")
+):
     import optuna
 
     choices = {
@@ -224,7 +238,9 @@ def strange_trial(study, params=PARAMS, told=TOLD, value=0.5, rules=("consistenc
         "size": optuna.distributions.IntDistribution(1, 2), "penalty": optuna.distributions.FloatDistribution(0, 2, step=0.05),
     }  # fmt: skip
     used = {name: choices[name] for name in params}
-    study.add_trial(optuna.trial.create_trial(params=params, distributions=used, value=value, user_attrs=told))
+    study.add_trial(
+        optuna.trial.create_trial(params=params, distributions=used, value=value, user_attrs=told)
+    )
 
 
 @pytest.mark.parametrize(
@@ -241,7 +257,9 @@ def strange_trial(study, params=PARAMS, told=TOLD, value=0.5, rules=("consistenc
         lambda study: strange_trial(study, params={}),
         lambda study: strange_trial(study, params={**PARAMS, "k": 99}),
         lambda study: strange_trial(study, value=float("inf")),
-        lambda study: strange_trial(study, params={**PARAMS, "rule": "os.system"}, rules=("os.system",)),
+        lambda study: strange_trial(
+            study, params={**PARAMS, "rule": "os.system"}, rules=("os.system",)
+        ),
     ],
     ids=range(12),
 )
@@ -249,7 +267,11 @@ def test_a_strangers_study_is_refused_in_a_sentence(tmp_path, record, strange):
     import optuna
 
     # One of them from a file, as a stranger would send it; the others are read in the same way.
-    storage = f"sqlite:///{tmp_path}/study.db" if strange.__code__.co_names[0] == "set_user_attr" else None
+    storage = (
+        f"sqlite:///{tmp_path}/study.db"
+        if strange.__code__.co_names[0] == "set_user_attr"
+        else None
+    )
     study = optuna.create_study(storage=storage, study_name=STUDY_NAME, directions=["maximize"])
     if strange.__code__.co_names[0] != "set_user_attr":
         tune(record, study=study, n_trials=1)  # so that its trials are all there is to refuse
@@ -259,7 +281,9 @@ def test_a_strangers_study_is_refused_in_a_sentence(tmp_path, record, strange):
     assert obeyed(str(refusal.value)) == set()
 
 
-@pytest.mark.parametrize("storage", ["study.log", "journal.pkl", "redis://evil/0", "nosuch://u:p4ssw0rd@host/db"])
+@pytest.mark.parametrize(
+    "storage", ["study.log", "journal.pkl", "redis://evil/0", "nosuch://u:p4ssw0rd@host/db"]
+)
 def test_a_storage_is_a_database_and_nothing_else(tmp_path, record, monkeypatch, storage):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "study.log").write_bytes(pickle.dumps(Runs()))
@@ -273,7 +297,9 @@ def test_a_storage_is_a_database_and_nothing_else(tmp_path, record, monkeypatch,
 # --- runs
 
 
-@pytest.mark.parametrize("damaged", ["[" * 10**5, '{"version": 1, "tasks": ' + "[" * 10**5, "3", '{"version": "x"}', ""])
+@pytest.mark.parametrize(
+    "damaged", ["[" * 10**5, '{"version": 1, "tasks": ' + "[" * 10**5, "3", '{"version": "x"}', ""]
+)
 def test_a_strangers_run_is_refused_in_a_sentence(tmp_path, damaged):
     (tmp_path / "run.json").write_text(damaged)
     with pytest.raises(ConfigurationError, match="is no run folder"):
@@ -282,8 +308,13 @@ def test_a_strangers_run_is_refused_in_a_sentence(tmp_path, damaged):
 
 def test_a_row_of_a_few_keys_is_refused_in_a_sentence(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps(manifest()))
-    (tmp_path / "results.jsonl").write_text('{"task": "t", "method": "x", "settings": "s", "question_id": "q", "score": 1}\n')
-    with pytest.raises(ConfigurationError, match="Line 1 of .* is no row of a run .it is wrong at inputs: Field required"):
+    (tmp_path / "results.jsonl").write_text(
+        '{"task": "t", "method": "x", "settings": "s", "question_id": "q", "score": 1}\n'
+    )
+    with pytest.raises(
+        ConfigurationError,
+        match="Line 1 of .* is no row of a run .it is wrong at inputs: Field required",
+    ):
         write(tmp_path, tmp_path / "report.html")
 
 

@@ -31,7 +31,11 @@ def rows(**more):
         for at, member in enumerate(MEMBERS):
             for draw in range(3):
                 right = (question + at * draw) % 3 > 0
-                told = {"split": "test" if question % 2 else "train", "kind": f"{RED}{question % 2}", RED: TURNED}
+                told = {
+                    "split": "test" if question % 2 else "train",
+                    "kind": f"{RED}{question % 2}",
+                    RED: TURNED,
+                }
                 answer = EVERYTHING if right else f"wrong {RED}{draw}"
                 yield {
                     "question_id": f"q{question} {RED}",
@@ -74,7 +78,18 @@ def ran(capsys, monkeypatch):
 
 VERBS = [
     ["replay", "{}", "--k", 2, "--rule", "all"],
-    ["replay", "{}", "--k", 2, "--rule", "calibrated", "--context", "kind", "--split-field", "split"],
+    [
+        "replay",
+        "{}",
+        "--k",
+        2,
+        "--rule",
+        "calibrated",
+        "--context",
+        "kind",
+        "--split-field",
+        "split",
+    ],
     ["search", "{}", "--sizes", "1-2"],
     ["tune", "{}", "--trials", 3],
     ["scale", "{}", "--k", 2],
@@ -83,20 +98,28 @@ VERBS = [
 ]
 
 
-@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: " ".join(map(str, verb[:2])).removesuffix(" {}"))
+@pytest.mark.parametrize(
+    "verb", VERBS, ids=lambda verb: " ".join(map(str, verb[:2])).removesuffix(" {}")
+)
 @pytest.mark.parametrize("kind", ["rows.jsonl", "bank.sqlite"])
 def test_no_verb_hands_a_terminal_more_than_text(files, ran, verb, kind):
     out = ran(*(str(part).format(files / kind) for part in verb))
     if verb[0] not in ("budget", "replay") or "all" in verb:
         assert "␛[31mred" in out
-        assert "[link=https://example.org/]press" in out.replace("\n", "") or verb[0] == "bank"  # its narrow cells are wrapped
+        assert (
+            "[link=https://example.org/]press" in out.replace("\n", "") or verb[0] == "bank"
+        )  # its narrow cells are wrapped
 
 
-@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: " ".join(map(str, verb[:2])).removesuffix(" {}"))
+@pytest.mark.parametrize(
+    "verb", VERBS, ids=lambda verb: " ".join(map(str, verb[:2])).removesuffix(" {}")
+)
 def test_json_says_the_very_text_in_characters_that_any_terminal_can_hold(files, ran, verb):
     told = ran(*(str(part).format(files / "rows.jsonl") for part in verb), "--json")
     if verb[0] != "budget":
-        assert MEMBERS[0] in json.dumps(json.loads(told), ensure_ascii=False).replace("\\u001b", "\x1b").replace("\\u0007", "\x07")
+        assert MEMBERS[0] in json.dumps(json.loads(told), ensure_ascii=False).replace(
+            "\\u001b", "\x1b"
+        ).replace("\\u0007", "\x07")
 
 
 @pytest.mark.parametrize(
@@ -121,7 +144,9 @@ def test_json_says_the_very_text_in_characters_that_any_terminal_can_hold(files,
         ["compare", "--task", RED],
         ["search", f"no {RED} bank.sqlite"],
     ],
-    ids=lambda arguments: " ".join(map(str, arguments)).encode("ascii", "backslashreplace").decode()[:40],
+    ids=lambda arguments: (
+        " ".join(map(str, arguments)).encode("ascii", "backslashreplace").decode()[:40]
+    ),
 )
 def test_no_error_hands_a_terminal_more_than_text(files, ran, monkeypatch, tmp_path, arguments):
     monkeypatch.chdir(tmp_path)
@@ -132,8 +157,14 @@ def test_no_error_hands_a_terminal_more_than_text(files, ran, monkeypatch, tmp_p
         with one_line_errors():
             eval_app()
 
-    by_eval = arguments[0] in ("report", "groupthink", "compare") or ("no" in arguments[1][:3] and arguments[0] == "search")
-    err = ran(*(str(part).format(files / "rows.jsonl") for part in arguments), entry=of_eval if by_eval else main, code=2)
+    by_eval = arguments[0] in ("report", "groupthink", "compare") or (
+        "no" in arguments[1][:3] and arguments[0] == "search"
+    )
+    err = ran(
+        *(str(part).format(files / "rows.jsonl") for part in arguments),
+        entry=of_eval if by_eval else main,
+        code=2,
+    )
     assert len(err.strip().splitlines()) == 1
 
 
@@ -160,7 +191,8 @@ def answering(monkeypatch):
         from dspy_mux import Member, SLMMux
 
         members = [
-            Member(scripted_lm(f"m{at}", [said]), name=name) for at, (name, said) in enumerate(zip(MEMBERS, answers, strict=False))
+            Member(scripted_lm(f"m{at}", [said]), name=name)
+            for at, (name, said) in enumerate(zip(MEMBERS, answers, strict=False))
         ]
         mux = SLMMux("question -> answer", members, k=1)
         monkeypatch.setattr("dspy_mux.mux.pool_file.open_mux", lambda *given, **more: mux)
@@ -172,7 +204,13 @@ def answering(monkeypatch):
 @pytest.mark.parametrize("as_json", [False, True], ids=["table", "json"])
 def test_ask_shows_an_answer_as_text(ran, answering, name, as_json):
     answering(TEXTS[name], ValueError(f"down {EVERYTHING}"))
-    out = ran("ask", "--pool", "x", f"? {EVERYTHING}".replace("\ud800", "").replace("\0", ""), *(["--json"] if as_json else []))
+    out = ran(
+        "ask",
+        "--pool",
+        "x",
+        f"? {EVERYTHING}".replace("\ud800", "").replace("\0", ""),
+        *(["--json"] if as_json else []),
+    )
     if as_json:
         verdict = json.loads(out)
         assert verdict["answer"].split() == TEXTS[name].replace("\ud800", "\ufffd").split()
@@ -191,7 +229,9 @@ def test_a_terminal_without_unicode_and_a_question_in_no_encoding_cost_nothing(t
     path.write_text("".join(json.dumps(row) + "\n" for row in rows()))
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     command = [sys.executable, "-m", "dspy_mux"]
-    shown = subprocess.run([*command, "bank", "info", str(path)], capture_output=True, env=environment, timeout=60)
+    shown = subprocess.run(
+        [*command, "bank", "info", str(path)], capture_output=True, env=environment, timeout=60
+    )
     assert shown.returncode == 0, shown.stderr
     assert b"\\u241b[31mred" in shown.stdout
     asked = subprocess.run(
@@ -209,7 +249,10 @@ def test_a_terminal_without_unicode_and_a_question_in_no_encoding_cost_nothing(t
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    pool = [scripted_member(name, strengths) for name, strengths in zip(MEMBERS, STRENGTHS.values(), strict=True)]
+    pool = [
+        scripted_member(name, strengths)
+        for name, strengths in zip(MEMBERS, STRENGTHS.values(), strict=True)
+    ]
     methods = ("single", "slm_mux", "self_consistency", "llm_debate")
     made = synthetic_run(
         tmp_path_factory.mktemp("run"),
@@ -225,7 +268,9 @@ def run(tmp_path_factory):
 def test_the_comparison_s_table_and_notes_are_text(run, ran, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(comparing.compare, "run", lambda *given, **more: run)
     monkeypatch.setenv("COLUMNS", "300")
-    comparing.run([], comparing.Members(lambda task: []), None, out=tmp_path, bank=None, as_json=False)
+    comparing.run(
+        [], comparing.Members(lambda task: []), None, out=tmp_path, bank=None, as_json=False
+    )
     told = capsys.readouterr()
     assert obeyed(told.out + told.err) == set()
     assert "␛[31mred" in told.out
@@ -235,5 +280,9 @@ def test_the_comparison_s_table_and_notes_are_text(run, ran, monkeypatch, capsys
 
 @pytest.mark.parametrize("as_markdown", [False, True])
 def test_tables_and_notes_of_every_other_verb_are_text(capsys, as_markdown):
-    text.show([text.Shown(EVERYTHING, [EVERYTHING], [[EVERYTHING]])], [EVERYTHING], as_markdown=as_markdown)
+    text.show(
+        [text.Shown(EVERYTHING, [EVERYTHING], [[EVERYTHING]])],
+        [EVERYTHING],
+        as_markdown=as_markdown,
+    )
     assert obeyed(capsys.readouterr().out) == set()

@@ -33,7 +33,9 @@ def engine() -> LlamaEngine:
 
 def request(text: str, seed: int | None = None, **config) -> lm15.Request:
     settings = {"max_tokens": 12, "temperature": 1.0, "seed": seed, **config}
-    return lm15.Request(model="m", messages=(lm15.Message.user(text),), config=lm15.Config(**settings))
+    return lm15.Request(
+        model="m", messages=(lm15.Message.user(text),), config=lm15.Config(**settings)
+    )
 
 
 def together(engine: LlamaEngine, requests: list[lm15.Request]) -> list[lm15.Response]:
@@ -57,13 +59,18 @@ def test_grouped_draws_are_the_single_draws_with_their_own_tokens(engine, unhurr
 
 
 def test_draws_without_a_seed_differ(engine):
-    texts = {r.text for r in together(engine, [request("Tell me a story about rain.") for _ in range(4)])}
+    texts = {
+        r.text for r in together(engine, [request("Tell me a story about rain.") for _ in range(4)])
+    }
 
     assert len(texts) > 1
 
 
 def test_the_first_reading_of_a_prompt_is_paid_once(engine, unhurried_batches):
-    text = f"A prompt nobody has read before {time.time_ns()}: " + "tell me about rivers, lakes and seas. " * 20
+    text = (
+        f"A prompt nobody has read before {time.time_ns()}: "
+        + "tell me about rivers, lakes and seas. " * 20
+    )
     draws = together(engine, [request(text, seed) for seed in range(4)])
 
     fresh = [r.usage.input_tokens - r.usage.cache_read_tokens for r in draws]
@@ -81,7 +88,11 @@ async def test_the_async_engine_gives_the_same_answers(engine):
 
 async def test_the_event_loop_stays_free_and_a_cancelled_task_frees_its_slot(engine):
     twin = AsyncLlamaEngine("smollm2-135m")
-    long = asyncio.create_task(twin.complete(request("Tell me everything.", 1, max_tokens=4000, extensions={"ignore_eos": True})))
+    long = asyncio.create_task(
+        twin.complete(
+            request("Tell me everything.", 1, max_tokens=4000, extensions={"ignore_eos": True})
+        )
+    )
     beats = 0
     for _ in range(20):
         await asyncio.sleep(0.01)
@@ -135,7 +146,11 @@ def test_two_models_at_once_do_not_stall_each_other(engine):
     other.load()
     began = time.monotonic()
     with ThreadPoolExecutor(8) as pool:
-        futures = [pool.submit(e.complete, request(SHOTS + f"Q: {i}\nA:", i)) for i in range(4) for e in (engine, other)]
+        futures = [
+            pool.submit(e.complete, request(SHOTS + f"Q: {i}\nA:", i))
+            for i in range(4)
+            for e in (engine, other)
+        ]
         assert all(f.result(timeout=120).text is not None for f in futures)
     assert time.monotonic() - began < 60  # spinning threads took minutes
 
@@ -143,7 +158,10 @@ def test_two_models_at_once_do_not_stall_each_other(engine):
 def test_it_works_in_a_dspy_program_through_its_member(engine):
     member = local_member("smollm2-135m", temperature=0.5)
     with dspy.context(lm=member.lm, adapter=member.adapter):
-        assert isinstance(dspy.Predict("question -> answer")(question="What is the capital of France?").answer, str)
+        assert isinstance(
+            dspy.Predict("question -> answer")(question="What is the capital of France?").answer,
+            str,
+        )
 
 
 @pytest.mark.parametrize("transport", ["lm15", "litellm"])
@@ -172,7 +190,9 @@ def test_a_llama_cpp_server_over_http_needs_no_engine_of_ours(transport, monkeyp
 
 
 def test_gemma_goes_on_with_a_text():
-    if "gemma" not in os.environ.get("DSPY_MUX_ACCEPT_LICENSE", "") and not local_weights("gemma3-270m"):
+    if "gemma" not in os.environ.get("DSPY_MUX_ACCEPT_LICENSE", "") and not local_weights(
+        "gemma3-270m"
+    ):
         pytest.skip("Gemma's terms have not been accepted on this machine")
     shots = "Q: capital of Italy\nA: Rome\nQ: capital of Spain\nA: Madrid\nQ: capital of France\nA:"
 
@@ -215,7 +235,9 @@ def test_the_interpreter_exits_cleanly_with_draws_in_flight(text):
 
 def test_ctrl_c_stops_a_call_at_once_and_exits_cleanly():
     script = IN_FLIGHT.format(text="Tell me everything.", then="ask(9, 'Tell me more.')")
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == "running\n"
     time.sleep(1)
     process.send_signal(signal.SIGINT)
@@ -229,7 +251,13 @@ def test_ctrl_c_stops_a_call_at_once_and_exits_cleanly():
 def test_llama_cpp_is_silent_unless_asked(tmp_path):
     script = "from dspy_mux.local import LlamaEngine; LlamaEngine('smollm2-135m').load()"
     quiet, loud = (
-        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, env={**os.environ, **extra})
+        subprocess.run(
+            [sys.executable, "-c", script],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, **extra},
+        )
         for extra in ({"DSPY_MUX_VERBOSE": "0"}, {"DSPY_MUX_VERBOSE": "1"})
     )
 
@@ -246,7 +274,10 @@ def test_a_saved_program_answers_in_another_process(tmp_path):
         "import json; print(json.dumps(p.lm('The capital of France is')))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "program.json")], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", script, str(tmp_path / "program.json")],
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
 
     assert isinstance(json.loads(done.stdout)[0], str), done.stderr

@@ -14,7 +14,11 @@ from programs import everyday
 pytestmark = pytest.mark.live
 
 #: Qwen's weights are larger than a test run should fetch: it takes part where they are on the machine already.
-HERE = ["smollm2-135m", "gemma3-270m", *(name for name in CATALOG if name.startswith("qwen") and path(name))]
+HERE = [
+    "smollm2-135m",
+    "gemma3-270m",
+    *(name for name in CATALOG if name.startswith("qwen") and path(name)),
+]
 QUESTION = "Which city is the capital of France?"
 
 
@@ -37,7 +41,9 @@ def http_server():
 
 
 def test_the_pool_answers_an_everyday_question(members):
-    verdict = SLMMux(everyday.program(), members, temperature=0.5)(question=QUESTION, category="capital").verdict
+    verdict = SLMMux(everyday.program(), members, temperature=0.5)(
+        question=QUESTION, category="capital"
+    ).verdict
     assert [ballot.member for ballot in verdict.ballots] == HERE
     assert all(ballot.answers for ballot in verdict.ballots)
     assert "Paris" in {answer.answer for ballot in verdict.ballots for answer in ballot.answers}
@@ -63,9 +69,17 @@ def test_a_rerun_asks_no_model(members):
 
 @pytest.mark.parametrize("engine", ["lm15", "litellm"])
 def test_the_same_model_over_http_gives_a_verdict_of_the_same_shape(members, http_server, engine):
-    over_http = dspy.LM(f"openai/smollm2-{engine}", api_base=http_server, api_key="none", engine=engine, max_tokens=32)
+    over_http = dspy.LM(
+        f"openai/smollm2-{engine}",
+        api_base=http_server,
+        api_key="none",
+        engine=engine,
+        max_tokens=32,
+    )
     pool = [members[0], Member(over_http, adapter=members[0].adapter, name="http")]
-    verdict = SLMMux(everyday.program(), pool, temperature=0.5)(question=QUESTION, category="capital").verdict
+    verdict = SLMMux(everyday.program(), pool, temperature=0.5)(
+        question=QUESTION, category="capital"
+    ).verdict
     here, there = verdict.ballots
     assert set(here.model_dump()) == set(there.model_dump())
     assert len(there.votes) == 3
@@ -75,16 +89,20 @@ def test_the_same_model_over_http_gives_a_verdict_of_the_same_shape(members, htt
 
 
 def test_a_server_that_enforces_a_schema(members):
-    member = Member(local_lm("smollm2-135m", max_tokens=64), name="schema", adapter=JSONSchemaAdapter())
-    pred = SLMMux(dspy.Predict("question -> answer: int"), [member], k=2, temperature=0.5)(question="What is 2 + 2?")
+    member = Member(
+        local_lm("smollm2-135m", max_tokens=64), name="schema", adapter=JSONSchemaAdapter()
+    )
+    pred = SLMMux(dspy.Predict("question -> answer: int"), [member], k=2, temperature=0.5)(
+        question="What is 2 + 2?"
+    )
     assert isinstance(pred.answer, int)
     assert pred.verdict.ballots[0].abstentions == {}
 
 
 def test_a_program_without_demos_answers_too(members):
-    pred = SLMMux("question -> answer", [local_member("smollm2-135m", max_tokens=64)], k=2, temperature=0.5)(
-        question="What is the capital of France? One word."
-    )
+    pred = SLMMux(
+        "question -> answer", [local_member("smollm2-135m", max_tokens=64)], k=2, temperature=0.5
+    )(question="What is the capital of France? One word.")
     assert pred.verdict.calls == 2
 
 

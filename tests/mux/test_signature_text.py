@@ -23,7 +23,9 @@ from dspy_mux.mux.signature_text import signature_of, signature_text
 def test_text_and_signature_are_each_others_form(text):
     signature = signature_of(text)
     again = signature_of(signature_text(signature))
-    assert {n: f.annotation for n, f in again.fields.items()} == {n: f.annotation for n, f in signature.fields.items()}
+    assert {n: f.annotation for n, f in again.fields.items()} == {
+        n: f.annotation for n, f in signature.fields.items()
+    }
 
 
 def test_choices_and_optionals_are_told():
@@ -35,7 +37,10 @@ def test_choices_and_optionals_are_told():
     text = signature_text(Asked)
     assert text is not None
     assert signature_of(text).output_fields["answer"].annotation == Literal["a", "b"]
-    assert signature_text(dspy.Signature("q -> a").with_updated_fields("a", type_=MathAnswer)) == "q: str -> a: MathAnswer"
+    assert (
+        signature_text(dspy.Signature("q -> a").with_updated_fields("a", type_=MathAnswer))
+        == "q: str -> a: MathAnswer"
+    )
 
 
 def test_a_type_of_the_users_own_has_no_text():

@@ -19,10 +19,17 @@ from ..support.scripted import TwoSteps, asked, calls, scripted_lm
 
 
 def test_the_most_consistent_member_answers_and_the_verdict_tells_why():
-    pred = mux_of(["Rome", "Tunis", "Tripoli"], ["Tripoli", "Tripoli", "Tripoli"], accuracies={"a": 0.5})(question="?")
+    pred = mux_of(
+        ["Rome", "Tunis", "Tripoli"], ["Tripoli", "Tripoli", "Tripoli"], accuracies={"a": 0.5}
+    )(question="?")
     assert pred.answer == "Tripoli"
     verdict = pred.verdict
-    assert (verdict.member, verdict.confidence, verdict.tie_break, verdict.rule) == ("b", 1.0, "nothing", "consistency")
+    assert (verdict.member, verdict.confidence, verdict.tie_break, verdict.rule) == (
+        "b",
+        1.0,
+        "nothing",
+        "consistency",
+    )
     assert [(b.member, b.votes, round(b.confidence, 3), b.accuracy) for b in verdict.ballots] == [
         ("a", [0, 1, 2], 0.333, 0.5),
         ("b", [2, 2, 2], 1.0, None),
@@ -38,7 +45,9 @@ def test_the_most_consistent_member_answers_and_the_verdict_tells_why():
 
 
 def test_the_prediction_is_the_winning_draw_with_all_its_fields():
-    lm = scripted_lm("a", lambda _, draw: {"reasoning": f"draw {draw}", "answer": ["x", "y", "y"][draw]})
+    lm = scripted_lm(
+        "a", lambda _, draw: {"reasoning": f"draw {draw}", "answer": ["x", "y", "y"][draw]}
+    )
     pred = SLMMux("question -> answer", [lm])(question="?")
     assert (pred.answer, pred.reasoning) == ("y", "draw 1")
     assert isinstance(pred, dspy.Prediction)
@@ -46,13 +55,19 @@ def test_the_prediction_is_the_winning_draw_with_all_its_fields():
 
 def test_ties_are_broken_by_accuracy_then_by_pool_order():
     tied = (["x"], ["y"])
-    assert mux_of(*tied, accuracies={"a": 0.4, "b": 0.6})(question="?").verdict.tie_break == "accuracy"
+    assert (
+        mux_of(*tied, accuracies={"a": 0.4, "b": 0.6})(question="?").verdict.tie_break == "accuracy"
+    )
     first = mux_of(*tied)(question="?")
     assert (first.answer, first.verdict.tie_break) == ("x", "pool order")
 
 
 def test_answers_are_compared_by_the_type_of_the_answer_field():
-    pred = mux_of(["1,234", "$1234.00", "1234"], ["7", "8", "9"], program=dspy.Predict("question -> answer: float"))(question="?")
+    pred = mux_of(
+        ["1,234", "$1234.00", "1234"],
+        ["7", "8", "9"],
+        program=dspy.Predict("question -> answer: float"),
+    )(question="?")
     assert (pred.answer, pred.verdict.confidence) == (1234.0, 1.0)
 
 
@@ -74,7 +89,9 @@ def test_choices_are_one_answer_by_label_or_case():
 
 def test_members_with_their_own_k_and_temperature():
     a, b = scripted_lm("a", ["x"]), scripted_lm("b", ["y"])
-    verdict = SLMMux(dspy.Predict(QA), [Member(a, k=5, temperature=1.0), b], k=2)(question="?").verdict
+    verdict = SLMMux(dspy.Predict(QA), [Member(a, k=5, temperature=1.0), b], k=2)(
+        question="?"
+    ).verdict
     assert [len(ballot.votes) for ballot in verdict.ballots] == [5, 2]
     assert {request.config.temperature for request in a.engine.requests} == {1.0}
     assert {request.config.temperature for request in b.engine.requests} == {0.3}
@@ -98,7 +115,9 @@ def test_a_rule_that_chooses_what_nobody_drew_is_named():
         def choose(self, ballots):
             return Choice(99, 0, 1.0)
 
-    with pytest.raises(ConfigurationError, match="The rule 'wild' chose an answer that member 'a' never drew"):
+    with pytest.raises(
+        ConfigurationError, match="The rule 'wild' chose an answer that member 'a' never drew"
+    ):
         mux_of(["x"], rule=Wild())(question="?")
 
 
@@ -125,9 +144,10 @@ def test_a_slow_and_a_broken_member_do_not_fail_the_mux():
 def test_abstentions_stay_in_the_denominator():
     pred = mux_of(["x", ValueError("gone"), ""], ["y", "y", "z"])(question="?")
     assert (pred.answer, pred.verdict.ballots[0].confidence) == ("y", pytest.approx(1 / 3))
-    assert pred.verdict.ballots[0].abstentions == {"LMUnexpectedError: gone": 1, "empty answer": 1} or (
-        sum(pred.verdict.ballots[0].abstentions.values()) == 2
-    )
+    assert pred.verdict.ballots[0].abstentions == {
+        "LMUnexpectedError: gone": 1,
+        "empty answer": 1,
+    } or (sum(pred.verdict.ballots[0].abstentions.values()) == 2)
 
 
 def test_a_pool_where_all_fail_raises_one_readable_error():
@@ -143,7 +163,9 @@ def test_a_pool_where_all_fail_raises_one_readable_error():
 
 def test_an_api_key_in_an_error_is_not_told():
     key = "sk-secret-123456"
-    lm = dspy.LM("openai/x", api_key=key, api_base="http://127.0.0.1:9/v1", num_retries=0, engine="lm15")
+    lm = dspy.LM(
+        "openai/x", api_key=key, api_base="http://127.0.0.1:9/v1", num_retries=0, engine="lm15"
+    )
     with pytest.raises(AllMembersFailed) as failure:
         SLMMux(dspy.Predict(QA), [lm], k=1)(question="?")
     assert key not in str(failure.value)
@@ -165,7 +187,9 @@ async def test_acall_gives_the_same_verdict_as_the_call():
     answers = (["x", "y", "x"], ["z", ValueError("gone"), "z"])
     sync = mux_of(*answers)(question="?").verdict
     asynchronous = (await mux_of(*answers).acall(question="?")).verdict
-    assert asynchronous.model_dump(exclude={"cached_calls", "calls"}) == sync.model_dump(exclude={"cached_calls", "calls"})
+    assert asynchronous.model_dump(exclude={"cached_calls", "calls"}) == sync.model_dump(
+        exclude={"cached_calls", "calls"}
+    )
 
 
 async def test_acall_runs_a_program_that_has_no_async_form():
@@ -183,7 +207,10 @@ async def test_acall_runs_a_program_that_has_no_async_form():
 async def test_a_slow_member_abstains_in_acall_too():
     lms = {"works": scripted_lm("works", ["x"]), "hangs": scripted_lm("hangs", ["y"], latency=30)}
     verdict = (await SLMMux(dspy.Predict(QA), lms, timeout=0.5).acall(question="?")).verdict
-    assert (verdict.member, verdict.ballots[1].abstentions) == ("works", {"no answer within 0.5 s": 3})
+    assert (verdict.member, verdict.ballots[1].abstentions) == (
+        "works",
+        {"no answer within 0.5 s": 3},
+    )
 
 
 async def test_many_questions_from_asyncio_tasks():
@@ -203,22 +230,42 @@ def test_inside_a_larger_module_of_several_steps():
         def forward(self, question):
             return self.after(answer=self.mux(question=question).answer)
 
-    with dspy.context(lm=scripted_lm("writer", lambda prompt, _: {"report": f"It is {asked(prompt, 'answer')}"})):
+    with dspy.context(
+        lm=scripted_lm("writer", lambda prompt, _: {"report": f"It is {asked(prompt, 'answer')}"})
+    ):
         assert Pipeline(mux_of(["x"]))(question="?").report == "It is x"
 
 
 def test_a_program_of_several_steps_runs_whole_for_each_member():
-    lm = scripted_lm("a", lambda p, _: {"answer": f"<{asked(p, 'idea')}>"} if "## idea" in p.split("Respond")[0] else {"idea": "i"})
+    lm = scripted_lm(
+        "a",
+        lambda p, _: (
+            {"answer": f"<{asked(p, 'idea')}>"}
+            if "## idea" in p.split("Respond")[0]
+            else {"idea": "i"}
+        ),
+    )
     pred = SLMMux(TwoSteps(), [lm], k=2)(question="?")
     assert (pred.answer, pred.verdict.calls) == ("<i>", 4)
 
 
 def test_inside_evaluate_and_parallel():
-    examples = [dspy.Example(question=f"q{i}", answer=f"q{i}").with_inputs("question") for i in range(12)]
-    mux = SLMMux(dspy.Predict(QA), [scripted_lm("echo", lambda prompt, _: {"answer": asked(prompt)})])
-    evaluate = dspy.Evaluate(devset=examples, metric=dspy.evaluate.answer_exact_match, num_threads=4, display_progress=False)
+    examples = [
+        dspy.Example(question=f"q{i}", answer=f"q{i}").with_inputs("question") for i in range(12)
+    ]
+    mux = SLMMux(
+        dspy.Predict(QA), [scripted_lm("echo", lambda prompt, _: {"answer": asked(prompt)})]
+    )
+    evaluate = dspy.Evaluate(
+        devset=examples,
+        metric=dspy.evaluate.answer_exact_match,
+        num_threads=4,
+        display_progress=False,
+    )
     assert evaluate(mux).score == 100.0
-    preds = dspy.Parallel(num_threads=4, disable_progress_bar=True)([(mux, example.inputs()) for example in examples])
+    preds = dspy.Parallel(num_threads=4, disable_progress_bar=True)(
+        [(mux, example.inputs()) for example in examples]
+    )
     assert [pred.answer for pred in preds] == [example.answer for example in examples]
 
 
@@ -265,7 +312,10 @@ def test_usage_history_and_callbacks_are_complete():
     with dspy.context(track_usage=True, callbacks=[seen]):
         pred = mux(question="?")
     usage = pred.get_lm_usage()
-    assert {name: tokens["total_tokens"] for name, tokens in usage.items()} == {"scripted/a": 36, "scripted/b": 36}
+    assert {name: tokens["total_tokens"] for name, tokens in usage.items()} == {
+        "scripted/a": 36,
+        "scripted/b": 36,
+    }
     assert seen.lm_calls == 6
     assert seen.modules == 7
     assert len(mux.history) == 6
@@ -326,13 +376,19 @@ def test_an_answer_that_the_program_computes_is_voted_on():
 
 def test_a_rule_that_finds_no_answer_is_told_apart_from_members_that_gave_none():
     lms = {"best": scripted_lm("best", [ValueError("down")]), "good": scripted_lm("good", ["7"])}
-    mux = SLMMux(dspy.Predict(QA), lms, accuracies={"best": 0.9, "good": 0.1}, rule="self_consistency")
-    with pytest.raises(AllMembersFailed, match="good: answered, but the rule 'self_consistency' chose none"):
+    mux = SLMMux(
+        dspy.Predict(QA), lms, accuracies={"best": 0.9, "good": 0.1}, rule="self_consistency"
+    )
+    with pytest.raises(
+        AllMembersFailed, match="good: answered, but the rule 'self_consistency' chose none"
+    ):
         mux(question="?")
 
 
 def test_a_key_quoted_by_a_server_is_not_told():
-    lm = scripted_lm("a", [ValueError("Incorrect key: sk-env-987654, Authorization: Bearer abc.def")])
+    lm = scripted_lm(
+        "a", [ValueError("Incorrect key: sk-env-987654, Authorization: Bearer abc.def")]
+    )
     with pytest.raises(AllMembersFailed) as failure:
         SLMMux(dspy.Predict(QA), [lm])(question="?")
     assert "987654" not in str(failure.value)
@@ -342,7 +398,11 @@ def test_a_key_quoted_by_a_server_is_not_told():
 @pytest.mark.parametrize(
     ("unnamed", "inputs", "told"),
     [
-        (("3 + 4",), {}, r"SLMMux takes its inputs by name, question=…, and was given 1 without a name\."),
+        (
+            ("3 + 4",),
+            {},
+            r"SLMMux takes its inputs by name, question=…, and was given 1 without a name\.",
+        ),
         ((), {"q": "3 + 4"}, r"by name, question=…, and was given q\."),
         ((), {}, r"by name, question=…, and was given none\."),
     ],

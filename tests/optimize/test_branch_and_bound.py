@@ -12,7 +12,10 @@ from dspy_mux.optimize.branch_and_bound import Pairs
 
 
 def sets_of(bits):
-    return [set(np.flatnonzero(np.unpackbits(row.view(np.uint8), bitorder="little")).tolist()) for row in bits]
+    return [
+        set(np.flatnonzero(np.unpackbits(row.view(np.uint8), bitorder="little")).tolist())
+        for row in bits
+    ]
 
 
 @st.composite
@@ -22,7 +25,10 @@ def pools(draw, least=2):
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     outcomes = random.choice(3, (members, 128), p=random.dirichlet([1, 1, 1]))
     outcomes[:, 70:] = 0
-    bits = [np.packbits(outcomes == which, axis=1, bitorder="little").view(np.uint64) for which in (1, 2)]
+    bits = [
+        np.packbits(outcomes == which, axis=1, bitorder="little").view(np.uint64)
+        for which in (1, 2)
+    ]
     return bits[0], bits[1]
 
 
@@ -32,7 +38,9 @@ def test_parts_never_bound_less_than_what_any_subset_adds_and_takes(pool, data):
     count = len(correct)
     start = data.draw(st.integers(0, count - 3))
     left = data.draw(st.integers(3, count - start))
-    questions = np.array(data.draw(st.lists(st.integers(0, 2**64 - 1), min_size=2, max_size=2)), np.uint64)
+    questions = np.array(
+        data.draw(st.lists(st.integers(0, 2**64 - 1), min_size=2, max_size=2)), np.uint64
+    )
     mask = sets_of(questions[None])[0]
     pairs = Pairs(correct, wrong)
     added, taken = pairs.added(start, questions, left), pairs.taken(start, questions, left)
@@ -51,11 +59,16 @@ def test_a_prefix_is_completed_by_every_later_pair(pool, data):
     wrongs = np.bitwise_or.reduce(wrong[:start], axis=0, initial=0).astype(np.uint64)
     right, against = sets_of(correct), sets_of(wrong)
     members, told_right, told_against = Pairs(correct, wrong).completed(start, union, wrongs)
-    assert members.tolist() == [list(pair) for pair in itertools.combinations(range(start, len(correct)), 2)]
+    assert members.tolist() == [
+        list(pair) for pair in itertools.combinations(range(start, len(correct)), 2)
+    ]
     for pair, some_right, both in zip(members.tolist(), told_right, told_against, strict=True):
         subset = [*range(start), *pair]
         every = set().union(*(right[m] for m in subset))
-        assert (some_right, both) == (len(every), len(every & set().union(*(against[m] for m in subset))))
+        assert (some_right, both) == (
+            len(every),
+            len(every & set().union(*(against[m] for m in subset))),
+        )
 
 
 def test_members_that_share_nothing_are_bounded_by_just_what_they_do():

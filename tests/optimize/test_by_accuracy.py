@@ -24,7 +24,12 @@ def accuracy(record, subset, a_i):
     right = 0
     for votes, scores in zip(record.votes, record.scores, strict=True):
         ballots = [
-            Ballot(record.members[m], tuple(None if v == ABSTAINED else int(v) for v in votes[m]), float(a_i[m])) for m in subset
+            Ballot(
+                record.members[m],
+                tuple(None if v == ABSTAINED else int(v) for v in votes[m]),
+                float(a_i[m]),
+            )
+            for m in subset
         ]
         choice = Consistency().choose(ballots)
         if choice is not None:
@@ -38,12 +43,20 @@ def accuracy(record, subset, a_i):
 def test_every_subset_is_worth_what_the_rule_scores(record, top):
     a_i = Tally(record.votes).plurality_scores(record.scores).mean(axis=0)
     sizes = range(1, len(record.members) + 1)
-    every = [subset for size in sizes for subset in itertools.combinations(range(len(record.members)), size)]
-    expected = sorted(every, key=lambda subset: (-accuracy(record, subset, a_i), len(subset), subset))
+    every = [
+        subset
+        for size in sizes
+        for subset in itertools.combinations(range(len(record.members)), size)
+    ]
+    expected = sorted(
+        every, key=lambda subset: (-accuracy(record, subset, a_i), len(subset), subset)
+    )
     found = search(record, sizes, by="accuracy", top=top)
     assert found.evaluated == len(every)
     assert found.exact
-    assert [each.members for each in found.results] == [tuple(record.members[m] for m in subset) for subset in expected[:top]]
+    assert [each.members for each in found.results] == [
+        tuple(record.members[m] for m in subset) for subset in expected[:top]
+    ]
     for each, subset in zip(found.results, expected, strict=False):
         assert each.accuracy == pytest.approx(accuracy(record, subset, a_i))
         assert each.accuracy <= each.union_accuracy, "the rule never scores above the union"
@@ -52,9 +65,15 @@ def test_every_subset_is_worth_what_the_rule_scores(record, top):
 @given(records(max_members=5))
 def test_all_subsets_of_a_size_are_told_once(record):
     tally = Tally(record.votes)
-    table = codes(tally, record.scores, by_accuracy(tally.plurality_scores(record.scores).mean(axis=0)), 1.0)
+    table = codes(
+        tally, record.scores, by_accuracy(tally.plurality_scores(record.scores).mean(axis=0)), 1.0
+    )
     for size in range(1, len(record.members) + 1):
-        told = [(*prefix, *tail) for prefix, tails, right in right_answers(table, size) for tail in tails.tolist()]
+        told = [
+            (*prefix, *tail)
+            for prefix, tails, right in right_answers(table, size)
+            for tail in tails.tolist()
+        ]
         assert sorted(told) == list(itertools.combinations(range(len(record.members)), size))
 
 
@@ -85,7 +104,10 @@ def test_too_many_subsets_are_refused(monkeypatch):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"rule": "pooled"}, "by the accuracy of consistency.* to be told pooled's"), ({"time_limit": 5.0}, "a time limit is only")],
+    [
+        ({"rule": "pooled"}, "by the accuracy of consistency.* to be told pooled's"),
+        ({"time_limit": 5.0}, "a time limit is only"),
+    ],
 )
 def test_what_another_ranking_would_heed_is_refused(options, message):
     record = made(np.zeros((3, 4, 1), int), np.ones((3, 4, 1)))

@@ -19,11 +19,21 @@ from dspy_mux.replay.splits import Split, holdout
 
 @st.composite
 def records(draw, max_draws=3):
-    questions, members, draws = draw(st.integers(4, 14)), draw(st.integers(2, 4)), draw(st.integers(1, max_draws))
+    questions, members, draws = (
+        draw(st.integers(4, 14)),
+        draw(st.integers(2, 4)),
+        draw(st.integers(1, max_draws)),
+    )
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     votes = random.integers(-1, 3, (questions, members, draws))
     truth = random.integers(0, 2, (questions, 1, 1))
-    return Record(tuple("abcd"[:members]), tuple(map(str, range(questions))), votes, (votes == truth).astype(float), {})
+    return Record(
+        tuple("abcd"[:members]),
+        tuple(map(str, range(questions))),
+        votes,
+        (votes == truth).astype(float),
+        {},
+    )
 
 
 # --- the second computation ----------------------------------------------------------------------
@@ -47,23 +57,37 @@ def terms(record, questions, subset):
         told = [ballot(record, question, member) for member in subset]
         right = any(each[2] for each in told)
         union += right
-        contradiction += right and any(count == record.votes.shape[2] and not fits for _, count, fits in told)
+        contradiction += right and any(
+            count == record.votes.shape[2] and not fits for _, count, fits in told
+        )
     return union, contradiction
 
 
 def best_subset(record, questions, size):
     """By O(S) at λ = 1; the first in pool order among equals."""
     subsets = list(itertools.combinations(range(len(record.members)), size))
-    values = [union - contradiction for union, contradiction in (terms(record, questions, subset) for subset in subsets)]
+    values = [
+        union - contradiction
+        for union, contradiction in (terms(record, questions, subset) for subset in subsets)
+    ]
     return subsets[values.index(max(values))]
 
 
 def decided(record, question, subset, rule, accuracies):
     """Whether the rule's answer is right."""
     if rule == "consistency":
-        order = sorted(subset, key=lambda member: -accuracies[member])  # stable: pool order among equals
-        return max((ballot(record, question, member) for member in order), key=lambda told: told[1])[2]
-    votes = [(int(vote), member, at) for member in subset for at, vote in enumerate(record.votes[question, member]) if vote >= 0]
+        order = sorted(
+            subset, key=lambda member: -accuracies[member]
+        )  # stable: pool order among equals
+        return max(
+            (ballot(record, question, member) for member in order), key=lambda told: told[1]
+        )[2]
+    votes = [
+        (int(vote), member, at)
+        for member in subset
+        for at, vote in enumerate(record.votes[question, member])
+        if vote >= 0
+    ]
     if not votes:
         return False
     counts = Counter(vote for vote, _, _ in votes)
@@ -77,7 +101,10 @@ def slowly(record, size, rule, splits):
     for split in splits:
         train, test = split.train.tolist(), split.test.tolist()
         subset = best_subset(record, train, size)
-        accuracies = {member: sum(ballot(record, q, member)[2] for q in train) / len(train) for member in subset}
+        accuracies = {
+            member: sum(ballot(record, q, member)[2] for q in train) / len(train)
+            for member in subset
+        }
         right = sum(decided(record, question, subset, rule, accuracies) for question in test)
         told.append([value / len(test) for value in (right, *terms(record, test, subset))])
     return np.mean(told, axis=0).tolist()
@@ -102,7 +129,9 @@ def test_every_point_over_members_is_what_plain_loops_count(record):
 @settings(max_examples=40)
 @given(records(max_draws=4), st.integers(1, 3))
 def test_consistency_is_never_above_the_union_at_any_size_and_k(record, k):
-    told = scale(record, k=min(k, record.votes.shape[2]), splits=holdout(len(record.questions), repeats=2))
+    told = scale(
+        record, k=min(k, record.votes.shape[2]), splits=holdout(len(record.questions), repeats=2)
+    )
     for point in told.by_members + told.by_draws:
         assert point.rule == "pooled" or point.accuracy <= point.union_accuracy + 1e-12
         assert point.contradiction <= 1
@@ -114,7 +143,13 @@ def a_bank(draws=5, count=120):
     sure = np.repeat(random.random((count, 1, 1)) < 0.6, draws, axis=2)
     unsure = random.random((count, 1, draws)) < 0.7
     right = np.concatenate([sure, unsure, sure], axis=1)
-    return Record(("sure", "unsure", "copy"), tuple(map(str, range(count))), np.where(right, 0, 1), right.astype(float), {})
+    return Record(
+        ("sure", "unsure", "copy"),
+        tuple(map(str, range(count))),
+        np.where(right, 0, 1),
+        right.astype(float),
+        {},
+    )
 
 
 def test_the_curve_over_draws_has_as_many_members_as_were_asked_for():
@@ -174,7 +209,10 @@ def test_the_figures_are_plain_values_for_json():
 def test_the_most_accurate_members_are_those_that_plain_loops_find(record, data):
     size = data.draw(st.integers(1, len(record.members)))
     questions = range(len(record.questions))
-    right = [sum(ballot(record, question, member)[2] for question in questions) for member in range(len(record.members))]
+    right = [
+        sum(ballot(record, question, member)[2] for question in questions)
+        for member in range(len(record.members))
+    ]
     order = sorted(range(len(right)), key=lambda member: -right[member])[:size]
     assert most_accurate(record, size) == tuple(record.members[member] for member in sorted(order))
 
@@ -183,14 +221,23 @@ def test_the_most_accurate_members_are_those_that_plain_loops_find(record, data)
 @given(records(max_draws=5), st.data())
 def test_redrawn_takes_k_of_the_recorded_draws_in_their_order(record, data):
     k = data.draw(st.integers(1, record.votes.shape[2]))
-    spent = record.votes + 10.0  # a count beside each draw, to see that what a draw took stays with it
+    spent = (
+        record.votes + 10.0
+    )  # a count beside each draw, to see that what a draw took stays with it
     whole = Record(record.members, record.questions, record.votes, record.scores, {}, calls=spent)
     part = redrawn(whole, k, np.random.default_rng(0))
     assert part.votes.shape == (*record.votes.shape[:2], k)
     assert np.array_equal(part.calls, part.votes + 10.0)
     for question, member in np.ndindex(part.votes.shape[:2]):
-        left = iter(zip(record.votes[question, member], record.scores[question, member], strict=True))
-        assert all(each in left for each in zip(part.votes[question, member], part.scores[question, member], strict=True))
+        left = iter(
+            zip(record.votes[question, member], record.scores[question, member], strict=True)
+        )
+        assert all(
+            each in left
+            for each in zip(
+                part.votes[question, member], part.scores[question, member], strict=True
+            )
+        )
 
 
 def test_more_draws_than_recorded_are_refused():

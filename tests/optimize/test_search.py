@@ -24,12 +24,18 @@ penalties = st.sampled_from([0.0, 0.25, 0.5, 1.0, 2.0])
 def made(votes, scores):
     votes = np.asarray(votes)
     names = tuple(f"m{at}" for at in range(votes.shape[1]))
-    return Record(names, tuple(f"q{at}" for at in range(len(votes))), votes, np.asarray(scores, float), {})
+    return Record(
+        names, tuple(f"q{at}" for at in range(len(votes))), votes, np.asarray(scores, float), {}
+    )
 
 
 @st.composite
 def records(draw, max_members=6, max_questions=12, draws=None):
-    shape = (draw(st.integers(1, max_questions)), draw(st.integers(1, max_members)), draws or draw(st.integers(1, 3)))
+    shape = (
+        draw(st.integers(1, max_questions)),
+        draw(st.integers(1, max_members)),
+        draws or draw(st.integers(1, 3)),
+    )
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     votes = random.integers(-1, draw(st.integers(1, 3)), shape)
     truth = random.integers(0, 3, (shape[0], 1, 1))
@@ -50,7 +56,10 @@ def outcome(votes, scores):
 def brute_force(record, sizes, penalty):
     """(members, objective, union, contradiction) of every subset, best first; as sets, with both denominators |D|."""
     questions, count = len(record.questions), len(record.members)
-    told = [[outcome(record.votes[q, m].tolist(), record.scores[q, m].tolist()) for m in range(count)] for q in range(questions)]
+    told = [
+        [outcome(record.votes[q, m].tolist(), record.scores[q, m].tolist()) for m in range(count)]
+        for q in range(questions)
+    ]
     correct = [{q for q in range(questions) if told[q][m][0]} for m in range(count)]
     wrong = [{q for q in range(questions) if told[q][m][1]} for m in range(count)]
     found = []
@@ -72,7 +81,10 @@ def brute_force(record, sizes, penalty):
 
 
 def terms(found):
-    return [(each.members, each.objective, each.union_accuracy, each.contradiction) for each in found.results]
+    return [
+        (each.members, each.objective, each.union_accuracy, each.contradiction)
+        for each in found.results
+    ]
 
 
 # --- exact ---------------------------------------------------------------------------------------
@@ -82,7 +94,10 @@ def terms(found):
 @given(records(), penalties, st.integers(1, 8))
 def test_the_best_of_all_sizes_are_those_of_brute_force_in_order(record, penalty, top):
     sizes = range(1, len(record.members) + 1)
-    found, expected = search(record, sizes, penalty=penalty, top=top), brute_force(record, sizes, penalty)
+    found, expected = (
+        search(record, sizes, penalty=penalty, top=top),
+        brute_force(record, sizes, penalty),
+    )
     assert terms(found) == expected[:top]
     assert (found.evaluated, found.exact, found.gap) == (len(expected), True, 0.0)
 
@@ -91,7 +106,10 @@ def test_the_best_of_all_sizes_are_those_of_brute_force_in_order(record, penalty
 @given(records(), penalties, st.integers(1, 5), st.data())
 def test_the_best_of_each_size_are_those_of_brute_force(record, penalty, top, data):
     size = data.draw(st.integers(1, len(record.members)))
-    assert terms(search(record, [size], penalty=penalty, top=top)) == brute_force(record, [size], penalty)[:top]
+    assert (
+        terms(search(record, [size], penalty=penalty, top=top))
+        == brute_force(record, [size], penalty)[:top]
+    )
 
 
 @given(records(max_members=5, max_questions=150), penalties)
@@ -113,7 +131,10 @@ def both_find_the_same(record, size, penalty, top):
     outcomes, one = Outcomes.of(record), Best(top)
     bits = outcomes.correct, outcomes.wrong, outcomes.rows
     assert enumerate_subsets(*bits, size, penalty, one) == math.comb(len(record.members), size)
-    for paired in (branch_and_bound._PAIRED, 0):  # pools too large for that are not looked at pair by pair
+    for paired in (
+        branch_and_bound._PAIRED,
+        0,
+    ):  # pools too large for that are not looked at pair by pair
         other = Best(top)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(branch_and_bound, "_PAIRED", paired)
@@ -125,11 +146,15 @@ def both_find_the_same(record, size, penalty, top):
 @pytest.mark.parametrize("penalty", [0.0, 0.5, 1.0, 3.0])
 @pytest.mark.parametrize("strength", [0.3, 0.6, 0.9])
 @pytest.mark.parametrize("size", [5, 7])
-def test_branch_and_bound_finds_what_enumeration_finds_in_a_pool_of_some_size(size, strength, penalty):
+def test_branch_and_bound_finds_what_enumeration_finds_in_a_pool_of_some_size(
+    size, strength, penalty
+):
     random = np.random.default_rng(int(10 * strength))
     right = random.random((200, 16, 1)) < random.beta(6 * strength, 6 * (1 - strength), (1, 16, 1))
     sure = random.random((200, 16, 1)) < 0.5
-    votes = np.concatenate([np.where(right, 0, 1), np.where(right, 0, np.where(sure, 1, 2))], axis=2)
+    votes = np.concatenate(
+        [np.where(right, 0, 1), np.where(right, 0, np.where(sure, 1, 2))], axis=2
+    )
     both_find_the_same(made(votes, votes == 0), size, penalty, 3)
 
 
@@ -151,13 +176,17 @@ def test_ceiling_and_floor_are_the_objective_at_both_ends(record, penalty):
 @given(records(draws=1))
 def test_at_one_draw_consistency_scores_between_floor_and_ceiling(record):
     # With more draws only the ceiling holds: an unsure wrong answer can win against an equally unsure right one.
-    for each in search(record, range(1, len(record.members) + 1), top=100, rule="consistency").results:
+    for each in search(
+        record, range(1, len(record.members) + 1), top=100, rule="consistency"
+    ).results:
         assert each.floor - 1e-12 <= each.accuracy <= each.ceiling + 1e-12
 
 
 @given(records())
 def test_consistency_never_scores_above_the_ceiling(record):
-    for each in search(record, range(1, len(record.members) + 1), top=100, rule="consistency").results:
+    for each in search(
+        record, range(1, len(record.members) + 1), top=100, rule="consistency"
+    ).results:
         assert each.accuracy <= each.ceiling + 1e-12
 
 
@@ -166,15 +195,26 @@ def test_the_standard_error_is_that_of_the_questions_terms(penalty):
     record = made(np.random.default_rng(1).integers(0, 3, (40, 2, 1)), np.zeros((40, 2, 1)))
     scores = (record.votes == 0).astype(float)
     best = search(made(record.votes, scores), [2], penalty=penalty).results[0]
-    told = [[outcome(record.votes[q, m].tolist(), scores[q, m].tolist()) for m in range(2)] for q in range(40)]
-    values = [any(c for c, _ in both) - penalty * (any(c for c, _ in both) and any(w for _, w in both)) for both in told]
+    told = [
+        [outcome(record.votes[q, m].tolist(), scores[q, m].tolist()) for m in range(2)]
+        for q in range(40)
+    ]
+    values = [
+        any(c for c, _ in both) - penalty * (any(c for c, _ in both) and any(w for _, w in both))
+        for both in told
+    ]
     assert best.objective == pytest.approx(float(np.mean(values)))
     assert best.stderr == pytest.approx(float(np.std(values) / np.sqrt(40)))
 
 
 def test_a_hand_worked_pool():
     # a is unanimous: right on three of four. b is right on the fourth, and unanimously wrong on the first. c only abstains.
-    votes = [[[0, 0], [1, 1], [-1, -1]], [[0, 0], [1, 2], [-1, -1]], [[0, 0], [1, -1], [-1, -1]], [[0, 0], [1, 1], [-1, -1]]]
+    votes = [
+        [[0, 0], [1, 1], [-1, -1]],
+        [[0, 0], [1, 2], [-1, -1]],
+        [[0, 0], [1, -1], [-1, -1]],
+        [[0, 0], [1, 1], [-1, -1]],
+    ]
     right = [[1, 0, 0], [1, 0, 0], [1, 0, 0], [0, 1, 0]]
     record = made(votes, np.repeat(np.array(right)[:, :, None], 2, axis=2))
     found = search(record, [1, 2, 3], penalty=1.0)
@@ -212,7 +252,11 @@ def test_the_most_accurate_members_stand_in_pool_order():
 
 
 def test_a_subset_is_plain_values_for_json():
-    told = search(made(np.zeros((2, 2, 1), int), np.ones((2, 2, 1))), [2], rule="pooled").results[0].as_dict()
+    told = (
+        search(made(np.zeros((2, 2, 1), int), np.ones((2, 2, 1))), [2], rule="pooled")
+        .results[0]
+        .as_dict()
+    )
     assert told["members"] == ["m0", "m1"]
     assert told["accuracy"] == told["ceiling"] == told["floor"] == told["objective"] == 1.0
 
@@ -295,7 +339,10 @@ def test_a_penalty_that_is_no_weight_is_refused(penalty):
         search(made(np.zeros((2, 3, 1), int), np.zeros((2, 3, 1))), [2], penalty=penalty)
 
 
-@pytest.mark.parametrize(("settings", "said"), [({"top": 0}, "must be 1 or more"), ({"k": 2}, "fewer than k=2"), ({"k": 0}, "k=0")])
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [({"top": 0}, "must be 1 or more"), ({"k": 2}, "fewer than k=2"), ({"k": 0}, "k=0")],
+)
 def test_other_settings_that_cannot_work_are_refused(settings, said):
     with pytest.raises(ConfigurationError, match=said):
         search(made(np.zeros((2, 3, 1), int), np.zeros((2, 3, 1))), [2], **settings)

@@ -31,7 +31,11 @@ def a_record(skills, count=120, draws=4, seed=0, cost=None):
     knows = random.random((count, members, 1)) < np.array(skills)[None, :, None]
     right = random.random((count, members, draws)) < np.where(knows, 0.95, 0.15)
     votes = np.where(right, 0, random.integers(1, 6, right.shape))
-    costs = None if cost is None else np.broadcast_to(np.array(cost)[None, :, None], right.shape).astype(float)
+    costs = (
+        None
+        if cost is None
+        else np.broadcast_to(np.array(cost)[None, :, None], right.shape).astype(float)
+    )
     return Record(
         members=tuple("abcdefgh"[:members]),
         questions=tuple(map(str, range(count))),
@@ -52,7 +56,9 @@ def test_a_study_finds_the_members_that_know_something():
 
 def test_the_papers_defaults_are_tried_first():
     tuned = tune(a_record([0.6, 0.5, 0.4]), n_trials=3, max_members=3)
-    assert {(trial["k"], trial["rule"], trial["penalty"]) for trial in tuned.trials} == {(3, "consistency", 1.0)}
+    assert {(trial["k"], trial["rule"], trial["penalty"]) for trial in tuned.trials} == {
+        (3, "consistency", 1.0)
+    }
     assert [trial["size"] for trial in tuned.trials] == [3, 2, 1]
 
 
@@ -69,8 +75,14 @@ def test_what_a_study_remembers_changes_no_trial_of_it():
         k, size, penalty = (trial.params[name] for name in ("k", "size", "penalty"))
         right = 0.0
         for split in folds(len(record.questions), seed=2):
-            chosen = search(record.rows(split.train).first(k), [size], penalty=round(penalty, 6), top=1).results[0].members
-            right += replay(record.of(chosen, None)[0].first(k), trial.params["rule"], splits=[split]).per_question.sum()
+            chosen = (
+                search(record.rows(split.train).first(k), [size], penalty=round(penalty, 6), top=1)
+                .results[0]
+                .members
+            )
+            right += replay(
+                record.of(chosen, None)[0].first(k), trial.params["rule"], splits=[split]
+            ).per_question.sum()
         assert trial.value == pytest.approx(right / len(record.questions))
 
 
@@ -103,14 +115,21 @@ def test_a_budget_bounds_the_second_objective_and_gives_a_front():
 
 
 def test_costs_can_be_minimised_where_they_were_recorded():
-    tuned = tune(a_record([0.8, 0.5], cost=[0.01, 1.0]), n_trials=20, minimize="cost_per_question", budget=0.5)
+    tuned = tune(
+        a_record([0.8, 0.5], cost=[0.01, 1.0]),
+        n_trials=20,
+        minimize="cost_per_question",
+        budget=0.5,
+    )
     assert tuned.best.members == ("a",)
     with pytest.raises(ConfigurationError, match="has no costs"):
         tune(a_record([0.6, 0.6]), n_trials=2, minimize="cost_per_question")
     record = a_record([0.6, 0.6], cost=[0.01, 1.0])
     unpriced = replace(record, cost=record.cost.copy())
     unpriced.cost[7, 1, 2] = np.nan
-    with pytest.raises(ConfigurationError, match="what 1 of the draws of 'b' cost .*leave that member out"):
+    with pytest.raises(
+        ConfigurationError, match="what 1 of the draws of 'b' cost .*leave that member out"
+    ):
         tune(unpriced, n_trials=2, minimize="cost_per_question")
     unpriced.votes[7, 1, 2] = ABSTAINED  # it failed before it was billed
     assert tune(unpriced, n_trials=2, minimize="cost_per_question").best.cost > 0
@@ -147,17 +166,31 @@ def test_a_study_in_a_storage_goes_on_and_is_readable_by_others(tmp_path):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda record: (replace(record, votes=record.votes[:, ::-1], scores=record.scores[:, ::-1]), {}), "draws, scores differ"),
+        (
+            lambda record: (
+                replace(record, votes=record.votes[:, ::-1], scores=record.scores[:, ::-1]),
+                {},
+            ),
+            "draws, scores differ",
+        ),
         (lambda record: (replace(record, scores=np.ones_like(record.scores)), {}), "scores differ"),
-        (lambda record: (replace(record, calls=np.full(record.votes.shape, 2.0)), {}), "calls differ"),
+        (
+            lambda record: (replace(record, calls=np.full(record.votes.shape, 2.0)), {}),
+            "calls differ",
+        ),
         (lambda record: (record, {"seed": 1}), "splits differ"),
-        (lambda record: (record, {"splits": [Split(np.arange(60), np.arange(60, 120))]}), "splits differ"),
+        (
+            lambda record: (record, {"splits": [Split(np.arange(60), np.arange(60, 120))]}),
+            "splits differ",
+        ),
         (lambda record: (record, {"threshold": 0.5}), "threshold differ"),
         (lambda record: (record, {"context": "task"}), "context differ"),
         (lambda record: (replace(record, members=("a", "z")), {}), "members differ"),
     ],
 )
-def test_a_study_of_other_draws_scores_splits_threshold_or_context_does_not_go_on(tmp_path, change, told):
+def test_a_study_of_other_draws_scores_splits_threshold_or_context_does_not_go_on(
+    tmp_path, change, told
+):
     record, storage = a_record([0.6, 0.5]), f"sqlite:///{tmp_path / 'study.db'}"
     tune(record, n_trials=2, storage=storage)
     other, settings = change(record)
@@ -181,7 +214,9 @@ def test_members_and_value_of_the_best_belong_together_whatever_a_study_tells(tm
     best = max(study.trials, key=lambda trial: trial.value)
     wrong = {"members": ["b"], "calls_per_question": 1.0}
     study.add_trial(
-        optuna.trial.create_trial(params=best.params, distributions=best.distributions, value=best.value, user_attrs=wrong)
+        optuna.trial.create_trial(
+            params=best.params, distributions=best.distributions, value=best.value, user_attrs=wrong
+        )
     )
     again = tune(record, n_trials=1, study=study, max_members=2).best
     assert (again.members, again.value) == (told.members, told.value)
@@ -191,7 +226,9 @@ def test_members_and_value_of_the_best_belong_together_whatever_a_study_tells(tm
 @pytest.mark.filterwarnings("ignore:Fixed parameter .* is out of range")
 def test_what_an_earlier_run_queued_outside_the_bounds_is_passed_over():
     record, study = a_record([0.7, 0.6, 0.5], draws=3), optuna.create_study(direction="maximize")
-    tune(record, n_trials=1, study=study)  # leaves the settings of two members and of one in the queue
+    tune(
+        record, n_trials=1, study=study
+    )  # leaves the settings of two members and of one in the queue
     with pytest.raises(ConfigurationError, match="No trial of the sizes and draws asked for"):
         tune(record, n_trials=1, study=study, max_members=1)
     assert len(tune(record, n_trials=5, study=study, max_members=1).best.members) == 1
@@ -213,12 +250,21 @@ def test_a_study_of_members_one_by_one_does_not_go_on_where_subsets_are_searched
 
 
 def test_the_front_holds_what_no_other_trial_beats_within_the_bounds():
-    record, study = a_record([0.7, 0.6, 0.5], draws=3), optuna.create_study(directions=["maximize", "minimize"])
+    record, study = (
+        a_record([0.7, 0.6, 0.5], draws=3),
+        optuna.create_study(directions=["maximize", "minimize"]),
+    )
     tune(record, n_trials=25, study=study, minimize="calls_per_question")
-    tuned = tune(record, n_trials=5, study=study, minimize="calls_per_question", max_members=2, k_max=2)
+    tuned = tune(
+        record, n_trials=5, study=study, minimize="calls_per_question", max_members=2, k_max=2
+    )
     assert all(len(setting.members) <= 2 and setting.k <= 2 for setting in tuned.front)
     for one in tuned.front:
-        beaten = [t for t in tuned.trials if t["value"] > one.value + 1e-9 and t["calls_per_question"] < one.cost - 1e-9]
+        beaten = [
+            t
+            for t in tuned.trials
+            if t["value"] > one.value + 1e-9 and t["calls_per_question"] < one.cost - 1e-9
+        ]
         assert not beaten
 
 
@@ -249,13 +295,20 @@ def test_bad_settings_are_refused(settings, told):
 def test_a_threshold_that_no_draw_reaches_is_refused_and_the_highest_score_told():
     record = a_record([0.1, 0.1, 0.8])
     graded = replace(record, scores=np.where(record.scores > 0, 0.9, 0.1))
-    with pytest.raises(ConfigurationError, match=r"threshold 1,.* highest score is 0.9: give a threshold that good answers reach"):
+    with pytest.raises(
+        ConfigurationError,
+        match=r"threshold 1,.* highest score is 0.9: give a threshold that good answers reach",
+    ):
         tune(graded, n_trials=4)
     assert "c" in tune(graded, n_trials=8, threshold=0.5, max_members=2).best.members
     # What is held out chooses nothing, whatever it scores.
     held_out = np.concatenate([graded.scores[:60], np.ones_like(graded.scores[60:])])
     with pytest.raises(ConfigurationError, match="highest score is 0.9"):
-        tune(replace(graded, scores=held_out), n_trials=4, splits=[Split(np.arange(60), np.arange(60, 120))])
+        tune(
+            replace(graded, scores=held_out),
+            n_trials=4,
+            splits=[Split(np.arange(60), np.arange(60, 120))],
+        )
 
 
 # --- the optimizer
@@ -274,7 +327,10 @@ def test_a_mux_is_compiled_and_the_student_stays_as_it_was(tmp_path):
     assert student.accuracies == {}
     assert not hasattr(student, "report")
     assert "compiled" in best.report.to_markdown()
-    assert "best of the trials (12) was taken: that flatters it, and a test split would not" in best.report.note
+    assert (
+        "best of the trials (12) was taken: that flatters it, and a test split would not"
+        in best.report.note
+    )
     assert best.report.to_dataframe().shape == (3, 6)
     assert "<table>" in best.report.to_html()
     before = calls(student)
@@ -285,7 +341,9 @@ def test_a_mux_is_compiled_and_the_student_stays_as_it_was(tmp_path):
 def test_errors_in_the_draws_are_told_and_made_again_on_request(tmp_path, caplog):
     flaky = a_member("b", 0.9)
     reply = flaky.lm.engine.reply
-    flaky.lm.engine.reply = lambda prompt, draw: ConnectionError("refused") if "q7?" in prompt else reply(prompt, draw)
+    flaky.lm.engine.reply = lambda prompt, draw: (
+        ConnectionError("refused") if "q7?" in prompt else reply(prompt, draw)
+    )
     student = a_mux(a_member("a", 0.6), flaky, k=2)
     settings = {"metric": metric, "bank": tmp_path / "bank.sqlite", "n_trials": 6}
     best = MuxOptimizer(**settings).compile(student, trainset=questions(30))
@@ -293,7 +351,10 @@ def test_errors_in_the_draws_are_told_and_made_again_on_request(tmp_path, caplog
     assert told in best.report.note
     assert told in caplog.text
     flaky.lm.engine.reply = reply
-    assert "Errors cost" in MuxOptimizer(**settings).compile(student, trainset=questions(30)).report.note
+    assert (
+        "Errors cost"
+        in MuxOptimizer(**settings).compile(student, trainset=questions(30)).report.note
+    )
     mended = MuxOptimizer(**settings, retry_failed=True).compile(student, trainset=questions(30))
     assert "Errors cost" not in mended.report.note
 
@@ -302,9 +363,13 @@ def test_a_compiled_mux_with_a_calibrated_rule_saves_loads_and_answers_alike(tmp
     members = [a_member("a", 0.6), a_member("b", 0.5), a_member("c", 0.5)]
     student = SLMMux(dspy.Predict("question, category -> answer"), members, k=3, temperature=0.5)
     examples = [example.with_inputs("question", "category") for example in questions(60)]
-    study = MuxOptimizer(metric=metric, n_trials=6, min_members=3, rules=["calibrated"], context="category", seed=1)
+    study = MuxOptimizer(
+        metric=metric, n_trials=6, min_members=3, rules=["calibrated"], context="category", seed=1
+    )
     best = study.compile(student, trainset=examples)
-    record_rule = study._rule  # fitted whatever the cross-validation says, so that the rule is there to be saved
+    record_rule = (
+        study._rule
+    )  # fitted whatever the cross-validation says, so that the rule is there to be saved
     assert best.report.tuned.cross_fitted
     from dspy_mux.bank.collect import collect, recorded
 
@@ -317,11 +382,19 @@ def test_a_compiled_mux_with_a_calibrated_rule_saves_loads_and_answers_alike(tmp
     mux.save(tmp_path / "mux.json")
     loaded = student.subset(["a", "b", "c"])
     loaded.load(tmp_path / "mux.json")
-    told = [(p.answer, p.verdict.confidence, p.verdict.member) for p in (mux(**e.inputs()) for e in examples[:20])]
-    assert told == [(p.answer, p.verdict.confidence, p.verdict.member) for p in (loaded(**e.inputs()) for e in examples[:20])]
+    told = [
+        (p.answer, p.verdict.confidence, p.verdict.member)
+        for p in (mux(**e.inputs()) for e in examples[:20])
+    ]
+    assert told == [
+        (p.answer, p.verdict.confidence, p.verdict.member)
+        for p in (loaded(**e.inputs()) for e in examples[:20])
+    ]
     replayed = mux.rule.pick(Tally(record.votes), record.field("category"))
     assert [("a", "b", "c")[at] for at in replayed.member[:20]] == [member for _, _, member in told]
-    assert replayed.confidence[:20].tolist() == pytest.approx([confidence for _, confidence, _ in told])
+    assert replayed.confidence[:20].tolist() == pytest.approx(
+        [confidence for _, confidence, _ in told]
+    )
     damaged = json.loads((tmp_path / "mux.json").read_text())
     damaged["pool"]["rule"]["weights"].pop()
     (tmp_path / "mux.json").write_text(json.dumps(damaged))
@@ -334,16 +407,24 @@ def test_a_graded_metric_chooses_members_by_the_threshold_given():
         return 0.9 if pred.answer == example.answer else 0.1
 
     student = a_mux(a_member("bad", 0.05), a_member("worse", 0.05), a_member("good", 0.9), k=2)
-    with pytest.raises(ConfigurationError, match="No draw of the questions that choose the members reaches the threshold 1"):
+    with pytest.raises(
+        ConfigurationError,
+        match="No draw of the questions that choose the members reaches the threshold 1",
+    ):
         MuxOptimizer(metric=graded, n_trials=4).compile(student, trainset=questions(30))
-    best = MuxOptimizer(metric=graded, n_trials=8, threshold=0.5, max_members=1).compile(student, trainset=questions(30))
+    best = MuxOptimizer(metric=graded, n_trials=8, threshold=0.5, max_members=1).compile(
+        student, trainset=questions(30)
+    )
     assert [member.name for member in best.members] == ["good"]
 
 
 def test_a_context_that_the_mux_is_not_told_is_refused_before_anything_is_drawn():
     student = a_mux(a_member("a"), a_member("b"))
     study = MuxOptimizer(metric=metric, n_trials=2, context="category")
-    with pytest.raises(ConfigurationError, match=r"context='category' is no input of every example \(one has question\)"):
+    with pytest.raises(
+        ConfigurationError,
+        match=r"context='category' is no input of every example \(one has question\)",
+    ):
         study.compile(student, trainset=questions(30))
     mixed = [example.with_inputs("question", "category") for example in questions(30)]
     with pytest.raises(ConfigurationError, match="context='category' is no input"):
@@ -357,7 +438,11 @@ def test_a_mux_with_a_fitted_rule_is_compiled_again_whatever_it_was_fitted_for()
     student.pool.rule = fit(Tally(votes), (votes == 0).astype(float), members=("a", "b"))
     study = MuxOptimizer(metric=metric, n_trials=4, max_members=1, rules=["consistency"])
     best = study.compile(student, trainset=questions(30))
-    assert ([member.name for member in best.members], best.rule.name, student.rule.name) == (["a"], "consistency", "calibrated")
+    assert ([member.name for member in best.members], best.rule.name, student.rule.name) == (
+        ["a"],
+        "consistency",
+        "calibrated",
+    )
 
 
 @pytest.mark.parametrize(
@@ -375,7 +460,9 @@ def test_what_cannot_be_compiled_is_refused(arguments, told):
 
 def test_only_a_mux_is_compiled():
     with pytest.raises(ConfigurationError, match="compiles an SLMMux"):
-        MuxOptimizer(metric=metric).compile(dspy.Predict("question -> answer"), trainset=questions(3))
+        MuxOptimizer(metric=metric).compile(
+            dspy.Predict("question -> answer"), trainset=questions(3)
+        )
 
 
 # --- scaling
@@ -389,14 +476,23 @@ def test_more_complementary_members_raise_the_union_and_the_sweet_spot_is_told()
     assert sorted({point.k for point in told.by_draws}) == [2, 3, 4, 5]
     assert told.sweet_spot.size in (1, 2, 3)
     assert str(told.sweet_spot.size) in told.reason
-    assert [figure.layout.xaxis.title.text for figure in scaling_figures(told)] == ["members", "draws per member (k)"]
+    assert [figure.layout.xaxis.title.text for figure in scaling_figures(told)] == [
+        "members",
+        "draws per member (k)",
+    ]
 
 
 def test_scaling_scores_no_question_by_a_subset_it_chose():
     # Members of pure luck: choosing them on the questions they are scored on would look better than one of them is.
     random = np.random.default_rng(0)
     right = random.random((60, 8, 1)) < 0.5
-    record = Record(tuple("abcdefgh"), tuple(map(str, range(60))), np.where(right, 0, 1), right.astype(float), {})
+    record = Record(
+        tuple("abcdefgh"),
+        tuple(map(str, range(60))),
+        np.where(right, 0, 1),
+        right.astype(float),
+        {},
+    )
     told = scale(record, k=1, max_members=1, splits=holdout(60, repeats=40))
     assert told.by_members[0].accuracy < 0.56
 

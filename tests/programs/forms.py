@@ -14,7 +14,10 @@ def read(program: dspy.Module, text: str, **inputs: str) -> list[dspy.Prediction
     replies = [marked(reasoning="So it is.", answer=text), f"Let me think, 3 of 7.\n{text}"]
     lms = [scripted_lm("any", lambda *_, reply=reply: reply, cache=False) for reply in replies]
     adapters = (None, PlainAdapter())
-    return [SLMMux(program, [lm], k=1, adapter=adapter)(**inputs) for lm, adapter in zip(lms, adapters, strict=True)]
+    return [
+        SLMMux(program, [lm], k=1, adapter=adapter)(**inputs)
+        for lm, adapter in zip(lms, adapters, strict=True)
+    ]
 
 
 def number_forms(gold: str) -> list[str]:

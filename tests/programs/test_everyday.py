@@ -29,12 +29,16 @@ def says(answer: object) -> dspy.Prediction:
 
 
 def example(answer: str, *also: str) -> dspy.Example:
-    return dspy.Example(question="?", answer=answer, accepted=[answer, *also]).with_inputs("question")
+    return dspy.Example(question="?", answer=answer, accepted=[answer, *also]).with_inputs(
+        "question"
+    )
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_category_has_its_share_of_every_split(seed: int) -> None:
-    counts = {split: Counter(row.category for row in examples(split, seed=seed)) for split in SPLITS}
+    counts = {
+        split: Counter(row.category for row in examples(split, seed=seed)) for split in SPLITS
+    }
     assert counts["train"] == dict.fromkeys(QUESTIONS, 5)
     assert counts["validation"] == dict.fromkeys(QUESTIONS, 20)
     assert counts["test"].keys() == QUESTIONS.keys()
@@ -52,7 +56,11 @@ def test_splits_are_disjoint_and_together_hold_every_question_once(seed: int) ->
 
 def test_no_question_and_no_id_occurs_twice() -> None:
     rows = examples()
-    assert len({fold(row.question) for row in rows}) == len({row.question_id for row in rows}) == len(rows)
+    assert (
+        len({fold(row.question) for row in rows})
+        == len({row.question_id for row in rows})
+        == len(rows)
+    )
 
 
 def test_rows_are_clean_text() -> None:
@@ -62,7 +70,9 @@ def test_rows_are_clean_text() -> None:
         for text in (row.question, *row.accepted):
             assert text
             assert text == " ".join(text.split())
-        assert len({fold(accepted) for accepted in row.accepted}) == len(row.accepted), row.question_id
+        assert len({fold(accepted) for accepted in row.accepted}) == len(row.accepted), (
+            row.question_id
+        )
         assert all(map(fold, row.accepted))
 
 
@@ -211,7 +221,9 @@ def test_any_text_folds_and_is_judged_without_error(text: str) -> None:
 
 def test_the_program_runs_in_evaluate_with_its_metric() -> None:
     rows = examples("validation", limit=6)
-    lm = dspy.utils.DummyLM([{"answer": row.answer} for row in rows[:3]] + [{"answer": "nonsense"}] * 3)
+    lm = dspy.utils.DummyLM(
+        [{"answer": row.answer} for row in rows[:3]] + [{"answer": "nonsense"}] * 3
+    )
     with dspy.context(lm=lm, adapter=dspy.ChatAdapter()):
         result = dspy.Evaluate(devset=rows, metric=metric, num_threads=1)(program())
     assert result.score == 50.0

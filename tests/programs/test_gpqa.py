@@ -15,7 +15,15 @@ from ..support.scripted import everything, marked, scripted_lm
 
 COLUMNS = ("Record ID", "Question", "Correct Answer", *gpqa._WRONG, "High-level domain")
 ROWS = [
-    (f"rec{n}", f"Which gas fills {n} of the bottles?", f"gas {n}", "argon", "neon\n", "a mixture, of (A) kinds", domain)
+    (
+        f"rec{n}",
+        f"Which gas fills {n} of the bottles?",
+        f"gas {n}",
+        "argon",
+        "neon\n",
+        "a mixture, of (A) kinds",
+        domain,
+    )
     for n, domain in enumerate(["Physics", "Chemistry", "Biology"] * 8)
 ]
 
@@ -89,7 +97,9 @@ def test_the_program_makes_a_letter_of_what_members_say(file):
     lms = {name: scripted_lm(name, lambda *_, text=text: text) for name, text in says.items()}
     verdict = SLMMux(gpqa.program(), lms, k=2)(**example.inputs()).verdict
     assert verdict.answer == example.answer
-    told = {ballot.member: [answer.answer for answer in ballot.answers] for ballot in verdict.ballots}
+    told = {
+        ballot.member: [answer.answer for answer in ballot.answers] for ballot in verdict.ballots
+    }
     assert told == {
         "letter": [example.answer],
         "text": [example.answer],
@@ -97,20 +107,27 @@ def test_the_program_makes_a_letter_of_what_members_say(file):
         "nothing": [],
         "unmarked": [example.answer],
     }
-    assert verdict.ballots[0].votes == verdict.ballots[1].votes, "a letter and its text are one answer"
+    assert verdict.ballots[0].votes == verdict.ballots[1].votes, (
+        "a letter and its text are one answer"
+    )
 
 
 def test_a_plain_member_answers_too(file):
     example = gpqa.examples(file=file, limit=1)[0]
     text = f"Bottles hold gas. It is not the first.\nAnswer: {option_of(example, example.answer)}"
     lm = scripted_lm("plain", lambda *_: text, shown=everything)
-    assert SLMMux(gpqa.program(), [lm], adapter=PlainAdapter())(**example.inputs()).verdict.answer == example.answer
+    assert (
+        SLMMux(gpqa.program(), [lm], adapter=PlainAdapter())(**example.inputs()).verdict.answer
+        == example.answer
+    )
 
 
 def test_options_are_shuffled_by_the_question_alone(file):
     first, again = gpqa.examples(file=file), gpqa.examples(file=file, seed=5)
     assert {e.question_id: e.options for e in first} == {e.question_id: e.options for e in again}
-    assert set(Counter(e.answer for e in first)) == set(gpqa.LETTERS), "the right option is not always the same letter"
+    assert set(Counter(e.answer for e in first)) == set(gpqa.LETTERS), (
+        "the right option is not always the same letter"
+    )
     assert {e.domain for e in first} == {"Physics", "Chemistry", "Biology"}
 
 
@@ -123,13 +140,21 @@ def test_demos_answer_what_they_reason():
 def test_a_row_of_equal_options_is_refused(tmp_path):
     path = tmp_path / "gpqa.csv"
     with path.open("w", newline="") as stream:
-        csv.writer(stream).writerows([COLUMNS, ("r", "Why?", "argon", "argon", "neon", "xenon", "Physics")])
-    with pytest.raises(ConfigurationError, match=r"Row 1 of .* has 'argon' in the column 'Correct Answer', which must differ"):
+        csv.writer(stream).writerows(
+            [COLUMNS, ("r", "Why?", "argon", "argon", "neon", "xenon", "Physics")]
+        )
+    with pytest.raises(
+        ConfigurationError,
+        match=r"Row 1 of .* has 'argon' in the column 'Correct Answer', which must differ",
+    ):
         gpqa.examples(file=path)
 
 
 def test_a_missing_column_is_named(tmp_path):
     path = tmp_path / "gpqa.csv"
     path.write_text("Question,Correct Answer\nWhy?,x\n")
-    with pytest.raises(ConfigurationError, match="lacks the column 'Incorrect Answer 1'; it has Question, Correct Answer"):
+    with pytest.raises(
+        ConfigurationError,
+        match="lacks the column 'Incorrect Answer 1'; it has Question, Correct Answer",
+    ):
         gpqa.examples(file=path)

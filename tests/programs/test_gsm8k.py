@@ -16,7 +16,10 @@ from .forms import number_forms, read
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "gsm8k_test.jsonl.gz"
 ROWS = [
-    {"question": f"How many are {number} and none?", "answer": f"It is all the same.\n#### {number}"}
+    {
+        "question": f"How many are {number} and none?",
+        "answer": f"It is all the same.\n#### {number}",
+    }
     for number in ("18", "1,234", "-7", "0.5", "70000", "3", "12", "99", "5", "250")
 ]
 
@@ -48,7 +51,11 @@ def test_all_1319_golds_of_the_release_pass_in_every_form_and_no_neighbour_does(
     assert len(found) == 1319
     kind = answer_kind(gsm8k.program().predict.signature.output_fields["answer"])
     for at, example in enumerate(found):
-        other = next(found[(at + step) % 1319] for step in range(1, 1319) if found[(at + step) % 1319].answer != example.answer)
+        other = next(
+            found[(at + step) % 1319]
+            for step in range(1, 1319)
+            if found[(at + step) % 1319].answer != example.answer
+        )
         for form in number_forms(gold_text(example)):
             prediction = dspy.Prediction(answer=kind.extract(form))
             assert gsm8k.metric(example, prediction), (example.answer, form)
@@ -65,8 +72,12 @@ def test_a_fifth_of_a_test_file_measures_and_the_rest_is_reported(file):
     validation, test = gsm8k.examples("validation", file=file), gsm8k.examples("test", file=file)
     assert (len(validation), len(test)) == (2, 8)
     assert not {e.question_id for e in validation} & {e.question_id for e in test}
-    assert [e.question_id for e in gsm8k.examples("test", file=file, limit=3)] == [e.question_id for e in test[:3]]
-    assert {e.question_id for e in gsm8k.examples("validation", file=file, seed=1)} != {e.question_id for e in validation}
+    assert [e.question_id for e in gsm8k.examples("test", file=file, limit=3)] == [
+        e.question_id for e in test[:3]
+    ]
+    assert {e.question_id for e in gsm8k.examples("validation", file=file, seed=1)} != {
+        e.question_id for e in validation
+    }
 
 
 def test_demos_are_of_no_row(file):
@@ -74,11 +85,21 @@ def test_demos_are_of_no_row(file):
     assert len(demos) == 4
     assert all(demo.reasoning for demo in demos)
     if DATA.exists():
-        assert not {demo.question for demo in demos} & {e.question for e in gsm8k.examples(file=DATA)}
+        assert not {demo.question for demo in demos} & {
+            e.question for e in gsm8k.examples(file=DATA)
+        }
 
 
 def test_a_row_without_a_gold_number_is_named(tmp_path):
     path = tmp_path / "bad.jsonl"
-    path.write_text(json.dumps(ROWS[0]) + "\n" + json.dumps({"question": "Why?", "answer": "#### because"}) + "\n")
-    with pytest.raises(MuxError, match=r"Line 2 of .*bad.jsonl has '#### because' in the column 'answer', which must end in ####"):
+    path.write_text(
+        json.dumps(ROWS[0])
+        + "\n"
+        + json.dumps({"question": "Why?", "answer": "#### because"})
+        + "\n"
+    )
+    with pytest.raises(
+        MuxError,
+        match=r"Line 2 of .*bad.jsonl has '#### because' in the column 'answer', which must end in ####",
+    ):
         gsm8k.examples(file=path)

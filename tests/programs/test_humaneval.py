@@ -23,7 +23,9 @@ from programs.humaneval import demos, metric, program, task
 from tests.support.scripted import marked, scripted_lm
 
 RELEASE = Path(__file__).parents[3] / "shared/data/humaneval.jsonl.gz"
-needs_release = pytest.mark.skipif(not RELEASE.is_file(), reason="the release is not beside the checkout")
+needs_release = pytest.mark.skipif(
+    not RELEASE.is_file(), reason="the release is not beside the checkout"
+)
 
 #: Two problems of our own, in the release's columns.
 EVENS = {
@@ -76,7 +78,9 @@ def graded(pairs: Sequence[tuple[dspy.Example, object]]) -> list[bool]:
 # ------------------------------------------------------------------------------------------------ grading
 
 
-def test_every_gold_passes_however_it_is_written_and_no_other_does(ours: list[dspy.Example]) -> None:
+def test_every_gold_passes_however_it_is_written_and_no_other_does(
+    ours: list[dspy.Example],
+) -> None:
     for example, row in zip(ours, ROWS, strict=True):
         body = row["canonical_solution"]
         for written in (
@@ -99,25 +103,44 @@ def test_every_gold_passes_however_it_is_written_and_no_other_does(ours: list[ds
     ]
     assert graded([(example, answer) for example in ours[:2] for answer in wrong]) == [False] * 16
     first, second = ours[:2]
-    assert graded([(first, second.answer), (second, first.answer), (first, f"{second.answer}\nevens = shout")]) == [False] * 3
+    assert (
+        graded(
+            [
+                (first, second.answer),
+                (second, first.answer),
+                (first, f"{second.answer}\nevens = shout"),
+            ]
+        )
+        == [False] * 3
+    )
 
 
 @needs_release
 def test_all_golds_of_the_release_pass(release: list[dspy.Example]) -> None:
     assert len(release) == 164
     rows = map(json.loads, gzip.decompress(RELEASE.read_bytes()).splitlines())
-    golds = {row["task_id"].replace("/", "-").lower(): row["prompt"] + row["canonical_solution"] for row in rows}
+    golds = {
+        row["task_id"].replace("/", "-").lower(): row["prompt"] + row["canonical_solution"]
+        for row in rows
+    }
     right = graded([(example, golds[example.question_id]) for example in release])
-    failed = [example.question_id for example, passed in zip(release, right, strict=True) if not passed]
+    failed = [
+        example.question_id for example, passed in zip(release, right, strict=True) if not passed
+    ]
     assert failed == []
 
 
 @needs_release
-def test_no_gold_of_the_release_passes_the_next_ones_tests_and_no_empty_body_passes(release: list[dspy.Example]) -> None:
+def test_no_gold_of_the_release_passes_the_next_ones_tests_and_no_empty_body_passes(
+    release: list[dspy.Example],
+) -> None:
     following = [*release[1:], release[0]]
     # The other function under the name that is asked for: wrong for what it does, not for what it is called.
     renamed = [
-        (example, f"{other.answer}\n\ndef {example.entry_point}(*args):\n    return {other.entry_point}(*args)\n")
+        (
+            example,
+            f"{other.answer}\n\ndef {example.entry_point}(*args):\n    return {other.entry_point}(*args)\n",
+        )
         for example, other in zip(release, following, strict=True)
     ]
     assert graded(renamed) == [False] * 164
@@ -125,10 +148,16 @@ def test_no_gold_of_the_release_passes_the_next_ones_tests_and_no_empty_body_pas
 
 
 def test_the_demos_are_right_and_in_no_test_set() -> None:
-    for demo, asked in zip(demos(), ("longest_run([4, 4, 1, 1, 1, 4])", "initials('ada king lovelace', '.')"), strict=True):
+    for demo, asked in zip(
+        demos(),
+        ("longest_run([4, 4, 1, 1, 1, 4])", "initials('ada king lovelace', '.')"),
+        strict=True,
+    ):
         source = complete(demo.prompt, demo.answer)
         name, _, args = asked.partition("(")
-        (outcome,) = sandbox.outputs(f"{source}\ndef asked():\n    return {name}({args}", "asked", [()])
+        (outcome,) = sandbox.outputs(
+            f"{source}\ndef asked():\n    return {name}({args}", "asked", [()]
+        )
         assert str(outcome.value) in demo.prompt
     if RELEASE.is_file():
         text = gzip.decompress(RELEASE.read_bytes()).decode()
@@ -155,9 +184,13 @@ def test_code_that_does_the_same_is_the_same_answer() -> None:
     assert comprehension == loop
     assert comprehension is not None
     assert key(EVENS, "return [v for v in values if v % 2]") != comprehension
-    assert key(EVENS, "return [float(v) for v in values if v % 2 == 0]") == comprehension  # 2.0 == 2 passes the same tests
+    assert (
+        key(EVENS, "return [float(v) for v in values if v % 2 == 0]") == comprehension
+    )  # 2.0 == 2 passes the same tests
     assert key(EVENS, "return tuple(v for v in values if v % 2 == 0)") != comprehension
-    assert key(EVENS, "return sorted(v for v in values if v % 2 == 0)") != comprehension  # seen on a made input only
+    assert (
+        key(EVENS, "return sorted(v for v in values if v % 2 == 0)") != comprehension
+    )  # seen on a made input only
 
 
 def test_code_that_does_nothing_is_compared_by_its_source() -> None:
@@ -171,7 +204,11 @@ def test_code_that_does_nothing_is_compared_by_its_source() -> None:
 
 
 def test_code_without_a_prompt_is_compared_by_its_source() -> None:
-    assert KIND.key("def f(x):\n    '''Say.'''\n    return x # it") == KIND.key("def f(x):  return x") is not None
+    assert (
+        KIND.key("def f(x):\n    '''Say.'''\n    return x # it")
+        == KIND.key("def f(x):  return x")
+        is not None
+    )
     assert KIND.key("    return 1") == CodeKind().key("    return (1)") is not None
 
 
@@ -203,7 +240,9 @@ def test_values_that_differ_are_told_apart_and_equal_ones_are_not() -> None:
     assert [of(a) == of(b) for a, b in different] == [False] * len(different)
 
 
-def test_without_a_sandbox_grading_is_refused_and_answers_are_compared_by_source(tmp_path: Path) -> None:
+def test_without_a_sandbox_grading_is_refused_and_answers_are_compared_by_source(
+    tmp_path: Path,
+) -> None:
     code = """
 import dspy
 from programs.behaviour import BehaviourKind
@@ -220,16 +259,24 @@ for refused in (task, lambda: metric(example, dspy.Prediction(answer=one))):
         print(type(error).__name__, error)
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "PATH": str(tmp_path)}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env={**os.environ, "PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     same, *refused = done.stdout.splitlines()
     assert same == "True"
     assert len(refused) == 2
-    assert all(line.startswith("ConfigurationError") and "install bubblewrap" in line for line in refused)
+    assert all(
+        line.startswith("ConfigurationError") and "install bubblewrap" in line for line in refused
+    )
 
 
 @needs_release
-def test_nearly_every_prompt_of_the_release_gives_inputs_that_its_gold_answers(release: list[dspy.Example]) -> None:
+def test_nearly_every_prompt_of_the_release_gives_inputs_that_its_gold_answers(
+    release: list[dspy.Example],
+) -> None:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         keys = list(pool.map(lambda example: KIND.key(example.answer), release[::4]))
     assert sum(isinstance(each, tuple) and each[0] == "behaviour" for each in keys) >= 37
@@ -249,7 +296,10 @@ def test_a_mux_takes_the_code_that_most_draws_agree_on_by_what_it_does(
 ) -> None:
     written = [RIGHT, WRONG, RIGHT_TOO]
     one = scripted_lm("one", lambda prompt, draw: shape(written[draw]))
-    other = scripted_lm("other", lambda prompt, draw: shape(["I don't know.", WRONG + " # or so", "return values"][draw]))
+    other = scripted_lm(
+        "other",
+        lambda prompt, draw: shape(["I don't know.", WRONG + " # or so", "return values"][draw]),
+    )
     adapter = PlainAdapter() if shape is str else None
     mux = SLMMux(program(), lms=[one, other], k=3, equivalence=KIND, adapter=adapter)
     example = ours[0]
@@ -262,7 +312,9 @@ def test_a_mux_takes_the_code_that_most_draws_agree_on_by_what_it_does(
 
 async def test_the_program_answers_on_asyncio_too(ours: list[dspy.Example]) -> None:
     with dspy.context(
-        lm=scripted_lm("one", lambda prompt, draw: marked(answer="return [v for v in values if v % 2 == 0]")),
+        lm=scripted_lm(
+            "one", lambda prompt, draw: marked(answer="return [v for v in values if v % 2 == 0]")
+        ),
         adapter=dspy.ChatAdapter(),
     ):
         prediction = await program().acall(prompt=ours[0].prompt)
@@ -275,7 +327,11 @@ async def test_the_program_answers_on_asyncio_too(ours: list[dspy.Example]) -> N
 def test_examples_have_their_columns(ours: list[dspy.Example]) -> None:
     example = ours[1]
     assert dict(example.inputs()) == {"prompt": SHOUT["prompt"]}
-    assert (example.entry_point, example.test, example.question_id) == ("shout", SHOUT["test"], "ours-1")
+    assert (example.entry_point, example.test, example.question_id) == (
+        "shout",
+        SHOUT["test"],
+        "ours-1",
+    )
     assert example.answer.startswith(SHOUT["prompt"].rstrip())
 
 
@@ -287,12 +343,21 @@ def test_examples_have_their_columns(ours: list[dspy.Example]) -> None:
             "Line 1 of .*'prompt', which must be Python with an unfinished function 'evens'",
         ),
         ({"entry_point": "odds"}, "unfinished function 'odds'"),
-        ({"canonical_solution": "no code here"}, "'canonical_solution', which must be the function or its body"),
+        (
+            {"canonical_solution": "no code here"},
+            "'canonical_solution', which must be the function or its body",
+        ),
         ({"test": ""}, "'test'"),
     ],
 )
-def test_a_row_that_is_no_problem_is_refused(tmp_path: Path, change: dict[str, str], message: str) -> None:
+def test_a_row_that_is_no_problem_is_refused(
+    tmp_path: Path, change: dict[str, str], message: str
+) -> None:
     file = tmp_path / "rows.jsonl"
-    file.write_text("".join(json.dumps({**row, **(change if at == 0 else {})}) + "\n" for at, row in enumerate(ROWS)))
+    file.write_text(
+        "".join(
+            json.dumps({**row, **(change if at == 0 else {})}) + "\n" for at, row in enumerate(ROWS)
+        )
+    )
     with pytest.raises(ConfigurationError, match=message):
         task(file).examples()

@@ -66,7 +66,9 @@ def judged(gold: str, answer: object) -> bool:
 
 
 def through_chat(text: str) -> object:
-    response = f"[[ ## reasoning ## ]]\nWe think.\n\n[[ ## answer ## ]]\n{text}\n\n[[ ## completed ## ]]"
+    response = (
+        f"[[ ## reasoning ## ]]\nWe think.\n\n[[ ## answer ## ]]\n{text}\n\n[[ ## completed ## ]]"
+    )
     return default_adapter().parse(SIGNATURE, response)["answer"]
 
 
@@ -79,7 +81,16 @@ def others(golds: list[str]) -> list[tuple[str, str]]:
     pairs = []
     for index, gold in enumerate(golds):
         following = golds[index + 1 :] + golds[:index]
-        pairs.append((gold, next(other for other in following if other.removeprefix("x=") != gold.removeprefix("x="))))
+        pairs.append(
+            (
+                gold,
+                next(
+                    other
+                    for other in following
+                    if other.removeprefix("x=") != gold.removeprefix("x=")
+                ),
+            )
+        )
     return pairs
 
 
@@ -89,7 +100,11 @@ def others(golds: list[str]) -> list[tuple[str, str]]:
 def test_the_release_is_whole() -> None:
     if not RELEASE.is_file():
         pytest.skip("the release is not beside the checkout")
-    assert len(examples(file=RELEASE)) == len({example.question_id for example in examples(file=RELEASE)}) == 500
+    assert (
+        len(examples(file=RELEASE))
+        == len({example.question_id for example in examples(file=RELEASE)})
+        == 500
+    )
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -100,7 +115,13 @@ def test_every_gold_passes_in_every_form(golds: list[str], form: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "form", ["GOLD", r"The answer is $\boxed{GOLD}$.", REASONED + "#### GOLD", REASONED + "So it is **$GOLD$**."]
+    "form",
+    [
+        "GOLD",
+        r"The answer is $\boxed{GOLD}$.",
+        REASONED + "#### GOLD",
+        REASONED + "So it is **$GOLD$**.",
+    ],
 )
 def test_another_answer_fails(golds: list[str], form: str) -> None:
     texts = [(gold, other, form.replace("GOLD", other)) for gold, other in others(golds)]
@@ -112,9 +133,13 @@ WRITINGS = {
     "dfrac": lambda gold: re.sub(r"\\d?frac", r"\\dfrac", gold),
     "tfrac": lambda gold: re.sub(r"\\d?frac", r"\\tfrac", gold),
     "left and right": lambda gold: re.sub(
-        r"([)\]])", r"\\right\1", re.sub(r"([(\[])", r"\\left\1", re.sub(r"\\left|\\right", "", gold))
+        r"([)\]])",
+        r"\\right\1",
+        re.sub(r"([(\[])", r"\\left\1", re.sub(r"\\left|\\right", "", gold)),
     ),
-    "no spaces": lambda gold: re.sub(r"(\\[A-Za-z]+)?\s+", lambda match: f"{match[1]} " if match[1] else "", gold),
+    "no spaces": lambda gold: re.sub(
+        r"(\\[A-Za-z]+)?\s+", lambda match: f"{match[1]} " if match[1] else "", gold
+    ),
     "an ending in .0": lambda gold: f"{gold}.0" if re.fullmatch(r"-?\d+", gold) else gold,
     "bmatrix": lambda gold: gold.replace("pmatrix", "bmatrix"),
     "degrees": lambda gold: gold.replace(r"^\circ", " degrees"),
@@ -126,12 +151,18 @@ WRITINGS = {
     "no units": lambda gold: re.sub(r"(?<=.)\s*\\(?:text|mbox)\{ ?[a-z]+\}(?:\^2)?$", "", gold),
     "plain units": lambda gold: re.sub(r"(?<=.)\s*\\(?:text|mbox)\{ ?([a-z]+)\}", r" \1", gold),
     "words without text": lambda gold: re.sub(r"^\\text\{\(?(\w+)\)?\}$", r"\1", gold),
-    "typed roots": lambda gold: re.sub(r"\\sqrt(?:\{(\w+)\}|(\d))", lambda match: f"sqrt({match[1] or match[2]})", gold),
+    "typed roots": lambda gold: re.sub(
+        r"\\sqrt(?:\{(\w+)\}|(\d))", lambda match: f"sqrt({match[1] or match[2]})", gold
+    ),
     "typed pi": lambda gold: gold.replace("\\pi", "π"),
     "braced bases": lambda gold: re.sub(r"_\{?(\d+)\}?$", r"_{\1}", gold),
     "spoken bases": lambda gold: re.sub(r"_\{?(\d+)\}?$", r" base \1", gold),
-    "braced thousands": lambda gold: gold if gold[:1] in "([{" else re.sub(r"(?<=\d),(?:\\!)?\s?(?=\d{3})", "{,}", gold),
-    "reversed roots": lambda gold: ", ".join(reversed(gold.split(","))) if re.fullmatch(r"-?\d(?:, ?-?\d\d?)+", gold) else gold,
+    "braced thousands": lambda gold: (
+        gold if gold[:1] in "([{" else re.sub(r"(?<=\d),(?:\\!)?\s?(?=\d{3})", "{,}", gold)
+    ),
+    "reversed roots": lambda gold: (
+        ", ".join(reversed(gold.split(","))) if re.fullmatch(r"-?\d(?:, ?-?\d\d?)+", gold) else gold
+    ),
     "both roots": lambda gold: re.sub(r"^(\d) \\pm (.*)$", r"\1 - \2, \1 + \2", gold),
 }
 
@@ -141,7 +172,11 @@ def test_every_gold_passes_in_another_writing(golds: list[str], writing: str) ->
     texts = [(gold, WRITINGS[writing](gold)) for gold in golds]
     assert any(gold != text for gold, text in texts) or writing == "no percent sign"
     assert [(gold, text) for gold, text in texts if not judged(gold, text)] == []
-    assert [(gold, text) for gold, text in texts if not judged(gold, through_plain(f"The answer is ${text}$."))] == []
+    assert [
+        (gold, text)
+        for gold, text in texts
+        if not judged(gold, through_plain(f"The answer is ${text}$."))
+    ] == []
 
 
 UNITS = [
@@ -163,10 +198,16 @@ UNITS = [
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_numbers_pass_with_units(golds: list[str], unit: str) -> None:
-    numerals = [gold for gold in golds if re.fullmatch(r"-?\d+(?:\.\d+)?|\\d?frac\{\d+\}\{\d+\}", gold)]
+    numerals = [
+        gold for gold in golds if re.fullmatch(r"-?\d+(?:\.\d+)?|\\d?frac\{\d+\}\{\d+\}", gold)
+    ]
     assert numerals
     assert [gold for gold in numerals if not judged(gold, gold + unit)] == []
-    assert [gold for gold in numerals if not judged(gold, through_plain(f"So the answer is {gold}{unit}."))] == []
+    assert [
+        gold
+        for gold in numerals
+        if not judged(gold, through_plain(f"So the answer is {gold}{unit}."))
+    ] == []
 
 
 def test_numbers_that_are_close_fail(golds: list[str]) -> None:
@@ -183,7 +224,9 @@ def test_numbers_that_are_close_fail(golds: list[str]) -> None:
             assert not judged(gold, wrong), (gold, wrong)
 
 
-@pytest.mark.parametrize("answer", [None, "", " ", "$$", r"\boxed{}", "no idea", "I cannot solve it."])
+@pytest.mark.parametrize(
+    "answer", [None, "", " ", "$$", r"\boxed{}", "no idea", "I cannot solve it."]
+)
 def test_no_answer_is_wrong(answer: object) -> None:
     assert metric(dspy.Example(answer="7"), dspy.Prediction(answer=answer)) is False
 
@@ -236,17 +279,24 @@ def test_a_files_rows_become_examples(tmp_path: Path) -> None:
     }
     assert set(example.inputs().keys()) == {"question"}
     assert (math500.name, math500.context, math500.equivalence) == ("math500", "subject", None)
-    parts = [{example.question_id for example in math500.examples(split)} for split in ("validation", "test")]
+    parts = [
+        {example.question_id for example in math500.examples(split)}
+        for split in ("validation", "test")
+    ]
     assert [len(part) for part in parts] == [2, 8]
     assert parts[0] | parts[1] == set(found)
-    assert [e.question_id for e in math500.examples("test", limit=3)] == [e.question_id for e in math500.examples("test")][:3]
+    assert [e.question_id for e in math500.examples("test", limit=3)] == [
+        e.question_id for e in math500.examples("test")
+    ][:3]
 
 
 @pytest.mark.parametrize("column", ["problem", "answer", "subject", "level", "unique_id"])
 def test_a_row_that_lacks_a_column_is_refused_by_name(tmp_path: Path, column: str) -> None:
     lines = rows()
     del lines[4][column]
-    with pytest.raises(ConfigurationError, match=f"Line 5 of .*own.jsonl lacks the column '{column}'"):
+    with pytest.raises(
+        ConfigurationError, match=f"Line 5 of .*own.jsonl lacks the column '{column}'"
+    ):
         examples(file=written(tmp_path, lines))
 
 
@@ -263,14 +313,20 @@ def test_the_demos_are_in_no_release_and_right_by_their_own_reasoning() -> None:
     for demo in demos():
         assert judged(demo.answer, through_plain(f"{demo.reasoning}\n\nAnswer: ${demo.answer}$"))
     if RELEASE.is_file():
-        questions = {re.sub(r"\W+", "", example.question).lower() for example in examples(file=RELEASE)}
+        questions = {
+            re.sub(r"\W+", "", example.question).lower() for example in examples(file=RELEASE)
+        }
         assert not questions & {re.sub(r"\W+", "", demo.question).lower() for demo in demos()}
 
 
 @pytest.mark.parametrize("adapter", [default_adapter(), PlainAdapter()])
-def test_the_program_runs_in_evaluate_with_its_metric(tmp_path: Path, adapter: dspy.Adapter) -> None:
+def test_the_program_runs_in_evaluate_with_its_metric(
+    tmp_path: Path, adapter: dspy.Adapter
+) -> None:
     devset = examples("test", limit=4, file=written(tmp_path, rows()))
-    told = [rf"So it is \[ \boxed{{{example.answer}}} \]" for example in devset[:3]] + ["The answer is $1$."]
+    told = [rf"So it is \[ \boxed{{{example.answer}}} \]" for example in devset[:3]] + [
+        "The answer is $1$."
+    ]
     if isinstance(adapter, dspy.ChatAdapter):
         replies: list[dict[str, str]] = [{"reasoning": "We add.", "answer": text} for text in told]
         lm = dspy.utils.DummyLM(replies)

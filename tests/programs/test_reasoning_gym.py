@@ -29,7 +29,11 @@ def ways(name, gold):
     yield f"The answer is $\\boxed{{{gold}}}$."
     if "**" not in gold:
         yield f"**{gold}**"
-    for text in (f"So, of 3, it is this.\nAnswer: {gold}", f"So it is.\n\n**Answer:**\n{gold}", f"So.\nAnswer:\n```\n{gold}\n```"):
+    for text in (
+        f"So, of 3, it is this.\nAnswer: {gold}",
+        f"So it is.\n\n**Answer:**\n{gold}",
+        f"So.\nAnswer:\n```\n{gold}\n```",
+    ):
         yield PlainAdapter().parse(signature, text)["answer"]
     yield default_adapter().parse(signature, marked(reasoning="So it is.", answer=gold))["answer"]
 
@@ -46,7 +50,9 @@ def test_every_task_gives_its_gold_answers_full_marks_however_they_come_and_othe
             assert not reasoning_gym.metric(example, dspy.Prediction(answer=other)), other
 
 
-@pytest.mark.parametrize("name", ["basic_arithmetic", "chain_sum", "countdown", "spell_backward", "n_queens"])
+@pytest.mark.parametrize(
+    "name", ["basic_arithmetic", "chain_sum", "countdown", "spell_backward", "n_queens"]
+)
 def test_the_next_different_gold_answer_is_wrong(name):
     found = reasoning_gym.examples("test", name=name, limit=12)
     for example, other in itertools.pairwise(found):
@@ -77,7 +83,14 @@ def test_an_answer_that_would_calculate_without_end_is_wrong(name):
         "x**9**9**9**9",
         "(\nx**9**9**9**9)",
     ]
-    endless += ["1e999999999", "1e-999999999", "1/1e999999999", "x" + "*(x+1)" * 90, "(" * 150 + "x" + ")" * 150, "¬" * 9000]
+    endless += [
+        "1e999999999",
+        "1e-999999999",
+        "1/1e999999999",
+        "x" + "*(x+1)" * 90,
+        "(" * 150 + "x" + ")" * 150,
+        "¬" * 9000,
+    ]
     for answer in endless:
         assert not reasoning_gym.metric(example, dspy.Prediction(answer=answer)), answer
 
@@ -90,7 +103,9 @@ def test_tasks_that_are_refused_say_why(name):
 
 
 def test_what_calculates_the_same_is_right_too():
-    example = next(e for e in reasoning_gym.examples("test", name="countdown", limit=20) if " + " in e.answer)
+    example = next(
+        e for e in reasoning_gym.examples("test", name="countdown", limit=20) if " + " in e.answer
+    )
     assert reasoning_gym.metric(example, dspy.Prediction(answer=f"({example.answer})"))
     example = reasoning_gym.examples("test", name="polynomial_multiplication", limit=1)[0]
     assert reasoning_gym.metric(example, dspy.Prediction(answer=f"0 + {example.answer}"))
@@ -105,10 +120,16 @@ def test_nothing_text_and_endless_text_are_wrong():
 @pytest.mark.parametrize("name", ["chain_sum", "coin_flip", "string_splitting", "tower_of_hanoi"])
 def test_no_question_is_in_two_splits_in_a_demo_too_or_there_twice(name):
     """Some tasks know few different questions."""
-    by_split = {split: reasoning_gym.examples(split, name=name, limit=50) for split in reasoning_gym.SIZES}
+    by_split = {
+        split: reasoning_gym.examples(split, name=name, limit=50) for split in reasoning_gym.SIZES
+    }
     found = [example for part in by_split.values() for example in part]
     assert all(by_split.values())
-    assert len({example.question for example in found}) == len({example.question_id for example in found}) == len(found)
+    assert (
+        len({example.question for example in found})
+        == len({example.question_id for example in found})
+        == len(found)
+    )
     demos = {demo.question for demo in reasoning_gym.program(name).predict.demos}
     assert len(demos) == 3
     assert not demos & {example.question for example in found}
@@ -128,13 +149,18 @@ def test_splits_have_their_sizes():
 
 def test_the_mixture_takes_turns():
     found = task("reasoning_gym").examples("validation", limit=16)
-    assert [e.question_id for e in found] == [e.question_id for e in reasoning_gym.examples("validation", limit=16)]
+    assert [e.question_id for e in found] == [
+        e.question_id for e in reasoning_gym.examples("validation", limit=16)
+    ]
     assert [example.task for example in found] == [*reasoning_gym.MIXTURE] * 2
     assert task("reasoning_gym").context == "task"
 
 
 def test_unknown_names_are_told_what_is_near():
-    with pytest.raises(ConfigurationError, match="reasoning-gym has no task 'basic_arithmetik': perhaps basic_arithmetic"):
+    with pytest.raises(
+        ConfigurationError,
+        match="reasoning-gym has no task 'basic_arithmetik': perhaps basic_arithmetic",
+    ):
         task("reasoning_gym:basic_arithmetik")
     with pytest.raises(ConfigurationError, match="reads no file"):
         task("reasoning_gym:gcd", file="x.jsonl")
@@ -145,7 +171,10 @@ def test_unknown_names_are_told_what_is_near():
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
-        ("propositional_logic", "P" + "".join(f"∨{letter}" for letter in "abcdefghijklmnopqrstuvwxyz")),
+        (
+            "propositional_logic",
+            "P" + "".join(f"∨{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"),
+        ),
         ("rubiks_cube", "R999999999"),
         ("rush_hour", "F+99999999999999"),
     ],

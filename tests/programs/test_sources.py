@@ -16,7 +16,10 @@ import pytest
 from dspy_mux import ConfigurationError
 from programs import sources
 
-ROWS = [{"question": f"What is {n} + {n}?", "answer": str(2 * n), "note": 'é, "quoted"\nand broken'} for n in range(10)]
+ROWS = [
+    {"question": f"What is {n} + {n}?", "answer": str(2 * n), "note": 'é, "quoted"\nand broken'}
+    for n in range(10)
+]
 
 
 def written(path: Path) -> Path:
@@ -28,7 +31,11 @@ def written(path: Path) -> Path:
 
         pq.write_table(pa.Table.from_pylist(ROWS), path)
         return path
-    with gzip.open(path, "wt", newline="") if path.suffix == ".gz" else path.open("w", newline="") as stream:
+    with (
+        gzip.open(path, "wt", newline="")
+        if path.suffix == ".gz"
+        else path.open("w", newline="") as stream
+    ):
         if plain.endswith(".jsonl"):
             stream.write("".join(json.dumps(row) + "\n" for row in ROWS))
         elif plain.endswith(".json"):
@@ -40,7 +47,9 @@ def written(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["r.jsonl", "r.jsonl.gz", "r.json", "r.json.gz", "r.csv", "r.csv.gz", "r.parquet"])
+@pytest.mark.parametrize(
+    "name", ["r.jsonl", "r.jsonl.gz", "r.json", "r.json.gz", "r.csv", "r.csv.gz", "r.parquet"]
+)
 def test_every_form_of_file_holds_the_same_rows(tmp_path, name):
     assert [dict(row.columns) for row in sources.read_rows(written(tmp_path / name))] == ROWS
 
@@ -72,9 +81,11 @@ def test_a_missing_file_is_named(tmp_path):
 
 def made(row: sources.Row) -> dspy.Example:
     question = row.text("question")
-    return dspy.Example(question=question, answer=row.text("answer"), question_id=sources.question_id("sum", question)).with_inputs(
-        "question"
-    )
+    return dspy.Example(
+        question=question,
+        answer=row.text("answer"),
+        question_id=sources.question_id("sum", question),
+    ).with_inputs("question")
 
 
 def examples(path, split=None, **arguments):
@@ -96,20 +107,29 @@ def test_a_question_told_twice_counts_once_unless_its_answers_differ(tmp_path):
     path.write_text(json.dumps([*ROWS, ROWS[0]]))
     assert len(examples(path)) == 10
     path.write_text(json.dumps([*ROWS, {**ROWS[0], "answer": "7"}]))
-    with pytest.raises(ConfigurationError, match="Row 11 of .* asks the question of row 1 of .* with another answer"):
+    with pytest.raises(
+        ConfigurationError,
+        match="Row 11 of .* asks the question of row 1 of .* with another answer",
+    ):
         examples(path)
 
 
 def test_wrong_columns_splits_and_limits_are_told(tmp_path):
     path = tmp_path / "x.json"
     path.write_text(json.dumps([{"question": "?"}] * 5))
-    with pytest.raises(ConfigurationError, match="Row 1 of .* lacks the column 'answer'; it has question"):
+    with pytest.raises(
+        ConfigurationError, match="Row 1 of .* lacks the column 'answer'; it has question"
+    ):
         examples(path)
     path.write_text(json.dumps([{"question": None, "answer": "1"}] * 5))
-    with pytest.raises(ConfigurationError, match="has None in the column 'question', which must be text"):
+    with pytest.raises(
+        ConfigurationError, match="has None in the column 'question', which must be text"
+    ):
         examples(path)
     good = written(tmp_path / "r.json")
-    with pytest.raises(ConfigurationError, match="sum has no split 'train': choose one of validation, test"):
+    with pytest.raises(
+        ConfigurationError, match="sum has no split 'train': choose one of validation, test"
+    ):
         examples(good, "train")
     with pytest.raises(ConfigurationError, match="limit is 0"):
         examples(good, limit=0)
@@ -120,7 +140,11 @@ def test_wrong_columns_splits_and_limits_are_told(tmp_path):
 
 def in_a_process(code, **environment):
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, env={**os.environ, **environment}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, **environment},
     )
     return done.stdout.strip()
 
@@ -149,6 +173,8 @@ except Exception as error:
     print(type(error).__name__, error)
 """
     told = in_a_process(code, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path))
-    assert told.startswith("ConfigurationError Idavidrein/gpqa could not be read from the Hugging Face hub")
+    assert told.startswith(
+        "ConfigurationError Idavidrein/gpqa could not be read from the Hugging Face hub"
+    )
     assert "hf auth login" in told
     assert "name a local file with --file." in told

@@ -16,7 +16,14 @@ from programs.tasks import TASKS, task
 FILES = {
     "gsm8k": [{"question": f"{n} + 1?", "answer": f"So.\n#### {n + 1}"} for n in range(10)],
     "math500": [
-        {"problem": f"${n} + 1$?", "solution": "So.", "answer": f"{n + 1}", "subject": "Algebra", "level": 1, "unique_id": f"t/{n}"}
+        {
+            "problem": f"${n} + 1$?",
+            "solution": "So.",
+            "answer": f"{n + 1}",
+            "subject": "Algebra",
+            "level": 1,
+            "unique_id": f"t/{n}",
+        }
         for n in range(10)
     ],
     "gpqa": [
@@ -55,7 +62,9 @@ def test_every_task_has_a_program_examples_and_a_metric_that_passes_its_gold(nam
     found = of_name(name, tmp_path)
     assert found.name == name
     program = found.program()
-    outputs = [field for predictor in program.predictors() for field in predictor.signature.output_fields]
+    outputs = [
+        field for predictor in program.predictors() for field in predictor.signature.output_fields
+    ]
     assert "answer" in outputs
     answer_kind(program.predictors()[0].signature.output_fields["answer"], found.equivalence)
     demos = [demo for predictor in program.predictors() for demo in predictor.demos]
@@ -74,14 +83,21 @@ def test_every_task_has_a_program_examples_and_a_metric_that_passes_its_gold(nam
 
 def test_everyday_is_what_it_was():
     found = task("everyday")
-    assert [e.question_id for e in found.examples("test", limit=7)] == [e.question_id for e in everyday.examples("test", limit=7)]
+    assert [e.question_id for e in found.examples("test", limit=7)] == [
+        e.question_id for e in everyday.examples("test", limit=7)
+    ]
     assert found.context == "category"
 
 
 def test_unknown_tasks_and_files_for_tasks_that_read_none_are_refused(tmp_path):
-    with pytest.raises(ConfigurationError, match="There is no task 'gms8k', perhaps 'gsm8k': choose one of everyday, gsm8k"):
+    with pytest.raises(
+        ConfigurationError,
+        match="There is no task 'gms8k', perhaps 'gsm8k': choose one of everyday, gsm8k",
+    ):
         task("gms8k")
     with pytest.raises(ConfigurationError, match="There is no task 'gsm8k:easy'"):
         task("gsm8k:easy")
-    with pytest.raises(ConfigurationError, match="everyday has its own questions and reads no file"):
+    with pytest.raises(
+        ConfigurationError, match="everyday has its own questions and reads no file"
+    ):
         task("everyday", file=tmp_path / "x.jsonl")

@@ -39,7 +39,10 @@ def draws_of(rows, k):
     bank, members = {}, list(dict.fromkeys(row["model"] for row in rows))
     for row in rows:
         score = row["correct"] if "correct" in row else row["score"]
-        bank.setdefault(row["question_id"], {}).setdefault(row["model"], {})[row["draw"]] = (row["answer"] or None, float(score))
+        bank.setdefault(row["question_id"], {}).setdefault(row["model"], {})[row["draw"]] = (
+            row["answer"] or None,
+            float(score),
+        )
     whole = {
         question: {member: [draws[member][at] for at in range(k)] for member in members}
         for question, draws in bank.items()
@@ -58,7 +61,10 @@ def plurality(draws):
 
 
 def accuracies_of(members, bank, train):
-    return {m: Fraction(sum(Fraction(plurality(bank[q][m])[1]) for q in train), len(train)) for m in members}
+    return {
+        m: Fraction(sum(Fraction(plurality(bank[q][m])[1]) for q in train), len(train))
+        for m in members
+    }
 
 
 def score_of(rule, members, draws, accuracy):
@@ -74,7 +80,11 @@ def score_of(rule, members, draws, accuracy):
 def assert_replay_equals_loops(record, rows, split, k, left_out):
     members, bank, expected_left_out = draws_of(rows, k)
     questions = list(bank)
-    assert (list(record.members), list(record.questions), left_out) == (members, questions, expected_left_out)
+    assert (list(record.members), list(record.questions), left_out) == (
+        members,
+        questions,
+        expected_left_out,
+    )
     accuracy = accuracies_of(members, bank, [questions[at] for at in split.train])
     tested = [questions[at] for at in sorted(split.test)]
     for rule in FIXED:
@@ -83,9 +93,16 @@ def assert_replay_equals_loops(record, rows, split, k, left_out):
         assert result.per_question.tolist() == expected
         assert [questions[at] for at in result.tested] == tested
         assert result.accuracy == pytest.approx(sum(expected) / len(expected))
-        right = [max(plurality(bank[question][member])[1] for member in members) >= 1 for question in tested]
+        right = [
+            max(plurality(bank[question][member])[1] for member in members) >= 1
+            for question in tested
+        ]
         assert result.union_accuracy == pytest.approx(sum(right) / len(right))
-        assert (result.questions, result.left_out, result.repeats) == (len(tested), expected_left_out, 1)
+        assert (result.questions, result.left_out, result.repeats) == (
+            len(tested),
+            expected_left_out,
+            1,
+        )
 
 
 # --- a bank written here, and the recorded ones --------------------------------------------------
@@ -134,7 +151,9 @@ def test_the_everyday_bank_scores_what_loops_find(k):
     record, left_out = read_jsonl(path).of(None, k)
     record = record.first(k)
     assert len(record.members) == 3
-    assert_replay_equals_loops(record, rows_of(path), by_field(record, "split", "val", "test")[0], k, left_out)
+    assert_replay_equals_loops(
+        record, rows_of(path), by_field(record, "split", "val", "test")[0], k, left_out
+    )
 
 
 def test_the_reasoning_gym_bank_scores_what_loops_find():
@@ -161,7 +180,9 @@ def test_questions_that_a_member_lacks_are_left_out_and_counted(small):
 def made(votes, scores, **fields):
     votes = np.asarray(votes)
     names = tuple("abcdefgh"[: votes.shape[1]])
-    return Record(names, tuple(f"q{at}" for at in range(len(votes))), votes, np.asarray(scores, float), fields)
+    return Record(
+        names, tuple(f"q{at}" for at in range(len(votes))), votes, np.asarray(scores, float), fields
+    )
 
 
 def random_record(questions=60, members=3, draws=3, seed=0):
@@ -234,7 +255,16 @@ def test_calls_tokens_and_cost_are_those_of_the_draws_spent():
     votes = np.zeros((4, 2, 2), int)
     each = np.broadcast_to(np.array([[[1.0, 2.0], [10.0, 20.0]]]), votes.shape)
     plain = made(votes, np.ones(votes.shape))
-    record = Record(plain.members, plain.questions, plain.votes, plain.scores, {}, calls=each, tokens=each * 10, cost=each / 10)
+    record = Record(
+        plain.members,
+        plain.questions,
+        plain.votes,
+        plain.scores,
+        {},
+        calls=each,
+        tokens=each * 10,
+        cost=each / 10,
+    )
     result = replay(record, "consistency", splits=folds(4, count=2))
     assert (result.calls_per_question, result.frugal_calls_per_question) == (33.0, 3.0)
     assert (result.tokens_per_question, result.cost_per_question) == (330.0, pytest.approx(3.3))
@@ -248,11 +278,19 @@ def test_what_is_unknown_of_a_draw_is_no_zero():
     spent = np.full(votes.shape, 2.0)
     spent[:, 1] = np.nan
     spent[0, 2, 1] = np.nan
-    record = dataclasses.replace(made(votes, np.ones(votes.shape)), calls=spent, tokens=spent, cost=spent)
-    alone = {name: replay(record, f"self_consistency:{name}", splits=folds(4, count=2)) for name in "abc"}
+    record = dataclasses.replace(
+        made(votes, np.ones(votes.shape)), calls=spent, tokens=spent, cost=spent
+    )
+    alone = {
+        name: replay(record, f"self_consistency:{name}", splits=folds(4, count=2)) for name in "abc"
+    }
     assert [alone[name].cost_per_question for name in "abc"] == [4.0, None, None]
     assert [alone[name].tokens_per_question for name in "abc"] == [4.0, None, None]
-    assert [alone[name].calls_per_question for name in "abc"] == [4.0, 2.0, pytest.approx((3 * 4 + 3) / 4)]
+    assert [alone[name].calls_per_question for name in "abc"] == [
+        4.0,
+        2.0,
+        pytest.approx((3 * 4 + 3) / 4),
+    ]
     assert replay(record, "pooled", splits=folds(4, count=2)).cost_per_question is None
     parts = [replay(record, "self_consistency:c", splits=[part]) for part in folds(4, count=4)]
     assert sorted(part.cost_per_question is None for part in parts) == [False, False, False, True]
@@ -275,9 +313,15 @@ def test_what_is_picked_on_test_depends_on_the_labels_of_train_alone(rule):
     named = np.broadcast_to(np.arange(9.0).reshape(3, 3), (len(split.test), 3, 3))
     picked = tested_with(named).per_question.astype(int)
     real = record.scores[split.test]
-    assert tested_with(real).per_question.tolist() == real.reshape(-1, 9)[np.arange(len(picked)), picked].tolist()
+    assert (
+        tested_with(real).per_question.tolist()
+        == real.reshape(-1, 9)[np.arange(len(picked)), picked].tolist()
+    )
     shuffled = np.random.default_rng(0).permutation(real)
-    assert tested_with(shuffled).per_question.tolist() == shuffled.reshape(-1, 9)[np.arange(len(picked)), picked].tolist()
+    assert (
+        tested_with(shuffled).per_question.tolist()
+        == shuffled.reshape(-1, 9)[np.arange(len(picked)), picked].tolist()
+    )
 
 
 def test_calibrated_learns_from_train_whom_to_believe():
@@ -305,14 +349,18 @@ def test_calibrated_uses_a_field_of_the_questions_where_one_is_named():
 
 @pytest.mark.parametrize("k", [0, 4])
 def test_k_that_was_not_recorded_is_refused(record, k):
-    with pytest.raises(ConfigurationError, match=f"holds 3 draws a member, k={k} cannot be replayed"):
+    with pytest.raises(
+        ConfigurationError, match=f"holds 3 draws a member, k={k} cannot be replayed"
+    ):
         replay(record, "consistency", k=k)
 
 
 def test_fewer_draws_than_recorded_are_chosen_by_the_seed_alone():
     record = random_record(draws=6)
     split = holdout(60, repeats=1)
-    one, again, other = (replay(record, "consistency", splits=split, k=2, seed=seed) for seed in (1, 1, 2))
+    one, again, other = (
+        replay(record, "consistency", splits=split, k=2, seed=seed) for seed in (1, 1, 2)
+    )
     assert one.per_question.tolist() == again.per_question.tolist()
     assert one.as_dict() == again.as_dict()
     assert one.per_question.tolist() != other.per_question.tolist()
@@ -323,7 +371,10 @@ def test_every_recorded_draw_used_needs_no_repeats():
     record = random_record()
     assert replay(record, "pooled", splits=holdout(60, repeats=1)).repeats == 1
     assert replay(record, "pooled").repeats == 20
-    assert replay(record, "pooled", seed=1).as_dict() == replay(record, "pooled", splits=holdout(60, seed=1), seed=1).as_dict()
+    assert (
+        replay(record, "pooled", seed=1).as_dict()
+        == replay(record, "pooled", splits=holdout(60, seed=1), seed=1).as_dict()
+    )
 
 
 def test_chosen_draws_are_distinct_recorded_ones_in_the_order_drawn():
@@ -348,12 +399,18 @@ def test_a_difference_is_paired():
     assert difference.ci95[0] <= difference.mean <= difference.ci95[1]
     nothing = compare(one, one)
     # No question of 60 differs: of all questions few can.
-    assert (nothing.mean, nothing.stderr, nothing.ci95) == (0.0, 0.0, pytest.approx((-0.0602, 0.0602), abs=1e-4))
+    assert (nothing.mean, nothing.stderr, nothing.ci95) == (
+        0.0,
+        0.0,
+        pytest.approx((-0.0602, 0.0602), abs=1e-4),
+    )
 
 
 def test_results_on_different_questions_are_not_compared():
     record = random_record()
-    one, other = (replay(record, "pooled", splits=holdout(60, repeats=1, seed=seed)) for seed in (0, 1))
+    one, other = (
+        replay(record, "pooled", splits=holdout(60, repeats=1, seed=seed)) for seed in (0, 1)
+    )
     with pytest.raises(ConfigurationError, match="only be compared on the same questions"):
         compare(one, other)
 
@@ -364,7 +421,10 @@ def test_results_of_each_fold_alone_pool_to_those_of_all_folds():
     together = replay(record, "consistency", splits=parts)
     assert alone.per_question.tolist() == together.per_question.tolist()
     assert alone.tested.tolist() == together.tested.tolist() == list(range(60))
-    assert (alone.accuracy, alone.stderr) == (pytest.approx(together.accuracy), pytest.approx(together.stderr))
+    assert (alone.accuracy, alone.stderr) == (
+        pytest.approx(together.accuracy),
+        pytest.approx(together.stderr),
+    )
     assert (alone.questions, alone.repeats) == (60, 5)
 
 
@@ -395,7 +455,9 @@ def test_twenty_of_twenty_right_are_not_told_as_certain():
     assert (result.accuracy, result.ci95) == (1.0, pytest.approx((0.8389, 1.0), abs=1e-4))
 
 
-@pytest.mark.parametrize("rule", ["majority", "pooled:a", "consistency:a", "self_consistency:z", ""])
+@pytest.mark.parametrize(
+    "rule", ["majority", "pooled:a", "consistency:a", "self_consistency:z", ""]
+)
 def test_an_unknown_rule_is_refused(record, rule):
     with pytest.raises(ConfigurationError, match="There is no rule|names no member"):
         replay(record, rule)

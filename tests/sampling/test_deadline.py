@@ -48,7 +48,9 @@ def test_a_load_puts_off_the_deadlines_of_all_draws_around_it(around):
     before = [each.deadline for each in around]
     with loading():
         time.sleep(0.05)
-        assert all(each.deadline >= deadline + 0.05 for each, deadline in zip(around, before, strict=True))
+        assert all(
+            each.deadline >= deadline + 0.05 for each, deadline in zip(around, before, strict=True)
+        )
     after = [each.deadline for each in around]
     assert all(new >= old + 0.05 for new, old in zip(after, before, strict=True))
     time.sleep(0.01)

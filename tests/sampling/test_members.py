@@ -23,23 +23,43 @@ def lm(name="a", **settings):
         (["openai/gpt-4o-mini"], {}, "A member's lm must be a dspy.LM, not str: write dspy.LM"),
         ([lm("a"), lm("a")], {}, "Two members are named 'scripted/a': name them apart"),
         ([Member(lm("a"), name="x"), Member(lm("b"), name="x")], {}, "Two members are named 'x'"),
-        ({"x": lm("a"), "y": lm("a")}, {}, "Members 'x' and 'y' have the same model string 'scripted/a'"),
+        (
+            {"x": lm("a"), "y": lm("a")},
+            {},
+            "Members 'x' and 'y' have the same model string 'scripted/a'",
+        ),
         ({"x": Member(lm("a"), name="z")}, {}, "The pool's key 'x' holds a Member named 'z'"),
         ([lm()], {"k": 0}, "k of the mux must be a whole number of draws, 1 or more, not 0"),
         ([lm()], {"k": 2.5}, "k of the mux must be a whole number"),
         ([lm()], {"k": True}, "k of the mux must be a whole number"),
-        ([lm()], {"temperature": 0}, "would draw 3 times at temperature 0, where every draw is the same"),
+        (
+            [lm()],
+            {"temperature": 0},
+            "would draw 3 times at temperature 0, where every draw is the same",
+        ),
         ([lm()], {"temperature": -1}, "The temperature of the mux must be a number, 0 or more"),
         ([lm(seed=7)], {}, "has the fixed seed 7, which makes its 3 draws equal"),
         ([lm(n=3)], {}, "has n=3: leave n out, k is the number of draws"),
-        ([lm()], {"accuracies": {"b": 0.5}}, "accuracies names 'b', which is no member of the pool (scripted/a)"),
+        (
+            [lm()],
+            {"accuracies": {"b": 0.5}},
+            "accuracies names 'b', which is no member of the pool (scripted/a)",
+        ),
         ([lm()], {"accuracies": {"scripted/a": 50}}, "must be a fraction between 0 and 1, not 50"),
         ([lm()], {"rule": "best"}, "There is no rule 'best': choose one of consistency"),
-        ([lm()], {"adapter": dspy.ChatAdapter}, "adapter must be a dspy.Adapter instance, not type"),
+        (
+            [lm()],
+            {"adapter": dspy.ChatAdapter},
+            "adapter must be a dspy.Adapter instance, not type",
+        ),
         ([lm()], {"extract": "yes"}, "extract must be None or 'lm', not 'yes'"),
         ([lm()], {"timeout": 0}, "timeout must be a number of seconds above 0"),
         ([lm()], {"num_threads": 0}, "num_threads must be 1 or more"),
-        ([lm()], {"answer_field": "result"}, "no output field 'result'; its output fields are answer, reasoning"),
+        (
+            [lm()],
+            {"answer_field": "result"},
+            "no output field 'result'; its output fields are answer, reasoning",
+        ),
         ([lm()], {"equivalence": 3}, "quivalence"),
     ],
 )
@@ -50,7 +70,10 @@ def test_refused_at_construction(lms, arguments, sentence):
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("arguments", [{"name": ""}, {"k": 0}, {"k": "3"}, {"temperature": float("nan")}, {"adapter": "chat"}])
+@pytest.mark.parametrize(
+    "arguments",
+    [{"name": ""}, {"k": 0}, {"k": "3"}, {"temperature": float("nan")}, {"adapter": "chat"}],
+)
 def test_a_member_refuses_what_it_cannot_be(arguments):
     with pytest.raises(ConfigurationError):
         Member(lm(), **arguments)
@@ -59,7 +82,9 @@ def test_a_member_refuses_what_it_cannot_be(arguments):
 def test_a_predictor_with_its_own_lm_or_config_is_refused():
     pinned = dspy.Predict("question -> answer")
     pinned.set_lm(lm("b"))
-    with pytest.raises(ConfigurationError, match="has its own lm, which would override its member's"):
+    with pytest.raises(
+        ConfigurationError, match="has its own lm, which would override its member's"
+    ):
         SLMMux(pinned, [lm()])
     with pytest.raises(ConfigurationError, match="has its own config"):
         SLMMux(dspy.Predict("question -> answer", temperature=0.9), [lm()])
@@ -84,14 +109,21 @@ def test_a_program_that_is_none_is_refused():
 
 def test_what_a_member_leaves_open_comes_from_the_mux():
     adapter = PlainAdapter()
-    mux = SLMMux("question -> answer", [Member(lm("a"), k=5), Member(lm("b"), name="bee", temperature=0.9)], adapter=adapter)
+    mux = SLMMux(
+        "question -> answer",
+        [Member(lm("a"), k=5), Member(lm("b"), name="bee", temperature=0.9)],
+        adapter=adapter,
+    )
     a, bee = mux.members
     assert (a.name, a.k, a.temperature, a.adapter) == ("scripted/a", 5, 0.3, adapter)
     assert (bee.name, bee.k, bee.temperature) == ("bee", 3, 0.9)
 
 
 def test_names_come_from_the_dict():
-    assert [member.name for member in SLMMux("question -> answer", {"small": lm("a"), "smaller": lm("b")}).members] == [
+    assert [
+        member.name
+        for member in SLMMux("question -> answer", {"small": lm("a"), "smaller": lm("b")}).members
+    ] == [
         "small",
         "smaller",
     ]
@@ -110,4 +142,6 @@ def test_the_same_model_is_two_members_where_the_cache_tells_them_apart():
 
 
 def test_one_greedy_draw_is_fine():
-    assert SLMMux("question -> answer", [lm(seed=1)], k=1, temperature=0).members[0].temperature == 0
+    assert (
+        SLMMux("question -> answer", [lm(seed=1)], k=1, temperature=0).members[0].temperature == 0
+    )

@@ -50,7 +50,9 @@ def test_a_draw_over_its_deadline_makes_room_for_the_next():
             time.sleep(5)
         return {"answer": "x"}
 
-    verdict = SLMMux(dspy.Predict(QA), [scripted_lm("a", reply)], k=3, num_threads=1, timeout=0.5)(question="?").verdict
+    verdict = SLMMux(dspy.Predict(QA), [scripted_lm("a", reply)], k=3, num_threads=1, timeout=0.5)(
+        question="?"
+    ).verdict
     assert verdict.ballots[0].votes == [None, 0, 0]
     assert verdict.ballots[0].abstentions == {"no answer within 0.5 s": 1}
     assert verdict.calls == 3
@@ -118,7 +120,9 @@ def test_an_interrupt_stops_the_call_at_once_and_the_process_ends():
         SLMMux(dspy.Predict("question -> answer"), [scripted_lm("a", ["x"], latency=600)])(question="?")
         """
     )
-    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     time.sleep(1.5)

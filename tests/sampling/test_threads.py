@@ -127,7 +127,9 @@ def test_an_idle_thread_takes_a_job_where_none_can_be_started(monkeypatch):
     assert ran(workers, 1, at_once=1) == first
 
 
-def test_idle_threads_end_though_the_thread_that_ends_them_could_not_be_started_at_first(monkeypatch):
+def test_idle_threads_end_though_the_thread_that_ends_them_could_not_be_started_at_first(
+    monkeypatch,
+):
     monkeypatch.setattr(room, "IDLE_S", 0.05)
     workers = Workers()
     with monkeypatch.context() as starved:

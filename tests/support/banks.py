@@ -38,5 +38,7 @@ def rows(blocks: int = 8, dataset: str = "hand", **more: Any) -> list[dict[str, 
 
 
 def written(path: Path, *parts: list[dict[str, Any]]) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for part in parts for row in part), encoding="utf-8")
+    path.write_text(
+        "".join(json.dumps(row) + "\n" for part in parts for row in part), encoding="utf-8"
+    )
     return path

@@ -47,7 +47,8 @@ class Page:
 
     def texts(self, selector: str) -> list[str]:
         return self.driver.execute_script(
-            "return [...document.querySelectorAll(arguments[0])].map(element => element.textContent)", selector
+            "return [...document.querySelectorAll(arguments[0])].map(element => element.textContent)",
+            selector,
         )
 
     def select(self, selector: str, value: str) -> None:
@@ -73,9 +74,7 @@ class Page:
         told = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", told)
         # Charts follow the width a moment later.
-        settled = (
-            "return [...document.querySelectorAll('.plot .main-svg')].every(e => e.clientWidth <= e.closest('.plot').clientWidth)"
-        )
+        settled = "return [...document.querySelectorAll('.plot .main-svg')].every(e => e.clientWidth <= e.closest('.plot').clientWidth)"
         self.wait(lambda: self.run("return innerWidth") == width and self.run(settled))
 
     def prefer(self, theme: str) -> None:
@@ -90,7 +89,9 @@ class Page:
 
     @property
     def requests(self) -> list[str]:
-        return self.run("return [location.href, ...performance.getEntriesByType('resource').map(entry => entry.name)]")
+        return self.run(
+            "return [location.href, ...performance.getEntriesByType('resource').map(entry => entry.name)]"
+        )
 
     def errors(self) -> list[str]:
         return [entry["message"] for entry in self.driver.get_log("browser")]
@@ -102,9 +103,14 @@ def opened(path: Path) -> Iterator[Page]:
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
-    chromium, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
+    chromium, driver = (
+        shutil.which("chromium") or shutil.which("google-chrome"),
+        shutil.which("chromedriver"),
+    )
     if chromium is None or driver is None:
-        pytest.fail("Reports are tested in a real browser: install it (Debian: apt install chromium chromium-driver).")
+        pytest.fail(
+            "Reports are tested in a real browser: install it (Debian: apt install chromium chromium-driver)."
+        )
     with tempfile.TemporaryDirectory() as profile:
         options = webdriver.ChromeOptions()
         options.binary_location = chromium

@@ -19,7 +19,9 @@ BACKENDS = ["sqlite", "postgresql"] if SERVER else ["sqlite"]
 
 def pytest_report_header() -> str:
     return "banks: " + (
-        "SQLite and PostgreSQL" if SERVER else "SQLite alone: DSPY_MUX_TEST_DATABASE_URL names no PostgreSQL server"
+        "SQLite and PostgreSQL"
+        if SERVER
+        else "SQLite alone: DSPY_MUX_TEST_DATABASE_URL names no PostgreSQL server"
     )
 
 
@@ -35,7 +37,9 @@ def a_place(backend: str, folder: Path) -> Iterator[str]:
     with server.connect() as connection:
         connection.exec_driver_sql(f"CREATE SCHEMA {name}")
     try:
-        yield url.update_query_dict({"options": f"-csearch_path={name}"}).render_as_string(hide_password=False)
+        yield url.update_query_dict({"options": f"-csearch_path={name}"}).render_as_string(
+            hide_password=False
+        )
     finally:
         with server.connect() as connection:
             connection.exec_driver_sql("SET lock_timeout = '20s'")

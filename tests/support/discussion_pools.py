@@ -12,7 +12,9 @@ from tests.support.scripted import everything, scripted_lm
 QA = dspy.Signature("question -> answer")
 
 
-def speaker(name: str, alone: Any, briefed: Any = None, marker: str = "previous_answers", **settings: Any) -> dspy.LM:
+def speaker(
+    name: str, alone: Any, briefed: Any = None, marker: str = "previous_answers", **settings: Any
+) -> dspy.LM:
     """Answers `alone` where nothing is shown to it, and `briefed` (the same by default) where the field `marker` is."""
 
     def reply(prompt: str, draw: int) -> Any:

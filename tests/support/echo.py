@@ -32,21 +32,46 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        told = f"{self.path} " + "; ".join(f"{name}: {value}" for name, value in self.headers.items())
+        told = f"{self.path} " + "; ".join(
+            f"{name}: {value}" for name, value in self.headers.items()
+        )
         self.server.sent.append(told)
         keys = " ".join(
-            value.split()[-1] for name, value in self.headers.items() if name.lower() in ("authorization", "x-gateway-key")
+            value.split()[-1]
+            for name, value in self.headers.items()
+            if name.lower() in ("authorization", "x-gateway-key")
         )
         if "refuses" in request["model"]:
             message = f"Incorrect API key provided: {keys}. You sent {told}"
-            return self._send(401, {"error": {"message": message, "type": "authentication_error", "code": "invalid_api_key"}})
+            return self._send(
+                401,
+                {
+                    "error": {
+                        "message": message,
+                        "type": "authentication_error",
+                        "code": "invalid_api_key",
+                    }
+                },
+            )
         answer = f"You sent {keys}" if "echoes" in request["model"] else "42"
-        text = marked(reasoning=f"I was told {told}.", answer=answer) if "rambles" not in request["model"] else f"I was told {told}"
+        text = (
+            marked(reasoning=f"I was told {told}.", answer=answer)
+            if "rambles" not in request["model"]
+            else f"I was told {told}"
+        )
         message = {"role": "assistant", "content": text}
         usage = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         return self._send(
-            200, {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
+            200,
+            {
+                "id": "1",
+                "object": "chat.completion",
+                "created": 0,
+                "model": "m",
+                "choices": [choice],
+                "usage": usage,
+            },
         )
 
     def log_message(self, format: str, *args: Any) -> None:

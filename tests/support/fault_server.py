@@ -50,15 +50,32 @@ class Fault(str, Enum):
 
 
 _ERRORS: dict[Fault, tuple[int, dict[str, Any]]] = {
-    Fault.RATE_LIMITED: (429, {"message": "Rate limit reached.", "type": "requests", "code": "rate_limit_exceeded"}),
-    Fault.RATE_LIMITED_WITH_HINT: (429, {"message": "Rate limit reached.", "type": "requests", "code": "rate_limit_exceeded"}),
+    Fault.RATE_LIMITED: (
+        429,
+        {"message": "Rate limit reached.", "type": "requests", "code": "rate_limit_exceeded"},
+    ),
+    Fault.RATE_LIMITED_WITH_HINT: (
+        429,
+        {"message": "Rate limit reached.", "type": "requests", "code": "rate_limit_exceeded"},
+    ),
     Fault.SERVER_ERROR: (500, {"message": "The server had an error.", "type": "server_error"}),
     Fault.UNAVAILABLE: (503, {"message": "The model is overloaded.", "type": "server_error"}),
     Fault.UNAUTHORIZED: (
         401,
-        {"message": "Incorrect API key provided.", "type": "authentication_error", "code": "invalid_api_key"},
+        {
+            "message": "Incorrect API key provided.",
+            "type": "authentication_error",
+            "code": "invalid_api_key",
+        },
     ),
-    Fault.NOT_FOUND: (404, {"message": "The model does not exist.", "type": "invalid_request_error", "code": "model_not_found"}),
+    Fault.NOT_FOUND: (
+        404,
+        {
+            "message": "The model does not exist.",
+            "type": "invalid_request_error",
+            "code": "model_not_found",
+        },
+    ),
     Fault.TOO_LONG: (
         400,
         {
@@ -98,7 +115,11 @@ def always(fault: Fault, model: str | None = None) -> Plan:
 
 def in_turn(*faults: Fault | None, model: str | None = None) -> Plan:
     """One fault after the other, by attempt at the same draw; then answers."""
-    return lambda request: faults[request.attempt] if model in (None, request.model) and request.attempt < len(faults) else None
+    return lambda request: (
+        faults[request.attempt]
+        if model in (None, request.model) and request.attempt < len(faults)
+        else None
+    )
 
 
 def at_random(rate: float, seed: int, faults: Sequence[Fault] = tuple(Fault)) -> Plan:
@@ -119,8 +140,21 @@ class FaultServer:
         requests: what was asked so far; open: connections open now; most_open: the most there were at once.
     """
 
-    def __init__(self, plan: Plan, answers: Answers, latency: float = 0.0, retry_after: str = "3600", usage: Usage = lambda _: 2):
-        self.plan, self.answers, self.latency, self.retry_after, self.usage = plan, answers, latency, retry_after, usage
+    def __init__(
+        self,
+        plan: Plan,
+        answers: Answers,
+        latency: float = 0.0,
+        retry_after: str = "3600",
+        usage: Usage = lambda _: 2,
+    ):
+        self.plan, self.answers, self.latency, self.retry_after, self.usage = (
+            plan,
+            answers,
+            latency,
+            retry_after,
+            usage,
+        )
         self.requests: list[Asked] = []
         self.most_open = self.port = 0
         self._connections: set[asyncio.Task[Any]] = set()
@@ -144,7 +178,9 @@ class FaultServer:
     def count(self, model: str) -> int:
         return sum(request.model == model for request in list(self.requests))
 
-    async def serve(self, started: Callable[[], object], stopped: asyncio.Event | None = None) -> None:
+    async def serve(
+        self, started: Callable[[], object], stopped: asyncio.Event | None = None
+    ) -> None:
         server = await asyncio.start_server(self._connected, "127.0.0.1", 0, backlog=4096)
         self.port = server.sockets[0].getsockname()[1]
         started()
@@ -181,7 +217,9 @@ class FaultServer:
         self.requests.append(request)
         return request
 
-    async def _answer(self, request: Asked, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _answer(
+        self, request: Asked, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         fault = self.plan(request)
         await asyncio.sleep(self.latency)
         if fault is Fault.HANG:
@@ -193,7 +231,9 @@ class FaultServer:
             writer.transport.abort()
             raise ConnectionAbortedError
         elif fault is Fault.TRICKLE:
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n")
+            writer.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n"
+            )
             while not reader.at_eof():
                 writer.write(b" ")
                 await writer.drain()
@@ -202,7 +242,11 @@ class FaultServer:
             raise ConnectionAbortedError
         elif fault in _ERRORS:
             status, error = _ERRORS[fault]
-            hint = f"Retry-After: {self.retry_after}\r\n" if fault is Fault.RATE_LIMITED_WITH_HINT else ""
+            hint = (
+                f"Retry-After: {self.retry_after}\r\n"
+                if fault is Fault.RATE_LIMITED_WITH_HINT
+                else ""
+            )
             _send(writer, status, json.dumps({"error": error}).encode(), headers=hint)
         elif fault is Fault.HTML:
             _send(writer, 200, b"<html><body><h1>Bad gateway</h1></body></html>", "text/html")
@@ -233,12 +277,22 @@ class FaultServer:
                 "created": 0,
                 "model": "another-model" if fault is Fault.OTHER_MODEL else request.model,
                 "choices": [] if fault is Fault.NO_CHOICES else [choice],
-                "usage": {"prompt_tokens": 10, "completion_tokens": tokens, "total_tokens": 10 + tokens},
+                "usage": {
+                    "prompt_tokens": 10,
+                    "completion_tokens": tokens,
+                    "total_tokens": 10 + tokens,
+                },
             }
         ).encode()
 
 
-def _send(writer: asyncio.StreamWriter, status: int, body: bytes, kind: str = "application/json", headers: str = "") -> None:
+def _send(
+    writer: asyncio.StreamWriter,
+    status: int,
+    body: bytes,
+    kind: str = "application/json",
+    headers: str = "",
+) -> None:
     head = f"HTTP/1.1 {status} Told\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
     writer.write(head.encode() + body)
 

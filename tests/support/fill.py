@@ -33,7 +33,9 @@ def write(bank, *rows):
 
 
 def some_questions(bank, count=3, dataset="d"):
-    return bank.questions_of(dataset, [(f"key{n}", f"q{n}", {"task": "ab"[n % 2], "n": n}) for n in range(count)])
+    return bank.questions_of(
+        dataset, [(f"key{n}", f"q{n}", {"task": "ab"[n % 2], "n": n}) for n in range(count)]
+    )
 
 
 def a_program(bank, member="a", key="f" * 64, **description):
@@ -42,7 +44,10 @@ def a_program(bank, member="a", key="f" * 64, **description):
 
 def fill(bank, members="ab", count=3, k=2):
     """Members by questions by draws; member b answers wrongly, and abstains at its last draw."""
-    asked, made_by = some_questions(bank, count), [a_program(bank, name, name * 64) for name in members]
+    asked, made_by = (
+        some_questions(bank, count),
+        [a_program(bank, name, name * 64) for name in members],
+    )
     write(
         bank,
         *(

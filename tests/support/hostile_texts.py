@@ -56,11 +56,15 @@ BOMBS = {
     "roots": r"\sqrt{" * 120 + "2" + "}" * 120,
     "sines": r"\sin(" * 60 + "x" + ")" * 60,
     "brackets": r"\left(" * 80 + "x" + r"\right)" * 80,
-    "a matrix": r"\begin{pmatrix}" + r"\\".join("&".join(["1"] * 60) for _ in range(60)) + r"\end{pmatrix}",
+    "a matrix": r"\begin{pmatrix}"
+    + r"\\".join("&".join(["1"] * 60) for _ in range(60))
+    + r"\end{pmatrix}",
     "open groups": r"\frac{" * 3000,
 }
 
-_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_OBEYED = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 def obeyed(text: str) -> set[str]:

@@ -40,7 +40,15 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/api/show":  # LiteLLM asks Ollama what the model can do
             self._send(404, {"error": "not found"})
         elif "unknown" in request["model"]:
-            self._send(404, {"error": {"message": f"model {request['model']!r} not found", "type": "not_found_error"}})
+            self._send(
+                404,
+                {
+                    "error": {
+                        "message": f"model {request['model']!r} not found",
+                        "type": "not_found_error",
+                    }
+                },
+            )
         elif self.path == "/api/chat":
             self._send(200, _ollama(request["model"], text))
         else:

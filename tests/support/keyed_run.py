@@ -30,8 +30,13 @@ KEYS = {
 VARIABLE = "ECHO_KEY"
 
 
-def examples(split: str | None = None, *, seed: int = 0, limit: int | None = None) -> list[dspy.Example]:
-    rows = [dspy.Example(question=f"{split} {n}?", answer="42", question_id=f"{split}-{n}") for n in range(4)]
+def examples(
+    split: str | None = None, *, seed: int = 0, limit: int | None = None
+) -> list[dspy.Example]:
+    rows = [
+        dspy.Example(question=f"{split} {n}?", answer="42", question_id=f"{split}-{n}")
+        for n in range(4)
+    ]
     return [row.with_inputs("question") for row in rows]
 
 
@@ -51,16 +56,26 @@ def pool_file(folder: Path, address: str) -> Path:
 
 def members(address: str) -> list[Member]:
     own = {"api_base": f"{address}/v1", "engine": "lm15", "num_retries": 0}
-    by_litellm = {**own, "engine": "litellm"}  # DSPy's own engine takes neither headers nor a user in an address
+    by_litellm = {
+        **own,
+        "engine": "litellm",
+    }  # DSPy's own engine takes neither headers nor a user in an address
     host = address.partition("://")[2]
     header = {"X-Gateway-Key": KEYS["header"]}
     return [
         Member(dspy.LM("openai/echoes-b", api_key=KEYS["argument"], **own), name="echoes-b"),
-        Member(dspy.LM("openai/rambles-c", api_key="none", extra_headers=header, **by_litellm), name="rambles-c"),
+        Member(
+            dspy.LM("openai/rambles-c", api_key="none", extra_headers=header, **by_litellm),
+            name="rambles-c",
+        ),
         Member(dspy.LM("openai/refuses-b", api_key=KEYS["argument"], **own), name="refuses-b"),
         Member(dspy.LM("openai/answers", api_key=KEYS["argument"], **own), name="answers"),
         Member(
-            dspy.LM("openai/refuses-d", api_key="none", **{**by_litellm, "api_base": f"http://user:{KEYS['address']}@{host}/v1"}),
+            dspy.LM(
+                "openai/refuses-d",
+                api_key="none",
+                **{**by_litellm, "api_base": f"http://user:{KEYS['address']}@{host}/v1"},
+            ),
             name="refuses-d",
         ),
     ]
@@ -71,10 +86,14 @@ def told(mux: dspy.Module, folder: Path, name: str) -> None:
     try:
         verdict = mux(question="?").verdict
     except MuxError as error:
-        (folder / f"{name}.error").write_text("".join(traceback.format_exception(error)) + repr(error) + repr(error.__dict__))
+        (folder / f"{name}.error").write_text(
+            "".join(traceback.format_exception(error)) + repr(error) + repr(error.__dict__)
+        )
         print(error)
         return
-    (folder / f"{name}.verdict").write_text(f"{verdict!r} {verdict} {verdict.model_dump_json()} {verdict._repr_html_()}")
+    (folder / f"{name}.verdict").write_text(
+        f"{verdict!r} {verdict} {verdict.model_dump_json()} {verdict._repr_html_()}"
+    )
 
 
 def main(folder: Path, address: str) -> None:
@@ -91,16 +110,28 @@ def main(folder: Path, address: str) -> None:
     told(LLMDebate("question -> answer", everyone.members[:4], rounds=2), folder, "debate")
     for name, mux in (("pool", pool), ("members", everyone)):
         mux.save(folder / f"{name}.json")
-        collect(mux, examples("train"), right, SampleBank(folder / "bank.sqlite"), dataset=name, k=2)
+        collect(
+            mux, examples("train"), right, SampleBank(folder / "bank.sqlite"), dataset=name, k=2
+        )
     optimizer = MuxOptimizer(
-        metric=right, bank=folder / "bank.sqlite", n_trials=3, storage=f"sqlite:///{folder}/study.db", max_members=2
+        metric=right,
+        bank=folder / "bank.sqlite",
+        n_trials=3,
+        storage=f"sqlite:///{folder}/study.db",
+        max_members=2,
     )
     best = optimizer.compile(everyone, trainset=examples("train"), valset=examples("validation"))
     best.save(folder / "best.json")
     (folder / "best.report").write_text(f"{best.report} {best.report!r} {best.report.to_html()}")
     task = Task("sums", lambda: dspy.Predict("question -> answer: str"), examples, right)
     options = Options(methods=("slm_mux", "self_consistency", "llm_debate"), k=2, num_threads=4)
-    run = compare.run([task], lambda name: everyone.members, options, out=folder / "run", command="python -m eval compare")
+    run = compare.run(
+        [task],
+        lambda name: everyone.members,
+        options,
+        out=folder / "run",
+        command="python -m eval compare",
+    )
     write_table(run)
     write(run.path, folder / "report.html")
     try:

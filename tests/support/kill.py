@@ -39,7 +39,8 @@ class NotingBank(SampleBank):
             yield connection
         # Where a kill cuts a note off, what follows begins on a new line.
         lines = "".join(
-            f"\n{row['question']} {row['program']} {row['draw']} {row['answer']}" for row in self._added.pop(connection)
+            f"\n{row['question']} {row['program']} {row['draw']} {row['answer']}"
+            for row in self._added.pop(connection)
         )
         file = os.open(self._notes, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         os.write(file, lines.encode())
@@ -55,18 +56,31 @@ def a_mux(latency: float = 0.002) -> SLMMux:
 
     def member(name):
         def reply(prompt, seed):
-            return {"answer": f"{asked(prompt)} {random.Random(f'{name} {asked(prompt)} {seed}').choice('xyz')}"}
+            return {
+                "answer": f"{asked(prompt)} {random.Random(f'{name} {asked(prompt)} {seed}').choice('xyz')}"
+            }
 
         return Member(dspy.LM(f"scripted/{name}", engine=ScriptedEngine(reply, latency)), name=name)
 
-    return SLMMux(dspy.Predict("question -> answer"), [member(name) for name in MEMBERS], k=K, temperature=0.5)
+    return SLMMux(
+        dspy.Predict("question -> answer"), [member(name) for name in MEMBERS], k=K, temperature=0.5
+    )
 
 
-def collect_all(bank: SampleBank, questions: int, mux: SLMMux | None = None, num_threads: int = 4) -> Collected:
+def collect_all(
+    bank: SampleBank, questions: int, mux: SLMMux | None = None, num_threads: int = 4
+) -> Collected:
     dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=False)
-    examples = [dspy.Example(question=f"q{n}", answer=f"q{n} x").with_inputs("question") for n in range(questions)]
+    examples = [
+        dspy.Example(question=f"q{n}", answer=f"q{n} x").with_inputs("question")
+        for n in range(questions)
+    ]
     return collect(
-        mux or a_mux(), examples, lambda example, pred, trace=None: pred.answer == example.answer, bank, num_threads=num_threads
+        mux or a_mux(),
+        examples,
+        lambda example, pred, trace=None: pred.answer == example.answer,
+        bank,
+        num_threads=num_threads,
     )
 
 
@@ -79,17 +93,34 @@ def recorded(bank: SampleBank) -> dict[tuple[int, int, int], tuple[str | None, i
     """(question, program, draw) → (answer, class) of all draws, each there once, and answers of a class the same."""
     with bank._database.reading() as connection:
         rows = connection.execute(
-            sa.select(draws.c.question, draws.c.program, draws.c.draw, draws.c.answer, draws.c.answer_class)
+            sa.select(
+                draws.c.question,
+                draws.c.program,
+                draws.c.draw,
+                draws.c.answer,
+                draws.c.answer_class,
+            )
         ).all()
     found = {(row[0], row[1], row[2]): (row[3], row[4]) for row in rows}
     assert len(found) == len(rows)
-    answers = {(question, its_class): answer for (question, _, _), (answer, its_class) in found.items()}
+    answers = {
+        (question, its_class): answer for (question, _, _), (answer, its_class) in found.items()
+    }
     assert all(answers[key[0], its_class] == answer for key, (answer, its_class) in found.items())
-    assert len(set(answers.items())) == len({(question, answer) for (question, _), answer in answers.items()})
+    assert len(set(answers.items())) == len(
+        {(question, answer) for (question, _), answer in answers.items()}
+    )
     return found
 
 
 def noted(notes: Path) -> dict[tuple[int, int, int], str]:
     lines = notes.read_text().splitlines() if notes.exists() else []
-    whole = [match.groups() for line in lines if (match := re.fullmatch(r'(\d+) (\d+) (\d+) (".*")', line))]
-    return {(int(question), int(program), int(draw)): answer for question, program, draw, answer in whole}
+    whole = [
+        match.groups()
+        for line in lines
+        if (match := re.fullmatch(r'(\d+) (\d+) (\d+) (".*")', line))
+    ]
+    return {
+        (int(question), int(program), int(draw)): answer
+        for question, program, draw, answer in whole
+    }

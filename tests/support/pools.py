@@ -13,5 +13,7 @@ QA = dspy.Signature("question -> answer")
 
 def mux_of(*answers, program=None, **arguments):
     """A mux of members a, b, c … that draw the given answers in order."""
-    lms = {name: scripted_lm(name, list(drawn)) for name, drawn in zip("abcdef", answers, strict=False)}
+    lms = {
+        name: scripted_lm(name, list(drawn)) for name, drawn in zip("abcdef", answers, strict=False)
+    }
     return SLMMux(program or dspy.Predict(QA), lms, **arguments)

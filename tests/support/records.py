@@ -30,7 +30,12 @@ def renamed(votes):
     told = []
     for question in votes:
         names = {}
-        told.append([vote if vote < 0 else names.setdefault(vote, len(names)) for vote in question.ravel().tolist()])
+        told.append(
+            [
+                vote if vote < 0 else names.setdefault(vote, len(names))
+                for vote in question.ravel().tolist()
+            ]
+        )
     return told
 
 
@@ -41,7 +46,11 @@ def same(one, other, *, fields=True):
     np.testing.assert_array_equal(one.scores, other.scores)
     if fields:
         ours, theirs = (
-            {name: values for name, values in each.fields.items() if name not in ("question_id", "dataset")}
+            {
+                name: values
+                for name, values in each.fields.items()
+                if name not in ("question_id", "dataset")
+            }
             for each in (one, other)
         )
         assert ours == theirs
@@ -49,4 +58,7 @@ def same(one, other, *, fields=True):
 
 
 def spent(record):
-    return [None if values is None else values.tolist() for values in (record.calls, record.tokens, record.cost)]
+    return [
+        None if values is None else values.tolist()
+        for values in (record.calls, record.tokens, record.cost)
+    ]

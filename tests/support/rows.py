@@ -7,7 +7,14 @@ import json
 
 
 def a_row(question="q0", model="a", draw=0, answer="x", correct=True, **more):
-    return {"question_id": question, "model": model, "draw": draw, "answer": answer, "correct": correct, **more}
+    return {
+        "question_id": question,
+        "model": model,
+        "draw": draw,
+        "answer": answer,
+        "correct": correct,
+        **more,
+    }
 
 
 def jsonl(path, rows):
@@ -28,7 +35,11 @@ def a_result_file(path, model, answers, text="problem", gold="4"):
                     "round": at,
                     "model_response": f"I think {answer}",
                     "extracted_answer": answer,
-                    "token_usage": {"prompt_tokens": 20, "completion_tokens": 3, "total_tokens": 23},
+                    "token_usage": {
+                        "prompt_tokens": 20,
+                        "completion_tokens": 3,
+                        "total_tokens": 23,
+                    },
                     "is_correct": answer == gold,
                 }
                 for at, answer in enumerate(drawn)

@@ -23,7 +23,9 @@ class ScriptedEngine:
 
     seeded_draws = True
 
-    def __init__(self, reply: Reply, latency: float = 0.0, shown: Callable[[Request], str] | None = None):
+    def __init__(
+        self, reply: Reply, latency: float = 0.0, shown: Callable[[Request], str] | None = None
+    ):
         self.reply, self.latency, self.shown = reply, latency, shown or prompt_of
         self.requests: list[Request] = []
         self.most_at_once = self._under_way = 0
@@ -91,13 +93,20 @@ def prompt_of(request: Request) -> str:
 
 def everything(request: Request) -> str:
     """The system message and all turns."""
-    system = request.system if isinstance(request.system, str) else "".join(part.text for part in request.system or ())
+    system = (
+        request.system
+        if isinstance(request.system, str)
+        else "".join(part.text for part in request.system or ())
+    )
     return "\n".join([system, *(message.text or "" for message in request.messages)])
 
 
 def marked(**fields: Any) -> str:
     """A reply as DSPy's ChatAdapter asks for it."""
-    return "\n\n".join(f"[[ ## {name} ## ]]\n{value}" for name, value in fields.items()) + "\n\n[[ ## completed ## ]]"
+    return (
+        "\n\n".join(f"[[ ## {name} ## ]]\n{value}" for name, value in fields.items())
+        + "\n\n[[ ## completed ## ]]"
+    )
 
 
 def asked(prompt: str, field: str = "question") -> str:
@@ -121,11 +130,17 @@ def scripted_lm(
         answers = list(reply)
         reply = lambda prompt, draw: _as_reply(answers[min(draw, len(answers) - 1)])  # noqa: E731
     engine = ScriptedEngine(reply, latency, shown)
-    return dspy.LM(f"scripted/{name}", engine=engine, async_engine=AsyncScriptedEngine(engine), **settings)
+    return dspy.LM(
+        f"scripted/{name}", engine=engine, async_engine=AsyncScriptedEngine(engine), **settings
+    )
 
 
 def _as_reply(answer: Any) -> Any:
-    return answer if isinstance(answer, (BaseException, dict)) else {"reasoning": "Because.", "answer": answer}
+    return (
+        answer
+        if isinstance(answer, (BaseException, dict))
+        else {"reasoning": "Because.", "answer": answer}
+    )
 
 
 def calls(lm: dspy.LM) -> int:

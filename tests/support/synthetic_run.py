@@ -31,21 +31,27 @@ _QUESTION = re.compile(r"What is the (\w+) of ([vt])(\d+)\?")
 def example(letter: str, number: int) -> dspy.Example:
     kind = KINDS[number % len(KINDS)]
     question = f"What is the {kind} of {letter}{number}?"
-    made = dspy.Example(question=question, kind=kind, answer=f"{kind}-{number}", question_id=f"{letter}-{number:03}")
+    made = dspy.Example(
+        question=question, kind=kind, answer=f"{kind}-{number}", question_id=f"{letter}-{number:03}"
+    )
     return made.with_inputs("question", "kind")
 
 
 def synthetic_task(*, validation: int = 24, test: int = 36, name: str = "words") -> Task:
     """Questions of six kinds in turn, with answers that are never in the question."""
 
-    def examples(split: str | None = None, *, seed: int = 0, limit: int | None = None) -> list[dspy.Example]:
+    def examples(
+        split: str | None = None, *, seed: int = 0, limit: int | None = None
+    ) -> list[dspy.Example]:
         letter, count = {"validation": ("v", validation), "test": ("t", test)}[str(split)]
         return [example(letter, number) for number in range(count)][:limit]
 
     def right(given: dspy.Example, prediction: dspy.Prediction, trace: Any = None) -> bool:
         return prediction.answer == given.answer
 
-    return Task(name, lambda: dspy.Predict("question, kind -> answer: str"), examples, right, context="kind")
+    return Task(
+        name, lambda: dspy.Predict("question, kind -> answer: str"), examples, right, context="kind"
+    )
 
 
 def scripted_member(name: str, strengths: Sequence[float], known: float = 0.8) -> Member:
@@ -67,7 +73,9 @@ def scripted_member(name: str, strengths: Sequence[float], known: float = 0.8) -
             return {"reasoning": "It fits.", "verdict": str(knows), "approved": str(knows)}
         if chance > 0.97:
             return "I do not know."
-        other = 100 + int(4 * own) + (chance > 0.7)  # a favourite error, drawn often enough to be given with full confidence
+        other = (
+            100 + int(4 * own) + (chance > 0.7)
+        )  # a favourite error, drawn often enough to be given with full confidence
         return {"answer": f"{kind}-{number}" if knows else f"{kind}-{other}"}
 
     return Member(scripted_lm(name, reply, shown=everything), name=name)
@@ -82,6 +90,16 @@ def synthetic_run(
     k: int = 3,
 ) -> Run:
     """A finished run in `out`, every answer from the comparison's own code."""
-    pool = members() if members else [scripted_member(name, strengths) for name, strengths in STRENGTHS.items()]
+    pool = (
+        members()
+        if members
+        else [scripted_member(name, strengths) for name, strengths in STRENGTHS.items()]
+    )
     options = Options(methods=methods, k=k, mav_n=4, mav_aspects=("logic", "facts"), num_threads=8)
-    return run.run(tasks or [synthetic_task()], lambda name: pool, options, out=out, command="python -m eval compare --task words")
+    return run.run(
+        tasks or [synthetic_task()],
+        lambda name: pool,
+        options,
+        out=out,
+        command="python -m eval compare --task words",
+    )

@@ -44,6 +44,8 @@ def make(url: str) -> None:
     with engine.begin() as connection:
         if database.path is not None:
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-        for statement in TABLES.format(number="INTEGER" if database.path is not None else "SERIAL").split(";\n"):
+        for statement in TABLES.format(
+            number="INTEGER" if database.path is not None else "SERIAL"
+        ).split(";\n"):
             if statement.strip():
                 connection.exec_driver_sql(statement)

@@ -54,12 +54,22 @@ def by_topic():
     votes = np.broadcast_to(np.array([[0, 0], [1, 1]]), (120, 2, 2))
     topics = ["xy"[at % 2] for at in range(120)]
     right = np.array([[topic == "x", topic == "y"] for topic in topics])
-    return fitted(votes, np.repeat(right[:, :, None], 2, axis=2).astype(float), contexts=topics, context="topic")
+    return fitted(
+        votes,
+        np.repeat(right[:, :, None], 2, axis=2).astype(float),
+        contexts=topics,
+        context="topic",
+    )
 
 
 def same_picks(one, other):
     return all(
-        np.array_equal(x, y) for x, y in ((one.member, other.member), (one.draw, other.draw), (one.confidence, other.confidence))
+        np.array_equal(x, y)
+        for x, y in (
+            (one.member, other.member),
+            (one.draw, other.draw),
+            (one.confidence, other.confidence),
+        )
     )
 
 
@@ -98,7 +108,11 @@ def test_members_that_agree_on_what_is_wrong_are_outvoted_by_one_that_is_right()
 def test_with_too_few_questions_the_paper_s_rule_stands():
     votes, scores = drawn(LEAST_QUESTIONS - 1)
     rule = fitted(votes, scores)
-    assert (rule.instead, rule.trained_on, any(rule.weights)) == ("consistency", LEAST_QUESTIONS - 1, False)
+    assert (rule.instead, rule.trained_on, any(rule.weights)) == (
+        "consistency",
+        LEAST_QUESTIONS - 1,
+        False,
+    )
     fresh, _ = drawn(seed=1)
     picked, paper = rule.pick(Tally(fresh)), consistency(Tally(fresh), by_accuracy(rule.accuracies))
     rows = np.arange(len(fresh))
@@ -146,7 +160,10 @@ def test_members_with_their_own_k_are_fitted_and_asked_by_it():
     scores[:, 1, 1:] = 0
     rule = fit(Tally(votes, [3, 1, 3]), scores, members=MEMBERS)
     assert [len(table) for table in rule.log_likelihoods] == [4, 2, 4]
-    assert rule.choose([Ballot("a", (0, 0, 0)), Ballot("b", (1,)), Ballot("c", (0, 0, None))]).answer == 0
+    assert (
+        rule.choose([Ballot("a", (0, 0, 0)), Ballot("b", (1,)), Ballot("c", (0, 0, None))]).answer
+        == 0
+    )
 
 
 # --- choosing ------------------------------------------------------------------------------------
@@ -161,7 +178,10 @@ def test_one_question_is_chosen_as_in_a_batch(rule):
         if choice is None:
             assert picks.member[at] == -1
             continue
-        assert (choice.ballot, choice.answer) == (picks.member[at], one[picks.member[at], picks.draw[at]])
+        assert (choice.ballot, choice.answer) == (
+            picks.member[at],
+            one[picks.member[at], picks.draw[at]],
+        )
         assert choice.confidence == pytest.approx(picks.confidence[at], abs=1e-12)
 
 
@@ -198,7 +218,9 @@ def test_confidence_is_a_probability(rule, seed):
 @given(st.integers(0, 10**6))
 def test_renaming_answers_changes_nothing(rule, seed):
     votes, _ = drawn(20, seed=seed)
-    names = np.array([np.random.default_rng([seed, at]).permutation(9)[:4] for at in range(len(votes))])
+    names = np.array(
+        [np.random.default_rng([seed, at]).permutation(9)[:4] for at in range(len(votes))]
+    )
     renamed = np.where(votes < 0, ABSTAINED, names[np.arange(len(votes))[:, None, None], votes])
     one, other = rule.pick(Tally(votes)), rule.pick(Tally(renamed))
     assert one.member.tolist() == other.member.tolist()
@@ -232,7 +254,9 @@ def test_a_bolder_agreement_is_believed_more(rule):
     ],
 )
 def test_other_members_or_draws_than_it_was_fitted_for_are_refused(rule, ballots):
-    with pytest.raises(ConfigurationError, match=r"was fitted for a \(k=3\), b \(k=3\), c \(k=3\): fit it again"):
+    with pytest.raises(
+        ConfigurationError, match=r"was fitted for a \(k=3\), b \(k=3\), c \(k=3\): fit it again"
+    ):
         rule.choose([Ballot(name, votes) for name, votes in ballots])
 
 
@@ -261,9 +285,16 @@ def test_questions_without_a_category_lend_no_weights_to_those_of_an_unseen_one(
     votes = np.broadcast_to(np.array([[0, 0], [1, 1]]), (120, 2, 2))
     topics = ["" if at % 3 else "x" for at in range(120)]
     right = np.array([[topic == "x", topic == ""] for topic in topics])
-    rule = fitted(votes, np.repeat(right[:, :, None], 2, axis=2).astype(float), contexts=topics, context="topic")
+    rule = fitted(
+        votes,
+        np.repeat(right[:, :, None], 2, axis=2).astype(float),
+        contexts=topics,
+        context="topic",
+    )
     ballots, batch = [Ballot("a", (0, 0)), Ballot("b", (1, 1))], Tally(np.array([[[0, 0], [1, 1]]]))
-    assert rule.given({"topic": "z"}).choose(ballots).confidence == pytest.approx(float(rule.pick(batch, ["z"]).confidence[0]))
+    assert rule.given({"topic": "z"}).choose(ballots).confidence == pytest.approx(
+        float(rule.pick(batch, ["z"]).confidence[0])
+    )
 
 
 def test_without_a_category_the_inputs_do_not_matter(rule):
@@ -307,11 +338,15 @@ def test_a_saved_rule_picks_the_same(rule):
     ],
 )
 def test_weights_that_do_not_fit_the_members_are_refused(rule, change):
-    with pytest.raises(ConfigurationError, match="do not fit its members: it is damaged, fit it again"):
+    with pytest.raises(
+        ConfigurationError, match="do not fit its members: it is damaged, fit it again"
+    ):
         dataclasses.replace(rule, **change)
 
 
-@pytest.mark.parametrize("change", [{"weights": "many"}, {"instead": "majority"}, {"slope": None}, {"k": ["three"] * 3}])
+@pytest.mark.parametrize(
+    "change", [{"weights": "many"}, {"instead": "majority"}, {"slope": None}, {"k": ["three"] * 3}]
+)
 def test_a_saved_rule_of_wrong_types_is_refused(rule, change):
     kept = saved(rule)
     del kept["name"]

@@ -35,7 +35,10 @@ def fits():
 
 
 def ballots_of(votes):
-    return [Ballot(n, tuple(None if v == ABSTAINED else int(v) for v in row)) for n, row in zip(MEMBERS, votes, strict=True)]
+    return [
+        Ballot(n, tuple(None if v == ABSTAINED else int(v) for v in row))
+        for n, row in zip(MEMBERS, votes, strict=True)
+    ]
 
 
 def test_two_orders_are_fitted_from_the_most_accurate_down(fits):
@@ -54,7 +57,10 @@ def test_a_bound_of_0_makes_all_draws_and_decides_as_the_calibrated_rule(fits):
 
 def test_a_higher_bound_never_makes_more_draws(fits):
     for each in fits:
-        spent = [dataclasses.replace(each, bound=bound).pick(Tally(VOTES))[1].sum() for bound in (0.0, 0.05, 0.1, 0.3, 1.0)]
+        spent = [
+            dataclasses.replace(each, bound=bound).pick(Tally(VOTES))[1].sum()
+            for bound in (0.0, 0.05, 0.1, 0.3, 1.0)
+        ]
         assert spent == sorted(spent, reverse=True)
         assert spent[-1] < spent[0]
 
@@ -68,7 +74,10 @@ def test_a_live_mux_draws_and_decides_as_replay_says(fits, bound, which, questio
     if choice is None:
         assert picks.member[0] == -1
     else:
-        assert (choice.ballot, choice.answer) == (picks.member[0], VOTES[question, picks.member[0], picks.draw[0]])
+        assert (choice.ballot, choice.answer) == (
+            picks.member[0],
+            VOTES[question, picks.member[0], picks.draw[0]],
+        )
         assert choice.confidence == pytest.approx(picks.confidence[0])
 
 
@@ -85,17 +94,23 @@ def test_the_order_of_fewer_draws_is_taken_unless_it_costs_accuracy(fits):
 def test_a_mux_spares_what_the_bound_allows(fits):
     rule = dataclasses.replace(fits[0], bound=1.0)
     pool = {name: scripted_lm(name, ["x"]) for name in MEMBERS}
-    verdict = SLMMux(dspy.Predict("question -> answer"), pool, k=2, rule=rule, schedule="frugal")(question="?").verdict
+    verdict = SLMMux(dspy.Predict("question -> answer"), pool, k=2, rule=rule, schedule="frugal")(
+        question="?"
+    ).verdict
     assert (verdict.answer, verdict.rule, verdict.calls) == ("x", "budgeted", 1)
     assert [calls(lm) for lm in pool.values()] == [1, 0, 0]
     with pytest.raises(ConfigurationError, match=r"was fitted for a \(k=2\), b \(k=2\), c \(k=2\)"):
-        SLMMux(dspy.Predict("question -> answer"), pool, k=3, rule=rule, schedule="frugal")(question="?")
+        SLMMux(dspy.Predict("question -> answer"), pool, k=3, rule=rule, schedule="frugal")(
+            question="?"
+        )
 
 
 def test_it_is_saved_whole_and_read_back(fits, tmp_path):
     rule = dataclasses.replace(fits[1], bound=0.1)
     pool = {name: scripted_lm(name, ["x"]) for name in MEMBERS}
-    SLMMux(dspy.Predict("question -> answer"), pool, k=2, rule=rule, schedule="frugal").save(tmp_path / "mux.json")
+    SLMMux(dspy.Predict("question -> answer"), pool, k=2, rule=rule, schedule="frugal").save(
+        tmp_path / "mux.json"
+    )
     again = SLMMux(dspy.Predict("question -> answer"), pool, k=2)
     again.load(tmp_path / "mux.json")
     assert again.rule == rule
@@ -107,11 +122,15 @@ def test_it_is_saved_whole_and_read_back(fits, tmp_path):
 
 def test_categories_weigh_at_every_stage():
     topics = ["xy"[at % 2] for at in range(len(VOTES))]
-    rule = fit_budgeted(Tally(VOTES), SCORES, members=MEMBERS, bound=0.1, contexts=topics, context="topic")
+    rule = fit_budgeted(
+        Tally(VOTES), SCORES, members=MEMBERS, bound=0.1, contexts=topics, context="topic"
+    )
     picks, _ = rule.pick(Tally(VOTES[:20]), topics[:20])
     for question in range(20):
         choice, _ = run(rule.given({"topic": topics[question]}), ballots_of(VOTES[question]))
-        assert (choice is None and picks.member[question] == -1) or choice.ballot == picks.member[question]
+        assert (choice is None and picks.member[question] == -1) or choice.ballot == picks.member[
+            question
+        ]
 
 
 def test_too_few_questions_to_learn_from_stop_nothing():
@@ -123,7 +142,11 @@ def test_the_curve_tells_what_a_bound_saves_and_costs():
     record = Record(MEMBERS, tuple(map(str, range(200))), VOTES, SCORES.astype(np.float32), {})
     points = spending(record, bounds=(0.1, 0.5))
     assert [point.bound for point in points] == [0.0, 0.1, 0.5]
-    assert (points[0].saved, points[0].loss, points[0].calls_per_question) == (0.0, 0.0, pytest.approx(6.0))
+    assert (points[0].saved, points[0].loss, points[0].calls_per_question) == (
+        0.0,
+        0.0,
+        pytest.approx(6.0),
+    )
     assert points[0].saved < points[1].saved <= points[2].saved
     for point in points:
         assert point.low <= point.accuracy <= point.high
@@ -137,23 +160,38 @@ def test_draws_that_are_spared_are_told_in_calls():
     twice = np.full(VOTES.shape, 2.0)
     twice[-1] = np.nan  # of the last question nothing is known, which counts as one call a draw
     draws, told = (
-        spending(dataclasses.replace(plain, calls=each), bounds=(0.1,), splits=[Split(np.arange(200), np.arange(200))])
+        spending(
+            dataclasses.replace(plain, calls=each),
+            bounds=(0.1,),
+            splits=[Split(np.arange(200), np.arange(200))],
+        )
         for each in (None, twice)
     )
     assert told[0].calls_per_question == pytest.approx((199 * 12 + 6) / 200)
-    assert 1.9 * draws[1].calls_per_question < told[1].calls_per_question <= 2 * draws[1].calls_per_question
-    assert told[1].saved == pytest.approx(1 - told[1].calls_per_question / told[0].calls_per_question)
+    assert (
+        1.9 * draws[1].calls_per_question
+        < told[1].calls_per_question
+        <= 2 * draws[1].calls_per_question
+    )
+    assert told[1].saved == pytest.approx(
+        1 - told[1].calls_per_question / told[0].calls_per_question
+    )
 
 
 def test_an_optimizer_with_a_bound_compiles_a_mux_that_spares_draws():
     members = [a_member("a", 0.6), a_member("b", 0.5), a_member("c", 0.5)]
     student = SLMMux(dspy.Predict("question -> answer"), members, k=3, temperature=0.5)
     examples = questions(60)
-    plain = MuxOptimizer(metric=metric, n_trials=4, min_members=3, rules=["consistency"]).compile(student, trainset=examples)
+    plain = MuxOptimizer(metric=metric, n_trials=4, min_members=3, rules=["consistency"]).compile(
+        student, trainset=examples
+    )
     study = MuxOptimizer(metric=metric, n_trials=4, min_members=3, rules=["consistency"], bound=0.1)
     best = study.compile(student, trainset=examples)
     assert (plain.schedule, best.schedule, best.rule.name) == ("full", "frugal", "consistency")
-    spared = [sum(ballot.spared for ballot in best(**example.inputs()).verdict.ballots) for example in examples]
+    spared = [
+        sum(ballot.spared for ballot in best(**example.inputs()).verdict.ballots)
+        for example in examples
+    ]
     assert sum(spared) > 0
     assert all(best(**e.inputs()).answer == plain(**e.inputs()).answer for e in examples)
     setting = dataclasses.replace(best.report.tuned.best, rule="calibrated")

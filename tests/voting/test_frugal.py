@@ -32,7 +32,10 @@ def run(rule, ballots):
     """Draw as `rule` wants from the answers of `ballots`: what it then chooses, and the draws made of each member."""
     made = [0] * len(ballots)
     while True:
-        so_far = [dataclasses.replace(b, votes=b.votes[:n], asked=len(b.votes)) for b, n in zip(ballots, made, strict=True)]
+        so_far = [
+            dataclasses.replace(b, votes=b.votes[:n], asked=len(b.votes))
+            for b, n in zip(ballots, made, strict=True)
+        ]
         wanted = rule.wants(so_far)
         if not wanted:
             return rule.choose(so_far), made
@@ -50,7 +53,11 @@ def test_consistency_gives_the_choice_of_all_draws(batch):
         full = Consistency().choose(ballots)
         assert (short is None) == (full is None)
         if short is not None:
-            assert (short.answer, short.ballot, short.confidence) == (full.answer, full.ballot, full.confidence)
+            assert (short.answer, short.ballot, short.confidence) == (
+                full.answer,
+                full.ballot,
+                full.confidence,
+            )
         assert made == spent[row].tolist(), "replay counts the draws that a live mux makes"
 
 
@@ -79,11 +86,18 @@ def fitted(seed, questions=60, members=3, k=2):
     return fit(Tally(votes), scores, members=[f"m{at}" for at in range(members)])
 
 
-RULES = [dataclasses.replace(fitted(seed), instead=instead) for seed in range(3) for instead in (None, "consistency", "pooled")]
+RULES = [
+    dataclasses.replace(fitted(seed), instead=instead)
+    for seed in range(3)
+    for instead in (None, "consistency", "pooled")
+]
 
 
 @settings(max_examples=150)
-@given(st.sampled_from(RULES), st.lists(st.tuples(*[st.sampled_from([None, 0, 1, 2])] * 2), min_size=3, max_size=3))
+@given(
+    st.sampled_from(RULES),
+    st.lists(st.tuples(*[st.sampled_from([None, 0, 1, 2])] * 2), min_size=3, max_size=3),
+)
 def test_calibrated_gives_the_answer_of_all_draws(rule, votes):
     ballots = [Ballot(f"m{at}", member) for at, member in enumerate(votes)]
     short, made = run(rule, ballots)
@@ -96,7 +110,18 @@ def test_completions_are_all_ways_that_differ():
     ways = completions([Ballot("a", (0,), asked=1), Ballot("b", (), asked=2)])
     told = [tuple(way[1]) for way in ways.tolist()]
     # Nothing, the answer seen already, or a new one; after a new one, also it again or another new one.
-    assert sorted(told) == [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 0), (0, 1), (1, -1), (1, 0), (1, 1), (1, 2)]
+    assert sorted(told) == [
+        (-1, -1),
+        (-1, 0),
+        (-1, 1),
+        (0, -1),
+        (0, 0),
+        (0, 1),
+        (1, -1),
+        (1, 0),
+        (1, 1),
+        (1, 2),
+    ]
     assert completions([Ballot("a", (), asked=9)]) is None
 
 
@@ -106,7 +131,9 @@ def lms(**drawn):
 
 def test_a_unanimous_best_member_spares_all_others():
     pool = lms(a=["x"], b=["y"], c=["z"])
-    verdict = SLMMux(dspy.Predict(QA), pool, accuracies={"b": 0.9, "a": 0.5}, schedule="frugal")(question="?").verdict
+    verdict = SLMMux(dspy.Predict(QA), pool, accuracies={"b": 0.9, "a": 0.5}, schedule="frugal")(
+        question="?"
+    ).verdict
     assert (verdict.answer, verdict.member, verdict.confidence, verdict.calls) == ("y", "b", 1.0, 3)
     assert [calls(lm) for lm in pool.values()] == [0, 3, 0]
     assert [(ballot.member, ballot.votes, ballot.spared) for ballot in verdict.ballots] == [
@@ -128,10 +155,18 @@ def test_failing_members_change_nothing():
     down = ValueError("down")
     for schedule in ("frugal", "hedged"):
         pool = lms(a=[down], b=["y", down, "y"], c=["z", "z", "u"])
-        verdict = SLMMux(dspy.Predict(QA), pool, schedule=schedule, accuracies={"a": 0.9})(question=schedule).verdict
-        assert (verdict.answer, verdict.member, verdict.confidence) == ("y", "b", pytest.approx(2 / 3))
+        verdict = SLMMux(dspy.Predict(QA), pool, schedule=schedule, accuracies={"a": 0.9})(
+            question=schedule
+        ).verdict
+        assert (verdict.answer, verdict.member, verdict.confidence) == (
+            "y",
+            "b",
+            pytest.approx(2 / 3),
+        )
         with pytest.raises(AllMembersFailed, match="a: .*down; b: .*down"):
-            SLMMux(dspy.Predict(QA), lms(a=[down], b=[down]), schedule=schedule)(question=f"{schedule}?")
+            SLMMux(dspy.Predict(QA), lms(a=[down], b=[down]), schedule=schedule)(
+                question=f"{schedule}?"
+            )
 
 
 @pytest.mark.parametrize("schedule", ["full", "frugal", "hedged"])
@@ -145,7 +180,11 @@ def test_every_schedule_and_rule_answers_alike_sync_and_async(schedule, rule):
         mux = SLMMux(dspy.Predict(QA), lms(**drawn), schedule=schedule, **known)
         short = mux(question=f"{question}").verdict
         again = asyncio.run(mux.acall(question=f"{question}")).verdict
-        assert (full.answer, full.member) == (short.answer, short.member) == (again.answer, again.member)
+        assert (
+            (full.answer, full.member)
+            == (short.answer, short.member)
+            == (again.answer, again.member)
+        )
         assert short.calls + short.cached_calls <= 9
 
 
@@ -153,7 +192,12 @@ def test_hedged_withdraws_what_is_no_longer_needed():
     slow = scripted_lm("slow", ["y"], latency=30)
     pool = {"fast": scripted_lm("fast", ["x"]), "slow": slow, "third": scripted_lm("third", ["z"])}
     began = time.monotonic()
-    mux = SLMMux(dspy.Predict(QA), pool, accuracies={"fast": 0.9, "slow": 0.8, "third": 0.1}, schedule="hedged")
+    mux = SLMMux(
+        dspy.Predict(QA),
+        pool,
+        accuracies={"fast": 0.9, "slow": 0.8, "third": 0.1},
+        schedule="hedged",
+    )
     verdict = mux(question="?").verdict
     assert asyncio.run(mux.acall(question="async?")).answer == "x"
     assert time.monotonic() - began < 15, "nobody waited for the slow member"
@@ -175,7 +219,9 @@ def test_an_engine_that_can_stop_is_told_to():
             raise ValueError("stopped")
 
     hanging = dspy.LM("scripted/hanging", engine=Stoppable(lambda *_: "x"))
-    SLMMux(dspy.Predict(QA), {"a": scripted_lm("a", ["x"]), "hanging": hanging}, schedule="hedged")(question="?")
+    SLMMux(dspy.Predict(QA), {"a": scripted_lm("a", ["x"]), "hanging": hanging}, schedule="hedged")(
+        question="?"
+    )
     assert stopped.wait(5)
 
 
@@ -193,7 +239,9 @@ def test_the_schedule_is_saved_and_a_rule_that_cannot_say_is_refused(tmp_path):
 
     with pytest.raises(ConfigurationError, match="the rule 'own' has no method wants"):
         SLMMux(dspy.Predict(QA), lms(a=["x"]), rule=Own(), schedule="frugal")
-    with pytest.raises(ConfigurationError, match="schedule must be one of full, frugal, hedged, not 'lazy'"):
+    with pytest.raises(
+        ConfigurationError, match="schedule must be one of full, frugal, hedged, not 'lazy'"
+    ):
         SLMMux(dspy.Predict(QA), lms(a=["x"]), schedule="lazy")
 
 
@@ -212,7 +260,9 @@ def test_on_recorded_draws_no_answer_changes(file, dataset):
     a_i = Tally(record.votes).plurality_scores(record.scores).mean(axis=0).tolist()
     for question in record.votes[:, :, :3]:
         ballots = [
-            Ballot(name, tuple(None if vote == ABSTAINED else int(vote) for vote in votes), accuracy)
+            Ballot(
+                name, tuple(None if vote == ABSTAINED else int(vote) for vote in votes), accuracy
+            )
             for name, votes, accuracy in zip(record.members, question, a_i, strict=True)
         ]
         for rule in (Consistency(), Pooled()):
@@ -231,10 +281,15 @@ def test_a_draw_that_was_withdrawn_is_never_begun_again():
 
         def wants(self, ballots):
             made = sum(len(ballot.votes) for ballot in ballots)
-            return [] if made == 2 else [(at, 1) for at, ballot in enumerate(ballots) if ballot.left]
+            return (
+                [] if made == 2 else [(at, 1) for at, ballot in enumerate(ballots) if ballot.left]
+            )
 
     for run in range(5):
-        pool = {name: scripted_lm(f"{name}{run}", ["x"], latency=0.01 * (at + 1)) for at, name in enumerate("ab")}
+        pool = {
+            name: scripted_lm(f"{name}{run}", ["x"], latency=0.01 * (at + 1))
+            for at, name in enumerate("ab")
+        }
         mux = SLMMux(dspy.Predict(QA), pool, k=4, rule=Fickle(), schedule="hedged")
         verdict = mux(question=f"{run}").verdict
         assert sum(calls(lm) for lm in pool.values()) <= 8
@@ -251,5 +306,7 @@ def test_a_rule_that_wants_what_is_not_there_is_named():
         def wants(self, ballots):
             return [(0, 1)]
 
-    with pytest.raises(ConfigurationError, match=r"The rule 'greedy' wants draws that there are not: \[\(0, 1\)\]"):
+    with pytest.raises(
+        ConfigurationError, match=r"The rule 'greedy' wants draws that there are not: \[\(0, 1\)\]"
+    ):
         SLMMux(dspy.Predict(QA), lms(a=["x"]), k=1, rule=Greedy(), schedule="frugal")(question="?")

@@ -32,7 +32,9 @@ def answers(draw, most_right=3):
     for each in range(len(sizes)):
         rows = np.flatnonzero(question == each)
         is_right[random.permutation(rows)[: random.integers(0, most_right + 1)]] = True
-    features = random.normal(size=(len(question), draw(st.integers(1, 4)))) * draw(st.sampled_from([0.1, 1.0, 5.0]))
+    features = random.normal(size=(len(question), draw(st.integers(1, 4)))) * draw(
+        st.sampled_from([0.1, 1.0, 5.0])
+    )
     return question, is_right, features, random.choice([0.3, 1.0, 10.0], features.shape[1])
 
 
@@ -61,16 +63,23 @@ def test_many_features_are_fitted_alike(monkeypatch):
     features = random.normal(size=(120, 5)) + is_right[:, None]
     by_newton = logit(question, is_right, features, np.ones(5))
     monkeypatch.setattr(fitting, "_MOST_FEATURES", 4)
-    np.testing.assert_allclose(logit(question, is_right, features, np.ones(5)), by_newton, atol=1e-4)
+    np.testing.assert_allclose(
+        logit(question, is_right, features, np.ones(5)), by_newton, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("right", [[True, True], [False, False]])
 def test_questions_all_right_or_all_wrong_tell_nothing(right):
-    assert logit(np.array([0, 0]), np.array(right), np.array([[1.0], [2.0]]), np.ones(1)).tolist() == [0.0]
+    assert logit(
+        np.array([0, 0]), np.array(right), np.array([[1.0], [2.0]]), np.ones(1)
+    ).tolist() == [0.0]
 
 
 def test_no_answers_tell_nothing():
-    assert logit(np.zeros(0, int), np.zeros(0, bool), np.zeros((0, 2)), np.ones(2)).tolist() == [0.0, 0.0]
+    assert logit(np.zeros(0, int), np.zeros(0, bool), np.zeros((0, 2)), np.ones(2)).tolist() == [
+        0.0,
+        0.0,
+    ]
 
 
 @settings(max_examples=60)
@@ -80,7 +89,9 @@ def test_the_scale_is_the_best_whose_slope_is_not_negative(told):
 
     def loss(at):
         margin = at[0] * log_odds + at[1]
-        return (np.logaddexp(0, margin) - right * margin).sum() + 0.5 * ((at[0] - 1) ** 2 + at[1] ** 2)
+        return (np.logaddexp(0, margin) - right * margin).sum() + 0.5 * (
+            (at[0] - 1) ** 2 + at[1] ** 2
+        )
 
     slope, intercept = platt(log_odds, right)
     found = minimize(loss, [1.0, 0.0], bounds=[(0.0, None), (None, None)], method="L-BFGS-B").x

@@ -54,12 +54,16 @@ def test_a_tie_goes_to_the_higher_validation_accuracy():
 
 
 def test_a_measured_member_beats_an_unmeasured_one():
-    assert Consistency().choose([Ballot("a", (0,)), Ballot("b", (1,), 0.1)]) == Choice(1, 1, 1.0, "accuracy")
+    assert Consistency().choose([Ballot("a", (0,)), Ballot("b", (1,), 0.1)]) == Choice(
+        1, 1, 1.0, "accuracy"
+    )
 
 
 @pytest.mark.parametrize("known", [None, 0.6])
 def test_equal_or_unknown_accuracies_leave_it_to_pool_order(known):
-    assert Consistency().choose([Ballot("a", (0,), known), Ballot("b", (1,), known)]) == Choice(0, 0, 1.0, "pool order")
+    assert Consistency().choose([Ballot("a", (0,), known), Ballot("b", (1,), known)]) == Choice(
+        0, 0, 1.0, "pool order"
+    )
 
 
 def test_unequal_k_compares_shares_not_counts():
@@ -72,7 +76,9 @@ def test_unequal_k_compares_shares_not_counts():
 def test_pooled_counts_every_draw_and_takes_the_first_seen_among_equals():
     ballots = [Ballot("a", (0, 0, 1)), Ballot("b", (1, 1, 1)), Ballot("c", (2, None, 0))]
     assert Pooled().choose(ballots) == Choice(1, 0, 4 / 9, "nothing")
-    assert Pooled().choose([Ballot("a", (5, 6)), Ballot("b", (6, 5))]) == Choice(5, 0, 0.5, "pool order")
+    assert Pooled().choose([Ballot("a", (5, 6)), Ballot("b", (6, 5))]) == Choice(
+        5, 0, 0.5, "pool order"
+    )
 
 
 def test_self_consistency_is_the_named_or_the_most_accurate_member():
@@ -115,18 +121,27 @@ def test_the_order_of_other_members_draws_is_irrelevant(pool, data):
     for index, ballot in enumerate(pool):
         if before is None or index != before.ballot:
             shuffled = tuple(data.draw(st.permutations(ballot.votes)))
-            pool = [*pool[:index], Ballot(ballot.member, shuffled, ballot.accuracy), *pool[index + 1 :]]
+            pool = [
+                *pool[:index],
+                Ballot(ballot.member, shuffled, ballot.accuracy),
+                *pool[index + 1 :],
+            ]
     assert Consistency().choose(pool) == before
 
 
 @pytest.mark.parametrize("rule", [make() for make in RULES.values()], ids=str)
 @given(pool=pools(), names=st.permutations(range(10, 14)))
 def test_renaming_answers_renames_the_choice_and_nothing_else(rule, pool, names):
-    renamed = [Ballot(b.member, tuple(None if v is None else names[v] for v in b.votes), b.accuracy) for b in pool]
+    renamed = [
+        Ballot(b.member, tuple(None if v is None else names[v] for v in b.votes), b.accuracy)
+        for b in pool
+    ]
     before, after = rule.choose(pool), rule.choose(renamed)
     assert (before is None) == (after is None)
     if before and after:
-        assert after == Choice(names[before.answer], before.ballot, before.confidence, before.tie_break)
+        assert after == Choice(
+            names[before.answer], before.ballot, before.confidence, before.tie_break
+        )
 
 
 @given(pools(), st.integers(0, 3))
@@ -148,7 +163,11 @@ def test_a_member_that_only_abstains_changes_nothing(pool, position, k, known):
     before, after = Consistency().choose(pool), Consistency().choose(joined)
     assert (before is None) == (after is None)
     if before and after:
-        assert (after.answer, after.confidence, after.tie_break) == (before.answer, before.confidence, before.tie_break)
+        assert (after.answer, after.confidence, after.tie_break) == (
+            before.answer,
+            before.confidence,
+            before.tie_break,
+        )
         assert joined[after.ballot] == pool[before.ballot]
 
 
@@ -170,8 +189,15 @@ def test_more_abstentions_never_raise_confidence(pool):
 
 @pytest.mark.parametrize("rule", [make() for make in RULES.values()], ids=str)
 @given(pool=pools(), data=st.data())
-def test_draws_that_fail_instead_of_answering_never_raise_the_confidence_of_a_choice(rule, pool, data):
-    failing = [tuple(None if data.draw(st.booleans()) else vote for vote in ballot.votes) for ballot in pool]
+def test_draws_that_fail_instead_of_answering_never_raise_the_confidence_of_a_choice(
+    rule, pool, data
+):
+    failing = [
+        tuple(None if data.draw(st.booleans()) else vote for vote in ballot.votes)
+        for ballot in pool
+    ]
     before = rule.choose(pool)
-    after = rule.choose([Ballot(b.member, votes, b.accuracy) for b, votes in zip(pool, failing, strict=True)])
+    after = rule.choose(
+        [Ballot(b.member, votes, b.accuracy) for b, votes in zip(pool, failing, strict=True)]
+    )
     assert after is None or (before is not None and after.confidence <= before.confidence)

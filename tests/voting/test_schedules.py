@@ -23,14 +23,20 @@ def same_answers(one, other, tally):
     found = one.member >= 0
     assert one.draw[found].tolist() == other.draw[found].tolist()
     rows = np.arange(len(found))
-    assert (tally.votes[rows, one.member, one.draw][found] == tally.votes[rows, other.member, other.draw][found]).all()
+    assert (
+        tally.votes[rows, one.member, one.draw][found]
+        == tally.votes[rows, other.member, other.draw][found]
+    ).all()
 
 
 @settings(max_examples=300)
 @given(batches())
 def test_the_frugal_schedule_never_changes_the_answer_of_consistency(batch):
     tally, order = tally_of(batch), order_of(batch)
-    full, short = consistency(tally, order), consistency(cut(tally, frugal_draws(tally, order)), order)
+    full, short = (
+        consistency(tally, order),
+        consistency(cut(tally, frugal_draws(tally, order)), order),
+    )
     same_answers(full, short, tally)
     assert short.confidence.tolist() == full.confidence.tolist()
 
@@ -47,7 +53,10 @@ def test_the_frugal_schedule_never_changes_the_answer_of_pooled(batch):
 def test_what_was_not_drawn_could_have_been_anything(batch, seed):
     """Stronger than lossless: the draws that are saved may hold any answer at all, and the verdict stands."""
     tally, order = tally_of(batch), order_of(batch)
-    for spent, rule in ((frugal_draws(tally, order), lambda t: consistency(t, order)), (frugal_draws_pooled(tally), pooled)):
+    for spent, rule in (
+        (frugal_draws(tally, order), lambda t: consistency(t, order)),
+        (frugal_draws_pooled(tally), pooled),
+    ):
         draws = np.arange(tally.shape[2])
         other = np.random.default_rng(seed).integers(-1, 4, tally.shape)
         undrawn = (draws >= spent[..., None]) & (draws < tally.k[:, None])
@@ -83,14 +92,31 @@ def test_how_many_draws_are_spent_depends_only_on_those_made(batch):
     ("first", "second", "third", "spent"),
     [
         ((0, 0, 0), (1, 1, 1), (2, 2, 2), [3, 0, 0]),  # unanimous: equals go to the earlier member
-        ((0, 1, 0), (1, 2, 1), (2, 2, 2), [3, 2, 3]),  # 2/3 to beat: the second is out with two different draws
+        (
+            (0, 1, 0),
+            (1, 2, 1),
+            (2, 2, 2),
+            [3, 2, 3],
+        ),  # 2/3 to beat: the second is out with two different draws
         ((0, 1, 0), (1, 1, 1), (2, 2, 2), [3, 3, 0]),
-        ((0, None, None), (1, None, 2), (None, None, None), [3, 3, 2]),  # 1/3 to beat: lost with the second abstention
+        (
+            (0, None, None),
+            (1, None, 2),
+            (None, None, None),
+            [3, 3, 2],
+        ),  # 1/3 to beat: lost with the second abstention
         ((None, None, None), (None, None, None), (None, None, 0), [3, 3, 3]),
     ],
 )
 def test_hand_worked_draws_of_consistency(first, second, third, spent):
-    votes = np.array([[[ABSTAINED if vote is None else vote for vote in member] for member in (first, second, third)]])
+    votes = np.array(
+        [
+            [
+                [ABSTAINED if vote is None else vote for vote in member]
+                for member in (first, second, third)
+            ]
+        ]
+    )
     assert frugal_draws(Tally(votes), by_accuracy([0.9, 0.5, 0.4])).tolist() == [spent]
 
 
@@ -105,7 +131,10 @@ def test_the_most_accurate_member_draws_first():
         ([[0, 0, 0], [1, 1, 1]], [3, 3]),  # level to the end
         ([[0, 0, 0], [0, 1, 1]], [3, 1]),  # four of six
         ([[0, 1], [1, 0], [1, 1]], [2, 2, 2]),
-        ([[0, 0], [0, 1], [2, 3]], [2, 2, 1]),  # 3 to 1 with two left could end level: one more draw settles it
+        (
+            [[0, 0], [0, 1], [2, 3]],
+            [2, 2, 1],
+        ),  # 3 to 1 with two left could end level: one more draw settles it
     ],
 )
 def test_hand_worked_draws_of_pooled(votes, spent):

@@ -19,9 +19,14 @@ def batches(draw):
     """Some questions' ballots of the same members, with members' own k."""
     ks = draw(st.lists(st.integers(1, 5), min_size=1, max_size=4))
     accuracies = draw(st.tuples(*[known_or_not] * len(ks)))
-    questions = draw(st.lists(st.tuples(*[st.tuples(*[answers] * k) for k in ks]), min_size=1, max_size=4))
+    questions = draw(
+        st.lists(st.tuples(*[st.tuples(*[answers] * k) for k in ks]), min_size=1, max_size=4)
+    )
     return [
-        [Ballot(f"m{index}", votes, accuracy) for index, (votes, accuracy) in enumerate(zip(question, accuracies, strict=True))]
+        [
+            Ballot(f"m{index}", votes, accuracy)
+            for index, (votes, accuracy) in enumerate(zip(question, accuracies, strict=True))
+        ]
         for question in questions
     ]
 
@@ -31,7 +36,9 @@ def tally_of(batch):
     votes = np.full((len(batch), len(ks), max(ks)), ABSTAINED)
     for row, ballots in enumerate(batch):
         for index, ballot in enumerate(ballots):
-            votes[row, index, : ks[index]] = [ABSTAINED if vote is None else vote for vote in ballot.votes]
+            votes[row, index, : ks[index]] = [
+                ABSTAINED if vote is None else vote for vote in ballot.votes
+            ]
     return Tally(votes, ks)
 
 
@@ -46,7 +53,11 @@ def assert_same(picks, rule, batch):
             assert picks.member[row] == -1
             continue
         member, draw = int(picks.member[row]), int(picks.draw[row])
-        assert (member, ballots[member].votes[draw], picks.confidence[row]) == (choice.ballot, choice.answer, choice.confidence)
+        assert (member, ballots[member].votes[draw], picks.confidence[row]) == (
+            choice.ballot,
+            choice.answer,
+            choice.confidence,
+        )
         assert draw == ballots[member].votes.index(choice.answer)
 
 
@@ -102,7 +113,10 @@ def test_consistency_never_scores_above_union(batch, seed):
 @given(batches())
 def test_a_member_that_only_abstains_changes_nothing(batch):
     silent = [[*ballots, Ballot("silent", (None, None), 1.0)] for ballots in batch]
-    with_it, without = consistency(tally_of(silent), order_of(silent)), consistency(tally_of(batch), order_of(batch))
+    with_it, without = (
+        consistency(tally_of(silent), order_of(silent)),
+        consistency(tally_of(batch), order_of(batch)),
+    )
     assert with_it.member.tolist() == without.member.tolist()
     assert with_it.draw[with_it.member >= 0].tolist() == without.draw[without.member >= 0].tolist()
 
@@ -137,13 +151,24 @@ def test_the_score_is_that_of_the_winner_s_first_draw_of_the_answer():
 
 @pytest.mark.parametrize("rule", ["consistency", "pooled"])
 def test_a_hand_worked_question(rule):
-    ballots = [Ballot("a", (0, 1, 1), 0.2), Ballot("b", (2, 2, None), 0.4), Ballot("c", (1, 0, 3), 0.9)]
+    ballots = [
+        Ballot("a", (0, 1, 1), 0.2),
+        Ballot("b", (2, 2, None), 0.4),
+        Ballot("c", (1, 0, 3), 0.9),
+    ]
     tally = Tally.of(ballots)
     if rule == "consistency":
-        picks, chosen = consistency(tally, by_accuracy([0.2, 0.4, 0.9])), Choice(2, 1, 2 / 3, "accuracy")
+        picks, chosen = (
+            consistency(tally, by_accuracy([0.2, 0.4, 0.9])),
+            Choice(2, 1, 2 / 3, "accuracy"),
+        )
         assert Consistency().choose(ballots) == chosen
     else:
         picks, chosen = pooled(tally), Choice(1, 0, 3 / 9)
         assert Pooled().choose(ballots) == chosen
     member, draw = int(picks.member[0]), int(picks.draw[0])
-    assert (member, tally.votes[0, member, draw], picks.confidence[0]) == (chosen.ballot, chosen.answer, chosen.confidence)
+    assert (member, tally.votes[0, member, draw], picks.confidence[0]) == (
+        chosen.ballot,
+        chosen.answer,
+        chosen.confidence,
+    )

@@ -17,13 +17,27 @@ from dspy_mux.voting.verdict import MemberBallot, most_frequent_first
 def test_a_verdict_serialises_answers_of_any_type():
     given_answers = [Decimal("1.5"), {"a", "b"}, object(), float("nan"), None]
     for value in given_answers:
-        verdict = Verdict(answer=value, member="a", confidence=1, tie_break="nothing", rule="consistency", ballots=[])
+        verdict = Verdict(
+            answer=value,
+            member="a",
+            confidence=1,
+            tie_break="nothing",
+            rule="consistency",
+            ballots=[],
+        )
         assert Verdict.model_validate_json(verdict.model_dump_json()).member == "a"
 
 
 def test_a_verdict_tells_a_ballots_answers_and_causes_most_frequent_first():
-    told = MemberBallot.of(Ballot("a", (1, None, 0, 0, None), asked=6), {0: "x", 1: "y"}, [None, "slow", None, None, "slow"])
-    assert [(each.answer, each.count, each.group) for each in told.answers] == [("x", 2, 0), ("y", 1, 1)]
+    told = MemberBallot.of(
+        Ballot("a", (1, None, 0, 0, None), asked=6),
+        {0: "x", 1: "y"},
+        [None, "slow", None, None, "slow"],
+    )
+    assert [(each.answer, each.count, each.group) for each in told.answers] == [
+        ("x", 2, 0),
+        ("y", 1, 1),
+    ]
     assert (told.votes, told.abstentions, told.spared) == ([1, None, 0, 0, None], {"slow": 2}, 1)
     assert most_frequent_first(["b", None, "a", "c", "a", "c", "c"]) == ["c", "a", "b"]
 
@@ -33,8 +47,24 @@ def test_a_failed_discussion_can_be_sent_to_another_process_whatever_its_answers
         name: str
 
     turns = [
-        Turn(round=1, agent=1, member="a", text="Rome \ud800", answer=City(name="Rome"), group=0, approvals={"x": False}),
-        Turn(round=1, agent=2, member="b", text="", answer=object(), cause="late", unjudged={"x": "late"}),
+        Turn(
+            round=1,
+            agent=1,
+            member="a",
+            text="Rome \ud800",
+            answer=City(name="Rome"),
+            group=0,
+            approvals={"x": False},
+        ),
+        Turn(
+            round=1,
+            agent=2,
+            member="b",
+            text="",
+            answer=object(),
+            cause="late",
+            unjudged={"x": "late"},
+        ),
     ]
     error = AllMembersFailed({"a": ["late"]}, turns)
     sent = pickle.loads(pickle.dumps(error))
@@ -46,7 +76,10 @@ def test_a_failed_discussion_can_be_sent_to_another_process_whatever_its_answers
     assert copy.deepcopy(turns[0]) == copy.copy(turns[0]) == turns[0]
 
 
-@pytest.mark.parametrize("cause", ["no answer within 20 s", "LMTimeoutError: too late", "RecursionError: nested too deeply", ""])
+@pytest.mark.parametrize(
+    "cause",
+    ["no answer within 20 s", "LMTimeoutError: too late", "RecursionError: nested too deeply", ""],
+)
 def test_errors_may_pass(cause):
     assert is_error(cause)
 

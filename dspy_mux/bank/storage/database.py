@@ -45,25 +45,37 @@ class Database:
                 told = sa.make_url(text)
             except (SQLAlchemyError, ValueError) as error:
                 # The text is not told: there may be a password in it.
-                raise ConfigurationError("The bank's URL is no database URL such as postgresql://user@host/name.") from error
+                raise ConfigurationError(
+                    "The bank's URL is no database URL such as postgresql://user@host/name."
+                ) from error
             backend = told.get_backend_name()
             if backend == "sqlite" and told.database not in (None, "", ":memory:"):
                 self.path = Path(str(told.database))
             elif backend in ("postgresql", "postgres"):
                 self.url = told.set(drivername="postgresql+psycopg")
             else:
-                raise ConfigurationError(f"A bank can be an SQLite file or a PostgreSQL database, not {without_password(told)}.")
+                raise ConfigurationError(
+                    f"A bank can be an SQLite file or a PostgreSQL database, not {without_password(told)}."
+                )
         if self.path is not None:
             if not self.path.name:
-                raise ConfigurationError(f"A bank is a file or a database URL, and {text!r} names neither.")
+                raise ConfigurationError(
+                    f"A bank is a file or a database URL, and {text!r} names neither."
+                )
             self.url = sa.URL.create("sqlite", database=str(self.path))
-        self.name = str(self.path) if self.path is not None else without_password(self.url.set(drivername="postgresql"))
+        self.name = (
+            str(self.path)
+            if self.path is not None
+            else without_password(self.url.set(drivername="postgresql"))
+        )
         self._reader: sa.Engine | None = None
         self._writer: sa.Engine | None = None
 
     def has_tables(self) -> bool:
         """Whether something was ever written to it."""
-        if self.path is not None and (not self.path.exists() or sqlite_file.is_unfinished(self.path)):
+        if self.path is not None and (
+            not self.path.exists() or sqlite_file.is_unfinished(self.path)
+        ):
             return False
         with self.reading(check=False) as connection:
             return _is_bank(connection)
@@ -99,7 +111,9 @@ class Database:
                 self._lock(connection)
                 yield connection
 
-    def insert(self, connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    def insert(
+        self, connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]
+    ) -> None:
         """Add what is not there yet."""
         if rows:
             insert = sqlite.insert(table) if self.path is not None else postgresql.insert(table)
@@ -114,8 +128,12 @@ class Database:
 
     def _read_only(self) -> sa.Engine:
         if self.path is None:
-            return self._server().execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        engine = sa.create_engine("sqlite://", creator=sqlite_file.reader(self.path), poolclass=sa.NullPool)
+            return self._server().execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+        engine = sa.create_engine(
+            "sqlite://", creator=sqlite_file.reader(self.path), poolclass=sa.NullPool
+        )
         sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
         return engine
 
@@ -135,7 +153,9 @@ class Database:
             engine = sa.create_engine(self.url, connect_args={"timeout": sqlite_file.PATIENCE_S})
             sa.event.listen(engine, "connect", sqlite_file.set_up)
             # pysqlite would begin with the first write, and two writers that have read before would then block each other.
-            sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+            sa.event.listen(
+                engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE")
+            )
         try:
             with engine.begin() as connection:
                 self._lock(connection)
@@ -168,16 +188,26 @@ class Database:
         if _is_bank(connection):
             self._version(connection)
         elif self.path is not None and sa.inspect(connection).get_table_names():
-            raise BankError(f"{self.name} is another program's database, no sample bank of dspy-mux: name another file.")
+            raise BankError(
+                f"{self.name} is another program's database, no sample bank of dspy-mux: name another file."
+            )
 
     def _version(self, connection: sa.Connection) -> int:
         if not _is_bank(connection):
             if self.path is None:
-                raise BankError(f"The database {self.name} holds no sample bank yet: collect or import draws first.")
-            raise BankError(f"{self.name} is a database, but no sample bank of dspy-mux: name the bank's file.")
-        version = connection.execute(sa.select(about.c.value).where(about.c.key == "version")).scalar()
+                raise BankError(
+                    f"The database {self.name} holds no sample bank yet: collect or import draws first."
+                )
+            raise BankError(
+                f"{self.name} is a database, but no sample bank of dspy-mux: name the bank's file."
+            )
+        version = connection.execute(
+            sa.select(about.c.value).where(about.c.key == "version")
+        ).scalar()
         if not str(version).isdecimal() or int(str(version)) > VERSION:
-            raise BankError(f"The bank {self.name} was written by a newer dspy-mux (version {version}): update dspy-mux to use it.")
+            raise BankError(
+                f"The bank {self.name} was written by a newer dspy-mux (version {version}): update dspy-mux to use it."
+            )
         return int(str(version))
 
     @contextmanager
@@ -200,14 +230,26 @@ def _is_bank(connection: sa.Connection) -> bool:
 
 #: (what the database says, what we say of {name}, given {what}), for an SQLite file …
 _OF_A_FILE = (
-    ("not a database", "{name} is no SQLite database, or a damaged one ({what}): name another file, or put back a copy of it."),
-    ("readonly|read-only", "The bank {name} is read-only: give its file and folder write permission to record draws."),
-    ("disk is full|No space", "The disk is full: the bank {name} keeps what is recorded; make room and go on."),
+    (
+        "not a database",
+        "{name} is no SQLite database, or a damaged one ({what}): name another file, or put back a copy of it.",
+    ),
+    (
+        "readonly|read-only",
+        "The bank {name} is read-only: give its file and folder write permission to record draws.",
+    ),
+    (
+        "disk is full|No space",
+        "The disk is full: the bank {name} keeps what is recorded; make room and go on.",
+    ),
     (
         "disk I/O error",
         "The bank {name} keeps what is recorded, but its disk is full, over a quota, or failing ({what}): make room and go on.",
     ),
-    ("locked", "Another process has been writing to the bank {name} for a minute: go on when it has ended."),
+    (
+        "locked",
+        "Another process has been writing to the bank {name} for a minute: go on when it has ended.",
+    ),
     (
         "unable to open",
         "The bank {name} cannot be opened ({what}): give its folder write permission, as it needs files beside it, or copy it, "
@@ -220,14 +262,26 @@ _OF_A_SERVER = (
         "password authentication failed|no password supplied|role .* does not exist|no pg_hba.conf entry",
         "The server of the bank {name} refuses the user ({what}): mend the user and password in the URL, or in ~/.pgpass.",
     ),
-    ('database ".*" does not exist', "The database of the bank {name} is not there ({what}): create it, as with `createdb`."),
+    (
+        'database ".*" does not exist',
+        "The database of the bank {name} is not there ({what}): create it, as with `createdb`.",
+    ),
     (
         "permission denied",
         "The user of the bank {name} lacks a permission ({what}): grant it, or name another user in the URL.",
     ),
-    ("read-only", "The server of the bank {name} takes no writes ({what}): name the primary server to record draws."),
-    ("No space|disk full", "The disk of the bank {name}'s server is full: it keeps what is recorded; make room and go on."),
-    ("lock timeout", "Another process has been writing to the bank {name} for a minute: go on when it has ended."),
+    (
+        "read-only",
+        "The server of the bank {name} takes no writes ({what}): name the primary server to record draws.",
+    ),
+    (
+        "No space|disk full",
+        "The disk of the bank {name}'s server is full: it keeps what is recorded; make room and go on.",
+    ),
+    (
+        "lock timeout",
+        "Another process has been writing to the bank {name} for a minute: go on when it has ended.",
+    ),
     (
         "connection|could not translate|timeout|terminat|server closed|starting up|shutting down|recovery",
         "The server of the bank {name} is out of reach ({what}): it keeps what is recorded; start it, or mend the URL, and go on.",
@@ -242,5 +296,9 @@ def as_bank_error(error: Exception, name: str, path: Path | None) -> BankError:
         return sqlite_file.damaged(path, what)
     for pattern, sentence in _OF_A_SERVER if path is None else _OF_A_FILE:
         if re.search(pattern, what):
-            return BankError(sentence.format(name=name, what=what, log="" if path is None else sqlite_file.wal_of(path).name))
+            return BankError(
+                sentence.format(
+                    name=name, what=what, log="" if path is None else sqlite_file.wal_of(path).name
+                )
+            )
     return BankError(f"The bank {name} cannot be used: {what}.")

@@ -52,7 +52,11 @@ def salvage(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> i
         try:
             asked, made_by = list(_rows(connection, questions)), list(_rows(connection, programs))
             known, by = {row["id"] for row in asked}, {row["id"] for row in made_by}
-            drawn = [row for row in _rows(connection, draws) if row["question"] in known and row["program"] in by]
+            drawn = [
+                row
+                for row in _rows(connection, draws)
+                if row["question"] in known and row["program"] in by
+            ]
         finally:
             connection.close()
     if not drawn:
@@ -81,7 +85,9 @@ def _rows(connection: sqlite3.Connection, table: sa.Table) -> Iterator[dict[str,
     last, missed = 0, 0
     while missed < _MOST_ON_A_PAGE:
         try:
-            cursor = connection.execute(f"SELECT * FROM {table.name} NOT INDEXED WHERE id > ? ORDER BY id", (last,))
+            cursor = connection.execute(
+                f"SELECT * FROM {table.name} NOT INDEXED WHERE id > ? ORDER BY id", (last,)
+            )
             names = [column[0] for column in cursor.description]
             for values in cursor:
                 row = dict(zip(names, values, strict=True))

@@ -7,7 +7,18 @@ from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text, TypeDecorator, UniqueConstraint
+from sqlalchemy import (
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
 
 #: Raised when a table changes, with a step in `migrations.py`; a bank says which one it was written with.
 VERSION = 3
@@ -18,7 +29,11 @@ _GREATEST = 1e300
 
 def storable(text: str) -> str:
     """`text` with what no database holds, NUL and half a surrogate pair, written out as an escape such as `\\x00`."""
-    return text if text.isascii() and "\0" not in text else text.replace("\0", r"\x00").encode("utf-8", "backslashreplace").decode()
+    return (
+        text
+        if text.isascii() and "\0" not in text
+        else text.replace("\0", r"\x00").encode("utf-8", "backslashreplace").decode()
+    )
 
 
 class AnyText(TypeDecorator[str]):
@@ -63,7 +78,12 @@ class Moment(Amount):
 
 metadata = MetaData()
 
-about = Table("mux_bank", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
+about = Table(
+    "mux_bank",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
 
 questions = Table(
     "mux_questions",
@@ -104,7 +124,9 @@ draws = Table(
     Column("seconds", Amount),
     Column("cost", Amount),  # US dollars
     Column("created", Moment, nullable=False),
-    Column("scored_by", Text),  # fingerprint of the metric and the gold answer; NULL where they are unknown, as for imported scores
+    Column(
+        "scored_by", Text
+    ),  # fingerprint of the metric and the gold answer; NULL where they are unknown, as for imported scores
     UniqueConstraint("question", "program", "draw"),
 )
 # Whatever a record is made of, so that reading one does not go through the outputs, which are most of a bank.
@@ -114,9 +136,22 @@ Index(
     *(draws.c.calls, draws.c.prompt_tokens, draws.c.completion_tokens, draws.c.cost),
 )
 _unscored = draws.c.score.is_(None) & draws.c.answer.is_not(None)
-Index("mux_draws_unscored", draws.c.program, draws.c.question, sqlite_where=_unscored, postgresql_where=_unscored)
+Index(
+    "mux_draws_unscored",
+    draws.c.program,
+    draws.c.question,
+    sqlite_where=_unscored,
+    postgresql_where=_unscored,
+)
 _known = draws.c.scored_by.is_not(None)
-Index("mux_draws_scored", draws.c.program, draws.c.question, draws.c.scored_by, sqlite_where=_known, postgresql_where=_known)
+Index(
+    "mux_draws_scored",
+    draws.c.program,
+    draws.c.question,
+    draws.c.scored_by,
+    sqlite_where=_known,
+    postgresql_where=_known,
+)
 
 #: What a running collection is at work on: a question of a program belongs to one process at a time.
 claims = Table(
@@ -139,23 +174,32 @@ def _index_what_is_read_often(connection: sa.Connection) -> None:
         )
     )
     connection.execute(
-        sa.text("CREATE INDEX mux_draws_unscored ON mux_draws (program, question) WHERE score IS NULL AND answer IS NOT NULL")
+        sa.text(
+            "CREATE INDEX mux_draws_unscored ON mux_draws (program, question) WHERE score IS NULL AND answer IS NOT NULL"
+        )
     )
 
 
 def _tell_what_scored(connection: sa.Connection) -> None:
     connection.execute(sa.text("ALTER TABLE mux_draws ADD COLUMN scored_by TEXT"))
     connection.execute(
-        sa.text("CREATE INDEX mux_draws_scored ON mux_draws (program, question, scored_by) WHERE scored_by IS NOT NULL")
+        sa.text(
+            "CREATE INDEX mux_draws_scored ON mux_draws (program, question, scored_by) WHERE scored_by IS NOT NULL"
+        )
     )
 
 
 #: Version → the step that leads on from it.
-STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _index_what_is_read_often, 2: _tell_what_scored}
+STEPS: dict[int, Callable[[sa.Connection], None]] = {
+    1: _index_what_is_read_often,
+    2: _tell_what_scored,
+}
 
 
 def upgrade(connection: sa.Connection, version: int) -> None:
     """Take the steps from `version` on, in the transaction of `connection`, which must hold the bank's write lock."""
     for at in range(version, VERSION):
         STEPS[at](connection)
-        connection.execute(sa.update(about).where(about.c.key == "version").values(value=str(at + 1)))
+        connection.execute(
+            sa.update(about).where(about.c.key == "version").values(value=str(at + 1))
+        )

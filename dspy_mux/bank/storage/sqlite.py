@@ -75,10 +75,14 @@ def refuse_none(path: Path) -> None:
     """Raise BankError, before it is opened, where SQLite would write over the file, or delete the write-ahead log of a lost one."""
     log = wal_of(path)
     if path.exists() and not path.is_file():
-        raise BankError(f"The bank {path} is a directory, or something else that is no file: name a file.")
+        raise BankError(
+            f"The bank {path} is a directory, or something else that is no file: name a file."
+        )
     if 0 < _size(path) < 512:
         # SQLite takes a file of one byte for an empty one, and writes over it.
-        raise BankError(f"{path} is no SQLite database, or a damaged one ({_size(path)} bytes): name another file.")
+        raise BankError(
+            f"{path} is no SQLite database, or a damaged one ({_size(path)} bytes): name another file."
+        )
     if not _size(path) and _size(log):
         raise BankError(
             f"The bank {path} is gone or empty, while {log.name} beside it holds what was recorded last: put the file back, "

@@ -29,17 +29,29 @@ def filled(folder, checkpoint_after=None):
     luck = random.Random(3)
     bank = SampleBank(folder / "live" / "bank.sqlite")
     asked, made_by = some_questions(bank, 20), [a_program(bank, name, name * 64) for name in "ab"]
-    places = [(question, program, draw) for question in asked for program in made_by for draw in range(6)]
+    places = [
+        (question, program, draw) for question in asked for program in made_by for draw in range(6)
+    ]
     luck.shuffle(places)
     states = [{}]
     for number in range(BATCHES):
         batch = places[number * A_BATCH : (number + 1) * A_BATCH]
         # Long outputs go over several pages of the file.
-        rows = [a_draw(*place, f"{number}", outputs=json.dumps({"answer": "x" * luck.randint(1, 9000)})) for place in batch]
+        rows = [
+            a_draw(*place, f"{number}", outputs=json.dumps({"answer": "x" * luck.randint(1, 9000)}))
+            for place in batch
+        ]
         write(bank, *rows)
-        states.append({**states[-1], **{place: row["outputs"] for place, row in zip(batch, rows, strict=True)}})
+        states.append(
+            {
+                **states[-1],
+                **{place: row["outputs"] for place, row in zip(batch, rows, strict=True)},
+            }
+        )
         if number == checkpoint_after:
-            with bank._database._writer.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            with bank._database._writer.connect().execution_options(
+                isolation_level="AUTOCOMMIT"
+            ) as connection:
                 connection.connection.driver_connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
     left = folder / "left"
     left.mkdir()
@@ -63,7 +75,9 @@ def cut(path, to, size):
 def recorded(path):
     bank = SampleBank(path)
     with bank._database.reading() as connection:
-        rows = connection.execute(sa.select(draws.c.question, draws.c.program, draws.c.draw, draws.c.outputs)).all()
+        rows = connection.execute(
+            sa.select(draws.c.question, draws.c.program, draws.c.draw, draws.c.outputs)
+        ).all()
     if rows:
         assert int((bank.record().votes >= 0).sum()) == len(rows)
     assert len(list(bank.rows())) == len(rows)
@@ -73,7 +87,10 @@ def recorded(path):
 
 def some_sizes(path, count):
     size, luck = path.stat().st_size, random.Random(4)
-    return sorted({size - 1, size - 4095, 1, 100, *(luck.randrange(1, size) for _ in range(count))} & set(range(1, size)))
+    return sorted(
+        {size - 1, size - 4095, 1, 100, *(luck.randrange(1, size) for _ in range(count))}
+        & set(range(1, size))
+    )
 
 
 def test_a_closed_bank_that_was_cut_off_anywhere_is_neither_read_nor_written(tmp_path):
@@ -88,22 +105,33 @@ def test_a_closed_bank_that_was_cut_off_anywhere_is_neither_read_nor_written(tmp
         assert found.read_bytes() == before
 
 
-def test_of_a_write_ahead_log_that_was_cut_off_all_commits_before_the_cut_are_read_and_the_rest_can_be_drawn(tmp_path):
+def test_of_a_write_ahead_log_that_was_cut_off_all_commits_before_the_cut_are_read_and_the_rest_can_be_drawn(
+    tmp_path,
+):
     _, left, states = filled(tmp_path)
     for size in some_sizes(wal_of(left), 15):
         path = cut(wal_of(left), tmp_path, size)
         found = recorded(path) if SampleBank(path).exists() else {}
         assert found in states
         bank = SampleBank(path)
-        asked, made_by = some_questions(bank, 20), [a_program(bank, name, name * 64) for name in "ab"]
-        rows = [a_draw(*place, outputs=outputs) for place, outputs in states[-1].items() if place not in found]
+        asked, made_by = (
+            some_questions(bank, 20),
+            [a_program(bank, name, name * 64) for name in "ab"],
+        )
+        rows = [
+            a_draw(*place, outputs=outputs)
+            for place, outputs in states[-1].items()
+            if place not in found
+        ]
         write(bank, *rows)
         assert (asked, made_by) == (list(range(1, 21)), [1, 2])
         assert recorded(path) == states[-1]
 
 
 @pytest.mark.parametrize("checkpoint_after", [None, 30, BATCHES - 1])
-def test_a_file_cut_off_while_its_write_ahead_log_is_there_is_read_whole_or_not_at_all(tmp_path, checkpoint_after):
+def test_a_file_cut_off_while_its_write_ahead_log_is_there_is_read_whole_or_not_at_all(
+    tmp_path, checkpoint_after
+):
     _, left, states = filled(tmp_path, checkpoint_after)
     outcomes = []
     for size in some_sizes(left, 12):
@@ -123,7 +151,8 @@ def test_a_write_ahead_log_without_its_file_is_never_deleted(tmp_path, gone):
     left.unlink() if gone else os.truncate(left, 0)
     for use in (lambda: SampleBank(left).record(), lambda: some_questions(SampleBank(left))):
         with pytest.raises(
-            BankError, match="gone or empty, while bank.sqlite-wal beside it holds what was recorded last: put the file"
+            BankError,
+            match="gone or empty, while bank.sqlite-wal beside it holds what was recorded last: put the file",
         ):
             use()
     assert wal_of(left).read_bytes() == log
@@ -159,7 +188,9 @@ def test_what_is_left_with_a_write_ahead_log_can_be_saved(tmp_path):
 def test_a_page_in_the_middle_that_is_lost_costs_its_own_draws_alone(tmp_path):
     path, _, states = filled(tmp_path)
     content = bytearray(path.read_bytes())
-    at = next(at for at in range(30 * 4096, len(content), 4096) if content[at] == 0x0D)  # a page of a table's rows
+    at = next(
+        at for at in range(30 * 4096, len(content), 4096) if content[at] == 0x0D
+    )  # a page of a table's rows
     content[at : at + 4096] = os.urandom(4096)
     path.write_bytes(content)
     salvage(path, tmp_path / "saved.sqlite")

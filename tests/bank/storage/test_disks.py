@@ -24,7 +24,12 @@ from ...support.fill import fill
 
 def sandboxed(*arguments):
     """What a Python module prints in a sandbox, where a user who may do everything may not either."""
-    done = subprocess.run(["bwrap", "--dev-bind", "/", "/", *map(str, arguments)], capture_output=True, text=True, timeout=100)
+    done = subprocess.run(
+        ["bwrap", "--dev-bind", "/", "/", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -33,10 +38,14 @@ def module(name, *arguments):
     return (sys.executable, "-m", f"tests.banks.{name}", *arguments)
 
 
-def test_on_a_full_disk_what_was_committed_is_kept_and_collecting_goes_on_once_there_is_room(tmp_path):
+def test_on_a_full_disk_what_was_committed_is_kept_and_collecting_goes_on_once_there_is_room(
+    tmp_path,
+):
     small = tmp_path / "small"
     small.mkdir()
-    told = sandboxed("--size", full_disk.SIZE, "--tmpfs", small, *module("full_disk", small, tmp_path / "notes"))
+    told = sandboxed(
+        "--size", full_disk.SIZE, "--tmpfs", small, *module("full_disk", small, tmp_path / "notes")
+    )
     assert len(told["told"]) == 2
     for message in told["told"]:
         assert message.startswith(
@@ -48,7 +57,9 @@ def test_on_a_full_disk_what_was_committed_is_kept_and_collecting_goes_on_once_t
     assert (told["missing"], told["calls"], told["last"]) == (0, 720, 720)
 
 
-def test_draws_that_could_not_be_written_are_counted_and_come_back_from_the_cache_of_dspy(tmp_path, monkeypatch):
+def test_draws_that_could_not_be_written_are_counted_and_come_back_from_the_cache_of_dspy(
+    tmp_path, monkeypatch
+):
     bank, mux = SampleBank(tmp_path / "bank.sqlite"), kill.a_mux()
     examples = [dspy.Example(question=f"q{n}", answer="").with_inputs("question") for n in range(3)]
     with monkeypatch.context() as patched:
@@ -58,7 +69,8 @@ def test_draws_that_could_not_be_written_are_counted_and_come_back_from_the_cach
 
         patched.setattr(SampleBank, "add", full)
         with pytest.raises(
-            BankError, match=r"The disk is full\. Draws that had arrived and are not in it: (\d+); DSPy's cache"
+            BankError,
+            match=r"The disk is full\. Draws that had arrived and are not in it: (\d+); DSPy's cache",
         ) as caught:
             collect(mux, examples, lambda *_: 1.0, bank)
     time.sleep(0.5)  # calls that were under way end
@@ -86,7 +98,10 @@ def test_a_quota_on_files_is_told_and_costs_nothing_that_was_committed(tmp_path)
     assert "full, over a quota, or failing (disk I/O error): make room and go on" in here.recv()
     process.join()
     committed = kill.noted(notes)
-    assert committed.items() <= {key: answer for key, (answer, _) in kill.recorded(SampleBank(url)).items()}.items()
+    assert (
+        committed.items()
+        <= {key: answer for key, (answer, _) in kill.recorded(SampleBank(url)).items()}.items()
+    )
     assert len(committed) > 0
 
 
@@ -111,11 +126,16 @@ def killed(tmp_path):
     return folder / "bank.sqlite"
 
 
-FILE, FOLDER = "is read-only: give its file and folder write permission to record draws", "give its folder write permission"
+FILE, FOLDER = (
+    "is read-only: give its file and folder write permission to record draws",
+    "give its folder write permission",
+)
 
 
 def test_a_closed_bank_on_a_read_only_disk_is_read_and_not_written(closed):
-    read, written = sandboxed("--ro-bind", closed.parent, closed.parent, *module("read_only", closed))
+    read, written = sandboxed(
+        "--ro-bind", closed.parent, closed.parent, *module("read_only", closed)
+    )
     assert read == 12
     assert FOLDER in written
 
@@ -126,12 +146,18 @@ def test_a_file_alone_that_cannot_be_written_is_read_and_not_written(closed):
     assert FILE in written
 
 
-def test_what_a_killed_process_committed_can_be_read_on_a_read_only_disk_or_it_is_said_how(killed, tmp_path):
-    read, written = sandboxed("--ro-bind", killed.parent, killed.parent, *module("read_only", killed))
+def test_what_a_killed_process_committed_can_be_read_on_a_read_only_disk_or_it_is_said_how(
+    killed, tmp_path
+):
+    read, written = sandboxed(
+        "--ro-bind", killed.parent, killed.parent, *module("read_only", killed)
+    )
     assert read == 12
     assert FILE in written
     killed.with_name("bank.sqlite-shm").unlink()
-    read, written = sandboxed("--ro-bind", killed.parent, killed.parent, *module("read_only", killed))
+    read, written = sandboxed(
+        "--ro-bind", killed.parent, killed.parent, *module("read_only", killed)
+    )
     assert "or copy it, with bank.sqlite-wal if there is one, to a folder of yours" in read
     shutil.copy(killed, tmp_path)
     shutil.copy(wal_of(killed), tmp_path)
@@ -145,11 +171,15 @@ def test_a_bank_copied_to_a_read_only_disk_after_it_was_read_can_be_read(closed)
     assert read == 12
 
 
-def test_what_another_process_begins_to_write_is_seen_where_this_one_may_only_read(closed, monkeypatch):
+def test_what_another_process_begins_to_write_is_seen_where_this_one_may_only_read(
+    closed, monkeypatch
+):
     may_write = sqlite.os.access
     bank, of_another = SampleBank(closed), SampleBank(closed)
     with monkeypatch.context() as patched:
-        patched.setattr(sqlite.os, "access", lambda path, mode: path != closed.parent and may_write(path, mode))
+        patched.setattr(
+            sqlite.os, "access", lambda path, mode: path != closed.parent and may_write(path, mode)
+        )
         assert len(list(bank.rows())) == 12
         fill(of_another, members="c")
         assert wal_of(closed).stat().st_size > 0

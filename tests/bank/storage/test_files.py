@@ -44,7 +44,13 @@ def test_reading_never_changes_the_file(bank, tmp_path):
 def test_reading_makes_no_file(tmp_path):
     bank = SampleBank(tmp_path / "folder" / "none.sqlite")
     assert not bank.exists()
-    for read in (bank.datasets, bank.info, bank.record, lambda: list(bank.rows()), lambda: bank.drawn([1], [1])):
+    for read in (
+        bank.datasets,
+        bank.info,
+        bank.record,
+        lambda: list(bank.rows()),
+        lambda: bank.drawn([1], [1]),
+    ):
         with pytest.raises(BankError, match=r"There is no bank .*none\.sqlite: collect or import"):
             read()
     assert list(tmp_path.iterdir()) == []
@@ -61,7 +67,11 @@ def test_an_empty_bank_says_that_it_holds_nothing(bank):
     with bank.writing():
         pass
     assert (bank.datasets(), bank.info(), list(bank.rows())) == ({}, [], [])
-    for read in (bank.record, lambda: bank.record(dataset="d"), lambda: list(bank.rows(dataset="d"))):
+    for read in (
+        bank.record,
+        lambda: bank.record(dataset="d"),
+        lambda: list(bank.rows(dataset="d")),
+    ):
         with pytest.raises(BankError, match=r"bank\.sqlite holds no draws yet"):
             read()
 
@@ -74,7 +84,15 @@ def test_questions_alone_are_no_draws(bank):
 
 
 @pytest.mark.parametrize(
-    "name", ["with space.sqlite", "50%25 off.sqlite", "a?mode=memory.sqlite", "a#b.sqlite", "ünï.db", "a;b&c=d"]
+    "name",
+    [
+        "with space.sqlite",
+        "50%25 off.sqlite",
+        "a?mode=memory.sqlite",
+        "a#b.sqlite",
+        "ünï.db",
+        "a;b&c=d",
+    ],
 )
 def test_a_path_is_a_path_whatever_it_is_called(tmp_path, name):
     bank = SampleBank(tmp_path / name)
@@ -88,7 +106,9 @@ def test_a_url_of_sqlite_is_its_path(tmp_path):
     bank = SampleBank(f"sqlite:///{tmp_path / 'bank.sqlite'}")
     fill(bank)
     assert bank.path == tmp_path / "bank.sqlite"
-    assert SampleBank(tmp_path / "bank.sqlite").record().votes.tolist() == bank.record().votes.tolist()
+    assert (
+        SampleBank(tmp_path / "bank.sqlite").record().votes.tolist() == bank.record().votes.tolist()
+    )
 
 
 # --- what is no bank
@@ -145,7 +165,9 @@ def test_what_is_no_bank_is_refused_in_one_sentence_with_its_path(tmp_path, what
     assert (path.read_bytes() if path.is_file() else b"") == before
 
 
-@pytest.mark.parametrize("what", ["truncated", "foreign", "text", "directory", "newer", "of an unknown version"])
+@pytest.mark.parametrize(
+    "what", ["truncated", "foreign", "text", "directory", "newer", "of an unknown version"]
+)
 def test_what_is_no_bank_is_not_written_either(tmp_path, what):
     path = tmp_path / "bank.sqlite"
     NO_BANKS[what][0](path)

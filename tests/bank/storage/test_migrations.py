@@ -31,17 +31,27 @@ def shape(bank):
         inspector = sa.inspect(connection)
         return {
             name: (
-                {(column["name"], str(column["type"]), column["nullable"]) for column in inspector.get_columns(name)},
+                {
+                    (column["name"], str(column["type"]), column["nullable"])
+                    for column in inspector.get_columns(name)
+                },
                 inspector.get_pk_constraint(name)["constrained_columns"],
                 {tuple(key["column_names"]) for key in inspector.get_unique_constraints(name)},
-                {(index["name"], *index["column_names"], _where(index)) for index in inspector.get_indexes(name)},
+                {
+                    (index["name"], *index["column_names"], _where(index))
+                    for index in inspector.get_indexes(name)
+                },
             )
             for name in metadata.tables
         }
 
 
 def _where(index):
-    wheres = [str(value) for name, value in index.get("dialect_options", {}).items() if name.endswith("_where")]
+    wheres = [
+        str(value)
+        for name, value in index.get("dialect_options", {}).items()
+        if name.endswith("_where")
+    ]
     return "".join(wheres).lower().replace("mux_draws.", "").replace("(", "").replace(")", "")
 
 
@@ -150,7 +160,10 @@ def test_processes_that_first_write_at_once_all_can(bank_url, there):
         version1.make(bank_url)
     count = 6
     barrier = kill.context.Barrier(count)
-    processes = [kill.context.Process(target=write_at_once, args=(bank_url, barrier, number)) for number in range(count)]
+    processes = [
+        kill.context.Process(target=write_at_once, args=(bank_url, barrier, number))
+        for number in range(count)
+    ]
     for process in processes:
         process.start()
     for process in processes:
@@ -171,8 +184,15 @@ def test_a_bank_of_a_newer_version_is_neither_read_nor_written(bank_url, told):
         connection.execute(sa.update(about).values(value=told))
     bank.close()
     before = shape(bank)
-    for use in (bank.record, bank.info, lambda: list(bank.rows()), lambda: some_questions(bank, 30)):
-        with pytest.raises(BankError, match="written by a newer dspy-mux .*: update dspy-mux to use it"):
+    for use in (
+        bank.record,
+        bank.info,
+        lambda: list(bank.rows()),
+        lambda: some_questions(bank, 30),
+    ):
+        with pytest.raises(
+            BankError, match="written by a newer dspy-mux .*: update dspy-mux to use it"
+        ):
             use()
     assert shape(bank) == before
     with bank._database.reading(check=False) as connection:

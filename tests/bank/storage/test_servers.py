@@ -18,7 +18,9 @@ from ...support import kill
 from ...support.databases import SERVER, a_place
 from ...support.fill import fill, some_questions
 
-needs_server = pytest.mark.skipif(SERVER is None, reason="DSPY_MUX_TEST_DATABASE_URL names no PostgreSQL server")
+needs_server = pytest.mark.skipif(
+    SERVER is None, reason="DSPY_MUX_TEST_DATABASE_URL names no PostgreSQL server"
+)
 
 
 @pytest.mark.parametrize(
@@ -47,15 +49,22 @@ def test_a_password_is_never_shown(url):
     assert "hunter2" not in "".join(told)
 
 
-@pytest.mark.parametrize("url", ["mysql://u@127.0.0.1/db", "sqlite://", "sqlite:///:memory:", "nodatabase://h/db"])
+@pytest.mark.parametrize(
+    "url", ["mysql://u@127.0.0.1/db", "sqlite://", "sqlite:///:memory:", "nodatabase://h/db"]
+)
 def test_what_can_keep_no_bank_is_refused_at_once(url):
-    with pytest.raises(ConfigurationError, match="A bank can be an SQLite file or a PostgreSQL database, not "):
+    with pytest.raises(
+        ConfigurationError, match="A bank can be an SQLite file or a PostgreSQL database, not "
+    ):
         SampleBank(url)
 
 
 def test_a_missing_driver_is_told_with_what_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(BankError, match=r"needs psycopg, which is not installed: pip install 'dspy-mux\[postgres\]'"):
+    with pytest.raises(
+        BankError,
+        match=r"needs psycopg, which is not installed: pip install 'dspy-mux\[postgres\]'",
+    ):
         SampleBank("postgresql://u@127.0.0.1:1/db").info()
 
 
@@ -82,7 +91,9 @@ def a_server_that_says(code, message):
                     connection.sendall(b"N")  # it offers no encryption
                     continue
                 fields = {b"S": "FATAL", b"V": "FATAL", b"C": code, b"M": message}
-                content = b"".join(key + value.encode() + b"\0" for key, value in fields.items()) + b"\0"
+                content = (
+                    b"".join(key + value.encode() + b"\0" for key, value in fields.items()) + b"\0"
+                )
                 connection.sendall(packet(b"E", content))
                 connection.close()
                 break
@@ -98,13 +109,33 @@ def a_server_that_says(code, message):
 
 
 SAID = {
-    "a wrong password": ("28P01", 'password authentication failed for user "ada"', "mend the user and password in the URL"),
-    "an unknown user": ("28000", 'role "ada" does not exist', "mend the user and password in the URL"),
+    "a wrong password": (
+        "28P01",
+        'password authentication failed for user "ada"',
+        "mend the user and password in the URL",
+    ),
+    "an unknown user": (
+        "28000",
+        'role "ada" does not exist',
+        "mend the user and password in the URL",
+    ),
     "a host that is not let in": ("28000", 'no pg_hba.conf entry for host "h"', "refuses the user"),
-    "no such database": ("3D000", 'database "draws" does not exist', "create it, as with `createdb`"),
+    "no such database": (
+        "3D000",
+        'database "draws" does not exist',
+        "create it, as with `createdb`",
+    ),
     "no connection free": ("53300", "sorry, too many clients already", "too many clients already"),
-    "a server that starts": ("57P03", "the database system is starting up", "start it, or mend the URL, and go on"),
-    "a server that stops": ("57P03", "the database system is shutting down", "start it, or mend the URL, and go on"),
+    "a server that starts": (
+        "57P03",
+        "the database system is starting up",
+        "start it, or mend the URL, and go on",
+    ),
+    "a server that stops": (
+        "57P03",
+        "the database system is shutting down",
+        "start it, or mend the URL, and go on",
+    ),
 }
 
 
@@ -125,7 +156,10 @@ def test_what_a_server_refuses_with_is_told_with_what_to_do(case):
 def test_a_server_that_is_out_of_reach_is_told_with_what_to_do():
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with pytest.raises(BankError, match=r"is out of reach \(.*refused.*\): it keeps what is recorded; start it, or mend the URL"):
+    with pytest.raises(
+        BankError,
+        match=r"is out of reach \(.*refused.*\): it keeps what is recorded; start it, or mend the URL",
+    ):
         SampleBank(f"postgresql://u@127.0.0.1:{port}/db").record()
 
 
@@ -153,7 +187,9 @@ def admin(url, *statements):
 
 
 @needs_server
-@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2"])
+@pytest.mark.parametrize(
+    "scheme", ["postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2"]
+)
 def test_whatever_the_url_calls_the_driver_it_is_psycopg(url, scheme):
     bank = SampleBank(scheme + url[url.index(":") :])
     assert bank.name.startswith("postgresql://")
@@ -167,7 +203,9 @@ def test_reading_makes_no_table(url):
     bank = SampleBank(url)
     assert not bank.exists()
     for read in (bank.info, bank.record, lambda: list(bank.rows())):
-        with pytest.raises(BankError, match="holds no sample bank yet: collect or import draws first"):
+        with pytest.raises(
+            BankError, match="holds no sample bank yet: collect or import draws first"
+        ):
             read()
     with bank._database.reading(check=False) as connection:
         assert sa.inspect(connection).get_table_names() == []
@@ -197,7 +235,9 @@ def test_a_server_that_takes_no_writes_is_read(url):
     fill(bank)
     bank.close()
     options = sa.make_url(url).query["options"]
-    standby = sa.make_url(url).update_query_dict({"options": f"{options} -cdefault_transaction_read_only=on"})
+    standby = sa.make_url(url).update_query_dict(
+        {"options": f"{options} -cdefault_transaction_read_only=on"}
+    )
     bank = SampleBank(standby.render_as_string(hide_password=False))
     assert len(bank.record().questions) == 3
     with pytest.raises(BankError, match="takes no writes .*: name the primary server"):
@@ -214,7 +254,9 @@ def test_a_user_who_may_not_write_can_read(url):
     admin(url, f"CREATE ROLE {schema}_r LOGIN", f"GRANT USAGE ON SCHEMA {schema} TO {schema}_r")
     admin(url, f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {schema}_r")
     try:
-        bank = SampleBank(sa.make_url(url).set(username=f"{schema}_r").render_as_string(hide_password=False))
+        bank = SampleBank(
+            sa.make_url(url).set(username=f"{schema}_r").render_as_string(hide_password=False)
+        )
         assert len(bank.record().questions) == 3
         with pytest.raises(BankError, match="lacks a permission .*: grant it"):
             some_questions(bank, 9)
@@ -227,11 +269,17 @@ def test_a_user_who_may_not_write_can_read(url):
 def test_a_writer_that_never_ends_is_waited_for_no_longer_than_a_minute(url, monkeypatch):
     monkeypatch.setattr(
         "dspy_mux.bank.storage.database._LOCK",
-        ("SET LOCAL lock_timeout = '200ms'", sys.modules["dspy_mux.bank.storage.database"]._LOCK[1]),
+        (
+            "SET LOCAL lock_timeout = '200ms'",
+            sys.modules["dspy_mux.bank.storage.database"]._LOCK[1],
+        ),
     )
     one, other = SampleBank(url), SampleBank(url)
     fill(one)
-    with one.writing(), pytest.raises(BankError, match="Another process has been writing to the bank"):
+    with (
+        one.writing(),
+        pytest.raises(BankError, match="Another process has been writing to the bank"),
+    ):
         some_questions(other, 9)
     assert len(some_questions(other, 9)) == 9
     one.close()

@@ -19,7 +19,11 @@ from ...support.fill import a_draw, a_program, fill, some_questions, write
 def test_what_was_written_comes_back_as_arrays(bank):
     fill(bank)
     record = bank.record()
-    assert (record.members, record.questions, record.keys) == (("a", "b"), ("q0", "q1", "q2"), ("key0", "key1", "key2"))
+    assert (record.members, record.questions, record.keys) == (
+        ("a", "b"),
+        ("q0", "q1", "q2"),
+        ("key0", "key1", "key2"),
+    )
     assert record.votes.tolist() == [[[0, 0], [1, ABSTAINED]]] * 3
     assert record.scores.tolist() == [[[1, 1], [0, 0]]] * 3
     assert record.fields == {"task": ("a", "b", "a"), "n": ("0", "1", "2")}
@@ -28,7 +32,12 @@ def test_what_was_written_comes_back_as_arrays(bank):
 
 def test_an_answer_without_a_score_is_nan_and_a_draw_never_made_is_missing(bank):
     (first, second), made_by = some_questions(bank, 2), a_program(bank)
-    write(bank, a_draw(first, made_by, 0, score=None), a_draw(first, made_by, 2), a_draw(second, made_by, 1))
+    write(
+        bank,
+        a_draw(first, made_by, 0, score=None),
+        a_draw(first, made_by, 2),
+        a_draw(second, made_by, 1),
+    )
     record = bank.record()
     assert record.votes.tolist() == [[[0, MISSING, 0]], [[MISSING, 0, MISSING]]]
     assert np.isnan(record.scores[0, 0, 0])
@@ -37,7 +46,12 @@ def test_an_answer_without_a_score_is_nan_and_a_draw_never_made_is_missing(bank)
 
 
 def test_costs_that_were_never_recorded_are_none(bank):
-    write(bank, a_draw(some_questions(bank)[0], a_program(bank), 0, calls=None, prompt_tokens=None, cost=None))
+    write(
+        bank,
+        a_draw(
+            some_questions(bank)[0], a_program(bank), 0, calls=None, prompt_tokens=None, cost=None
+        ),
+    )
     record = bank.record()
     assert (record.calls, record.tokens, record.cost) == (None, None, None)
 
@@ -45,8 +59,13 @@ def test_costs_that_were_never_recorded_are_none(bank):
 def test_a_draw_written_twice_stays_as_it_was_first(bank):
     question, made_by = some_questions(bank)[0], a_program(bank)
     write(bank, a_draw(question, made_by, 0, "first"))
-    write(bank, a_draw(question, made_by, 0, "second", 1, 0.0), a_draw(question, made_by, 1, "third"))
-    assert [(row["draw"], row["answer"], row["score"]) for row in bank.rows()] == [(0, "first", 1.0), (1, "third", 1.0)]
+    write(
+        bank, a_draw(question, made_by, 0, "second", 1, 0.0), a_draw(question, made_by, 1, "third")
+    )
+    assert [(row["draw"], row["answer"], row["score"]) for row in bank.rows()] == [
+        (0, "first", 1.0),
+        (1, "third", 1.0),
+    ]
 
 
 def test_questions_and_programs_keep_their_ids(bank):
@@ -66,7 +85,12 @@ def test_rows_are_plain_and_in_the_order_recorded(bank):
         (q, m, d) for q in ("q0", "q1", "q2") for m in "ab" for d in (0, 1)
     ]
     assert json.loads(json.dumps(rows)) == rows
-    assert (rows[0]["answer"], rows[0]["task"], rows[0]["n"], rows[0]["dataset"]) == ("x", "a", 0, "d")
+    assert (rows[0]["answer"], rows[0]["task"], rows[0]["n"], rows[0]["dataset"]) == (
+        "x",
+        "a",
+        0,
+        "d",
+    )
     assert (rows[3]["answer"], rows[3]["score"], rows[3]["cause"]) == ("", None, "no answer")
 
 
@@ -104,7 +128,9 @@ def test_scores_are_added_only_where_they_are_missing(bank):
     write(bank, a_draw(first, made_by, 0, score=None), a_draw(second, made_by, 0, score=0.5))
     asked = {first: "by 1", second: "by 1"}
     unscored = bank.unscored([made_by], asked)
-    assert [(one.question, one.answer, one.outputs) for one in unscored] == [(first, "x", {"answer": "x"})]
+    assert [(one.question, one.answer, one.outputs) for one in unscored] == [
+        (first, "x", {"answer": "x"})
+    ]
     bank.score({unscored[0].draw: (1.0, "by 1")})
     assert [row["score"] for row in bank.rows()] == [1.0, 0.5]
     assert bank.unscored([made_by], asked) == [], "by what the second was scored is not known"
@@ -112,7 +138,14 @@ def test_scores_are_added_only_where_they_are_missing(bank):
 
 def test_scores_by_another_metric_or_gold_answer_are_found_and_replaced(bank):
     (first, second, third), made_by = some_questions(bank), a_program(bank)
-    write(bank, *(a_draw(q, made_by, draw, scored_by=f"by {q}") for q in (first, second) for draw in (0, 1)))
+    write(
+        bank,
+        *(
+            a_draw(q, made_by, draw, scored_by=f"by {q}")
+            for q in (first, second)
+            for draw in (0, 1)
+        ),
+    )
     other = a_program(bank, "b", "b" * 64)
     write(bank, a_draw(first, other, 0, scored_by="by another"), a_draw(third, made_by, 0, None))
     asked = {first: f"by {first}", second: "anew", third: "anew"}
@@ -162,7 +195,9 @@ def test_two_programs_of_a_member_never_mix(twice):
     assert "222222222222" in str(caught.value)
 
 
-@pytest.mark.parametrize(("program", "vote"), [("latest", 1), ("1111", 0), ("2222", 1), ("1111" * 16, 0)])
+@pytest.mark.parametrize(
+    ("program", "vote"), [("latest", 1), ("1111", 0), ("2222", 1), ("1111" * 16, 0)]
+)
 def test_a_program_is_chosen_by_latest_or_by_the_start_of_its_fingerprint(twice, program, vote):
     assert twice.record(program=program).votes.tolist() == [[[vote]]]
 
@@ -193,7 +228,10 @@ def test_no_member_is_dropped_because_its_program_was_not_chosen(twice):
     question = some_questions(twice)[0]
     for key in ("3333" * 16, "4444" * 16):
         write(twice, a_draw(question, a_program(twice, "b", key), 0))
-    with pytest.raises(BankError, match="of 'b' by 2 programs .*none of which starts with '1111'.*several, by comma"):
+    with pytest.raises(
+        BankError,
+        match="of 'b' by 2 programs .*none of which starts with '1111'.*several, by comma",
+    ):
         twice.record(program="1111")
     record = twice.record(program="2222, 4444")
     assert (record.members, record.votes.tolist()) == (("a", "b"), [[[1], [0]]])

@@ -23,7 +23,8 @@ def server():
 def pool(server, tmp_path):
     path = tmp_path / "pool.toml"
     members = [
-        f'[[members]]\nname = "{n}"\nmodel = "openai/{n}"\napi_base = "{server.address}/v1"\nengine = "lm15"\n' for n in "ab"
+        f'[[members]]\nname = "{n}"\nmodel = "openai/{n}"\napi_base = "{server.address}/v1"\nengine = "lm15"\n'
+        for n in "ab"
     ]
     path.write_text("k = 2\ntemperature = 0.4\n" + "\n".join(members))
     return str(path)
@@ -33,14 +34,19 @@ def pool(server, tmp_path):
 def questions(tmp_path):
     """Forty questions in GSM8K's form, of which every other one's answer is 42."""
     path = tmp_path / "gsm8k_few.jsonl"
-    rows = [{"question": f"What is {i}?", "answer": f"It is so.\n#### {42 if i % 2 else 7}"} for i in range(40)]
+    rows = [
+        {"question": f"What is {i}?", "answer": f"It is so.\n#### {42 if i % 2 else 7}"}
+        for i in range(40)
+    ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return str(path)
 
 
 def compare(*arguments):
     command = [sys.executable, "-m", "eval", "compare", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=180, env={**os.environ, "COLUMNS": "200"})
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=180, env={**os.environ, "COLUMNS": "200"}
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -48,9 +54,24 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path / "dspy-cache"))
 
 
-def test_all_methods_are_compared_and_the_run_is_gone_on_with_for_nothing(server, pool, questions, tmp_path):
+def test_all_methods_are_compared_and_the_run_is_gone_on_with_for_nothing(
+    server, pool, questions, tmp_path
+):
     run = tmp_path / "run"
-    asked = ["--task", "gsm8k", "--file", questions, "--pool", pool, "--limit", 6, "--mav-n", 2, "--mav-aspects", "logic,facts"]
+    asked = [
+        "--task",
+        "gsm8k",
+        "--file",
+        questions,
+        "--pool",
+        pool,
+        "--limit",
+        6,
+        "--mav-n",
+        2,
+        "--mav-aspects",
+        "logic,facts",
+    ]
     done = compare(*asked, "--out", run)
     assert done.returncode == 0, done.stderr
     assert "gsm8k, n = 6" in done.stdout
@@ -58,11 +79,19 @@ def test_all_methods_are_compared_and_the_run_is_gone_on_with_for_nothing(server
     assert f"python -m eval report {run} --out report.html" in done.stdout
     with (run / "table.csv").open() as file:
         lines = {line["method"]: line for line in csv.DictReader(file)}
-    golds = {row["question_id"]: row["gold"] for row in map(json.loads, (run / "results.jsonl").read_text().splitlines())}
+    golds = {
+        row["question_id"]: row["gold"]
+        for row in map(json.loads, (run / "results.jsonl").read_text().splitlines())
+    }
     right = sum(gold == 42 for gold in golds.values()) / 6
     assert {line["n"] for line in lines.values()} == {"6"}
-    assert [float(line["accuracy"]) for line in lines.values()] == pytest.approx([right] * len(lines))
-    assert [float(lines[m]["calls"]) for m in ("single:a", "self_consistency", "self_consistency_equal", "slm_mux")] == [1, 2, 4, 4]
+    assert [float(line["accuracy"]) for line in lines.values()] == pytest.approx(
+        [right] * len(lines)
+    )
+    assert [
+        float(lines[m]["calls"])
+        for m in ("single:a", "self_consistency", "self_consistency_equal", "slm_mux")
+    ] == [1, 2, 4, 4]
     before = len(server.paths)
     again = compare(*asked, "--out", run, "--json")
     assert again.returncode == 0, again.stderr

@@ -14,7 +14,9 @@ from eval.tables.comparison import Comparison
 
 from ...support.small_task import COUNT, member, small_task
 
-SMALL = Options(k=2, mav_n=2, mav_aspects=("logic", "facts"), num_threads=1, methods=("slm_mux", "llm_debate"))
+SMALL = Options(
+    k=2, mav_n=2, mav_aspects=("logic", "facts"), num_threads=1, methods=("slm_mux", "llm_debate")
+)
 
 
 class Flaky:
@@ -54,7 +56,9 @@ def test_what_failed_with_an_error_is_asked_again_and_nothing_else(tmp_path):
     run = pool.compared(tmp_path / "run")
     assert scores(run) == dict.fromkeys(SMALL.methods, [0.0] * 2 + [1.0] * (COUNT - 2))
     (note,) = [note for note in Comparison.of(run).notes if "errors" in note]
-    assert note.startswith(f"sums: errors cost draws or turns on 1 of {COUNT} questions, most often 'LMUnexpectedError: ")
+    assert note.startswith(
+        f"sums: errors cost draws or turns on 1 of {COUNT} questions, most often 'LMUnexpectedError: "
+    )
     assert note.endswith("refused'; --retry-failed asks them again.")
 
     pool.down, before = set(), pool.calls
@@ -76,7 +80,9 @@ def test_what_fails_again_counts_once_and_stays_to_be_asked(tmp_path):
     run = pool.compared(tmp_path / "run", RETRY)
     assert [len(told) for told in scores(run).values()] == [COUNT, COUNT]
     pool.down = set()
-    assert set(map(tuple, scores(pool.compared(tmp_path / "run", RETRY)).values())) == {(1.0,) * COUNT}
+    assert set(map(tuple, scores(pool.compared(tmp_path / "run", RETRY)).values())) == {
+        (1.0,) * COUNT
+    }
 
 
 def test_discussions_are_not_held_again_for_validation_draws_that_are(tmp_path):
@@ -92,8 +98,13 @@ def test_discussions_are_not_held_again_for_validation_draws_that_are(tmp_path):
 def test_a_discussion_that_came_to_no_answer_tells_what_was_said(tmp_path):
     pool = Flaky("a", "b")
     pool.down, pool.unreadable = {("t", 1)}, {("t", 2)}
-    options = dataclasses.replace(SMALL, methods=("mixture_of_agents", "llm_debate", "multi_agent_verification"))
-    rows = {(row["method"], row["question_id"]): row for row in pool.compared(tmp_path / "run", options).rows()}
+    options = dataclasses.replace(
+        SMALL, methods=("mixture_of_agents", "llm_debate", "multi_agent_verification")
+    )
+    rows = {
+        (row["method"], row["question_id"]): row
+        for row in pool.compared(tmp_path / "run", options).rows()
+    }
     for method in options.methods:
         down, unreadable = rows[method, "t-1"], rows[method, "t-2"]
         assert down["cause"].startswith("No member of the mux gave a usable answer")
@@ -129,17 +140,26 @@ def test_servers_that_are_out_of_order_end_a_run_and_cost_no_method_its_name(tmp
     pool, options = Flaky("a", "b"), dataclasses.replace(SMALL, methods=(method,))
     pool.compared(tmp_path / "run", dataclasses.replace(SMALL, methods=("slm_mux",)), test=30)
     pool.down = {("t", i) for i in range(30)}
-    with pytest.raises(MuxError, match=r"^sums: .*: the first 5 questions all came to nothing but errors \(.*refused\): mend "):
+    with pytest.raises(
+        MuxError,
+        match=r"^sums: .*: the first 5 questions all came to nothing but errors \(.*refused\): mend ",
+    ):
         pool.compared(tmp_path / "run", options, test=30)
     assert 5 <= len(scores(Run.open(tmp_path / "run"))[method]) < 30  # those are kept
     pool.down = set()
-    again = pool.compared(tmp_path / "run", dataclasses.replace(options, retry_failed=True), test=30)
+    again = pool.compared(
+        tmp_path / "run", dataclasses.replace(options, retry_failed=True), test=30
+    )
     assert scores(again)[method] == [1.0] * 30
 
 
 @pytest.mark.parametrize(
     ("method", "of_its"),
-    [("mixture_of_agents", "previous_answers"), ("llm_debate", "other_answers"), ("multi_agent_verification", "solution")],
+    [
+        ("mixture_of_agents", "previous_answers"),
+        ("llm_debate", "other_answers"),
+        ("multi_agent_verification", "solution"),
+    ],
 )
 def test_so_do_servers_that_fail_where_it_is_decided(tmp_path, method, of_its):
     pool = Flaky("a", "b")
@@ -147,10 +167,14 @@ def test_so_do_servers_that_fail_where_it_is_decided(tmp_path, method, of_its):
         answer = each.lm.engine.reply
         each.lm.engine.shown = lambda request: request.messages[-1].text or ""
         each.lm.engine.reply = lambda prompt, draw, answer=answer: (
-            ConnectionError("refused") if f"[[ ## {of_its} ## ]]" in prompt else answer(prompt, draw)
+            ConnectionError("refused")
+            if f"[[ ## {of_its} ## ]]" in prompt
+            else answer(prompt, draw)
         )
     with pytest.raises(MuxError, match="the first 5 questions all came to nothing but errors"):
-        pool.compared(tmp_path / "run", dataclasses.replace(SMALL, methods=(method,), moa_layers=2), test=30)
+        pool.compared(
+            tmp_path / "run", dataclasses.replace(SMALL, methods=(method,), moa_layers=2), test=30
+        )
 
 
 def test_questions_that_fail_for_good_end_no_run_and_are_asked_once_a_retry(tmp_path):
@@ -164,7 +188,10 @@ def test_questions_that_fail_for_good_end_no_run_and_are_asked_once_a_retry(tmp_
 
 
 def test_an_answer_stays_where_a_retry_meets_servers_that_are_down(tmp_path):
-    pool, debate = Flaky("a", "b"), dataclasses.replace(SMALL, methods=("llm_debate",), debate_agents=2)
+    pool, debate = (
+        Flaky("a", "b"),
+        dataclasses.replace(SMALL, methods=("llm_debate",), debate_agents=2),
+    )
     pool.compared(tmp_path / "run", dataclasses.replace(debate, methods=("slm_mux",)), test=3)
     pool.members[1].lm.engine.reply = lambda prompt, draw: ConnectionError("refused")
     run = pool.compared(tmp_path / "run", debate, test=3)
@@ -178,14 +205,18 @@ def test_an_answer_stays_where_a_retry_meets_servers_that_are_down(tmp_path):
 
 
 def test_methods_that_a_retry_does_not_name_are_decided_on_its_draws_too(tmp_path):
-    banked = dataclasses.replace(SMALL, methods=("slm_mux", "agent_forest", "self_consistency", "self_consistency_equal"))
+    banked = dataclasses.replace(
+        SMALL, methods=("slm_mux", "agent_forest", "self_consistency", "self_consistency_equal")
+    )
     pool = Flaky("a", "b")
     pool.down = {("t", 1), ("v", 2)}
     pool.compared(tmp_path / "run", banked)
     pool.down = set()
     run = pool.compared(tmp_path / "run", dataclasses.replace(RETRY, methods=("slm_mux",)))
     assert scores(run) == dict.fromkeys(banked.methods, [1.0] * COUNT)
-    assert {line.difference.mean for line in Comparison.of(run).lines if line.difference is not None} == {0.0}
+    assert {
+        line.difference.mean for line in Comparison.of(run).lines if line.difference is not None
+    } == {0.0}
     before, written = pool.calls, (tmp_path / "run" / "results.jsonl").read_bytes()
     pool.compared(tmp_path / "run", banked)
     assert (pool.calls, (tmp_path / "run" / "results.jsonl").read_bytes()) == (before, written)
@@ -194,11 +225,21 @@ def test_methods_that_a_retry_does_not_name_are_decided_on_its_draws_too(tmp_pat
 def test_a_debate_is_not_held_again_as_it_asks_no_one_who_is_best(tmp_path):
     pool = Flaky("a", "b")
     right, wrong = pool.members[0].lm.engine.reply, {"answer": "100"}
-    pool.members[0].lm.engine.reply = lambda prompt, draw: wrong if "v1 + 1" in prompt else right(prompt, draw)
+    pool.members[0].lm.engine.reply = lambda prompt, draw: (
+        wrong if "v1 + 1" in prompt else right(prompt, draw)
+    )
     debate = dataclasses.replace(SMALL, methods=("llm_debate",))
-    assert pool.compared(tmp_path / "run", debate).task("sums")["accuracies"] == {"a": 5 / 6, "b": 1.0}
+    assert pool.compared(tmp_path / "run", debate).task("sums")["accuracies"] == {
+        "a": 5 / 6,
+        "b": 1.0,
+    }
     pool.members[0].lm.engine.reply = right
-    (tmp_path / "run" / "bank.sqlite").unlink()  # its members are measured anew, and a is the first of the best now
+    (
+        tmp_path / "run" / "bank.sqlite"
+    ).unlink()  # its members are measured anew, and a is the first of the best now
     before = pool.calls
-    assert pool.compared(tmp_path / "run", debate).task("sums")["accuracies"] == {"a": 1.0, "b": 1.0}
+    assert pool.compared(tmp_path / "run", debate).task("sums")["accuracies"] == {
+        "a": 1.0,
+        "b": 1.0,
+    }
     assert pool.calls == before + 2 * 2 * 2 * COUNT

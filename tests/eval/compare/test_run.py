@@ -27,7 +27,13 @@ def noisy(right, seed):
 
     def answer(split, i, draw):
         chance = random.Random(f"{seed} {split} {i} {draw}")
-        return i + 1 if chance.random() < right else None if chance.random() < 0.3 else i + chance.choice([5, 7])
+        return (
+            i + 1
+            if chance.random() < right
+            else None
+            if chance.random() < 0.3
+            else i + chance.choice([5, 7])
+        )
 
     return answer
 
@@ -58,18 +64,28 @@ def live_modules(run, task, members):
     shared = {"k": 3, "temperature": 0.5, "accuracies": accuracies}
     mux = SLMMux(task.program(), members, **shared)
     measured = Measured.of(
-        recorded(mux, grouped_by(task.examples("validation"), "kind"), SampleBank(run.bank), dataset="sums", k=3)
+        recorded(
+            mux,
+            grouped_by(task.examples("validation"), "kind"),
+            SampleBank(run.bank),
+            dataset="sums",
+            k=3,
+        )
     )
     method = next(each for each in chosen(mux.pool.names, SMALL)[0] if each.id == "calibrated")
     alone = {"accuracies": accuracies, "member": best, "temperature": 0.5}
     return {
         "slm_mux": mux,
-        "calibrated": SLMMux(task.program(), members, rule=decider(method, measured, 3, "kind").rule, **shared),
+        "calibrated": SLMMux(
+            task.program(), members, rule=decider(method, measured, 3, "kind").rule, **shared
+        ),
         "searched": mux.subset(told["choices"]["searched"]["members"]),
         "agent_forest": AgentForest(task.program(), members, **shared),
         "self_consistency": SelfConsistency(task.program(), members, k=3, **alone),
         "self_consistency_equal": SelfConsistency(task.program(), members, k=9, **alone),
-        "single:a": SingleModel(task.program(), members, accuracies=accuracies, member="a", temperature=0.5),
+        "single:a": SingleModel(
+            task.program(), members, accuracies=accuracies, member="a", temperature=0.5
+        ),
     }
 
 
@@ -103,12 +119,26 @@ def test_banked_methods_decide_as_the_live_methods_do_on_the_same_draws(tmp_path
             assert row["calls"] == told["calls"] + told["cached_calls"]
             by_member = {ballot["member"]: ballot for ballot in told["ballots"]}
             for ballot in row["ballots"]:
-                bare = [{name: answer[name] for name in ("answer", "count", "group")} for answer in ballot["answers"]]
+                bare = [
+                    {name: answer[name] for name in ("answer", "count", "group")}
+                    for answer in ballot["answers"]
+                ]
                 assert {**ballot, "answers": bare} == by_member[ballot["member"]]
-                assert all(answer["score"] == float(answer["answer"] == example.answer) for answer in ballot["answers"])
+                assert all(
+                    answer["score"] == float(answer["answer"] == example.answer)
+                    for answer in ballot["answers"]
+                )
 
 
-BANKED = ("single", "self_consistency", "self_consistency_equal", "agent_forest", "slm_mux", "calibrated", "searched")
+BANKED = (
+    "single",
+    "self_consistency",
+    "self_consistency_equal",
+    "agent_forest",
+    "slm_mux",
+    "calibrated",
+    "searched",
+)
 
 
 def test_banked_methods_share_their_draws(tmp_path):
@@ -121,7 +151,11 @@ def test_banked_methods_share_their_draws(tmp_path):
 def test_members_are_measured_on_validation_alone(tmp_path):
     late = member("late", lambda split, i, draw: i + 1 if split == "t" else 0)
     early = member("early", lambda split, i, draw: i + 1 if split == "v" else 0)
-    run = compared(tmp_path / "run", [late, early], dataclasses.replace(SMALL, methods=("self_consistency", "slm_mux")))
+    run = compared(
+        tmp_path / "run",
+        [late, early],
+        dataclasses.replace(SMALL, methods=("self_consistency", "slm_mux")),
+    )
     assert run.task("sums")["accuracies"] == {"late": 0.0, "early": 1.0}
     assert {row["member"] for row in run.rows()} == {"early"}
     assert {row["tie_break"] for row in rows_of(run, "slm_mux").values()} == {"accuracy"}
@@ -131,10 +165,18 @@ def test_the_searched_subset_is_chosen_on_validation(tmp_path):
     liar = member("liar", lambda split, i, draw: 100)
     odd = member("odd", lambda split, i, draw: i + 1 if i % 2 else None)
     even = member("even", lambda split, i, draw: None if i % 2 else i + 1)
-    run = compared(tmp_path / "run", [liar, odd, even], dataclasses.replace(SMALL, methods=("searched", "slm_mux")))
+    run = compared(
+        tmp_path / "run",
+        [liar, odd, even],
+        dataclasses.replace(SMALL, methods=("searched", "slm_mux")),
+    )
     assert run.task("sums")["choices"]["searched"]["members"] == ["odd", "even"]
-    assert all(row["score"] == 1.0 and row["calls"] == 6 for row in rows_of(run, "searched").values())
-    assert all(row["score"] == 0.0 for row in rows_of(run, "slm_mux").values() if row["member"] == "liar")
+    assert all(
+        row["score"] == 1.0 and row["calls"] == 6 for row in rows_of(run, "searched").values()
+    )
+    assert all(
+        row["score"] == 0.0 for row in rows_of(run, "slm_mux").values() if row["member"] == "liar"
+    )
 
 
 # --- discussion methods
@@ -146,15 +188,22 @@ def test_discussion_rows_tell_every_turn_with_its_score(tmp_path):
     rows = rows_of(run, "llm_debate")
     assert len(rows) == COUNT
     for row in rows.values():
-        assert [(turn["round"], turn["agent"]) for turn in row["turns"]] == [(r, a) for r in (1, 2) for a in (1, 2, 3)]
+        assert [(turn["round"], turn["agent"]) for turn in row["turns"]] == [
+            (r, a) for r in (1, 2) for a in (1, 2, 3)
+        ]
         assert all(turn["score"] == float(turn["answer"] == row["gold"]) for turn in row["turns"])
         assert row["calls"] == 6
         assert row["seconds"] > 0
 
 
-def test_a_question_on_which_every_member_fails_stays_in_the_denominator_with_its_cause_and_its_calls(tmp_path):
+def test_a_question_on_which_every_member_fails_stays_in_the_denominator_with_its_cause_and_its_calls(
+    tmp_path,
+):
     silent = [
-        member(name, lambda split, i, draw: i + 1 if split == "v" or i else ConnectionError("refused")) for name in ("a", "b")
+        member(
+            name, lambda split, i, draw: i + 1 if split == "v" or i else ConnectionError("refused")
+        )
+        for name in ("a", "b")
     ]
     run = compared(tmp_path / "run", silent)
     methods = {method["id"] for method in run.manifest["methods"]}
@@ -177,7 +226,14 @@ def test_a_member_that_always_fails_abstains_under_every_method(tmp_path):
     lines = {line.method: line for line in Comparison.of(run).lines}
     assert lines["single:broken"].accuracy.mean == 0.0
     assert lines["single:broken"].unanswered == COUNT
-    for method in ("self_consistency", "agent_forest", "slm_mux", "calibrated", "searched", "llm_debate"):
+    for method in (
+        "self_consistency",
+        "agent_forest",
+        "slm_mux",
+        "calibrated",
+        "searched",
+        "llm_debate",
+    ):
         assert lines[method].accuracy.mean == 1.0, method
         assert lines[method].unanswered == 0
 
@@ -192,8 +248,12 @@ def test_a_metric_that_fails_is_told_with_its_question(tmp_path):
     task = small_task(metric=metric)
     compared(tmp_path / "run", [live], dataclasses.replace(SMALL, methods=("slm_mux",)), task)
     live.lm.engine.reply = lambda prompt, draw: "[[ ## answer ## ]]\n101"
-    with pytest.raises(MetricFailed, match=r"raised RuntimeError: no such answer on the question t-\d"):
-        compared(tmp_path / "run", [live], dataclasses.replace(SMALL, methods=("llm_debate",)), task)
+    with pytest.raises(
+        MetricFailed, match=r"raised RuntimeError: no such answer on the question t-\d"
+    ):
+        compared(
+            tmp_path / "run", [live], dataclasses.replace(SMALL, methods=("llm_debate",)), task
+        )
 
 
 # --- going on
@@ -212,7 +272,12 @@ def test_an_interrupted_comparison_goes_on_without_a_second_call_and_without_a_s
             return prediction.answer == example.answer
 
     members, metric = pool_of_three(), Interrupted()
-    compared(tmp_path / "run", members, dataclasses.replace(SMALL, methods=BANKED), task=small_task(metric=metric))
+    compared(
+        tmp_path / "run",
+        members,
+        dataclasses.replace(SMALL, methods=BANKED),
+        task=small_task(metric=metric),
+    )
     metric._at = "t-3"
     with pytest.raises(KeyboardInterrupt):
         compared(tmp_path / "run", members, task=small_task(metric=metric))
@@ -232,11 +297,16 @@ def test_an_interrupted_comparison_goes_on_without_a_second_call_and_without_a_s
     assert list(again.rows()) == rows
 
 
-def test_another_metric_decides_again_from_the_draws_and_says_of_discussions_that_theirs_was_another(tmp_path):
+def test_another_metric_decides_again_from_the_draws_and_says_of_discussions_that_theirs_was_another(
+    tmp_path,
+):
     def otherwise(example, prediction, trace=None):
         return 0.25 if example.question_id.startswith("t") else prediction.answer == example.answer
 
-    members, options = pool_of_three(), dataclasses.replace(SMALL, methods=("slm_mux", "llm_debate"))
+    members, options = (
+        pool_of_three(),
+        dataclasses.replace(SMALL, methods=("slm_mux", "llm_debate")),
+    )
     before = rows_of(compared(tmp_path / "run", members, options), "llm_debate")
     spent = calls(members)
     again = compared(tmp_path / "run", members, options, task=small_task(metric=otherwise))
@@ -269,10 +339,19 @@ def test_methods_and_tasks_may_be_added_to_a_run(tmp_path):
     before = calls(members)
     run = compared(tmp_path / "run", members, dataclasses.replace(SMALL, methods=("agent_forest",)))
     assert calls(members) == before
-    run = compared(tmp_path / "run", members, dataclasses.replace(SMALL, methods=("slm_mux",)), small_task("more"))
+    run = compared(
+        tmp_path / "run",
+        members,
+        dataclasses.replace(SMALL, methods=("slm_mux",)),
+        small_task("more"),
+    )
     assert [task["name"] for task in run.manifest["tasks"]] == ["sums", "more"]
     assert [method["id"] for method in run.manifest["methods"]] == ["slm_mux", "agent_forest"]
-    lines = [(line.task, line.method) for line in Comparison.of(run).lines if line.method != "any_member_right"]
+    lines = [
+        (line.task, line.method)
+        for line in Comparison.of(run).lines
+        if line.method != "any_member_right"
+    ]
     assert lines == [("sums", "slm_mux"), ("sums", "agent_forest"), ("more", "slm_mux")]
 
 
@@ -283,7 +362,10 @@ def test_methods_and_tasks_may_be_added_to_a_run(tmp_path):
         ({"temperature": 0.9}, "temperature 0.5, now 0.9"),
         ({"limit": 2}, "limit null, now 2"),
         ({"seed": 1}, "seed 0, now 1"),
-        ({"methods": ("multi_agent_verification",), "mav_n": 3}, "multi_agent_verification settings"),
+        (
+            {"methods": ("multi_agent_verification",), "mav_n": 3},
+            "multi_agent_verification settings",
+        ),
     ],
 )
 def test_a_run_folder_of_other_settings_is_refused_and_left_alone(tmp_path, change, told):
@@ -308,18 +390,32 @@ def test_a_run_folder_of_another_pool_or_of_other_questions_is_refused(tmp_path)
 
 @pytest.mark.parametrize("changed", [{"answer": 99}, {"tolerance": 1}])
 def test_a_run_folder_of_other_gold_answers_is_refused_and_left_alone(tmp_path, changed):
-    members, few, task = pool_of_three(), dataclasses.replace(SMALL, methods=("slm_mux",)), small_task()
+    members, few, task = (
+        pool_of_three(),
+        dataclasses.replace(SMALL, methods=("slm_mux",)),
+        small_task(),
+    )
 
     def with_labels(**labels):
         return dataclasses.replace(
-            task, examples=lambda *asked, **more: [row.copy(**labels) for row in task.examples(*asked, **more)]
+            task,
+            examples=lambda *asked, **more: [
+                row.copy(**labels) for row in task.examples(*asked, **more)
+            ],
         )
 
     compared(tmp_path / "run", members, few, task)
     rows, before = (tmp_path / "run" / "results.jsonl").read_bytes(), calls(members)
-    with pytest.raises(ConfigurationError, match="other questions or answers of sums.: name another --out"):
+    with pytest.raises(
+        ConfigurationError, match="other questions or answers of sums.: name another --out"
+    ):
         compared(tmp_path / "run", members, few, with_labels(**changed))
-    compared(tmp_path / "run", members, few, with_labels(dspy_uuid="DSPy's own, another one at each load"))
+    compared(
+        tmp_path / "run",
+        members,
+        few,
+        with_labels(dspy_uuid="DSPy's own, another one at each load"),
+    )
     assert ((tmp_path / "run" / "results.jsonl").read_bytes(), calls(members)) == (rows, before)
 
 
@@ -333,7 +429,10 @@ def test_a_run_folder_of_other_gold_answers_is_refused_and_left_alone(tmp_path, 
         ({"methods": ("slm_mix",)}, "no method 'slm_mix'"),
         ({"methods": ()}, "Name the methods"),
         ({"methods": ("searched",)}, "needs two members"),
-        ({"methods": ("multi_agent_verification",), "mav_aspects": ("taste",)}, "no aspect 'taste'"),
+        (
+            {"methods": ("multi_agent_verification",), "mav_aspects": ("taste",)},
+            "no aspect 'taste'",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_said_before_a_call(tmp_path, change, told):
@@ -356,7 +455,11 @@ def test_questions_of_the_same_inputs_are_asked_once_and_measure_nothing_twice(t
 
     def examples(split=None, *, seed=0, limit=None):
         found = task.examples("test")
-        return [*found, found[0].copy(question_id="again")] if split == "test" else [*task.examples("validation"), *found[:2]]
+        return (
+            [*found, found[0].copy(question_id="again")]
+            if split == "test"
+            else [*task.examples("validation"), *found[:2]]
+        )
 
     run = compared(
         tmp_path / "run",
@@ -382,4 +485,9 @@ def test_the_manifest_tells_what_was_compared(tmp_path):
     by_id = {method["id"]: method for method in manifest["methods"]}
     assert by_id["multi_agent_verification"]["settings"]["n"] == 2
     assert by_id["llm_debate"]["settings"] == {"agents": 3, "rounds": 2, "temperature": 1.0}
-    assert [by_id[method]["discussion"] for method in ("slm_mux", *DISCUSSION)] == [False, True, True, True]
+    assert [by_id[method]["discussion"] for method in ("slm_mux", *DISCUSSION)] == [
+        False,
+        True,
+        True,
+        True,
+    ]

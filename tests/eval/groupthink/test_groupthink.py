@@ -30,7 +30,10 @@ def row(*rounds, final=None, task="sums", method="llm_debate", question="q0"):
 
     `final` is what the discussion ended with; by default the last round's first most frequent answer.
     """
-    groups = {letter: number for number, letter in enumerate(dict.fromkeys("".join(rounds).replace("-", "")))}
+    groups = {
+        letter: number
+        for number, letter in enumerate(dict.fromkeys("".join(rounds).replace("-", "")))
+    }
     last = rounds[-1].replace("-", "") if rounds else ""
     final = final or (max(last, key=last.count) if last else "-")
     return a_row(
@@ -77,7 +80,10 @@ def row(*rounds, final=None, task="sums", method="llm_debate", question="q0"):
         (("XYZ", "XYZ"), "never right"),
         (("XYZ", "XXZ"), "followed"),
         (("XYZ", "WWV"), "never right"),  # new errors that nobody had shown
-        (("XYZ", "YWW"), "never right"),  # Y was shown and taken over, but the failing answer was not
+        (
+            ("XYZ", "YWW"),
+            "never right",
+        ),  # Y was shown and taken over, but the failing answer was not
         (("R--", "---"), "no answer"),
         ((), "no answer"),
         (("RXX", "RXY", "XXY"), "given up"),  # in a later round
@@ -155,7 +161,10 @@ def test_questions_on_which_an_error_ended_a_turn_are_in_no_rate_and_fail_as_err
     unreadable = row("RRX", "---", question="q6")
     for turn in unreadable["turns"]:
         turn["cause"] = "unparsable response" if turn["group"] is None else None
-    told, without = discussion("sums", "llm_debate", [*FIVE, down]), discussion("sums", "llm_debate", FIVE)
+    told, without = (
+        discussion("sums", "llm_debate", [*FIVE, down]),
+        discussion("sums", "llm_debate", FIVE),
+    )
     assert (told.left_out, told.failures["error"], told.failed) == (2, 1, 4)
     assert (told.rounds, told.flips, told.given_up, told.change) == (
         without.rounds,
@@ -173,7 +182,14 @@ def test_questions_on_which_an_error_ended_a_turn_are_in_no_rate_and_fail_as_err
 def test_the_figures_are_those_worked_out_by_hand():
     told = discussion("sums", "llm_debate", FIVE)
     assert (told.questions, told.left_out, told.failed) == (5, 1, 3)
-    assert told.failures == {"given up": 1, "followed": 1, "lost otherwise": 0, "never right": 0, "no answer": 1, "error": 0}
+    assert told.failures == {
+        "given up": 1,
+        "followed": 1,
+        "lost otherwise": 0,
+        "never right": 0,
+        "no answer": 1,
+        "error": 0,
+    }
     assert (told.groupthink.mean, told.groupthink.n) == (pytest.approx(2 / 3), 3)
     # Right at first: 1 + 2 + 0 + 2 agents in three questions; given up: q0's, and one of q3's.
     assert (told.given_up.hits, told.given_up.chances, told.given_up.questions) == (2, 5, 3)
@@ -212,7 +228,10 @@ def test_what_never_could_happen_has_no_rate():
 
 def test_abstentions_are_a_direction_of_their_own():
     told = discussion("sums", "llm_debate", [row("R-X", "-R-")])
-    ways = {name: next(way for way, count in counted.items() if count) for name, counted in told.flips.items()}
+    ways = {
+        name: next(way for way, count in counted.items() if count)
+        for name, counted in told.flips.items()
+    }
     assert ways == {"a": "right → none", "b": "none → right", "c": "wrong → none"}
 
 
@@ -223,7 +242,10 @@ def test_methods_without_a_second_round_are_no_discussion():
         row(method="slm_mux"),
         row("XX", "XX", task="other"),
     ]
-    assert [(each.task, each.method) for each in discussions(several)] == [("sums", "llm_debate"), ("other", "llm_debate")]
+    assert [(each.task, each.method) for each in discussions(several)] == [
+        ("sums", "llm_debate"),
+        ("other", "llm_debate"),
+    ]
 
 
 # --- of real discussions -------------------------------------------------------------------------
@@ -231,7 +253,9 @@ def test_methods_without_a_second_round_are_no_discussion():
 
 def turning(first, later):
     """A member that says `first`, and `later` once it is shown what others wrote."""
-    return lambda prompt, draw: {"answer": later if "other_answers" in prompt or "previous_answers" in prompt else first}
+    return lambda prompt, draw: {
+        "answer": later if "other_answers" in prompt or "previous_answers" in prompt else first
+    }
 
 
 def discussed(method, **choices):
@@ -242,12 +266,23 @@ def discussed(method, **choices):
     ]
     example = dspy.Example(question="1 + 1", answer=2).with_inputs("question")
     told = answered(
-        method("question -> answer: int", pool, **choices), example, lambda example, pred: pred.answer == example.answer
+        method("question -> answer: int", pool, **choices),
+        example,
+        lambda example, pred: pred.answer == example.answer,
     )
-    return {"task": "sums", "method": method.method, "question_id": "q0", "inputs": {"question": "1 + 1"}, "gold": 2, **told}
+    return {
+        "task": "sums",
+        "method": method.method,
+        "question_id": "q0",
+        "inputs": {"question": "1 + 1"},
+        "gold": 2,
+        **told,
+    }
 
 
-@pytest.mark.parametrize(("method", "choices"), [(LLMDebate, {}), (MixtureOfAgents, {"layers": 2, "aggregator": "a"})])
+@pytest.mark.parametrize(
+    ("method", "choices"), [(LLMDebate, {}), (MixtureOfAgents, {"layers": 2, "aggregator": "a"})]
+)
 def test_a_live_discussion_in_which_the_right_agent_gives_way_is_given_up(method, choices):
     told = discussed(method, **choices)
     assert (told["score"], told["answer"]) == (0.0, 3)
@@ -298,7 +333,11 @@ def test_judging_again_makes_no_call():
 
 def test_the_judge_is_shown_every_turn_and_the_right_answer():
     seen = []
-    judged(FIVE[:1], a_judge(lambda prompt, draw: seen.append(prompt) or {"reason": "so", "groupthink": "True"}), console=QUIET)
+    judged(
+        FIVE[:1],
+        a_judge(lambda prompt, draw: seen.append(prompt) or {"reason": "so", "groupthink": "True"}),
+        console=QUIET,
+    )
     assert asked(seen[0], "correct_answer") == "R"
     assert asked(seen[0], "final_answer") == "X"
     assert seen[0].count("I say X.") == 5
@@ -306,7 +345,11 @@ def test_the_judge_is_shown_every_turn_and_the_right_answer():
 
 
 def test_a_judge_that_cannot_be_reached_is_counted_on_every_question():
-    told = judged(FIVE, a_judge(lambda prompt, draw: ConnectionError("no such host"), name="down"), console=QUIET)
+    told = judged(
+        FIVE,
+        a_judge(lambda prompt, draw: ConnectionError("no such host"), name="down"),
+        console=QUIET,
+    )
     assert told.failures == 2
     assert told.kappa is None
     assert told.groupthink.n == 0
@@ -321,7 +364,13 @@ def test_a_judge_that_cannot_be_reached_is_counted_on_every_question():
         ([(True, False), (False, True)], -1.0),
         ([(True, True), (True, False), (False, True), (False, False)], 0.0),
         # The textbook's table: 20 both yes, 15 both no, 5 and 10 apart.
-        ([(True, True)] * 20 + [(True, False)] * 5 + [(False, True)] * 10 + [(False, False)] * 15, 0.4),
+        (
+            [(True, True)] * 20
+            + [(True, False)] * 5
+            + [(False, True)] * 10
+            + [(False, False)] * 15,
+            0.4,
+        ),
     ],
 )
 def test_cohens_kappa_is_the_textbooks(pairs, kappa):
@@ -331,7 +380,8 @@ def test_cohens_kappa_is_the_textbooks(pairs, kappa):
 def test_a_judge_is_a_model_string_or_a_member_of_a_pool_file(tmp_path):
     pool = tmp_path / "pool.toml"
     pool.write_text(
-        '[[members]]\nname = "wise"\nmodel = "openai/some-model"\napi_base = "http://127.0.0.1:9/v1"\n', encoding="utf-8"
+        '[[members]]\nname = "wise"\nmodel = "openai/some-model"\napi_base = "http://127.0.0.1:9/v1"\n',
+        encoding="utf-8",
     )
     assert judge_of("wise", pool, accept_license=False).lm.model == "openai/some-model"
     assert judge_of("openai/other", None, accept_license=False).label == "openai/other"
@@ -352,7 +402,12 @@ def folder(tmp_path):
 
 
 def command(*arguments):
-    return subprocess.run([sys.executable, "-m", "eval", *map(str, arguments)], capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-m", "eval", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 def test_the_command_prints_the_figures_and_the_definition(folder):
@@ -378,7 +433,12 @@ def test_the_judge_stands_beside_the_definition_with_its_failures(folder, capsys
     run_table(folder, **shown, as_json=False, judge=a_judge(by_question, name="beside"))
     told = capsys.readouterr().out
     assert "by the judge beside, beside the definition" in told
-    run_table(folder, **shown, as_json=False, judge=a_judge(lambda prompt, draw: "I would rather not.", name="shy"))
+    run_table(
+        folder,
+        **shown,
+        as_json=False,
+        judge=a_judge(lambda prompt, draw: "I would rather not.", name="shy"),
+    )
     assert "The judge gave no opinion 2 times: AdapterParseError" in capsys.readouterr().out
     run_table(folder, **shown, as_json=True, judge=a_judge(by_question, name="beside"))
     found = json.loads(capsys.readouterr().out)["discussions"][0]["judged"]

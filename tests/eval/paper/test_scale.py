@@ -23,7 +23,12 @@ def bank(tmp_path):
 
 
 def command(*arguments):
-    return subprocess.run([sys.executable, "-m", "eval", *map(str, arguments)], capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-m", "eval", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 def test_the_curves_have_the_figures_worked_out_by_hand(bank):
@@ -32,23 +37,36 @@ def test_the_curves_have_the_figures_worked_out_by_hand(bank):
     mux = {point.size: point for point in told.by_members if point.rule == "consistency"}
     forest = {point.size: point for point in told.by_members if point.rule == "pooled"}
     # One: steady, right on three of five. Two: with other, right on all; nobody is sure and wrong. Three: twin changes nothing.
-    assert [mux[size].accuracy for size in (1, 2, 3)] == [pytest.approx(value) for value in (3 / 5, 1, 1)]
+    assert [mux[size].accuracy for size in (1, 2, 3)] == [
+        pytest.approx(value) for value in (3 / 5, 1, 1)
+    ]
     assert [mux[size].members for size in (1, 2)] == [("steady",), ("steady", "other")]
-    assert [mux[size].union_accuracy for size in (1, 2, 3)] == [pytest.approx(value) for value in (3 / 5, 1, 1)]
+    assert [mux[size].union_accuracy for size in (1, 2, 3)] == [
+        pytest.approx(value) for value in (3 / 5, 1, 1)
+    ]
     assert [mux[size].contradiction for size in (1, 2, 3)] == [0, 0, 0]
     assert [mux[size].calls_per_question for size in (1, 2, 3)] == [3, 6, 9]
     # Agent Forest: steady + other pool to R on the first, second, fourth and fifth; RRX + XYZ is a tie of R and X, R first seen.
     # All three: the fourth pools X, Y, Z twice each against three R, the fifth XYX, ZYZ against RRR.
-    assert [forest[size].accuracy for size in (1, 2, 3)] == [pytest.approx(value) for value in (3 / 5, 1, 1)]
+    assert [forest[size].accuracy for size in (1, 2, 3)] == [
+        pytest.approx(value) for value in (3 / 5, 1, 1)
+    ]
 
 
 def test_the_command_tells_both_curves_and_the_closing_table(bank):
     ran = command("scale", bank, "--split-field", "split", "--train", "val", "--markdown")
     assert ran.returncode == 0, ran.stderr
     heads = [line for line in ran.stdout.splitlines() if line.startswith("###")]
-    assert [head.partition(": ")[0] for head in heads] == ["### hand", "### hand", "### Test-time scaling vs Agent Forest"]
+    assert [head.partition(": ")[0] for head in heads] == [
+        "### hand",
+        "### hand",
+        "### Test-time scaling vs Agent Forest",
+    ]
     closing = ran.stdout.split("### Test-time")[1]
-    assert [row.split(" | ")[1] for row in closing.splitlines() if row.startswith("| hand")] == ["2 draws", "best"]
+    assert [row.split(" | ")[1] for row in closing.splitlines() if row.startswith("| hand")] == [
+        "2 draws",
+        "best",
+    ]
     assert "sweet spot 2 members" in ran.stdout
 
 
@@ -72,9 +90,18 @@ def test_the_members_figure_shows_union_and_contradiction_beside_accuracy(bank):
     source = sources(Asked([str(bank)], repeats=2), None)[0]
     told = scale(source.record, k=3, size=2, splits=source.splits)
     figure = scaling_figures(told)[0]
-    assert [trace.name for trace in figure.data] == ["consistency", "pooled", "some member right", "contradicted"]
-    assert list(figure.data[3].y) == [100 * point.contradiction for point in told.by_members if point.rule == "pooled"]
-    assert figure.layout.title.text.endswith(f"(n = {told.by_members[0].questions}, 95 % intervals)")
+    assert [trace.name for trace in figure.data] == [
+        "consistency",
+        "pooled",
+        "some member right",
+        "contradicted",
+    ]
+    assert list(figure.data[3].y) == [
+        100 * point.contradiction for point in told.by_members if point.rule == "pooled"
+    ]
+    assert figure.layout.title.text.endswith(
+        f"(n = {told.by_members[0].questions}, 95 % intervals)"
+    )
 
 
 def test_a_page_is_one_file_that_carries_plotly_once(bank):

@@ -35,7 +35,12 @@ def hash_of(row):
 
 
 def command(*arguments):
-    return subprocess.run([sys.executable, "-m", "eval", *map(str, arguments)], capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-m", "eval", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 def test_the_table_has_the_figures_worked_out_by_hand(bank):
@@ -72,7 +77,12 @@ def test_a_sure_wrong_answer_is_a_contradiction_and_may_cost_the_answer(tmp_path
         for row in rows()
         if row["model"] == "steady" and not row["question_id"].endswith("-2")
     ]
-    source = one_source(written(tmp_path / "loud.jsonl", rows(), extra), split_field="split", train="val", members="steady,loud")
+    source = one_source(
+        written(tmp_path / "loud.jsonl", rows(), extra),
+        split_field="split",
+        train="val",
+        members="steady,loud",
+    )
     (line,) = lines_of(source, [2], k=3, penalty=0.5)
     assert (line.union_accuracy, line.contradiction) == (1.0, pytest.approx(1 / 5))
     assert line.objective == pytest.approx(1 - 0.5 / 5)
@@ -82,7 +92,10 @@ def test_a_sure_wrong_answer_is_a_contradiction_and_may_cost_the_answer(tmp_path
 def test_nothing_is_chosen_on_the_questions_that_are_scored(tmp_path):
     # On the val half "other" is worthless, on the test half it would complete the pair: the val half must not know.
     part = [
-        {**row, "answer": "W", "correct": False} if row["model"] == "other" and row["split"] == "val" else row for row in rows()
+        {**row, "answer": "W", "correct": False}
+        if row["model"] == "other" and row["split"] == "val"
+        else row
+        for row in rows()
     ]
     source = one_source(written(tmp_path / "turned.jsonl", part), split_field="split", train="val")
     (line,) = lines_of(source, [2], k=3, penalty=1.0)
@@ -100,7 +113,9 @@ def test_several_sizes_have_a_row_each_and_one_in_which_the_size_is_chosen(bank)
 
 def test_fewer_draws_than_recorded_are_redrawn_and_the_seed_decides(bank):
     source = one_source(bank, split_field="split", train="val")
-    one, again, other = (lines_of(source, [2], k=2, penalty=1.0, seed=seed)[0] for seed in (0, 0, 1))
+    one, again, other = (
+        lines_of(source, [2], k=2, penalty=1.0, seed=seed)[0] for seed in (0, 0, 1)
+    )
     assert one == again != other
     assert one.repeats == 20
 
@@ -120,11 +135,21 @@ def test_each_random_half_is_scored_once_by_what_the_other_chose(bank):
 def test_splits_that_choose_differently_are_told_and_all_counted(tmp_path):
     # A fourth member as good as "other", on other questions: which of the two a half takes is chance.
     fourth = [
-        {**row, "model": "fourth", "answer": "R" if hash_of(row) else "W", "correct": bool(hash_of(row))}
+        {
+            **row,
+            "model": "fourth",
+            "answer": "R" if hash_of(row) else "W",
+            "correct": bool(hash_of(row)),
+        }
         for row in rows()
         if row["model"] == "steady"
     ]
-    (line,) = lines_of(one_source(written(tmp_path / "four.jsonl", rows(), fourth), repeats=5), [2], k=3, penalty=1.0)
+    (line,) = lines_of(
+        one_source(written(tmp_path / "four.jsonl", rows(), fourth), repeats=5),
+        [2],
+        k=3,
+        penalty=1.0,
+    )
     assert 0 < line.composed.share <= 1
     assert (line.composed.distinct == 1) == (line.composed.share == 1)
     assert line.composed.accuracy <= line.union_accuracy + 1e-12
@@ -144,13 +169,18 @@ def test_every_dataset_of_every_bank_is_a_source(tmp_path):
     assert datasets_of(str(both)) == ["one", "two"]
     found = sources(Asked([str(both), str(third)]), 3)
     assert [source.name for source in found] == ["one (both)", "two", "one (third)"]
-    assert [source.name for source in sources(Asked([str(both), str(third)], datasets=["one"]), 3)] == ["one (both)", "one (third)"]
+    assert [
+        source.name for source in sources(Asked([str(both), str(third)], datasets=["one"]), 3)
+    ] == ["one (both)", "one (third)"]
 
 
 def test_a_database_gives_what_its_rows_give(bank, tmp_path):
     import_file(SampleBank(tmp_path / "hand.sqlite"), bank)
     options = {"split_field": "split", "train": "val"}
-    of_rows, of_database = one_source(bank, **options), one_source(tmp_path / "hand.sqlite", **options)
+    of_rows, of_database = (
+        one_source(bank, **options),
+        one_source(tmp_path / "hand.sqlite", **options),
+    )
     assert of_database.name == "hand"
     assert lines_of(of_database, [2], k=3, penalty=1.0) == lines_of(of_rows, [2], k=3, penalty=1.0)
 
@@ -161,7 +191,11 @@ def test_rows_without_a_dataset_are_called_by_their_file(tmp_path):
 
 
 def test_questions_that_lack_draws_are_left_out_and_counted(bank, tmp_path):
-    short = [row for row in rows() if not (row["question_id"] == "hand-0-0" and row["draw"] == 2 and row["model"] == "twin")]
+    short = [
+        row
+        for row in rows()
+        if not (row["question_id"] == "hand-0-0" and row["draw"] == 2 and row["model"] == "twin")
+    ]
     source = one_source(written(tmp_path / "short.jsonl", short))
     assert (len(source.record.questions), source.left_out) == (39, 1)
 
@@ -199,7 +233,9 @@ def test_the_known_pools_of_the_public_banks_are_each_a_source_once():
 
 
 def test_the_command_prints_one_json_object_with_every_row(bank):
-    ran = command("search", bank, "--sizes", "2", "--split-field", "split", "--train", "val", "--json")
+    ran = command(
+        "search", bank, "--sizes", "2", "--split-field", "split", "--train", "val", "--json"
+    )
     assert ran.returncode == 0, ran.stderr
     told = json.loads(ran.stdout)
     (row,) = told["rows"]
@@ -211,7 +247,15 @@ def test_the_command_prints_a_markdown_table_as_the_paper_lays_it_out(bank):
     ran = command("search", bank, "--sizes", "2-3", "--markdown")
     assert ran.returncode == 0, ran.stderr
     head = next(line for line in ran.stdout.splitlines() if line.startswith("| task"))
-    assert head.split(" | ")[1:8] == ["size", "selected members", "chosen", "best single", "single", "composed", "gain (95 %)"]
+    assert head.split(" | ")[1:8] == [
+        "size",
+        "selected members",
+        "chosen",
+        "best single",
+        "single",
+        "composed",
+        "gain (95 %)",
+    ]
     assert "steady + other" in ran.stdout
     assert "10 times (seed 0)" in ran.stdout
 

@@ -47,7 +47,9 @@ def rewritten(run: Run, folder: Path, change) -> Path:
     copy.mkdir()
     shutil.copy(run.path / "run.json", copy)
     rows = [change(row) for row in run.rows()]
-    lines = [json.dumps(row) for row in rows if row is not None]  # ASCII, so that halves of characters can be written
+    lines = [
+        json.dumps(row) for row in rows if row is not None
+    ]  # ASCII, so that halves of characters can be written
     (copy / "results.jsonl").write_text("".join(f"{line}\n" for line in lines))
     return copy
 
@@ -103,9 +105,16 @@ def test_the_table_is_the_comparisons_own(run, page):
 
 def test_the_header_says_what_was_measured_and_the_difference(run, page):
     mux, best = answers(run, "slm_mux"), answers(run, "self_consistency")
-    gap = 100 * sum(mux[question]["score"] - best[question]["score"] for question in mux) / QUESTIONS
-    assert f"answered {QUESTIONS} questions of words (split test), with k = 3" in page.text(".measured")
-    assert f"{abs(gap):.1f} points {'more' if gap >= 0 else 'fewer'} than self-consistency" in page.text(".headline")
+    gap = (
+        100 * sum(mux[question]["score"] - best[question]["score"] for question in mux) / QUESTIONS
+    )
+    assert f"answered {QUESTIONS} questions of words (split test), with k = 3" in page.text(
+        ".measured"
+    )
+    assert (
+        f"{abs(gap):.1f} points {'more' if gap >= 0 else 'fewer'} than self-consistency"
+        in page.text(".headline")
+    )
     assert "dspy_mux" in page.text(".facts")
     assert "python -m eval compare" in page.text(".facts")
 
@@ -162,14 +171,26 @@ def test_filters_count_what_the_rows_say(run, page):
     member = next(iter(STRENGTHS))
     assert page.counted() == (QUESTIONS, QUESTIONS)
     page.choose("outcome", "wrong")
-    assert page.counted()[0] == sum(row["answer"] is not None and row["score"] < 1 for row in mux.values()) > 0
+    assert (
+        page.counted()[0]
+        == sum(row["answer"] is not None and row["score"] < 1 for row in mux.values())
+        > 0
+    )
     page.choose("method", "llm_debate")
-    assert page.counted()[0] == sum(row["answer"] is not None and row["score"] < 1 for row in debate.values()) > 0
+    assert (
+        page.counted()[0]
+        == sum(row["answer"] is not None and row["score"] < 1 for row in debate.values())
+        > 0
+    )
     page.choose("outcome", "")
     page.choose("member", member)
     assert page.counted()[0] == sum(row["member"] == member for row in debate.values()) > 0
     page.choose("subtask", "=city")
-    expected = [question for question, row in debate.items() if row["member"] == member and row["context"] == "city"]
+    expected = [
+        question
+        for question, row in debate.items()
+        if row["member"] == member and row["context"] == "city"
+    ]
     assert page.counted()[0] == len(expected) == page.count("#list > li")
     page.find(".filters button[type=reset]").click()
     page.wait(lambda: page.counted() == (QUESTIONS, QUESTIONS))
@@ -185,7 +206,8 @@ def test_questions_that_a_method_missed_though_a_member_was_right_are_found(run,
     missed = [
         row
         for row in mux.values()
-        if row["score"] < 1 and any(b["answers"] and b["answers"][0]["score"] >= 1 for b in row["ballots"])
+        if row["score"] < 1
+        and any(b["answers"] and b["answers"][0]["score"] >= 1 for b in row["ballots"])
     ]
     page.choose("outcome", "missed")
     assert page.counted()[0] == len(missed) > 0
@@ -196,16 +218,31 @@ def test_an_opened_question_shows_every_draw_and_turn(run, page):
     page.find("#filter-text").send_keys("t-007")
     page.find("#list summary").click()
     page.wait(lambda: page.count("#list .opened") == 1)
-    most = {ballot["member"]: ballot for row in run.rows() if row["question_id"] == "t-007" for ballot in row["ballots"]}
+    most = {
+        ballot["member"]: ballot
+        for row in run.rows()
+        if row["question_id"] == "t-007"
+        for ballot in row["ballots"]
+    }
     for row in run.rows():
-        if row["question_id"] == "t-007" and row["method"] not in ("llm_debate", "mixture_of_agents", "multi_agent_verification"):
+        if row["question_id"] == "t-007" and row["method"] not in (
+            "llm_debate",
+            "mixture_of_agents",
+            "multi_agent_verification",
+        ):
             for ballot in row["ballots"]:
                 if len(ballot["votes"]) >= len(most[ballot["member"]]["votes"]):
                     most[ballot["member"]] = ballot
-    drawn = [page.texts(f"#list .opened .scroll:first-of-type tr:nth-child({at + 1}) .draws li") for at in range(len(STRENGTHS))]
+    drawn = [
+        page.texts(f"#list .opened .scroll:first-of-type tr:nth-child({at + 1}) .draws li")
+        for at in range(len(STRENGTHS))
+    ]
     for member, chips in zip(STRENGTHS, drawn, strict=True):
         ballot = most[member]
-        said = {answer["group"]: f"{answer['answer']} {'✓' if answer['score'] >= 1 else '✗'}" for answer in ballot["answers"]}
+        said = {
+            answer["group"]: f"{answer['answer']} {'✓' if answer['score'] >= 1 else '✗'}"
+            for answer in ballot["answers"]
+        }
         assert chips == ["–" if vote is None else said[vote] for vote in ballot["votes"]]
     assert page.count("#list .opened tbody tr") == len(STRENGTHS) + len(run.manifest["methods"])
     debate = answers(run, "llm_debate")["t-007"]
@@ -221,9 +258,17 @@ def test_an_opened_question_shows_every_draw_and_turn(run, page):
 def test_hostile_text_shows_as_text_and_never_runs(run, tmp_path):
     def hostile(row):
         row["inputs"]["question"] = HOSTILE
-        row["context"], row["gold"], row["question_id"] = HOSTILE, [HOSTILE], row["question_id"] + HOSTILE
+        row["context"], row["gold"], row["question_id"] = (
+            HOSTILE,
+            [HOSTILE],
+            row["question_id"] + HOSTILE,
+        )
         row["cause"] = HOSTILE
-        for told in [row, *(answer for ballot in row["ballots"] for answer in ballot["answers"]), *row["turns"]]:
+        for told in [
+            row,
+            *(answer for ballot in row["ballots"] for answer in ballot["answers"]),
+            *row["turns"],
+        ]:
             told["answer"] = None if told["answer"] is None else HOSTILE
         for turn in row["turns"]:
             turn["text"], turn["unjudged"] = HOSTILE, {HOSTILE: HOSTILE}
@@ -241,24 +286,44 @@ def test_hostile_text_shows_as_text_and_never_runs(run, tmp_path):
         assert page.count("img, main b[onclick]") == 0
         assert page.requests == [(tmp_path / "report.html").as_uri()]
         assert page.errors() == []
-        shown = [page.text("#list .asked"), page.text("#list .opened .turn"), page.text(".facts"), page.text("#subtasks")]
+        shown = [
+            page.text("#list .asked"),
+            page.text("#list .opened .turn"),
+            page.text(".facts"),
+            page.text("#subtasks"),
+        ]
         for text in shown[:3]:
-            assert "</script><script>window.ran = 1</script><img src=x onerror='window.ran = 2'>" in text
+            assert (
+                "</script><script>window.ran = 1</script><img src=x onerror='window.ran = 2'>"
+                in text
+            )
             assert "␛[31mred ␀ ⟨U+202E⟩turned \ufffd half $style" in text
         assert "<script>window.ran" in shown[3]
 
 
 def test_members_with_hostile_names_show_as_text(tmp_path):
     names = ["<img src=x onerror='window.ran = 1'>", "</script><b>two</b>"]
-    pool = [scripted_member(name, strengths) for name, strengths in zip(names, STRENGTHS.values(), strict=False)]
-    run = synthetic_run(tmp_path / "run", tasks=[synthetic_task(validation=6, test=6)], members=lambda: pool, methods=BANKED)
+    pool = [
+        scripted_member(name, strengths)
+        for name, strengths in zip(names, STRENGTHS.values(), strict=False)
+    ]
+    run = synthetic_run(
+        tmp_path / "run",
+        tasks=[synthetic_task(validation=6, test=6)],
+        members=lambda: pool,
+        methods=BANKED,
+    )
     with opened(report(run, tmp_path)) as page:
         assert page.run("return window.ran") is None
         assert page.errors() == []
         assert page.count("img") == 0
-        assert [option for option in page.texts("#filter-member option") if option != "any member"] == names
+        assert [
+            option for option in page.texts("#filter-member option") if option != "any member"
+        ] == names
         assert page.texts("#attribution .legend li")[0].endswith(names[0])
-        hover = page.run("return document.querySelector('#calls .plot').data.map(t => t.hovertext).join()")
+        hover = page.run(
+            "return document.querySelector('#calls .plot').data.map(t => t.hovertext).join()"
+        )
         assert "<img" not in hover
 
 
@@ -266,17 +331,31 @@ def test_members_with_hostile_names_show_as_text(tmp_path):
 
 
 def reasons(page: Page) -> dict[str, str]:
-    return {name: page.text(f"#{name} .reason") for name in CHARTS if page.count(f"#{name} .reason")}
+    return {
+        name: page.text(f"#{name} .reason") for name in CHARTS if page.count(f"#{name} .reason")
+    }
 
 
 def test_what_a_small_run_lacks_is_said_in_a_line(tmp_path):
     pool = [scripted_member("alone", STRENGTHS["gem-270m"])]
     run = synthetic_run(
-        tmp_path / "run", tasks=[synthetic_task(validation=6, test=6)], members=lambda: pool, methods=BANKED[:2], k=1
+        tmp_path / "run",
+        tasks=[synthetic_task(validation=6, test=6)],
+        members=lambda: pool,
+        methods=BANKED[:2],
+        k=1,
     )
     with opened(report(run, tmp_path)) as page:
         told = reasons(page)
-        assert set(told) == {"confidence", "attribution", "subtasks", "sizes", "draws", "debate", "layers"}
+        assert set(told) == {
+            "confidence",
+            "attribution",
+            "subtasks",
+            "sizes",
+            "draws",
+            "debate",
+            "layers",
+        }
         assert "one member" in told["attribution"]
         assert "k = 1" in told["draws"]
         assert "LLM-Debate" in told["debate"]
@@ -293,7 +372,10 @@ def test_a_run_whose_draws_are_elsewhere_says_so(run, tmp_path):
 
 
 def test_a_run_of_several_tasks_shows_each(tmp_path):
-    tasks = [synthetic_task(validation=6, test=6), synthetic_task(validation=6, test=12, name="more & <words>")]
+    tasks = [
+        synthetic_task(validation=6, test=6),
+        synthetic_task(validation=6, test=12, name="more & <words>"),
+    ]
     run = synthetic_run(tmp_path / "run", tasks=tasks, methods=BANKED)
     with opened(report(run, tmp_path)) as page:
         assert page.count(".methods") == 2

@@ -19,7 +19,12 @@ from ...support.run_files import a_task, an_answer, manifest, row
 METHODS = [
     {"id": "single:a", "title": "a alone", "settings": {"k": 1}, "discussion": False},
     {"id": "slm_mux", "title": "SLM-MUX", "settings": {"k": 3}, "discussion": False},
-    {"id": "llm_debate", "title": "LLM-Debate", "settings": {"agents": 3, "rounds": 2}, "discussion": True},
+    {
+        "id": "llm_debate",
+        "title": "LLM-Debate",
+        "settings": {"agents": 3, "rounds": 2},
+        "discussion": True,
+    },
 ]
 #: Ten questions: the mux has 8 right, the member alone 3, two of them both; the debate is right where the member is, but once.
 SCORES = {
@@ -37,8 +42,15 @@ def hand_made(path, scores=None, **changes):
         for method, values in (scores or SCORES).items():
             for number, score in enumerate(values):
                 # A member other than the mux's choice is right on the ninth question, and on none is a third.
-                answers = ([an_answer(group=1, score=float(score))], [an_answer(score=float(number == 8))], [])
-                ballots = [{"member": "a", "votes": [], "answers": each, "abstentions": {}} for each in answers]
+                answers = (
+                    [an_answer(group=1, score=float(score))],
+                    [an_answer(score=float(number == 8))],
+                    [],
+                )
+                ballots = [
+                    {"member": "a", "votes": [], "answers": each, "abstentions": {}}
+                    for each in answers
+                ]
                 run.append(
                     row(
                         number,
@@ -76,9 +88,14 @@ def test_the_difference_to_slm_mux_is_paired_and_its_p_exact(table):
     # Six questions are lost, one is won: the mean is −0.5, the deviation √0.5, and p is 2 · (C(7,0) + C(7,1)) / 2^7.
     half = 1.959964 * math.sqrt(0.5 / 10)
     assert alone.difference.mean == -0.5
-    assert (alone.difference.low, alone.difference.high) == pytest.approx((-0.5 - half, -0.5 + half))
+    assert (alone.difference.low, alone.difference.high) == pytest.approx(
+        (-0.5 - half, -0.5 + half)
+    )
     assert alone.mcnemar_p == pytest.approx(0.125)
-    assert (line_of(table, "slm_mux").difference, line_of(table, "slm_mux").mcnemar_p) == (None, None)
+    assert (line_of(table, "slm_mux").difference, line_of(table, "slm_mux").mcnemar_p) == (
+        None,
+        None,
+    )
 
 
 def test_what_a_question_took_is_a_mean_over_all_questions(table):
@@ -95,7 +112,10 @@ def test_a_cost_is_told_only_where_every_question_tells_its_own(tmp_path):
     next(row for row in rows if row["method"] == "slm_mux")["cost"] = None
     (run.path / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     table = Comparison.of(Run.open(run.path))
-    assert (line_of(table, "slm_mux").cost, line_of(table, "llm_debate").cost) == (None, pytest.approx(0.001))
+    assert (line_of(table, "slm_mux").cost, line_of(table, "llm_debate").cost) == (
+        None,
+        pytest.approx(0.001),
+    )
 
 
 def test_the_upper_bound_counts_questions_on_which_some_members_plurality_is_right(table):
@@ -103,7 +123,9 @@ def test_the_upper_bound_counts_questions_on_which_some_members_plurality_is_rig
 
 
 def test_the_upper_bound_of_graded_scores_is_the_best_answer_of_each_question(tmp_path):
-    table = Comparison.of(hand_made(tmp_path / "run", {"slm_mux": [0.5, 0.25, 1, 0, 0, 0, 0, 0, 0.5, 0]}))
+    table = Comparison.of(
+        hand_made(tmp_path / "run", {"slm_mux": [0.5, 0.25, 1, 0, 0, 0, 0, 0, 0.5, 0]})
+    )
     bound = line_of(table, "any_member_right")
     # On the ninth question another member's answer is wholly right.
     assert bound.accuracy.mean == pytest.approx((0.5 + 0.25 + 1 + 1) / 10)
@@ -149,12 +171,20 @@ def test_the_table_is_written_as_markdown_csv_and_json(tmp_path):
     run = hand_made(tmp_path / "run")
     table = write_table(run)
     markdown = (run.path / "table.md").read_text()
-    assert "| SLM-MUX | 80.0 | 49.0 – 94.3 | 10 | 1 | 9.0 | 45 + 2 | 0.00100 | 0.50 |  |  |" in markdown
+    assert (
+        "| SLM-MUX | 80.0 | 49.0 – 94.3 | 10 | 1 | 9.0 | 45 + 2 | 0.00100 | 0.50 |  |  |"
+        in markdown
+    )
     assert "| a alone | 30.0 |" in markdown
     assert "-50.0 (-93.8 to -6.2) | 0.125 |" in markdown
     assert "LLM-Debate: agents 3; rounds 2." in markdown
     rows = list(csv.DictReader(io.StringIO((run.path / "table.csv").read_text())))
-    assert [row["method"] for row in rows] == ["single:a", "slm_mux", "llm_debate", "any_member_right"]
+    assert [row["method"] for row in rows] == [
+        "single:a",
+        "slm_mux",
+        "llm_debate",
+        "any_member_right",
+    ]
     assert float(rows[0]["mcnemar_p"]) == pytest.approx(0.125)
     told = json.loads((run.path / "table.json").read_text())
     assert told["table"][1]["accuracy"] == 0.8
@@ -196,7 +226,11 @@ def test_names_in_a_table_are_no_markup(tmp_path):
     assert "[red]a|b[/red]" in console.export_text()
 
 
-@given(st.lists(st.tuples(st.sampled_from([0.0, 1.0]), st.sampled_from([0.0, 1.0])), min_size=1, max_size=60))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0.0, 1.0]), st.sampled_from([0.0, 1.0])), min_size=1, max_size=60
+    )
+)
 def test_mcnemar_is_the_same_from_both_sides_and_counts_only_discordant_questions(pairs):
     ours, theirs = [a for a, _ in pairs], [b for _, b in pairs]
     p = mcnemar(ours, theirs)
@@ -213,9 +247,13 @@ def test_mcnemar_is_the_same_from_both_sides_and_counts_only_discordant_question
         assert gap.low < gap.high
 
 
-@pytest.mark.parametrize(("ours", "theirs"), [(1, 0), (0, 1), (1, 1), (0, 0), (0.5, 0.25), (0.3, 0.2)])
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [(1, 0), (0, 1), (1, 1), (0, 0), (0.5, 0.25), (0.3, 0.2)]
+)
 def test_a_difference_that_is_the_same_on_every_question_is_not_certain(ours, theirs):
-    few, many = (paired_difference([ours, ours + 0.1] * n, [theirs, theirs + 0.1] * n) for n in (5, 500))
+    few, many = (
+        paired_difference([ours, ours + 0.1] * n, [theirs, theirs + 0.1] * n) for n in (5, 500)
+    )
     assert -1 <= few.low < many.low + 1e-12 < many.high + 2e-12 <= few.high + 3e-12 <= 1 + 4e-12
     assert few.high - few.low > 5 * (many.high - many.low)
     assert many.mean == pytest.approx(few.mean) == pytest.approx(ours - theirs)

@@ -33,7 +33,9 @@ def last(source: str | None) -> str:
     assert source is not None
     functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
     assert functions[-1].name == "total"
-    return "\n".join(ast.unparse(node) for node in functions[-1].body if not isinstance(node, ast.Expr))
+    return "\n".join(
+        ast.unparse(node) for node in functions[-1].body if not isinstance(node, ast.Expr)
+    )
 
 
 WRITTEN = {
@@ -75,7 +77,19 @@ def test_code_taken_out_of_a_text_first_completes_the_same(written: str) -> None
 
 
 @pytest.mark.parametrize(
-    "text", ["", " \n", "I don't know.", "Paris", "42", "...", "'''text'''", "```python\n```", "def total(values):", "def total("]
+    "text",
+    [
+        "",
+        " \n",
+        "I don't know.",
+        "Paris",
+        "42",
+        "...",
+        "'''text'''",
+        "```python\n```",
+        "def total(values):",
+        "def total(",
+    ],
 )
 def test_a_text_without_code_is_no_answer(text: str) -> None:
     assert complete(PROMPT, text) is None
@@ -91,7 +105,9 @@ def test_a_text_that_would_break_a_parser_is_no_answer(text: str) -> None:
 
 
 @given(st.text(max_size=200))
-@example("f" + ".b" * 9_000 + "()")  # too deep for the parsers of some Pythons, not for those of others
+@example(
+    "f" + ".b" * 9_000 + "()"
+)  # too deep for the parsers of some Pythons, not for those of others
 def test_any_text_is_read(text: str) -> None:
     source = complete(PROMPT, text)
     assert source is None or parsed(source) is not None
@@ -128,14 +144,20 @@ def function(signature: str, doc: str) -> str:
     [
         ("values, k", "\n>>> f([1, 2], 3)\n4\n", [([1, 2], 3)]),
         ("s", 'f("a (b)") == 1, and f("") == 0; not g(1), not f(x)', [("a (b)",), ("",)]),
-        ("a, b=1", "f((1, 2))\nf(1, -2) -> 3\nf(1, 2, 3) is none, f() neither", [((1, 2),), (1, -2)]),
+        (
+            "a, b=1",
+            "f((1, 2))\nf(1, -2) -> 3\nf(1, 2, 3) is none, f() neither",
+            [((1, 2),), (1, -2)],
+        ),
         ("arr", "Input: [1, 2, 3]\nOutput: 2\n\nInput: []\nOutput: 0", [([1, 2, 3],), ([],)]),
         ("arr, k", "Input: arr = [1, 2], k = 3\nOutput: 4", [([1, 2], 3)]),
         ("s, c", 'For s = "ab, c", c = "b", the result is ...', [("ab, c", "b")]),
         ("n", "For n = 5 the output is 7. For N = 12, it is 9.", [(5,), (12,)]),
     ],
 )
-def test_the_examples_of_a_docstring_come_first(signature: str, doc: str, first: list[tuple[object, ...]]) -> None:
+def test_the_examples_of_a_docstring_come_first(
+    signature: str, doc: str, first: list[tuple[object, ...]]
+) -> None:
     made = told(function(signature, doc))
     assert made[: len(first)] == first
     assert len(made) > len(first)
@@ -145,11 +167,20 @@ def test_the_examples_of_a_docstring_come_first(signature: str, doc: str, first:
 
 
 def test_without_examples_inputs_come_from_the_hints() -> None:
-    made = told(function("n: int, names: List[str], w: dict[str, float], p: Optional[Tuple[int, bool]]", "Do it."))
+    made = told(
+        function(
+            "n: int, names: List[str], w: dict[str, float], p: Optional[Tuple[int, bool]]", "Do it."
+        )
+    )
     assert len(made) >= 10
     for n, names, w, p in made:
         assert isinstance(n, int)
         assert all(isinstance(name, str) for name in names)
         assert all(isinstance(value, float) for value in w.values())
         assert list(map(type, p)) == [int, bool]
-    assert told(function("n", "Do it.")) == told(function("g: Callable", "Do it.")) == told(function("", "Do it.")) == []
+    assert (
+        told(function("n", "Do it."))
+        == told(function("g: Callable", "Do it."))
+        == told(function("", "Do it."))
+        == []
+    )

@@ -19,7 +19,9 @@ from dspy_mux.errors import ConfigurationError
 from programs.code import sandbox, sandbox_worker
 from programs.code.sandbox import Limits, Outcome
 
-SHORT = Limits(cpu=1, wall=2.0, memory=(256 << 20) + os.getpid())  # a number that tells its processes from others
+SHORT = Limits(
+    cpu=1, wall=2.0, memory=(256 << 20) + os.getpid()
+)  # a number that tells its processes from others
 TESTS = "def check(candidate):\n    assert candidate(2) == 'expected 4'\n    assert candidate(3) == 'expected 9'\n"
 RIGHT = "def f(x):\n    return f'expected {x * x}'\n"
 
@@ -36,7 +38,9 @@ def left_behind() -> list[str]:
         found = []
         for process in filter(str.isdigit, os.listdir("/proc")):
             with suppress(OSError):  # it ended meanwhile
-                if str(SHORT.memory).encode() in (command := Path(f"/proc/{process}/cmdline").read_bytes()):
+                if str(SHORT.memory).encode() in (
+                    command := Path(f"/proc/{process}/cmdline").read_bytes()
+                ):
                     found.append(f"{process}: {command!r}")
         if not found:
             break
@@ -49,16 +53,30 @@ def left_behind() -> list[str]:
 
 def test_the_right_code_passes_and_the_wrong_one_is_told_why_not() -> None:
     assert sandbox.failure(RIGHT, "f", TESTS, limits=SHORT) is None
-    assert sandbox.failure("def f(x):\n    return 'expected 4'", "f", TESTS, limits=SHORT) == "AssertionError"
-    assert sandbox.failure("def f(x):\n    return y", "f", TESTS, limits=SHORT) == "NameError: raised by the candidate"
-    assert sandbox.failure("def f(x:", "f", TESTS, limits=SHORT) == "the code does not run: SyntaxError"
-    assert sandbox.failure("def g(x):\n    return 1", "f", TESTS, limits=SHORT) == "the code does not run: KeyError"
+    assert (
+        sandbox.failure("def f(x):\n    return 'expected 4'", "f", TESTS, limits=SHORT)
+        == "AssertionError"
+    )
+    assert (
+        sandbox.failure("def f(x):\n    return y", "f", TESTS, limits=SHORT)
+        == "NameError: raised by the candidate"
+    )
+    assert (
+        sandbox.failure("def f(x:", "f", TESTS, limits=SHORT)
+        == "the code does not run: SyntaxError"
+    )
+    assert (
+        sandbox.failure("def g(x):\n    return 1", "f", TESTS, limits=SHORT)
+        == "the code does not run: KeyError"
+    )
 
 
 def test_tests_may_use_the_context_and_call_the_candidate_by_name() -> None:
     context = "def twice(x):\n    return 2 * x\n\ndef f(x):\n    return 'not this one'\n"
     tests = "def check(candidate):\n    assert candidate(twice(2)) == f(x=4) == 16\n    assert math.floor(2.5) == 2\nimport math\n"
-    assert sandbox.failure("def f(x): return x * x", "f", tests, context=context, limits=SHORT) is None
+    assert (
+        sandbox.failure("def f(x): return x * x", "f", tests, context=context, limits=SHORT) is None
+    )
 
 
 def test_a_test_can_expect_an_exception() -> None:
@@ -79,7 +97,11 @@ def test_outputs_are_told_one_by_one() -> None:
 def test_a_call_that_hangs_leaves_the_outputs_before_it() -> None:
     source = "def f(x):\n    while x == 2:\n        pass\n    return x"
     told = sandbox.outputs(source, "f", [(1,), (2,), (3,)], limits=SHORT)
-    assert told == [Outcome(1, None), Outcome(None, "it ran out of CPU time"), Outcome(None, "it ran out of CPU time")]
+    assert told == [
+        Outcome(1, None),
+        Outcome(None, "it ran out of CPU time"),
+        Outcome(None, "it ran out of CPU time"),
+    ]
 
 
 def test_random_and_hashes_are_the_same_in_every_run() -> None:
@@ -120,7 +142,8 @@ def test_plain_data_comes_back_as_it_was(value: object) -> None:
 ATTACKS = {
     "loops for ever": "def f(x):\n    while True: pass",
     "loops for ever when imported": "while True: pass\n" + RIGHT,
-    "loops and ignores the signal": "import signal\nsignal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True: pass\n" + RIGHT,
+    "loops and ignores the signal": "import signal\nsignal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True: pass\n"
+    + RIGHT,
     "sleeps": "import time\ntime.sleep(1000)\n" + RIGHT,
     "stops itself": "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)\n" + RIGHT,
     "sys.exit(0)": "import sys\ndef f(x):\n    sys.exit(0)",
@@ -267,10 +290,18 @@ def f():
     return started
 """
     assert sandbox.outputs(mild, "f", [()], limits=SHORT) == [Outcome(0, None)]
-    real = "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass\n" + RIGHT
+    real = (
+        "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass\n"
+        + RIGHT
+    )
     assert sandbox.failure(real, "f", TESTS, limits=SHORT) == "it ran out of CPU time"
-    threads = "import threading\ndef f(x):\n    while True: threading.Thread(target=f, args=(x,)).start()"
-    assert sandbox.failure(threads, "f", TESTS, limits=SHORT) == "RuntimeError: raised by the candidate"
+    threads = (
+        "import threading\ndef f(x):\n    while True: threading.Thread(target=f, args=(x,)).start()"
+    )
+    assert (
+        sandbox.failure(threads, "f", TESTS, limits=SHORT)
+        == "RuntimeError: raised by the candidate"
+    )
     assert not left_behind()
 
 
@@ -315,7 +346,15 @@ def f(paths):
                 pass
     return sorted(os.environ), read, [path for path in written if path != '/dev/null'], os.listdir('/dev')
 """
-        paths = [ours.name, "/etc/passwd", "/etc/shadow", "/etc/hostname", "/proc/self/environ", "/proc/1/environ", __file__]
+        paths = [
+            ours.name,
+            "/etc/passwd",
+            "/etc/shadow",
+            "/etc/hostname",
+            "/proc/self/environ",
+            "/proc/1/environ",
+            __file__,
+        ]
         paths += ["/bin/sh", "/usr/bin/env", "/dev/mem", "/dev/tty", "/sys/kernel"]
         # On a cold disk the walk takes its time.
         (outcome,) = sandbox.outputs(source, "f", [(paths,)], limits=Limits(cpu=60, wall=240.0))
@@ -388,7 +427,9 @@ def f():
 # ------------------------------------------------------------------------------------------------ where there is none
 
 
-def test_without_bubblewrap_nothing_runs_and_the_message_says_what_to_install(tmp_path: Path) -> None:
+def test_without_bubblewrap_nothing_runs_and_the_message_says_what_to_install(
+    tmp_path: Path,
+) -> None:
     touched = tmp_path / "touched"
     source = f"open({str(touched)!r}, 'w')"
     code = (
@@ -397,10 +438,16 @@ def test_without_bubblewrap_nothing_runs_and_the_message_says_what_to_install(tm
         f"sandbox.outputs({source!r}, 'f', [()])\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "PATH": str(tmp_path)}, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        env={**os.environ, "PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 1
-    assert done.stdout.startswith("ConfigurationError Models' code runs in a bubblewrap sandbox only")
+    assert done.stdout.startswith(
+        "ConfigurationError Models' code runs in a bubblewrap sandbox only"
+    )
     assert "apt install bubblewrap" in done.stdout
     assert "ConfigurationError" in done.stderr
     assert not touched.exists()
@@ -408,7 +455,9 @@ def test_without_bubblewrap_nothing_runs_and_the_message_says_what_to_install(tm
 
 def test_on_another_platform_it_says_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
-    with pytest.raises(ConfigurationError, match="needs Linux on x86-64 or ARM64, not Linux on riscv64"):
+    with pytest.raises(
+        ConfigurationError, match="needs Linux on x86-64 or ARM64, not Linux on riscv64"
+    ):
         sandbox.outputs(RIGHT, "f", [(1,)])
 
 
@@ -416,8 +465,13 @@ def test_a_bubblewrap_that_cannot_make_namespaces_is_told_with_its_own_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bwrap = tmp_path / "bwrap"
-    bwrap.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
+    bwrap.write_text(
+        "#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n"
+    )
     bwrap.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    with pytest.raises(ConfigurationError, match="No permissions to create new namespace.*allow unprivileged user namespaces"):
+    with pytest.raises(
+        ConfigurationError,
+        match="No permissions to create new namespace.*allow unprivileged user namespaces",
+    ):
         sandbox.outputs(RIGHT, "f", [(1,)])
