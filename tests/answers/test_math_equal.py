@@ -201,9 +201,9 @@ def test_no_worker_is_left_behind(ending: signal.Signals | None) -> None:
     program = textwrap.dedent(
         """
         import time
-        from dspy_mux import mathematics
-        assert mathematics.same_mathematics("1+x", "x+1")
-        print(mathematics._worker._process.pid, flush=True)
+        from dspy_mux.answers import math_equal
+        assert math_equal.same_mathematics("1+x", "x+1")
+        print(math_equal._worker._process.pid, flush=True)
         """
     ) + ("time.sleep(60)" if ending else "")
     parent = subprocess.Popen(

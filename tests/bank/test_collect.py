@@ -271,8 +271,8 @@ def test_two_processes_share_the_work_and_draw_nothing_twice(tmp_path, bank, ban
             import dspy
             dspy.configure_cache(enable_disk_cache=False)
             from dspy_mux import SampleBank
-            from dspy_mux.collect import collect
-            from tests.test_collect import a_member, a_mux, calls, metric, questions
+            from dspy_mux.bank.collect import collect
+            from tests.bank.test_collect import a_member, a_mux, calls, metric, questions
             mux = a_mux(a_member("a", latency=0.005), a_member("b", latency=0.005))
             collect(mux, questions(80), metric, SampleBank(sys.argv[1]), num_threads=4)
             print(sum(calls(mux)))

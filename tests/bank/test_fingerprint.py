@@ -34,7 +34,7 @@ def test_values_without_a_json_form_are_told_without_an_address():
 
 def test_sets_have_one_fingerprint_in_every_process():
     script = """
-        from dspy_mux import fingerprint
+        from dspy_mux.bank import fingerprint
         print(fingerprint.of_inputs({"tags": {"deep": [{"a", "b", "c", "d"}]}}))
     """
     run = [sys.executable, "-c", textwrap.dedent(script)]

@@ -98,8 +98,8 @@ def test_code_made_anew_has_the_same_hash_and_what_it_counts_does_not_matter():
 
 def test_the_hash_is_the_same_in_another_process():
     script = """
-        from tests.test_source import Judge, above
-        from dspy_mux.source import of_callable
+        from tests.mux.test_code_hash import Judge, above
+        from dspy_mux.mux.code_hash import of_callable
         print(of_callable(above(3)), of_callable(Judge(True).grade), of_callable({"b", "a", "c"}.union))
         typed = {}
         exec("def yes(a): return a in {'yes', 'true', 'y'}", typed)

@@ -16,6 +16,7 @@ from dspy_mux.errors import ConfigurationError
 from dspy_mux.optimize import branch_and_bound, search as searching
 from dspy_mux.optimize.enumeration import Best, enumerate_subsets
 from dspy_mux.optimize.search import Outcomes, _branch_and_bound, most_accurate, search
+from dspy_mux.replay import resample
 
 # Quarters are exact in binary, so that equal objectives are equal floats and ties are true ties.
 penalties = st.sampled_from([0.0, 0.25, 0.5, 1.0, 2.0])
@@ -241,7 +242,7 @@ def test_fewer_draws_than_recorded_are_averaged_over_choices_by_the_seed():
     record = made(votes, votes == 0)
     one, again, other = (terms(search(record, [2], k=2, seed=seed)) for seed in (0, 0, 1))
     assert one == again != other
-    assert Outcomes.of(record, k=2).rows == 30 * searching.RESAMPLES
+    assert Outcomes.of(record, k=2).rows == 30 * resample.RESAMPLES
 
 
 def test_the_most_accurate_members_stand_in_pool_order():

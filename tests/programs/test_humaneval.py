@@ -245,7 +245,7 @@ def test_without_a_sandbox_grading_is_refused_and_answers_are_compared_by_source
 ) -> None:
     code = """
 import dspy
-from programs.behaviour import BehaviourKind
+from programs.code.behaviour import BehaviourKind
 from programs.humaneval import metric, task
 prompt = 'def f(x: int):\\n    "Do it."\\n'
 kind = BehaviourKind()

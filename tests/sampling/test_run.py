@@ -113,7 +113,7 @@ def test_an_interrupt_stops_the_call_at_once_and_the_process_ends():
         """
         import dspy
         from dspy_mux import SLMMux
-        from tests.scripted import scripted_lm
+        from tests.support.scripted import scripted_lm
 
         dspy.configure_cache(enable_disk_cache=False)
         print("ready", flush=True)

@@ -1,6 +1,6 @@
 """Run in a sandbox whose folder is a small disk: collect until it is full, read, make room, and go on.
 
-    python -m tests.banks.full_disk FOLDER NOTES
+    python -m tests.support.full_disk FOLDER NOTES
 
 prints as JSON what became of it. NOTES lies on another disk.
 """

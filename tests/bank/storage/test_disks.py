@@ -35,7 +35,7 @@ def sandboxed(*arguments):
 
 
 def module(name, *arguments):
-    return (sys.executable, "-m", f"tests.banks.{name}", *arguments)
+    return (sys.executable, "-m", f"tests.support.{name}", *arguments)
 
 
 def test_on_a_full_disk_what_was_committed_is_kept_and_collecting_goes_on_once_there_is_room(

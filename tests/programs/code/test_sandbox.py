@@ -433,7 +433,7 @@ def test_without_bubblewrap_nothing_runs_and_the_message_says_what_to_install(
     touched = tmp_path / "touched"
     source = f"open({str(touched)!r}, 'w')"
     code = (
-        "from programs import sandbox\n"
+        "from programs.code import sandbox\n"
         "try:\n    sandbox.check()\nexcept Exception as error:\n    print(type(error).__name__, error)\n"
         f"sandbox.outputs({source!r}, 'f', [()])\n"
     )
