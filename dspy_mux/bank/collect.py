@@ -267,13 +267,10 @@ class _Collection:
                 )
             for unit, numbers in left.items():
                 self.outstanding[unit] = len(numbers)
-                for number in numbers:
-                    draw = self.mux.draw(
-                        at[unit[1]], number, self.examples[unit[0]].inputs(), RecordedDraw
-                    )
-                    assert isinstance(draw, RecordedDraw)
+                inputs = self.examples[unit[0]].inputs()
+                for draw in self.mux.draws(at[unit[1]], numbers, inputs, RecordedDraw):
                     draw.unit, draw.judge = unit, self._judge
-                    draw.repeats = (unit[1], unit[0], number) in failed
+                    draw.repeats = (unit[1], unit[0], draw.number) in failed
                     if self.budget is not None:
                         while (share := self.budget.share(draw.member.label)) is None:
                             if self.budget.stopped is not None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import dspy
 from typing_extensions import TypedDict
@@ -42,6 +42,8 @@ from .saved import Choices, PoolState, Settings, check_predictors
 from .signature_text import signature_text
 
 logger = logging.getLogger(__name__)
+
+AnyDraw = TypeVar("AnyDraw", bound=Draw)
 
 
 @dataclass(frozen=True)
@@ -206,13 +208,23 @@ class Ensemble(dspy.Module):
             )
         super().save(path, save_program=save_program, modules_to_serialize=modules_to_serialize)
 
-    def draw(
-        self, member: int, number: int, inputs: Mapping[str, Any], kind: type[Draw] = Draw
-    ) -> Draw:
-        """Draw `number` of the member at position `member` for a question, ready to run; `collect` records such draws."""
-        return kind(
-            self.members[member], number, self.programs[member], self.adapter_of(member), inputs
-        )
+    def draw(self, member: int, number: int, inputs: Mapping[str, Any]) -> Draw:
+        """Draw `number` of the member at position `member` for a question, ready to run."""
+        return self.draws(member, [number], inputs)[0]
+
+    def draws(
+        self,
+        member: int,
+        numbers: Iterable[int],
+        inputs: Mapping[str, Any],
+        kind: type[AnyDraw] = Draw,  # type: ignore[assignment]
+    ) -> list[AnyDraw]:
+        """Draws of the member at position `member` for one question, ready to run.
+
+        They share one adapter, which keeps nothing of a draw.
+        """
+        program, adapter = self.programs[member], self.adapter_of(member)
+        return [kind(self.members[member], number, program, adapter, inputs) for number in numbers]
 
     def adapter_of(self, member: int) -> dspy.Adapter:
         """The adapter through which the member at position `member` is asked for its answer."""

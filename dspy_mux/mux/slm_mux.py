@@ -112,8 +112,7 @@ class SLMMux(Ensemble):
         self._refuse_own_lms()
         check_rule(self.rule, self.members)
         draws = [
-            [self.draw(at, number, inputs) for number in range(member.k or 1)]
-            for at, member in enumerate(self.members)
+            self.draws(at, range(member.k or 1), inputs) for at, member in enumerate(self.members)
         ]
         rule = self._frugal_rule(inputs)
         if rule is None:

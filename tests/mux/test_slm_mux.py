@@ -415,3 +415,12 @@ async def test_inputs_of_other_names_are_refused_before_a_call(unnamed, inputs, 
     with pytest.raises(ConfigurationError, match=told):
         await mux.acall(*unnamed, **inputs)
     assert [lm.engine.calls for lm in lms] == [0, 0]
+
+
+def test_draws_of_a_question_share_their_members_adapter():
+    mux = SLMMux(dspy.Predict("question -> answer"), [scripted_lm(name, ["x"]) for name in "ab"])
+    adapters = [
+        {draw.adapter for draw in mux.draws(at, range(3), {"question": "?"})} for at in (0, 1)
+    ]
+    assert [len(shared) for shared in adapters] == [1, 1]
+    assert not adapters[0] & adapters[1]

@@ -3,7 +3,7 @@
     with fault_server(always(Fault.HANG, model="b")) as server:
         dspy.LM("openai/b", api_base=server.address, api_key="none")
 
-`python -m tests.faults.server --rate 0.3 --seed 0` runs one in a process of its own and prints its port.
+`python -m tests.support.fault_server --rate 0.3 --seed 0` runs one in a process of its own and prints its port.
 """
 
 from __future__ import annotations
