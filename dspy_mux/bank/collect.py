@@ -30,7 +30,7 @@ from rich.progress import (
 )
 
 from ..errors import ConfigurationError, MetricFailed, MuxError
-from ..mux.code_hash import of_callable
+from ..mux.code_hash import hash_callable
 from ..mux.slm_mux import SLMMux
 from ..sampling.abstention import is_error
 from ..sampling.draw import Draw, mistake_of
@@ -176,7 +176,7 @@ class _Collection:
         rows = [_question(example, fields, number) for number, example in enumerate(examples)]
         ids = bank.questions_of(dataset, rows)
         self.examples = dict(zip(ids, examples, strict=True))
-        its_hash = of_callable(metric)
+        its_hash = hash_callable(metric)
         self.scored_by = {
             question: fingerprint.of_score(its_hash, example)
             for question, example in self.examples.items()

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from ..adapters.formats import adapter_name
-from ..mux.code_hash import hash_of, of_type
+from ..mux.code_hash import hash_type, hash_value
 from ..redact import is_secret, shown
 from ..sampling.members import NOT_IN_CACHE_KEY
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def of_inputs(inputs: Mapping[str, Any]) -> str:
     """The fingerprint of a question: of its inputs, whatever their order."""
-    return hash_of(jsonable(dict(inputs)))
+    return hash_value(jsonable(dict(inputs)))
 
 
 def of_member(mux: SLMMux, at: int) -> tuple[str, dict[str, Any]]:
@@ -50,18 +50,18 @@ def of_member(mux: SLMMux, at: int) -> tuple[str, dict[str, Any]]:
     }
     if mux.code is not None:
         description["code"] = mux.code
-    return hash_of(description), description
+    return hash_value(description), description
 
 
 def of_score(metric: str, example: dspy.Example) -> str:
-    """The fingerprint of what an answer is scored by: the metric's hash (`source.of_callable`), and what the example knows beside
+    """The fingerprint of what an answer is scored by: the metric's hash (`source.hash_callable`), and what the example knows beside
     its inputs, its gold answer above all."""
     labels = {
         name: value
         for name, value in example.labels().toDict().items()
         if not name.startswith("dspy_")
     }
-    return hash_of([metric, jsonable(labels)])[:16]
+    return hash_value([metric, jsonable(labels)])[:16]
 
 
 def answers_of(mux: SLMMux) -> list[str]:
@@ -111,5 +111,5 @@ def _told_field(info: FieldInfo) -> list[Any]:
     return [
         str(annotation),
         extra.get("desc", "") if isinstance(extra, dict) else "",
-        of_type(annotation),
+        hash_type(annotation),
     ]

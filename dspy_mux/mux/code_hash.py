@@ -1,4 +1,7 @@
-"""What a user's code does, as text that changes when the code does: functions, metrics, modules, types."""
+"""Hash what a user's code does: functions, metrics, programs and types.
+
+A bank and a run folder keep these hashes, so that a change of the code is noticed.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import sys
 import textwrap
 import types
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import dspy
 import numpy as np
@@ -20,75 +23,85 @@ import pydantic
 
 from ..answers.kinds import AnswerKind
 
-#: What every DSPy module carries beside what shapes its outputs.
-_OF_EVERY_MODULE = frozenset({"callbacks", "history"})
-#: Packages whose code goes by its name: a new version of them is no other program.
+#: A plain JSON value.
+Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
+
+#: Attributes of every DSPy module that do not shape its outputs.
+_IGNORED_ATTRIBUTES = frozenset({"callbacks", "history"})
+#: Packages whose code is hashed by its name alone: a new version is not another program.
 _BY_NAME = ("dspy", "dspy_mux", "builtins")
 _DEEPEST = 4
 
 
-def of_callable(function: Any) -> str:
-    """A hash of what a function, method, partial or object does.
+def hash_callable(function: object) -> str:
+    """Hash what a function, method, partial or callable object does.
 
-    Of its source, and of what it is bound to: functions, numbers and texts, and values such as dataclasses, pydantic models and
-    arrays; of other objects by their types. Not of what it reads at module level. Without a source, as for a built-in, of its name.
+    The hash covers its source and what it is bound to: functions, numbers, texts, and values such
+    as dataclasses, pydantic models and arrays. Other objects count by their type. What it reads at
+    module level is not covered. Code without a source, such as a built-in, is hashed by its name.
+
+    >>> def exact(example, pred, trace=None):
+    ...     return example.answer == pred.answer
+    >>> hash_callable(exact) == hash_callable(exact)
+    True
     """
-    return hash_of(_told(function, _DEEPEST))
+    return hash_value(_description(function, _DEEPEST))
 
 
-def of_module(program: dspy.Module) -> str | None:
-    """A hash of a program's own code and settings; None where DSPy's modules alone, with no settings, make it up.
+def hash_module(program: dspy.Module) -> str | None:
+    """Hash a program's own code and settings; None for DSPy's modules without settings.
 
-    Of the source of each module's class and its plain attributes, such as a number of rounds. Predictors are described elsewhere.
+    The hash covers the source of each module's class and its plain attributes, such as a number of
+    rounds. Predictors are described elsewhere.
     """
-    told = {}
+    modules: dict[str, Json] = {}
     for name, module in program.named_sub_modules():
+        settings: Json
         if isinstance(module, dspy.Predict):
-            settings: Any = _plain(module.config, _DEEPEST)
+            settings = _plain(module.config, _DEEPEST)
         else:
             settings = _attributes(module, _DEEPEST)
-        if (sources := _sources(type(module))) or settings:
-            told[name] = [_name(type(module)), sources, settings]
-    return hash_of(told) if told else None
+        sources = _sources(type(module))
+        if sources or settings:
+            modules[name] = [_name(type(module)), sources, settings]
+    return hash_value(modules) if modules else None
 
 
-def code_of_kind(kind: AnswerKind) -> list[str]:
-    """A hash of how a user's own kind or function compares answers; nothing for the kinds here, which their names tell."""
+def hash_kind(kind: AnswerKind) -> list[str]:
+    """Hash how a user's own kind or function compares answers; empty for the built-in kinds."""
     function = getattr(kind, "function", None)
     if function is None and type(kind).__module__.partition(".")[0] == "dspy_mux":
         return []
-    return [of_callable(kind if function is None else function)]
+    return [hash_callable(kind if function is None else function)]
 
 
-def of_type(annotation: Any) -> str | None:
-    """A hash of a type's schema; None for one that its name tells whole, or that has none."""
+def hash_type(annotation: Any) -> str | None:
+    """Hash a type's schema; None where its name says it all, or where it has no schema."""
     if annotation in (str, int, float, bool, Any):
         return None
     try:
         schema = pydantic.TypeAdapter(annotation).json_schema()
     except (pydantic.PydanticUserError, pydantic.errors.PydanticUndefinedAnnotation):
         return None
-    told = (
-        "$defs" in schema or "properties" in schema or {"enum", "title"} <= schema.keys()
-    )  # a Literal has no title
-    return hash_of(schema) if told else None
+    # An Enum's schema has a title, a Literal's has not.
+    has_parts = "$defs" in schema or "properties" in schema or {"enum", "title"} <= schema.keys()
+    return hash_value(schema) if has_parts else None
 
 
-def hash_of(value: Any) -> str:
-    """SHA-256 of a plain JSON value, the same for any order of an object's names."""
+def hash_value(value: Any) -> str:
+    """Return the SHA-256 of a plain JSON value; the order of an object's names does not matter."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
-def _told(value: Any, depth: int) -> Any:
+def _description(value: Any, depth: int) -> Json:
     if depth == 0:
         return _name(type(value))
     if isinstance(value, functools.partial):
-        return [
-            "partial",
-            *(_plain(part, depth - 1) for part in (value.func, value.args, value.keywords)),
-        ]
+        parts = (value.func, value.args, value.keywords)
+        return ["partial", *(_plain(part, depth - 1) for part in parts)]
     if inspect.ismethod(value):
-        return ["method", _told(value.__func__, depth - 1), _told(value.__self__, depth - 1)]
+        function = _description(value.__func__, depth - 1)
+        return ["method", function, _description(value.__self__, depth - 1)]
     if inspect.isroutine(value):
         return [_name(value), _source(value), _bound(value, depth - 1)]
     if inspect.isclass(value):
@@ -96,14 +109,14 @@ def _told(value: Any, depth: int) -> Any:
     return [_name(type(value)), _sources(type(value)), _attributes(value, depth - 1)]
 
 
-def _bound(function: Any, depth: int) -> Any:
-    """What a function has closed over, and its defaults."""
+def _bound(function: Any, depth: int) -> Json:
+    """Return what a function closes over, and its defaults."""
     cells = (
         zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
         if inspect.isfunction(function)
         else ()
     )
-    closed: dict[str, Any] = {}
+    closed: dict[str, Json] = {}
     for name, cell in cells:
         try:
             closed[name] = _plain(cell.cell_contents, depth)
@@ -113,27 +126,25 @@ def _bound(function: Any, depth: int) -> Any:
     return [closed, *(_plain(given, depth) for given in defaults)]
 
 
-def _attributes(value: Any, depth: int) -> dict[str, Any]:
-    """An object's public attributes; modules in a module are told on their own, and LMs are the member's."""
-    given = {
-        name: inner
-        for name, inner in getattr(value, "__dict__", {}).items()
-        if not name.startswith("_")
-    }
-    told = {
+def _attributes(value: object, depth: int) -> dict[str, Json]:
+    """Return an object's public attributes, without inner modules and LMs.
+
+    Inner modules are described on their own, and LMs belong to the member.
+    """
+    described = {
         name: _plain(inner, depth)
-        for name, inner in given.items()
-        if not isinstance(inner, (dspy.Module, dspy.BaseLM))
+        for name, inner in getattr(value, "__dict__", {}).items()
+        if not name.startswith("_") and not isinstance(inner, (dspy.Module, dspy.BaseLM))
     }
     return {
         name: inner
-        for name, inner in told.items()
-        if inner is not None and name not in _OF_EVERY_MODULE
+        for name, inner in described.items()
+        if inner is not None and name not in _IGNORED_ATTRIBUTES
     }
 
 
-def _plain(value: Any, depth: int) -> Any:
-    """A value that code is bound to: itself where JSON has it, a function by what it does, anything else by its type."""
+def _plain(value: Any, depth: int) -> Json:
+    """Return a value that code is bound to: as JSON, a function's description, or a type's name."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
@@ -147,37 +158,35 @@ def _plain(value: Any, depth: int) -> Any:
     if isinstance(value, (set, frozenset)):
         return sorted((_plain(inner, depth - 1) for inner in value), key=json.dumps)
     if isinstance(value, np.ndarray):
-        return [
-            str(value.dtype),
-            list(value.shape),
-            hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest(),
-        ]
+        digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+        return [str(value.dtype), list(value.shape), digest]
     if isinstance(value, enum.Enum):
         return [_name(type(value)), value.name]
     by_value = dataclasses.is_dataclass(value) or isinstance(
         value, (pydantic.BaseModel, types.SimpleNamespace)
     )
-    return _told(value, depth) if by_value or callable(value) else _name(type(value))
+    return _description(value, depth) if by_value or callable(value) else _name(type(value))
 
 
 def _name(code: Any) -> str:
-    return f"{getattr(code, '__module__', None)}.{getattr(code, '__qualname__', type(code).__qualname__)}"
+    qualified = getattr(code, "__qualname__", type(code).__qualname__)
+    return f"{getattr(code, '__module__', None)}.{qualified}"
 
 
-def _sources(of: type) -> list[str]:
-    """The sources of a class and of the classes it is made from, as far as they are the user's."""
-    bases = [each for each in of.__mro__[1:] if not _is_installed(each)]
-    return [source for each in (of, *bases) if (source := _source(each)) is not None]
+def _sources(cls: type) -> list[Json]:
+    """Return the sources of a class and of its bases, as far as they are the user's."""
+    bases = [base for base in cls.__mro__[1:] if not _is_installed(base)]
+    return [source for part in (cls, *bases) if (source := _source(part)) is not None]
 
 
-def _is_installed(of: type) -> bool:
-    name = of.__module__.partition(".")[0]
-    file = getattr(sys.modules.get(of.__module__), "__file__", None) or ""
+def _is_installed(cls: type) -> bool:
+    name = cls.__module__.partition(".")[0]
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None) or ""
     return name in sys.stdlib_module_names or "site-packages" in file or "dist-packages" in file
 
 
 def _source(code: Any) -> str | None:
-    """Its source; None where it goes by its name, or has none."""
+    """Return the source; None for code that goes by its name, or has no source."""
     goes_by_name = str(getattr(code, "__module__", "")).partition(".")[0] in _BY_NAME
     return None if goes_by_name else _read(code)
 
@@ -188,20 +197,20 @@ def _read(code: Any) -> str | None:
         source = textwrap.dedent(inspect.getsource(code)).strip()
     except (OSError, TypeError):
         source = None
-    if inspect.isfunction(code) and (
-        source is None or source.count("lambda") > 1
-    ):  # typed in, or one of several on its line
+    # Typed at a prompt, or one of several lambdas on its line.
+    if inspect.isfunction(code) and (source is None or source.count("lambda") > 1):
         return f"{source} {_compiled(code.__code__)}"
     return source
 
 
 def _compiled(code: types.CodeType) -> list[Any]:
-    """What stands for a source where there is none, or more than one in it."""
+    """Return what stands for a missing or ambiguous source."""
     constants = [
-        _compiled(each) if inspect.iscode(each) else _constant(each) for each in code.co_consts
+        _compiled(constant) if inspect.iscode(constant) else _constant(constant)
+        for constant in code.co_consts
     ]
     return [code.co_code.hex(), code.co_names, code.co_varnames, code.co_freevars, constants]
 
 
-def _constant(value: Any) -> str:
+def _constant(value: object) -> str:
     return repr(sorted(map(repr, value))) if isinstance(value, frozenset) else repr(value)

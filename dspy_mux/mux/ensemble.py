@@ -37,7 +37,7 @@ from ..voting.verdict import (
     Verdict,
     most_frequent_first,
 )
-from .code_hash import code_of_kind, of_module
+from .code_hash import hash_kind, hash_module
 from .saved import Choices, PoolState, Settings, check_predictors
 from .signature_text import signature_text
 
@@ -137,8 +137,8 @@ class Ensemble(dspy.Module):
         )
         self.num_threads = num_threads
         # As it is made: what runs may count, or note what it has met, and stays the same program.
-        self.code = of_module(template)
-        self.compares = [self.kind.name, *code_of_kind(self.kind)]
+        self.code = hash_module(template)
+        self.compares = [self.kind.name, *hash_kind(self.kind)]
         self.programs = [copy_for_a_member(template) for _ in self.pool.members]
         self._refuse_own_lms()
 

@@ -24,7 +24,7 @@ from dspy_mux import ConfigurationError, Member, SampleBank, SLMMux, __version__
 from dspy_mux.adapters.formats import adapter_name
 from dspy_mux.bank import fingerprint
 from dspy_mux.bank.collect import collect, recorded
-from dspy_mux.mux.code_hash import of_callable
+from dspy_mux.mux.code_hash import hash_callable
 from dspy_mux.text import visible
 from programs.tasks import Task
 
@@ -205,7 +205,7 @@ class _Task:
                 equal.k,
             )
         draws = Draws(bank, name, self.mux)
-        metric = of_callable(self.task.metric)
+        metric = hash_callable(self.task.metric)
         made_by = [fingerprint.of_member(self.mux, at)[0] for at in range(len(self.names))]
         told["accuracies"] = measured.accuracies
         for method in methods:

@@ -17,7 +17,7 @@ import pytest
 
 from dspy_mux import SLMMux
 from dspy_mux.bank import fingerprint
-from dspy_mux.mux.code_hash import of_callable, of_module, of_type
+from dspy_mux.mux.code_hash import hash_callable, hash_module, hash_type
 
 from ..support.scripted import scripted_lm
 
@@ -85,32 +85,32 @@ DIFFERENT = {
 @pytest.mark.parametrize("what", DIFFERENT)
 def test_code_that_does_something_else_has_another_hash(what):
     one, other = DIFFERENT[what]
-    assert of_callable(one) != of_callable(other)
-    assert of_callable(one) == of_callable(one)
+    assert hash_callable(one) != hash_callable(other)
+    assert hash_callable(one) == hash_callable(one)
 
 
 def test_code_made_anew_has_the_same_hash_and_what_it_counts_does_not_matter():
-    assert of_callable(above(3)) == of_callable(above(3))
+    assert hash_callable(above(3)) == hash_callable(above(3))
     judge, other = Judge(True), Judge(True)
     judge(None, None)
-    assert of_callable(judge) == of_callable(other)
+    assert hash_callable(judge) == hash_callable(other)
 
 
 def test_the_hash_is_the_same_in_another_process():
     script = """
         from tests.mux.test_code_hash import Judge, above
-        from dspy_mux.mux.code_hash import of_callable
-        print(of_callable(above(3)), of_callable(Judge(True).grade), of_callable({"b", "a", "c"}.union))
+        from dspy_mux.mux.code_hash import hash_callable
+        print(hash_callable(above(3)), hash_callable(Judge(True).grade), hash_callable({"b", "a", "c"}.union))
         typed = {}
         exec("def yes(a): return a in {'yes', 'true', 'y'}", typed)
-        print(of_callable(typed["yes"]))
+        print(hash_callable(typed["yes"]))
     """
     run = [sys.executable, "-c", textwrap.dedent(script)]
     first, *others = (
         subprocess.run(run, capture_output=True, text=True, check=True).stdout for _ in range(3)
     )
     assert [first, first] == others
-    assert first.split()[:2] == [of_callable(above(3)), of_callable(Judge(True).grade)]
+    assert first.split()[:2] == [hash_callable(above(3)), hash_callable(Judge(True).grade)]
 
 
 def test_a_class_is_told_with_those_it_is_made_from(tmp_path, monkeypatch):
@@ -122,14 +122,14 @@ def test_a_class_is_told_with_those_it_is_made_from(tmp_path, monkeypatch):
         )
         made = types.ModuleType("made")
         exec(f"from base{number} import Base\nclass Made(Base):\n    pass", vars(made))
-        hashes.append(of_callable(made.Made()))
+        hashes.append(hash_callable(made.Made()))
     assert hashes[0] != hashes[1]
 
 
 def test_typed_in_code_is_told_apart_without_a_source():
     typed: dict = {}
     exec("def one(a): return a[0]\ndef other(a): return a[1]", typed)
-    assert of_callable(typed["one"]) != of_callable(typed["other"])
+    assert hash_callable(typed["one"]) != hash_callable(typed["other"])
 
 
 class Rounds(dspy.Module):
@@ -140,16 +140,16 @@ class Rounds(dspy.Module):
 
 
 def test_dspys_own_modules_are_told_by_name_unless_they_have_settings():
-    assert of_module(dspy.Predict("question -> answer")) is None
-    assert of_module(dspy.ChainOfThought("question -> answer")) is None
+    assert hash_module(dspy.Predict("question -> answer")) is None
+    assert hash_module(dspy.ChainOfThought("question -> answer")) is None
     warm, cold = (
-        of_module(dspy.Predict("question -> answer", temperature=value)) for value in (0.7, 0.1)
+        hash_module(dspy.Predict("question -> answer", temperature=value)) for value in (0.7, 0.1)
     )
     assert None is not warm != cold is not None
 
 
 def test_a_module_is_told_by_its_code_and_settings_and_shows_none_of_them():
-    assert of_module(Rounds(1)) == of_module(Rounds(1)) != of_module(Rounds(2))
+    assert hash_module(Rounds(1)) == hash_module(Rounds(1)) != hash_module(Rounds(2))
     _, told = fingerprint.of_member(
         SLMMux(Rounds(1, "sk-very-secret-1234567"), [scripted_lm("a", ["x"])]), 0
     )
@@ -159,8 +159,8 @@ def test_a_module_is_told_by_its_code_and_settings_and_shows_none_of_them():
 def test_a_type_is_told_by_what_it_holds():
     one = pydantic.create_model("Doc", text=(str, ...))
     other = pydantic.create_model("Doc", text=(str, ...), title=(str, ""))
-    assert of_type(one) != of_type(other)
-    assert of_type(enum.Enum("Mood", {"GOOD": "good"})) != of_type(
+    assert hash_type(one) != hash_type(other)
+    assert hash_type(enum.Enum("Mood", {"GOOD": "good"})) != hash_type(
         enum.Enum("Mood", {"GOOD": "fine"})
     )
-    assert of_type(str) is of_type(list[int]) is of_type(Judge) is None
+    assert hash_type(str) is hash_type(list[int]) is hash_type(Judge) is None
