@@ -33,7 +33,7 @@ from ..errors import ConfigurationError, MetricFailed, MuxError
 from ..mux.code_hash import hash_callable
 from ..mux.slm_mux import SLMMux
 from ..sampling.abstention import is_error
-from ..sampling.draw import Draw, mistake_of
+from ..sampling.draw import Draw, find_mistake
 from ..sampling.interrupt import Interrupt
 from ..sampling.run import sample
 from . import fingerprint
@@ -307,7 +307,7 @@ class _Collection:
             self.costs_known = True
         if draw.share is not None:
             draw.share.budget.settled(draw.share, answered=draw.prediction is not None)
-        if (draw.share is not None and draw.share.refused) or mistake_of(draw) is not None:
+        if (draw.share is not None and draw.share.refused) or find_mistake(draw) is not None:
             return False
         if draw.prediction is not None and not draw.answered and draw.error is None:
             return False  # an interrupt came while the answer was looked at
@@ -322,7 +322,7 @@ class _Collection:
         """What a draw shows to be wrong with the set-up, a metric or a member: it ends the collection."""
         if draw.share is not None and draw.share.refused:
             return None
-        if (mistake := mistake_of(draw)) is not None:
+        if (mistake := find_mistake(draw)) is not None:
             return mistake
         if draw.metric_error is not None:
             return self._metric_failed(self.examples[draw.unit[0]], draw.metric_error)

@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..errors import BankError, ConfigurationError
-from ..sampling.abstention import NONE
+from ..sampling.abstention import NO_ANSWER
 from ..sampling.members import MOST_DRAWS
 from ..text import whole
 from . import fingerprint
@@ -192,7 +192,7 @@ def _values(
         "answer": json.dumps(told["answer"]) if usable else None,
         "answer_class": answer_class,
         "score": row.score if usable else None,
-        "cause": None if usable else cause if isinstance(cause, str) else NONE,
+        "cause": None if usable else cause if isinstance(cause, str) else NO_ANSWER,
         "outputs": row.outputs,
         **{
             name: told.get(name)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from dspy.utils.callback import BaseCallback
 
-from ..sampling.usage import Call, call_under_way
+from ..sampling.usage import PricedCall, current_call
 
 Limit = Literal["max_calls", "max_cost"]
 #: Prices are sums of floats.
@@ -129,7 +129,7 @@ class Budget:
             share.refused = True
             raise LimitReached(self.stopped)
 
-    def _end(self, share: Share, expected: float, call: Call, failed: bool) -> None:
+    def _end(self, share: Share, expected: float, call: PricedCall, failed: bool) -> None:
         with self._lock:
             self._expected -= expected
             if not failed and not call.billed:  # DSPy's cache answered
@@ -155,17 +155,17 @@ class Share(BaseCallback):
     def __init__(self, budget: Budget, member: str):
         self.budget, self.member = budget, member
         self.calls, self.cost, self.refused = 0, 0.0, False
-        self._under_way: dict[str, tuple[float, Call]] = {}
+        self._under_way: dict[str, tuple[float, PricedCall]] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Share:
         return self  # it is the draw's, wherever DSPy's settings are copied to
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
-        call = Call()
+        call = PricedCall()
         self._under_way[call_id] = self.budget._begin(self), call
-        call_under_way.set(call)
+        current_call.set(call)
 
     def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
         expected, call = self._under_way.pop(call_id)
-        call_under_way.set(None)
+        current_call.set(None)
         self.budget._end(self, expected, call, exception is not None)

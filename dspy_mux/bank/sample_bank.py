@@ -20,7 +20,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from ..errors import BankError
-from ..sampling.abstention import NO_FIELD, NO_PREDICTION, OF_A_RESPONSE
+from ..sampling.abstention import NO_FIELD, NO_PREDICTION, RESPONSE_CAUSES
 from .record import Record, record_of
 from .rows import laid_out
 from .storage.database import Database
@@ -38,7 +38,7 @@ _FAILED = (
     draws.c.outputs.is_(None)
     & draws.c.answer.is_(None)
     & draws.c.cause.is_not(None)
-    & draws.c.cause.not_in(OF_A_RESPONSE)
+    & draws.c.cause.not_in(RESPONSE_CAUSES)
     & ~draws.c.cause.startswith(NO_FIELD)
     & ~draws.c.cause.startswith(NO_PREDICTION)
 )

@@ -16,7 +16,7 @@ from ..errors import ConfigurationError
 from ..mux.ensemble import Ensemble, Shared
 from ..mux.saved import Choices
 from ..sampling.draw import Draw
-from ..sampling.members import Pool, checked
+from ..sampling.members import Pool, check_members
 from ..voting.verdict import Turn
 from .brief import HISTORY, Brief, BriefedAdapter
 
@@ -45,7 +45,7 @@ class Discussion(Ensemble):
     def _seated(self, seats: Sequence[Seat]) -> None:
         """Check that agents who are the same member can differ: its k is the number of its seats."""
         taken = [sum(at == position for position, _ in seats) for at in range(len(self.members))]
-        self.pool.members = checked(
+        self.pool.members = check_members(
             [dataclasses.replace(m, k=max(k, 1)) for m, k in zip(self.members, taken, strict=True)]
         )
 

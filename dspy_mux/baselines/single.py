@@ -12,7 +12,7 @@ from ..errors import ConfigurationError
 from ..mux.ensemble import Shared
 from ..mux.saved import checked_accuracies
 from ..mux.slm_mux import SLMMux
-from ..sampling.members import Member, Pool, pool_of
+from ..sampling.members import Member, Pool, build_pool
 
 
 class OneMember(SLMMux):
@@ -28,7 +28,7 @@ class OneMember(SLMMux):
         temperature: float,
         **shared: Unpack[Shared],
     ):
-        pool = pool_of(lms, k=k, temperature=temperature, adapter=None)
+        pool = build_pool(lms, k=k, temperature=temperature, adapter=None)
         accuracies = checked_accuracies(shared.get("accuracies"), [each.label for each in pool])
         chosen = _chosen(pool, member, accuracies, type(self).__name__)
         shared["accuracies"] = {

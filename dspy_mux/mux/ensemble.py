@@ -25,8 +25,8 @@ from ..answers.kinds import as_text
 from ..errors import ConfigurationError
 from ..redact import shows_no_key
 from ..sampling.abstention import NO_FIELD, NO_TEXT, UNUSABLE
-from ..sampling.draw import Draw, raise_what_is_no_abstention
-from ..sampling.members import Member, Pool, pool_of
+from ..sampling.draw import Draw, raise_mistakes
+from ..sampling.members import Member, Pool, build_pool
 from ..sampling.run import asample, sample
 from ..voting.ballot import Ballot, Rule, TieBreak
 from ..voting.verdict import (
@@ -125,7 +125,7 @@ class Ensemble(dspy.Module):
         self.answer_field, field = _answer_field(template, answer_field)
         self.kind = answer_kind(field, equivalence)
         self.pool = PoolState(
-            pool_of(lms, k=k, temperature=temperature, adapter=adapter),
+            build_pool(lms, k=k, temperature=temperature, adapter=adapter),
             rule,
             method=self.method,
             choices=choices or Choices(),
@@ -402,7 +402,7 @@ def _predictors(value: Any) -> Iterator[dspy.Predict]:
 
 def _go_on(rounds: Rounds, done: Wave) -> tuple[Wave, dspy.Prediction | None]:
     """The next wave; after the last one the prediction."""
-    raise_what_is_no_abstention(done.draws)
+    raise_mistakes(done.draws)
     try:
         return next(rounds), None
     except StopIteration as end:

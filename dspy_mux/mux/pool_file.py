@@ -35,7 +35,7 @@ from ..adapters.formats import ADAPTERS
 from ..errors import ConfigurationError, MuxError, first_mistake
 from ..local import CATALOG, local_member
 from ..redact import is_secret, looks_like_a_key, masked
-from ..sampling.members import Member, checked
+from ..sampling.members import Member, check_members
 from .saved import SAVED_OPTIONS, SavedPool, Schedule, check_rule
 from .signature_text import signature_of
 from .slm_mux import SLMMux
@@ -307,7 +307,7 @@ def open_mux(
 
 def _with_k(mux: SLMMux, k: int | None) -> SLMMux:
     if k is not None:
-        members = checked([dataclasses.replace(member, k=k) for member in mux.members])
+        members = check_members([dataclasses.replace(member, k=k) for member in mux.members])
         check_rule(mux.rule, members)
         mux.pool.members = members
     return mux

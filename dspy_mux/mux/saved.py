@@ -19,7 +19,7 @@ from typing_extensions import Self
 
 from ..adapters.formats import adapter_name
 from ..errors import ConfigurationError, PoolMismatch, first_mistake
-from ..sampling.members import MOST_DRAWS, Member, checked
+from ..sampling.members import MOST_DRAWS, Member, check_members
 from ..voting.ballot import OfMembers, Rule
 from ..voting.calibrated import Calibrated
 from ..voting.early_stopping import Budgeted
@@ -203,7 +203,7 @@ class PoolState(Parameter):
             )
         rule = None if self.rule is None else self._saved_rule(dict(saved.rule), self.rule)
         choices = type(self.choices).read(saved.choices, "The saved state")
-        members = checked(
+        members = check_members(
             [
                 dataclasses.replace(member, k=entry.k, temperature=entry.temperature)
                 for member, entry in zip(self.members, saved.members, strict=True)

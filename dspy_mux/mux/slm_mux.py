@@ -111,7 +111,7 @@ class SLMMux(Ensemble):
     def _rounds(self, inputs: Mapping[str, Any]) -> Rounds:
         self._refuse_own_lms()
         check_rule(self.rule, self.members)
-        draws = [
+        draws: list[list[Draw]] = [
             self.draws(at, range(member.k or 1), inputs) for at, member in enumerate(self.members)
         ]
         rule = self._frugal_rule(inputs)

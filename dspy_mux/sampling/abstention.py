@@ -1,4 +1,4 @@
-"""Why draws abstain: what a response can lack, told apart from errors."""
+"""Why draws abstain: errors, and responses without a usable answer."""
 
 from __future__ import annotations
 
@@ -8,35 +8,37 @@ from dspy.utils.exceptions import AdapterParseError
 from ..redact import masked
 from ..text import visible
 
-#: A response came, and nothing could be made of it.
-UNPARSABLE, EMPTY, NO_TEXT, UNUSABLE = (
-    "unparsable response",
-    "empty response",
-    "empty answer",
-    "unusable answer",
-)
-#: That of draws in files that name none.
-NONE = "no answer"
-#: How the causes begin of draws whose program gave something else than its answer.
-NO_FIELD, NO_PREDICTION = "the prediction has no field", "the program returned"
-OF_A_RESPONSE = (UNPARSABLE, EMPTY, NO_TEXT, UNUSABLE, NONE)
+# Causes of draws that got a response from which no answer could be taken.
+UNPARSABLE = "unparsable response"
+EMPTY = "empty response"
+NO_TEXT = "empty answer"
+UNUSABLE = "unusable answer"
+#: The cause of abstentions in imported files that name none.
+NO_ANSWER = "no answer"
+RESPONSE_CAUSES = (UNPARSABLE, EMPTY, NO_TEXT, UNUSABLE, NO_ANSWER)
+# Beginnings of the causes of draws whose program returned something other than its answer.
+NO_FIELD = "the prediction has no field"
+NO_PREDICTION = "the program returned"
+
+_LONGEST_CAUSE = 200
 
 
 def is_error(cause: str) -> bool:
-    """Whether a draw failed with an error (a timeout, a refused connection), which may pass; else something was said or returned,
-    and nothing could be made of it."""
-    return cause not in OF_A_RESPONSE and not cause.startswith((NO_FIELD, NO_PREDICTION))
+    """Return whether a draw failed with an error, such as a timeout or a refused connection.
+
+    Errors may pass when the draw is made again; other causes mean that the member responded.
+
+    >>> is_error("no answer within 30 s"), is_error("unparsable response")
+    (True, False)
+    """
+    return cause not in RESPONSE_CAUSES and not cause.startswith((NO_FIELD, NO_PREDICTION))
 
 
-_CAUSE_LENGTH = 200
-
-
-def cause_of(error: BaseException, lm: dspy.BaseLM) -> str:
-    """An error in one line of text that any file and terminal can hold, without keys."""
+def describe_error(error: BaseException, lm: dspy.BaseLM) -> str:
+    """Return an error as one line of text that any file and terminal can hold, without keys."""
     if isinstance(error, AdapterParseError):
         return EMPTY if str(error.lm_response or "None").strip() == "None" else UNPARSABLE
-    first_line = next(iter(str(error).strip().splitlines()), "")
-    told = visible(
-        masked(f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__, lm)
-    )
-    return told if len(told) <= _CAUSE_LENGTH else told[: _CAUSE_LENGTH - 1] + "…"
+    name = type(error).__name__
+    message = next(iter(str(error).strip().splitlines()), "")
+    line = visible(masked(f"{name}: {message}" if message else name, lm))
+    return line if len(line) <= _LONGEST_CAUSE else line[: _LONGEST_CAUSE - 1] + "…"

@@ -1,4 +1,8 @@
-"""What an engine can tell the draw around its call: how to stop it, and that it loads what is no draw's time."""
+"""The deadline of a draw, and what an engine tells the draw around its call.
+
+An engine can say how its call is stopped (`offer`), and that it is loading something, which does
+not count against the draw (`loading`).
+"""
 
 from __future__ import annotations
 
@@ -10,50 +14,56 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 
-class Waiting:
-    """What waits for the calls of a draw: until it is over, or its time is up.
+class Deadline:
+    """How long a draw is waited for: until it ends, or until its time is up.
 
     Attributes:
-        outer: of the draw around it, when a mux runs inside a mux.
+        outer: the deadline of the draw around it, when a mux runs inside a mux.
     """
 
     def __init__(self) -> None:
-        self.outer: Waiting | None = None
+        self.outer: Deadline | None = None
         self._lock = threading.Lock()
         self._over = False
         self._stops: list[Callable[[], object]] = []
         self._loads = 0
-        # The deadline, and since when it is put off; in one, for it is read without the lock.
+        # The deadline and the time since when it is paused, in one tuple: read without the lock.
         self._time: tuple[float, float | None] = (math.inf, None)
 
     @property
-    def deadline(self) -> float:
-        """In `time.monotonic()`; infinite for none. While something is loaded it is put off, moment by moment."""
+    def at(self) -> float:
+        """The deadline in `time.monotonic()`; infinite without one. It recedes while paused."""
         deadline, since = self._time
         return deadline if since is None else deadline + time.monotonic() - since
 
     def begin(self, timeout: float | None) -> None:
-        """The time that it has runs from now."""
+        """Start the clock."""
         self._time = (math.inf if timeout is None else time.monotonic() + timeout, None)
 
     def end(self) -> None:
-        """Nobody waits any more: what was offered is stopped, and what still is offered is stopped at once."""
+        """Stop all calls: nobody waits for the draw any more."""
         with self._lock:
             self._over = True
             stops, self._stops = self._stops, []
         for stop in stops:
             stop()
 
-    def stop_with(self, stop: Callable[[], object]) -> None:
-        """Have `stop` called when nobody waits any more."""
+    def on_end(self, stop: Callable[[], object]) -> None:
+        """Have `stop` called when the draw ends; at once where it has ended."""
         with self._lock:
             if not self._over:
                 self._stops.append(stop)
                 return
         stop()
 
-    def put_off(self, by: int) -> None:
-        """The deadline, from when one more load has begun (1) until one less is under way (-1)."""
+    def pause(self) -> None:
+        """Stop the clock until `resume` was called as often as `pause`."""
+        self._count_load(1)
+
+    def resume(self) -> None:
+        self._count_load(-1)
+
+    def _count_load(self, by: int) -> None:
         with self._lock:
             (deadline, since), now = self._time, time.monotonic()
             self._loads += by
@@ -63,31 +73,32 @@ class Waiting:
             )
 
 
-#: Of the draw around this call; None where there is none.
-waiting: ContextVar[Waiting | None] = ContextVar("dspy_mux_waiting", default=None)
+#: The deadline of the draw around this call; None outside of draws.
+current_deadline: ContextVar[Deadline | None] = ContextVar("dspy_mux_deadline", default=None)
 
 
 def offer(stop: Callable[[], object]) -> None:
-    """Tell the draw around this call, if there is one, how to stop it.
+    """Tell the draw around this call, if there is one, how to stop the call.
 
-    `stop` may be called from any thread, too late, and at once, where the draw was given up before.
+    `stop` may be called from any thread, after the call has ended, and at once where the draw has
+    ended before.
     """
-    around = waiting.get()
-    if around is not None:
-        around.stop_with(stop)
+    deadline = current_deadline.get()
+    if deadline is not None:
+        deadline.on_end(stop)
 
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Around what an engine loads before its first call: no time of the draws that wait for it."""
-    around, each = [], waiting.get()
-    while each is not None:
-        around.append(each)
-        each = each.outer
-    for each in around:
-        each.put_off(1)
+    """Pause the deadlines of all draws around this call while an engine loads something."""
+    around, deadline = [], current_deadline.get()
+    while deadline is not None:
+        around.append(deadline)
+        deadline = deadline.outer
+    for deadline in around:
+        deadline.pause()
     try:
         yield
     finally:
-        for each in around:
-            each.put_off(-1)
+        for deadline in around:
+            deadline.resume()

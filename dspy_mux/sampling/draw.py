@@ -1,4 +1,4 @@
-"""TODO"""
+"""One draw: the context that a member's program runs in, and what came of it."""
 
 from __future__ import annotations
 
@@ -13,27 +13,29 @@ from contextlib import AbstractContextManager, suppress
 from contextvars import ContextVar
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import dspy
 from dspy.utils.usage_tracker import UsageTracker
 from pydantic import BaseModel
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, MissingExtra
 from ..voting.verdict import Spent
-from .abstention import EMPTY, NO_PREDICTION, cause_of
-from .deadline import offer, waiting
+from .abstention import EMPTY, NO_PREDICTION, describe_error
+from .deadline import current_deadline, offer
 from .members import Member
-from .retry import Calls, NobodyWaits, calls_of
+from .retry import DrawCalls, DrawOver, join_draw
 from .threads import workers
-from .usage import Meter
+from .usage import DrawMeter
 
-#: The draws around this one, outermost first, when a mux runs inside a mux: (member, rollout id) pairs.
+#: The draws around this one, outermost first, when a mux runs inside a mux: (member, rollout id).
 _lineage: ContextVar[tuple[tuple[str, int], ...]] = ContextVar("dspy_mux_lineage", default=())
+
+Result = TypeVar("Result")
 
 
 class Draw(AbstractContextManager["Draw"]):
-    """One draw of one member: a context to run the program in, and what came of it.
+    """One draw of one member for one question.
 
     Attributes:
         member: the member drawn from.
@@ -44,6 +46,13 @@ class Draw(AbstractContextManager["Draw"]):
         error: what the draw failed with.
         cause: why the draw has no prediction, in a few words; None where it has one.
         seconds: wall time, from start to end or to the deadline.
+
+    >>> lm = dspy.utils.DummyLM([{"answer": "4"}])
+    >>> program, adapter = dspy.Predict("question -> answer"), dspy.ChatAdapter()
+    >>> draw = Draw(Member(lm, temperature=0.0), 0, program, adapter, {"question": "2 + 2?"})
+    >>> draw.run()
+    >>> draw.prediction.answer, draw.spent.calls
+    ('4', 1)
     """
 
     def __init__(
@@ -57,21 +66,22 @@ class Draw(AbstractContextManager["Draw"]):
         self.member, self.number, self.program, self.adapter = member, number, program, adapter
         self.inputs = dict(inputs)
         self.prediction: dspy.Prediction | None = None
-        self.trace: list[Any] = []
+        self.trace: list[tuple[dspy.Module, dict[str, Any], dspy.Prediction]] = []
         self.error: BaseException | None = None
         self.cause: str | None = None
         self.seconds = 0.0
-        self._meter, self._calls = Meter(), Calls()
+        self._meter, self._calls = DrawMeter(), DrawCalls()
         self._abandoned = self._reported = False
         self._parent: UsageTracker | None = None
 
     @property
     def spent(self) -> Spent:
+        """Calls, tokens and cost so far."""
         return self._meter.spent()
 
     @property
     def settled(self) -> bool:
-        """Whether it has an outcome: a prediction, or a cause why there is none."""
+        """Whether the draw has an outcome: a prediction, or a cause why there is none."""
         return self.prediction is not None or self.cause is not None
 
     def run(self) -> None:
@@ -83,20 +93,24 @@ class Draw(AbstractContextManager["Draw"]):
             if hasattr(type(self.program), "aforward"):
                 self._accept(await self.program.acall(**self.inputs))
             else:
-                self._accept(await _in_thread(lambda: self.program(**self.inputs)))
+                self._accept(await _run_in_thread(lambda: self.program(**self.inputs)))
 
     def begin(self, timeout: float | None) -> None:
-        """The time that it has runs from now."""
+        """Start the clock."""
         self._calls.begin(timeout)
 
     @property
     def deadline(self) -> float:
-        """In `time.monotonic()`; infinite where it has none, or has answered: what is made of an answer may take its time."""
-        return self._calls.deadline if self.prediction is None else math.inf
+        """The deadline in `time.monotonic()`; infinite without one, or once the draw has answered.
+
+        What is made of an answer may take its time.
+        """
+        return self._calls.at if self.prediction is None else math.inf
 
     def fail(self, error: BaseException) -> None:
-        if not self._abandoned:  # else it has its cause, and may be recorded
-            self.error, self.cause = error, cause_of(error, self.member.lm)
+        """Note an error as the outcome."""
+        if not self._abandoned:  # an abandoned draw has its cause, which may be recorded by now
+            self.error, self.cause = error, describe_error(error, self.member.lm)
 
     def abandon(self, timeout: float) -> None:
         """Give the draw up at its deadline."""
@@ -105,7 +119,10 @@ class Draw(AbstractContextManager["Draw"]):
         self.cause = f"no answer within {timeout:g} s"
 
     def withdraw(self) -> None:
-        """Nobody waits for it any more: its calls are stopped, and what still comes is dropped (DSPy's cache keeps it)."""
+        """Stop the draw: nobody waits for it any more.
+
+        What still arrives is dropped here, and kept by DSPy's cache.
+        """
         self._abandoned = True
         self._report()
         self._calls.end()
@@ -116,8 +133,8 @@ class Draw(AbstractContextManager["Draw"]):
         rollout_id = _first_rollout_id() + self.number
         self._lineage = _lineage.set((*_lineage.get(), (self.member.label, rollout_id)))
         offer(self.withdraw)  # to the draw around this one
-        self._calls.outer = waiting.get()
-        self._waiting = waiting.set(self._calls)
+        self._calls.outer = current_deadline.get()
+        self._outer_deadline = current_deadline.set(self._calls)
         self._context = dspy.context(
             lm=self._lm(rollout_id),
             adapter=self.adapter,
@@ -138,18 +155,18 @@ class Draw(AbstractContextManager["Draw"]):
     ) -> bool:
         self._context.__exit__(None, None, None)
         _lineage.reset(self._lineage)
-        waiting.reset(self._waiting)
+        current_deadline.reset(self._outer_deadline)
         self._report()
         if self._abandoned:
-            return isinstance(error, (Exception, NobodyWaits))
+            return isinstance(error, (Exception, DrawOver))
         self.seconds = time.perf_counter() - self._began
         if not isinstance(error, Exception):
-            return False  # nothing went wrong, or the draw was cancelled or interrupted: that is not its own failure
+            return False  # no error; or a cancellation or an interrupt, which is not the draw's own
         self.fail(error)
         return True
 
     def _settings(self) -> dict[str, Any]:
-        """Further DSPy settings that it runs under."""
+        """Return further DSPy settings to run under."""
         return {}
 
     def _report(self) -> None:
@@ -159,91 +176,89 @@ class Draw(AbstractContextManager["Draw"]):
             self._meter.report_to(self._parent)
 
     def _lm(self, rollout_id: int) -> dspy.BaseLM:
-        # At temperature 0 there is but one draw: DSPy warns of a rollout there.
-        settings: dict[str, Any] = {
+        # At temperature 0 all draws are one: DSPy warns of a rollout there.
+        settings: dict[str, float | int | None] = {
             "rollout_id": rollout_id if self.member.temperature else None,
             "temperature": self.member.temperature,
         }
         if getattr(getattr(self.member.lm, "engine", None), "seeded_draws", False):
             settings["seed"] = (_first_seed(self.member, self.inputs) + rollout_id) % 2**31
-        lm = calls_of(self.member.lm.copy(**settings), self._calls)
+        lm = join_draw(self.member.lm.copy(**settings), self._calls)
         lm.callbacks.append(self._meter)
         lm.history = self.member.lm.history  # the user's LM object keeps the whole history
         return lm
 
-    def _accept(self, prediction: Any) -> None:
+    def _accept(self, prediction: object) -> None:
         if self._abandoned:
             return
-        if isinstance(prediction, dspy.Prediction) and not prediction.keys():
-            self.cause = EMPTY  # DSPy's parsers make this of a response without choices
-        elif isinstance(prediction, dspy.Prediction):
+        if not isinstance(prediction, dspy.Prediction):
+            self.cause = f"{NO_PREDICTION} {type(prediction).__name__}, not a dspy.Prediction"
+        elif prediction.keys():
             self.prediction = prediction
         else:
-            self.cause = f"{NO_PREDICTION} {type(prediction).__name__}, not a dspy.Prediction"
+            self.cause = EMPTY  # DSPy's parsers make this of a response without choices
 
 
-def raise_what_is_no_abstention(draws: Sequence[Draw]) -> None:
-    """Raise the first error of `draws` that is a mistake in the set-up, or no `Exception` at all."""
+def raise_mistakes(draws: Sequence[Draw]) -> None:
+    """Raise the first error of `draws` that `find_mistake` finds."""
     for draw in draws:
-        mistake = mistake_of(draw)
+        mistake = find_mistake(draw)
         if mistake is not None:
             raise mistake
 
 
-def mistake_of(draw: Draw) -> BaseException | None:
-    """The error of a draw, where it is a mistake in the set-up or no `Exception` at all."""
-    own = isinstance(draw.error, ConfigurationError) or not isinstance(
-        draw.error, (Exception, type(None))
-    )
-    return draw.error if own else None
+def find_mistake(draw: Draw) -> BaseException | None:
+    """Return a draw's error where it is a mistake in the set-up, or not an `Exception` at all."""
+    mistake = isinstance(draw.error, (ConfigurationError, MissingExtra))
+    return draw.error if mistake or not isinstance(draw.error, Exception) else None
 
 
 def _first_rollout_id() -> int:
-    """0, unless a rollout is already under way around this mux: then a number that no other rollout arrives at.
+    """Return 0, or within another rollout a number that no other rollout arrives at.
 
-    So k draws share their cache entries with the first k of more draws, a mux inside a mux draws anew in every outer draw, and an
-    optimizer that asks for a fresh rollout gets one.
+    So k draws share their cache entries with the first k of more draws, a mux inside a mux draws
+    anew in every outer draw, and an optimizer that asks for a fresh rollout gets one.
     """
-    outer: Any = _lineage.get() or getattr(dspy.settings.lm, "kwargs", {}).get("rollout_id")
+    outer: object = _lineage.get() or getattr(dspy.settings.lm, "kwargs", {}).get("rollout_id")
     if outer is None or outer == ():
         return 0
     return int.from_bytes(hashlib.sha256(repr(outer).encode()).digest()[:6], "big")
 
 
 def _first_seed(member: Member, inputs: Mapping[str, Any]) -> int:
-    """The seed of a question's first draw by a member; its other draws have the next ones.
+    """Return the seed of a member's first draw for a question; further draws have the next ones.
 
-    The same seed for every question would be the same luck for every question: a draw that is far out once is so each time.
+    With one seed for all questions, a draw that is far out once would be so for every question.
     """
     question = json.dumps(
-        [member.label, sorted(inputs.items())], default=_told_for_a_seed, skipkeys=True
+        [member.label, sorted(inputs.items())], default=_stable_json, skipkeys=True
     )
     return int.from_bytes(hashlib.sha256(question.encode()).digest()[:4], "big")
 
 
-def _told_for_a_seed(value: Any) -> Any:
-    # No repr: a memory address in it would change the seed, and with it the cache key, in every process.
-    return (
-        value.model_dump(mode="json") if isinstance(value, BaseModel) else type(value).__qualname__
-    )
+def _stable_json(value: object) -> object:
+    # No repr: a memory address in it would change the seed and the cache key in every process.
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return type(value).__qualname__
 
 
-async def _in_thread(call: Callable[[], Any]) -> Any:
-    """`call` on a daemon thread of its own (asyncio's default pool is too small for k draws of each member)."""
+async def _run_in_thread(call: Callable[[], Result]) -> Result:
+    """Run `call` on a daemon thread; asyncio's own pool is too small for k draws of each member."""
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[Any] = loop.create_future()
+    future: asyncio.Future[Result] = loop.create_future()
 
-    def settle(result: Any, error: BaseException | None) -> None:
+    def settle(set_outcome: Callable[[], object]) -> None:
         if not future.done():
-            future.set_result(result) if error is None else future.set_exception(error)
+            set_outcome()
 
     def work() -> None:
         try:
-            outcome: tuple[Any, BaseException | None] = (call(), None)
+            set_outcome = partial(future.set_result, call())
         except BaseException as error:  # noqa: BLE001  (raised where the future is awaited)
-            outcome = (None, error)
+            set_outcome = partial(future.set_exception, error)
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, *outcome)
+            loop.call_soon_threadsafe(settle, set_outcome)
 
     workers.start(partial(contextvars.copy_context().run, work))
     return await future

@@ -1,4 +1,4 @@
-"""Ctrl-C where a result that was paid for must not be lost: it is noted, and acted on between two steps."""
+"""Defer Ctrl-C between two steps, so that no result that was paid for is lost."""
 
 from __future__ import annotations
 
@@ -10,24 +10,34 @@ from typing import Any
 
 
 class Interrupt:
-    """A wish to end. While it is entered, SIGINT raises nothing but is such a wish, and leaving it raises.
+    """A request to end. Defers SIGINT until its block exits.
 
-    Only in the main thread, and only in place of Python's own handler: another one is the program's, and keeps its meaning.
+    SIGINT is deferred in the main thread only, and only in place of Python's own handler: any
+    other handler is the program's, and keeps its meaning.
 
     Attributes:
-        asked: whether to end; hurried: whether at once, for somebody pressed Ctrl-C.
+        asked: whether to end.
+        hurried: whether to end at once, because somebody pressed Ctrl-C.
 
     Raises:
-        KeyboardInterrupt: when it is left after a SIGINT, unless an error is under way.
+        KeyboardInterrupt: on exit after a SIGINT, unless an error is under way.
+
+    >>> with Interrupt() as interrupt:
+    ...     interrupt.ask()
+    >>> interrupt.asked, interrupt.hurried
+    (True, False)
     """
 
     def __init__(self) -> None:
         self.asked = self.hurried = False
         self._wake: Callable[[], object] = lambda: None
-        self._before: Any = None
+        self._previous: Any = None  # what `signal.signal` returns
 
-    def tell(self, wake: Callable[[], object]) -> None:
-        """Have `wake` called when the wish comes: within a signal handler, so all it may do is put into a `SimpleQueue`."""
+    def on_ask(self, wake: Callable[[], object]) -> None:
+        """Have `wake` called on the request.
+
+        It may run in a signal handler: all it may do is put into a `SimpleQueue`.
+        """
         self._wake = wake
 
     def ask(self) -> None:
@@ -35,9 +45,9 @@ class Interrupt:
         self._wake()
 
     def __enter__(self) -> Interrupt:
-        ours = threading.current_thread() is threading.main_thread()
-        if ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            self._before = signal.signal(signal.SIGINT, self._note)
+        main = threading.current_thread() is threading.main_thread()
+        if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            self._previous = signal.signal(signal.SIGINT, self._handle)
         return self
 
     def __exit__(
@@ -46,11 +56,11 @@ class Interrupt:
         error: BaseException | None,
         where: TracebackType | None,
     ) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
         if self.hurried and error is None:
             raise KeyboardInterrupt
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         self.hurried = True
         self.ask()

@@ -1,7 +1,7 @@
-"""Members of a mux: one language model each, with how to talk to it and how often to draw from it.
+"""Members of a mux: one language model each, how to talk to it and how often to draw from it.
 
-A pool is checked once, at construction, so that no mux can be built whose confidences would be fake: members that answer from
-each other's cache, or draws that are all the same draw.
+Pools are checked at construction, so that no mux has confidences that mean nothing: those of
+members that answer from each other's cache, or of draws that are copies of one draw.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import dspy
 from ..errors import ConfigurationError
 from ..text import whole
 
+#: Draws are numbered below this; arrays have a place for each number up to the highest.
+MOST_DRAWS = 10_000
 #: Keys that DSPy leaves out of its cache key (dspy/clients/execution.py, IGNORED_CACHE_KEYS).
 NOT_IN_CACHE_KEY = frozenset({"api_key", "api_base", "base_url"})
 
@@ -25,17 +27,19 @@ NOT_IN_CACHE_KEY = frozenset({"api_key", "api_base", "base_url"})
 class Member:
     """One language model of the pool.
 
-    What is left None comes from the mux: the name from the LM's model string, the rest from `SLMMux`'s own arguments.
-
     Args:
         lm: any `dspy.LM`.
-        name: unique within the pool; it is what verdicts, banks and reports call this member.
-        adapter: the DSPy adapter that this member's model can follow.
-        k: draws per question.
-        temperature: sampling temperature of the draws.
+        name: unique within the pool, for verdicts, banks and reports; None for the model string.
+        adapter: the DSPy adapter that this member's model can follow; None for the mux's.
+        k: draws per question; None for the mux's.
+        temperature: sampling temperature of the draws; None for the mux's.
 
     Raises:
-        ConfigurationError: `lm` is no DSPy LM, `k` is below 1, or `temperature` is negative.
+        ConfigurationError: `lm` is not a DSPy LM, `k` is below 1, or `temperature` is negative.
+
+    >>> member = Member(dspy.utils.DummyLM([{"answer": "4"}]), name="small", k=5)
+    >>> member.label, member.k
+    ('small', 5)
     """
 
     lm: dspy.BaseLM
@@ -47,17 +51,19 @@ class Member:
     def __post_init__(self) -> None:
         if not isinstance(self.lm, dspy.BaseLM):
             raise ConfigurationError(
-                f"A member's lm must be a dspy.LM, not {type(self.lm).__name__}: write dspy.LM('provider/model')."
+                f"A member's lm must be a dspy.LM, not {type(self.lm).__name__}: "
+                "write dspy.LM('provider/model')."
             )
         if self.name is not None and (not isinstance(self.name, str) or not self.name.strip()):
             raise ConfigurationError("A member's name must be a non-empty string.")
         if self.label != whole(self.label):
             raise ConfigurationError(
-                f"The name of member {self.label!r} has half a character in it: take it out."
+                f"The name of member {self.label!r} contains a lone surrogate; remove it."
             )
         if self.adapter is not None and not isinstance(self.adapter, dspy.Adapter):
             raise ConfigurationError(
-                f"The adapter of member {self.label!r} must be a dspy.Adapter instance, not {type(self.adapter).__name__}."
+                f"The adapter of member {self.label!r} must be a dspy.Adapter instance, "
+                f"not {type(self.adapter).__name__}."
             )
         if self.k is not None:
             check_k(self.k, f"member {self.label!r}")
@@ -70,7 +76,7 @@ class Member:
         return self.name or str(self.lm.model)
 
     def filled(self, *, k: int, temperature: float, adapter: dspy.Adapter | None) -> Member:
-        """This member with what it leaves open taken from the mux."""
+        """Return this member with the mux's values where its own are None."""
         return dataclasses.replace(
             self,
             name=self.label,
@@ -84,16 +90,18 @@ class Member:
         return self
 
 
-#: What a user may hand to a mux as its pool.
+#: What a mux takes as its pool.
 Pool = Sequence[dspy.BaseLM | Member] | Mapping[str, dspy.BaseLM | Member]
 
 
-def pool_of(lms: Pool, *, k: int, temperature: float, adapter: dspy.Adapter | None) -> list[Member]:
-    """The pool as complete members, in the order given.
+def build_pool(
+    lms: Pool, *, k: int, temperature: float, adapter: dspy.Adapter | None
+) -> list[Member]:
+    """Return the pool as complete members, in the order given.
 
     Raises:
-        ConfigurationError: an empty pool, two members of one name, two that would share cache entries, or a member whose
-            draws could only be copies of one another.
+        ConfigurationError: an empty pool, two members of one name, two that would share cache
+            entries, or a member whose draws could only be copies of one another.
     """
     check_k(k, "the mux")
     check_temperature(temperature, "the mux")
@@ -107,12 +115,13 @@ def pool_of(lms: Pool, *, k: int, temperature: float, adapter: dspy.Adapter | No
         given = [entry if isinstance(entry, Member) else Member(entry) for entry in lms]
     if not given:
         raise ConfigurationError("The pool is empty: a mux needs at least one LM.")
-    members = [member.filled(k=k, temperature=temperature, adapter=adapter) for member in given]
-    return checked(members)
+    return check_members(
+        [member.filled(k=k, temperature=temperature, adapter=adapter) for member in given]
+    )
 
 
-def checked(members: list[Member]) -> list[Member]:
-    """`members`, after the checks that every pool must pass, however its members came to their k and temperature."""
+def check_members(members: list[Member]) -> list[Member]:
+    """Return `members`, complete ones, after the checks that every pool must pass."""
     for member in members:
         _check_draws_differ(member)
     _check_names(members)
@@ -152,19 +161,21 @@ def _check_draws_differ(member: Member) -> None:
     k, settings = member.k or 1, member.lm.kwargs
     if (settings.get("n") or 1) != 1:
         raise ConfigurationError(
-            f"The LM of member {member.name!r} has n={settings['n']!r}: leave n out, k is the number of draws."
+            f"The LM of member {member.name!r} has n={settings['n']!r}: leave n out, "
+            "k is the number of draws."
         )
     if k == 1:
         return
     if member.temperature == 0:
         raise ConfigurationError(
-            f"Member {member.name!r} would draw {k} times at temperature 0, where every draw is the same and the "
-            "confidence is always 1: raise the temperature or set k=1."
+            f"Member {member.name!r} would draw {k} times at temperature 0, where every draw is "
+            "the same and the confidence is always 1: raise the temperature or set k=1."
         )
     if settings.get("seed") is not None:
         raise ConfigurationError(
-            f"The LM of member {member.name!r} has the fixed seed {settings['seed']!r}, which makes its {k} draws equal: "
-            "leave the seed out (re-runs are served from DSPy's cache) or set k=1."
+            f"The LM of member {member.name!r} has the fixed seed {settings['seed']!r}, which "
+            f"makes its {k} draws equal: leave the seed out (re-runs are served from DSPy's cache) "
+            "or set k=1."
         )
 
 
@@ -173,13 +184,17 @@ def _check_names(members: Sequence[Member]) -> None:
     for member in members:
         if member.label in seen:
             raise ConfigurationError(
-                f"Two members are named {member.label!r}: name them apart with Member(lm, name=…), in a pool file with name = …."
+                f"Two members are named {member.label!r}: name them apart with "
+                "Member(lm, name=…), in a pool file with name = …."
             )
         seen.add(member.label)
 
 
 def _check_cache_entries(members: Sequence[Member]) -> None:
-    """DSPy's cache key holds the model string and the call's settings, not the server: equal keys mean shared answers."""
+    """Refuse members that would share answers in DSPy's cache.
+
+    Its key holds the model string and the call's settings, but not the server.
+    """
     seen: dict[str, Member] = {}
     for member in members:
         if not member.lm.cache or not getattr(member.lm, "_cache_responses", True):
@@ -193,12 +208,9 @@ def _check_cache_entries(members: Sequence[Member]) -> None:
         key = json.dumps(settings, sort_keys=True, default=repr)
         if key in seen:
             raise ConfigurationError(
-                f"Members {seen[key].name!r} and {member.name!r} have the same model string {member.lm.model!r} and the same "
-                "settings, so each would be answered from the other's cache: give them different model strings or "
-                "temperatures, or pass cache=False to both LMs (in a pool file: options = {cache = false})."
+                f"Members {seen[key].name!r} and {member.name!r} have the same model string "
+                f"{member.lm.model!r} and the same settings, so each would be answered from the "
+                "other's cache: give them different model strings or temperatures, or pass "
+                "cache=False to both LMs (in a pool file: options = {cache = false})."
             )
         seen[key] = member
-
-
-#: Draws are numbered below this; arrays hold a place for each number up to the highest.
-MOST_DRAWS = 10_000

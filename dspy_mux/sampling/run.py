@@ -1,8 +1,6 @@
-"""Draws: k samples from each member through a DSPy program, all in flight at once.
+"""Run draws side by side: `sample` on threads, `asample` on asyncio tasks.
 
-A draw runs in a DSPy context of its own: the member's LM with a rollout id (so that draws differ and a re-run is served from DSPy's
-cache), the member's adapter, an empty trace, and a meter. Threads and asyncio share everything but the waiting. A draw that fails
-or misses its deadline abstains, with the cause; it never stops the others.
+A draw that fails or misses its deadline abstains, with the cause; it never stops the others.
 """
 
 from __future__ import annotations
@@ -15,14 +13,14 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
 
+from .client import is_loaded, load_client
 from .draw import Draw
 from .interrupt import Interrupt
-from .retry import is_loaded, load_client
 from .threads import take, workers
 
-#: How long an answer that is there is waited for when all is to end at once: its metric, say, may not be done.
+#: Seconds to wait for a draw that has answered when all ends at once: its metric may not be done.
 SOON_S = 1.0
-#: How long calls under way are waited for when all is to end, but not at once: they are paid for.
+#: Seconds to wait for calls under way when all ends, but not at once: they are paid for.
 LINGER_S = 5.0
 
 
@@ -33,93 +31,127 @@ def sample(
     num_threads: int | None = None,
     interrupt: Interrupt | None = None,
 ) -> Generator[Draw, None, None]:
-    """Run `draws` on threads, all at once or at most `num_threads` at a time; yields each when it has an outcome.
-
-    Args:
-        draws: taken as there is room; None says that the next one can only be told when another has settled.
-        timeout: seconds that one draw may take; a draw that takes longer abstains.
-        interrupt: once asked for, no draw is begun and those are yielded that have arrived; the others are withdrawn.
+    """Run `draws` on threads, and yield each when it has an outcome.
 
     Closing the iterator withdraws the draws under way.
+
+    Args:
+        draws: taken as there is room; None means that the next draw is only known once another
+            has settled.
+        timeout: seconds that one draw may take; a draw that takes longer abstains.
+        num_threads: draws that run at once; None for all.
+        interrupt: once asked for, no draw is begun, those that have arrived are yielded, and the
+            others are withdrawn.
     """
-    waiting, running = iter(draws), set[Draw]()
-    finished: queue.SimpleQueue[Draw | None] = queue.SimpleQueue()
     interrupt = interrupt or Interrupt()
-    interrupt.tell(lambda: finished.put(None))
-    more = True
-
-    def work(draw: Draw) -> None:
-        try:
-            draw.run()
-        except BaseException as error:  # noqa: BLE001  (handed to the waiting thread, which raises it)
-            draw.fail(error)
-        finally:
-            finished.put(draw)
-
+    threads = _DrawThreads(draws, timeout, num_threads)
+    interrupt.on_ask(threads.wake)
     try:
-        while (more or running) and not interrupt.asked:
-            while more and (num_threads is None or len(running) < num_threads):
-                try:
-                    draw = next(waiting)
-                except StopIteration:
-                    more = False
-                    break
-                if draw is None:
-                    if not running:
-                        more = False
-                    break
-                if timeout is not None:
-                    load_client(draw.member.lm)
-                draw.begin(timeout)
-                workers.start(partial(contextvars.copy_context().run, work, draw))
-                running.add(draw)
-            if not running:
-                continue
-            patience = min(draw.deadline for draw in running) - time.monotonic()
-            for draw in _settled(finished, patience) or _overdue(running, timeout):
-                if draw in running:  # an abandoned draw comes in twice
-                    running.remove(draw)
-                    yield draw
+        while threads.busy and not interrupt.asked:
+            threads.begin_draws()
+            yield from threads.next_settled()
         if interrupt.asked:
-            for draw in _arrived(finished, running, interrupt):
-                running.discard(draw)
-                yield draw
+            yield from threads.arrived(interrupt)
     finally:
-        for draw in running:  # nobody asked for the rest
+        threads.withdraw()
+
+
+class _DrawThreads:
+    """The draws of one `sample`: those to come, those that run, and those that have finished."""
+
+    def __init__(
+        self, draws: Iterable[Draw | None], timeout: float | None, num_threads: int | None
+    ):
+        self.timeout, self.num_threads = timeout, num_threads
+        self._to_come, self._more = iter(draws), True
+        self._running: set[Draw] = set()
+        self._finished: queue.SimpleQueue[Draw | None] = queue.SimpleQueue()
+
+    @property
+    def busy(self) -> bool:
+        return self._more or bool(self._running)
+
+    def wake(self) -> None:
+        """End the wait for the next draw; safe in a signal handler."""
+        self._finished.put(None)
+
+    def begin_draws(self) -> None:
+        """Begin draws while there are any and there is room for them."""
+        while self._more and (self.num_threads is None or len(self._running) < self.num_threads):
+            try:
+                draw = next(self._to_come)
+            except StopIteration:
+                self._more = False
+                return
+            if draw is None:
+                self._more = bool(self._running)
+                return
+            self._begin(draw)
+
+    def next_settled(self) -> Iterator[Draw]:
+        """Wait for the next draw that finishes, or whose time is up."""
+        if not self._running:
+            return
+        patience = min(draw.deadline for draw in self._running) - time.monotonic()
+        for draw in self._take(patience) or self._abandon_overdue():
+            if draw in self._running:  # an abandoned draw comes in twice
+                self._running.remove(draw)
+                yield draw
+
+    def arrived(self, interrupt: Interrupt) -> Iterator[Draw]:
+        """Yield the draws that have finished or soon will; after Ctrl-C those with an answer."""
+        began = time.monotonic()
+        while not self._finished.empty() or self._worth_waiting(interrupt):
+            patience = began + (SOON_S if interrupt.hurried else LINGER_S) - time.monotonic()
+            taken = self._take(patience)
+            for draw in taken:
+                if draw in self._running:
+                    self._running.remove(draw)
+                    yield draw
+            if not taken and self._finished.empty() and patience <= 0:
+                break
+        for draw in [draw for draw in self._running if draw.prediction is not None]:
+            self._running.remove(draw)
+            yield draw
+
+    def withdraw(self) -> None:
+        """Stop the draws under way."""
+        for draw in self._running:
             draw.withdraw()
 
+    def _begin(self, draw: Draw) -> None:
+        if self.timeout is not None:
+            load_client(draw.member.lm)
+        draw.begin(self.timeout)
+        workers.start(partial(contextvars.copy_context().run, self._run, draw))
+        self._running.add(draw)
 
-def _settled(finished: queue.SimpleQueue[Draw | None], patience: float) -> list[Draw]:
-    """The next draw that is done, waited for so long."""
-    try:
-        draw = take(finished, patience)
-    except queue.Empty:
-        return []
-    return [] if draw is None else [draw]
+    def _run(self, draw: Draw) -> None:
+        try:
+            draw.run()
+        except BaseException as error:  # noqa: BLE001  (the waiting thread raises it)
+            draw.fail(error)
+        finally:
+            self._finished.put(draw)
 
+    def _take(self, patience: float) -> list[Draw]:
+        """Return the next draw that finishes within `patience` seconds, if one does."""
+        try:
+            draw = take(self._finished, patience)
+        except queue.Empty:
+            return []
+        return [] if draw is None else [draw]
 
-def _overdue(running: Iterable[Draw], timeout: float | None) -> list[Draw]:
-    overdue = [draw for draw in running if draw.deadline <= time.monotonic()]
-    for draw in overdue:
-        draw.abandon(timeout or 0.0)
-    return overdue
+    def _abandon_overdue(self) -> list[Draw]:
+        overdue = [draw for draw in self._running if draw.deadline <= time.monotonic()]
+        for draw in overdue:
+            draw.abandon(self.timeout or 0.0)
+        return overdue
 
-
-def _arrived(
-    finished: queue.SimpleQueue[Draw | None], running: set[Draw], interrupt: Interrupt
-) -> Iterator[Draw]:
-    """At the end, of the draws under way: those that are done or soon will be; after a Ctrl-C of those that have an answer."""
-    left, began = set(running), time.monotonic()
-    while not finished.empty() or any(
-        draw.prediction is not None or not interrupt.hurried for draw in left
-    ):
-        patience = began + (SOON_S if interrupt.hurried else LINGER_S) - time.monotonic()
-        arrived = _settled(finished, patience)
-        yield from (draw for draw in arrived if draw in left)
-        left.difference_update(arrived)
-        if not arrived and finished.empty() and patience <= 0:
-            break
-    yield from (draw for draw in left if draw.prediction is not None)
+    def _worth_waiting(self, interrupt: Interrupt) -> bool:
+        if interrupt.hurried:
+            return any(draw.prediction is not None for draw in self._running)
+        return bool(self._running)
 
 
 async def asample(
@@ -129,25 +161,21 @@ async def asample(
     num_threads: int | None = None,
     enough: Callable[[], bool] | None = None,
 ) -> None:
-    """Run `draws` on asyncio tasks, as `sample` does on threads; cancelling it cancels the draws under way.
+    """Run `draws` on asyncio tasks; cancelling it cancels the draws under way.
 
-    `enough` is asked whenever a draw has settled; once it says so, the others are withdrawn.
+    Args:
+        draws: each has an outcome afterwards, or was withdrawn.
+        timeout: seconds that one draw may take; a draw that takes longer abstains.
+        num_threads: draws that run at once; None for all.
+        enough: asked whenever a draw has settled; once it returns True, the others are withdrawn.
     """
     gate = asyncio.Semaphore(num_threads or len(draws) or 1)
 
-    async def one(draw: Draw) -> None:
+    async def run(draw: Draw) -> None:
         async with gate:
-            if timeout is not None and not is_loaded(draw.member.lm):
-                await asyncio.to_thread(load_client, draw.member.lm)
-            draw.begin(timeout)
-            try:
-                await _by_its_deadline(draw)
-            except asyncio.TimeoutError:
-                draw.abandon(timeout or 0.0)
-            except Exception as error:  # noqa: BLE001  (told as the cause)
-                draw.fail(error)
+            await _run_task(draw, timeout)
 
-    tasks = [asyncio.ensure_future(one(draw)) for draw in draws]
+    tasks = [asyncio.ensure_future(run(draw)) for draw in draws]
     try:
         if enough is None:
             await asyncio.gather(*tasks)
@@ -163,8 +191,21 @@ async def asample(
                 task.cancel()
 
 
-async def _by_its_deadline(draw: Draw) -> None:
-    """Run it; TimeoutError once its time is up, which asyncio's own timeouts do not know how to put off."""
+async def _run_task(draw: Draw, timeout: float | None) -> None:
+    """Run a draw to its outcome."""
+    if timeout is not None and not is_loaded(draw.member.lm):
+        await asyncio.to_thread(load_client, draw.member.lm)
+    draw.begin(timeout)
+    try:
+        await _run_by_deadline(draw)
+    except asyncio.TimeoutError:
+        draw.abandon(timeout or 0.0)
+    except Exception as error:  # noqa: BLE001  (the draw's cause)
+        draw.fail(error)
+
+
+async def _run_by_deadline(draw: Draw) -> None:
+    """Run a draw; raise TimeoutError at its deadline, which may recede, unlike one of asyncio's."""
     running = asyncio.ensure_future(draw.arun())
     try:
         while not running.done():

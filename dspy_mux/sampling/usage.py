@@ -12,25 +12,27 @@ from ..voting.verdict import Spent
 
 
 @dataclass(eq=False)
-class Call:
+class PricedCall:
     """One LM call under way.
 
     Attributes:
-        billed: whether a response came that was not from DSPy's cache; cost: its price in US dollars, where that is known.
+        billed: whether a response came that was not from DSPy's cache.
+        cost: its price in US dollars, where it is known.
     """
 
     billed: bool = False
     cost: float | None = None
 
 
-#: The LM call around this code, where somebody counts calls one by one.
-call_under_way: ContextVar[Call | None] = ContextVar("dspy_mux_call", default=None)
+#: The LM call around this code, where calls are counted one by one.
+current_call: ContextVar[PricedCall | None] = ContextVar("dspy_mux_call", default=None)
 
 
 class _Bill:
-    """Stands as a module's `history` in DSPy, and keeps only what the entries cost.
+    """Stands in for a module's `history` in DSPy, and keeps only what the entries cost.
 
-    It looks empty, so that DSPy, which drops old entries from a history of `max_history_size`, never drops one of ours.
+    It looks empty: DSPy drops the oldest entry of a history of `max_history_size`, and must never
+    drop one of these.
     """
 
     def __init__(self) -> None:
@@ -40,18 +42,19 @@ class _Bill:
         return 0
 
     def append(self, entry: dict[str, Any]) -> None:
-        # An entry without usage was served from the cache: its cost is history, not money spent now.
+        # An entry without usage was served from the cache: its cost was paid before.
         if entry["usage"] and entry["cost"] is not None:
             self.costs.append(entry["cost"])
-            call = call_under_way.get()
+            call = current_call.get()
             if call is not None:
                 call.cost = entry["cost"]
 
 
-class Meter(UsageTracker):
-    """What a draw spends. It stands where DSPy reports to: as usage tracker, as LM callback and as owner of history entries.
+class DrawMeter(UsageTracker):
+    """Counts what a draw spends.
 
-    With `dspy.configure(disable_history=True)` DSPy tells nobody what a call cost: the cost is then None, unknown.
+    It stands where DSPy reports to: as usage tracker, as LM callback and as an owner of history
+    entries. With `dspy.configure(disable_history=True)` DSPy reports no cost; it is None then.
     """
 
     def __init__(self) -> None:
@@ -59,13 +62,13 @@ class Meter(UsageTracker):
         self.history = _Bill()
         self.started = self.answered = self.billed = 0
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Meter:
-        return self  # dspy.Parallel copies the tracker for each of its threads; what they spend is this draw's all the same
+    def __deepcopy__(self, memo: dict[int, Any]) -> DrawMeter:
+        return self  # dspy.Parallel copies the tracker for its threads, which spend for this draw
 
     def add_usage(self, lm: str, usage_entry: dict[str, Any]) -> None:
-        # DSPy calls this for every response that did not come from its cache, also for one that reports no usage.
+        # Called for every response that is not from DSPy's cache, also for one without usage.
         self.billed += 1
-        call = call_under_way.get()
+        call = current_call.get()
         if call is not None:
             call.billed = True
         super().add_usage(lm, usage_entry)
@@ -77,18 +80,18 @@ class Meter(UsageTracker):
         self.answered += exception is None
 
     def report_to(self, parent: UsageTracker | None) -> None:
-        """Hand the usage on to the tracker around the draw; to the meter of an outer mux, the calls as well."""
+        """Hand the usage on to the tracker around the draw; the calls too, where it is a meter."""
         if parent is None:
             return
         for lm, entries in list(self.usage_data.items()):
             parent.usage_data[lm].extend(entries)
-        if isinstance(parent, Meter):
+        if isinstance(parent, DrawMeter):
             parent.started += self.started
             parent.answered += self.answered
             parent.billed += self.billed
 
     def spent(self) -> Spent:
-        """Calls, tokens and cost so far. A call still under way, or failed, counts as made."""
+        """Return calls, tokens and cost so far; a call under way or failed counts as made."""
         entries = [
             entry for lm_entries in list(self.usage_data.values()) for entry in list(lm_entries)
         ]

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from dspy_mux import AllMembersFailed, ConfigurationError, Member, MuxError, Turn
 from dspy_mux.sampling.abstention import is_error
-from dspy_mux.sampling.usage import Meter
+from dspy_mux.sampling.usage import DrawMeter
 from programs.tasks import Task
 
 from ..runs.folder import errors_of
@@ -129,7 +129,7 @@ def answered(
     module: dspy.Module, example: dspy.Example, metric: Callable[..., Any]
 ) -> dict[str, Any]:
     """The verdict-like part of a row: what the method answers, every turn with its score, and what it took."""
-    meter = Meter()
+    meter = DrawMeter()
     began = time.perf_counter()
     try:
         with dspy.context(usage_tracker=meter, caller_modules=[meter]):

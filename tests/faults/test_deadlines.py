@@ -179,7 +179,7 @@ def test_threads_and_open_files_of_a_long_collection_stay_bounded(tmp_path, noth
 def test_draws_on_many_threads_do_not_keep_the_files_of_dspys_cache_open(
     tmp_path, monkeypatch, nothing_left
 ):
-    monkeypatch.setattr("dspy_mux.sampling.threads.enough_for", lambda: 4)
+    monkeypatch.setattr("dspy_mux.sampling.threads.most_with_files", lambda: 4)
     k, before, most = 32, open_files(), []
 
     class Watched(dspy.Module):

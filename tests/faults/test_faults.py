@@ -127,7 +127,7 @@ def test_pauses_double_and_the_lms_own_number_of_retries_bounds_them(monkeypatch
     pauses = []
     monkeypatch.setattr("dspy_mux.sampling.retry.FIRST_WAIT_S", 1.0)
     monkeypatch.setattr(
-        "dspy_mux.sampling.retry.Calls.wait", lambda calls, seconds: pauses.append(seconds)
+        "dspy_mux.sampling.retry.DrawCalls.wait", lambda calls, seconds: pauses.append(seconds)
     )
     with fault_server(always(Fault.UNAVAILABLE)) as server:
         lms = {

@@ -150,8 +150,8 @@ def test_a_result_file_whose_texts_have_half_characters_is_imported(tmp_path):
     assert import_file(SampleBank(tmp_path / "bank.sqlite"), path).added == len(TEXTS)
 
 
-def test_a_members_name_with_half_a_character_is_refused_in_a_sentence():
-    with pytest.raises(ConfigurationError, match="half a character") as refusal:
+def test_a_members_name_with_a_lone_surrogate_is_refused_in_a_sentence():
+    with pytest.raises(ConfigurationError, match="lone surrogate") as refusal:
         Member(scripted_lm("a", ["x"]), name=HALF)
     assert obeyed(str(refusal.value)) == set()
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from dspy_mux.sampling.threads import SHORTEST_S, take
+from dspy_mux.sampling.threads import SHORTEST_WAIT_S, take
 
 
 def test_the_next_item_is_taken():
@@ -25,7 +25,7 @@ def test_an_item_that_comes_in_time_is_waited_for():
     assert take(items, 30) == 1
 
 
-@pytest.mark.parametrize("patience", [0.05, SHORTEST_S / 2])
+@pytest.mark.parametrize("patience", [0.05, SHORTEST_WAIT_S / 2])
 def test_nothing_in_time_is_empty(patience):
     began = time.monotonic()
     with pytest.raises(queue.Empty):

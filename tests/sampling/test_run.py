@@ -63,8 +63,8 @@ def test_a_draw_is_withdrawn_though_no_thread_can_be_started_to_cut_its_call_sho
         raise RuntimeError("can't start new thread")
 
     draw = SLMMux(dspy.Predict(QA), [scripted_lm("a", ["x"])]).draw(0, 0, {"question": "?"})
-    monkeypatch.setattr("dspy_mux.sampling.retry.workers.start", refused)
-    with draw._calls.one():
+    monkeypatch.setattr("dspy_mux.sampling.hung_calls.workers.start", refused)
+    with draw._calls.blocking.under_way():
         draw.withdraw()
     draw.run()
     assert calls(draw.member.lm) == 0

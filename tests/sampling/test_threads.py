@@ -133,7 +133,7 @@ def test_idle_threads_end_though_the_thread_that_ends_them_could_not_be_started_
     monkeypatch.setattr(room, "IDLE_S", 0.05)
     workers = Workers()
     with monkeypatch.context() as starved:
-        refuse_threads(starved, of="_end_the_spare")
+        refuse_threads(starved, of="_end_spare")
         threads = ran(workers, 3, at_once=3)
     threads += ran(workers, 1, at_once=1)
     for thread in threads:
