@@ -86,3 +86,8 @@ def first_mistake(error: ValidationError, known: Iterable[str] = ()) -> str:
         meant = difflib.get_close_matches(name, known, n=1)
         return f"has an unknown setting {where}" + (f": did you mean {meant[0]}?" if meant else ".")
     return f"is wrong at {where or 'its top level'}: {what}."
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message; the name of its type where it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import dspy
 from typing_extensions import Unpack
 
-from ..mux.ensemble import Shared
+from ..mux.options import SharedOptions
 from ..mux.slm_mux import SLMMux
 from ..sampling.members import Pool
 
@@ -30,6 +30,6 @@ class AgentForest(SLMMux):
         *,
         k: int = 3,
         temperature: float = 0.3,
-        **shared: Unpack[Shared],
+        **shared: Unpack[SharedOptions],
     ):
         super().__init__(program, lms, k=k, temperature=temperature, rule="pooled", **shared)

@@ -10,8 +10,9 @@ from pydantic import Field
 from typing_extensions import Unpack
 
 from ..errors import ConfigurationError
-from ..mux.ensemble import Rounds, Shared, Wave
-from ..mux.saved import Choices
+from ..mux.ensemble import Rounds, Wave
+from ..mux.options import SharedOptions
+from ..mux.saved import MethodChoices
 from ..sampling.draw import Draw
 from ..sampling.members import Pool
 from ..voting.ballot import Ballot
@@ -33,7 +34,7 @@ class Recheck(dspy.Signature):
     """You answered this question before. Check your answer and give it anew, mended where it is wrong."""
 
 
-class DebateChoices(Choices):
+class DebateChoices(MethodChoices):
     agents: int | None = Field(default=None, ge=1)
     rounds: int = Field(ge=1)
 
@@ -62,7 +63,7 @@ class LLMDebate(Discussion):
         agents: int | None = None,
         rounds: int = 2,
         temperature: float = 1.0,
-        **shared: Unpack[Shared],
+        **shared: Unpack[SharedOptions],
     ):
         choices = DebateChoices.read({"agents": agents, "rounds": rounds}, "LLMDebate")
         super().__init__(program, lms, choices=choices, temperature=temperature, **shared)

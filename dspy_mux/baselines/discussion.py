@@ -13,8 +13,9 @@ from typing_extensions import Unpack
 from ..adapters.extract import ExtractingAdapter
 from ..adapters.formats import fields_as_text
 from ..errors import ConfigurationError
-from ..mux.ensemble import Ensemble, Shared
-from ..mux.saved import Choices
+from ..mux.ensemble import Ensemble
+from ..mux.options import SharedOptions
+from ..mux.saved import MethodChoices
 from ..sampling.draw import Draw
 from ..sampling.members import Pool, check_members
 from ..voting.verdict import Turn
@@ -35,9 +36,9 @@ class Discussion(Ensemble):
         program: str | type[dspy.Signature] | dspy.Module,
         lms: Pool,
         *,
-        choices: Choices,
+        choices: MethodChoices,
         temperature: float,
-        **shared: Unpack[Shared],
+        **shared: Unpack[SharedOptions],
     ):
         super().__init__(program, lms, k=1, temperature=temperature, choices=choices, **shared)
         self._step = self._answering_step()
@@ -55,7 +56,7 @@ class Discussion(Ensemble):
     def _position(self, name: str) -> int:
         if name not in self.pool.names:
             raise ConfigurationError(
-                f"{name!r} is no member of the pool ({', '.join(self.pool.names)})."
+                f"{name!r} is not a member of the pool ({', '.join(self.pool.names)})."
             )
         return self.pool.names.index(name)
 
@@ -92,10 +93,8 @@ class Discussion(Ensemble):
             return ""
         step = self._step_of(draw)
         if step is None:
-            return fields_as_text(
-                {name: dspy.OutputField() for name in draw.prediction.keys()},
-                draw.prediction.toDict(),
-            )
+            values = draw.prediction.toDict()
+            return fields_as_text({name: dspy.OutputField() for name in values}, values)
         predictor, _, prediction = step
         return fields_as_text(predictor.signature.output_fields, prediction.toDict()).strip()
 

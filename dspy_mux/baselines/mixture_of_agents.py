@@ -9,8 +9,9 @@ import dspy
 from pydantic import Field
 from typing_extensions import Unpack
 
-from ..mux.ensemble import Rounds, Shared, Wave
-from ..mux.saved import Choices
+from ..mux.ensemble import Rounds, Wave
+from ..mux.options import SharedOptions
+from ..mux.saved import MethodChoices
 from ..sampling.draw import Draw
 from ..sampling.members import Pool
 from .brief import Brief
@@ -25,7 +26,7 @@ class Synthesise(dspy.Signature):
     previous_answers: str = dspy.InputField(desc="what the models wrote, numbered")
 
 
-class MixtureChoices(Choices):
+class MixtureChoices(MethodChoices):
     layers: int = Field(ge=1)
     agents: int | None = Field(default=None, ge=1)
     aggregator: str | None = None
@@ -57,7 +58,7 @@ class MixtureOfAgents(Discussion):
         agents: int | None = None,
         aggregator: str | None = None,
         temperature: float = 0.7,
-        **shared: Unpack[Shared],
+        **shared: Unpack[SharedOptions],
     ):
         choices = MixtureChoices.read(
             {"layers": layers, "agents": agents, "aggregator": aggregator}, "MixtureOfAgents"

@@ -7,7 +7,7 @@ from typing import ClassVar
 import dspy
 from typing_extensions import Unpack
 
-from ..mux.ensemble import Shared
+from ..mux.options import SharedOptions
 from ..sampling.members import Pool
 from .single import OneMember
 
@@ -35,6 +35,6 @@ class SelfConsistency(OneMember):
         member: str | None = None,
         k: int = 3,
         temperature: float = 0.3,
-        **shared: Unpack[Shared],
+        **shared: Unpack[SharedOptions],
     ):
         super().__init__(program, lms, member=member, k=k, temperature=temperature, **shared)

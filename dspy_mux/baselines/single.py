@@ -9,7 +9,7 @@ import dspy
 from typing_extensions import Unpack
 
 from ..errors import ConfigurationError
-from ..mux.ensemble import Shared
+from ..mux.options import SharedOptions
 from ..mux.saved import checked_accuracies
 from ..mux.slm_mux import SLMMux
 from ..sampling.members import Member, Pool, build_pool
@@ -26,7 +26,7 @@ class OneMember(SLMMux):
         member: str | None,
         k: int,
         temperature: float,
-        **shared: Unpack[Shared],
+        **shared: Unpack[SharedOptions],
     ):
         pool = build_pool(lms, k=k, temperature=temperature, adapter=None)
         accuracies = checked_accuracies(shared.get("accuracies"), [each.label for each in pool])
@@ -60,7 +60,7 @@ class SingleModel(OneMember):
         *,
         member: str | None = None,
         temperature: float = 0.3,
-        **shared: Unpack[Shared],
+        **shared: Unpack[SharedOptions],
     ):
         super().__init__(program, lms, member=member, k=1, temperature=temperature, **shared)
         self.pool.members = [dataclasses.replace(self.members[0], k=1)]
@@ -79,5 +79,7 @@ def _chosen(
             )
         name = max(known, key=accuracies.__getitem__)
     if name is not None and name not in names:
-        raise ConfigurationError(f"member={name!r} is no member of the pool ({', '.join(names)}).")
+        raise ConfigurationError(
+            f"member={name!r} is not a member of the pool ({', '.join(names)})."
+        )
     return members[0] if name is None else members[names.index(name)]

@@ -14,8 +14,10 @@ from ..adapters.extract import ExtractingAdapter
 from ..adapters.formats import fields_as_text
 from ..answers.kinds import BoolKind
 from ..errors import ConfigurationError
-from ..mux.ensemble import Rounds, Shared, Wave, copy_for_a_member
-from ..mux.saved import Choices
+from ..mux.ensemble import Rounds, Wave
+from ..mux.options import SharedOptions
+from ..mux.program import copy_for_a_member
+from ..mux.saved import MethodChoices
 from ..sampling.abstention import UNUSABLE
 from ..sampling.draw import Draw
 from ..sampling.members import Pool
@@ -45,7 +47,7 @@ class Verify(dspy.Signature):
     correct: bool = dspy.OutputField(desc="True if the solution passes, else False")
 
 
-class VerificationChoices(Choices):
+class VerificationChoices(MethodChoices):
     n: int = Field(ge=1)
     aspects: dict[str, str] = Field(min_length=1)
     generator: str | None = None
@@ -82,7 +84,7 @@ class MultiAgentVerification(Discussion):
         verifiers: Sequence[str] | None = None,
         verifier: dspy.Module | None = None,
         temperature: float = 0.7,
-        **shared: Unpack[Shared],
+        **shared: Unpack[SharedOptions],
     ):
         values = {
             "n": n,

@@ -58,6 +58,7 @@ def collect(
 
     from ..bank.collect import collect as run
     from ..bank.sample_bank import SampleBank
+    from ..mux.options import SharedOptions
     from ..mux.pool_file import PoolFile
 
     if dspy.cache.enable_disk_cache:
@@ -65,7 +66,7 @@ def collect(
             False  # a draw is made once: what is kept in memory too would only grow
         )
     module = _task(task)
-    asked = {} if timeout is None else {"timeout": timeout}
+    asked: SharedOptions = {} if timeout is None else {"timeout": timeout}
     mux = PoolFile.load(pool).mux(module.program(), accept_license=accept_license, **asked)
     examples = module.examples(split) if limit is None else module.examples(split, limit=limit)
     fields = {} if split is None else {"split": split}

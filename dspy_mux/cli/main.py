@@ -167,7 +167,7 @@ def ask(
     text = (_from_stdin() if question == "-" else question).strip()
     if not text:
         raise ConfigurationError("The question is empty.")
-    from ..mux.pool_file import open_mux
+    from ..mux.open import open_mux
 
     opened = open_mux(pool, mux, k=k, timeout=timeout, accept_license=accept_license)
     if mux is None and len(opened.members) < 2:  # an optimizer may have left one member alone

@@ -1,4 +1,4 @@
-"""The mux itself: `SLMMux`, the base it shares with the baselines, and its files (saved muxes, pool files)."""
+"""`SLMMux`, the base it shares with the baselines, and its files: saved muxes, pool files."""
 
 import lazy_loader
 

@@ -1,3 +1,3 @@
 from .ensemble import Ensemble as Ensemble
-from .pool_file import open_mux as open_mux
+from .open import open_mux as open_mux
 from .slm_mux import SLMMux as SLMMux

@@ -1,7 +1,7 @@
-"""What a mux saves beside its predictors: its members, accuracies and rule, and the checks when they are loaded again.
+"""Saved muxes: what is saved beside the predictors, and the checks when it is loaded.
 
-A saved mux is data and may come from a stranger: it is validated before anything in it is used, holds no key and no address, and
-names code only by words that are known here.
+A saved mux may come from a stranger. It is data: validated before use, without keys and addresses,
+and it names code only by words that are known here.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import Self
 
 from ..adapters.formats import adapter_name
-from ..errors import ConfigurationError, PoolMismatch, first_mistake
+from ..errors import ConfigurationError, DataError, PoolMismatch, first_mistake
 from ..sampling.members import MOST_DRAWS, Member, check_members
 from ..voting.ballot import OfMembers, Rule
 from ..voting.calibrated import Calibrated
 from ..voting.early_stopping import Budgeted
 from ..voting.rules import RULES
 
-#: In which order a mux draws; `SLMMux` tells what they mean.
+#: The order in which a mux draws; `SLMMux` documents the values.
 Schedule = Literal["full", "frugal", "hedged"]
 
-#: Settings of an LM that shape its draws and can hold no secret; other settings of an LM are not saved.
+#: Settings of an LM that shape its draws and cannot hold a secret. Other settings are not saved.
 SAVED_OPTIONS = (
     "max_tokens",
     "max_completion_tokens",
@@ -42,20 +42,19 @@ SAVED_OPTIONS = (
     "reasoning_effort",
 )
 
-
-#: Rules that are saved whole; any other is saved by its name alone.
+#: Rules that are saved with their parameters; any other is saved by its name alone.
 _SAVED_RULES: dict[str, type[Any]] = {**RULES, "calibrated": Calibrated, "budgeted": Budgeted}
 
 
 class SavedProgram(BaseModel):
-    """A program of one signature, as text from which it can be built again."""
+    """A program of one signature, as text from which it can be rebuilt."""
 
     module: Literal["predict", "chain_of_thought"]
     signature: str
 
 
 class SavedMember(BaseModel):
-    """A member: what draws are made of, without the key and the address of its server."""
+    """A member's model and settings, without its key and its server's address."""
 
     model_config = ConfigDict(strict=True)
 
@@ -68,14 +67,18 @@ class SavedMember(BaseModel):
     options: dict[str, Any] = {}
 
 
-class Choices(BaseModel):
-    """What a method leaves to its user beside the pool, such as a number of rounds; saved, and restored."""
+class MethodChoices(BaseModel):
+    """The arguments of a method beside the pool, such as a number of rounds; saved and restored."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     @classmethod
     def read(cls, values: Mapping[str, Any], whose: str) -> Self:
-        """`values`, validated; raises ConfigurationError with a sentence that begins with `whose`."""
+        """Validate `values`.
+
+        Raises:
+            ConfigurationError: a value is wrong; the message begins with `whose`.
+        """
         try:
             return cls.model_validate(values)
         except pydantic.ValidationError as error:
@@ -100,23 +103,40 @@ class SavedPool(BaseModel):
     schedule: Schedule = "full"
 
     @classmethod
-    def read(cls, state: Any) -> SavedPool:
-        """`state`, validated.
+    def read(cls, state: object) -> SavedPool:
+        """Validate `state`.
 
         Raises:
-            ConfigurationError: it is no saved pool, or a damaged one; the sentence says where.
+            DataError: it is not a saved pool, or a damaged one; the message says where.
         """
         try:
             return cls.model_validate(state)
         except pydantic.ValidationError as error:
-            raise ConfigurationError(
-                f"The saved mux {first_mistake(error).rstrip('.')}: it is damaged or another version's, save it again."
+            raise DataError(
+                f"The saved mux {first_mistake(error).rstrip('.')}: "
+                "it is damaged or another version's, save it again."
             ) from error
 
 
+@dataclasses.dataclass(frozen=True)
+class MuxDescription:
+    """What a mux is built as; loading a saved state never changes it.
+
+    Attributes:
+        method: the name of the method, such as "slm_mux".
+        equivalence: the name of the kind that compares answers.
+        program: the program as text; None where it is not a single signature.
+    """
+
+    method: str
+    equivalence: str
+    answer_field: str
+    program: SavedProgram | None
+
+
 @dataclasses.dataclass
-class Settings:
-    """What shapes a mux's answers beside its members: all of it is saved and restored."""
+class MuxSettings:
+    """What shapes a mux's answers beside its members; saved and restored."""
 
     extract: Literal["lm"] | None = None
     timeout: float | None = None
@@ -124,24 +144,23 @@ class Settings:
 
 
 class PoolState(Parameter):
-    """The pool of a mux. A DSPy parameter, so that a mux inside a larger program saves and loads too."""
+    """The pool of a mux.
+
+    It is a DSPy parameter, so that a mux inside a larger program saves and loads too.
+    """
 
     def __init__(
         self,
         members: list[Member],
         rule: Rule | None,
         *,
-        method: str,
-        choices: Choices,
+        description: MuxDescription,
+        choices: MethodChoices,
         accuracies: Mapping[str, float] | None,
-        settings: Settings,
-        equivalence: str,
-        answer_field: str,
-        program: dict[str, str] | None,
+        settings: MuxSettings,
     ):
-        self.members, self.rule, self.settings, self.program = members, rule, settings, program
-        self.method, self.choices = method, choices
-        self.equivalence, self.answer_field = equivalence, answer_field
+        self.members, self.rule = members, rule
+        self.description, self.choices, self.settings = description, choices, settings
         self.accuracies = checked_accuracies(accuracies, self.names)
 
     @property
@@ -149,112 +168,127 @@ class PoolState(Parameter):
         return [member.label for member in self.members]
 
     def reset(self) -> None:
-        """Optimizers reset demos and instructions; the pool stays."""
+        """Keep the pool: optimizers reset demos and instructions only."""
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
-        rule: Any = self.rule
-        told = (
-            {}
-            if rule is None
-            else dataclasses.asdict(rule)
-            if type(rule) in _SAVED_RULES.values()
-            else {"name": rule.name}
-        )
+        description = self.description
         return {
-            "method": self.method,
+            "method": description.method,
             "choices": self.choices.model_dump(),
-            "program": self.program,
-            "members": [_saved(member) for member in self.members],
+            "program": description.program and description.program.model_dump(),
+            "members": [_member_state(member) for member in self.members],
             "accuracies": dict(self.accuracies),
-            "rule": told,
-            "equivalence": self.equivalence,
-            "answer_field": self.answer_field,
+            "rule": _rule_state(self.rule),
+            "equivalence": description.equivalence,
+            "answer_field": description.answer_field,
             **dataclasses.asdict(self.settings),
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         saved = SavedPool.read(state)
-        if saved.method != self.method:
-            raise PoolMismatch(
-                f"What was saved is of the method {saved.method!r}, this is {self.method!r}: load it into the class that saved it."
-            )
-        theirs = [(entry.name, entry.model) for entry in saved.members]
-        ours = [(member.label, member.lm.model) for member in self.members]
-        if theirs != ours:
-            raise PoolMismatch(
-                f"The saved mux has the members {_listed(theirs)}, this one {_listed(ours)}: load it into a mux of the same "
-                "members in the same order."
-            )
-        for entry, member in zip(saved.members, self.members, strict=True):
-            if entry.adapter != adapter_name(member.adapter):
-                raise PoolMismatch(
-                    f"The saved mux talks to its member {entry.name!r} through the adapter {entry.adapter or 'default'!r}, this "
-                    f"one through {adapter_name(member.adapter) or 'default'!r}: load it into a mux with the same adapters."
-                )
-        if saved.equivalence != self.equivalence:
-            raise PoolMismatch(
-                f"The saved mux compares answers by {saved.equivalence!r}, this one by {self.equivalence!r}: load it into a mux "
-                "with the same answer type and equivalence."
-            )
-        if saved.answer_field != self.answer_field:
-            raise PoolMismatch(
-                f"The saved mux compares the field {saved.answer_field!r}, this one {self.answer_field!r}: build this one with "
-                f"answer_field={saved.answer_field!r}."
-            )
-        rule = None if self.rule is None else self._saved_rule(dict(saved.rule), self.rule)
-        choices = type(self.choices).read(saved.choices, "The saved state")
+        self._check_method(saved)
+        self._check_members(saved)
+        self._check_answers(saved)
+        rule = None if self.rule is None else _load_rule(dict(saved.rule), self.rule)
+        try:
+            choices = type(self.choices).read(saved.choices, "The saved state")
+            accuracies = checked_accuracies(saved.accuracies, self.names)
+        except ConfigurationError as error:
+            raise DataError(str(error)) from error
         members = check_members(
             [
                 dataclasses.replace(member, k=entry.k, temperature=entry.temperature)
                 for member, entry in zip(self.members, saved.members, strict=True)
             ]
         )
-        accuracies = checked_accuracies(saved.accuracies, self.names)
         check_rule(rule, members)
         self.accuracies, self.rule, self.members, self.choices = accuracies, rule, members, choices
-        self.settings = Settings(saved.extract, saved.timeout, saved.schedule)
+        self.settings = MuxSettings(saved.extract, saved.timeout, saved.schedule)
 
-    def _saved_rule(self, saved: dict[str, Any], ours: Rule) -> Rule:
-        name = saved.pop("name", None)
-        if name in _SAVED_RULES:
-            try:
-                rule: Rule = pydantic.TypeAdapter(_SAVED_RULES[name]).validate_python(saved)
-            except pydantic.ValidationError as error:
-                raise ConfigurationError(
-                    f"The rule of the saved mux {first_mistake(error)}"
-                ) from error
-            return rule
-        if name != ours.name:
+    def _check_method(self, saved: SavedPool) -> None:
+        if saved.method != self.description.method:
             raise PoolMismatch(
-                f"The saved mux uses the rule {name!r}, which is not one of ours: load it into a mux built with that rule object."
+                f"What was saved is of the method {saved.method!r}, "
+                f"this is {self.description.method!r}: load it into the class that saved it."
             )
-        return ours
+
+    def _check_members(self, saved: SavedPool) -> None:
+        theirs = [(entry.name, entry.model) for entry in saved.members]
+        ours = [(member.label, member.lm.model) for member in self.members]
+        if theirs != ours:
+            raise PoolMismatch(
+                f"The saved mux has the members {_listed(theirs)}, this one {_listed(ours)}: "
+                "load it into a mux of the same members in the same order."
+            )
+        for entry, member in zip(saved.members, self.members, strict=True):
+            adapter = adapter_name(member.adapter)
+            if entry.adapter != adapter:
+                raise PoolMismatch(
+                    f"The saved mux talks to its member {entry.name!r} through the adapter "
+                    f"{entry.adapter or 'default'!r}, this one through {adapter or 'default'!r}: "
+                    "load it into a mux with the same adapters."
+                )
+
+    def _check_answers(self, saved: SavedPool) -> None:
+        ours = self.description
+        if saved.equivalence != ours.equivalence:
+            raise PoolMismatch(
+                f"The saved mux compares answers by {saved.equivalence!r}, this one by "
+                f"{ours.equivalence!r}: load it into a mux with the same answer type and "
+                "equivalence."
+            )
+        if saved.answer_field != ours.answer_field:
+            raise PoolMismatch(
+                f"The saved mux compares the field {saved.answer_field!r}, this one "
+                f"{ours.answer_field!r}: build this one with answer_field={saved.answer_field!r}."
+            )
 
 
-#: What DSPy saves of a predictor.
-_OF_A_PREDICTOR = {"traces", "train", "demos", "signature", "fields", "lm"}
+def _load_rule(saved: dict[str, Any], ours: Rule) -> Rule:
+    name = saved.pop("name", None)
+    if name in _SAVED_RULES:
+        try:
+            rule: Rule = pydantic.TypeAdapter(_SAVED_RULES[name]).validate_python(saved)
+        except pydantic.ValidationError as error:
+            raise DataError(f"The rule of the saved mux {first_mistake(error)}") from error
+        return rule
+    if name != ours.name:
+        raise PoolMismatch(
+            f"The saved mux uses the rule {name!r}, which is not built in: "
+            "load it into a mux built with that rule object."
+        )
+    return ours
+
+
+#: The keys that DSPy saves of a predictor.
+_PREDICTOR_KEYS = {"traces", "train", "demos", "signature", "fields", "lm"}
 
 
 def check_predictors(state: Mapping[str, Any]) -> None:
-    """Check the saved predictors of a mux before DSPy loads them: it sets whatever attributes stand there.
+    """Check a mux's saved predictors before DSPy loads them and sets whatever attributes they hold.
 
     Raises:
-        ConfigurationError: one has more than its demos and its signature, such as a language model or settings of its own, which
-            could lead to another server.
+        DataError: a predictor has more than its demos and its signature, such as a language model
+            or settings of its own, which could lead to another server.
     """
     for name, saved in state.items():
         if name in ("metadata", "pool") or name.endswith(".pool"):
             continue
-        own = sorted(set(saved) - _OF_A_PREDICTOR) if isinstance(saved, Mapping) else []
-        if not isinstance(saved, Mapping) or own or saved.get("lm") is not None:
-            told = own[0] if own else "lm"
-            raise ConfigurationError(
-                f"The saved mux holds {told!r} for its predictor {name!r}, which no mux has: do not trust it."
+        extra = sorted(set(saved) - _PREDICTOR_KEYS) if isinstance(saved, Mapping) else []
+        if not isinstance(saved, Mapping) or extra or saved.get("lm") is not None:
+            key = extra[0] if extra else "lm"
+            raise DataError(
+                f"The saved mux holds {key!r} for its predictor {name!r}, which no mux saves: "
+                "do not trust it."
             )
 
 
 def check_rule(rule: Rule | None, members: Sequence[Member]) -> None:
-    """Raises ConfigurationError where the rule was made for other members or draws: nothing is drawn that it cannot judge."""
+    """Check a rule against the members before anything is drawn.
+
+    Raises:
+        ConfigurationError: the rule was fitted for other members or another k.
+    """
     if isinstance(rule, OfMembers):
         rule.check_members([(member.label, member.k or 1) for member in members])
 
@@ -262,28 +296,35 @@ def check_rule(rule: Rule | None, members: Sequence[Member]) -> None:
 def checked_accuracies(
     accuracies: Mapping[str, float] | None, names: Sequence[str]
 ) -> dict[str, float]:
-    """`accuracies` as a dict of floats.
+    """Return `accuracies` as a dict of floats.
 
     Raises:
-        ConfigurationError: one names no member, or is no fraction between 0 and 1.
+        ConfigurationError: a name is not a member's, or a value is not between 0 and 1.
     """
-    for name, accuracy in (accuracies or {}).items():
+    given = accuracies or {}
+    for name, accuracy in given.items():
         if name not in names:
             raise ConfigurationError(
-                f"accuracies names {name!r}, which is no member of the pool ({', '.join(names)})."
+                f"accuracies names {name!r}, which is not a member of the pool "
+                f"({', '.join(names)})."
             )
-        if (
-            isinstance(accuracy, bool)
-            or not isinstance(accuracy, (int, float))
-            or not 0 <= accuracy <= 1
-        ):
+        is_number = isinstance(accuracy, (int, float)) and not isinstance(accuracy, bool)
+        if not is_number or not 0 <= accuracy <= 1:
             raise ConfigurationError(
                 f"The accuracy of {name!r} must be a fraction between 0 and 1, not {accuracy!r}."
             )
-    return {name: float(accuracy) for name, accuracy in (accuracies or {}).items()}
+    return {name: float(accuracy) for name, accuracy in given.items()}
 
 
-def _saved(member: Member) -> dict[str, Any]:
+def _rule_state(rule: Any) -> dict[str, Any]:
+    if rule is None:
+        return {}
+    if type(rule) in _SAVED_RULES.values():
+        return dataclasses.asdict(rule)
+    return {"name": rule.name}
+
+
+def _member_state(member: Member) -> dict[str, Any]:
     settings = member.lm.kwargs
     return {
         "name": member.name,
@@ -300,7 +341,7 @@ def _saved(member: Member) -> dict[str, Any]:
     }
 
 
-def _is_json(value: Any) -> bool:
+def _is_json(value: object) -> bool:
     try:
         json.dumps(value)
     except (TypeError, ValueError):

@@ -1,7 +1,7 @@
-"""Signatures as one line of text that is safe to read back: only known types, nothing imported by name, nothing evaluated.
+"""Read and write signatures as one line of text, safely: known types only, nothing evaluated.
 
-DSPy's own reader imports the module that an unknown type names, and pydantic evaluates a type that is a string; a pool file or a
-saved mux may come from a stranger.
+DSPy's own reader imports the module that an unknown type names, and pydantic evaluates a type that
+is a string. Pool files and saved muxes may come from strangers, so they are read here first.
 """
 
 from __future__ import annotations
@@ -27,34 +27,42 @@ _LONGEST = 2000
 _DEEPEST = 16
 
 
-def signature_of(text: str) -> type[dspy.Signature]:
-    """The signature that `text` describes, such as `"question -> answer: float"`.
+def parse_signature(text: str) -> type[dspy.Signature]:
+    """Return the signature that `text` describes.
 
     Raises:
-        ConfigurationError: the text is no signature, or uses a type other than Python's built-in ones, Literal, Optional, Union,
-            MathAnswer and Percent.
+        ConfigurationError: the text is not a signature, or uses a type other than Python's
+            built-in ones, Literal, Optional, Union, MathAnswer and Percent.
+
+    >>> list(parse_signature("question -> answer: float").fields)
+    ['question', 'answer']
     """
     _check(text)
     try:
         signature: type[dspy.Signature] = dspy.Signature(text, custom_types=_TYPES)
     except (ValueError, TypeError, NameError, SyntaxError, PydanticUserError) as error:
-        raise _no_signature(text) from error
+        raise _not_a_signature(text) from error
     return signature
 
 
 def signature_text(signature: type[dspy.Signature]) -> str | None:
-    """`signature` as text that `signature_of` reads back to the same fields and types; None where it has other types."""
-    told = " -> ".join(
+    """Return `signature` as text that `parse_signature` reads back; None if it has other types.
+
+    >>> import dspy
+    >>> signature_text(dspy.Signature("question -> answer: float"))
+    'question: str -> answer: float'
+    """
+    text = " -> ".join(
         ", ".join(
             f"{name}: {_type_text(field.rebuild_annotation())}" for name, field in fields.items()
         )
         for fields in (signature.input_fields, signature.output_fields)
     )
     try:
-        again = signature_of(told)
+        again = parse_signature(text)
     except ConfigurationError:
         return None
-    return told if _types(again) == _types(signature) else None
+    return text if _types(again) == _types(signature) else None
 
 
 def _types(signature: type[dspy.Signature]) -> dict[str, Any]:
@@ -63,37 +71,43 @@ def _types(signature: type[dspy.Signature]) -> dict[str, Any]:
 
 
 def _check(text: str) -> None:
-    """Raises ConfigurationError for a text that is more than names and known types.
+    """Refuse a text that holds more than names and known types.
 
-    A string within a type is code to the libraries that read it: they evaluate it. Only the options of a Literal are strings.
+    The libraries that read a string within a type evaluate it as code, so strings are allowed only
+    as the options of a Literal.
     """
     if len(text) > _LONGEST or text.count("->") != 1:
-        raise _no_signature(text)
+        raise _not_a_signature(text)
     for side in text.split("->"):
-        try:
-            with warnings.catch_warnings():
-                for doubt in (
-                    SyntaxWarning,
-                    DeprecationWarning,
-                ):  # what Python only doubts, as 1or, is no type either
-                    warnings.simplefilter("error", doubt)
-                body = ast.parse(f"def f({side}): pass").body
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            raise _no_signature(text) from error
-        function = body[0]
-        if len(body) != 1 or not isinstance(function, ast.FunctionDef) or len(function.body) != 1:
-            raise _no_signature(text)
-        told = function.args
-        if told.posonlyargs or told.kwonlyargs or told.vararg or told.kwarg or told.defaults:
-            raise _no_signature(text)  # fields are names and types, nothing else
-        for argument in told.args:
-            if argument.annotation is not None:
-                _check_type(argument.annotation, text)
+        fields = _parse_fields(side, text)
+        if fields.posonlyargs or fields.kwonlyargs or fields.vararg or fields.kwarg:
+            raise _not_a_signature(text)
+        if fields.defaults:
+            raise _not_a_signature(text)
+        for field in fields.args:
+            if field.annotation is not None:
+                _check_type(field.annotation, text)
 
 
-def _no_signature(text: str) -> ConfigurationError:
+def _parse_fields(side: str, text: str) -> ast.arguments:
+    """Parse one side of a signature as the arguments of a function, whose grammar it shares."""
+    try:
+        with warnings.catch_warnings():
+            # Text that Python merely warns about, such as 1or, is not a type either.
+            for category in (SyntaxWarning, DeprecationWarning):
+                warnings.simplefilter("error", category)
+            body = ast.parse(f"def f({side}): pass").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise _not_a_signature(text) from error
+    function = body[0]
+    if len(body) != 1 or not isinstance(function, ast.FunctionDef) or len(function.body) != 1:
+        raise _not_a_signature(text)
+    return function.args
+
+
+def _not_a_signature(text: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{text[:200]!r} is no signature such as 'question -> answer: float'."
+        f"{text[:200]!r} is not a signature such as 'question -> answer: float'."
     )
 
 
@@ -107,26 +121,35 @@ def _check_type(node: ast.expr, text: str, depth: int = 0) -> None:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         _check_type(node.left, text, depth + 1)
         _check_type(node.right, text, depth + 1)
-    elif (
-        isinstance(node, ast.Subscript)
-        and isinstance(node.value, ast.Name)
-        and node.value.id in _TYPES
-    ):
-        inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        for part in inner:
-            if node.value.id != "Literal":
+        return
+    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
+        if node.value.id == "Literal":
+            _check_options(_parts(node), text)
+            return
+        if node.value.id in _TYPES:
+            for part in _parts(node):
                 _check_type(part, text, depth + 1)
-            elif not isinstance(part, ast.Constant):
-                raise ConfigurationError(
-                    f"The signature {text[:200]!r} has the option {_told(part)!r}, which is no plain value."
-                )
-    else:
-        raise ConfigurationError(
-            f"The signature {text[:200]!r} uses the type {_told(node)!r}; known are {', '.join(_TYPES)}."
-        )
+            return
+    raise ConfigurationError(
+        f"The signature {text[:200]!r} uses the type {_source(node)!r}; "
+        f"known are {', '.join(_TYPES)}."
+    )
 
 
-def _told(node: ast.expr) -> str:
+def _check_options(options: list[ast.expr], text: str) -> None:
+    for option in options:
+        if not isinstance(option, ast.Constant):
+            raise ConfigurationError(
+                f"The signature {text[:200]!r} has the option {_source(option)!r}, "
+                "which is not a plain value."
+            )
+
+
+def _parts(node: ast.Subscript) -> list[ast.expr]:
+    return node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+
+
+def _source(node: ast.expr) -> str:
     try:
         return ast.unparse(node)[:80]
     except RecursionError:

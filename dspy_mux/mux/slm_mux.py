@@ -1,4 +1,4 @@
-"""SLMMux: a pool of language models that answers as one DSPy module (SLM-MUX, ICLR 2026)."""
+"""`SLMMux`: ask every member k times, trust the most self-consistent one (SLM-MUX, ICLR 2026)."""
 
 from __future__ import annotations
 
@@ -14,45 +14,73 @@ from ..sampling.draw import Draw
 from ..sampling.members import Pool
 from ..voting.ballot import Ballot, Frugal, GivenInputs, Rule, by_accuracy
 from ..voting.rules import rule_of
-from .ensemble import Ensemble, Rounds, Shared, Wave
+from .ensemble import Ensemble, Rounds, Wave
+from .options import SharedOptions
 from .saved import Schedule, check_rule
 
-#: Members that begin together under the hedged schedule.
+#: How many members start together under the hedged schedule.
 _HEDGED = 2
+
+
+class MuxArguments(SharedOptions, total=False):
+    """Keyword arguments of `SLMMux`."""
+
+    k: int
+    temperature: float
+    rule: str | Rule
+    schedule: Schedule
 
 
 class SLMMux(Ensemble):
     """Ask every member k times on its own, and trust the most self-consistent one.
 
-        mux = SLMMux("question -> answer: float", lms=[lm_a, lm_b, lm_c], k=3)
-        pred = mux(question="…")
-        pred.answer, pred.verdict.member, pred.verdict.confidence
-
-    The prediction is the winning draw's, with all its fields, and a `verdict` (`dspy_mux.Verdict`) that tells every member's
-    ballot and what the question cost. Members never see each other's text.
+    The prediction is the winning draw's, with all its fields, and a `verdict`
+    (`dspy_mux.Verdict`) with every member's ballot and what the question cost. Members never see
+    each other's text.
 
     Args:
-        program: a signature (string or class; wrapped in `dspy.ChainOfThought`) or any `dspy.Module`, of several steps too. Each
-            member gets its own deep copy, so optimizers can give each its own instructions and demos.
-        lms: the pool: a list of `dspy.LM` or `Member`, or a dict of name → either. Its order is the last tie-break.
+        program: a signature (string or class; wrapped in `dspy.ChainOfThought`) or any
+            `dspy.Module`, also one of several steps. Each member gets its own deep copy, so
+            optimizers can give each its own instructions and demos.
+        lms: the pool: a list of `dspy.LM` or `Member`, or a dict of name → either. Its order is
+            the last tie-break.
         k: draws per member.
         temperature: of the draws; the paper uses 0.3.
-        rule: "consistency" (the paper's), "pooled", "self_consistency", or an object with `name` and `choose(ballots)`.
-        schedule: "full" makes all draws at once. "frugal" makes them in turn, and none that could not change the answer: the answer
-            is the same for fewer calls. "hedged" starts the two most accurate members together, the others only if still needed,
-            and withdraws what no longer is. Both count on an equivalence that is one: where a is b and b is c, a is c.
-        answer_field: the output field that is compared; `answer` where there is one, else the last output field.
-        equivalence: when two answers are the same: None for the field's type (`answers.py`), an `AnswerKind`, a type such as
-            `MathAnswer`, a key function of one answer, or a function of two answers.
-        accuracies: member name → accuracy in [0, 1] on a validation split; breaks ties between equally consistent members.
-        adapter: the DSPy adapter of members that name none; by default the configured one, else DSPy's without its JSON retry.
-        extract: "lm" to ask the same member once more, at temperature 0, for the answer in a response where no rule finds it.
-        timeout: seconds one draw may take before it abstains; what local models take to load is not counted.
+        rule: "consistency" (the paper's), "pooled", "self_consistency", or an object with `name`
+            and `choose(ballots)`.
+        schedule: "full" makes all draws at once. "frugal" draws member by member and stops as
+            soon as no further draw can change the answer: the same answer for fewer calls.
+            "hedged" starts the two most accurate members together, the others only if still
+            needed, and withdraws what is no longer needed. Both require a transitive equivalence.
+        answer_field: the output field that is compared; by default `answer`, else the last one.
+        equivalence: decides when two answers are the same: None for the field's type (see
+            `answers/choose.py`), an `AnswerKind`, a type such as `MathAnswer`, a key function of
+            one answer, or a predicate of two.
+        accuracies: member name → accuracy in [0, 1] on a validation split; breaks ties between
+            equally consistent members.
+        adapter: the DSPy adapter of members that name none; by default the configured one, else
+            DSPy's without its JSON retry.
+        extract: "lm" asks the member once more, at temperature 0, for the answer in a response
+            where no rule finds it.
+        timeout: seconds before a draw abstains; the time a local model takes to load is free.
         num_threads: draws in flight at once for one question; None for all of them.
 
     Raises:
-        ConfigurationError: at construction, for anything that could not work or would fake its confidence.
-        AllMembersFailed: on a call, when no member produced an answer; it names each member's causes.
+        ConfigurationError: at construction, an argument cannot work or would fake the confidence.
+        AllMembersFailed: on a call, no member produced an answer; names each member's causes.
+
+    Example:
+        `DummyLM` stands in for real models here:
+
+        >>> import dspy
+        >>> from dspy.utils import DummyLM
+        >>> unsure = DummyLM([{"answer": "Tunis"}, {"answer": "Tripoli"}, {"answer": "Rome"}])
+        >>> sure = DummyLM([{"answer": "Tripoli"}] * 3)
+        >>> program = dspy.Predict("question -> answer")
+        >>> mux = SLMMux(program, lms={"unsure": unsure, "sure": sure}, k=3)
+        >>> pred = mux(question="What is the capital of Libya?")
+        >>> pred.answer, pred.verdict.member, pred.verdict.confidence, pred.verdict.calls
+        ('Tripoli', 'sure', 1.0, 6)
     """
 
     method: ClassVar[str] = "slm_mux"
@@ -66,7 +94,7 @@ class SLMMux(Ensemble):
         temperature: float = 0.3,
         rule: str | Rule = "consistency",
         schedule: Schedule = "full",
-        **shared: Unpack[Shared],
+        **shared: Unpack[SharedOptions],
     ):
         super().__init__(program, lms, k=k, temperature=temperature, rule=rule_of(rule), **shared)
         if schedule not in get_args(Schedule):
@@ -88,15 +116,22 @@ class SLMMux(Ensemble):
         return self.pool.settings.schedule
 
     def subset(self, names: Sequence[str]) -> SLMMux:
-        """A deep copy with these members alone, in this order; accuracies stay with them.
+        """Return a deep copy with these members alone, in this order, and their accuracies.
 
         Raises:
-            ConfigurationError: no name, one named twice, or one that is no member; or the rule was fitted for other members.
+            ConfigurationError: no name, a name twice, or an unknown one; or the rule was fitted
+                for other members.
+
+        >>> import dspy
+        >>> lms = {name: dspy.utils.DummyLM([{"answer": name}]) for name in ("a", "b", "c")}
+        >>> SLMMux("question -> answer", lms).subset(["c", "a"]).pool.names
+        ['c', 'a']
         """
         unknown = [name for name in names if name not in self.pool.names]
         if unknown or not names or len(set(names)) != len(names):
             raise ConfigurationError(
-                f"A subset names each of its members once, out of {', '.join(self.pool.names)}; not {list(names)}."
+                f"A subset names each of its members once, out of {', '.join(self.pool.names)}; "
+                f"not {list(names)}."
             )
         where = [self.pool.names.index(name) for name in names]
         check_rule(self.rule, [self.members[at] for at in where])
@@ -124,7 +159,7 @@ class SLMMux(Ensemble):
         return self._decide(draws, inputs)
 
     def _in_turn(self, rule: Frugal, draws: Sequence[Sequence[Draw]]) -> Iterator[Wave]:
-        """What the rule wants, until it wants nothing more."""
+        """Yield the draws the rule asks for, until it asks for none."""
         while wanted := rule.wants(self._so_far(draws)[0]):
             begun = [sum(draw.settled for draw in member) for member in draws]
             wave = [
@@ -132,17 +167,20 @@ class SLMMux(Ensemble):
             ]
             if not wave:
                 raise ConfigurationError(
-                    f"The rule {self.rule.name!r} wants draws that there are not: {wanted}."
+                    f"The rule {self.rule.name!r} wants draws that do not exist: {wanted}."
                 )
             yield Wave(wave)
 
     def _hedged(self, rule: Frugal, draws: Sequence[Sequence[Draw]]) -> Iterator[Wave]:
-        """The draws of the two most accurate members at once, then those of all others; each until the rule wants nothing more."""
+        """Yield the draws of the two most accurate members, then those of all the others.
+
+        Either wave ends as soon as the rule asks for no more.
+        """
         order = by_accuracy([self.accuracies.get(name) for name in self.pool.names])
         stopped = False
 
         def enough() -> bool:
-            # Once is enough: a draw that was withdrawn must not be begun again, whatever the rule makes of one that came late.
+            # Once true, always true: a withdrawn draw must not start again because of a late one.
             nonlocal stopped
             stopped = stopped or not rule.wants(self._so_far(draws)[0])
             return stopped
@@ -152,25 +190,29 @@ class SLMMux(Ensemble):
                 yield Wave([draw for at in members for draw in draws[at]], enough)
 
     def _frugal_rule(self, inputs: Mapping[str, Any]) -> Frugal | None:
-        """The rule that says which draws are still needed; None where all are made."""
+        """Return the rule that says which draws are still needed; None under the full schedule."""
         if self.schedule == "full":
             return None
         rule = self._rule_for(inputs)
         if not isinstance(rule, Frugal):
             raise ConfigurationError(
-                f"schedule={self.schedule!r} spares draws that cannot change the answer, and the rule {rule.name!r} has no method "
-                'wants(ballots) that tells which those are: use schedule="full".'
+                f"schedule={self.schedule!r} skips draws that cannot change the answer, but the "
+                f"rule {rule.name!r} has no method wants(ballots) to say which: "
+                'use schedule="full".'
             )
         return rule
 
     def _rule_for(self, inputs: Mapping[str, Any]) -> Rule:
-        # A rule may weigh by a category, which is one of the inputs.
+        # A rule may weigh members by a category, which is one of the inputs.
         return self.rule.given(inputs) if isinstance(self.rule, GivenInputs) else self.rule
 
     def _so_far(
         self, draws: Sequence[Sequence[Draw]]
     ) -> tuple[list[Ballot], list[tuple[Draw, int | None]]]:
-        """The ballots of what has settled, and those draws with their classes; of each member up to its first that has not."""
+        """Return the ballots of the settled draws, and those draws with their classes.
+
+        A member's draws count up to its first that has not settled.
+        """
         cast = [
             draw
             for member in draws
@@ -195,7 +237,12 @@ class SLMMux(Ensemble):
             raise self._all_failed([draw for draw, _ in cast], f"the rule {self.rule.name!r}")
         name = self.pool.names[choice.ballot]
         winner = next(
-            (draw for draw, its in cast if draw.member.label == name and its == choice.answer), None
+            (
+                draw
+                for draw, answer in cast
+                if draw.member.label == name and answer == choice.answer
+            ),
+            None,
         )
         if winner is None or winner.prediction is None:
             raise ConfigurationError(

@@ -7,7 +7,7 @@ import asyncio
 import dspy
 import pytest
 
-from dspy_mux import AllMembersFailed, ConfigurationError
+from dspy_mux import AllMembersFailed, ConfigurationError, DataError
 from dspy_mux.baselines import LLMDebate
 
 from ..support.discussion_pools import QA, after, drawing, prompts, speaker
@@ -159,7 +159,7 @@ def test_a_damaged_state_is_refused(tmp_path):
     debate = LLMDebate(dspy.Predict(QA), pool())
     state = debate.dump_state()
     state["pool"]["choices"]["rounds"] = "many"
-    with pytest.raises(ConfigurationError, match="The saved state is wrong at rounds"):
+    with pytest.raises(DataError, match="The saved state is wrong at rounds"):
         debate.load_state(state)
 
 

@@ -54,7 +54,7 @@ def test_the_best_member_must_be_known():
         match=r"SelfConsistency draws from one member: name it with member= \(one of ann, bob",
     ):
         SelfConsistency(dspy.Predict(QA), pool())
-    with pytest.raises(ConfigurationError, match="member='zoe' is no member of the pool"):
+    with pytest.raises(ConfigurationError, match="member='zoe' is not a member of the pool"):
         SingleModel(dspy.Predict(QA), pool(), member="zoe")
 
 
@@ -92,7 +92,7 @@ def test_set_lm_names_the_class():
 
 def test_accuracies_of_nobody_are_refused():
     with pytest.raises(
-        ConfigurationError, match="accuracies names 'tpyo', which is no member of the pool"
+        ConfigurationError, match="accuracies names 'tpyo', which is not a member of the pool"
     ):
         SelfConsistency(dspy.Predict(QA), pool(), accuracies={"tpyo": 0.9})
 

@@ -202,7 +202,7 @@ def test_it_saves_and_loads(tmp_path):
     ("arguments", "message"),
     [
         ({"layers": 0}, "MixtureOfAgents is wrong at layers"),
-        ({"aggregator": "zoe"}, "'zoe' is no member of the pool \\(ann, bob, cid\\)"),
+        ({"aggregator": "zoe"}, "'zoe' is not a member of the pool \\(ann, bob, cid\\)"),
         ({"agents": 6, "temperature": 0}, "would draw 2 times at temperature 0"),
     ],
 )

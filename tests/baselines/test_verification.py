@@ -168,7 +168,7 @@ def test_a_call_and_an_acall_are_the_same_and_it_saves_and_loads(tmp_path):
         ({"n": 0}, "MultiAgentVerification is wrong at n"),
         ({"aspects": ["style"]}, "There is no aspect 'style': choose out of mathematics"),
         ({"aspects": []}, "MultiAgentVerification is wrong at aspects"),
-        ({"verifiers": ["zoe"]}, "'zoe' is no member of the pool"),
+        ({"verifiers": ["zoe"]}, "'zoe' is not a member of the pool"),
         (
             {"verifier": dspy.Predict("question, solution, aspect -> opinion")},
             "needs an output field named 'correct'",

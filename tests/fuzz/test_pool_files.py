@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from dspy_mux import SLMMux
-from dspy_mux.errors import ConfigurationError, MuxError
-from dspy_mux.mux.pool_file import MemberEntry, PoolFile, open_mux
+from dspy_mux.errors import ConfigurationError, DataError, MuxError
+from dspy_mux.mux.open import open_mux
+from dspy_mux.mux.pool_file import MemberEntry, PoolFile
 
 from ..support.limits import within
 from .strategies import ANY_TEXT, FRAGMENTS, damaged, damaged_json
@@ -54,7 +55,7 @@ def open_it(path):
     try:
         with within(20):
             pool = PoolFile.load(path)
-    except ConfigurationError as error:
+    except (ConfigurationError, DataError) as error:
         one_sentence(error)
         return
     try:
@@ -290,7 +291,7 @@ FOUND = {
     ),
     "the licence accepted by a file": (
         {"members": [{"local": "gemma3-270m", "options": {"accept_license": True}}]},
-        "has accept_license among its options: a pool file does not say that",
+        "has accept_license among its options: a pool file cannot set it",
     ),
     "what is no data": (
         {"members": [{"model": "openai/a", "options": {"callbacks": ["x"]}}]},
@@ -312,7 +313,7 @@ def test_one_sentence_says_what_is_wrong(path, what):
 
 def test_what_python_doubts_in_a_signature_is_refused_without_a_warning(path, recwarn):
     path.write_text('program = "question -> answer: 1or 2"\n' + VALID.partition("\n\n")[2])
-    with pytest.raises(ConfigurationError, match="is no signature|uses the type"):
+    with pytest.raises(ConfigurationError, match="is not a signature|uses the type"):
         PoolFile.load(path).mux()
     assert not list(recwarn)
 

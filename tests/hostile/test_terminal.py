@@ -195,7 +195,7 @@ def answering(monkeypatch):
             for at, (name, said) in enumerate(zip(MEMBERS, answers, strict=False))
         ]
         mux = SLMMux("question -> answer", members, k=1)
-        monkeypatch.setattr("dspy_mux.mux.pool_file.open_mux", lambda *given, **more: mux)
+        monkeypatch.setattr("dspy_mux.mux.open.open_mux", lambda *given, **more: mux)
 
     return with_answers
 

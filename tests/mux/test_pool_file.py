@@ -7,8 +7,16 @@ import json
 import dspy
 import pytest
 
-from dspy_mux import AllMembersFailed, ConfigurationError, JSONSchemaAdapter, PlainAdapter, SLMMux
-from dspy_mux.mux.pool_file import PoolFile, open_mux
+from dspy_mux import (
+    AllMembersFailed,
+    ConfigurationError,
+    DataError,
+    JSONSchemaAdapter,
+    PlainAdapter,
+    SLMMux,
+)
+from dspy_mux.mux.open import open_mux
+from dspy_mux.mux.pool_file import PoolFile
 
 from ..support.http_models import model_server
 from ..support.scripted import scripted_lm
@@ -120,7 +128,6 @@ MEMBER = '[[members]]\nmodel = "openai/x"\n'
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("k = ", "is not valid TOML"),
         ("k = 3", "is wrong at members: Field required"),
         ("members = []", "is wrong at members: List should have at least 1 item"),
         ("k = 0\n" + MEMBER, "is wrong at k: Input should be greater than or equal to 1"),
@@ -160,6 +167,11 @@ def test_what_is_wrong_is_said_in_one_sentence(tmp_path, text, sentence):
     assert "\n" not in str(refusal.value)
 
 
+def test_a_file_that_is_not_toml_is_unreadable_data(tmp_path):
+    with pytest.raises(DataError, match=r"pool\.toml' is not valid TOML"):
+        PoolFile.load(written(tmp_path, "k = "))
+
+
 def test_what_cannot_be_reached_is_said_too(tmp_path, monkeypatch):
     monkeypatch.delenv("NOT_SET", raising=False)
     with pytest.raises(
@@ -167,12 +179,12 @@ def test_what_cannot_be_reached_is_said_too(tmp_path, monkeypatch):
         match="from the environment variable NOT_SET, which is not set: export NOT_SET",
     ):
         PoolFile.load(written(tmp_path, MEMBER + "api_key_env = 'NOT_SET'")).mux()
-    with pytest.raises(ConfigurationError, match="There is no pool file"):
+    with pytest.raises(DataError, match="There is no pool file"):
         PoolFile.load(tmp_path / "missing.toml")
     with pytest.raises(ConfigurationError, match="uses the type 'os.system'"):
         PoolFile.load(written(tmp_path, "program = 'q -> a: os.system'\n" + MEMBER)).mux()
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigurationError, match="cannot be read"):
+    with pytest.raises(DataError, match="cannot be read"):
         PoolFile.load(tmp_path / "binary.toml")
 
 
@@ -245,7 +257,7 @@ def test_a_damaged_saved_mux_says_where(tmp_path, damage, where):
     state = json.loads((tmp_path / "mux.json").read_text())
     state["pool"].update(damage)
     (tmp_path / "mux.json").write_text(json.dumps(state))
-    with pytest.raises(ConfigurationError, match=where):
+    with pytest.raises(DataError, match=where):
         open_mux(None, tmp_path / "mux.json")
 
 
@@ -278,7 +290,7 @@ def test_a_saved_mux_of_a_larger_program_says_where_to_load_it(tmp_path):
             return self.step(question=question)
 
     SLMMux(Steps(), [scripted_lm("a", ["x"])]).save(tmp_path / "mux.json")
-    with pytest.raises(ConfigurationError, match="no plain signature: load it in Python"):
+    with pytest.raises(ConfigurationError, match="is not a plain signature: load it in Python"):
         open_mux(written(tmp_path, MEMBER), tmp_path / "mux.json")
 
 
@@ -286,6 +298,6 @@ def test_a_saved_mux_of_a_larger_program_says_where_to_load_it(tmp_path):
 def test_another_file_is_no_saved_mux(tmp_path, text):
     (tmp_path / "mux.json").write_text(text)
     with pytest.raises(
-        ConfigurationError, match="is no saved mux|The saved mux is wrong at its top level"
+        DataError, match="is not a saved mux|The saved mux is wrong at its top level"
     ):
         open_mux(None, tmp_path / "mux.json")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dspy_mux import Choice, ConfigurationError, PoolMismatch, SLMMux
-from dspy_mux.mux.pool_file import _with_k
+from dspy_mux.mux.open import _with_k
 from dspy_mux.voting.calibrated import fit
 from dspy_mux.voting.rules import SelfConsistency
 from dspy_mux.voting.tally import Tally

@@ -8,7 +8,7 @@ import dspy
 import pytest
 
 from dspy_mux import ConfigurationError, MathAnswer
-from dspy_mux.mux.signature_text import signature_of, signature_text
+from dspy_mux.mux.signature_text import parse_signature, signature_text
 
 
 @pytest.mark.parametrize(
@@ -21,8 +21,8 @@ from dspy_mux.mux.signature_text import signature_of, signature_text
     ],
 )
 def test_text_and_signature_are_each_others_form(text):
-    signature = signature_of(text)
-    again = signature_of(signature_text(signature))
+    signature = parse_signature(text)
+    again = parse_signature(signature_text(signature))
     assert {n: f.annotation for n, f in again.fields.items()} == {
         n: f.annotation for n, f in signature.fields.items()
     }
@@ -36,7 +36,7 @@ def test_choices_and_optionals_are_told():
 
     text = signature_text(Asked)
     assert text is not None
-    assert signature_of(text).output_fields["answer"].annotation == Literal["a", "b"]
+    assert parse_signature(text).output_fields["answer"].annotation == Literal["a", "b"]
     assert (
         signature_text(dspy.Signature("q -> a").with_updated_fields("a", type_=MathAnswer))
         == "q: str -> a: MathAnswer"
@@ -66,5 +66,5 @@ def test_a_type_of_the_users_own_has_no_text():
 )
 def test_anything_else_is_refused_and_nothing_is_imported(text):
     with pytest.raises(ConfigurationError):
-        signature_of(text)
+        parse_signature(text)
     assert "antigravity" not in sys.modules

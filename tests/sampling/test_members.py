@@ -43,7 +43,7 @@ def lm(name="a", **settings):
         (
             [lm()],
             {"accuracies": {"b": 0.5}},
-            "accuracies names 'b', which is no member of the pool (scripted/a)",
+            "accuracies names 'b', which is not a member of the pool (scripted/a)",
         ),
         ([lm()], {"accuracies": {"scripted/a": 50}}, "must be a fraction between 0 and 1, not 50"),
         ([lm()], {"rule": "best"}, "There is no rule 'best': choose one of consistency"),

@@ -307,6 +307,6 @@ def test_a_rule_that_wants_what_is_not_there_is_named():
             return [(0, 1)]
 
     with pytest.raises(
-        ConfigurationError, match=r"The rule 'greedy' wants draws that there are not: \[\(0, 1\)\]"
+        ConfigurationError, match=r"The rule 'greedy' wants draws that do not exist: \[\(0, 1\)\]"
     ):
         SLMMux(dspy.Predict(QA), lms(a=["x"]), k=1, rule=Greedy(), schedule="frugal")(question="?")

@@ -1,0 +1,105 @@
+"""Turn settled draws into a verdict: ballots with their answers, what was spent, all failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import dspy
+
+from ..redact import shows_no_key
+from ..sampling.draw import Draw
+from ..voting.ballot import Ballot
+from ..voting.verdict import (
+    AllMembersFailed,
+    MemberBallot,
+    Spent,
+    Turn,
+    Verdict,
+    most_frequent_first,
+)
+
+Value = TypeVar("Value")
+
+
+def by_member(draws: Sequence[Draw], values: Sequence[Value]) -> dict[str, list[Value]]:
+    """Group one value per draw by the draw's member."""
+    grouped: dict[str, list[Value]] = {draw.member.label: [] for draw in draws}
+    for draw, value in zip(draws, values, strict=True):
+        grouped[draw.member.label].append(value)
+    return grouped
+
+
+def member_ballots(
+    ballots: Sequence[Ballot],
+    cast: Sequence[tuple[Draw, int | None]],
+    answer: Callable[[Draw], Any],
+) -> list[MemberBallot]:
+    """Return the ballots with their answers and abstentions.
+
+    Args:
+        cast: the draws that the ballots count, with their classes.
+        answer: returns a draw's answer.
+    """
+    draws = [draw for draw, _ in cast]
+    # Reversed, so that the first draw of a class gives its answer.
+    drawn = {(draw.member.label, group): answer(draw) for draw, group in reversed(cast)}
+    causes = by_member(draws, [draw.cause for draw in draws])
+    return [
+        MemberBallot.of(
+            ballot,
+            {group: drawn[ballot.member, group] for group in ballot.counts},
+            causes.get(ballot.member, ()),
+        )
+        for ballot in ballots
+    ]
+
+
+def total_spent(draws: Sequence[Draw]) -> Spent:
+    """Add up what the draws spent; the cost is None where no price is known."""
+    spent = [draw.spent for draw in draws]
+    costs = [draw.cost for draw in spent if draw.cost is not None]
+    return Spent(
+        calls=sum(draw.calls for draw in spent),
+        cached_calls=sum(draw.cached_calls for draw in spent),
+        prompt_tokens=sum(draw.prompt_tokens for draw in spent),
+        completion_tokens=sum(draw.completion_tokens for draw in spent),
+        cost=sum(costs) if costs else None,
+    )
+
+
+def all_members_failed(
+    names: Sequence[str], draws: Sequence[Draw], decided_by: str, turns: Sequence[Turn] = ()
+) -> AllMembersFailed:
+    """Return the error for a question without an answer.
+
+    Its cause is the first error of a draw whose traceback shows no key.
+    """
+    causes = by_member(draws, [draw.cause for draw in draws])
+    not_chosen = [f"answered, but {decided_by} chose none of its answers"]
+    error = AllMembersFailed(
+        {
+            name: most_frequent_first(causes[name]) + not_chosen * (None in causes[name])
+            for name in names
+            if name in causes
+        },
+        turns,
+    )
+    errors = ((draw.error, draw.member.lm) for draw in draws if draw.error is not None)
+    error.__cause__ = next((raised for raised, lm in errors if shows_no_key(raised, lm)), None)
+    return error
+
+
+def extend_trace(trace: Sequence[Any]) -> None:
+    """Append the winning draw's steps to DSPy's current trace, within its bound."""
+    settings = dspy.settings
+    if settings.trace is not None and settings.max_trace_size > 0:
+        settings.trace.extend(trace)
+        del settings.trace[: -settings.max_trace_size]
+
+
+def with_verdict(prediction: dspy.Prediction, verdict: Verdict) -> dspy.Prediction:
+    """Return a copy of the prediction that also carries the verdict."""
+    combined = prediction.copy(verdict=verdict)
+    combined._completions = prediction._completions
+    return combined

@@ -1,0 +1,88 @@
+"""The program inside a mux: its module, its answer field, its predictors, a copy per member."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import dspy
+
+from ..errors import ConfigurationError
+from .saved import SavedProgram
+from .signature_text import signature_text
+
+
+def as_module(program: object) -> dspy.Module:
+    """Return the program as a module; a signature is wrapped in `dspy.ChainOfThought`."""
+    if isinstance(program, dspy.Module):
+        return program
+    if isinstance(program, str) or (
+        isinstance(program, type) and issubclass(program, dspy.Signature)
+    ):
+        return dspy.ChainOfThought(program)
+    raise ConfigurationError(
+        f"program must be a signature (string or class) or a dspy.Module instance, not {program!r}."
+    )
+
+
+def copy_for_a_member(template: dspy.Module) -> dspy.Module:
+    """Return a deep copy whose predictors DSPy's optimizers can see."""
+    copy = template.deepcopy()
+    for _, module in copy.named_sub_modules(dspy.Module):
+        # DSPy leaves compiled modules out of named_predictors(): neither optimised nor saved.
+        module._compiled = False
+    return copy
+
+
+def predictors(value: object) -> Iterator[dspy.Predict]:
+    """Yield the predictors within a module.
+
+    DSPy's own walk also reads the calls in every module's history, at every call.
+    """
+    if isinstance(value, dspy.Predict):
+        yield value
+    elif isinstance(value, dspy.Module):
+        for name, inner in vars(value).items():
+            if name not in ("history", "callbacks"):
+                yield from predictors(inner)
+    elif isinstance(value, (list, tuple, dict)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from predictors(inner)
+
+
+def saved_program(template: dspy.Module) -> SavedProgram | None:
+    """Return a program of one signature as text that `dspy-mux ask` can rebuild, or None."""
+    if type(template) not in (dspy.ChainOfThought, dspy.Predict):
+        return None
+    if isinstance(template, dspy.ChainOfThought):
+        text = signature_text(template.predict.signature.delete("reasoning"))
+        return None if text is None else SavedProgram(module="chain_of_thought", signature=text)
+    text = signature_text(template.signature)
+    return None if text is None else SavedProgram(module="predict", signature=text)
+
+
+def answer_field_of(template: dspy.Module, name: str | None) -> tuple[str, Any]:
+    """Return the answer field's name, and the field itself from the last predictor that has it.
+
+    Args:
+        name: the field that the user named; None for `answer`, else the last output field.
+
+    Raises:
+        ConfigurationError: the program has no such output field, or has one named `verdict`.
+    """
+    outputs = [predictor.signature.output_fields for predictor in template.predictors()]
+    if outputs and "verdict" in outputs[-1]:
+        raise ConfigurationError(
+            "The program has an output field named 'verdict', which the mux adds itself: rename it."
+        )
+    chosen = name or ("answer" if any("answer" in fields for fields in outputs) else None)
+    if chosen is None:
+        chosen = list(outputs[-1])[-1] if outputs else "answer"
+    found = [fields[chosen] for fields in outputs if chosen in fields]
+    plain = isinstance(template, (dspy.Predict, dspy.ChainOfThought))
+    if name is not None and not found and plain:
+        known = sorted({field for fields in outputs for field in fields})
+        raise ConfigurationError(
+            f"The program has no output field {name!r}; its output fields are {', '.join(known)}."
+        )
+    return chosen, found[-1] if found else Any
