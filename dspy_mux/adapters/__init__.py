@@ -1,4 +1,4 @@
-"""How a member is asked and how its reply is read: prompt formats, answer extraction, guards against markers."""
+"""How a member is asked and its reply read: prompt formats, extraction, guards."""
 
 import lazy_loader
 

@@ -1,8 +1,8 @@
-"""DSPy adapters for members that cannot follow a format.
+"""Adapters for members that cannot follow DSPy's format of field markers.
 
-DSPy's default adapter asks for field markers, which break the smallest models. `PlainAdapter` shows the question as a user turn
-and finds the answer in the text that comes back; `CompletionAdapter` does the same for base models with a few-shot `Q: … A:`
-text; `JSONSchemaAdapter` is for servers that can constrain the output.
+`PlainAdapter` shows the question as a user turn and finds the answer in the text that comes back.
+`CompletionAdapter` does the same for base models with a few-shot text, `Q: … A:`.
+`JSONSchemaAdapter` is for servers that can constrain the output.
 """
 
 from __future__ import annotations
@@ -20,23 +20,31 @@ from dspy.utils.exceptions import AdapterParseError
 from ..answers.choose import AnswerKind, TextKind, answer_kind
 from ..answers.extract import marked_answer, unfence
 from ..errors import ConfigurationError
+from .wrap import AdapterCall, ExchangeMixin
 
-# What DSPy writes when a signature has no instructions of its own; it names fields that a plain prompt does not show.
+# DSPy's instructions for a signature without any; they name fields that a plain prompt hides.
 _NO_INSTRUCTIONS = re.compile(r"Given the fields .*, produce the fields .*\.\s*", re.DOTALL)
-# A line within a question or a demo that would be the next turn of a few-shot text.
+# The start of a line in a question or a demo that would be the next turn of a few-shot text.
 _TURN = re.compile(r"\n[ \t]*(?=[QA]:)")
 
 
 def default_adapter() -> dspy.Adapter:
-    """DSPy's own adapter, without its silent second call through JSON when a response cannot be parsed."""
+    """Return DSPy's own adapter without its silent second call, through JSON, on a parse error."""
     return dspy.ChatAdapter(use_json_adapter_fallback=False)
 
 
 class PlainAdapter(dspy.Adapter):
-    """Plain conversation: instructions as the system turn, demos as turns, the inputs as the user turn, no markers.
+    """Shows a plain conversation: instructions as the system turn, demos and inputs as turns.
 
-    A single input or output field is shown as its bare value, several as `Label: value` lines. The last output field is the
-    answer: it is found in the response by the rules of its type (`answers.py`), so a model needs to follow no format.
+    A single input or output field is shown as its bare value, several as `Label: value` lines. The
+    last output field is the answer. It is found in the response by the rules of its type (the room
+    `answers`), so the model need not follow a format.
+
+    >>> adapter, signature = PlainAdapter(), dspy.Signature("question -> answer: int")
+    >>> adapter.format(signature, [], {"question": "2 + 2?"})
+    [{'role': 'user', 'content': '2 + 2?'}]
+    >>> adapter.parse(signature, "That makes 4.")
+    {'answer': 4}
     """
 
     def format(
@@ -64,7 +72,7 @@ class PlainAdapter(dspy.Adapter):
         suffix: str = "",
         main_request: bool = False,
     ) -> str:
-        # DSPy's prefix tells that a demo is incomplete, which is noise for a model that only sees turns.
+        # DSPy's prefix says that a demo is incomplete: noise for a model that only sees turns.
         return fields_as_text(signature.input_fields, inputs)
 
     def format_assistant_message_content(
@@ -94,16 +102,15 @@ class PlainAdapter(dspy.Adapter):
 
     @staticmethod
     def _answer(kind: AnswerKind, labelled: str | None, completion: str, *, reasons: bool) -> Any:
-        """What stands on the answer's label; without one, what the kind finds in the text, for reasoned text the last line."""
+        """Return what stands after the answer's label; without a label, what its kind finds.
+
+        A reasoned text in which nothing is marked as the answer ends with it.
+        """
         if labelled is not None:
-            # The first line only, where an answer has no more: small models go on after their answer.
+            # Small models go on after their answer: where it has one line, only the first counts.
             lines = unfence(labelled).splitlines()
-            told = (
-                labelled
-                if kind.several_lines
-                else next((line for line in lines if line.strip()), "")
-            )
-            value = kind.extract(told)
+            first = next((line for line in lines if line.strip()), "")
+            value = kind.extract(labelled if kind.several_lines else first)
             if kind.key(value) is not None:
                 return value
         if isinstance(kind, TextKind) and reasons and marked_answer(completion) is None:
@@ -113,7 +120,7 @@ class PlainAdapter(dspy.Adapter):
     def _other(
         self, signature: type[dspy.Signature], name: str, text: str | None, completion: str
     ) -> Any:
-        """An output field before the answer: what stands under its label; the whole response for a text without one."""
+        """Return a field before the answer: what stands under its label, or the whole response."""
         annotation = signature.output_fields[name].annotation
         try:
             return parse_value(completion.strip() if text is None else text, annotation)
@@ -126,40 +133,22 @@ class PlainAdapter(dspy.Adapter):
             ) from error
 
 
-class CompletionAdapter(PlainAdapter):
-    """Few-shot text for base models: `Q: …`, `A: …` for each demo, then the question and an open `A:`, as one message.
+class CompletionAdapter(ExchangeMixin, PlainAdapter):
+    """Shows base models a few-shot text to continue, as one message.
 
-    Answers are one line; a program that reasons before it answers may take several, up to the next `Q:`. Give the program demos:
-    a base model without any has nothing to continue.
+    It has `Q: …` and `A: …` for each demo, then the question and an open `A:`. Answers are one
+    line; a program that reasons before it answers may take several, up to the next `Q:`. Give the
+    program demos: without any, a base model has nothing to continue.
+
+    >>> adapter, signature = CompletionAdapter(), dspy.Signature("question -> answer")
+    >>> demos = [{"question": "2 + 2?", "answer": "4"}]
+    >>> [message] = adapter.format(signature, demos, {"question": "3 + 3?"})
+    >>> print(message["content"])
+    Q: 2 + 2?
+    A: 4
+    Q: 3 + 3?
+    A:
     """
-
-    def __call__(
-        self,
-        lm: dspy.BaseLM,
-        lm_kwargs: dict[str, Any],
-        signature: type[dspy.Signature],
-        demos: list[dict[str, Any]],
-        inputs: dict[str, Any],
-    ) -> list[dict[str, Any]]:
-        lm = self._set_up(lm, lm_kwargs, signature, demos)
-        completions: list[dict[str, Any]] = super().__call__(
-            lm, lm_kwargs, signature, demos, inputs
-        )
-        return completions
-
-    async def acall(
-        self,
-        lm: dspy.BaseLM,
-        lm_kwargs: dict[str, Any],
-        signature: type[dspy.Signature],
-        demos: list[dict[str, Any]],
-        inputs: dict[str, Any],
-    ) -> list[dict[str, Any]]:
-        lm = self._set_up(lm, lm_kwargs, signature, demos)
-        completions: list[dict[str, Any]] = await super().acall(
-            lm, lm_kwargs, signature, demos, inputs
-        )
-        return completions
 
     def format(
         self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
@@ -172,7 +161,7 @@ class CompletionAdapter(PlainAdapter):
         return [{"role": "user", "content": f"{text}A:"}]
 
     def format_system_message(self, signature: type[dspy.Signature]) -> str:
-        # A base model continues text: it follows no instructions about the form, but a sentence on the task helps it.
+        # A base model follows no instructions about the form, but a sentence on the task helps it.
         return own_instructions(signature)
 
     def format_assistant_message_content(
@@ -182,42 +171,40 @@ class CompletionAdapter(PlainAdapter):
         missing_field_message: str | None = None,
     ) -> str:
         *before, answer = signature.output_fields
-        told = [
+        reasons = [
             _text(signature.output_fields[name], outputs[name])
             for name in before
             if outputs.get(name) is not None
         ]
         final = _text(signature.output_fields[answer], outputs.get(answer, ""))
-        return " ".join([*told, f"The answer is {final}."]) if told else final
+        return " ".join([*reasons, f"The answer is {final}."]) if reasons else final
 
     def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
         fields: dict[str, Any] = super().parse(signature, completion.split("\nQ:")[0])
         return fields
 
-    def _set_up(
-        self,
-        lm: dspy.BaseLM,
-        lm_kwargs: dict[str, Any],
-        signature: type[dspy.Signature],
-        demos: list[dict[str, Any]],
-    ) -> dspy.BaseLM:
-        if "stop" not in lm_kwargs and not lm.kwargs.get("stop"):
-            lm_kwargs["stop"] = ["\n"] if len(signature.output_fields) == 1 else ["\nQ:"]
+    def _prepare(self, call: AdapterCall) -> AdapterCall:
+        lm = call.lm
+        if "stop" not in call.lm_kwargs and not lm.kwargs.get("stop"):
+            one_line = len(call.signature.output_fields) == 1
+            stop = ["\n"] if one_line else ["\nQ:"]
+            call = call._replace(lm_kwargs={**call.lm_kwargs, "stop": stop})
         as_text = getattr(getattr(lm, "engine", None), "as_text", None)
         if as_text is None:
-            return lm
-        # An embedded chat model can go on with a text too, without its template around it.
+            return call
+        # An embedded chat model can continue a text too, without its template around it.
         engine, async_engine = as_text()
         continuing = lm.copy(engine=engine, async_engine=async_engine)
         continuing.history = lm.history
-        return continuing
+        return call._replace(lm=continuing)
 
 
 class FewShotAdapter(CompletionAdapter):
-    """With demos, `CompletionAdapter`'s text to continue; without, `PlainAdapter`'s turns. For small chat models.
+    """Shows demos as `CompletionAdapter`'s text to continue; without demos, `PlainAdapter`'s turns.
 
-    They follow examples far better as one text than as turns: on the everyday questions, SmolLM2-135M gives 68 % right
-    answers against 18 %, Qwen2.5-Coder-0.5B 85 % against 55 % (60 validation questions, 6 demos, temperature 0.5).
+    For small chat models, which follow examples far better as one text than as turns: on the
+    everyday questions, SmolLM2-135M gives 68 % right answers against 18 %, Qwen2.5-Coder-0.5B 85 %
+    against 55 % (60 validation questions, 6 demos, temperature 0.5).
     """
 
     def format(
@@ -227,57 +214,31 @@ class FewShotAdapter(CompletionAdapter):
         messages: list[dict[str, Any]] = form().format(signature, demos, inputs)
         return messages
 
-    def _set_up(
-        self,
-        lm: dspy.BaseLM,
-        lm_kwargs: dict[str, Any],
-        signature: type[dspy.Signature],
-        demos: list[dict[str, Any]],
-    ) -> dspy.BaseLM:
-        return super()._set_up(lm, lm_kwargs, signature, demos) if demos else lm
+    def _prepare(self, call: AdapterCall) -> AdapterCall:
+        return super()._prepare(call) if call.demos else call
 
 
-class JSONSchemaAdapter(dspy.JSONAdapter):
-    """JSON output that the server enforces by a schema (`response_format`), for members whose server supports it.
+class JSONSchemaAdapter(ExchangeMixin, dspy.JSONAdapter):
+    """Has the server enforce JSON output by a schema (`response_format`).
 
-    DSPy's own JSONAdapter asks its catalogue whether a model supports schemas, and sends none to a model it does not know. This one
-    always sends it: llama.cpp, vLLM and Ollama all constrain decoding by it.
+    DSPy's JSONAdapter asks its catalogue whether a model supports schemas, and sends none to a
+    model it does not know. This one always sends it: llama.cpp, vLLM and Ollama all constrain
+    decoding by it.
 
     Raises:
         ConfigurationError: an output field's type has no JSON schema.
     """
 
-    def __call__(
-        self,
-        lm: dspy.BaseLM,
-        lm_kwargs: dict[str, Any],
-        signature: type[dspy.Signature],
-        demos: list[dict[str, Any]],
-        inputs: dict[str, Any],
-    ) -> list[dict[str, Any]]:
-        lm_kwargs["response_format"] = response_model(signature)
-        completions: list[dict[str, Any]] = dspy.ChatAdapter.__call__(
-            self, lm, lm_kwargs, signature, demos, inputs
-        )
-        return completions
+    def _prepare(self, call: AdapterCall) -> AdapterCall:
+        format_ = response_model(call.signature)
+        return call._replace(lm_kwargs={**call.lm_kwargs, "response_format": format_})
 
-    async def acall(
-        self,
-        lm: dspy.BaseLM,
-        lm_kwargs: dict[str, Any],
-        signature: type[dspy.Signature],
-        demos: list[dict[str, Any]],
-        inputs: dict[str, Any],
-    ) -> list[dict[str, Any]]:
-        lm_kwargs["response_format"] = response_model(signature)
-        completions: list[dict[str, Any]] = await dspy.ChatAdapter.acall(
-            self, lm, lm_kwargs, signature, demos, inputs
-        )
-        return completions
+    def _talker(self) -> dspy.Adapter:
+        return super(dspy.JSONAdapter, self)  # which would ask the catalogue
 
 
 def response_model(signature: type[dspy.Signature]) -> type[pydantic.BaseModel]:
-    """A signature's output fields as a closed pydantic model, from which the server gets its JSON schema."""
+    """Return a signature's output fields as a closed pydantic model; DSPy sends its JSON schema."""
     fields: dict[str, Any] = {
         name: (field.annotation, ...) for name, field in signature.output_fields.items()
     }
@@ -288,8 +249,8 @@ def response_model(signature: type[dspy.Signature]) -> type[pydantic.BaseModel]:
         model.model_json_schema()
     except pydantic.PydanticUserError as error:
         raise ConfigurationError(
-            f"The outputs of signature {signature.__name__!r} have no JSON schema ({str(error).splitlines()[0]}); "
-            "give its member another adapter."
+            f"The outputs of signature {signature.__name__!r} have no JSON schema "
+            f"({str(error).splitlines()[0]}); give its member another adapter."
         ) from error
     return model
 
@@ -306,7 +267,7 @@ ADAPTERS: dict[str, Callable[[], dspy.Adapter]] = {
 
 
 def adapter_name(adapter: dspy.Adapter | None) -> str | None:
-    """The name in `ADAPTERS` of an adapter's type, the type's own name where it is another's; None for the default."""
+    """Return the name of an adapter's type in `ADAPTERS`, else the type's own; None for None."""
     types = {
         dspy.ChatAdapter: "chat",
         **{make: name for name, make in ADAPTERS.items() if isinstance(make, type)},
@@ -315,7 +276,7 @@ def adapter_name(adapter: dspy.Adapter | None) -> str | None:
 
 
 def own_instructions(signature: type[dspy.Signature]) -> str:
-    """A signature's instructions; "" for those that DSPy writes where a signature has none."""
+    """Return a signature's instructions; "" for those that DSPy writes where it has none."""
     instructions = str(signature.instructions).strip()
     return "" if _NO_INSTRUCTIONS.fullmatch(instructions) else instructions
 
@@ -339,7 +300,7 @@ def _text(field: Any, value: Any) -> str:
 
 
 def fields_as_text(fields: Mapping[str, Any], values: Mapping[str, Any]) -> str:
-    """The values of a signature's `fields` that are there: the bare value of a single field, `Label: value` lines for several."""
+    """Return the given values of `fields`: one bare value, or lines with labels for more."""
     given = {
         name: _text(field, values[name])
         for name, field in fields.items()
@@ -351,7 +312,7 @@ def fields_as_text(fields: Mapping[str, Any], values: Mapping[str, Any]) -> str:
 
 
 def _labelled(text: str, names: Sequence[str]) -> dict[str, str]:
-    """The parts of `text` that stand after a `Label:` at the start of a line, for the labels of `names`."""
+    """Return the parts of `text` after a `Label:` that begins a line, for the labels of `names`."""
     labels = {_label(name).lower(): name for name in names}
     found: dict[str, list[str]] = {}
     current: list[str] | None = None

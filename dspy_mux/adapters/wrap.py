@@ -1,48 +1,49 @@
-"""An adapter around another one. DSPy calls adapters in two ways, sync and async; what a wrapper does is written once, for both."""
+"""Bases of adapters: calls written once for sync and async, and an adapter around another one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import dspy
 from dspy.utils.exceptions import AdapterParseError
 
-Completions = list[dict[str, Any]]
-#: An adapter and what to call it with: (adapter, lm, lm_kwargs, signature, demos, inputs).
-Call = tuple[
-    dspy.Adapter,
-    dspy.BaseLM,
-    dict[str, Any],
-    type[dspy.Signature],
-    list[dict[str, Any]],
-    dict[str, Any],
-]
-#: Yields calls, is sent their completions or thrown their AdapterParseError, and returns completions.
-Exchange = Generator[Call, Completions, Completions]
+#: One response: the values of a signature's output fields.
+Fields = dict[str, Any]
 
 
-class WrappingAdapter(dspy.Adapter):
-    """An adapter that has another one talk to the model; what it does before and after is its `_exchange`.
+class AdapterCall(NamedTuple):
+    """What DSPy calls an adapter with."""
 
-    Args:
-        inner: the adapter that it wraps.
+    lm: dspy.BaseLM
+    lm_kwargs: dict[str, Any]
+    signature: type[dspy.Signature]
+    demos: list[dict[str, Any]]
+    inputs: dict[str, Any]
+
+
+#: Yields an adapter and what to call it with, is sent what it returns or thrown its
+#: AdapterParseError, and returns the fields of each response.
+Exchange = Generator[tuple[dspy.Adapter, AdapterCall], list[Fields], list[Fields]]
+
+
+class ExchangeMixin:
+    """Makes an adapter's calls, sync and async, of one generator: its `_exchange`.
+
+    By itself it calls the adapter's next class with what `_prepare` returns.
     """
 
-    def __init__(self, inner: dspy.Adapter):
-        super().__init__()
-        self.inner = inner
+    def _exchange(self, call: AdapterCall) -> Exchange:
+        return (yield self._talker(), self._prepare(call))
 
-    def _exchange(
-        self,
-        lm: dspy.BaseLM,
-        lm_kwargs: dict[str, Any],
-        signature: type[dspy.Signature],
-        demos: list[dict[str, Any]],
-        inputs: dict[str, Any],
-    ) -> Exchange:
-        raise NotImplementedError
+    def _prepare(self, call: AdapterCall) -> AdapterCall:
+        """Return what to call the model with instead."""
+        return call
+
+    def _talker(self) -> dspy.Adapter:
+        """Return the adapter that talks to the model."""
+        return super()
 
     def __call__(
         self,
@@ -51,16 +52,16 @@ class WrappingAdapter(dspy.Adapter):
         signature: type[dspy.Signature],
         demos: list[dict[str, Any]],
         inputs: dict[str, Any],
-    ) -> Completions:
-        exchange = self._exchange(lm, lm_kwargs, signature, demos, inputs)
-        step: Callable[[], Call] = partial(next, exchange)
+    ) -> list[Fields]:
+        exchange = self._exchange(AdapterCall(lm, lm_kwargs, signature, demos, inputs))
+        step: Callable[[], tuple[dspy.Adapter, AdapterCall]] = partial(next, exchange)
         while True:
             try:
-                adapter, *asked = step()
-            except StopIteration as done:
-                return _completions(done)
+                adapter, call = step()
+            except StopIteration as end:
+                return _returned(end)
             try:
-                step = partial(exchange.send, adapter(*asked))
+                step = partial(exchange.send, adapter.__call__(*call))
             except AdapterParseError as error:
                 step = partial(exchange.throw, error)
 
@@ -71,30 +72,58 @@ class WrappingAdapter(dspy.Adapter):
         signature: type[dspy.Signature],
         demos: list[dict[str, Any]],
         inputs: dict[str, Any],
-    ) -> Completions:
-        exchange = self._exchange(lm, lm_kwargs, signature, demos, inputs)
-        step: Callable[[], Call] = partial(next, exchange)
+    ) -> list[Fields]:
+        exchange = self._exchange(AdapterCall(lm, lm_kwargs, signature, demos, inputs))
+        step: Callable[[], tuple[dspy.Adapter, AdapterCall]] = partial(next, exchange)
         while True:
             try:
-                adapter, *asked = step()
-            except StopIteration as done:
-                return _completions(done)
+                adapter, call = step()
+            except StopIteration as end:
+                return _returned(end)
             try:
-                step = partial(exchange.send, await adapter.acall(*asked))
+                step = partial(exchange.send, await adapter.acall(*call))
             except AdapterParseError as error:
                 step = partial(exchange.throw, error)
+
+
+class WrappingAdapter(ExchangeMixin, dspy.Adapter):
+    """An adapter around another one, which talks to the model.
+
+    It keeps nothing of a call, so that draws at the same time can share it.
+
+    Args:
+        inner: the adapter that it wraps.
+    """
+
+    def __init__(self, inner: dspy.Adapter):
+        super().__init__()
+        self.inner = inner
 
     def format(
         self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
     ) -> list[dict[str, Any]]:
+        signature, inputs = self._show(signature, inputs)
         messages: list[dict[str, Any]] = self.inner.format(signature, demos, inputs)
         return messages
 
-    def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
-        fields: dict[str, Any] = self.inner.parse(signature, completion)
+    def parse(self, signature: type[dspy.Signature], completion: str) -> Fields:
+        fields: Fields = self.inner.parse(signature, completion)
         return fields
 
+    def _show(
+        self, signature: type[dspy.Signature], inputs: dict[str, Any]
+    ) -> tuple[type[dspy.Signature], dict[str, Any]]:
+        """Return the signature and the inputs that the model is shown instead."""
+        return signature, inputs
 
-def _completions(done: StopIteration) -> Completions:
-    completions: Completions = done.value
-    return completions
+    def _prepare(self, call: AdapterCall) -> AdapterCall:
+        signature, inputs = self._show(call.signature, call.inputs)
+        return call._replace(signature=signature, inputs=inputs)
+
+    def _talker(self) -> dspy.Adapter:
+        return self.inner
+
+
+def _returned(end: StopIteration) -> list[Fields]:
+    fields: list[Fields] = end.value
+    return fields

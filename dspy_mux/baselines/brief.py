@@ -9,7 +9,7 @@ from typing import Any
 import dspy
 
 from ..adapters.formats import own_instructions
-from ..adapters.wrap import Exchange, WrappingAdapter
+from ..adapters.wrap import WrappingAdapter
 
 #: The input field that holds an agent's own earlier turns.
 HISTORY = "history"
@@ -44,32 +44,10 @@ class BriefedAdapter(WrappingAdapter):
         super().__init__(inner)
         self.step, self.brief = step, brief
 
-    def _exchange(
-        self,
-        lm: dspy.BaseLM,
-        lm_kwargs: dict[str, Any],
-        signature: type[dspy.Signature],
-        demos: list[dict[str, Any]],
-        inputs: dict[str, Any],
-    ) -> Exchange:
-        return (
-            yield (
-                self.inner,
-                lm,
-                lm_kwargs,
-                self._signature(signature),
-                demos,
-                self._inputs(signature, inputs),
-            )
-        )
-
-    def format(
-        self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
-    ) -> list[dict[str, Any]]:
-        messages: list[dict[str, Any]] = self.inner.format(
-            self._signature(signature), demos, self._inputs(signature, inputs)
-        )
-        return messages
+    def _show(
+        self, signature: type[dspy.Signature], inputs: dict[str, Any]
+    ) -> tuple[type[dspy.Signature], dict[str, Any]]:
+        return self._signature(signature), self._inputs(signature, inputs)
 
     def _signature(self, signature: type[dspy.Signature]) -> type[dspy.Signature]:
         if not self._is_briefed(signature):

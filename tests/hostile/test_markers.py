@@ -12,7 +12,8 @@ import pytest
 from dspy.adapters.baml_adapter import BAMLAdapter
 
 from dspy_mux import CompletionAdapter, PlainAdapter, SLMMux
-from dspy_mux.adapters.guard import LONGEST_TYPED, without_markers
+from dspy_mux.adapters.guard import LONGEST_TYPED
+from dspy_mux.adapters.markers import without_markers
 from dspy_mux.baselines import LLMDebate, MixtureOfAgents, MultiAgentVerification
 
 from ..support.hostile_texts import MARKER, NUMBERS, TEXTS
