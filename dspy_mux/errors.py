@@ -5,10 +5,12 @@
     │   └── PoolMismatch       a saved mux that belongs to another pool
     ├── MissingExtra           an optional dependency that is not installed (also an ImportError)
     ├── BankError              recorded data that cannot be used; either
-    │   ├── DataError          a file, row or saved state that cannot be read or understood (also a ValueError), or
+    │   ├── DataError          a file, row or saved state that cannot be read or understood
+    │   │                      (also a ValueError), or
     │   └── StorageError       a database or disk that cannot be reached or written
     ├── MetricFailed           the user's metric raised; the draws are kept without a score
-    ├── AllMembersFailed       no member produced an answer; carries each member's causes (voting/verdict.py)
+    ├── AllMembersFailed       no member produced an answer; carries each member's causes
+    │                          (voting/verdict.py)
     └── LocalModelError        weights that cannot be found, fetched, verified or loaded
 
 Every message is one sentence that names the thing at fault and says what to do.
@@ -58,7 +60,7 @@ class StorageError(BankError):
 
 
 class MetricFailed(MuxError):
-    """The user's metric raised on an example. Draws that were made are recorded, without a score."""
+    """The user's metric raised on an example; its draws are recorded without a score."""
 
 
 class LocalModelError(MuxError):
@@ -66,26 +68,27 @@ class LocalModelError(MuxError):
 
 
 def first_mistake(error: ValidationError, known: Iterable[str] = ()) -> str:
-    """The first mistake that pydantic found, as the end of a sentence that begins with the thing at fault.
+    """Return pydantic's first mistake as the end of a sentence that begins with the thing at fault.
 
     Args:
-        known: names of settings, out of which one may have been meant.
+        known: names of settings to suggest for an unknown one.
     """
     mistakes = error.errors(include_url=False)
-    # What is missing may be there under a name that is misspelt.
-    misspelt = (each for each in mistakes if each["type"] == "extra_forbidden")
-    first = next(misspelt, mistakes[0]) if mistakes[0]["type"] == "missing" else mistakes[0]
+    first = mistakes[0]
+    if first["type"] == "missing":
+        # The missing setting may be there under a misspelt name, which says more.
+        misspelt = (mistake for mistake in mistakes if mistake["type"] == "extra_forbidden")
+        first = next(misspelt, first)
     where, name = "", ""
     for part in first["loc"]:
-        name = (
-            str(part) if re.fullmatch(r"[\w/-]{1,40}", str(part)) else repr(str(part)[:40])
-        )  # a key may be any text
+        # A key may be any text.
+        name = str(part) if re.fullmatch(r"[\w/-]{1,40}", str(part)) else repr(str(part)[:40])
         where += f"[{part + 1}]" if isinstance(part, int) else f".{name}" if where else name
-    what = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         meant = difflib.get_close_matches(name, known, n=1)
         return f"has an unknown setting {where}" + (f": did you mean {meant[0]}?" if meant else ".")
-    return f"is wrong at {where or 'its top level'}: {what}."
+    reason = str(first["msg"]).removeprefix("Value error, ")
+    return f"is wrong at {where or 'its top level'}: {reason}."
 
 
 def first_line(error: BaseException) -> str:

@@ -1,4 +1,7 @@
-"""Keys: what their names look like, which ones a member sends, and texts without them."""
+"""What must not be shown: find keys in settings and texts, and mask them.
+
+`text.py` holds the other half: what may be shown.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import dspy
 
 _SECRET_NAME = re.compile(
-    r"api[_-]?key|secret|passw|authorization|credential|cookie|headers|(private|access|subscription)[_-]?key"
+    r"api[_-]?key|secret|passw|authorization|credential|cookie|headers"
+    r"|(private|access|subscription)[_-]?key"
     r"|(^|[_-])(access|auth|session|refresh|bearer|id|ad|hf)[_-]?token$|^(key|token|auth|pass)$",
     re.IGNORECASE,
 )
@@ -22,18 +26,20 @@ _SECRET_HEADER = re.compile(
     r"key|token|auth|secret|pass|cookie|credential|signature", re.IGNORECASE
 )
 _SECRET_VARIABLE = re.compile(r"(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET)$|PASSWORD$", re.IGNORECASE)
-#: What looks like a key in a text, whoever put it there.
+#: Text that looks like a key, wherever it comes from.
 _KEY = re.compile(
-    r"((?:authorization|api[_-]?key|(?:access|auth)[_-]?token|secret|password)\\?['\"]?\s*[=:]\s*\\?['\"]?(?:(?:Bearer|Basic)\s+)?"
+    r"((?:authorization|api[_-]?key|(?:access|auth)[_-]?token|secret|password)"
+    r"\\?['\"]?\s*[=:]\s*\\?['\"]?(?:(?:Bearer|Basic)\s+)?"
     r"|\bBearer\s+|\bsk-|\b(?:gsk|hf)_(?=\w{16})|\bAIza(?=\S{16}))[^\s'\",;&@\\]+",
     re.IGNORECASE,
 )
-#: What surely is one; how far a digit is looked for is bounded, or a text of nothing else than `sk-` would take for ever.
+#: Text that surely is a key. The search for a digit is bounded, or a text of `sk-` alone would take
+#: forever.
 _LITERAL_KEY = re.compile(
     r"\bsk-(?=[\w-]{0,100}\d)[\w-]{8,}|\b(?:gsk|hf)_\w{16,}|\bAIza[\w-]{16,}|\bBearer\s+\S{8,}"
 )
 _PASSWORD_IN_URL = re.compile(r"(\w://[^/\s:@'\"]{0,200}:)[^/\s@'\"]{1,500}(?=@)")
-# Of a key: a run of letters and digits, or another sign with the backslashes before it, or backslashes before letters.
+# A part of a key: letters and digits, another sign with the backslashes before it, or backslashes.
 _PART = re.compile(r"([0-9A-Za-z]+)|\\*([^0-9A-Za-z\\])|\\+")
 _BACKSLASH = r"(?i:\\|u005c|%(?:25){0,9}5c|&(?:amp;){0,9}#(?:0{0,9}92|x0{0,9}5c);)"
 _NAMED = {"&": "amp|", "<": "lt|", ">": "gt|", '"': "quot|", "'": "apos|"}
@@ -41,9 +47,13 @@ _SHORT = {"\n": "n", "\r": "r", "\t": "t"}
 _SCHEME = re.compile(r"^(?:Bearer|Basic|Token)\s+", re.IGNORECASE)
 
 
-@lru_cache(maxsize=4096)  # asked for every setting at every draw
+@lru_cache(maxsize=4096)  # called for every setting at every draw
 def is_secret(name: str) -> bool:
-    """Whether a setting of this name holds a key, or may."""
+    """Whether a setting of this name may hold a key.
+
+    >>> is_secret("api_key"), is_secret("max_tokens")
+    (True, False)
+    """
     return _SECRET_NAME.search(name) is not None
 
 
@@ -55,31 +65,36 @@ def looks_like_a_key(text: str) -> bool:
 
 
 def masked(text: str, lm: dspy.BaseLM | None = None) -> str:
-    """A message without the LM's keys, the keys in environment variables, and whatever looks like a key."""
+    """Mask the LM's keys, the keys in environment variables, and whatever looks like a key.
+
+    >>> masked("401: Incorrect API key provided: sk-abcdef123456")
+    '401: Incorrect API key provided: sk-***'
+    """
     sent = [] if lm is None else keys_of(lm)
-    text = without(
-        text, (key for key in [*sent, *_of_environment()] if len(key) > 3 and key.lower() != "none")
-    )
+    keys = (key for key in [*sent, *_keys_in_environment()] if len(key) > 3)
+    text = without(text, (key for key in keys if key.lower() != "none"))
     return _PASSWORD_IN_URL.sub(r"\1***", _KEY.sub(r"\1***", text))
 
 
 def echoes_of(lm: dspy.BaseLM) -> list[str]:
-    """The keys to look for in a model's own words, should its server echo what it was sent.
+    """Return the keys to look for in a model's own words, in case its server echoes them.
 
-    An answer must not change because it happens to be what somebody calls a key ("ollama", "EMPTY"): only what is long, or has
-    digits, is taken for one.
+    An answer must not change because it happens to be a placeholder key ("ollama", "EMPTY"), so
+    only keys that are long or have digits count.
     """
     sent = [
         key for key in keys_of(lm) if len(key) >= 20 or (len(key) >= 8 and re.search(r"\d", key))
     ]
-    return [
-        *sent,
-        *(key for key in _of_environment() if len(key) >= 16 and not key.startswith(("/", "~"))),
-    ]
+    variables = [key for key in _keys_in_environment() if len(key) >= 16]
+    return [*sent, *(key for key in variables if not key.startswith(("/", "~")))]
 
 
 def shown(value: Any) -> Any:
-    """A JSON value without what stands under the name of a secret, at any depth, and without passwords in addresses."""
+    """Return a JSON value without secret settings, at any depth, and with its addresses masked.
+
+    >>> shown({"top_p": 1, "api_key": "sk-1", "api_base": "http://me:secret@host"})
+    {'top_p': 1, 'api_base': 'http://me:***@host'}
+    """
     if isinstance(value, Mapping):
         return {key: shown(inner) for key, inner in value.items() if not is_secret(str(key))}
     if isinstance(value, (list, tuple)):
@@ -88,18 +103,18 @@ def shown(value: Any) -> Any:
 
 
 def masked_address(text: str) -> str:
-    """A text with the passwords and keys in its URLs masked."""
+    """Mask the passwords and keys in a text's URLs."""
     return _PASSWORD_IN_URL.sub(r"\1***", _KEY.sub(r"\1***", text)) if "://" in text else text
 
 
 def shows_no_key(error: BaseException, lm: dspy.BaseLM) -> bool:
-    """Whether the error's traceback, with those of what caused it, may be printed."""
-    told = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    return masked(told, lm) == told
+    """Whether the error's traceback, including its causes, may be printed."""
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    return masked(text, lm) == text
 
 
 def keys_of(lm: dspy.BaseLM) -> list[str]:
-    """Every key among an LM's settings: under a secret's name, in headers, in addresses."""
+    """Return the keys in an LM's settings: under a secret's name, in headers, in addresses."""
     return list(dict.fromkeys(_keys_in(lm.kwargs)))
 
 
@@ -120,7 +135,7 @@ def _keys_in(value: Any, name: str = "", *, header: bool = False) -> Iterator[st
 def _keys_in_address(address: str) -> Iterator[str]:
     try:
         parts = urlsplit(address)
-    except ValueError:  # no address; what it is sent to will say so
+    except ValueError:  # not an address; the client will say so
         return
     yield from (value for key, value in parse_qsl(parts.query) if is_secret(key))
     who, at, _ = parts.netloc.rpartition("@")
@@ -132,7 +147,7 @@ def _keys_in_address(address: str) -> Iterator[str]:
         )
 
 
-def _of_environment() -> Iterator[str]:
+def _keys_in_environment() -> Iterator[str]:
     return (os.environ[name] for name in list(os.environ) if _is_secret_variable(name))
 
 
@@ -142,10 +157,9 @@ def _is_secret_variable(name: str) -> bool:
 
 
 def without(text: str, keys: Iterable[str]) -> str:
-    """The text with each of the keys masked, however it is written: as it is, or quoted for an address, JSON, Python or HTML."""
-    for key in sorted(
-        filter(None, keys), key=len, reverse=True
-    ):  # a key that begins another must not leave the other's rest
+    """Mask each of the keys in a text, also where it is quoted for a URL, JSON, Python or HTML."""
+    # Longest first: a key that begins another must not leave the other's rest.
+    for key in sorted(filter(None, keys), key=len, reverse=True):
         if _longest_word(key) in text:
             text = _written(key).sub("***", text)
     return text
@@ -153,13 +167,13 @@ def without(text: str, keys: Iterable[str]) -> str:
 
 @lru_cache(maxsize=1024)
 def _longest_word(key: str) -> str:
-    """The longest run of letters and digits in a key, which stands wherever the key does, for nothing quotes it."""
+    """Return the longest run of letters and digits in a key, which no quoting changes."""
     return max((word for word, _ in _PART.findall(key)), key=len, default="")
 
 
 @lru_cache(maxsize=1024)
 def _written(key: str) -> re.Pattern[str]:
-    """All that a key may be written as."""
+    """Return a pattern of all the ways to write a key."""
     return re.compile(
         "".join(
             word or (_sign(sign) if sign else f"{_BACKSLASH}{{1,31}}")
@@ -169,17 +183,21 @@ def _written(key: str) -> re.Pattern[str]:
 
 
 def _sign(sign: str) -> str:
-    r"""A pattern of one sign as it is or as `\/`, `%2f`, `\u002f`, `&lt;`, `&#47;`, quoted several times over too."""
+    r"""Return a pattern of one sign: as it is, or as `\/`, `%2f`, `\u002f`, `&lt;`, `&#47;`.
+
+    Signs that are quoted several times over match too.
+    """
     forms = [_SHORT[sign]] if sign in _SHORT else []
-    for each in " +" if sign == " " else sign:  # in an address
-        units = each.encode("utf-16-be", "surrogatepass").hex()
+    for char in " +" if sign == " " else sign:  # in a URL, + is a space
+        units = char.encode("utf-16-be", "surrogatepass").hex()
+        decimal, hexadecimal = f"#0{{0,9}}{ord(char)}", f"#x0{{0,9}}{ord(char):x}"
         forms += [
-            "".join(f"%(?:25){{0,9}}{byte:02x}" for byte in each.encode(errors="surrogatepass")),
+            "".join(f"%(?:25){{0,9}}{byte:02x}" for byte in char.encode(errors="surrogatepass")),
             f"{_BACKSLASH}{{0,31}}".join(
                 f"u{units[at : at + 4]}" for at in range(0, len(units), 4)
             ),
-            f"&(?:amp;){{0,9}}(?:{_NAMED.get(each, '')}#0{{0,9}}{ord(each)}|#x0{{0,9}}{ord(each):x});",
-            re.escape(each),
+            f"&(?:amp;){{0,9}}(?:{_NAMED.get(char, '')}{decimal}|{hexadecimal});",
+            re.escape(char),
         ]
-    # One way to read the backslashes before it, or a text that nearly has the key would take for ever.
+    # One way to read the backslashes before it, or near misses of a key would take forever.
     return f"{_BACKSLASH}{{0,31}}(?i:{'|'.join(forms)})"

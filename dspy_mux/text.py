@@ -1,40 +1,51 @@
-"""TODO"""
+"""What may be shown: text of models and files, made safe for terminals, files and Markdown.
+
+`redact.py` holds the other half: what must not be shown.
+"""
 
 from __future__ import annotations
 
 import re
 
-#: Controls that turn the direction of the text around them, and ends of lines that are none to most programs: what is shown could
-#: then not be told from what is there.
-_TURNING = "\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-
+#: Controls that reverse the text around them, and line ends that most programs do not treat as
+#: such. A reader would see something other than what is there.
+_MISLEADING = "\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 _VISIBLE = {
     **{code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"},
     0x7F: "\u2421",
-    **{ord(mark): f"⟨U+{ord(mark):04X}⟩" for mark in _TURNING},
+    **{ord(mark): f"⟨U+{ord(mark):04X}⟩" for mark in _MISLEADING},
     **dict.fromkeys(range(0x80, 0xA0), "\ufffd"),
-    **dict.fromkeys(
-        range(0xD800, 0xE000), "\ufffd"
-    ),  # halves of characters, which no file can hold
+    **dict.fromkeys(range(0xD800, 0xE000), "\ufffd"),  # lone surrogates
 }
 
-
-_HALF = re.compile("[\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def visible(text: str) -> str:
-    """The text with its control characters shown as signs; line ends and tabs stay."""
+    r"""Replace control characters by visible signs; line ends and tabs stay.
+
+    >>> visible("red: \x1b[31m")
+    'red: ␛[31m'
+    """
     return text.translate(_VISIBLE)
 
 
 def whole(text: str) -> str:
-    """The text with U+FFFD where it has half a character, which no file and no request can hold."""
-    return text if text.isascii() else _HALF.sub("\ufffd", text)
+    r"""Replace lone surrogates, which no file and no request can hold, by U+FFFD.
+
+    >>> whole("half \ud83d of an emoji")
+    'half � of an emoji'
+    """
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
 def in_markdown(text: str) -> str:
-    """Text for a Markdown table: neither a cell's end, nor markup, nor HTML."""
+    r"""Escape text for a cell of a Markdown table: no cell's end, no markup, no HTML.
+
+    >>> print(in_markdown("a | *b* <script>"))
+    a \| \*b\* &lt;script>
+    """
     text = " ".join(visible(text).splitlines())
     for sign in "\\|*_`[]~":
         text = text.replace(sign, "\\" + sign)

@@ -152,6 +152,9 @@ def test_escaped_text_is_text_that_a_file_can_hold(text):
 
 
 def test_a_table_has_a_cell_for_every_value():
-    read = Read(table(("what", "n"), [("<b>", 1), ("x", 2)], numbers=("n",)))
+    shown = table(("<b>what", "n"), [("<i>x</i>", "1"), ("y", "2")], numbers=("n",))
+    read = Read(shown)
     assert read.tags.count("td") == 4
+    assert shown.count("class='number'") == 3
     assert "b" not in read.tags
+    assert "i" in read.tags

@@ -11,7 +11,7 @@ from pydantic import BaseModel, PlainSerializer
 from pydantic_core import to_jsonable_python
 
 from ..errors import MuxError
-from ..notebook import _table, escaped, section
+from ..notebook import escaped, section, table
 from .ballot import Ballot, TieBreak
 
 
@@ -163,12 +163,11 @@ def verdict_html(verdict: Verdict) -> str:
     tie = "" if verdict.tie_break == "nothing" else f"; a tie, decided by {verdict.tie_break}"
     confidence = f"confidence {verdict.confidence:.2f} by the rule {escaped(verdict.rule)}"
     who = f"<b>{escaped(verdict.member)}</b>, {confidence}{tie}"
-    kinds = ["", "", " class='number'", " class='number'", ""]
     rows = [_member(ballot, verdict) for ballot in verdict.ballots]
     columns = ("member", "its answers", "confidence", "validation accuracy", "abstained")
     return section(
         f"<div class='answer'>{escaped(answer_text(verdict.answer))}</div><p class='quiet'>{who}</p>",
-        _table(columns, rows, kinds) if rows else "",
+        table(columns, rows, numbers=("confidence", "validation accuracy")) if rows else "",
         f"<p class='quiet'>{_spent(verdict)}</p>",
         _turns(verdict.turns),
     )
