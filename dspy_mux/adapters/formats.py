@@ -20,7 +20,7 @@ from dspy.utils.exceptions import AdapterParseError
 from ..answers.choose import AnswerKind, TextKind, answer_kind
 from ..answers.extract import marked_answer, unfence
 from ..errors import ConfigurationError
-from .wrap import AdapterCall, ExchangeMixin
+from .wrap import AdapterCall, ExchangeMixin, Fields, Message
 
 # DSPy's instructions for a signature without any; they name fields that a plain prompt hides.
 _NO_INSTRUCTIONS = re.compile(r"Given the fields .*, produce the fields .*\.\s*", re.DOTALL)
@@ -48,9 +48,9 @@ class PlainAdapter(dspy.Adapter):
     """
 
     def format(
-        self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
-    ) -> list[dict[str, Any]]:
-        messages: list[dict[str, Any]] = super().format(signature, demos, inputs)
+        self, signature: type[dspy.Signature], demos: list[Fields], inputs: Fields
+    ) -> list[Message]:
+        messages: list[Message] = super().format(signature, demos, inputs)
         return [message for message in messages if message["content"]]
 
     def format_system_message(self, signature: type[dspy.Signature]) -> str:
@@ -67,7 +67,7 @@ class PlainAdapter(dspy.Adapter):
     def format_user_message_content(
         self,
         signature: type[dspy.Signature],
-        inputs: dict[str, Any],
+        inputs: Fields,
         prefix: str = "",
         suffix: str = "",
         main_request: bool = False,
@@ -78,12 +78,12 @@ class PlainAdapter(dspy.Adapter):
     def format_assistant_message_content(
         self,
         signature: type[dspy.Signature],
-        outputs: dict[str, Any],
+        outputs: Fields,
         missing_field_message: str | None = None,
     ) -> str:
         return fields_as_text(signature.output_fields, outputs)
 
-    def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
+    def parse(self, signature: type[dspy.Signature], completion: str) -> Fields:
         *before, answer = signature.output_fields
         kind = answer_kind(signature.output_fields[answer])
         labelled = _labelled(completion, [*before, answer])
@@ -151,8 +151,8 @@ class CompletionAdapter(ExchangeMixin, PlainAdapter):
     """
 
     def format(
-        self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
-    ) -> list[dict[str, Any]]:
+        self, signature: type[dspy.Signature], demos: list[Fields], inputs: Fields
+    ) -> list[Message]:
         turns = super().format(signature, demos, inputs)
         marks = {"system": "", "user": "Q: ", "assistant": "A: "}
         text = "".join(
@@ -167,7 +167,7 @@ class CompletionAdapter(ExchangeMixin, PlainAdapter):
     def format_assistant_message_content(
         self,
         signature: type[dspy.Signature],
-        outputs: dict[str, Any],
+        outputs: Fields,
         missing_field_message: str | None = None,
     ) -> str:
         *before, answer = signature.output_fields
@@ -179,8 +179,8 @@ class CompletionAdapter(ExchangeMixin, PlainAdapter):
         final = _text(signature.output_fields[answer], outputs.get(answer, ""))
         return " ".join([*reasons, f"The answer is {final}."]) if reasons else final
 
-    def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
-        fields: dict[str, Any] = super().parse(signature, completion.split("\nQ:")[0])
+    def parse(self, signature: type[dspy.Signature], completion: str) -> Fields:
+        fields: Fields = super().parse(signature, completion.split("\nQ:")[0])
         return fields
 
     def _prepare(self, call: AdapterCall) -> AdapterCall:
@@ -208,10 +208,10 @@ class FewShotAdapter(CompletionAdapter):
     """
 
     def format(
-        self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
-    ) -> list[dict[str, Any]]:
+        self, signature: type[dspy.Signature], demos: list[Fields], inputs: Fields
+    ) -> list[Message]:
         form = CompletionAdapter if demos else PlainAdapter
-        messages: list[dict[str, Any]] = form().format(signature, demos, inputs)
+        messages: list[Message] = form().format(signature, demos, inputs)
         return messages
 
     def _prepare(self, call: AdapterCall) -> AdapterCall:

@@ -63,8 +63,8 @@ class GuardedAdapter(WrappingAdapter):
         return self._guarded
 
     def _show(
-        self, signature: type[dspy.Signature], inputs: dict[str, Any]
-    ) -> tuple[type[dspy.Signature], dict[str, Any]]:
+        self, signature: type[dspy.Signature], inputs: Fields
+    ) -> tuple[type[dspy.Signature], Fields]:
         return signature, {name: without_markers(value) for name, value in inputs.items()}
 
     @cached_property

@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 import dspy
 from dspy.utils.exceptions import AdapterParseError
 
-#: One response: the values of a signature's output fields.
+#: Values of a signature's fields: a question, a demo, or one response.
 Fields = dict[str, Any]
+#: One turn of a chat, as DSPy sends it.
+Message = dict[str, Any]
 
 
 class AdapterCall(NamedTuple):
@@ -19,8 +21,8 @@ class AdapterCall(NamedTuple):
     lm: dspy.BaseLM
     lm_kwargs: dict[str, Any]
     signature: type[dspy.Signature]
-    demos: list[dict[str, Any]]
-    inputs: dict[str, Any]
+    demos: list[Fields]
+    inputs: Fields
 
 
 #: Yields an adapter and what to call it with, is sent what it returns or thrown its
@@ -50,8 +52,8 @@ class ExchangeMixin:
         lm: dspy.BaseLM,
         lm_kwargs: dict[str, Any],
         signature: type[dspy.Signature],
-        demos: list[dict[str, Any]],
-        inputs: dict[str, Any],
+        demos: list[Fields],
+        inputs: Fields,
     ) -> list[Fields]:
         exchange = self._exchange(AdapterCall(lm, lm_kwargs, signature, demos, inputs))
         step: Callable[[], tuple[dspy.Adapter, AdapterCall]] = partial(next, exchange)
@@ -70,8 +72,8 @@ class ExchangeMixin:
         lm: dspy.BaseLM,
         lm_kwargs: dict[str, Any],
         signature: type[dspy.Signature],
-        demos: list[dict[str, Any]],
-        inputs: dict[str, Any],
+        demos: list[Fields],
+        inputs: Fields,
     ) -> list[Fields]:
         exchange = self._exchange(AdapterCall(lm, lm_kwargs, signature, demos, inputs))
         step: Callable[[], tuple[dspy.Adapter, AdapterCall]] = partial(next, exchange)
@@ -100,10 +102,10 @@ class WrappingAdapter(ExchangeMixin, dspy.Adapter):
         self.inner = inner
 
     def format(
-        self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
-    ) -> list[dict[str, Any]]:
+        self, signature: type[dspy.Signature], demos: list[Fields], inputs: Fields
+    ) -> list[Message]:
         signature, inputs = self._show(signature, inputs)
-        messages: list[dict[str, Any]] = self.inner.format(signature, demos, inputs)
+        messages: list[Message] = self.inner.format(signature, demos, inputs)
         return messages
 
     def parse(self, signature: type[dspy.Signature], completion: str) -> Fields:
@@ -111,8 +113,8 @@ class WrappingAdapter(ExchangeMixin, dspy.Adapter):
         return fields
 
     def _show(
-        self, signature: type[dspy.Signature], inputs: dict[str, Any]
-    ) -> tuple[type[dspy.Signature], dict[str, Any]]:
+        self, signature: type[dspy.Signature], inputs: Fields
+    ) -> tuple[type[dspy.Signature], Fields]:
         """Return the signature and the inputs that the model is shown instead."""
         return signature, inputs
 

@@ -9,7 +9,7 @@ from typing import Any
 import dspy
 
 from ..adapters.formats import own_instructions
-from ..adapters.wrap import WrappingAdapter
+from ..adapters.wrap import Fields, WrappingAdapter
 
 #: The input field that holds an agent's own earlier turns.
 HISTORY = "history"
@@ -45,8 +45,8 @@ class BriefedAdapter(WrappingAdapter):
         self.step, self.brief = step, brief
 
     def _show(
-        self, signature: type[dspy.Signature], inputs: dict[str, Any]
-    ) -> tuple[type[dspy.Signature], dict[str, Any]]:
+        self, signature: type[dspy.Signature], inputs: Fields
+    ) -> tuple[type[dspy.Signature], Fields]:
         return self._signature(signature), self._inputs(signature, inputs)
 
     def _signature(self, signature: type[dspy.Signature]) -> type[dspy.Signature]:
@@ -61,7 +61,7 @@ class BriefedAdapter(WrappingAdapter):
             briefed = briefed.prepend(HISTORY, dspy.InputField(), type_=dspy.History)
         return briefed
 
-    def _inputs(self, signature: type[dspy.Signature], inputs: dict[str, Any]) -> dict[str, Any]:
+    def _inputs(self, signature: type[dspy.Signature], inputs: Fields) -> dict[str, Any]:
         if not self._is_briefed(signature):
             return inputs
         turns = (
