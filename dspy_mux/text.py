@@ -40,6 +40,17 @@ def whole(text: str) -> str:
     return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the error's type where it has no message.
+
+    >>> first_line(ValueError("no such file\\nTraceback …"))
+    'no such file'
+    >>> first_line(TimeoutError())
+    'TimeoutError'
+    """
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def in_markdown(text: str) -> str:
     r"""Escape text for a cell of a Markdown table: no cell's end, no markup, no HTML.
 

@@ -36,7 +36,7 @@ from ..sampling.abstention import is_error
 from ..sampling.draw import Draw, find_mistake
 from ..sampling.interrupt import Interrupt
 from ..sampling.run import sample
-from . import fingerprint
+from .fingerprint import fingerprint_inputs, fingerprint_member, fingerprint_score, jsonable
 from .limits import Budget
 from .record import Record
 from .sample_bank import SampleBank
@@ -166,7 +166,7 @@ class _Collection:
         self.console = console
         self.k = [k or member.k or 1 for member in mux.members]
         self.owner = uuid.uuid4().hex
-        programs = [fingerprint.of_member(mux, at) for at in range(len(mux.members))]
+        programs = [fingerprint_member(mux, at) for at in range(len(mux.members))]
         self.programs = bank.programs_of(
             [
                 (member.label, key, told)
@@ -178,7 +178,7 @@ class _Collection:
         self.examples = dict(zip(ids, examples, strict=True))
         its_hash = hash_callable(metric)
         self.scored_by = {
-            question: fingerprint.of_score(its_hash, example)
+            question: fingerprint_score(its_hash, example)
             for question, example in self.examples.items()
         }
         if len(self.examples) < len(examples):
@@ -381,7 +381,7 @@ class _Collection:
         return score
 
     def _metric_failed(self, example: dspy.Example, error: Exception) -> MetricFailed:
-        inputs = json.dumps(fingerprint.jsonable(example.inputs().toDict()), ensure_ascii=False)
+        inputs = json.dumps(jsonable(example.inputs().toDict()), ensure_ascii=False)
         told = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         failed = MetricFailed(
             f"The metric raised {told} on the example {inputs[:200]}; its draws are recorded without a score, and a collection "
@@ -418,7 +418,7 @@ def _question(
         raise ConfigurationError(
             f"Example {number + 1} does not say what its inputs are: mark them with .with_inputs(…)."
         ) from error
-    key = fingerprint.of_inputs(inputs)
+    key = fingerprint_inputs(inputs)
     told = {
         name: value
         for name, value in {**example.toDict(), **fields}.items()
@@ -446,11 +446,11 @@ def recorded(
 ) -> Record:
     """The bank's draws of this very mux on these examples, in their order."""
     programs = [
-        (member.label, fingerprint.of_member(mux, at)[0]) for at, member in enumerate(mux.members)
+        (member.label, fingerprint_member(mux, at)[0]) for at, member in enumerate(mux.members)
     ]
     record = bank.record(dataset=dataset, programs=programs)
     at = {key: position for position, key in enumerate(record.keys)}
     rows = list(
-        dict.fromkeys(at[fingerprint.of_inputs(example.inputs().toDict())] for example in examples)
+        dict.fromkeys(at[fingerprint_inputs(example.inputs().toDict())] for example in examples)
     )
     return record.rows(np.array(rows)).of([member.label for member in mux.members], k)[0].first(k)

@@ -1,4 +1,4 @@
-"""What a draw was made of, as text that is the same for the same draw and holds no secret."""
+"""Fingerprints of questions, members and scores: equal for equal settings, and free of secrets."""
 
 from __future__ import annotations
 
@@ -19,25 +19,34 @@ if TYPE_CHECKING:
     from ..mux.slm_mux import SLMMux
 
 
-def of_inputs(inputs: Mapping[str, Any]) -> str:
-    """The fingerprint of a question: of its inputs, whatever their order."""
+def fingerprint_inputs(inputs: Mapping[str, Any]) -> str:
+    """Return the fingerprint of a question, which is that of its inputs in any order.
+
+    >>> fingerprint_inputs({"a": 1, "b": 2}) == fingerprint_inputs({"b": 2, "a": 1})
+    True
+    """
     return hash_value(jsonable(dict(inputs)))
 
 
-def of_member(mux: SLMMux, at: int) -> tuple[str, dict[str, Any]]:
-    """The fingerprint of all that shapes the draws of the member at position `at`, and its description.
+def fingerprint_member(mux: SLMMux, at: int) -> tuple[str, dict[str, Any]]:
+    """Return the fingerprint of all that shapes a member's draws, and the description it is of.
 
-    The program's code and settings, signatures with their instructions and types, demos, adapter, temperature, extraction, how
-    answers are compared, and the LM's model and settings without secrets. Not k, the deadline, nor the member's name; nor what the
-    program's code reads outside its modules (`source.py`).
+    The description has the program's code and settings, its signatures with instructions and
+    types, its demos, the adapter, the temperature, the extraction, the comparison of answers, and
+    the LM's model and settings without secrets. It leaves out k, the deadline, the member's name,
+    and what the program's code reads outside its own modules (`mux/code_hash.py`).
+
+    Args:
+        at: the member's position in the pool.
     """
     member, program, adapter = mux.members[at], mux.programs[at], mux.adapter_of(at)
     description = {
         "module": f"{type(program).__module__}.{type(program).__qualname__}",
-        "predictors": [_told(name, predictor) for name, predictor in program.named_predictors()],
-        "adapter": adapter_name(
-            adapter.inner.inner
-        ),  # what the two wrappers around every adapter hold
+        "predictors": [
+            _describe_predictor(name, predictor) for name, predictor in program.named_predictors()
+        ],
+        # Two wrappers surround every adapter.
+        "adapter": adapter_name(adapter.inner.inner),
         "temperature": member.temperature,
         "model": member.lm.model,
         "settings": {
@@ -46,16 +55,20 @@ def of_member(mux: SLMMux, at: int) -> tuple[str, dict[str, Any]]:
             if name not in NOT_IN_CACHE_KEY and not is_secret(name) and value is not None
         },
         "extract": mux.extract,
-        "answer": answers_of(mux),
+        "answer": describe_comparison(mux),
     }
     if mux.code is not None:
         description["code"] = mux.code
     return hash_value(description), description
 
 
-def of_score(metric: str, example: dspy.Example) -> str:
-    """The fingerprint of what an answer is scored by: the metric's hash (`source.hash_callable`), and what the example knows beside
-    its inputs, its gold answer above all."""
+def fingerprint_score(metric: str, example: dspy.Example) -> str:
+    """Return the fingerprint of what determines a score besides the answer.
+
+    Args:
+        metric: the metric's hash (`code_hash.hash_callable`).
+        example: its labels count, above all the gold answer.
+    """
     labels = {
         name: value
         for name, value in example.labels().toDict().items()
@@ -64,25 +77,33 @@ def of_score(metric: str, example: dspy.Example) -> str:
     return hash_value([metric, jsonable(labels)])[:16]
 
 
-def answers_of(mux: SLMMux) -> list[str]:
-    """Which output is the answer, and how answers are compared: by a kind's name, and for a user's own by its code."""
+def describe_comparison(mux: SLMMux) -> list[str]:
+    """Name the answer field and its equivalence; a user's own equivalence by its code."""
     return [mux.answer_field, *mux.compares]
 
 
 def jsonable(value: Any) -> Any:
-    """`value` as plain JSON values; what JSON has no form for is told by its type, never by a memory address."""
+    """Return `value` as plain JSON values.
+
+    A value without a JSON form becomes the name of its type, never a memory address.
+
+    >>> jsonable({"tags": {"b", "a"}, "at": object()})
+    {'tags': ['a', 'b'], 'at': 'object'}
+    """
     return to_jsonable_python(
-        _in_order(value), fallback=_plain, inf_nan_mode="strings", serialize_unknown=False
+        _sort_sets(value), fallback=_plain, inf_nan_mode="strings", serialize_unknown=False
     )
 
 
-def _in_order(value: Any) -> Any:
-    """A value whose sets, which have another order in every process, are sorted lists."""
+def _sort_sets(value: Any) -> Any:
+    """Replace sets, whose order differs from process to process, by sorted lists."""
     if isinstance(value, dict):
-        return {key: _in_order(inner) for key, inner in value.items()}
+        return {key: _sort_sets(inner) for key, inner in value.items()}
     if type(value) in (list, tuple):
-        return [_in_order(inner) for inner in value]
-    return sorted(map(_in_order, value), key=repr) if isinstance(value, (set, frozenset)) else value
+        return [_sort_sets(inner) for inner in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(_sort_sets, value), key=repr)
+    return value
 
 
 def _plain(value: Any) -> Any:
@@ -93,20 +114,23 @@ def _plain(value: Any) -> Any:
     return type(value).__qualname__
 
 
-def _told(name: str, predictor: dspy.Predict) -> dict[str, Any]:
+def _describe_predictor(name: str, predictor: dspy.Predict) -> dict[str, Any]:
     signature = predictor.signature
     fields = {
         side: {
-            field: [told for told in _told_field(info) if told is not None]
-            for field, info in part.items()
+            field: [part for part in _describe_field(info) if part is not None]
+            for field, info in infos.items()
         }
-        for side, part in (("inputs", signature.input_fields), ("outputs", signature.output_fields))
+        for side, infos in (
+            ("inputs", signature.input_fields),
+            ("outputs", signature.output_fields),
+        )
     }
     demos = [jsonable(dict(demo)) for demo in predictor.demos]
     return {"name": name, "instructions": signature.instructions, **fields, "demos": demos}
 
 
-def _told_field(info: FieldInfo) -> list[Any]:
+def _describe_field(info: FieldInfo) -> list[str | None]:
     annotation, extra = info.rebuild_annotation(), info.json_schema_extra
     return [
         str(annotation),

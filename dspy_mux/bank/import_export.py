@@ -20,7 +20,7 @@ from ..errors import BankError, ConfigurationError
 from ..sampling.abstention import NO_ANSWER
 from ..sampling.members import MOST_DRAWS
 from ..text import whole
-from . import fingerprint
+from .fingerprint import fingerprint_inputs
 from .rows import Classes, Row, answer_text, checked, json_lines, parquet, parquet_rows
 from .sample_bank import SampleBank
 from .storage.schema import draws
@@ -204,9 +204,7 @@ def _values(
 
 def _fingerprint(row: Row) -> str:
     """As it was exported, else of the question's id."""
-    return row.told.get("question_fingerprint") or fingerprint.of_inputs(
-        {"question_id": row.question}
-    )
+    return row.told.get("question_fingerprint") or fingerprint_inputs({"question_id": row.question})
 
 
 def _parquet_rows(path: Path) -> list[dict[str, Any]]:

@@ -270,7 +270,7 @@ class SampleBank:
         """Answers to these questions that have no score, or one by another metric or gold answer.
 
         Args:
-            scored_by: question → the fingerprint of what its answers are scored by (`fingerprint.of_score`). Scores of which that
+            scored_by: question → the fingerprint of what its answers are scored by (`fingerprint_score`). Scores of which that
                 is not known, as imported ones, stay.
         """
         ours = draws.c.program.in_(list(program_ids))
@@ -380,7 +380,7 @@ class SampleBank:
         return connection.execute(sa.select(draws.c.id).where(where).limit(1)).first() is not None
 
     def comparisons(self, connection: sa.Connection) -> dict[int, Any]:
-        """Program → how its answers are compared (`fingerprint.of_member`); None where that is not known, as for imported draws."""
+        """Program → how its answers are compared (`fingerprint_member`); None where that is not known, as for imported draws."""
         rows = connection.execute(sa.select(programs.c.id, programs.c.description))
         return {program: json.loads(description).get("answer") for program, description in rows}
 

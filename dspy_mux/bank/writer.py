@@ -18,8 +18,7 @@ from ..mux.slm_mux import SLMMux
 from ..sampling.abstention import UNUSABLE
 from ..sampling.draw import Draw
 from ..sampling.threads import take
-from . import fingerprint
-from .fingerprint import jsonable
+from .fingerprint import describe_comparison, jsonable
 from .limits import Share
 from .sample_bank import Answered, SampleBank
 
@@ -75,7 +74,7 @@ class Writer:
     def __init__(self, bank: SampleBank, mux: SLMMux, owner: str):
         self.bank, self.mux, self.owner = bank, mux, owner
         self._types = Types(mux)
-        self._comparison = fingerprint.answers_of(mux)
+        self._comparison = describe_comparison(mux)
         self._comparisons: dict[int, Any] = {}  # of the programs met so far
         self.error: BaseException | None = None
         self._unwritten = 0  # draws
@@ -234,7 +233,7 @@ def _row(draw: RecordedDraw, answer_class: int | None) -> dict[str, Any]:
 def _json(value: Any) -> str:
     """A value as JSON; what has no form there, such as a number of thousands of digits, as its text or its type's name."""
     try:
-        return json.dumps(fingerprint.jsonable(value))
+        return json.dumps(jsonable(value))
     except (ValueError, RecursionError):
         try:
             return json.dumps(as_text(value))
@@ -244,7 +243,7 @@ def _json(value: Any) -> str:
 
 def _json_of_fields(prediction: dspy.Prediction) -> str:
     try:
-        return json.dumps(fingerprint.jsonable(prediction.toDict()))
+        return json.dumps(jsonable(prediction.toDict()))
     except (ValueError, RecursionError):
         return (
             "{"

@@ -15,8 +15,8 @@ import numpy as np
 from dspy.teleprompt import Teleprompter
 from rich.console import Console
 
-from ..bank import fingerprint
 from ..bank.collect import Collected, Metric, collect, recorded
+from ..bank.fingerprint import fingerprint_inputs
 from ..bank.record import Record, _joined
 from ..bank.sample_bank import SampleBank
 from ..errors import ConfigurationError
@@ -175,9 +175,9 @@ class MuxOptimizer(Teleprompter):
     ) -> SLMMux:
         self._check_context([*trainset, *(valset or [])])
         k = self.k_max or max(member.k or 1 for member in student.members)
-        inputs = {fingerprint.of_inputs(example.inputs().toDict()) for example in trainset}
+        inputs = {fingerprint_inputs(example.inputs().toDict()) for example in trainset}
         if shared := sum(
-            fingerprint.of_inputs(example.inputs().toDict()) in inputs for example in valset or []
+            fingerprint_inputs(example.inputs().toDict()) in inputs for example in valset or []
         ):
             raise ConfigurationError(
                 f"{shared} examples are in both trainset and valset, which would flatter what is chosen: part them."

@@ -9,7 +9,7 @@ from typing import Any
 import dspy
 
 from dspy_mux import AllMembersFailed, SampleBank, SLMMux
-from dspy_mux.bank import fingerprint
+from dspy_mux.bank.fingerprint import fingerprint_inputs, fingerprint_member
 from dspy_mux.bank.record import Record
 from dspy_mux.optimize.search import search
 from dspy_mux.voting import calibrated
@@ -117,8 +117,7 @@ class Draws:
 
     def __init__(self, bank: SampleBank, dataset: str, mux: SLMMux):
         made_by = {
-            (member.label, fingerprint.of_member(mux, at)[0])
-            for at, member in enumerate(mux.members)
+            (member.label, fingerprint_member(mux, at)[0]) for at, member in enumerate(mux.members)
         }
         self._of: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
         for row in bank.rows(dataset=dataset):
@@ -152,7 +151,7 @@ def decide(
     The draws of a question are in flight at once, so its `seconds` are those of the longest.
     """
     inputs = example.inputs().toDict()
-    key = fingerprint.of_inputs(inputs)
+    key = fingerprint_inputs(inputs)
     drawn = {name: draws.of(key, name, by.k) for name in by.members}
     every = [draw for of_member in drawn.values() for draw in of_member]
     groups = _groups(every)

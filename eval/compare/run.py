@@ -22,8 +22,8 @@ from rich.console import Console
 
 from dspy_mux import ConfigurationError, Member, SampleBank, SLMMux, __version__
 from dspy_mux.adapters.formats import adapter_name
-from dspy_mux.bank import fingerprint
 from dspy_mux.bank.collect import collect, recorded
+from dspy_mux.bank.fingerprint import fingerprint_inputs, fingerprint_member, jsonable
 from dspy_mux.mux.code_hash import hash_callable
 from dspy_mux.text import visible
 from programs.tasks import Task
@@ -206,7 +206,7 @@ class _Task:
             )
         draws = Draws(bank, name, self.mux)
         metric = hash_callable(self.task.metric)
-        made_by = [fingerprint.of_member(self.mux, at)[0] for at in range(len(self.names))]
+        made_by = [fingerprint_member(self.mux, at)[0] for at in range(len(self.names))]
         told["accuracies"] = measured.accuracies
         for method in methods:
             # What is decided from draws is decided again for another metric, for nothing.
@@ -289,11 +289,11 @@ class _Task:
             "method": method.id,
             "settings": settings,
             "question_id": _id(example),
-            "inputs": fingerprint.jsonable(example.inputs().toDict()),
-            "gold": fingerprint.jsonable(example.get("answer")),
+            "inputs": jsonable(example.inputs().toDict()),
+            "gold": jsonable(example.get("answer")),
             "context": None
             if self.task.context is None
-            else fingerprint.jsonable(example.get(self.task.context)),
+            else jsonable(example.get(self.task.context)),
             **_BLANK,
             **answered,
         }
@@ -355,7 +355,7 @@ def _asks_for(method: Method, measured: Measured) -> Any:
 
 
 def _fingerprint(example: dspy.Example) -> str:
-    return fingerprint.of_inputs(example.inputs().toDict())
+    return fingerprint_inputs(example.inputs().toDict())
 
 
 def _labels(example: dspy.Example) -> dict[str, Any]:
@@ -387,5 +387,5 @@ def _versions() -> dict[str, str]:
 
 
 def _hash(value: Any) -> str:
-    told = json.dumps(fingerprint.jsonable(value), sort_keys=True, ensure_ascii=True)
+    told = json.dumps(jsonable(value), sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(told.encode()).hexdigest()[:16]

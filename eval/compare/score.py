@@ -9,7 +9,7 @@ from typing import Any
 import dspy
 
 from dspy_mux import MetricFailed
-from dspy_mux.bank import fingerprint
+from dspy_mux.bank.fingerprint import fingerprint_inputs
 
 
 class Scores:
@@ -43,7 +43,7 @@ class Scores:
     def _failed(self, what: str) -> MetricFailed:
         question = (
             self.example.get("question_id")
-            or fingerprint.of_inputs(self.example.inputs().toDict())[:16]
+            or fingerprint_inputs(self.example.inputs().toDict())[:16]
         )
         return MetricFailed(
             f"The metric {what} on the question {question}: mend it and run again, what was scored is kept."

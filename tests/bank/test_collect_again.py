@@ -13,8 +13,8 @@ import pytest
 
 from dspy_mux import Member, MetricFailed, MuxError, MuxOptimizer, SLMMux
 from dspy_mux.answers.choose import NumberKind
-from dspy_mux.bank import fingerprint
 from dspy_mux.bank.collect import collect
+from dspy_mux.bank.fingerprint import fingerprint_inputs
 
 from ..support.fill import a_draw, a_program, write
 from ..support.scripted import ScriptedEngine
@@ -339,7 +339,7 @@ def test_who_compared_meanwhile_compares_anew_with_what_another_wrote(bank):
         if first and threading.current_thread().name == "dspy-mux-bank":
             first = False
             [question] = bank.questions_of(
-                "default", [(fingerprint.of_inputs({"question": "q0?"}), "q0?", {})]
+                "default", [(fingerprint_inputs({"question": "q0?"}), "q0?", {})]
             )
             write(bank, a_draw(question, made_by, 0, "x", 0))
         return answer

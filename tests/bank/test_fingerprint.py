@@ -7,7 +7,8 @@ import textwrap
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from dspy_mux.bank import fingerprint as fingerprints
+from dspy_mux.bank.fingerprint import fingerprint_inputs
+from dspy_mux.redact import is_secret
 
 
 @given(
@@ -18,9 +19,9 @@ from dspy_mux.bank import fingerprint as fingerprints
 @settings(max_examples=50)
 def test_a_fingerprint_of_inputs_knows_no_order_and_no_two_inputs_share_one(inputs):
     backwards = dict(reversed(inputs.items()))
-    assert fingerprints.of_inputs(inputs) == fingerprints.of_inputs(backwards)
+    assert fingerprint_inputs(inputs) == fingerprint_inputs(backwards)
     assert (
-        fingerprints.of_inputs({**inputs, "another": 1}) != fingerprints.of_inputs(inputs)
+        fingerprint_inputs({**inputs, "another": 1}) != fingerprint_inputs(inputs)
         or inputs.get("another") == 1
     )
 
@@ -29,13 +30,13 @@ def test_values_without_a_json_form_are_told_without_an_address():
     class Image:
         pass
 
-    assert fingerprints.of_inputs({"image": Image()}) == fingerprints.of_inputs({"image": Image()})
+    assert fingerprint_inputs({"image": Image()}) == fingerprint_inputs({"image": Image()})
 
 
 def test_sets_have_one_fingerprint_in_every_process():
     script = """
-        from dspy_mux.bank import fingerprint
-        print(fingerprint.of_inputs({"tags": {"deep": [{"a", "b", "c", "d"}]}}))
+        from dspy_mux.bank.fingerprint import fingerprint_inputs
+        print(fingerprint_inputs({"tags": {"deep": [{"a", "b", "c", "d"}]}}))
     """
     run = [sys.executable, "-c", textwrap.dedent(script)]
     assert (
@@ -53,5 +54,5 @@ def test_sets_have_one_fingerprint_in_every_process():
     "name", ["api_key", "OPENAI_API_KEY", "aws_secret_access_key", "extra_headers", "Authorization"]
 )
 def test_names_of_secrets_are_known(name):
-    assert fingerprints.is_secret(name)
-    assert not fingerprints.is_secret("temperature")
+    assert is_secret(name)
+    assert not is_secret("temperature")

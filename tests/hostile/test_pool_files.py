@@ -8,7 +8,7 @@ import dspy
 import pytest
 
 from dspy_mux import ConfigurationError, DataError, SampleBank, SLMMux
-from dspy_mux.bank import fingerprint
+from dspy_mux.bank.fingerprint import fingerprint_member
 from dspy_mux.mux.pool_file import PoolFile
 from dspy_mux.redact import echoes_of, is_secret, looks_like_a_key, masked, without
 
@@ -155,7 +155,7 @@ def test_a_key_deep_in_an_lms_settings_is_no_part_of_what_the_bank_says(tmp_path
         "top_p": 0.5,
     }
     mux = SLMMux("question -> answer", [scripted_lm("a", ["x"], **deep)], k=1)
-    key, told = fingerprint.of_member(mux, 0)
+    key, told = fingerprint_member(mux, 0)
     assert told["settings"]["extra_body"] == {"top_k": 5}
     assert SECRET not in str(told)
     bank = SampleBank(tmp_path / "bank.sqlite")
@@ -164,7 +164,7 @@ def test_a_key_deep_in_an_lms_settings_is_no_part_of_what_the_bank_says(tmp_path
     assert SECRET.encode() not in (tmp_path / "bank.sqlite").read_bytes()
     other = {**deep, "extra_body": {"auth": {"token": "another"}, "top_k": 5}}
     again = SLMMux("question -> answer", [scripted_lm("a", ["x"], **other)], k=1)
-    assert fingerprint.of_member(again, 0)[0] == key  # a key that is changed makes no other program
+    assert fingerprint_member(again, 0)[0] == key  # a key that is changed makes no other program
 
 
 def test_an_answer_that_is_what_somebody_calls_a_key_stays_an_answer(monkeypatch):

@@ -16,7 +16,7 @@ import pydantic
 import pytest
 
 from dspy_mux import SLMMux
-from dspy_mux.bank import fingerprint
+from dspy_mux.bank.fingerprint import fingerprint_member
 from dspy_mux.mux.code_hash import hash_callable, hash_module, hash_type
 
 from ..support.scripted import scripted_lm
@@ -150,7 +150,7 @@ def test_dspys_own_modules_are_told_by_name_unless_they_have_settings():
 
 def test_a_module_is_told_by_its_code_and_settings_and_shows_none_of_them():
     assert hash_module(Rounds(1)) == hash_module(Rounds(1)) != hash_module(Rounds(2))
-    _, told = fingerprint.of_member(
+    _, told = fingerprint_member(
         SLMMux(Rounds(1, "sk-very-secret-1234567"), [scripted_lm("a", ["x"])]), 0
     )
     assert "very-secret" not in str(told)
