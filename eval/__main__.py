@@ -17,8 +17,8 @@ from dspy_mux.cli.options import (
     Test,
     Threshold,
     Train,
-    numbers_of,
-    sizes_of,
+    parse_numbers,
+    parse_sizes,
 )
 
 app = typer.Typer(
@@ -109,7 +109,7 @@ def budget(
     """What frugal schedules and the budgeted rule save on public banks of real recorded outputs, without a call."""
     from .paper.budget import run
 
-    wanted = numbers_of(bounds, "--bounds")
+    wanted = parse_numbers(bounds, "--bounds")
     run(
         data=data,
         bounds=wanted,
@@ -284,7 +284,7 @@ def search(
         seed,
         threshold,
     )
-    run(asked, sizes=sizes_of(sizes), k=k, penalty=penalty, as_json=as_json, as_markdown=markdown)
+    run(asked, sizes=parse_sizes(sizes), k=k, penalty=penalty, as_json=as_json, as_markdown=markdown)
 
 
 @app.command()

@@ -1,1 +1,1 @@
-"""The command line `dspy-mux`: its verbs, options and output; errors become one line here only."""
+"""The command line `dspy-mux`: one file per verb, shared options and output, one-line errors."""

@@ -1,10 +1,16 @@
-"""Options that several verbs share, and what they mean: a record, splits, sizes."""
+"""Options that several verbs share, and the typed groups that verbs gather them into.
+
+Typer reads a verb's options from its parameters. A verb gathers them at once into one frozen
+dataclass, built from the groups here: `BankOptions` chooses recorded draws, `SplitOptions` chooses
+the questions that are reported.
+"""
 
 from __future__ import annotations
 
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,38 +20,39 @@ from .output import say
 
 if TYPE_CHECKING:
     from ..bank.record import Record
+    from ..bank.sample_bank import SampleBank
     from ..replay.splits import Split
+
+#: Files with these endings are read as banks.
+FILES = (".jsonl", ".jsonl.gz")
+#: Sizes above this are cut off, because no pool has as many members.
+_LARGEST = 10_000
 
 
 def finite(value: float | None) -> float | None:
-    """An option that must be a number, where Python also takes nan and inf."""
+    """Return an option's number; reject nan and inf, which Python parses as numbers."""
     if value is not None and not math.isfinite(value):
-        raise typer.BadParameter(f"{value} is no number to compare with")
+        raise typer.BadParameter(f"{value} is not a finite number")
     return value
 
-
-#: Endings of files that are read as banks.
-FILES = (".jsonl", ".jsonl.gz")
-#: No pool has subsets of more members; sizes up to any number may be asked for.
-_LARGEST = 10_000
 
 BankPath = Annotated[
     str,
     typer.Argument(help="A bank: an SQLite file, a database URL, or a .jsonl or .jsonl.gz file."),
 ]
 Members = Annotated[
-    str | None, typer.Option(help="Members, by comma, in pool order; all by default.")
+    str | None, typer.Option(help="Members, comma-separated, in pool order. Default: all.")
 ]
 Draws = Annotated[
-    int | None, typer.Option("--k", help="Draws per member; all recorded by default.")
+    int | None, typer.Option("--k", help="Draws per member. Default: all that are recorded.")
 ]
-Dataset = Annotated[str | None, typer.Option(help="Which dataset of several in the bank.")]
+Dataset = Annotated[str | None, typer.Option(help="A dataset, if the bank holds several.")]
 Program = Annotated[
     str | None,
-    typer.Option(help="Recorded programs: starts of their fingerprints, by comma, or 'latest'."),
+    typer.Option(help="Recorded programs: fingerprint prefixes, comma-separated, or 'latest'."),
 ]
 SplitField = Annotated[
-    str | None, typer.Option(help="The field of the questions that holds their split.")
+    str | None, typer.Option(help="The questions' field that holds their split.")
 ]
 Train = Annotated[
     str, typer.Option("--train", help="Its value for the questions that measure and fit.")
@@ -54,74 +61,119 @@ Test = Annotated[str, typer.Option("--test", help="Its value for the questions t
 Holdout = Annotated[
     float, typer.Option(help="Without a recorded split: the share of questions reported.")
 ]
-Repeats = Annotated[int, typer.Option(help="How many random splits.")]
+Repeats = Annotated[int, typer.Option(help="Number of random splits.")]
 Seed = Annotated[
-    int, typer.Option(min=0, max=2**32 - 1, help="Of the splits and the choice of draws.")
+    int, typer.Option(min=0, max=2**32 - 1, help="Seed of the splits and the choice of draws.")
 ]
 Threshold = Annotated[
-    float, typer.Option(callback=finite, help="The score from which an answer counts as correct.")
+    float, typer.Option(callback=finite, help="Scores from this value on count as correct.")
 ]
 Context = Annotated[
-    str | None,
-    typer.Option(help="A field of the questions by which the calibrated rule may weigh."),
+    str | None, typer.Option(help="A field of the questions that the calibrated rule weighs by.")
+]
+Penalty = Annotated[float, typer.Option(callback=finite, help="λ, the weight of contradiction.")]
+MaxDraws = Annotated[
+    int | None,
+    typer.Option("--k-max", min=1, help="Most draws per member. Default: all that are recorded."),
 ]
 Timeout = Annotated[
     float | None,
-    typer.Option(help="Seconds one draw may take before it abstains; the file's by default."),
+    typer.Option(help="Seconds until a draw abstains. Default: the pool file's."),
+]
+AcceptLicense = Annotated[
+    bool, typer.Option("--accept-license", help="Accept the models' licences.")
 ]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")
 ]
 
 
-def record_of(
-    bank: str, dataset: str | None, program: str | None, members: str | None, k: int | None
-) -> tuple[Record, int]:
-    """The recorded draws that the options choose, and how many questions were left out."""
-    from ..bank.record import read_jsonl
-    from ..bank.sample_bank import SampleBank
+@dataclass(frozen=True)
+class BankOptions:
+    """Which recorded draws to read.
 
-    opened = None if bank.endswith(FILES) else SampleBank(bank)
-    record = (
-        read_jsonl(bank, dataset=dataset)
-        if opened is None
-        else opened.record(dataset=dataset, program=program)
-    )
-    chosen, left_out = record.of(
-        None if members is None else [name.strip() for name in members.split(",") if name.strip()],
-        k,
-    )
-    if opened is not None:
+    Attributes:
+        bank: an SQLite file, a database URL, or a file of rows.
+        dataset, program: as in `SampleBank.record`.
+        members: comma-separated names; None for all.
+    """
+
+    bank: str
+    dataset: str | None = None
+    program: str | None = None
+    members: str | None = None
+
+    def record(self, k: int | None) -> tuple[Record, int]:
+        """Return the chosen draws, and how many questions have too few of them.
+
+        Prints a line on stderr if errors cost draws.
+        """
+        from ..bank.record import read_jsonl
+        from ..bank.sample_bank import SampleBank
+
+        members = None if self.members is None else names(self.members)
+        if self.bank.endswith(FILES):
+            return read_jsonl(self.bank, dataset=self.dataset).of(members, k)
+        bank = SampleBank(self.bank)
+        record = bank.record(dataset=self.dataset, program=self.program)
+        chosen, left_out = record.of(members, k)
+        self._report_errors(bank, chosen.members)
+        return chosen, left_out
+
+    def _report_errors(self, bank: SampleBank, members: Sequence[str]) -> None:
         rows = [
             row
-            for row in opened.info()
-            if dataset in (None, row["dataset"]) and row["member"] in chosen.members
+            for row in bank.info()
+            if self.dataset in (None, row["dataset"]) and row["member"] in members
         ]
         if failed := sum(row["errors"] for row in rows):
-            told = f"dspy-mux: errors cost {failed} of {sum(row['draws'] for row in rows)} draws, which count as abstentions here"
-            say(f"{told}: `dspy-mux collect … --retry-failed` makes them again.", file=sys.stderr)
-    return chosen, left_out
+            draws = sum(row["draws"] for row in rows)
+            say(
+                f"dspy-mux: errors cost {failed} of {draws} draws, which count as abstentions "
+                "here: run `dspy-mux collect … --retry-failed` to redraw them.",
+                file=sys.stderr,
+            )
 
 
-def splits_of(
-    record: Record,
-    field: str | None,
-    train: str,
-    test: str,
-    fraction: float,
-    repeats: int,
-    seed: int,
-) -> Sequence[Split]:
-    """The recorded split, or random ones."""
-    from ..replay.splits import by_field, holdout
+@dataclass(frozen=True)
+class SplitOptions:
+    """Which questions measure and fit, and which are reported.
 
-    if field is not None:
-        return by_field(record, field, train, test)
-    return holdout(len(record.questions), fraction=fraction, repeats=repeats, seed=seed)
+    Attributes:
+        field: the questions' field that holds their split; None if none is recorded.
+        train, test: its values.
+        seed: of random splits.
+    """
+
+    field: str | None = None
+    train: str = "train"
+    test: str = "test"
+    seed: int = 0
+
+    def recorded(self, record: Record) -> list[Split] | None:
+        """Return the recorded split; None without a split field."""
+        from ..replay.splits import by_field
+
+        return None if self.field is None else by_field(record, self.field, self.train, self.test)
+
+    def recorded_or_random(self, record: Record, holdout: float, repeats: int) -> Sequence[Split]:
+        """Return the recorded split, or random ones that report a share of the questions."""
+        from ..replay import splits
+
+        recorded = self.recorded(record)
+        if recorded is not None:
+            return recorded
+        count = len(record.questions)
+        return splits.holdout(count, fraction=holdout, repeats=repeats, seed=self.seed)
 
 
-def numbers_of(text: str, option: str) -> tuple[float, ...]:
-    """Numbers by comma."""
+def names(text: str) -> list[str]:
+    """Parse comma-separated names."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def parse_numbers(text: str, option: str) -> tuple[float, ...]:
+    """Parse comma-separated numbers."""
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
@@ -130,8 +182,8 @@ def numbers_of(text: str, option: str) -> tuple[float, ...]:
         ) from error
 
 
-def sizes_of(text: str) -> list[int]:
-    """Sizes told as 3, 2-5 or 2,4."""
+def parse_sizes(text: str) -> list[int]:
+    """Parse sizes such as 3, 2-5 or 2,4."""
     try:
         sizes: set[int] = set()
         for part in text.split(","):

@@ -8,28 +8,29 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, StorageError
 from ..text import visible
 
-#: What JSON may hold as it is, and a terminal or a file may not: controls, turners of direction, halves of characters.
-_UNSEEN = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+#: Characters that JSON may hold and a terminal or file may not: controls, direction marks, lone
+#: surrogates.
+_UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def print_json(value: Any) -> None:
-    """One JSON object on stdout."""
+def print_json(value: object) -> None:
+    """Print one JSON object on stdout."""
     print(json_text(value))
 
 
-def json_text(value: Any) -> str:
-    """One JSON object, null where a number is none; text that any terminal and file can hold."""
-    told = json.dumps(_finite(value), ensure_ascii=False, default=float, allow_nan=False)
-    return _UNSEEN.sub(lambda found: f"\\u{ord(found.group()):04x}", told)
+def json_text(value: object) -> str:
+    """Return one JSON object that any terminal and file can hold; NaN becomes null."""
+    text = json.dumps(_finite(value), ensure_ascii=False, default=float, allow_nan=False)
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
-def _finite(value: Any) -> Any:
-    """`value` with null for what is not a number: JSON has no NaN."""
+def _finite(value: object) -> object:
+    """Return `value` with null in place of NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
         return {key: _finite(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -37,53 +38,61 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def say(text: str, **options: Any) -> None:
-    """Print a line with control characters as signs: names of models and files may come from anywhere."""
-    print(visible(text), **options)
+def say(text: str, *, file: TextIO | None = None) -> None:
+    """Print a line with control characters escaped: names may come from anywhere."""
+    print(visible(text), file=file)
 
 
 def check_page(path: Path | None) -> None:
-    """Raises ConfigurationError where a page cannot stand there, or not be drawn: before what it shows is worked out."""
-    if path is not None:
-        from ..optimize.figures import plotly
+    """Check that a page can be drawn and written, before its figures are computed.
 
-        plotly()
-    if path is not None and (os.path.isdir(path) or not os.path.isdir(path.parent)):
+    Raises:
+        MissingExtra: plotly is not installed.
+        ConfigurationError: the path is a folder, or its folder does not exist.
+    """
+    if path is None:
+        return
+    from ..optimize.figures import plotly
+
+    plotly()
+    if os.path.isdir(path) or not os.path.isdir(path.parent):
         raise ConfigurationError(
-            f"{str(path)!r} is no place for a page: name a file in a folder that is there."
+            f"{str(path)!r} cannot hold a page: name a file in a folder that exists."
         )
 
 
 def write_page(path: Path, text: str) -> None:
+    """Write a page; raise StorageError if the disk refuses it."""
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ConfigurationError(
+        raise StorageError(
             f"The page cannot be written to {str(path)!r}: {error.strerror}."
         ) from error
 
 
-def cell(name: str, value: Any) -> str:
-    """A value of a bank's overview as text."""
-    if value is None:
-        return ""
-    return (
-        str(value)[:12] if name == "program" else f"${value:.4f}" if name == "cost" else str(value)
-    )
+def percent(share: float) -> str:
+    """Return a share in percent, with one decimal."""
+    return f"{100 * share:.1f}"
+
+
+def percent_range(low: float, high: float) -> str:
+    """Return an interval of shares in percent."""
+    return f"{percent(low)} – {percent(high)}"
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table of plain texts; nothing in them is taken for markup."""
+    """Print a table of plain texts; markup in them stays text."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    # Names and numbers are broken where they must be, and never cut: half a number is another number.
+    # Long names and numbers are folded, never cut: half a number is another number.
     shown = Table(title=Text(visible(title)))
     for column in columns:
         shown.add_column(Text(visible(column)), overflow="fold")
     for row in rows:
-        shown.add_row(*(Text(visible(cell)) for cell in row))
+        shown.add_row(*(Text(visible(text)) for text in row))
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)  # a file or a pipe has no width of its own

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dspy_mux.bank.record import Record
-from dspy_mux.cli.options import FILES, record_of
+from dspy_mux.cli.options import FILES, BankOptions
 from dspy_mux.errors import ConfigurationError
 from dspy_mux.replay.splits import Split, by_field, folds
 
@@ -136,7 +136,7 @@ def datasets_of(bank: str) -> list[str]:
 def _source(
     asked: Asked, name: str, bank: str, dataset: str | None, members: str | None, k: int | None
 ) -> Source:
-    record, left_out = record_of(bank, dataset, asked.program, members, k)
+    record, left_out = BankOptions(bank, dataset, asked.program, members).record(k)
     return Source(name, record, left_out, asked.splits(record))
 
 

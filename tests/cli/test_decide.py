@@ -208,7 +208,7 @@ def test_search_shows_a_table(bank, dspy_mux):
 def test_figures_of_the_questions_that_chose_say_so(bank, dspy_mux, as_json):
     assert as_json("search", bank)["chosen_on_these_questions"] is True
     assert (
-        "of the questions that chose these subsets, which flatters them"
+        "in-sample: these questions chose the subsets"
         in dspy_mux("search", bank)[1]
     )
     pytest.importorskip("optuna")

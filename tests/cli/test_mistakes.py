@@ -132,7 +132,7 @@ MISTAKES = {
         "no rule 'majority' to replay: choose one of",
     ),
     "an unknown rule, searching": (("search", "--rule", "majority"), "no rule 'majority'"),
-    "calibrated, searching": (("search", "--rule", "calibrated"), "rules that need no fitting"),
+    "calibrated, searching": (("search", "--rule", "calibrated"), "cannot score the calibrated rule"),
     "a rule of an unknown member": (
         ("replay", "--rule", "self_consistency:z"),
         "names no member of a, b, c",

@@ -351,7 +351,7 @@ def test_a_verb_answers_or_says_in_one_line_what_is_wrong(workplace, verb, data)
 # ------------------------------------------------------------------------------------------------ what was found
 
 REFUSED = [
-    (["replay"], "`dspy-mux replay --help` tells what it takes"),
+    (["replay"], "run `dspy-mux replay --help` for its options"),
     (["replay", "bank.jsonl", "--k", "x"], "Invalid value for '--k'"),
     (["replay", "bank.jsonl", "--seed", "-1"], "Invalid value for '--seed'"),
     (["tune", "bank.jsonl", "--trials", "2", "--seed", str(2**32)], "Invalid value for '--seed'"),
@@ -359,7 +359,7 @@ REFUSED = [
         ["replay", "bank.jsonl", "--repeats", str(2**31)],
         "repeats must be 1 or more, and 10000 at most",
     ),
-    (["replay", "bank.jsonl", "--threshold", "nan"], "nan is no number to compare with"),
+    (["replay", "bank.jsonl", "--threshold", "nan"], "nan is not a finite number"),
     (["search", "bank.jsonl", "--time-limit", "nan"], "Invalid value for '--time-limit'"),
     (["search", "bank.jsonl", "--time-limit", "-1"], "Invalid value for '--time-limit'"),
     (["search", "bank.jsonl", "--sizes", "2-9999999999999"], None),
@@ -367,17 +367,17 @@ REFUSED = [
         ["search", "bank.jsonl", "--sizes", "9999999999999-9999999999999"],
         "Subsets of 3 members have from 1 to 3 members",
     ),
-    (["scale", "bank.jsonl", "--penalty", "inf"], "inf is no number to compare with"),
+    (["scale", "bank.jsonl", "--penalty", "inf"], "inf is not a finite number"),
     (
         ["tune", "bank.jsonl", "--minimize", "calls_per_question", "--budget", "nan"],
-        "nan is no number to compare with",
+        "nan is not a finite number",
     ),
     (
         ["collect", "json", "--pool", "one.toml", "--bank", "new.sqlite", "--max-cost", "nan"],
         "Invalid value for '--max-cost'",
     ),
-    (["scale", "bank.jsonl", "--html", "folder"], "'folder' is no place for a page"),
-    (["budget", "bank.jsonl", "--html", "no/where.html"], "'no/where.html' is no place for a page"),
+    (["scale", "bank.jsonl", "--html", "folder"], "'folder' cannot hold a page"),
+    (["budget", "bank.jsonl", "--html", "no/where.html"], "'no/where.html' cannot hold a page"),
     (["budget", "bank.jsonl", "--html", "x" * 300], "The page cannot be written to"),
     (["replay", ""], "A bank is a file or a database URL, and '' names neither"),
     (["bank", "info", "/"], "A bank is a file or a database URL, and '/' names neither"),
@@ -393,7 +393,7 @@ REFUSED = [
     *(
         (
             ["collect", name, "--pool", "one.toml", "--bank", "new.sqlite"],
-            f"A task is named by its module, such as programs.everyday, which '{name}'",
+            f"'{name}' is not a module name: name the task's module",
         )
         for name in ("", ".x", "a..b", "programs/everyday.py")
     ),

@@ -123,7 +123,7 @@ def test_k_above_the_record_is_refused_by_the_command(bank):
 def test_a_page_without_a_place_is_refused_before_anything_is_worked_out(bank, tmp_path):
     ran = command("scale", bank, "--html", tmp_path / "no" / "scale.html")
     assert (ran.returncode, ran.stdout) == (2, "")
-    assert "is no place for a page: name a file in a folder that is there" in ran.stderr
+    assert "cannot hold a page: name a file in a folder that exists" in ran.stderr
     assert len(ran.stderr.strip().splitlines()) == 1
 
 

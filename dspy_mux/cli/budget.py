@@ -1,0 +1,131 @@
+"""`dspy-mux budget`: what early stopping saves and costs, from recorded draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import (
+    AsJson,
+    BankOptions,
+    BankPath,
+    Context,
+    Dataset,
+    Draws,
+    Members,
+    Program,
+    Seed,
+    SplitField,
+    SplitOptions,
+    Test,
+    Threshold,
+    Train,
+    parse_numbers,
+)
+from .output import check_page, percent, percent_range, print_json, table, write_page
+
+if TYPE_CHECKING:
+    from ..replay.stopping_curve import Spending
+
+_COLUMNS = (
+    "bound",
+    "accuracy %",
+    "95 % interval",
+    "loss to all draws, points",
+    "calls",
+    "saved %",
+)
+
+
+@dataclass(frozen=True)
+class BudgetOptions:
+    """What `dspy-mux budget` is asked for; `bounds` None for the default ones."""
+
+    source: BankOptions
+    split: SplitOptions
+    bounds: tuple[float, ...] | None
+    k: int | None
+    threshold: float
+    context: str | None
+    html: Path | None
+    as_json: bool
+
+
+def budget(  # noqa: PLR0913  Typer reads the options from the parameters
+    bank: BankPath,
+    bounds: Annotated[
+        str | None,
+        typer.Option(help="Bounds on the chance that a further draw changes the answer."),
+    ] = None,
+    k: Draws = None,
+    members: Members = None,
+    dataset: Dataset = None,
+    program: Program = None,
+    split_field: SplitField = None,
+    train: Train = "train",
+    test: Test = "test",
+    seed: Seed = 0,
+    threshold: Threshold = 1.0,
+    context: Context = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Also write the curve to this file (needs plotly).")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the calibrated rule's accuracy against calls when it stops early, without a call."""
+    _run(
+        BudgetOptions(
+            BankOptions(bank, dataset, program, members),
+            SplitOptions(split_field, train, test, seed),
+            bounds=None if bounds is None else parse_numbers(bounds, "--bounds"),
+            k=k,
+            threshold=threshold,
+            context=context,
+            html=html,
+            as_json=as_json,
+        )
+    )
+
+
+def _run(options: BudgetOptions) -> None:
+    from ..replay.stopping_curve import BOUNDS, spending
+
+    check_page(options.html)
+    record, left_out = options.source.record(options.k)
+    points = spending(
+        record,
+        k=options.k,
+        bounds=BOUNDS if options.bounds is None else options.bounds,
+        splits=options.split.recorded(record),
+        context=options.context,
+        threshold=options.threshold,
+        seed=options.split.seed,
+    )
+    if options.html is not None:
+        from ..optimize.figures import page, spending_figure
+
+        sections = [(record.source, [spending_figure(points)])]
+        write_page(options.html, page("dspy-mux: budget", sections))
+    if options.as_json:
+        print_json({"points": [point.as_dict() for point in points], "left_out": left_out})
+        return
+    table(
+        f"n = {points[0].questions} questions, {len(record.members)} members",
+        _COLUMNS,
+        [_row(point) for point in points],
+    )
+
+
+def _row(point: Spending) -> list[str]:
+    loss, low, high = (100 * value for value in (point.loss, point.loss_low, point.loss_high))
+    return [
+        f"{point.bound:g}",
+        percent(point.accuracy),
+        percent_range(point.low, point.high),
+        f"{loss:+.2f} ({low:+.2f} to {high:+.2f})",
+        f"{point.calls_per_question:.2f}",
+        percent(point.saved),
+    ]

@@ -1,0 +1,177 @@
+"""`dspy-mux collect`: draw every member k times on a task's examples, into a bank."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Protocol, cast
+
+import typer
+
+from ..errors import ConfigurationError
+from .options import AcceptLicense, AsJson, Timeout, finite
+from .output import print_json, say
+
+if TYPE_CHECKING:
+    import dspy
+
+    from ..bank.collect import Collected
+
+
+@dataclass(frozen=True)
+class CollectOptions:
+    """What `dspy-mux collect` is asked for."""
+
+    task: str
+    pool: Path
+    bank: str
+    k: int | None
+    split: str | None
+    limit: int | None
+    num_threads: int
+    timeout: float | None
+    max_calls: int | None
+    max_cost: float | None
+    retry_failed: bool
+    accept_license: bool
+    as_json: bool
+
+
+class TaskModule(Protocol):
+    """A task as the user writes it: a module such as `programs.everyday`."""
+
+    metric: Callable[..., float | bool]
+
+    def program(self) -> dspy.Module: ...
+
+    def examples(self, split: str | None, *, limit: int = ...) -> list[dspy.Example]: ...
+
+
+def collect(  # noqa: PLR0913  Typer reads the options from the parameters
+    task: Annotated[
+        str,
+        typer.Argument(
+            help="A module with program(), examples(split) and metric, such as programs.everyday."
+        ),
+    ],
+    pool: Annotated[Path, typer.Option(help="Pool file (TOML).")],
+    bank: Annotated[str, typer.Option(help="Where draws are recorded.")],
+    k: Annotated[
+        int | None, typer.Option(min=1, help="Draws per member. Default: the pool file's.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="One of the task's splits. Default: all.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Most examples.")] = None,
+    num_threads: Annotated[int, typer.Option(min=1, help="Draws in flight at once.")] = 16,
+    timeout: Timeout = None,
+    max_calls: Annotated[
+        int | None, typer.Option(min=1, help="Stop before more LM calls than this.")
+    ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(min=0, callback=finite, help="Stop before more US dollars than this."),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option(help="Redraw draws that failed with an error.")
+    ] = False,
+    accept_license: AcceptLicense = False,
+    as_json: AsJson = False,
+) -> None:
+    """Draw every member k times on a task's examples; resume an earlier collection."""
+    _run(
+        CollectOptions(
+            task=task,
+            pool=pool,
+            bank=bank,
+            k=k,
+            split=split,
+            limit=limit,
+            num_threads=num_threads,
+            timeout=timeout,
+            max_calls=max_calls,
+            max_cost=max_cost,
+            retry_failed=retry_failed,
+            accept_license=accept_license,
+            as_json=as_json,
+        )
+    )
+
+
+def _run(options: CollectOptions) -> None:
+    import dspy
+    from rich.console import Console
+
+    from ..bank.collect import collect as run
+    from ..bank.sample_bank import SampleBank
+    from ..mux.options import SharedOptions
+    from ..mux.pool_file import PoolFile
+
+    if dspy.cache.enable_disk_cache:
+        # Each draw is made once: what the memory cache keeps too would only grow.
+        dspy.cache.enable_memory_cache = False
+    task = _load_task(options.task)
+    timeout: SharedOptions = {} if options.timeout is None else {"timeout": options.timeout}
+    pool = PoolFile.load(options.pool)
+    mux = pool.mux(task.program(), accept_license=options.accept_license, **timeout)
+    limit = {} if options.limit is None else {"limit": options.limit}
+    bank = SampleBank(options.bank)
+    done = run(
+        mux,
+        task.examples(options.split, **limit),
+        task.metric,
+        bank,
+        dataset=options.task.rpartition(".")[2],
+        k=options.k,
+        fields={} if options.split is None else {"split": options.split},
+        num_threads=options.num_threads,
+        max_calls=options.max_calls,
+        max_cost=options.max_cost,
+        retry_failed=options.retry_failed,
+        console=Console(stderr=True),
+    )
+    if options.as_json:
+        print_json(asdict(done))
+    else:
+        _show(done, bank.name)
+
+
+def _show(done: Collected, bank: str) -> None:
+    rescored = f", {done.rescored} of them rescored" if done.rescored else ""
+    cost = "" if done.cost is None else f", ${done.cost:.4f}"
+    stopped = ""
+    if done.stopped is not None:
+        option = done.stopped.replace("_", "-")
+        stopped = f"; stopped at --{option}, {done.missing} draws missing"
+    say(
+        f"{done.drawn} draws recorded in {bank} ({done.already} were there{rescored}), "
+        f"{done.abstained} abstained, {done.calls} calls{cost}, {done.seconds:.0f} s{stopped}."
+    )
+    if done.errors is not None:
+        say(done.errors)
+
+
+def _load_task(name: str) -> TaskModule:
+    """Import the user's task module; the current folder is searched first."""
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ConfigurationError(
+            f"{name!r} is not a module name: name the task's module, such as programs.everyday."
+        )
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"There is no task module {name!r} to import from here ({error})."
+        ) from error
+    lacking = [part for part in ("program", "examples", "metric") if not hasattr(module, part)]
+    if lacking:
+        raise ConfigurationError(
+            f"The module {name!r} is not a task: it lacks {', '.join(lacking)}."
+        )
+    return cast(TaskModule, module)

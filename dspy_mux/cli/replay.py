@@ -1,0 +1,151 @@
+"""`dspy-mux replay`: score a rule on recorded draws, without a call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import (
+    AsJson,
+    BankOptions,
+    BankPath,
+    Context,
+    Dataset,
+    Draws,
+    Holdout,
+    Members,
+    Program,
+    Repeats,
+    Seed,
+    SplitField,
+    SplitOptions,
+    Test,
+    Threshold,
+    Train,
+)
+from .output import percent, percent_range, print_json, table
+
+if TYPE_CHECKING:
+    from ..replay.replay import Result
+
+_COLUMNS = (
+    "rule",
+    "accuracy %",
+    "95 % interval",
+    "− consistency",
+    "calls",
+    "frugal calls",
+    "whose answer",
+)
+
+
+@dataclass(frozen=True)
+class ReplayOptions:
+    """What `dspy-mux replay` is asked for."""
+
+    source: BankOptions
+    split: SplitOptions
+    k: int | None
+    rule: str
+    holdout: float
+    repeats: int
+    threshold: float
+    context: str | None
+    as_json: bool
+
+
+def replay(  # noqa: PLR0913  Typer reads the options from the parameters
+    bank: BankPath,
+    members: Members = None,
+    k: Draws = None,
+    rule: Annotated[
+        str,
+        typer.Option(help="consistency, pooled, calibrated, self_consistency[:MEMBER], or all."),
+    ] = "consistency",
+    dataset: Dataset = None,
+    program: Program = None,
+    split_field: SplitField = None,
+    train: Train = "train",
+    test: Test = "test",
+    holdout: Holdout = 0.5,
+    repeats: Repeats = 20,
+    seed: Seed = 0,
+    threshold: Threshold = 1.0,
+    context: Context = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score a rule over these members on recorded draws, without a call."""
+    _run(
+        ReplayOptions(
+            BankOptions(bank, dataset, program, members),
+            SplitOptions(split_field, train, test, seed),
+            k=k,
+            rule=rule,
+            holdout=holdout,
+            repeats=repeats,
+            threshold=threshold,
+            context=context,
+            as_json=as_json,
+        )
+    )
+
+
+def _run(options: ReplayOptions) -> None:
+    from ..replay.replay import RULE_NAMES, replay as run
+
+    record, left_out = options.source.record(options.k)
+    splits = options.split.recorded_or_random(record, options.holdout, options.repeats)
+    results = {
+        rule: run(
+            record,
+            rule,
+            splits=splits,
+            k=options.k,
+            left_out=left_out,
+            context=options.context,
+            threshold=options.threshold,
+            seed=options.split.seed,
+        )
+        for rule in (RULE_NAMES if options.rule == "all" else (options.rule,))
+    }
+    if options.as_json:
+        shown = {rule: result.as_dict() for rule, result in results.items()}
+        print_json({"rules": shown} if options.rule == "all" else shown[options.rule])
+    else:
+        _show(results, left_out)
+
+
+def _show(results: dict[str, Result], left_out: int) -> None:
+    first = next(iter(results.values()))
+    splits = "split" if first.repeats == 1 else "splits or choices of draws"
+    table(
+        f"{', '.join(first.members)}; k={first.k}, n = {first.questions}, "
+        f"{first.repeats} {splits}, {left_out} questions left out",
+        _COLUMNS,
+        [_row(rule, result, results) for rule, result in results.items()],
+    )
+    print(f"Some member right: {percent(first.union_accuracy)} %.")
+
+
+def _row(rule: str, result: Result, results: dict[str, Result]) -> list[str]:
+    wins = [f"{member} {100 * share:.0f} %" for member, share in result.wins.items() if share]
+    return [
+        rule,
+        percent(result.accuracy),
+        percent_range(*result.ci95),
+        "" if rule == "consistency" or len(results) == 1 else _difference(result, results),
+        f"{result.calls_per_question:.1f}",
+        f"{result.frugal_calls_per_question:.1f}",
+        ", ".join(wins),
+    ]
+
+
+def _difference(result: Result, results: dict[str, Result]) -> str:
+    """Return the difference to `consistency` in points, with its 95 % interval."""
+    from ..replay.replay import compare
+
+    difference = compare(result, results["consistency"])
+    low, high = difference.ci95
+    return f"{100 * difference.mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"

@@ -1,0 +1,147 @@
+"""`dspy-mux scale`: accuracy and cost against the number of members and draws."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import (
+    AsJson,
+    BankOptions,
+    BankPath,
+    Dataset,
+    MaxDraws,
+    Members,
+    Penalty,
+    Program,
+    Seed,
+    SplitField,
+    SplitOptions,
+    Test,
+    Threshold,
+    Train,
+)
+from .output import check_page, percent, percent_range, print_json, say, table, write_page
+
+if TYPE_CHECKING:
+    from ..optimize.scaling import Point, Scaling
+
+_COLUMNS = (
+    "members",
+    "k",
+    "rule",
+    "accuracy %",
+    "95 % interval",
+    "union %",
+    "contradiction %",
+    "calls",
+)
+
+
+@dataclass(frozen=True)
+class ScaleOptions:
+    """What `dspy-mux scale` is asked for."""
+
+    source: BankOptions
+    split: SplitOptions
+    k: int
+    k_max: int | None
+    max_members: int
+    penalty: float
+    threshold: float
+    html: Path | None
+    as_json: bool
+
+
+def scale(  # noqa: PLR0913  Typer reads the options from the parameters
+    bank: BankPath,
+    k: Annotated[
+        int, typer.Option("--k", min=1, help="Draws per member while members are added.")
+    ] = 3,
+    k_max: MaxDraws = None,
+    max_members: Annotated[int, typer.Option(min=1, help="Most members.")] = 5,
+    penalty: Penalty = 1.0,
+    members: Members = None,
+    dataset: Dataset = None,
+    program: Program = None,
+    split_field: SplitField = None,
+    train: Train = "train",
+    test: Test = "test",
+    seed: Seed = 0,
+    threshold: Threshold = 1.0,
+    html: Annotated[
+        Path | None, typer.Option(help="Also write the figures to this file (needs plotly).")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show accuracy and cost against the number of members and the draws per member."""
+    _run(
+        ScaleOptions(
+            BankOptions(bank, dataset, program, members),
+            SplitOptions(split_field, train, test, seed),
+            k=k,
+            k_max=k_max,
+            max_members=max_members,
+            penalty=penalty,
+            threshold=threshold,
+            html=html,
+            as_json=as_json,
+        )
+    )
+
+
+def _run(options: ScaleOptions) -> None:
+    from ..optimize.scaling import scale as run
+
+    check_page(options.html)
+    record, left_out = options.source.record(None)
+    scaling = run(
+        record,
+        k=options.k,
+        k_max=options.k_max,
+        max_members=options.max_members,
+        penalty=options.penalty,
+        splits=options.split.recorded(record),
+        threshold=options.threshold,
+        seed=options.split.seed,
+    )
+    if options.html is not None:
+        from ..optimize.figures import page, scaling_figures
+
+        sections = [(record.source, scaling_figures(scaling))]
+        write_page(options.html, page("dspy-mux: scaling", sections))
+        say(f"The figures are in {options.html}.", file=sys.stderr)
+    if options.as_json:
+        print_json({**scaling.as_dict(), "left_out": left_out})
+    else:
+        _show(scaling)
+
+
+def _show(scaling: Scaling) -> None:
+    for title, points in (
+        (f"Members, at k={scaling.k}", scaling.by_members),
+        ("Draws per member", scaling.by_draws),
+    ):
+        table(
+            f"{title} (n = {points[0].questions})",
+            _COLUMNS,
+            [_row(point) for point in points],
+        )
+    print(f"Sweet spot: {scaling.reason}")
+
+
+def _row(point: Point) -> list[str]:
+    return [
+        ", ".join(point.members),
+        str(point.k),
+        point.rule,
+        percent(point.accuracy),
+        percent_range(point.low, point.high),
+        percent(point.union_accuracy),
+        percent(point.contradiction),
+        f"{point.calls_per_question:.1f}",
+    ]

@@ -1,0 +1,172 @@
+"""`dspy-mux search`: the subsets that complement each other best, from recorded draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ..errors import ConfigurationError
+from .options import (
+    AsJson,
+    BankOptions,
+    BankPath,
+    Dataset,
+    Draws,
+    Members,
+    Penalty,
+    Program,
+    Seed,
+    Threshold,
+    finite,
+    parse_sizes,
+)
+from .output import percent, percent_range, print_json, table
+
+if TYPE_CHECKING:
+    from ..bank.record import Record
+    from ..optimize.search import Found, Subset
+
+Ranking = Literal["objective", "accuracy"]
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """What `dspy-mux search` is asked for."""
+
+    source: BankOptions
+    sizes: list[int]
+    k: int | None
+    penalty: float
+    top: int
+    by: Ranking
+    rule: str | None
+    seed: int
+    threshold: float
+    time_limit: float | None
+    as_json: bool
+
+
+def search(  # noqa: PLR0913  Typer reads the options from the parameters
+    bank: BankPath,
+    sizes: Annotated[str, typer.Option(help="Sizes of the subsets: 3, 2-5, or 2,4.")] = "2-3",
+    k: Draws = None,
+    penalty: Penalty = 1.0,
+    top: Annotated[int, typer.Option(help="Number of subsets to show.")] = 10,
+    by: Annotated[
+        Ranking,
+        typer.Option(help="What ranks them: O(S), or consistency's accuracy."),
+    ] = "objective",
+    rule: Annotated[
+        str | None, typer.Option(help="Also show this rule's accuracy (any but calibrated).")
+    ] = "consistency",
+    members: Members = None,
+    dataset: Dataset = None,
+    program: Program = None,
+    seed: Seed = 0,
+    threshold: Threshold = 1.0,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(min=0, callback=finite, help="Seconds, for pools too large to enumerate."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find the subsets with the best union accuracy − λ · contradiction, exactly."""
+    _run(
+        SearchOptions(
+            BankOptions(bank, dataset, program, members),
+            sizes=parse_sizes(sizes),
+            k=k,
+            penalty=penalty,
+            top=top,
+            by=by,
+            rule=rule,
+            seed=seed,
+            threshold=threshold,
+            time_limit=time_limit,
+            as_json=as_json,
+        )
+    )
+
+
+def _run(options: SearchOptions) -> None:
+    from ..optimize.search import search as run
+
+    record, left_out = options.source.record(options.k)
+    _check_rule(options.rule, record)
+    possible = [size for size in options.sizes if size <= len(record.members)]
+    found = run(
+        record,
+        possible or options.sizes,
+        k=options.k,
+        penalty=options.penalty,
+        top=options.top,
+        threshold=options.threshold,
+        by=options.by,
+        rule=options.rule,
+        seed=options.seed,
+        time_limit=options.time_limit,
+    )
+    if options.as_json:
+        print_json(
+            {
+                "results": [subset.as_dict() for subset in found.results],
+                "evaluated": found.evaluated,
+                "exact": found.exact,
+                "gap": found.gap,
+                "seconds": found.seconds,
+                "questions": len(record.questions),
+                "left_out": left_out,
+                "chosen_on_these_questions": True,
+            }
+        )
+    else:
+        _show(found, len(record.questions), options)
+
+
+def _check_rule(rule: str | None, record: Record) -> None:
+    from ..replay.replay import check_rule
+
+    if rule is None:
+        return
+    check_rule(rule, record.members)
+    if rule == "calibrated":
+        raise ConfigurationError(
+            "search cannot score the calibrated rule, which needs fitting: replay the subset."
+        )
+
+
+def _show(found: Found, questions: int, options: SearchOptions) -> None:
+    table(
+        f"n = {questions} questions, λ = {options.penalty:g}, "
+        f"{found.evaluated:,} subsets in {found.seconds:.2f} s",
+        [
+            "members",
+            "objective % ± 95 %",
+            "union %",
+            "contradiction %",
+            "floor – ceiling",
+            f"{options.rule or ''} %",
+        ],
+        [_row(subset) for subset in found.results],
+    )
+    if found.exact:
+        print("Proven best.")
+    else:
+        print(f"Best found; another may be better by at most {100 * found.gap:.2f} points.")
+    print(
+        "All figures are in-sample: these questions chose the subsets. `replay` them on a "
+        "held-out split."
+    )
+
+
+def _row(subset: Subset) -> list[str]:
+    return [
+        ", ".join(subset.members),
+        f"{percent(subset.objective)} ± {196 * subset.stderr:.1f}",
+        percent(subset.union_accuracy),
+        percent(subset.contradiction),
+        percent_range(subset.floor, subset.ceiling),
+        "" if subset.accuracy is None else percent(subset.accuracy),
+    ]

@@ -1,0 +1,189 @@
+"""`dspy-mux tune`: choose members, k, λ and rule by an Optuna study over recorded draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import (
+    AsJson,
+    BankOptions,
+    BankPath,
+    Context,
+    Dataset,
+    MaxDraws,
+    Members,
+    Program,
+    Seed,
+    SplitField,
+    SplitOptions,
+    Test,
+    Threshold,
+    Train,
+    finite,
+)
+from .output import percent, print_json, table
+
+if TYPE_CHECKING:
+    from ..optimize.tune import Setting, Tuned
+
+
+@dataclass(frozen=True)
+class TuneOptions:
+    """What `dspy-mux tune` is asked for."""
+
+    source: BankOptions
+    split: SplitOptions
+    trials: int
+    storage: str | None
+    study_name: str
+    max_members: int
+    k_max: int | None
+    minimize: str | None
+    budget: float | None
+    threshold: float
+    context: str | None
+    as_json: bool
+
+
+def tune(  # noqa: PLR0913  Typer reads the options from the parameters
+    bank: BankPath,
+    trials: Annotated[int, typer.Option(min=1, help="Trials of the study.")] = 100,
+    storage: Annotated[
+        str | None, typer.Option(help="Where the study is stored, such as sqlite:///study.db.")
+    ] = None,
+    study_name: Annotated[
+        str, typer.Option(help="The study's name there; an existing study is resumed.")
+    ] = "dspy-mux",
+    max_members: Annotated[int, typer.Option(min=1, help="Most members of a mux.")] = 3,
+    k_max: MaxDraws = None,
+    minimize: Annotated[
+        str | None, typer.Option(help="Second objective: calls_per_question or cost_per_question.")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(callback=finite, help="The most of it that a mux may spend.")
+    ] = None,
+    members: Members = None,
+    dataset: Dataset = None,
+    program: Program = None,
+    split_field: SplitField = None,
+    train: Train = "train",
+    test: Test = "test",
+    seed: Seed = 0,
+    threshold: Threshold = 1.0,
+    context: Context = None,
+    as_json: AsJson = False,
+) -> None:
+    """Choose members, k, λ and rule by an Optuna study over recorded draws."""
+    _run(
+        TuneOptions(
+            BankOptions(bank, dataset, program, members),
+            SplitOptions(split_field, train, test, seed),
+            trials=trials,
+            storage=storage,
+            study_name=study_name,
+            max_members=max_members,
+            k_max=k_max,
+            minimize=minimize,
+            budget=budget,
+            threshold=threshold,
+            context=context,
+            as_json=as_json,
+        )
+    )
+
+
+def _run(options: TuneOptions) -> None:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ..optimize.tune import tune as run
+
+    record, left_out = options.source.record(None)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("trials", total=options.trials)
+        tuned = run(
+            record,
+            splits=options.split.recorded(record),
+            max_members=options.max_members,
+            k_max=options.k_max,
+            n_trials=options.trials,
+            seed=options.split.seed,
+            context=options.context,
+            threshold=options.threshold,
+            minimize=options.minimize,
+            budget=options.budget,
+            storage=options.storage,
+            study_name=options.study_name,
+            left_out=left_out,
+            callbacks=[lambda *_: progress.advance(bar)],
+        )
+    if options.as_json:
+        print_json(_as_dict(tuned, left_out))
+    else:
+        _show(tuned)
+
+
+def _as_dict(tuned: Tuned, left_out: int) -> dict[str, object]:
+    best, (mean, low, high) = tuned.best, tuned.difference
+    return {
+        "best": {
+            "members": list(best.members),
+            "k": best.k,
+            "penalty": best.penalty,
+            "rule": best.rule,
+            "value": best.value,
+            "baseline_value": tuned.baseline.value,
+        },
+        "difference": {"mean": mean, "ci95": [low, high]},
+        "single": {"members": list(tuned.single.members), "value": tuned.single.value},
+        "cross_fitted": tuned.cross_fitted,
+        "chosen_on_these_questions": True,
+        "questions": tuned.questions,
+        "left_out": left_out,
+        "front": [
+            {
+                "members": list(setting.members),
+                "k": setting.k,
+                "rule": setting.rule,
+                "value": setting.value,
+                "cost": setting.cost,
+            }
+            for setting in tuned.front
+        ],
+        "trials": tuned.trials,
+    }
+
+
+def _show(tuned: Tuned) -> None:
+    settings = {
+        "best member alone": tuned.single,
+        "paper's defaults": tuned.baseline,
+        "best": tuned.best,
+    }
+    table(
+        f"{len(tuned.trials)} trials, n = {tuned.questions}, "
+        + ("cross-fitted" if tuned.cross_fitted else "of the validation split"),
+        ["setting", "members", "k", "λ", "rule", "accuracy %"],
+        [_row(name, setting) for name, setting in settings.items()],
+    )
+    mean, low, high = (100 * value for value in tuned.difference)
+    print(
+        f"Best − paper's defaults: {mean:+.1f} points "
+        f"(95 % interval {low:+.1f} to {high:+.1f}, paired)."
+    )
+    print(tuned.note)
+
+
+def _row(name: str, setting: Setting) -> list[str]:
+    return [
+        name,
+        ", ".join(setting.members),
+        str(setting.k),
+        "" if setting.penalty is None else f"{setting.penalty:g}",
+        setting.rule,
+        percent(setting.value),
+    ]
