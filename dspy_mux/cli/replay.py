@@ -147,5 +147,5 @@ def _difference(result: Result, results: dict[str, Result]) -> str:
     from ..replay.replay import compare
 
     difference = compare(result, results["consistency"])
-    low, high = difference.ci95
+    low, high = difference.low, difference.high
     return f"{100 * difference.mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..bank.record import Record
-from ..errors import ConfigurationError
 from ..replay.replay import Result, compare, pooled_results, replay
+from ..replay.resample import check_recorded
 from ..replay.splits import Split, holdout
 from .search import Outcomes, search
 
@@ -112,10 +112,7 @@ def scale(
     """
     recorded = record.votes.shape[2]
     k_max = recorded if k_max is None else min(k_max, recorded)
-    if k > recorded:
-        raise ConfigurationError(
-            f"{record.source} holds {recorded} draws a member, fewer than k={k}."
-        )
+    check_recorded(record, k)
     splits = (
         list(splits)
         if splits is not None
@@ -209,9 +206,9 @@ class _Scale:
             mux=mux.accuracy,
             forest=forest.accuracy,
             mean=difference.mean,
-            low=difference.ci95[0],
-            high=difference.ci95[1],
-            questions=difference.questions,
+            low=difference.low,
+            high=difference.high,
+            questions=difference.n,
         )
 
     def _best_k(self, size: int, draws: Sequence[int], rule: str, index: int) -> int:

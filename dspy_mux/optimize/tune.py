@@ -16,7 +16,7 @@ import numpy as np
 
 from ..bank.record import Record
 from ..errors import ConfigurationError
-from ..replay.intervals import bootstrap
+from ..replay.intervals import bootstrap_difference
 from ..replay.replay import RULE_NAMES, Result, compare, replay
 from ..replay.splits import Split, folds
 from .search import ENUMERABLE, most_accurate, search
@@ -466,4 +466,4 @@ def _check_costs(record: Record) -> None:
 
 def _paired(ours: Any, theirs: Any, seed: int) -> tuple[float, float, float]:
     differences = ours - theirs
-    return float(differences.mean()), *bootstrap(differences, seed=seed, least=-1.0)
+    return float(differences.mean()), *bootstrap_difference(differences, seed=seed)

@@ -1,8 +1,10 @@
-"""A mux evaluated on recorded draws, without a call: any rule over any members at any k up to what was recorded.
+"""Replay a rule on recorded draws, without an LM call: accuracy, calls and cost over splits.
 
-Accuracy is the mean metric of the winning draws, what `dspy.Evaluate` gives for the live mux on the same draws. Members' accuracies
-and the calibrated rule come from each split's training part, the figures from its test part. A record takes about 10 bytes a draw,
-and 24 more where it tells what draws took; a JSONL file takes some 360 a draw while it is read.
+Any rule over any members at any k up to what was recorded. Accuracy is the mean metric of the
+winning draws, as `dspy.Evaluate` gives it for the live mux on the same draws. Members' accuracies
+and the calibrated rule come from each split's training part, the figures from its test part. A
+record takes about 10 bytes a draw, and 24 more where it has what draws cost; a JSONL file takes
+some 360 a draw while it is read.
 """
 
 from __future__ import annotations
@@ -10,21 +12,23 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..bank.record import Record
 from ..errors import ConfigurationError
 from ..voting import calibrated, frugal as schedules, tally
 from ..voting.tally import Floats, Ints, Picks, Tally, by_accuracy
-from .intervals import Difference, _stderr, bootstrap
-from .resample import _taken, draw_choices
-from .splits import Split
+from .intervals import Estimate, bootstrap, bootstrap_difference, standard_error
+from .resample import check_recorded, draw_choices, take_draws
+from .splits import Split, holdout
 
 RULE_NAMES = ("self_consistency", "pooled", "consistency", "calibrated")
-#: Where more draws are recorded than are used, how many random choices of k of them are averaged for one recorded split.
-RESAMPLES = 20
+#: Random choices of k draws that a result is the mean of, on one split with more than k recorded.
+SPLIT_RESAMPLES = 20
 
 
 @dataclass(frozen=True)
@@ -32,16 +36,20 @@ class Result:
     """A rule's figures over test questions; accuracies are fractions.
 
     Attributes:
-        questions: distinct questions tested; left_out: those that not every member answered k times.
+        questions: distinct questions tested.
+        left_out: questions that not every member answered k times.
         accuracy: mean score of the winning draws, over questions and repeats.
-        stderr: its standard error over questions; ci95: bootstrap interval over questions, Wilson's where all score alike.
-        union_accuracy: share of questions on which some member's plurality answer scores `threshold` or more; where scores are 0 or
-            1, `consistency` is never above it.
-        calls_per_question, frugal_calls_per_question: LM calls under the full schedule, and under the lossless short one; a draw
-            whose calls are unknown counts as one.
-        tokens_per_question, cost_per_question: under the full schedule; None where they are unknown of any draw that counts.
+        stderr: its standard error over questions.
+        ci95: its bootstrap interval over questions, Wilson's where all score alike.
+        union_accuracy: share of questions on which some member's plurality answer scores
+            `threshold` or more; where scores are 0 or 1, `consistency` is never above it.
+        calls_per_question, frugal_calls_per_question: LM calls under the full schedule, and under
+            the lossless short one; a draw whose calls are unknown counts as one.
+        tokens_per_question, cost_per_question: under the full schedule; None where they are
+            unknown for any draw that counts.
         wins: member → share of the questions that its answer was chosen for.
-        per_question: mean score of each tested question over its repeats; positions are those of `tested`.
+        tested: positions of the tested questions in the record.
+        per_question: mean score of each of them over its repeats.
     """
 
     rule: str
@@ -64,10 +72,10 @@ class Result:
     per_question: Floats
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; the per-question arrays are left out."""
-        told = asdict(self)
-        del told["tested"], told["per_question"]
-        return {**told, "members": list(self.members), "ci95": list(self.ci95)}
+        """Return plain values for JSON, without the per-question arrays."""
+        plain = asdict(self)
+        del plain["tested"], plain["per_question"]
+        return {**plain, "members": list(self.members), "ci95": list(self.ci95)}
 
 
 def replay(
@@ -81,131 +89,66 @@ def replay(
     threshold: float = 1.0,
     seed: int = 0,
 ) -> Result:
-    """What `rule` over all members of `record` scores.
+    """Score `rule` over all members of `record`.
 
     Args:
         record: the draws, already cut to the members (`Record.of`), in pool order.
-        rule: "consistency", "pooled", "calibrated", "self_consistency" for the member most accurate on each training part, or
-            "self_consistency:NAME".
-        splits: from `splits.py`, over the record's questions; None for 20 random halves.
+        rule: "consistency", "pooled", "calibrated", "self_consistency" for the member most accurate
+            on each training part, or "self_consistency:NAME".
+        splits: from `dspy_mux.replay`, over the record's questions; None for 20 random halves.
         k: draws per member; with more recorded, each repeat takes a random k of them.
+        left_out: questions already left out, for the result to show.
         context: a field of the questions that the calibrated rule may use.
         threshold: the score from which an answer counts as correct.
         seed: of the choice of draws.
 
     Raises:
         ConfigurationError: an unknown rule or field, or k above what is recorded.
-    """
-    from .splits import holdout
 
+    >>> import numpy as np
+    >>> from dspy_mux import Record, replay
+    >>> votes = np.array([[[0, 0], [1, 2]], [[3, 1], [1, 1]]])  # question, member, draw
+    >>> record = Record(("a", "b"), ("q1", "q2"), votes, (votes < 2).astype(float), {})
+    >>> replay(record, "consistency").accuracy
+    1.0
+    """
     k = record.votes.shape[2] if k is None else k
     check_rule(rule, record.members)
     contexts = (
         np.array(record.field(context)) if context is not None and rule == "calibrated" else None
     )
     splits = list(splits) if splits is not None else holdout(len(record.questions), seed=seed)
-    total, times = np.zeros(len(record.questions)), np.zeros(len(record.questions))
-    wins, union, calls, frugal, tokens, cost = (
-        np.zeros(len(record.members)),
-        0.0,
-        0.0,
-        0.0,
-        0.0,
-        0.0,
-    )
-    accuracies, runs, prices = [], 0, record.prices()
-    for split, draws in _runs(record, splits, k, seed):
-        votes, scores = _taken(record.votes, draws), _taken(record.scores, draws)
-        train, test = Tally(votes[split.train]), Tally(votes[split.test])
-        a_i = (
-            train.plurality_scores(scores[split.train]).mean(axis=0)
-            if len(split.train)
-            else np.zeros(len(record.members))
-        )
-        if rule == "calibrated":
-            fitted = calibrated.fit(
-                train,
-                scores[split.train],
-                members=record.members,
-                contexts=None if contexts is None else contexts[split.train].tolist(),
-                context=context,
-                threshold=threshold,
-            )
-            picks = fitted.pick(test, None if contexts is None else contexts[split.test].tolist())
-        else:
-            picks = picks_of(rule, test, a_i, record.members)
-        won = picks.scores(scores[split.test])
-        total[split.test] += won
-        times[split.test] += 1
-        accuracies.append(won.mean())
-        wins += np.bincount(picks.member[picks.member >= 0], minlength=len(wins)) / len(split.test)
-        union += float((test.plurality_scores(scores[split.test]) >= threshold).any(axis=1).mean())
-        full, short = _draws_spent(rule, test, a_i, record.members)
-        if (
-            rule == "calibrated" and fitted.instead is not None
-        ):  # then it stops where the rule does that decides instead
-            short = _draws_spent(fitted.instead, test, np.array(fitted.accuracies), record.members)[
-                1
-            ]
-        each = _per_draw(record.calls, draws, split.test)
-        calls += calls_of(full, each)
-        frugal += calls_of(short, each)
-        tokens += _spent(full, _per_draw(record.tokens, draws, split.test))
-        cost += _spent(full, _per_draw(prices, draws, split.test))
-        runs += 1
-    tested = np.flatnonzero(times)
-    per_question = total[tested] / times[tested]
-    return Result(
-        rule=rule,
-        k=k,
-        members=record.members,
-        questions=len(tested),
-        left_out=left_out,
-        accuracy=float(np.mean(accuracies)),
-        stderr=_stderr(per_question),
-        ci95=bootstrap(per_question, seed=seed),
-        union_accuracy=union / runs,
-        calls_per_question=calls / runs,
-        frugal_calls_per_question=frugal / runs,
-        wins={name: float(share) for name, share in zip(record.members, wins / runs, strict=True)},
-        tokens_per_question=_known(tokens / runs),
-        cost_per_question=_known(cost / runs),
-        threshold=threshold,
-        repeats=runs,
-        tested=tested,
-        per_question=per_question,
-    )
+    work = _Replay(record, rule, k, contexts, context, threshold, seed)
+    return work.result(splits, left_out)
 
 
-def compare(one: Result, other: Result, *, seed: int = 0) -> Difference:
-    """The paired difference `one` − `other`.
+def compare(one: Result, other: Result, *, seed: int = 0) -> Estimate:
+    """Estimate the paired difference `one` − `other`.
 
     Raises:
         ConfigurationError: the two were tested on different questions.
     """
     if not np.array_equal(one.tested, other.tested):
         raise ConfigurationError(
-            "Two results can only be compared on the same questions: replay both with the same splits."
+            "Two results can only be compared on the same questions: "
+            "replay both with the same splits."
         )
     differences = one.per_question - other.per_question
-    interval = bootstrap(differences, seed=seed, least=-1.0)
-    return Difference(
-        one.accuracy - other.accuracy, _stderr(differences), interval, len(differences)
+    low, high = bootstrap_difference(differences, seed=seed)
+    return Estimate(
+        one.accuracy - other.accuracy, low, high, len(differences), standard_error(differences)
     )
 
 
 def pooled_results(results: Sequence[Result], *, seed: int = 0) -> Result:
-    """Results over several splits as one: each question's score is the mean over the splits that tested it.
+    """Pool results over several splits: a question's score is its mean over the splits testing it.
 
-    Of the members and what depends on them the last result's are told, as every split may have had its own.
+    Members, and what depends on them, are the last result's; every split may have had its own.
     """
-    size = max(int(result.tested.max()) for result in results) + 1
-    total, times = np.zeros(size), np.zeros(size)
+    scores = _QuestionScores(max(int(result.tested.max()) for result in results) + 1)
     for result in results:
-        total[result.tested] += result.per_question
-        times[result.tested] += 1
-    tested = np.flatnonzero(times)
-    per_question = total[tested] / times[tested]
+        scores.add(result.tested, result.per_question)
+    tested, per_question = scores.means()
     costs = [
         np.nan if result.cost_per_question is None else result.cost_per_question
         for result in results
@@ -213,15 +156,13 @@ def pooled_results(results: Sequence[Result], *, seed: int = 0) -> Result:
     return dataclasses.replace(
         results[-1],
         questions=len(tested),
-        accuracy=float(np.mean([result.accuracy for result in results])),
-        stderr=_stderr(per_question),
+        accuracy=_mean([result.accuracy for result in results]),
+        stderr=standard_error(per_question),
         ci95=bootstrap(per_question, seed=seed),
-        union_accuracy=float(np.mean([result.union_accuracy for result in results])),
-        calls_per_question=float(np.mean([result.calls_per_question for result in results])),
-        frugal_calls_per_question=float(
-            np.mean([result.frugal_calls_per_question for result in results])
-        ),
-        cost_per_question=_known(float(np.mean(costs))),
+        union_accuracy=_mean([result.union_accuracy for result in results]),
+        calls_per_question=_mean([result.calls_per_question for result in results]),
+        frugal_calls_per_question=_mean([result.frugal_calls_per_question for result in results]),
+        cost_per_question=_known(_mean(costs)),
         repeats=sum(result.repeats for result in results),
         tested=tested,
         per_question=per_question,
@@ -229,7 +170,7 @@ def pooled_results(results: Sequence[Result], *, seed: int = 0) -> Result:
 
 
 def check_rule(rule: str, members: Sequence[str]) -> None:
-    """Raises ConfigurationError unless `rule` is a name that `replay` takes."""
+    """Raise ConfigurationError unless `rule` is a name that `replay` takes."""
     name, _, member = rule.partition(":")
     if name not in RULE_NAMES or (member and name != "self_consistency"):
         raise ConfigurationError(
@@ -242,7 +183,7 @@ def check_rule(rule: str, members: Sequence[str]) -> None:
 def picks_of(
     rule: str, votes: Tally, accuracies: Sequence[float | None] | Floats, members: Sequence[str]
 ) -> Picks:
-    """What a rule that needs no fitting picks."""
+    """Decide by a rule that needs no fitting."""
     name, _, member = rule.partition(":")
     order = by_accuracy(accuracies)
     if name == "pooled":
@@ -252,30 +193,13 @@ def picks_of(
     return tally.consistency(votes, order)
 
 
-def _runs(
-    record: Record, splits: Sequence[Split], k: int, seed: int
-) -> Iterator[tuple[Split, Ints | None]]:
-    recorded = record.votes.shape[2]
-    if not 1 <= k <= recorded:
-        raise ConfigurationError(
-            f"{record.source} holds {recorded} draws a member, k={k} cannot be replayed."
-        )
-    if k == recorded:
-        yield from ((split, None) for split in splits)
-        return
-    random = np.random.default_rng(seed)
-    for split in splits if len(splits) > 1 else list(splits) * RESAMPLES:
-        yield split, draw_choices(record, k, random)
-
-
-def _per_draw(values: Floats | None, draws: Ints | None, test: Ints) -> Floats | None:
-    return None if values is None else _taken(values, draws)[test]
-
-
 def _draws_spent(
     rule: str, test: Tally, accuracies: Floats, members: Sequence[str]
 ) -> tuple[Ints, Ints]:
-    """[Q, M] draws under the full schedule and the frugal one. What `calibrated` is spared near the end is not counted here."""
+    """Count the draws [Q, M] of the full schedule and of the frugal one.
+
+    Draws that `calibrated` saves near the end are not counted as saved.
+    """
     order = by_accuracy(accuracies)
     full = np.broadcast_to(test.k, test.shape[:2])
     name, _, member = rule.partition(":")
@@ -290,14 +214,18 @@ def _draws_spent(
 
 
 def calls_of(draws: Ints, each: Floats | None) -> float:
-    """Mean LM calls per question of the first `draws` [Q, M] draws of each member; one a draw where that was not recorded."""
+    """Return the mean LM calls per question of the first `draws` [Q, M] draws of each member.
+
+    Args:
+        each: calls of each draw [Q, M, K]; NaN, or None for all, counts as one.
+    """
     if each is None:
         return float(draws.sum(axis=1).mean())
     return _spent(draws, np.where(np.isnan(each), 1.0, each))
 
 
 def _spent(draws: Ints, each: Floats | None) -> float:
-    """Mean per question of what the first `draws` draws of each member took; NaN where that is unknown of any of them."""
+    """Return the mean per question of `each` over the first `draws` draws; NaN where any is NaN."""
     if each is None:
         return float("nan")
     return float(
@@ -305,5 +233,158 @@ def _spent(draws: Ints, each: Floats | None) -> float:
     )
 
 
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
+
+
 def _known(value: float) -> float | None:
     return None if np.isnan(value) else value
+
+
+class _QuestionScores:
+    """Scores of questions, summed over the repeats that tested them."""
+
+    def __init__(self, questions: int):
+        self._total, self._times = np.zeros(questions), np.zeros(questions)
+
+    def add(self, tested: Ints, scores: Floats) -> None:
+        self._total[tested] += scores
+        self._times[tested] += 1
+
+    def means(self) -> tuple[Ints, Floats]:
+        """Return the questions tested, and the mean score of each."""
+        tested = np.flatnonzero(self._times)
+        return tested, self._total[tested] / self._times[tested]
+
+
+@dataclass(frozen=True)
+class _Repeat:
+    """One repeat: the scores of its test questions, and figures that are means over them."""
+
+    scores: Floats
+    wins: Floats
+    union: float
+    calls: float
+    frugal: float
+    tokens: float
+    cost: float
+
+
+@dataclass(frozen=True)
+class _Decisions:
+    """What a rule decided on a test part: its picks, and its draws [Q, M] under either schedule."""
+
+    picks: Picks
+    full: Ints
+    frugal: Ints
+
+
+@dataclass(frozen=True)
+class _Replay:
+    """A rule and the draws that it is replayed on.
+
+    Attributes:
+        contexts: [Q] the field `context` of the questions, where the calibrated rule uses it.
+    """
+
+    record: Record
+    rule: str
+    k: int
+    contexts: NDArray[np.str_] | None
+    context: str | None
+    threshold: float
+    seed: int
+
+    @cached_property
+    def prices(self) -> Floats | None:
+        return self.record.prices()
+
+    def result(self, splits: Sequence[Split], left_out: int) -> Result:
+        members = self.record.members
+        scores, repeats = _QuestionScores(len(self.record.questions)), []
+        for split, draws in self._choices(splits):
+            repeats.append(self._repeat(split, draws))
+            scores.add(split.test, repeats[-1].scores)
+        tested, per_question = scores.means()
+        wins = np.mean([each.wins for each in repeats], axis=0)
+        return Result(
+            rule=self.rule,
+            k=self.k,
+            members=members,
+            questions=len(tested),
+            left_out=left_out,
+            accuracy=_mean([float(each.scores.mean()) for each in repeats]),
+            stderr=standard_error(per_question),
+            ci95=bootstrap(per_question, seed=self.seed),
+            union_accuracy=_mean([each.union for each in repeats]),
+            calls_per_question=_mean([each.calls for each in repeats]),
+            frugal_calls_per_question=_mean([each.frugal for each in repeats]),
+            wins={name: float(share) for name, share in zip(members, wins, strict=True)},
+            tokens_per_question=_known(_mean([each.tokens for each in repeats])),
+            cost_per_question=_known(_mean([each.cost for each in repeats])),
+            threshold=self.threshold,
+            repeats=len(repeats),
+            tested=tested,
+            per_question=per_question,
+        )
+
+    def _choices(self, splits: Sequence[Split]) -> Iterator[tuple[Split, Ints | None]]:
+        """Yield each repeat's split and choice of draws; None for all of them."""
+        check_recorded(self.record, self.k)
+        if self.k == self.record.votes.shape[2]:
+            yield from ((split, None) for split in splits)
+            return
+        random = np.random.default_rng(self.seed)
+        for split in splits if len(splits) > 1 else list(splits) * SPLIT_RESAMPLES:
+            yield split, draw_choices(self.record, self.k, random)
+
+    def _repeat(self, split: Split, draws: Ints | None) -> _Repeat:
+        record = self.record
+        votes, scores = take_draws(record.votes, draws), take_draws(record.scores, draws)
+        test, graded = Tally(votes[split.test]), scores[split.test]
+        made = self._decide(Tally(votes[split.train]), scores[split.train], test, split)
+        picked = made.picks.member[made.picks.member >= 0]
+        right = test.plurality_scores(graded) >= self.threshold
+
+        def spent(values: Floats | None) -> Floats | None:
+            return None if values is None else take_draws(values, draws)[split.test]
+
+        calls = spent(record.calls)
+        return _Repeat(
+            scores=made.picks.scores(graded),
+            wins=np.bincount(picked, minlength=len(record.members)) / len(split.test),
+            union=float(right.any(axis=1).mean()),
+            calls=calls_of(made.full, calls),
+            frugal=calls_of(made.frugal, calls),
+            tokens=_spent(made.full, spent(record.tokens)),
+            cost=_spent(made.full, spent(self.prices)),
+        )
+
+    def _decide(self, train: Tally, scores: Floats, test: Tally, split: Split) -> _Decisions:
+        """Decide the test part by what the training part shows."""
+        members = self.record.members
+        if self.rule == "calibrated":
+            return self._decide_calibrated(train, scores, test, split)
+        accuracies = (
+            train.plurality_scores(scores).mean(axis=0) if len(scores) else np.zeros(len(members))
+        )
+        picks = picks_of(self.rule, test, accuracies, members)
+        return _Decisions(picks, *_draws_spent(self.rule, test, accuracies, members))
+
+    def _decide_calibrated(
+        self, train: Tally, scores: Floats, test: Tally, split: Split
+    ) -> _Decisions:
+        members, contexts = self.record.members, self.contexts
+        fitted = calibrated.fit(
+            train,
+            scores,
+            members=members,
+            contexts=None if contexts is None else contexts[split.train].tolist(),
+            context=self.context,
+            threshold=self.threshold,
+        )
+        picks = fitted.pick(test, None if contexts is None else contexts[split.test].tolist())
+        # Where a simple rule decides instead, drawing stops where that rule stops.
+        decides = fitted.instead or self.rule
+        full, frugal = _draws_spent(decides, test, np.array(fitted.accuracies), members)
+        return _Decisions(picks, np.broadcast_to(test.k, test.shape[:2]), frugal)

@@ -1,75 +1,85 @@
-"""TODO"""
+"""Random choices of k of the recorded draws, and the check that k draws were recorded."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..bank.record import MISSING, Record
 from ..errors import ConfigurationError
 from ..voting.tally import Floats, Ints
 
+#: Random choices of k draws that an objective is the mean of, where more than k are recorded.
+OBJECTIVE_RESAMPLES = 8
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
+
+def check_recorded(record: Record, k: int) -> None:
+    """Raise ConfigurationError unless k draws of each member are recorded."""
+    recorded = record.votes.shape[2]
+    if k < 1:
+        raise ConfigurationError(f"k must be 1 or more, not {k}.")
+    if k > recorded:
+        raise ConfigurationError(
+            f"{record.source} holds {recorded} draws a member, fewer than k={k}: "
+            "collect more, or ask for fewer."
+        )
+
 
 def draw_choices(record: Record, k: int, random: np.random.Generator) -> Ints:
-    """[Q, M, k]: a random k of each member's recorded draws for each question, in the order drawn."""
+    """Choose a random k of each member's recorded draws of each question: [Q, M, k], ascending."""
     questions, members, recorded = record.votes.shape
     keys = np.where(record.votes == MISSING, 2.0, random.random((questions, members, recorded)))
     return np.sort(np.argpartition(keys, k - 1, axis=2)[..., :k], axis=2)
 
 
-def redrawn(record: Record, k: int, random: np.random.Generator) -> Record:
-    """The record with k of each member's draws, at random where more are recorded: what a live mux of that k could have seen.
-
-    Raises:
-        ConfigurationError: k above what is recorded.
-    """
-    recorded = record.votes.shape[2]
-    if not 1 <= k <= recorded:
-        raise ConfigurationError(
-            f"{record.source} holds {recorded} draws a member, k={k} cannot be replayed."
-        )
-    if k == recorded:
-        return record
-    draws = draw_choices(record, k, random)
-    spent = [
-        None if values is None else _taken(values, draws)
-        for values in (record.calls, record.tokens, record.prices())
-    ]
-    return dataclasses.replace(
-        record,
-        votes=_taken(record.votes, draws),
-        scores=_taken(record.scores, draws),
-        calls=spent[0],
-        tokens=spent[1],
-        cost=spent[2],
-    )
-
-
-def _taken(values: Any, draws: Ints | None) -> Any:
+def take_draws(values: NDArray[_Scalar], draws: Ints | None) -> NDArray[_Scalar]:
+    """Take the values of the chosen draws out of [Q, M, D]; all of them for None."""
     return values if draws is None else np.take_along_axis(values, draws, axis=2)
 
 
-#: With more draws recorded than used, objectives are means over this many random choices of them.
-RESAMPLES = 8
+def redrawn(record: Record, k: int, random: np.random.Generator) -> Record:
+    """Return the record with a random k of each member's draws, as a live mux could have seen them.
+
+    Raises:
+        ConfigurationError: k is above what is recorded.
+    """
+    check_recorded(record, k)
+    if k == record.votes.shape[2]:
+        return record
+    draws = draw_choices(record, k, random)
+
+    def spent(values: Floats | None) -> Floats | None:
+        return None if values is None else take_draws(values, draws)
+
+    return dataclasses.replace(
+        record,
+        votes=take_draws(record.votes, draws),
+        scores=take_draws(record.scores, draws),
+        calls=spent(record.calls),
+        tokens=spent(record.tokens),
+        cost=spent(record.prices()),
+    )
 
 
 def chosen_draws(record: Record, k: int, seed: int) -> Iterator[tuple[Ints, Floats]]:
-    """Votes and scores [Q, M, k] of the recorded draws, or of several random choices of k where more are recorded."""
-    recorded = record.votes.shape[2]
-    if not 1 <= k <= recorded:
-        raise ConfigurationError(
-            f"{record.source} holds {recorded} draws a member, fewer than k={k}."
-        )
-    if k == recorded:
+    """Yield votes and scores [Q, M, k] of several random choices of k draws.
+
+    Where exactly k draws are recorded, they are yielded once.
+
+    Raises:
+        ConfigurationError: k is above what is recorded.
+    """
+    check_recorded(record, k)
+    if k == record.votes.shape[2]:
         yield record.votes, record.scores
         return
     random = np.random.default_rng(seed)
-    for _ in range(RESAMPLES):
+    for _ in range(OBJECTIVE_RESAMPLES):
         draws = draw_choices(record, k, random)
-        yield (
-            np.take_along_axis(record.votes, draws, axis=2),
-            np.take_along_axis(record.scores, draws, axis=2),
-        )
+        yield take_draws(record.votes, draws), take_draws(record.scores, draws)

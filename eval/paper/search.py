@@ -18,8 +18,8 @@ from rich.progress import track
 from dspy_mux.bank.record import Record
 from dspy_mux.cli.output import print_json
 from dspy_mux.optimize.search import Outcomes, most_accurate, search
-from dspy_mux.replay.intervals import Difference
-from dspy_mux.replay.replay import RESAMPLES, Result, compare, pooled_results, replay
+from dspy_mux.replay.intervals import Estimate
+from dspy_mux.replay.replay import SPLIT_RESAMPLES, Result, compare, pooled_results, replay
 from dspy_mux.replay.resample import redrawn
 from dspy_mux.replay.splits import Split
 
@@ -52,8 +52,8 @@ class Gained:
     high: float
 
     @classmethod
-    def of(cls, difference: Difference) -> Gained:
-        return cls(difference.mean, *difference.ci95)
+    def of(cls, difference: Estimate) -> Gained:
+        return cls(difference.mean, difference.low, difference.high)
 
     def told(self) -> str:
         return points(self.mean, self.low, self.high)
@@ -149,7 +149,7 @@ class _Runs:
     ):
         random = np.random.default_rng(seed)
         repeated = list(splits) * (
-            RESAMPLES if len(splits) == 1 and k < record.votes.shape[2] else 1
+            SPLIT_RESAMPLES if len(splits) == 1 and k < record.votes.shape[2] else 1
         )
         self.runs = [(redrawn(record, k, random), split) for split in repeated]
         self.threshold = threshold

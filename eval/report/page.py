@@ -160,7 +160,7 @@ def _headline(task: TaskAnswers) -> str:
 def _weighed(gap: Estimate, p: float | None) -> str:
     if math.isnan(gap.low):
         return "too few questions to tell"
-    # The exact test goes before the interval, which is a normal approximation.
+    # The exact test goes before the interval, which is a bootstrap.
     clear = gap.low > 0 or gap.high < 0 if p is None else p < 0.05
     return "more than chance would give" if clear else "no more than chance could give"
 
