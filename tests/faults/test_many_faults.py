@@ -1,4 +1,4 @@
-"""Five hundred questions under a 30 % fault rate: each ends, and what is decided is what a replay of the record says."""
+"""Five hundred questions, of whose requests 30 % fail: live accuracy is that of a replay."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from ..support.fault_server import Fault, Plan, at_random, fault_server
 
 QUESTIONS, K = 500, 2
 SKILL = {"a": 0.7, "b": 0.55, "c": 0.4}
-#: A stall takes the whole deadline: it is a tenth as frequent as each of the others. 10 MB have their own test.
+#: Stalls take the whole deadline: a tenth as frequent as the others. 10 MB have their own test.
 STALLS = (Fault.HANG, Fault.TRICKLE)
 FAULTS = [fault for fault in Fault if fault not in (*STALLS, Fault.HUGE)] * 10 + [*STALLS]
 RATE, SEED, TIMEOUT = 0.3, 7, 6.0  # seconds; on a machine under load no sound draw may take as long
 
 
 class Numbered(dspy.ChatAdapter):
-    """Tells the server which draw it is, so that it can meet the same fault whenever it is made."""
+    """Names the draw in the prompt, so that it meets the same fault whenever it is made."""
 
     def format(self, signature, demos, inputs):
         messages = super().format(signature, demos, inputs)
@@ -67,7 +67,7 @@ def plan() -> Plan:
     return at_random(RATE, SEED, FAULTS)
 
 
-def test_every_question_ends_and_the_accuracy_is_what_replay_says(plan, tmp_path, nothing_left):
+def test_live_accuracy_under_faults_is_what_replay_says(plan, tmp_path, nothing_left):
     examples = [
         dspy.Example(question=f"q{n}?", answer="right").with_inputs("question")
         for n in range(QUESTIONS)

@@ -1,9 +1,10 @@
-"""A small real HTTP server that answers as OpenAI-compatible servers do, and fails as they do, by a plan.
+"""A real HTTP server that answers and fails as OpenAI-compatible servers do, by a plan.
 
     with fault_server(always(Fault.HANG, model="b")) as server:
         dspy.LM("openai/b", api_base=server.address, api_key="none")
 
-`python -m tests.support.fault_server --rate 0.3 --seed 0` runs one in a process of its own and prints its port.
+`python -m tests.support.fault_server --rate 0.3 --seed 0` runs one in a process of its own and
+prints its port.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import re
 import socket
 import struct
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -25,6 +25,7 @@ from enum import Enum
 from typing import Any
 
 from tests.support.scripted import asked, marked
+from tests.support.wait import until
 
 
 class Fault(str, Enum):
@@ -79,7 +80,8 @@ _ERRORS: dict[Fault, tuple[int, dict[str, Any]]] = {
     Fault.TOO_LONG: (
         400,
         {
-            "message": "This model's maximum context length is 10 tokens. However, your messages resulted in 99 tokens.",
+            "message": "This model's maximum context length is 10 tokens. "
+            "However, your messages resulted in 99 tokens.",
             "type": "invalid_request_error",
             "code": "context_length_exceeded",
         },
@@ -92,7 +94,12 @@ _TRICKLE_S = 0.05
 
 @dataclass(frozen=True)
 class Asked:
-    """One request: which model, which question, which draw where the prompt tells it, and how often the same was asked before."""
+    """One request.
+
+    Attributes:
+        draw: its number, where the prompt names it.
+        attempt: how often the same was asked before.
+    """
 
     model: str
     question: str
@@ -123,7 +130,7 @@ def in_turn(*faults: Fault | None, model: str | None = None) -> Plan:
 
 
 def at_random(rate: float, seed: int, faults: Sequence[Fault] = tuple(Fault)) -> Plan:
-    """A fault for a share of the requests; the same for the same attempt at the same draw, whoever asks first."""
+    """A fault for a share of the requests; always the same for an attempt at a draw."""
 
     def plan(request: Asked) -> Fault | None:
         luck = random.Random(f"{seed} {request}")
@@ -137,7 +144,9 @@ class FaultServer:
 
     Attributes:
         address: its base address, shaped as OpenAI's.
-        requests: what was asked so far; open: connections open now; most_open: the most there were at once.
+        requests: what was asked so far.
+        open: connections open now.
+        most_open: the most connections that were open at once.
     """
 
     def __init__(
@@ -168,12 +177,9 @@ class FaultServer:
     def open(self) -> int:
         return len(self._connections)
 
-    def is_left(self, within: float = 3.0) -> bool:
-        """Whether all connections are closed, or are within so many seconds."""
-        until = time.monotonic() + within
-        while self.open and time.monotonic() < until:
-            time.sleep(0.01)
-        return not self.open
+    def wait_until_left(self) -> None:
+        """Wait until all connections are closed."""
+        until(lambda: not self.open)
 
     def count(self, model: str) -> int:
         return sum(request.model == model for request in list(self.requests))
@@ -210,8 +216,8 @@ class FaultServer:
 
     def _asked(self, body: dict[str, Any]) -> Asked:
         prompt = str(body["messages"][-1]["content"])
-        told = _DRAW.search(prompt)
-        draw = (str(body["model"]), asked(prompt), int(told.group(1)) if told else 0)
+        named = _DRAW.search(prompt)
+        draw = (str(body["model"]), asked(prompt), int(named.group(1)) if named else 0)
         request = Asked(*draw, self._attempts[draw])
         self._attempts[draw] += 1
         self.requests.append(request)
@@ -232,7 +238,8 @@ class FaultServer:
             raise ConnectionAbortedError
         elif fault is Fault.TRICKLE:
             writer.write(
-                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n"
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                b"Content-Length: 1000000\r\n\r\n"
             )
             while not reader.at_eof():
                 writer.write(b" ")
@@ -293,7 +300,8 @@ def _send(
     kind: str = "application/json",
     headers: str = "",
 ) -> None:
-    head = f"HTTP/1.1 {status} Told\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
+    about = f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n{headers}"
+    head = f"HTTP/1.1 {status} Reason\r\n{about}\r\n"
     writer.write(head.encode() + body)
 
 
