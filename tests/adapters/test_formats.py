@@ -1,4 +1,4 @@
-"""What members that cannot follow a format see, and what is made of what they say."""
+"""What adapters show to members that cannot follow a format, and how they read the replies."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def turns(adapter, signature, demos=(), **inputs):
 # --- PlainAdapter --------------------------------------------------------------------------------
 
 
-def test_demos_are_turns_and_the_question_stands_bare():
+def test_demos_are_turns_before_the_bare_question():
     assert turns(PlainAdapter(), "question -> answer", DEMOS, question="1 + 1?") == [
         ("user", "2 + 2?"),
         ("assistant", "4"),
@@ -45,7 +45,7 @@ def test_demos_are_turns_and_the_question_stands_bare():
     ]
 
 
-def test_instructions_of_the_users_own_are_the_system_turn():
+def test_own_instructions_are_the_system_turn():
     signature = dspy.Signature("question -> answer", "Answer in one word.")
     assert turns(PlainAdapter(), signature, question="?")[0] == ("system", "Answer in one word.")
 
@@ -59,7 +59,7 @@ def test_several_inputs_are_labelled_lines():
     ) == [("user", "Given text: It is red.\nQuestion: Colour?")]
 
 
-def test_a_program_that_reasons_is_asked_to_end_with_the_answer():
+def test_reasoning_programs_must_end_with_the_answer():
     signature = dspy.ChainOfThought("question -> answer").predict.signature
     system, user = turns(PlainAdapter(), signature, question="?")
     assert system == (
@@ -114,7 +114,7 @@ def test_the_answer_is_found_in_the_text(signature, response, answer):
     assert PlainAdapter().parse(dspy.Signature(signature), response)["answer"] == answer
 
 
-def test_a_letter_counts_only_where_it_stands_as_one():
+def test_a_letter_within_a_word_does_not_count():
     signature = dspy.Signature("question -> answer").with_updated_fields(
         "answer", type_=Literal["A", "B", "C", "D"]
     )
@@ -123,7 +123,7 @@ def test_a_letter_counts_only_where_it_stands_as_one():
         PlainAdapter().parse(signature, "The correct answer can be found by counting.")
 
 
-def test_reasoning_and_answer_are_told_apart():
+def test_reasoning_and_answer_are_separated():
     signature = dspy.ChainOfThought("question -> answer").predict.signature
     parse = PlainAdapter().parse
     assert parse(signature, "Reasoning: It is north.\nAnswer: Tripoli") == {
@@ -141,7 +141,7 @@ def test_mathematics_is_found_in_latex():
     )
 
 
-def test_a_response_without_an_answer_is_a_parse_error_that_says_so():
+def test_a_response_without_answer_is_a_parse_error():
     with pytest.raises(AdapterParseError, match="Found no number answer"):
         PlainAdapter().parse(dspy.Signature("question -> answer: int"), "I do not know.")
 
@@ -155,7 +155,7 @@ def test_a_base_model_sees_one_text_to_continue():
     ]
 
 
-def test_a_base_model_is_stopped_at_the_end_of_its_answer():
+def test_a_base_model_stops_after_its_answer():
     lm = scripted_lm("base", lambda *_: " 2\nQ: 5 + 5?\nA: 10")
     with dspy.context(lm=lm, adapter=CompletionAdapter()):
         assert dspy.Predict("question -> answer: int")(question="1 + 1?").answer == 2
@@ -186,7 +186,7 @@ def test_the_schema_goes_with_every_request():
     assert schema["additionalProperties"] is False
 
 
-def test_an_output_without_a_schema_is_a_mistake_in_the_setup_not_an_abstention():
+def test_an_output_without_a_schema_is_a_mistake():
     class Thing:
         pass
 
@@ -203,13 +203,13 @@ def test_an_output_without_a_schema_is_a_mistake_in_the_setup_not_an_abstention(
 # --- a second chance for an unparsable response --------------------------------------------------
 
 
-def test_a_number_in_a_response_without_markers_is_found_by_the_rules_of_its_type():
+def test_a_number_without_markers_is_found():
     lm = scripted_lm("a", lambda *_: "She pays $18.00.")
     pred = SLMMux("question -> answer: float", [lm], k=1)(question="?")
     assert (pred.answer, pred.reasoning, pred.verdict.calls) == (18.0, None, 1)
 
 
-def test_a_value_that_its_type_cannot_take_is_read_under_its_marker():
+def test_an_unparsable_value_is_read_under_its_marker():
     lm = scripted_lm("a", lambda *_: {"reasoning": "99 of them", "answer": "$1,800"})
     assert SLMMux("question -> answer: int", [lm], k=1)(question="?").answer == 1800
 
@@ -222,7 +222,7 @@ def test_a_text_answer_must_be_marked_as_one():
     assert verdict.ballots[1].abstentions == {"unparsable response": 1}
 
 
-def test_extract_lm_asks_the_same_member_once_more_at_temperature_0():
+def test_extract_lm_asks_the_member_again_at_zero():
     def reply(prompt, draw):
         return (
             "Paris"
@@ -261,7 +261,7 @@ def test_extract_lm_that_finds_nothing_is_an_abstention():
 
 
 @pytest.mark.parametrize("nothing", ["", "I cannot tell."])
-def test_a_reader_that_finds_nothing_leaves_the_response_as_it_was(nothing):
+def test_a_reader_that_finds_nothing_changes_nothing(nothing):
     def reply(prompt, draw):
         return nothing if prompt.startswith("It would") else "It would be a city."
 
@@ -271,7 +271,7 @@ def test_a_reader_that_finds_nothing_leaves_the_response_as_it_was(nothing):
     assert (failure.value.causes["scripted/a"], calls(lm)) == (["unparsable response"], 2)
 
 
-async def test_a_reader_that_finds_nothing_leaves_it_so_in_acall():
+async def test_such_a_reader_changes_nothing_in_acall():
     lm = scripted_lm(
         "a", lambda prompt, _: "" if prompt.startswith("It would") else "It would be a city."
     )
@@ -280,14 +280,14 @@ async def test_a_reader_that_finds_nothing_leaves_it_so_in_acall():
     assert failure.value.causes["scripted/a"] == ["unparsable response"]
 
 
-def test_a_step_that_does_not_produce_the_answer_stays_an_error():
+def test_a_step_without_the_answer_stays_an_error():
     lm = scripted_lm("a", lambda *_: "The answer is 5.")
     sound = scripted_lm("sound", lambda p, _: {"answer": "6", "idea": "i"})
     verdict = SLMMux(TwoSteps(), [lm, sound], k=1)(question="?").verdict
     assert (verdict.answer, verdict.ballots[0].abstentions) == ("6", {"unparsable response": 1})
 
 
-def test_the_default_adapter_makes_no_second_call_for_a_response_it_cannot_parse():
+def test_the_default_adapter_makes_no_second_call():
     lm = scripted_lm("a", lambda *_: "@@")
     sound = scripted_lm("sound", ["5"])
     SLMMux("question -> answer", [lm, sound], k=2)(question="?")
@@ -300,7 +300,7 @@ def test_the_default_adapter_makes_no_second_call_for_a_response_it_cannot_parse
 @pytest.mark.parametrize(
     "trailer", ["\n\nExplanation: 6 times 7.", "\n(I checked it 3 times.)", ""]
 )
-def test_a_labelled_answer_is_not_overridden_by_what_follows_it(trailer):
+def test_text_after_a_labelled_answer_is_ignored(trailer):
     number = dspy.ChainOfThought("question -> answer: int").predict.signature
     assert PlainAdapter().parse(number, f"Reasoning: Easy.\nAnswer: 42{trailer}")["answer"] == 42
     text = dspy.ChainOfThought("question -> answer").predict.signature
@@ -309,7 +309,7 @@ def test_a_labelled_answer_is_not_overridden_by_what_follows_it(trailer):
     )
 
 
-def test_a_fenced_answer_under_its_label_is_taken_out_of_the_fence():
+def test_a_labelled_answer_leaves_its_fence():
     signature = dspy.Signature("question -> reasoning, answer")
     assert (
         PlainAdapter().parse(signature, "So it is.\nAnswer:\n```\nParis\n```")["answer"] == "Paris"

@@ -169,7 +169,7 @@ def test_a_draw_withdrawn_between_attempts_ends_its_pause():
         assert len(server.requests) == 1
 
 
-def test_a_call_that_reaches_its_socket_late_is_ended_too(monkeypatch, nothing_left):
+def test_a_call_late_at_its_socket_is_ended(monkeypatch, nothing_left):
     """A resolver that takes its time: meanwhile the call waits at nothing that could be shut."""
     resolve, resolved = socket.getaddrinfo, threading.Event()
 
@@ -218,7 +218,7 @@ def test_calls_through_litellm_are_bounded_and_ended_too(how):
         until(lambda: all(thread.name != "dspy-mux-draw" for thread in threading.enumerate()))
 
 
-def test_an_inner_mux_stops_with_the_draw_around_it(nothing_left):
+def test_an_inner_mux_stops_with_its_outer_draw(nothing_left):
     with fault_server(always(Fault.HANG, model="inner")) as server:
         inner, outer = an_lm(server, "inner"), scripted_lm("outer", ["x"])
 

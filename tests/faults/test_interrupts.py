@@ -99,7 +99,7 @@ class Collection:
 
 
 @pytest.mark.parametrize("presses", [1, 4])
-def test_ctrl_c_keeps_what_has_arrived_and_was_paid_for(tmp_path, presses):
+def test_ctrl_c_keeps_draws_that_have_arrived(tmp_path, presses):
     with fault_server(hangs) as server:
         collection = Collection(tmp_path, server)
         # Until all that answer have, and all threads hang.

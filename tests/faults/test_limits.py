@@ -195,7 +195,7 @@ def test_max_cost_is_passed_only_by_unknown_costs(bank, num_threads):
         assert done.abstained == 0
 
 
-def test_a_member_of_unknown_price_draws_one_at_a_time(bank):
+def test_members_of_unknown_price_draw_one_by_one(bank):
     with fault_server(lambda _: None, latency=0.3, usage=lambda _: 100_000) as server:
         done = collect(
             a_mux(server, CHEAP, DEAR), questions(20), metric, bank, max_cost=0.5, num_threads=32
@@ -230,7 +230,7 @@ def test_a_member_without_a_price_is_warned_about(bank, caplog):
         assert "DSPy tells no price of a, whose calls max_cost does not count" in caplog.text
 
 
-def test_a_slow_metric_does_not_count_as_draw_time(bank):
+def test_a_slow_metric_is_not_draw_time(bank):
     def slow(example, prediction, trace=None):
         time.sleep(2.5)
         return True

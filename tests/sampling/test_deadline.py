@@ -1,4 +1,4 @@
-"""What an engine tells the draw around its call: how to stop it, and that it loads what is no draw's time."""
+"""Deadlines: what is offered is stopped at the end, and loading puts them off."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ def around():
     """Two draws around this call, one inside the other, each with a minute."""
     outer, inner = Deadline(), Deadline()
     inner.outer = outer
-    for each in (outer, inner):
-        each.begin(60)
+    outer.begin(60)
+    inner.begin(60)
     token = current_deadline.set(inner)
     yield outer, inner
     current_deadline.reset(token)
 
 
-def test_without_a_draw_nothing_is_told():
-    offer(lambda: pytest.fail("nobody stops it"))
+def test_outside_of_draws_offers_and_loads_do_nothing():
+    offer(lambda: pytest.fail("it was stopped"))
     with loading():
         assert Deadline().at == math.inf
 
 
-def test_what_is_offered_is_stopped_once_at_the_draws_end(around):
+def test_an_offered_call_is_stopped_once(around):
     stopped = []
     offer(lambda: stopped.append(1))
     assert not stopped
@@ -37,24 +37,22 @@ def test_what_is_offered_is_stopped_once_at_the_draws_end(around):
     assert stopped == [1]
 
 
-def test_what_is_offered_after_the_draws_end_is_stopped_at_once(around):
+def test_a_call_offered_too_late_is_stopped_immediately(around):
     stopped = []
     around[1].end()
     offer(lambda: stopped.append(1))
     assert stopped == [1]
 
 
-def test_a_load_puts_off_the_deadlines_of_all_draws_around_it(around):
-    before = [each.at for each in around]
+def test_a_load_puts_off_all_deadlines_around_it(around):
+    before = [deadline.at for deadline in around]
     with loading():
         time.sleep(0.05)
-        assert all(
-            each.at >= deadline + 0.05 for each, deadline in zip(around, before, strict=True)
-        )
-    after = [each.at for each in around]
+        assert all(new.at >= old + 0.05 for new, old in zip(around, before, strict=True))
+    after = [deadline.at for deadline in around]
     assert all(new >= old + 0.05 for new, old in zip(after, before, strict=True))
     time.sleep(0.01)
-    assert [each.at for each in around] == after
+    assert [deadline.at for deadline in around] == after
 
 
 def test_loads_at_the_same_time_count_once(around):
@@ -64,7 +62,7 @@ def test_loads_at_the_same_time_count_once(around):
     assert before + 0.05 <= around[0].at <= before + time.monotonic() - began
 
 
-def test_a_load_that_fails_is_over(around):
+def test_a_failed_load_has_ended(around):
     with pytest.raises(ValueError, match="broken"), loading():
         raise ValueError("broken")
     after = around[0].at
@@ -72,7 +70,7 @@ def test_a_load_that_fails_is_over(around):
     assert around[0].at == after
 
 
-def test_a_draw_without_a_deadline_has_none_after_a_load(around):
+def test_a_load_sets_no_deadline(around):
     around[1].begin(None)
     with loading():
         assert around[1].at == math.inf

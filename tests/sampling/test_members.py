@@ -1,4 +1,4 @@
-"""A pool that could not work, or would fake its confidence, is refused with a sentence that says what to do."""
+"""Pools that cannot work are refused, with a sentence that says what to do."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ def test_refused_at_construction(lms, arguments, sentence):
     "arguments",
     [{"name": ""}, {"k": 0}, {"k": "3"}, {"temperature": float("nan")}, {"adapter": "chat"}],
 )
-def test_a_member_refuses_what_it_cannot_be(arguments):
+def test_impossible_members_are_refused(arguments):
     with pytest.raises(ConfigurationError):
         Member(lm(), **arguments)
 
 
-def test_a_predictor_with_its_own_lm_or_config_is_refused():
+def test_predictors_with_their_own_lm_are_refused():
     pinned = dspy.Predict("question -> answer")
     pinned.set_lm(lm("b"))
     with pytest.raises(
@@ -90,7 +90,7 @@ def test_a_predictor_with_its_own_lm_or_config_is_refused():
         SLMMux(dspy.Predict("question -> answer", temperature=0.9), [lm()])
 
 
-def test_an_lm_pinned_after_construction_is_refused_on_the_call():
+def test_an_lm_pinned_later_is_refused_on_calls():
     mux = SLMMux(dspy.Predict("question -> answer"), [lm()])
     mux.programs[0].lm = lm("b")
     with pytest.raises(ConfigurationError, match="has its own lm"):
@@ -102,12 +102,12 @@ def test_an_output_field_named_verdict_is_refused():
         SLMMux("question -> verdict", [lm()])
 
 
-def test_a_program_that_is_none_is_refused():
+def test_a_number_is_not_a_program():
     with pytest.raises(ConfigurationError, match="program must be a signature"):
         SLMMux(3, [lm()])
 
 
-def test_what_a_member_leaves_open_comes_from_the_mux():
+def test_members_take_missing_settings_from_the_mux():
     adapter = PlainAdapter()
     mux = SLMMux(
         "question -> answer",
@@ -120,16 +120,11 @@ def test_what_a_member_leaves_open_comes_from_the_mux():
 
 
 def test_names_come_from_the_dict():
-    assert [
-        member.name
-        for member in SLMMux("question -> answer", {"small": lm("a"), "smaller": lm("b")}).members
-    ] == [
-        "small",
-        "smaller",
-    ]
+    mux = SLMMux("question -> answer", {"small": lm("a"), "smaller": lm("b")})
+    assert [member.name for member in mux.members] == ["small", "smaller"]
 
 
-def test_the_same_model_is_two_members_where_the_cache_tells_them_apart():
+def test_one_model_is_two_members_under_different_settings():
     def pool(**settings):
         return {
             "cool": Member(lm("a", **settings), temperature=0.2),
@@ -142,6 +137,5 @@ def test_the_same_model_is_two_members_where_the_cache_tells_them_apart():
 
 
 def test_one_greedy_draw_is_fine():
-    assert (
-        SLMMux("question -> answer", [lm(seed=1)], k=1, temperature=0).members[0].temperature == 0
-    )
+    mux = SLMMux("question -> answer", [lm(seed=1)], k=1, temperature=0)
+    assert mux.members[0].temperature == 0

@@ -1,4 +1,4 @@
-"""Waiting at a queue: never longer than was said."""
+"""Waits at a queue last no longer than they should."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def test_the_next_item_is_taken():
     assert (take(items, 0), take(items, math.inf)) == (1, 2)
 
 
-def test_an_item_that_comes_in_time_is_waited_for():
+def test_an_item_that_comes_in_time_is_taken():
     items = queue.SimpleQueue()
     threading.Timer(0.05, items.put, (1,)).start()
     assert take(items, 30) == 1
 
 
 @pytest.mark.parametrize("patience", [0.05, SHORTEST_WAIT_S / 2])
-def test_nothing_in_time_is_empty(patience):
+def test_a_wait_without_an_item_ends_empty(patience):
     began = time.monotonic()
     with pytest.raises(queue.Empty):
         take(queue.SimpleQueue(), patience)
@@ -34,7 +34,7 @@ def test_nothing_in_time_is_empty(patience):
 
 
 @pytest.mark.parametrize(("patience", "times"), [(0, 5000), (-1, 5000), (1e-7, 20)])
-def test_no_wait_is_for_ever_though_threads_crowd(patience, times):
+def test_no_wait_is_for_ever_among_many_threads(patience, times):
     def waits():
         for _ in range(times):
             items = queue.SimpleQueue()

@@ -1,4 +1,4 @@
-"""Draws in flight: all at once, bounded where asked, stopped promptly, and never one failing another."""
+"""Draws in flight: all at once, bounded where asked, ended at their deadlines or on request."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from contextlib import suppress
 
 import dspy
@@ -17,12 +16,13 @@ import pytest
 from dspy_mux import AllMembersFailed, SLMMux
 
 from ..support.scripted import calls, scripted_lm
+from ..support.wait import PATIENCE_S, until
 
 QA = dspy.Signature("question -> answer")
 
 
-def test_all_draws_of_all_members_are_in_flight_at_once():
-    everyone_is_here = threading.Barrier(6, timeout=20)
+def test_all_draws_are_in_flight_at_once():
+    everyone_is_here = threading.Barrier(6, timeout=PATIENCE_S)
 
     def reply(prompt, draw):
         everyone_is_here.wait()  # passes only when 2 members × 3 draws wait in it together
@@ -32,10 +32,15 @@ def test_all_draws_of_all_members_are_in_flight_at_once():
     assert mux(question="?").verdict.calls == 6
 
 
-async def test_all_draws_are_in_flight_at_once_in_acall_too():
-    lms = [scripted_lm(name, ["x"], latency=0.2) for name in "ab"]
-    await SLMMux(dspy.Predict(QA), lms).acall(question="?")
-    assert [lm.engine.most_at_once for lm in lms] == [3, 3]
+async def test_all_draws_are_in_flight_in_acall_too():
+    lms = [scripted_lm(name, ["x"], latency=PATIENCE_S) for name in "ab"]
+    task = asyncio.ensure_future(SLMMux(dspy.Predict(QA), lms).acall(question="?"))
+    while [lm.engine.most_at_once for lm in lms] != [3, 3]:
+        assert not task.done()
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 async def test_num_threads_bounds_the_draws_in_acall_too():
@@ -44,21 +49,23 @@ async def test_num_threads_bounds_the_draws_in_acall_too():
     assert lm.engine.most_at_once == 2
 
 
-def test_a_draw_over_its_deadline_makes_room_for_the_next():
+def test_an_overdue_draw_makes_room_for_the_next():
+    done = threading.Event()
+
     def reply(prompt, draw):
         if draw == 0:
-            time.sleep(5)
+            done.wait(PATIENCE_S)
         return {"answer": "x"}
 
-    verdict = SLMMux(dspy.Predict(QA), [scripted_lm("a", reply)], k=3, num_threads=1, timeout=0.5)(
-        question="?"
-    ).verdict
+    mux = SLMMux(dspy.Predict(QA), [scripted_lm("a", reply)], k=3, num_threads=1, timeout=1.5)
+    verdict = mux(question="?").verdict
+    done.set()
     assert verdict.ballots[0].votes == [None, 0, 0]
-    assert verdict.ballots[0].abstentions == {"no answer within 0.5 s": 1}
+    assert verdict.ballots[0].abstentions == {"no answer within 1.5 s": 1}
     assert verdict.calls == 3
 
 
-def test_a_draw_is_withdrawn_though_no_thread_can_be_started_to_cut_its_call_short(monkeypatch):
+def test_a_draw_is_withdrawn_without_a_free_thread(monkeypatch):
     def refused(job):
         raise RuntimeError("can't start new thread")
 
@@ -70,7 +77,7 @@ def test_a_draw_is_withdrawn_though_no_thread_can_be_started_to_cut_its_call_sho
     assert calls(draw.member.lm) == 0
 
 
-def test_a_mux_within_a_draw_that_was_given_up_makes_no_further_draws():
+def test_a_withdrawn_draws_inner_mux_stops():
     inner = scripted_lm("inner", ["x"], latency=0.05)
 
     class Nested(dspy.Module):
@@ -88,17 +95,16 @@ def test_a_mux_within_a_draw_that_was_given_up_makes_no_further_draws():
     draw = SLMMux(Nested(), [outer]).draw(0, 0, {"question": "?"})
     thread = threading.Thread(target=draw.run)
     thread.start()
-    while not calls(inner):
-        time.sleep(0.01)
+    until(lambda: calls(inner))
     draw.withdraw()
-    thread.join(20)
+    thread.join(PATIENCE_S)
     assert not thread.is_alive()
     assert calls(inner) < 20
     assert calls(outer) == 0
 
 
-async def test_cancelling_acall_cancels_the_draws_under_way():
-    lm = scripted_lm("a", ["x"], latency=60)
+async def test_cancelling_acall_cancels_its_draws():
+    lm = scripted_lm("a", ["x"], latency=PATIENCE_S)
     task = asyncio.ensure_future(SLMMux(dspy.Predict(QA), [lm]).acall(question="?"))
     while lm.engine.most_at_once < 3:
         await asyncio.sleep(0.01)
@@ -108,16 +114,20 @@ async def test_cancelling_acall_cancels_the_draws_under_way():
     assert lm.engine._under_way == 0
 
 
-def test_an_interrupt_stops_the_call_at_once_and_the_process_ends():
+def test_an_interrupt_ends_the_call_and_the_process():
     program = textwrap.dedent(
         """
+        import time
         import dspy
         from dspy_mux import SLMMux
         from tests.support.scripted import scripted_lm
 
+        def reply(prompt, draw):
+            print("ready", flush=True)
+            time.sleep(600)
+
         dspy.configure_cache(enable_disk_cache=False)
-        print("ready", flush=True)
-        SLMMux(dspy.Predict("question -> answer"), [scripted_lm("a", ["x"], latency=600)])(question="?")
+        SLMMux(dspy.Predict("question -> answer"), [scripted_lm("a", reply)])(question="?")
         """
     )
     process = subprocess.Popen(
@@ -125,14 +135,13 @@ def test_an_interrupt_stops_the_call_at_once_and_the_process_ends():
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
-    time.sleep(1.5)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert "KeyboardInterrupt" in errors
     assert process.returncode != 0
 
 
-def test_draws_of_one_question_from_many_threads_do_not_mix():
+def test_questions_from_many_threads_do_not_mix():
     mux = SLMMux(dspy.Predict(QA), [scripted_lm("echo", lambda p, d: {"answer": p.split("\n")[1]})])
     verdicts = {}
 
@@ -148,7 +157,7 @@ def test_draws_of_one_question_from_many_threads_do_not_mix():
     assert all(verdict.calls == 3 for verdict in verdicts.values())
 
 
-def test_a_fresh_rollout_asked_for_from_outside_draws_anew():
+def test_a_fresh_rollout_from_outside_draws_anew():
     lm = scripted_lm("a", ["x"])
     mux = SLMMux(dspy.Predict(QA), [lm], k=2)
     mux(question="?")
@@ -158,7 +167,7 @@ def test_a_fresh_rollout_asked_for_from_outside_draws_anew():
     assert calls(lm) == 4
 
 
-def test_a_mistake_in_the_program_is_told_as_the_cause():
+def test_a_wrong_return_value_is_the_cause():
     class Broken(dspy.Module):
         def forward(self, question):
             return {"answer": question}
@@ -168,7 +177,7 @@ def test_a_mistake_in_the_program_is_told_as_the_cause():
         SLMMux(Broken(), [sound, broken])(question="?")
 
 
-def test_cost_and_tokens_of_an_inner_call_by_another_lm_count_too():
+def test_calls_by_another_lm_count_too():
     helper = scripted_lm("helper", lambda *_: {"answer": "h"})
 
     class UsesHelper(dspy.Module):
@@ -186,7 +195,7 @@ def test_cost_and_tokens_of_an_inner_call_by_another_lm_count_too():
 
 
 @pytest.mark.real_seeds
-def test_seeds_follow_each_other_within_a_question_and_differ_between_questions_and_members():
+def test_seeds_differ_between_draws_questions_and_members():
     a, b = scripted_lm("a", ["x"]), scripted_lm("b", ["x"])
     mux = SLMMux(dspy.Predict(QA), [a, b])
     for question in ("one", "two"):

@@ -1,4 +1,4 @@
-"""Threads that draws run on: as many as are needed at once, used again, and gone when nobody needs them."""
+"""Threads for draws: as many as are needed at once, used again, ended when nobody needs them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ import pytest
 from dspy_mux.sampling import threads as room
 from dspy_mux.sampling.threads import Workers
 
+from ..support.wait import until
+
 
 def ran(workers, jobs, *, at_once):
-    """Run `jobs` copies of a job that ends only when `at_once` of them run at the same time; the threads they ran on."""
+    """Run copies of a job that ends only when `at_once` of them run at the same time.
+
+    Returns the threads that they ran on.
+    """
     barrier, threads, done = threading.Barrier(at_once), [], threading.Semaphore(0)
 
     def job():
@@ -42,7 +47,7 @@ def test_a_job_that_hangs_holds_up_no_other():
 def test_threads_are_used_again():
     workers = Workers()
     first = set(ran(workers, 5, at_once=5))
-    time.sleep(0.2)  # until they wait
+    until(lambda: workers._idle == 5)
     assert set(ran(workers, 5, at_once=5)) == first
 
 
@@ -67,7 +72,7 @@ def test_jobs_keep_coming_while_threads_end(monkeypatch):
         assert done.acquire(timeout=30), "no job may be lost to a thread that ends"
 
 
-def test_every_thread_ends_though_jobs_come_just_when_its_time_is_up(monkeypatch):
+def test_every_thread_ends_despite_jobs_at_its_end(monkeypatch):
     monkeypatch.setattr(room, "IDLE_S", 0.01)
     workers, threads, done = Workers(), set(), threading.Semaphore(0)
 
@@ -75,7 +80,7 @@ def test_every_thread_ends_though_jobs_come_just_when_its_time_is_up(monkeypatch
         threads.add(threading.current_thread())
         until = time.monotonic() + 0.0005
         while time.monotonic() < until:
-            pass  # the interpreter is taken, so that a thread which waits learns late that its time is up
+            pass  # hold the interpreter: a waiting thread learns late that its time is up
         done.release()
 
     for _ in range(500):
@@ -90,7 +95,7 @@ def test_every_thread_ends_though_jobs_come_just_when_its_time_is_up(monkeypatch
 
 
 def refuse_threads(monkeypatch, *, of=""):
-    """From now on none can be started that runs a function of this name."""
+    """Let no thread start that runs a function of this name."""
     start = threading.Thread.start
 
     def refused(thread):
@@ -101,7 +106,7 @@ def refuse_threads(monkeypatch, *, of=""):
     monkeypatch.setattr(threading.Thread, "start", refused)
 
 
-def test_a_job_that_no_thread_can_be_started_for_never_runs_and_spoils_nothing(monkeypatch):
+def test_a_job_without_a_thread_never_runs(monkeypatch):
     monkeypatch.setattr(room, "IDLE_S", 0.05)
     workers, free, made = Workers(), threading.Event(), []
     workers.start(lambda: free.wait(30) and None)
@@ -119,17 +124,15 @@ def test_a_job_that_no_thread_can_be_started_for_never_runs_and_spoils_nothing(m
     assert not any(thread.is_alive() for thread in threads)
 
 
-def test_an_idle_thread_takes_a_job_where_none_can_be_started(monkeypatch):
+def test_an_idle_thread_takes_the_next_job(monkeypatch):
     workers = Workers()
     first = ran(workers, 1, at_once=1)
-    time.sleep(0.2)  # until it waits
+    until(lambda: workers._idle == 1)
     refuse_threads(monkeypatch)
     assert ran(workers, 1, at_once=1) == first
 
 
-def test_idle_threads_end_though_the_thread_that_ends_them_could_not_be_started_at_first(
-    monkeypatch,
-):
+def test_idle_threads_end_though_their_watch_started_late(monkeypatch):
     monkeypatch.setattr(room, "IDLE_S", 0.05)
     workers = Workers()
     with monkeypatch.context() as starved:
@@ -143,8 +146,7 @@ def test_idle_threads_end_though_the_thread_that_ends_them_could_not_be_started_
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
 def test_a_forked_process_starts_its_own():
-    room.workers.start(lambda: None)
-    time.sleep(0.1)
+    ran(room.workers, 1, at_once=1)
     child = os.fork()
     if child == 0:
         finished = threading.Event()
