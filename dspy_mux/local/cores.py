@@ -1,4 +1,4 @@
-"""How many threads a model may use."""
+"""Count the cores that are free: how many threads a model may use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LOAD = Path("/proc/loadavg")
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on: its affinity mask, cut to the container's CPU quota; at least 1."""
+    """Return the cores of the affinity mask, cut to the container's CPU quota; at least 1."""
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
@@ -23,14 +23,17 @@ def usable_cores() -> int:
         quota, period = _CGROUP_QUOTA.read_text().split()[:2]
         cores = min(cores, int(quota) // int(period))
     except (OSError, ValueError):
-        pass  # no control group, or "max": no quota
+        pass  # no control group, or "max", which is no quota
     return max(1, cores)
 
 
 def busy_cores() -> int:
-    """Threads of other processes that want a core now; where the system does not tell, the load of the last minute."""
+    """Return how many threads of other processes want a core now.
+
+    Where the system does not say, the load of the last minute stands in.
+    """
     try:
-        # The third figure, "running/all"; the least of a few looks, as much that runs does so for a moment only.
+        # The fourth figure, "running/all"; the minimum of a few looks, as many threads run briefly.
         looks = []
         for _ in range(5):
             looks.append(int(_LOAD.read_text().split()[3].split("/")[0]) - 1)
@@ -42,18 +45,18 @@ def busy_cores() -> int:
 
 @functools.cache
 def default_threads() -> int:
-    """Threads for a model where the user names no number: DSPY_MUX_THREADS, or the cores that are free now; at least 1.
+    """Return DSPY_MUX_THREADS, or the number of cores that are free now; at least 1.
 
-    Found once per process: later, what is busy would be our own other models.
+    Computed once per process: later, the busy cores would be those of our own other models.
 
     Raises:
         LocalModelError: DSPY_MUX_THREADS is not a whole number of 1 or more.
     """
-    told = os.environ.get(THREADS_VARIABLE)
-    if told:
-        if not told.isdigit() or int(told) < 1:
+    threads = os.environ.get(THREADS_VARIABLE)
+    if threads:
+        if not threads.isdigit() or int(threads) < 1:
             raise LocalModelError(
-                f"{THREADS_VARIABLE} must be a whole number of threads, 1 or more, not {told!r}."
+                f"{THREADS_VARIABLE} must be a whole number of threads, 1 or more, not {threads!r}."
             )
-        return int(told)
+        return int(threads)
     return max(1, min(usable_cores(), (os.cpu_count() or 1) - busy_cores()))

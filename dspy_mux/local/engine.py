@@ -1,47 +1,64 @@
-"""DSPy engines over embedded llama.cpp: `dspy.LM(name, engine=LlamaEngine(…), async_engine=AsyncLlamaEngine(…))`."""
+"""DSPy engines over embedded llama.cpp, sync and async, for `dspy.LM(name, engine=…)`."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from dspy import lm15
 from dspy.utils.exceptions import LMConfigurationError
-from typing_extensions import Self
+from typing_extensions import Self, TypedDict
 
-from ..errors import LocalModelError
+from ..errors import LocalModelError, MissingExtra
 from ..sampling.deadline import loading, offer
 from . import catalog, gguf, weights, wire
-from .server import LlamaServer, Settings, loaded, server_for
+from .server import LlamaServer, ServerSettings, loaded, server_for
+from .wire import Body
 
 DEFAULT_SLOTS = 8
 DEFAULT_CONTEXT = 4096
 
 
 class LocalModelCallError(LocalModelError, LMConfigurationError):
-    """A local model cannot be fetched or loaded in an LM call; a DSPy error too, so that DSPy passes it on."""
+    """A local model cannot be fetched or loaded in an LM call.
+
+    It is a DSPy error too, so that DSPy passes it on.
+    """
+
+
+class MissingExtraInCall(MissingExtra, LMConfigurationError):
+    """xllamacpp is not installed, in an LM call; a DSPy error too, so that DSPy passes it on."""
+
+
+class EngineState(TypedDict):
+    """An engine's configuration, as DSPy saves it."""
+
+    name_or_path: str
+    threads: int | None
+    slots: int
+    context: int
 
 
 class _Engine:
-    """The configuration that both engines share; the loaded weights live in `server`, shared by every engine like this
-    one.
+    """The configuration of both engines; the weights are in `server`, shared by equal engines.
 
     Args:
         name_or_path: a name of the catalog, or the path of a .gguf file.
-        threads: llama.cpp threads; None for the cores that are free when the weights are loaded, or DSPY_MUX_THREADS.
+        threads: llama.cpp threads; None for DSPY_MUX_THREADS, else the cores that are free when the
+            weights are loaded.
         slots: draws that run at once.
-        context: tokens of the longest prompt and answer together; each slot keeps memory for as many.
+        context: tokens of the longest prompt and answer together; each slot holds memory for it.
 
     Raises:
-        LocalModelError: an unknown name, no such file, no GGUF file, or a number that cannot be meant.
+        LocalModelError: an unknown name, a missing file, not a GGUF file, or a number out of range.
     """
 
-    #: Equal requests with seeds s, s+1, … cost one reading of the prompt: the sampler numbers its draws so.
+    #: Equal requests with seeds s, s+1, … read the prompt once, so the sampler seeds draws so.
     seeded_draws: ClassVar[bool] = True
-    #: What DSPy asks an engine it does not know (dspy/clients/capabilities.py).
+    #: DSPy asks engines it does not know for these (dspy/clients/capabilities.py).
     supports_response_schema: ClassVar[bool] = True
     supports_function_calling: ClassVar[bool] = False
     supports_reasoning: ClassVar[bool] = False
@@ -67,22 +84,15 @@ class _Engine:
         slots: int = DEFAULT_SLOTS,
         context: int = DEFAULT_CONTEXT,
     ) -> None:
-        for value, what, least in (
-            (slots, "slots", 1),
-            (context, "context", 256),
-            (threads, "threads", 1),
-        ):
-            if what == "threads" and value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise LocalModelError(
-                    f"{what} of a local model must be a whole number, {least} or more, not {value!r}."
-                )
+        _check_number("slots", slots, 1)
+        _check_number("context", context, 256)
+        if threads is not None:
+            _check_number("threads", threads, 1)
         self.name_or_path = str(name_or_path)
         self.threads = threads
         self.slots = slots
         self.context = context
-        #: A chat model is sent its messages; a base model goes on with their text.
+        #: A chat model receives messages; a base model continues their text.
         self.chat: bool = True
         self._path: Path | None = None
         self._text_engines: tuple[LlamaEngine, AsyncLlamaEngine] | None = None
@@ -90,9 +100,8 @@ class _Engine:
         if not self.in_catalog:
             self._path = _existing(name_or_path)
             self.chat = gguf.has_chat_template(self._path)
-            self.name = self._path.stem.encode(
-                "utf-8", "replace"
-            ).decode()  # not every file's name is text
+            # Not every file's name is valid text.
+            self.name = self._path.stem.encode("utf-8", "replace").decode()
             self.model = f"local/{self.name}@{gguf.fingerprint(self._path)}"
         else:
             entry = catalog.find(self.name_or_path)
@@ -100,17 +109,17 @@ class _Engine:
             self.name = entry.name
             self.model = f"local/{entry.name}"
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Engine:
-        return self  # a configuration; nothing in it changes
+    def __deepcopy__(self, memo: dict[int, object]) -> _Engine:
+        return self  # a configuration that never changes
 
-    def __reduce__(self) -> tuple[Any, tuple[dict[str, Any]]]:
+    def __reduce__(self) -> tuple[Callable[[EngineState], Self], tuple[EngineState]]:
         return type(self).load_state, (self.dump_state(),)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name_or_path!r})"
 
-    def dump_state(self) -> dict[str, Any]:
-        """What `load_state` needs; a path is kept as it was given."""
+    def dump_state(self) -> EngineState:
+        """Return the state for `load_state`; a path is kept as given."""
         return {
             "name_or_path": self.name_or_path,
             "threads": self.threads,
@@ -119,7 +128,7 @@ class _Engine:
         }
 
     @classmethod
-    def load_state(cls, state: dict[str, Any]) -> Self:
+    def load_state(cls, state: EngineState) -> Self:
         return cls(
             state["name_or_path"],
             threads=state["threads"],
@@ -128,9 +137,9 @@ class _Engine:
         )
 
     def as_text(self) -> tuple[LlamaEngine, AsyncLlamaEngine]:
-        """Engines on the same weights that go on with the messages' text, without a chat template: sync and async.
+        """Return engines on the same weights that continue text without a chat template.
 
-        `CompletionAdapter` asks for them, to show few-shot text to a chat model.
+        `CompletionAdapter` uses them to show few-shot text to a chat model.
         """
         if self._text_engines is None:
             engines = (
@@ -143,17 +152,18 @@ class _Engine:
         return self._text_engines
 
     def load(self) -> None:
-        """Fetches and loads the weights now rather than in the first call.
+        """Fetch and load the weights now, not in the first call.
 
         Raises:
-            LocalModelError: they cannot be fetched, verified or loaded.
+            MissingExtra: xllamacpp is not installed.
+            LocalModelError: the weights cannot be fetched, verified or loaded.
         """
         self._server()
 
-    def _settings(self) -> Settings:
+    def _settings(self) -> ServerSettings:
         if self._path is None:
             self._path = weights.path(self.name) or weights.fetch(self.name)
-        return Settings(self._path, self.slots, self.context, self.threads)
+        return ServerSettings(self._path, self.slots, self.context, self.threads)
 
     def _loaded(self) -> LlamaServer | None:
         return loaded(self._settings()) if self._path is not None else None
@@ -167,8 +177,10 @@ class _Engine:
                 return server_for(self._settings())
         except LocalModelError as error:
             raise LocalModelCallError(str(error)) from error
+        except MissingExtra as error:
+            raise MissingExtraInCall(str(error)) from error
 
-    def _submit(self, request: lm15.Request, server: LlamaServer) -> Future[dict[str, Any]]:
+    def _submit(self, request: lm15.Request, server: LlamaServer) -> Future[Body]:
         payload, seed = wire.payload_of(request, chat=self.chat)
         return server.submit(payload, seed=seed)
 
@@ -177,48 +189,59 @@ class LlamaEngine(_Engine):
     """The synchronous engine; any number of threads may call it at once."""
 
     def complete(self, request: lm15.Request) -> lm15.Response:
-        """One answer.
+        """Return one answer.
 
         Raises:
             lm15.ContextLengthError: prompt and answer do not fit `context`.
             lm15.InvalidRequestError: llama.cpp refuses the request.
             lm15.UnsupportedFeatureError: tools, media, or a setting that llama.cpp cannot honour.
             lm15.ServerError: llama.cpp failed; DSPy tries again.
-            LocalModelError: the weights cannot be fetched or loaded.
+            LocalModelCallError: the weights cannot be fetched or loaded.
+            MissingExtraInCall: xllamacpp is not installed.
         """
         future = self._submit(request, self._server())
         offer(future.cancel)
         try:
             return wire.response_of(future.result(), model=request.model)
         finally:
-            future.cancel()  # after Ctrl-C nobody waits for it; a finished one does not mind
+            future.cancel()  # after Ctrl-C nobody waits for it; no effect on a finished one
 
     def stream(self, request: lm15.Request) -> Iterator[lm15.StreamEvent]:
-        """The answer as stream events, all at its end: it may be one of several that share a request."""
+        """Yield the answer as stream events, all at its end: it may share a request with others."""
         yield from lm15.response_to_events(self.complete(request))
 
     def close(self) -> None:
-        """Nothing: the weights belong to the process."""
+        """Do nothing: the weights belong to the process."""
 
 
 class AsyncLlamaEngine(_Engine):
-    """The asynchronous engine; it occupies neither the event loop nor a thread of its executor while it waits."""
+    """The asynchronous engine; it blocks neither the event loop nor a thread while it waits."""
 
     async def complete(self, request: lm15.Request) -> lm15.Response:
-        """One answer; raises what `LlamaEngine.complete` raises. Cancelling the task withdraws this draw alone."""
+        """Return one answer; raises what `LlamaEngine.complete` raises.
+
+        Cancelling the task withdraws this draw alone.
+        """
         server = self._loaded()
         if server is None:
             server = await asyncio.to_thread(self._server)
-        answer: asyncio.Future[dict[str, Any]] = asyncio.wrap_future(self._submit(request, server))
+        answer: asyncio.Future[Body] = asyncio.wrap_future(self._submit(request, server))
         return wire.response_of(await answer, model=request.model)
 
     async def stream(self, request: lm15.Request) -> AsyncIterator[lm15.StreamEvent]:
-        """The answer as stream events, all at its end: it may be one of several that share a request."""
+        """Yield the answer as stream events, all at its end: it may share a request with others."""
         for event in lm15.response_to_events(await self.complete(request)):
             yield event
 
     async def aclose(self) -> None:
-        """Nothing: the weights belong to the process."""
+        """Do nothing: the weights belong to the process."""
+
+
+def _check_number(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise LocalModelError(
+            f"{name} of a local model must be a whole number, {least} or more, not {value!r}."
+        )
 
 
 def _is_path(name_or_path: str | Path) -> bool:

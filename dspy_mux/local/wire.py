@@ -1,24 +1,37 @@
-"""Between DSPy's canonical requests and llama.cpp's OpenAI-shaped bodies: what is carried, and what is refused."""
+"""Translate between DSPy's canonical requests and llama.cpp's OpenAI-shaped bodies."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 from dspy import lm15
+from typing_extensions import TypedDict
 
 PROVIDER = "local"
-#: Answer tokens where neither the LM nor the call names a bound: small models that do not stop, ramble until the
-#: context ends.
+#: Answer tokens where neither the LM nor the call names a bound. Small models that do not stop
+#: ramble until the context ends.
 DEFAULT_MAX_TOKENS = 256
 #: llama.cpp's seeds are 32 bits wide and the highest one means "any".
 _SEEDS = 2**32 - 1
-#: llama.cpp's own controls, which an explicit Request may carry in Config.extensions.
+#: llama.cpp's own settings, which an explicit Request may carry in Config.extensions.
 _PASSED_THROUGH = frozenset({"min_p", "repeat_penalty", "logit_bias", "grammar", "ignore_eos"})
 
+#: A JSON body that llama.cpp receives or sends.
+Body: TypeAlias = dict[str, Any]
 
-def payload_of(request: lm15.Request, *, chat: bool) -> tuple[dict[str, Any], int | None]:
-    """The llama.cpp body of `request` without its seed, and the seed.
+
+class TokenUsage(TypedDict, total=False):
+    """llama.cpp's count of a choice's tokens."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: dict[str, int]
+
+
+def payload_of(request: lm15.Request, *, chat: bool) -> tuple[Body, int | None]:
+    """Return the llama.cpp body of `request` without its seed, and the seed.
 
     Raises:
         lm15.UnsupportedFeatureError: tools, media, or a setting that llama.cpp cannot honour.
@@ -26,11 +39,11 @@ def payload_of(request: lm15.Request, *, chat: bool) -> tuple[dict[str, Any], in
     _refuse_unsupported(request)
     config = request.config
     messages = _messages(request)
-    payload: dict[str, Any] = {"max_tokens": config.max_tokens or DEFAULT_MAX_TOKENS}
+    payload: Body = {"max_tokens": config.max_tokens or DEFAULT_MAX_TOKENS}
     if chat:
         payload["messages"] = messages
     else:
-        # A base model has no turns: it goes on with the text as it stands.
+        # A base model knows no turns: it continues the text.
         payload["prompt"] = "\n\n".join(message["content"] for message in messages)
     for name in ("temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty"):
         if (value := getattr(config, name)) is not None:
@@ -49,7 +62,7 @@ def payload_of(request: lm15.Request, *, chat: bool) -> tuple[dict[str, Any], in
         if name not in _PASSED_THROUGH:
             raise _unsupported(f"llama.cpp has no setting {name!r}", f"config.extensions.{name}")
         payload[name] = value
-    # Greedy answers are all the same answer, whatever the seed.
+    # At temperature 0 every seed gives the same answer.
     seed = 0 if config.temperature == 0 else config.seed
     return payload, None if seed is None else seed % _SEEDS
 
@@ -69,7 +82,7 @@ def _messages(request: lm15.Request) -> list[dict[str, str]]:
     return messages
 
 
-def _text(parts: Any, where: str) -> str:
+def _text(parts: Sequence[lm15.Part], where: str) -> str:
     for index, part in enumerate(parts):
         if not isinstance(part, (lm15.TextPart, lm15.ThinkingPart)):
             raise _unsupported(
@@ -78,14 +91,14 @@ def _text(parts: Any, where: str) -> str:
     return "".join(part.text for part in parts if isinstance(part, lm15.TextPart))
 
 
-def _format(wanted: Mapping[str, Any], *, chat: bool) -> dict[str, Any]:
+def _format(wanted: Mapping[str, Any], *, chat: bool) -> Body:
     if wanted["type"] == "json_object":
         return (
             {"response_format": {"type": "json_object"}}
             if chat
             else {"json_schema": {"type": "object"}}
         )
-    # Nested, as OpenAI has it: llama.cpp accepts a flat one too and then constrains less, without a word.
+    # Nested, as in OpenAI's API: llama.cpp accepts a flat one too, but silently constrains less.
     schema = {"name": wanted.get("name") or "response", "schema": wanted["schema"], "strict": True}
     return (
         {"response_format": {"type": "json_schema", "json_schema": schema}}
@@ -97,7 +110,7 @@ def _format(wanted: Mapping[str, Any], *, chat: bool) -> dict[str, Any]:
 def _refuse_unsupported(request: lm15.Request) -> None:
     config = request.config
     if request.tools or config.tool_choice is not None:
-        raise _unsupported("an embedded model is not offered tools", "tools")
+        raise _unsupported("an embedded model takes no tools", "tools")
     if config.reasoning is not None and not config.reasoning.is_off:
         raise _unsupported("an embedded model has no reasoning effort to set", "config.reasoning")
     if config.probabilities == "required":
@@ -119,11 +132,11 @@ def choice_body(
     identity: str,
     text: str,
     reasoning: str,
-    logprobs: list[dict[str, Any]],
+    logprobs: Sequence[Body],
     finish_reason: str | None,
-    usage: dict[str, Any] | None,
-) -> dict[str, Any]:
-    """One complete choice as a chat completion body of its own.
+    usage: TokenUsage | None,
+) -> Body:
+    """Return one complete choice as a chat completion body of its own.
 
     Raises:
         lm15.ServerError: llama.cpp ended the stream before the choice was complete.
@@ -132,22 +145,22 @@ def choice_body(
         raise lm15.ServerError(
             "llama.cpp stopped before the answer was complete.", provider=PROVIDER
         )
-    message = {"role": "assistant", "content": text}
+    message: Body = {"role": "assistant", "content": text}
     if reasoning:
         message["reasoning_content"] = reasoning
-    choice = {"index": 0, "message": message, "finish_reason": finish_reason}
+    choice: Body = {"index": 0, "message": message, "finish_reason": finish_reason}
     if logprobs:
-        choice["logprobs"] = {"content": logprobs}
+        choice["logprobs"] = {"content": list(logprobs)}
     return {"id": identity, "object": "chat.completion", "choices": [choice], "usage": usage}
 
 
 def response_of(body: Mapping[str, Any], *, model: str) -> lm15.Response:
-    """The canonical response of a choice body."""
+    """Return the canonical response of a choice body."""
     return lm15.response_from_openai_chat(body, model=model)
 
 
 def error_of(body: Mapping[str, Any]) -> lm15.ProviderError:
-    """llama.cpp's error body as the lm15 error that says whether another attempt could help."""
+    """Return llama.cpp's error body as the lm15 error that says whether a retry could help."""
     error = body.get("error", body)
     if not isinstance(error, Mapping):
         error = {"message": str(error)}

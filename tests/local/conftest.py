@@ -1,4 +1,4 @@
-"""Small weights of our own: a catalog entry whose bytes travel in wheels and over a local HTTP server."""
+"""A small catalog entry whose bytes travel in wheels and over a local HTTP server."""
 
 from __future__ import annotations
 

