@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -55,17 +56,12 @@ class ExchangeMixin:
         demos: list[Fields],
         inputs: Fields,
     ) -> list[Fields]:
-        exchange = self._exchange(AdapterCall(lm, lm_kwargs, signature, demos, inputs))
-        step: Callable[[], tuple[dspy.Adapter, AdapterCall]] = partial(next, exchange)
-        while True:
-            try:
-                adapter, call = step()
-            except StopIteration as end:
-                return _returned(end)
-            try:
-                step = partial(exchange.send, adapter.__call__(*call))
-            except AdapterParseError as error:
-                step = partial(exchange.throw, error)
+        steps = _Steps(self._exchange(AdapterCall(lm, lm_kwargs, signature, demos, inputs)))
+        while (step := steps.next()) is not None:
+            adapter, call = step
+            with steps.parse_errors():
+                steps.reply(adapter.__call__(*call))
+        return steps.fields
 
     async def acall(
         self,
@@ -75,17 +71,45 @@ class ExchangeMixin:
         demos: list[Fields],
         inputs: Fields,
     ) -> list[Fields]:
-        exchange = self._exchange(AdapterCall(lm, lm_kwargs, signature, demos, inputs))
-        step: Callable[[], tuple[dspy.Adapter, AdapterCall]] = partial(next, exchange)
-        while True:
-            try:
-                adapter, call = step()
-            except StopIteration as end:
-                return _returned(end)
-            try:
-                step = partial(exchange.send, await adapter.acall(*call))
-            except AdapterParseError as error:
-                step = partial(exchange.throw, error)
+        steps = _Steps(self._exchange(AdapterCall(lm, lm_kwargs, signature, demos, inputs)))
+        while (step := steps.next()) is not None:
+            adapter, call = step
+            with steps.parse_errors():
+                steps.reply(await adapter.acall(*call))
+        return steps.fields
+
+
+class _Steps:
+    """An exchange under way.
+
+    Attributes:
+        fields: what it returned, once there is no next step.
+    """
+
+    fields: list[Fields]
+
+    def __init__(self, exchange: Exchange):
+        self._exchange = exchange
+        self._resume: Callable[[], tuple[dspy.Adapter, AdapterCall]] = partial(next, exchange)
+
+    def next(self) -> tuple[dspy.Adapter, AdapterCall] | None:
+        """Return the next call to make; None at the end."""
+        try:
+            return self._resume()
+        except StopIteration as end:
+            self.fields = end.value
+            return None
+
+    def reply(self, fields: list[Fields]) -> None:
+        self._resume = partial(self._exchange.send, fields)
+
+    @contextmanager
+    def parse_errors(self) -> Iterator[None]:
+        """Hand an AdapterParseError of the block to the exchange."""
+        try:
+            yield
+        except AdapterParseError as error:
+            self._resume = partial(self._exchange.throw, error)
 
 
 class WrappingAdapter(ExchangeMixin, dspy.Adapter):
@@ -124,8 +148,3 @@ class WrappingAdapter(ExchangeMixin, dspy.Adapter):
 
     def _talker(self) -> dspy.Adapter:
         return self.inner
-
-
-def _returned(end: StopIteration) -> list[Fields]:
-    fields: list[Fields] = end.value
-    return fields
