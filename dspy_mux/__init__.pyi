@@ -26,7 +26,8 @@ from .optimize.optimizer import MuxOptimizer as MuxOptimizer
 from .optimize.report import MuxReport as MuxReport
 from .optimize.scaling import Scaling as Scaling, scale as scale
 from .optimize.search import Found as Found, Subset as Subset, search as search
-from .optimize.tune import Setting as Setting, Tuned as Tuned, tune as tune
+from .optimize.tune import tune as tune
+from .optimize.tuned import Setting as Setting, Tuned as Tuned
 from .replay.replay import Result as Result, replay as replay
 from .sampling.members import Member as Member
 from .voting.ballot import Ballot as Ballot, Choice as Choice, Frugal as Frugal, Rule as Rule

@@ -1,12 +1,13 @@
-"""Pictures of replayed results, with plotly (the `report` extra)."""
+"""Plotly figures of scaling curves, trials and stopping curves (the `report` extra)."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-from ..errors import ConfigurationError
+from ..errors import MissingExtra
 from ..notebook import escaped
 from ..text import visible
 
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
 
     from ..replay.stopping_curve import Spending
     from .scaling import Point, Scaling
-    from .tune import Tuned
+    from .tuned import Tuned
 
 
 def scaling_figures(scaling: Scaling) -> list[go.Figure]:
-    """Accuracy against members and against draws, with 95 % intervals."""
+    """Plot accuracy against members and against draws, with 95 % intervals."""
     return [
         _scaling_figure(scaling.by_members, "size", "members"),
         _scaling_figure(scaling.by_draws, "k", "draws per member (k)"),
@@ -27,7 +28,7 @@ def scaling_figures(scaling: Scaling) -> list[go.Figure]:
 
 
 def _scaling_figure(points: Sequence[Point], along: str, label: str) -> go.Figure:
-    """Accuracy of each rule, and the union bound, against a field of the points, with 95 % intervals."""
+    """Plot each rule's accuracy, the union and the contradiction against a field of the points."""
     figure = plotly().Figure()
     for rule in dict.fromkeys(point.rule for point in points):
         line = [point for point in points if point.rule == rule]
@@ -58,7 +59,7 @@ def _scaling_figure(points: Sequence[Point], along: str, label: str) -> go.Figur
 
 
 def trials_figure(tuned: Tuned) -> go.Figure:
-    """Every trial's accuracy against its calls per question."""
+    """Plot every trial's accuracy against its calls per question."""
     figure = plotly().Figure()
     for rule in dict.fromkeys(trial["rule"] for trial in tuned.trials):
         line = [trial for trial in tuned.trials if trial["rule"] == rule]
@@ -75,7 +76,7 @@ def trials_figure(tuned: Tuned) -> go.Figure:
 
 
 def spending_figure(points: Sequence[Spending]) -> go.Figure:
-    """Accuracy of the budgeted rule against the calls it makes, one point a bound, with 95 % intervals."""
+    """Plot the budgeted rule's accuracy against its calls, one point per bound."""
     figure = plotly().Figure()
     figure.add_scatter(
         x=[point.calls_per_question for point in points],
@@ -99,14 +100,13 @@ def spending_figure(points: Sequence[Spending]) -> go.Figure:
 
 
 def page(title: str, sections: Sequence[tuple[str, Sequence[go.Figure]]]) -> str:
-    """One self-contained HTML page: each section's figures under its heading."""
+    """Return one self-contained HTML page with each section's figures under its heading."""
     parts = [
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{escaped(title)}</title>"
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{escaped(title)}</title>",
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>",
+        "<body style='font-family: sans-serif'>",
     ]
-    parts.append(
-        "<meta name='viewport' content='width=device-width, initial-scale=1'><body style='font-family: sans-serif'>"
-    )
-    with_plotly = True  # the library once, before the first figure
+    with_plotly = True  # the library is embedded once, before the first figure
     for heading, figures in sections:
         parts.append(f"<h2>{escaped(heading)}</h2>")
         for figure in figures:
@@ -125,15 +125,20 @@ def _titled(figure: go.Figure, title: str, x: str, y: str) -> go.Figure:
 
 
 def plain(text: str) -> str:
-    """Text for plotly, which would take tags in it for formatting."""
+    """Escape text for plotly, which interprets tags as formatting."""
     return html.escape(visible(text), quote=False)
 
 
-def plotly() -> Any:
+def plotly() -> ModuleType:
+    """Return `plotly.graph_objects`.
+
+    Raises:
+        MissingExtra: plotly is not installed.
+    """
     try:
         import plotly.graph_objects as go
     except ImportError as error:
-        raise ConfigurationError(
+        raise MissingExtra(
             "Pictures need plotly, which is not installed: pip install 'dspy-mux[report]'."
         ) from error
     return go

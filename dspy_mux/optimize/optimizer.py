@@ -1,4 +1,4 @@
-"""MuxOptimizer: a DSPy optimizer that decides members, draws and rule of a mux from recorded draws, by an Optuna study."""
+"""MuxOptimizer: a DSPy optimizer that chooses a mux's members, draws and rule by a study."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dspy
 import numpy as np
@@ -27,11 +28,14 @@ from ..voting.ballot import Rule
 from ..voting.early_stopping import fit_budgeted
 from ..voting.rules import rule_of
 from ..voting.tally import Tally
+from .options import RULES, STUDY_NAME, StudyOptions, TuneOptions
 from .report import MuxReport
-from .tune import STUDY_NAME, Setting, Tuned, tune
+from .tune import run_study
+from .tuned import Setting, Tuned
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.trial import FrozenTrial
 
 logger = logging.getLogger(__name__)
 
@@ -39,33 +43,54 @@ _SPLIT = "mux_split"
 
 
 class MuxOptimizer(Teleprompter):
-    """Choose a mux's members, draws and rule on labelled examples.
+    """Choose a mux's members, draws and rule on labelled examples. Requires the `optimize` extra.
 
-        best = MuxOptimizer(metric=metric, bank=SampleBank("runs/task.sqlite")).compile(mux, trainset=train, valset=val)
-        best.report; best.save("mux.json")
+    Every member is drawn `k_max` times on every example, once; an Optuna study over the recorded
+    draws decides the rest (`tune`). The compiled mux is a copy with the chosen members, their k,
+    their accuracies on the training split, the rule (fitted there too), and a `report`.
 
-    Every member is drawn from `k_max` times on every example, once; all else is decided from the record. The compiled mux is a copy
-    with the chosen members, their k, their accuracies on the training split, the rule, fitted there too, and a `report`.
+        >>> import dspy
+        >>> from dspy.utils import DummyLM
+        >>> from dspy_mux import Member, MuxOptimizer, SLMMux
+        >>> def replies(right):  # a scripted model that knows the first `right` sums
+        ...     return {f"{n} + {n}": {"answer": str(2 * n if n <= right else 0)}
+        ...             for n in range(10, 30)}
+        >>> pool = [Member(DummyLM(replies(right)), name=name)
+        ...         for name, right in (("strong", 27), ("weak", 14))]
+        >>> mux = SLMMux("question -> answer: int", pool, k=2, temperature=0.5)
+        >>> train = [dspy.Example(question=f"{n} + {n}", answer=2 * n).with_inputs("question")
+        ...          for n in range(10, 30)]
+        >>> optimizer = MuxOptimizer(lambda e, p, trace=None: p.answer == e.answer, n_trials=4)
+        >>> best = optimizer.compile(mux, trainset=train)
+        >>> [member.name for member in best.members], best.report.tuned.best.value
+        (['strong'], 0.9)
 
     Args:
         metric: `(example, prediction, trace=None)` → bool or number.
-        bank: where draws are kept, and found again (a `SampleBank`, or its path or URL); None for one that is
-            dropped afterwards (DSPy's own cache still has them).
-        max_members, min_members: sizes to try.
+        bank: where draws are recorded and found again: a `SampleBank`, or its path or URL. None
+            for a temporary one; DSPy's cache still has the replies.
+        max_members, min_members: sizes of subset to try.
         k_max: draws per member, at most; None for the mux's own largest k.
-        n_trials, seed, sampler, storage, study_name, study, n_jobs, timeout, callbacks: the Optuna study's.
-        rules: which to try beside the paper's.
-        context: an input of the examples, such as a category, by which the calibrated rule may weigh; the mux is asked with it too.
-        threshold: the score from which an answer counts as correct, by which members are chosen and rules fitted; a graded metric
-            needs one that good answers reach.
-        bound: let the compiled mux spare draws (`schedule="frugal"`): those that cannot change the answer and, where the rule is
-            the calibrated one, those that change it with a chance below this bound (`budget.py`); None for all draws.
-        minimize, budget: a second objective ("calls_per_question" or "cost_per_question"), and the most that may be spent of it.
+        n_trials, seed, sampler, storage, study_name, study, n_jobs, timeout, callbacks: of the
+            Optuna study, as for `tune`.
+        rules: the rules to try beside the paper's.
+        context: an input of the examples, such as a category, by which the calibrated rule may
+            weigh; the compiled mux reads it from its inputs.
+        threshold: the score from which an answer counts as correct, when members are chosen and
+            rules fitted. A graded metric needs one that good answers reach.
+        bound: let the compiled mux skip draws (`schedule="frugal"`): those that cannot change the
+            answer and, if the rule is the calibrated one, those that change it with a chance below
+            this bound (0 to 1; see `voting/early_stopping.py`). None makes all draws.
+        minimize: a second objective, "calls_per_question" or "cost_per_question" (US dollars).
+        budget: how much of the second objective the compiled mux may use per question.
         num_threads, max_calls, max_cost, retry_failed: of the drawing, as for `collect`.
         progress: show the drawing's progress on stderr.
+
+    Raises:
+        ConfigurationError: an option that cannot work, such as an unknown rule.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (public: DSPy's optimizers take keyword arguments)
         self,
         metric: Metric,
         *,
@@ -74,18 +99,18 @@ class MuxOptimizer(Teleprompter):
         min_members: int = 1,
         k_max: int | None = None,
         n_trials: int = 100,
-        rules: Sequence[str] = ("consistency", "pooled", "calibrated"),
+        rules: Sequence[str] = RULES,
         context: str | None = None,
         threshold: float = 1.0,
         bound: float | None = None,
         seed: int = 0,
         sampler: optuna.samplers.BaseSampler | None = None,
-        storage: Any = None,
+        storage: str | optuna.storages.BaseStorage | None = None,
         study_name: str = STUDY_NAME,
         study: optuna.Study | None = None,
         n_jobs: int = 1,
         timeout: float | None = None,
-        callbacks: Sequence[Callable[..., None]] = (),
+        callbacks: Sequence[Callable[[optuna.Study, FrozenTrial], None]] = (),
         minimize: str | None = None,
         budget: float | None = None,
         num_threads: int = 16,
@@ -95,37 +120,27 @@ class MuxOptimizer(Teleprompter):
         progress: bool = False,
     ):
         super().__init__()
-        self.metric, self.k_max, self.context, self.threshold = metric, k_max, context, threshold
-        self.bank = bank if bank is None or isinstance(bank, SampleBank) else SampleBank(bank)
-        self.max_members, self.progress, self.bound = max_members, progress, bound
         if bound is not None and not 0 <= bound <= 1:
             raise ConfigurationError(
                 f"bound must be a chance between 0 and 1, or None, not {bound!r}."
             )
-        self._drawing: dict[str, Any] = {
-            "num_threads": num_threads,
-            "max_calls": max_calls,
-            "max_cost": max_cost,
-            "retry_failed": retry_failed,
-        }
-        self._study: dict[str, Any] = {
-            "max_members": max_members,
-            "min_members": min_members,
-            "n_trials": n_trials,
-            "rules": rules,
-            "context": context,
-            "threshold": threshold,
-            "seed": seed,
-            "sampler": sampler,
-            "storage": storage,
-            "study_name": study_name,
-            "study": study,
-            "n_jobs": n_jobs,
-            "timeout": timeout,
-            "callbacks": callbacks,
-            "minimize": minimize,
-            "budget": budget,
-        }
+        self.metric, self.k_max, self.bound, self.progress = metric, k_max, bound, progress
+        self.bank = bank if bank is None or isinstance(bank, SampleBank) else SampleBank(bank)
+        # All recorded draws may be tried: `k_max` bounds the drawing already.
+        self.options = TuneOptions(
+            max_members, min_members, None, rules, context, threshold, minimize, budget, seed
+        )
+        self.study_options = StudyOptions(
+            n_trials, timeout, n_jobs, callbacks, sampler, storage, study_name, study
+        )
+        self._collect = partial(
+            collect,
+            dataset=_SPLIT,
+            num_threads=num_threads,
+            max_calls=max_calls,
+            max_cost=max_cost,
+            retry_failed=retry_failed,
+        )
 
     def compile(
         self,
@@ -135,17 +150,20 @@ class MuxOptimizer(Teleprompter):
         teacher: dspy.Module | None = None,
         valset: list[dspy.Example] | None = None,
     ) -> SLMMux:
-        """A copy of `student`, decided; `student` stays as it was.
+        """Return a compiled copy of `student`, which itself is not changed.
 
         Args:
-            trainset: measures members, fits the rule and searches the subset.
+            trainset: measures the members, fits the rule and chooses the subset.
             valset: scores the trials; without one they are cross-fitted on `trainset`.
-            teacher: has no meaning here.
+            teacher: not supported.
 
         Raises:
-            ConfigurationError: the student is no SLMMux, there is a teacher, the context is no input, or the settings leave nothing
-                to choose, as a threshold does that no draw reaches.
-            MetricFailed: the metric raised; what was drawn is kept.
+            ConfigurationError: the student is not an SLMMux, a teacher is given, the context is
+                not an input, or there is nothing to choose, for example because no draw reaches
+                the threshold.
+            MetricFailed: the metric raised; the draws made so far are kept.
+            MissingExtra: Optuna is not installed.
+            StorageError: the bank or the study's storage cannot be reached or written.
         """
         if not isinstance(student, SLMMux) or student.method != SLMMux.method:
             raise ConfigurationError(
@@ -157,12 +175,14 @@ class MuxOptimizer(Teleprompter):
             )
         if not trainset:
             raise ConfigurationError("The trainset is empty.")
+        self._check_context([*trainset, *(valset or [])])
+        _check_apart(trainset, valset or [])
         if self.bank is not None:
-            return self._compiled(student, trainset, valset, self.bank)
+            return self._compiled(student, trainset, valset or [], self.bank)
         with tempfile.TemporaryDirectory() as folder:
             bank = SampleBank(Path(folder) / "bank.sqlite")
             try:
-                return self._compiled(student, trainset, valset, bank)
+                return self._compiled(student, trainset, valset or [], bank)
             finally:
                 bank.close()
 
@@ -170,78 +190,67 @@ class MuxOptimizer(Teleprompter):
         self,
         student: SLMMux,
         trainset: list[dspy.Example],
-        valset: list[dspy.Example] | None,
+        valset: list[dspy.Example],
         bank: SampleBank,
     ) -> SLMMux:
-        self._check_context([*trainset, *(valset or [])])
         k = self.k_max or max(member.k or 1 for member in student.members)
-        inputs = {fingerprint_inputs(example.inputs().toDict()) for example in trainset}
-        if shared := sum(
-            fingerprint_inputs(example.inputs().toDict()) in inputs for example in valset or []
-        ):
-            raise ConfigurationError(
-                f"{shared} examples are in both trainset and valset, which would flatter what is chosen: part them."
-            )
+        collected = [self._drawn("train", student, trainset, bank, k)]
+        train = record = recorded(student, trainset, bank, dataset=_SPLIT, k=k)
+        splits = None
+        if valset:
+            collected.append(self._drawn("validation", student, valset, bank, k))
+            record = _joined([train, recorded(student, valset, bank, dataset=_SPLIT, k=k)])
+            count = len(train.questions)
+            splits = [Split(np.arange(count), np.arange(count, len(record.questions)))]
+        tuned = run_study(record, splits, self.options, self.study_options)
+        return self._built(student, train, tuned, collected)
+
+    def _drawn(
+        self, split: str, student: SLMMux, examples: list[dspy.Example], bank: SampleBank, k: int
+    ) -> Collected:
+        """Draw what the bank lacks of one split."""
         console = Console(stderr=True) if self.progress else None
-        collected, records = [], []
-        for name, examples in (("train", trainset), ("validation", valset or [])):
-            if not examples:
-                continue
-            done = collect(
-                student,
-                examples,
-                self.metric,
-                bank,
-                dataset=_SPLIT,
-                k=k,
-                console=console,
-                **self._drawing,
+        done = self._collect(student, examples, self.metric, bank, k=k, console=console)
+        if done.missing:
+            why = (
+                "another process is drawing them"
+                if done.stopped is None
+                else f"{done.stopped} was reached"
             )
-            if done.missing:
-                why = (
-                    "another process is at work on them"
-                    if done.stopped is None
-                    else f"{done.stopped} was reached"
-                )
-                raise ConfigurationError(
-                    f"{done.missing} draws of the {name} split are missing, as {why}: compile again when that is changed, what is "
-                    "drawn is kept."
-                )
-            if done.errors is not None:
-                logger.warning("%s split: %s", name, done.errors)
-            collected.append(done)
-            records.append(recorded(student, examples, bank, dataset=_SPLIT, k=k))
-        record = records[0] if len(records) == 1 else _joined(records)
-        count = len(records[0].questions)
-        splits = (
-            None
-            if len(records) == 1
-            else [Split(np.arange(count), np.arange(count, len(record.questions)))]
-        )
-        tuned = tune(record, splits=splits, **self._study)
-        return self._built(student, records[0], tuned, collected)
+            raise ConfigurationError(
+                f"{done.missing} draws of the {split} split are missing, as {why}: compile again "
+                "when that is changed; what is drawn is kept."
+            )
+        if done.errors is not None:
+            logger.warning("%s split: %s", split, done.errors)
+        return done
 
     def _check_context(self, examples: Sequence[dspy.Example]) -> None:
-        """A rule fitted by what the mux is never told would only seem to weigh by it."""
-        told = next(
-            (list(inputs) for e in examples if self.context not in (inputs := e.inputs().toDict())),
-            None,
-        )
-        if self.context is not None and told is not None:
-            raise ConfigurationError(
-                f"context={self.context!r} is no input of every example (one has {', '.join(told) or 'none'}), and a mux is told "
-                "inputs alone: name one of them, or make it one with with_inputs."
-            )
+        """Raise ConfigurationError unless the context is an input of every example.
+
+        A rule fitted by a field that the mux never sees would only seem to weigh by it.
+        """
+        context = self.options.context
+        if context is None:
+            return
+        for example in examples:
+            names = list(example.inputs().toDict())
+            if context not in names:
+                raise ConfigurationError(
+                    f"context={context!r} is not an input of every example (one has "
+                    f"{', '.join(names) or 'none'}), and a mux sees inputs alone: name one of "
+                    "them, or make it one with with_inputs."
+                )
 
     def _built(
         self, student: SLMMux, train: Record, tuned: Tuned, collected: list[Collected]
     ) -> SLMMux:
+        """Return a copy of the student set up as the study decided."""
         best = tuned.best
         part = train.of(best.members, None)[0].first(best.k)
         plain = student.deepcopy()
-        plain.pool.rule = rule_of(
-            "consistency"
-        )  # the student's own may be fitted for other members
+        # The student's own rule may be fitted for other members.
+        plain.pool.rule = rule_of("consistency")
         mux = plain.subset(best.members)
         mux.pool.members = [replace(member, k=best.k) for member in mux.members]
         tally = Tally(part.votes)
@@ -258,14 +267,26 @@ class MuxOptimizer(Teleprompter):
         return mux
 
     def _rule(self, best: Setting, part: Record, tally: Tally) -> Rule:
+        """Return the rule of a setting, fitted on `part` if it is the calibrated one."""
         if best.rule != "calibrated":
             return rule_of(best.rule)
-        settings: dict[str, Any] = {
-            "members": part.members,
-            "contexts": None if self.context is None else part.field(self.context),
-            "context": self.context,
-            "threshold": self.threshold,
-        }
-        if not self.bound:
-            return calibrated.fit(tally, part.scores, **settings)
-        return fit_budgeted(tally, part.scores, bound=self.bound, **settings)
+        context = self.options.context
+        fit = partial(fit_budgeted, bound=self.bound) if self.bound else calibrated.fit
+        return fit(
+            tally,
+            part.scores,
+            members=part.members,
+            contexts=None if context is None else part.field(context),
+            context=context,
+            threshold=self.options.threshold,
+        )
+
+
+def _check_apart(trainset: Sequence[dspy.Example], valset: Sequence[dspy.Example]) -> None:
+    inputs = {fingerprint_inputs(example.inputs().toDict()) for example in trainset}
+    shared = sum(fingerprint_inputs(example.inputs().toDict()) in inputs for example in valset)
+    if shared:
+        raise ConfigurationError(
+            f"{shared} examples are in both trainset and valset, which would flatter the result: "
+            "separate them."
+        )

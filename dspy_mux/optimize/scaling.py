@@ -1,7 +1,8 @@
-"""How accuracy and cost grow with members and with draws per member (SLM-MUX, "Test-time Scaling"), from recorded draws.
+"""Scaling curves: accuracy and cost against members and against draws per member.
 
-For each size the subset is the best by O(S) on each split's training part; accuracy, union and contradiction are of its test part.
-The members told beside a figure are the best of all questions.
+See SLM-MUX, "Test-time Scaling". For each size the subset is the best by O(S) on each split's
+training part; accuracy, union and contradiction come from the test part. The members listed beside
+a figure are the best on all questions.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -20,16 +21,23 @@ from ..replay.resample import check_recorded
 from ..replay.splits import Split, holdout
 from .search import Outcomes, search
 
-#: Rules shown beside one another, as in the paper's figures: SLM-MUX and Agent Forest.
+#: The rules compared, as in the paper's figures: SLM-MUX and Agent Forest.
 RULES = ("consistency", "pooled")
 
 
 @dataclass(frozen=True)
 class Point:
-    """One rule at one size and k; accuracies are fractions, `low` and `high` their 95 % interval over questions.
+    """One rule at one size and k. Accuracies, union and contradiction are fractions from 0 to 1.
 
-    The same test questions give `accuracy`, `union_accuracy` and `contradiction`, so that `consistency` is never above the union
-    where scores are 0 or 1. Accuracy is the mean score; union and contradiction count scores that reach the threshold.
+    They come from the same test questions, so `consistency` is never above the union where scores
+    are 0 or 1. Accuracy is the mean score; union and contradiction count scores that reach the
+    threshold.
+
+    Attributes:
+        members: the best subset of this size on all questions.
+        low, high: the 95 % interval of the accuracy over questions.
+        calls_per_question: LM calls; cost_per_question: US dollars, None where unknown.
+        questions: distinct questions tested.
     """
 
     members: tuple[str, ...]
@@ -48,11 +56,15 @@ class Point:
 
 @dataclass(frozen=True)
 class Gain:
-    """SLM-MUX beside Agent Forest on the same questions and members (paper, "Test-time Scaling vs Agent Forest"); fractions.
+    """SLM-MUX compared with Agent Forest on the same questions and members; fractions.
+
+    See the paper, "Test-time Scaling vs Agent Forest".
 
     Attributes:
-        setting: "2 draws", or "best": each rule with the k that scores best on each split's training part.
+        setting: "2 draws", or "best": each rule at the k that scores best on each split's training
+            part.
         mux_k, forest_k: draws per member; for "best" the k most often chosen.
+        mux, forest: the two accuracies.
         mean, low, high: SLM-MUX − Agent Forest, paired, with its 95 % interval over questions.
     """
 
@@ -68,11 +80,28 @@ class Gain:
     questions: int
 
 
+class ScalingDict(TypedDict):
+    """A `Scaling` as plain values for JSON."""
+
+    by_members: list[dict[str, object]]
+    by_draws: list[dict[str, object]]
+    gains: list[dict[str, object]]
+    k: int
+    sweet_spot: dict[str, object]
+    reason: str
+
+
 @dataclass(frozen=True)
 class Scaling:
-    """`by_members` at k = `k`; `by_draws` and `gains` with as many members as were asked for, else as the sweet spot has.
+    """The curves that `scale` returns.
 
-    `sweet_spot` is the least number of members that none beats clearly.
+    Attributes:
+        by_members: one point per size and rule, at `k` draws per member.
+        by_draws: one point per k and rule, with the size asked for, else the sweet spot's.
+        gains: SLM-MUX against Agent Forest at that size, at the fewest draws and at the best k.
+        k: draws per member in `by_members`.
+        sweet_spot: the fewest members that no larger subset beats by more than its standard error.
+        reason: a sentence on the sweet spot.
     """
 
     by_members: list[Point]
@@ -82,7 +111,8 @@ class Scaling:
     sweet_spot: Point
     reason: str
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> ScalingDict:
+        """Return plain values for JSON."""
         return {
             "by_members": [asdict(point) for point in self.by_members],
             "by_draws": [asdict(point) for point in self.by_draws],
@@ -93,7 +123,7 @@ class Scaling:
         }
 
 
-def scale(
+def scale(  # noqa: PLR0913  (public: independent keyword arguments)
     record: Record,
     *,
     k: int = 3,
@@ -105,10 +135,35 @@ def scale(
     threshold: float = 1.0,
     seed: int = 0,
 ) -> Scaling:
-    """Accuracy and cost over members (at k) and over draws (2 to `k_max`, with `size` members; None for the best number of them).
+    """Measure accuracy and cost over the number of members and over the draws per member.
+
+    See the paper, "Test-time Scaling".
+
+        >>> import numpy as np
+        >>> from dspy_mux import Record, scale
+        >>> right = np.zeros((20, 3, 3), bool)  # 20 questions, 3 members, 3 draws
+        >>> right[:12, 0] = right[8:, 1] = right[:4, 2] = True
+        >>> votes = np.where(right, 0, [[[1, 2, 3]]])  # classes of answers within a question
+        >>> questions = tuple(f"q{n}" for n in range(20))
+        >>> curves = scale(Record(("a", "b", "c"), questions, votes, right.astype(float), {}))
+        >>> [(p.size, round(p.accuracy, 2)) for p in curves.by_members if p.rule == "consistency"]
+        [(1, 0.51), (2, 1.0), (3, 1.0)]
+        >>> curves.sweet_spot.members
+        ('a', 'b')
+
+    Args:
+        record: scored draws of every member on every question.
+        k: draws per member while the number of members grows.
+        k_max: draws per member, at most; None for all that are recorded.
+        max_members: the largest subset.
+        size: members while the draws grow from 2 to `k_max`; None for the sweet spot.
+        penalty: the λ of the search for each size.
+        splits: training and test parts; None for ten random halves.
+        threshold: the score from which an answer counts as correct.
+        seed: of the default splits.
 
     Raises:
-        ConfigurationError: k above what is recorded, or a size that no subset has.
+        ConfigurationError: k above the recorded draws, or a size that no subset has.
     """
     recorded = record.votes.shape[2]
     k_max = recorded if k_max is None else min(k_max, recorded)
@@ -119,24 +174,24 @@ def scale(
         else holdout(len(record.questions), repeats=10, seed=seed)
     )
     sizes = range(1, min(max_members, len(record.members)) + 1)
-    at = _Scale(record, penalty, splits, threshold)
-    by_size = {count: at.point(count, k, RULES[0]) for count in sizes}
-    by_members = [at.point(count, k, rule)[1] for count in sizes for rule in RULES]
+    curves = _Curves(record, penalty, splits, threshold)
+    by_size = {count: curves.point(count, k, RULES[0]) for count in sizes}
+    by_members = [curves.point(count, k, rule)[1] for count in sizes for rule in RULES]
     sweet, reason = _sweet_spot(by_size)
     size = sweet.size if size is None else size
     draws = range(min(2, k_max), k_max + 1)
-    by_draws = [at.point(size, each, rule)[1] for each in draws for rule in RULES]
-    least = f"{draws[0]} draw{'s' if draws[0] > 1 else ''}"
-    gains = [at.gain(size, least, draws[:1]), at.gain(size, "best", draws)]
+    by_draws = [curves.point(size, each, rule)[1] for each in draws for rule in RULES]
+    fewest = f"{draws[0]} draw{'s' if draws[0] > 1 else ''}"
+    gains = [curves.gain(size, fewest, draws[:1]), curves.gain(size, "best", draws)]
     return Scaling(by_members, by_draws, gains, k, sweet, reason)
 
 
-class _Scale:
-    """Points of the curves: on each split, the subset that its training part chooses is scored on its test part."""
+class _Curves:
+    """Points of the curves: subsets chosen on each training part, scored on its test part."""
 
     def __init__(self, record: Record, penalty: float, splits: Sequence[Split], threshold: float):
         self.record, self.penalty, self.splits, self.threshold = record, penalty, splits, threshold
-        # Both rules, and every figure that is told of them, are of the same subsets on the same draws: made once.
+        # Both rules and all their figures use the same subsets and draws, so each is made once.
         self.members, self.results, self.contradiction = (
             cache(self._members),
             cache(self._results),
@@ -150,7 +205,7 @@ class _Scale:
         return found.results[0].members
 
     def _results(self, size: int, k: int, rule: str) -> list[Result]:
-        """One a split."""
+        """One result per split."""
         return [
             self._replayed(size, k, rule, index, split) for index, split in enumerate(self.splits)
         ]
@@ -160,15 +215,18 @@ class _Scale:
         return replay(part, rule, k=k, splits=[split], threshold=self.threshold, seed=index)
 
     def _contradiction(self, size: int, k: int) -> float:
-        """Mean over the test parts."""
+        """Mean contradiction over the test parts."""
         found = []
         for index, split in enumerate(self.splits):
             part, _ = self.record.of(self.members(size, k, index), None)
-            outcomes = Outcomes.of(part.rows(split.test), k=k, threshold=self.threshold, seed=index)
+            outcomes = Outcomes.from_record(
+                part.rows(split.test), k=k, threshold=self.threshold, seed=index
+            )
             found.append(outcomes.terms(range(size))[1])
         return float(np.mean(found))
 
     def point(self, size: int, k: int, rule: str) -> tuple[Result, Point]:
+        """The pooled result of a rule over all splits, and its point on the curves."""
         result = pooled_results(self.results(size, k, rule))
         return result, Point(
             members=self.members(size, k, -1),
@@ -186,7 +244,10 @@ class _Scale:
         )
 
     def gain(self, size: int, setting: str, draws: Sequence[int]) -> Gain:
-        """SLM-MUX − Agent Forest, each with the one of `draws` that its training part scores best at; the fewest among equals."""
+        """SLM-MUX − Agent Forest, each at the k of `draws` that scores best in training.
+
+        Equal values: the fewest draws.
+        """
         best = {
             rule: [self._best_k(size, draws, rule, index) for index in range(len(self.splits))]
             for rule in RULES
@@ -236,15 +297,16 @@ def _sweet_spot(results: dict[int, tuple[Result, Point]]) -> tuple[Point, str]:
             and (difference := compare(results[other][0], result)).mean > difference.stderr
         ]
         if not better:
-            largest, told = max(results), f"{size} member{'s' if size > 1 else ''}"
+            largest, named = max(results), f"{size} member{'s' if size > 1 else ''}"
             if size == largest:
-                return point, f"{told}: each step up to them gains more than its standard error."
+                return point, f"{named}: each step up to them gains more than its standard error."
             best = max(
                 (results[other][1].accuracy for other in results if other > size),
                 default=point.accuracy,
             )
             return point, (
-                f"{told}: more of them change the accuracy of {100 * point.accuracy:.1f} % to at most {100 * best:.1f} %, "
-                "within one standard error of the paired difference, and cost more calls."
+                f"{named}: more of them change the accuracy of {100 * point.accuracy:.1f} % to at "
+                f"most {100 * best:.1f} %, within one standard error of the paired difference, "
+                "and cost more calls."
             )
     raise AssertionError("the largest size is never beaten by a larger one")

@@ -1,9 +1,10 @@
-"""Which members complement each other: O(S) = UnionAcc(S) − λ · Contradiction(S) for every subset, exactly (SLM-MUX, "Model
-Selection Search"; DESIGN section 3).
+"""Subset search: which members complement each other, by O(S) or by replayed accuracy.
 
-Correct and consistently wrong answers are kept as bits, one a question, 64 to a word, so a subset costs a few operations a word.
-All subsets are tried (`enumeration.py`); pools too large for that are searched by branch and bound (`branching.py`) with bounds
-that hold, so the best found is proven best or its gap is told.
+O(S) = UnionAcc(S) − λ · Contradiction(S) is computed exactly for every subset (SLM-MUX, "Model
+Selection Search"). Correct and consistently wrong answers are bits, one per question and 64 to a
+word, so a subset costs a few operations per word. All subsets are tried (`enumeration.py`); pools
+too large for that are searched by branch and bound (`branch_and_bound.py`), whose best is proven or
+comes with a bound on the gap.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,25 +23,44 @@ from ..errors import ConfigurationError
 from ..replay.replay import picks_of
 from ..replay.resample import chosen_draws
 from ..voting.tally import Tally, by_accuracy
-from .branch_and_bound import Branching
-from .by_accuracy import codes, right_answers
-from .enumeration import Best, Bits, enumerate_subsets, objective
+from .branch_and_bound import BranchAndBound
+from .enumeration import Best, Bits, enumerate_subsets, objective_values
+from .subset_accuracy import Codes, count_right, rank_codes
 
-#: Enumerated up to this many subsets; beyond, branch and bound.
+#: Up to this many subsets of a size are enumerated; more are searched by branch and bound.
 ENUMERABLE = 5_000_000
+
+
+class SubsetDict(TypedDict):
+    """A `Subset` as plain values for JSON."""
+
+    members: list[str]
+    objective: float
+    union_accuracy: float
+    contradiction: float
+    ceiling: float
+    floor: float
+    stderr: float
+    accuracy: float | None
 
 
 @dataclass(frozen=True, order=True)
 class Subset:
-    """A subset with its terms, as fractions of all questions; ordered best first, ties by size, then by position in the pool.
+    """A subset and the terms of its objective, as fractions of all questions.
+
+    Subsets sort best first; ties by size, then by position in the pool.
 
     Attributes:
-        ceiling, floor: O(S) at λ = 0 and at λ = 1, between which the paper's rule scores where its draws decide (paper, "bounds")
-            and scores are 0 or 1.
+        members: names, in pool order.
+        objective: O(S) = union_accuracy − λ · contradiction.
+        union_accuracy: share of questions that some member answers correctly.
+        contradiction: share of those questions' total on which, at the same time, another member
+            is consistently wrong.
         accuracy: of the rule asked for, replayed; None where none was.
+        stderr: standard error of the objective over questions.
     """
 
-    sort_key: tuple[Any, ...] = field(repr=False)
+    sort_key: tuple[float, int, tuple[int, ...]] = field(repr=False)
     members: tuple[str, ...] = field(compare=False)
     objective: float = field(compare=False)
     union_accuracy: float = field(compare=False)
@@ -50,13 +70,16 @@ class Subset:
 
     @property
     def ceiling(self) -> float:
+        """O(S) at λ = 0, which `consistency` never exceeds where scores are 0 or 1."""
         return self.union_accuracy
 
     @property
     def floor(self) -> float:
+        """O(S) at λ = 1, which `consistency` reaches where its draws decide (paper, "bounds")."""
         return self.union_accuracy - self.contradiction
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> SubsetDict:
+        """Return plain values for JSON."""
         return {
             "members": list(self.members),
             "objective": self.objective,
@@ -71,11 +94,14 @@ class Subset:
 
 @dataclass(frozen=True)
 class Found:
-    """The best subsets, best first.
+    """The result of `search`.
 
     Attributes:
+        results: the best subsets, best first.
         evaluated: subsets whose objective was computed.
-        exact: whether the best is proven to be the best of all; else `gap` bounds how much better another could be.
+        exact: whether the first result is proven best.
+        seconds: wall time of the search.
+        gap: how much better, at most, the objective of another subset could be; 0 if exact.
     """
 
     results: list[Subset]
@@ -87,11 +113,14 @@ class Found:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What the objective is made of: for each question (or question and choice of draws) and member, packed along questions.
+    """The members' outcomes per question (or question and choice of draws), as bits.
 
     Attributes:
-        correct, wrong: [M, W] bits: the plurality answer is correct; it is consistently wrong (s = 1 and not correct).
-        rows: bits in use; questions: how many questions they are of, which is fewer where several choices of draws are stacked.
+        members: names [M].
+        correct: [M, W] bits: the plurality answer is correct.
+        wrong: [M, W] bits: the member is consistently wrong (s = 1 and not correct).
+        rows: bits in use.
+        questions: distinct questions; fewer than `rows` where several choices of draws are stacked.
     """
 
     members: tuple[str, ...]
@@ -101,10 +130,10 @@ class Outcomes:
     questions: int
 
     @classmethod
-    def of(
+    def from_record(
         cls, record: Record, *, k: int | None = None, threshold: float = 1.0, seed: int = 0
     ) -> Outcomes:
-        """From recorded draws; with more recorded than k, over several random choices of k."""
+        """Compute outcomes from recorded draws; if more than k, over several random choices."""
         k = record.votes.shape[2] if k is None else k
         correct, wrong = [], []
         for votes, scores in chosen_draws(record, k, seed):
@@ -114,22 +143,21 @@ class Outcomes:
             wrong.append((tally.plurality_count == k) & ~is_right)
         return cls(
             record.members,
-            _packed(np.vstack(correct)),
-            _packed(np.vstack(wrong)),
+            _pack(np.vstack(correct)),
+            _pack(np.vstack(wrong)),
             len(correct) * len(record.questions),
             len(record.questions),
         )
 
     def terms(self, subset: Sequence[int]) -> tuple[float, float]:
-        """UnionAcc and Contradiction of one subset, given by positions."""
+        """Return UnionAcc and Contradiction of one subset, given by positions."""
         union = np.bitwise_or.reduce(self.correct[list(subset)])
         both = union & np.bitwise_or.reduce(self.wrong[list(subset)])
-        return int(np.bitwise_count(union).sum()) / self.rows, int(
-            np.bitwise_count(both).sum()
-        ) / self.rows
+        right, against = (int(np.bitwise_count(bits).sum()) for bits in (union, both))
+        return right / self.rows, against / self.rows
 
 
-def search(
+def search(  # noqa: PLR0913  (public: independent keyword arguments)
     record: Record,
     sizes: Sequence[int],
     *,
@@ -142,104 +170,127 @@ def search(
     seed: int = 0,
     time_limit: float | None = None,
 ) -> Found:
-    """The best subsets of the record's members, by O(S) or by what the paper's rule scores with them.
+    """Find the best subsets of a record's members, by O(S) or by the accuracy of the paper's rule.
+
+    See the paper, "Model Selection Search". All figures are in-sample: they come from the questions
+    that chose the subsets.
+
+        >>> import numpy as np
+        >>> from dspy_mux import Record, search
+        >>> right = np.zeros((4, 3, 2), bool)  # 4 questions, 3 members, 2 draws
+        >>> right[:3, 0] = right[3, 1] = right[:2, 2] = True
+        >>> record = Record(
+        ...     members=("a", "b", "c"),
+        ...     questions=("q1", "q2", "q3", "q4"),
+        ...     votes=np.where(right, 0, [[[1, 2]]]),  # classes of answers within a question
+        ...     scores=right.astype(float),
+        ...     fields={},
+        ... )
+        >>> best = search(record, [2]).results[0]
+        >>> best.members, best.objective
+        (('a', 'b'), 1.0)
 
     Args:
+        record: scored draws of every member on every question.
         sizes: of the subsets, such as range(2, 6).
-        penalty: λ.
-        top: how many to give.
-        by: "objective" for O(S); "accuracy" for the replayed accuracy of `consistency`, with members' accuracies of the same
-            questions to break ties. Each subset is then told with that accuracy, which was chosen on the questions it is of.
-        rule: a rule that needs no fitting, by whose replayed accuracy the found subsets are told as well; members' accuracies
-            are then of the same questions, so that figure describes, and does not promise. Ranked by accuracy, "consistency" or
-            None.
-        time_limit: seconds after which branch and bound gives the best it has, with the gap. Ranked by accuracy, all subsets are
-            tried, and there is none.
+        k: draws per member; None for all that are recorded. Fewer than recorded are averaged over
+            random choices.
+        penalty: λ, 0 or more.
+        top: how many subsets to return.
+        threshold: the score from which an answer counts as correct.
+        by: "objective" for O(S); "accuracy" for the replayed accuracy of `consistency`, with the
+            members' accuracies on the same questions to break ties.
+        rule: a rule without fitting whose replayed accuracy is computed for the subsets found;
+            with `by="accuracy"` only "consistency" or None.
+        seed: of the random choices of draws.
+        time_limit: seconds for branch and bound, which then returns the best so far and the gap;
+            not with `by="accuracy"`, which tries all subsets.
 
     Raises:
-        ConfigurationError: a size that no subset can have, a negative penalty, k above what is recorded; or, where they are ranked
-            by accuracy, more subsets than can be tried, another rule than "consistency", or a time limit.
+        ConfigurationError: a size that no subset can have, a negative penalty, k above the recorded
+            draws; by accuracy also too many subsets, another rule, or a time limit.
     """
-    count = len(record.members)
+    wanted = _checked_sizes(sizes, len(record.members))
+    _check_search(penalty, top, by, rule, time_limit)
+    outcomes = Outcomes.from_record(record, k=k, threshold=threshold, seed=seed)
+    began = time.perf_counter()
+    evaluated, gap, best = 0, 0.0, Best(top)
+    if by == "accuracy":
+        evaluated = _most_accurate_subsets(record, wanted, k, threshold, seed, best)
+        results = _ranked_by_accuracy(outcomes, best, penalty)
+        return Found(results, evaluated, True, time.perf_counter() - began)
+    for size in wanted:
+        if math.comb(len(record.members), size) <= ENUMERABLE:
+            evaluated += enumerate_subsets(
+                outcomes.correct, outcomes.wrong, outcomes.rows, size, penalty, best
+            )
+        else:
+            left = None if time_limit is None else time_limit - (time.perf_counter() - began)
+            visited, open_gap = _branch_and_bound(outcomes, size, penalty, best, left)
+            evaluated, gap = evaluated + visited, max(gap, open_gap)
+    results = [_subset(outcomes, positions, penalty) for positions in best.subsets()]
+    if rule is not None:
+        results = [_with_accuracy(record, each, rule, k, seed) for each in results]
+    return Found(results, evaluated, gap == 0.0, time.perf_counter() - began, gap)
+
+
+def _checked_sizes(sizes: Sequence[int], count: int) -> list[int]:
     wanted = sorted(set(sizes))
     if not wanted or wanted[0] < 1 or wanted[-1] > count:
         raise ConfigurationError(
             f"Subsets of {count} members have from 1 to {count} members, not {list(sizes)}."
         )
+    return wanted
+
+
+def _check_search(
+    penalty: float, top: int, by: str, rule: str | None, time_limit: float | None
+) -> None:
     if penalty < 0 or not math.isfinite(penalty):
         raise ConfigurationError(f"The penalty λ must be 0 or more, not {penalty}.")
     if top < 1:
         raise ConfigurationError(f"The number of subsets to show must be 1 or more, not {top}.")
     if by == "accuracy" and rule not in (None, "consistency"):
         raise ConfigurationError(
-            f"Subsets are ranked by the accuracy of consistency: rank them by the objective to be told {rule}'s."
+            "by='accuracy' ranks subsets by the accuracy of consistency: use by='objective' to get "
+            f"the accuracy of {rule}."
         )
     if by == "accuracy" and time_limit is not None:
         raise ConfigurationError(
-            "Ranked by accuracy, all subsets are tried: a time limit is only for the objective."
+            "by='accuracy' tries all subsets: a time limit is only for by='objective'."
         )
-    outcomes = Outcomes.of(record, k=k, threshold=threshold, seed=seed)
-    began = time.perf_counter()
-    evaluated, gap, best = 0, 0.0, Best(top)
-    if by == "accuracy":
-        evaluated = _most_accurate_subsets(record, wanted, k, threshold, seed, best)
-        accuracies = best.values()
-        told = [
-            replace(_told(outcomes, subset, penalty), accuracy=accuracies[subset])
-            for subset in best.subsets()
-        ]
-        results = [
-            replace(each, sort_key=(-(each.accuracy or 0.0), *each.sort_key[1:])) for each in told
-        ]
-        return Found(results, evaluated, True, time.perf_counter() - began)
-    for size in wanted:
-        if math.comb(count, size) <= ENUMERABLE:
-            evaluated += enumerate_subsets(
-                outcomes.correct, outcomes.wrong, outcomes.rows, size, penalty, best
-            )
-        else:
-            left = None if time_limit is None else time_limit - (time.perf_counter() - began)
-            visited, open_ = _branch_and_bound(outcomes, size, penalty, best, left)
-            evaluated, gap = evaluated + visited, max(gap, open_)
-    results = [_told(outcomes, subset, penalty) for subset in best.subsets()]
-    if rule is not None:
-        results = [_with_accuracy(record, each, rule, k, seed) for each in results]
-    return Found(results, evaluated, gap == 0.0, time.perf_counter() - began, gap)
 
 
 def most_accurate(
     record: Record, size: int, *, k: int | None = None, seed: int = 0
 ) -> tuple[str, ...]:
-    """The selection the paper compares with: the members of highest accuracy alone."""
-    tallies = [
+    """Return the members of highest accuracy: the selection that the paper compares with."""
+    accuracies = [
         Tally(votes).plurality_scores(scores).mean(axis=0)
         for votes, scores in chosen_draws(record, k or record.votes.shape[2], seed)
     ]
-    order = np.argsort(-np.mean(tallies, axis=0), kind="stable")[:size]
+    order = np.argsort(-np.mean(accuracies, axis=0), kind="stable")[:size]
     return tuple(record.members[at] for at in sorted(order.tolist()))
 
 
 def _most_accurate_subsets(
     record: Record, sizes: Sequence[int], k: int | None, threshold: float, seed: int, best: Best
 ) -> int:
-    """Every subset of these sizes by the accuracy of the paper's rule; how many there were."""
+    """Rank every subset by the accuracy of the paper's rule, and return how many there were."""
     subsets = sum(math.comb(len(record.members), size) for size in sizes)
     if subsets > ENUMERABLE:
         raise ConfigurationError(
-            f"{subsets:,} subsets are too many to be ranked by accuracy (up to {ENUMERABLE:,}): rank them by the objective, or "
-            "choose fewer members or sizes."
+            f"{subsets:,} subsets are too many to be ranked by accuracy (up to {ENUMERABLE:,}): "
+            "rank them by the objective, or choose fewer members or sizes."
         )
     tables = []
     for votes, scores in chosen_draws(record, k or record.votes.shape[2], seed):
         tally = Tally(votes)
-        tables.append(
-            codes(
-                tally, scores, by_accuracy(tally.plurality_scores(scores).mean(axis=0)), threshold
-            )
-        )
-    table = np.hstack(tables)
+        order = by_accuracy(tally.plurality_scores(scores).mean(axis=0))
+        tables.append(rank_codes(tally, scores, order, threshold))
+    table = cast(Codes, np.hstack(tables))
     for size in sizes:
-        for prefix, tails, right in right_answers(table, size):
+        for prefix, tails, right in count_right(table, size):
             best.add_best(right / table.shape[1], prefix, tails)
     return subsets
 
@@ -247,9 +298,9 @@ def _most_accurate_subsets(
 def _branch_and_bound(
     outcomes: Outcomes, size: int, penalty: float, best: Best, time_limit: float | None
 ) -> tuple[int, float]:
-    """The best subsets of one size; (subsets evaluated, gap that is left open: 0 where all is proven)."""
+    """Add the best subsets of one size; return how many were evaluated, and the gap left open."""
     rows = outcomes.rows
-    branching = Branching(
+    tree = BranchAndBound(
         outcomes.correct,
         outcomes.wrong,
         size,
@@ -257,20 +308,26 @@ def _branch_and_bound(
         bar=lambda: best.bar * rows - 1e-6,  # equals reach it, whatever the rounding
         keep=lambda value, subset: best.add(value / rows, subset),
     )
-    open_bound = branching.run(math.inf if time_limit is None else max(time_limit, 0.0)) / rows
-    # No subset is worth more than 1, whatever was not looked at; none found yet counts as worth what nothing at all is, 0.
+    open_bound = tree.run(math.inf if time_limit is None else max(time_limit, 0.0)) / rows
+    # No subset is worth more than 1. While none is found, the best counts as the empty subset's 0.
     highest = best.highest if math.isfinite(best.highest) else 0.0
-    return branching.evaluated, max(0.0, min(open_bound, 1.0) - highest)
+    return tree.evaluated, max(0.0, min(open_bound, 1.0) - highest)
 
 
-def _told(outcomes: Outcomes, subset: tuple[int, ...], penalty: float) -> Subset:
+def _ranked_by_accuracy(outcomes: Outcomes, best: Best, penalty: float) -> list[Subset]:
+    accuracies, results = best.values(), []
+    for positions in best.subsets():
+        subset, accuracy = _subset(outcomes, positions, penalty), accuracies[positions]
+        key = (-accuracy, *subset.sort_key[1:])
+        results.append(replace(subset, accuracy=accuracy, sort_key=key))
+    return results
+
+
+def _subset(outcomes: Outcomes, subset: tuple[int, ...], penalty: float) -> Subset:
     union, contradiction = outcomes.terms(subset)
     rows = outcomes.rows
-    value = float(
-        objective(
-            np.array([round(union * rows)]), np.array([round(contradiction * rows)]), penalty, rows
-        )[0]
-    )
+    right, against = (np.array([round(share * rows)]) for share in (union, contradiction))
+    value = float(objective_values(right, against, penalty, rows)[0])
     # Each question adds 1, 1 − λ or 0.
     variance = union - contradiction + contradiction * (1 - penalty) ** 2 - value**2
     return Subset(
@@ -286,7 +343,7 @@ def _told(outcomes: Outcomes, subset: tuple[int, ...], penalty: float) -> Subset
 def _with_accuracy(record: Record, found: Subset, rule: str, k: int | None, seed: int) -> Subset:
     member = rule.partition(":")[2]
     if member and member not in found.members:
-        return found  # whom the rule names is not there to decide
+        return found  # the member that the rule names is not in the subset
     part, _ = record.of(found.members, k)
     values = []
     for votes, scores in chosen_draws(part, k or part.votes.shape[2], seed):
@@ -296,19 +353,11 @@ def _with_accuracy(record: Record, found: Subset, rule: str, k: int | None, seed
             .scores(scores)
             .mean()
         )
-    return Subset(
-        found.sort_key,
-        found.members,
-        found.objective,
-        found.union_accuracy,
-        found.contradiction,
-        float(np.mean(values)),
-        found.stderr,
-    )
+    return replace(found, accuracy=float(np.mean(values)))
 
 
-def _packed(values: NDArray[np.bool_]) -> Bits:
-    """[rows, M] booleans as [M, W] words."""
+def _pack(values: NDArray[np.bool_]) -> Bits:
+    """Pack booleans [rows, M] into words [M, W]."""
     padded = np.zeros((values.shape[1], -(-len(values) // 64) * 64), np.bool_)
     padded[:, : len(values)] = values.T
     return np.packbits(padded, axis=1, bitorder="little").view(np.uint64)

@@ -1,7 +1,8 @@
-"""The Optuna study of a tuning: opened, and refused where its trials could not be compared with ours.
+"""Open the Optuna study of a tuning, and refuse one whose trials cannot be compared with ours.
 
-A study in a storage goes on, perhaps in another process and another year, and may come from anywhere: what its trials are values
-of is kept with it and checked, and so is each trial before it is read.
+A stored study may be continued by another process, years later, and may come from anywhere. What
+its trials' values depend on is therefore stored with it and checked, and so is each trial before
+it is read.
 """
 
 from __future__ import annotations
@@ -10,19 +11,36 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
 from ..bank.record import Record
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, MissingExtra, StorageError
 from ..replay.splits import Split
+from ..voting.tally import Floats, Ints
+from .options import StudyOptions, TuneOptions
+from .tuned import TrialRow
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
+
+
+class StudyData(TypedDict):
+    """What a trial's value depends on beside its own choices; arrays as fingerprints."""
+
+    members: list[str]
+    draws: str
+    scores: str
+    calls: str
+    splits: str
+    threshold: float
+    context: str | None
+    minimize: str | None
 
 
 @dataclass(frozen=True)
@@ -30,13 +48,15 @@ class Comparable:
     """What all trials of a study have in common.
 
     Attributes:
-        data: what their values are of, by name (`data_of`); kept in the study.
-        rules: those that are tried; params: what else every trial chooses.
-        members: names; draws: of each, at most.
-        objectives: how many, the first to be maximised and the second to be minimised.
+        data: what their values depend on; stored as the study's user attribute "data".
+        rules: the rules tried.
+        params: the other parameters that every trial chooses.
+        members: names of the members to choose from.
+        draws: draws of each, at most.
+        objectives: 1 or 2; the first is maximised, the second minimised.
     """
 
-    data: Mapping[str, Any]
+    data: StudyData
     rules: tuple[str, ...]
     params: tuple[str, ...]
     members: tuple[str, ...]
@@ -44,9 +64,14 @@ class Comparable:
     objectives: int
 
     def check(self, study: optuna.Study) -> None:
-        """Raises ConfigurationError for a study of other data, or with trials that are not of this tuning."""
+        """Claim a new study for our data, or check that an existing one is of the same.
+
+        Raises:
+            ConfigurationError: the study is of other data, or has trials that are not of this
+                tuning.
+        """
         made = [trial for trial in study.trials if trial.state.name != "WAITING"]
-        # Read after the trials: who makes them says first what they are of.
+        # Read after the trials: whoever makes trials first stores what they are of.
         before = study.user_attrs.get("data")
         if before is None and not made:
             study.set_user_attr("data", dict(self.data))
@@ -54,8 +79,8 @@ class Comparable:
             known = before if isinstance(before, dict) else {}
             other = ", ".join(name for name, value in self.data.items() if known.get(name) != value)
             raise ConfigurationError(
-                f"The study {study.study_name!r} is of other data ({other or 'version'} differ): name another study, or another "
-                "storage."
+                f"The study {study.study_name!r} is of other data ({other or 'version'} differ): "
+                "name another study, or another storage."
             )
         directions = ["MAXIMIZE", "MINIMIZE"][: self.objectives]
         foreign = before is None and made
@@ -65,12 +90,12 @@ class Comparable:
             or not all(map(self._has, study.trials))
         ):
             raise ConfigurationError(
-                f"The study {study.study_name!r} has trials of other rules, objectives or draws: name another study, or another "
-                "storage."
+                f"The study {study.study_name!r} has trials of other rules, objectives or draws: "
+                "name another study, or another storage."
             )
 
     def _has(self, trial: FrozenTrial) -> bool:
-        """Whether a trial may be one of this tuning; of one that is not complete its rules alone count."""
+        """Whether a trial may belong to this tuning; an incomplete one is judged by its rules."""
         rules = getattr(trial.distributions.get("rule"), "choices", self.rules)
         if rules != self.rules or trial.state.name != "COMPLETE":
             return bool(rules == self.rules)
@@ -86,18 +111,13 @@ class Comparable:
         )
 
 
-def data_of(
-    record: Record,
-    splits: Sequence[Split],
-    threshold: float,
-    context: str | None,
-    minimize: str | None,
-) -> dict[str, Any]:
-    """What a trial's value depends on beside its own choices, by name; draws and the like as fingerprints.
+def describe_data(record: Record, splits: Sequence[Split], options: TuneOptions) -> StudyData:
+    """Return what a trial's value depends on beside its own choices.
 
     Raises:
-        ConfigurationError: no question has the field `context`.
+        ConfigurationError: no question has the field `options.context`.
     """
+    context = options.context
     return {
         "members": list(record.members),
         "draws": _hash(record.votes.astype(np.int32)),
@@ -106,46 +126,83 @@ def data_of(
         "splits": _hash(
             *(part.astype(np.int64) for split in splits for part in (split.train, split.test))
         ),
-        "threshold": float(threshold),
+        "threshold": float(options.threshold),
         "context": None if context is None else _hash([context, record.field(context)]),
-        "minimize": minimize,
+        "minimize": options.minimize,
     }
 
 
-def open_study(
-    storage: Any, name: str, sampler: Any, seed: int, minimize: str | None
-) -> optuna.Study:
-    """A study in a storage, a new one or the one that is there; in memory for None.
+def open_study(options: StudyOptions, *, seed: int, minimize: str | None) -> optuna.Study:
+    """Return the study given, else one in the storage (new or existing), else one in memory.
 
     Raises:
-        ConfigurationError: Optuna is missing, or the storage cannot be used.
+        MissingExtra: Optuna, or the driver of the storage's database, is not installed.
+        ConfigurationError: the storage is not a URL of a database that Optuna can use.
+        StorageError: the storage cannot be reached or used.
     """
+    if options.study is not None:
+        return options.study
     try:
         import optuna
     except ImportError as error:
-        raise ConfigurationError(
+        raise MissingExtra(
             "Tuning needs Optuna, which is not installed: pip install 'dspy-mux[optimize]'."
         ) from error
     logging.getLogger("optuna").setLevel(logging.WARNING)
-    sampler = sampler or optuna.samplers.TPESampler(seed=seed, multivariate=True)
+    sampler = options.sampler or optuna.samplers.TPESampler(seed=seed, multivariate=True)
     try:
         return optuna.create_study(
-            storage=storage,
-            study_name=name,
+            storage=options.storage,
+            study_name=options.study_name,
             sampler=sampler,
             directions=["maximize"] if minimize is None else ["maximize", "minimize"],
             load_if_exists=True,
         )
     except Exception as error:
-        # Neither the storage nor the error is told in full: there may be a password in them.
-        raise ConfigurationError(
-            f"The study's storage cannot be used ({type(error).__name__}): check its URL, which is like sqlite:///study.db, and "
-            "its server."
+        # The message shows neither the URL nor the error's text: they may contain a password.
+        raise _storage_error(error) from error
+
+
+def _storage_error(error: Exception) -> ConfigurationError | MissingExtra | StorageError:
+    from sqlalchemy.exc import ArgumentError  # Optuna requires it
+
+    name = type(error).__name__
+    if isinstance(error, ImportError):
+        return MissingExtra(
+            f"The driver of the study's storage is not installed ({name}): install it, or use "
+            "another storage, such as sqlite:///study.db."
+        )
+    if isinstance(error, (ArgumentError, AttributeError, TypeError, ValueError)):
+        return ConfigurationError(
+            f"The study's storage cannot be used ({name}): check its URL, which is like "
+            "sqlite:///study.db."
+        )
+    return StorageError(
+        f"The study's storage cannot be used ({name}): check its URL, which is like "
+        "sqlite:///study.db, and its server."
+    )
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Raise StorageError where the storage of a study fails inside the block."""
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
+        raise StorageError(
+            f"The study's storage failed ({type(error).__name__}): check its server and disk, then "
+            "run again; finished trials are kept."
         ) from error
 
 
-def front(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Of complete trials with two objectives those that no other beats in both; `Study.best_trials` knows no bounds."""
+def pareto_front(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the complete trials with two objectives that no other beats in both.
+
+    `Study.best_trials` cannot be limited to some of the trials.
+    """
     kept: list[FrozenTrial] = []
     for trial in sorted(trials, key=lambda each: (-each.values[0], each.values[1], each.number)):
         if not kept or trial.values[1] < kept[-1].values[1] or trial.values == kept[-1].values:
@@ -153,22 +210,27 @@ def front(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return kept
 
 
-def told(trial: FrozenTrial) -> dict[str, Any]:
-    """A trial as plain values for JSON."""
-    params = {name: value for name, value in trial.params.items() if not name.startswith("member ")}
-    return {
+def trial_row(trial: FrozenTrial) -> TrialRow:
+    """Return a complete trial as plain values for JSON."""
+    row: TrialRow = {
         "number": trial.number,
         "value": trial.values[0],
         "members": trial.user_attrs["members"],
         "calls_per_question": trial.user_attrs["calls_per_question"],
-        **params,
+        "k": trial.params["k"],
+        "rule": trial.params["rule"],
     }
+    if "size" in trial.params:
+        row["size"], row["penalty"] = trial.params["size"], trial.params["penalty"]
+    return row
 
 
-def _hash(*values: Any) -> str:
+def _hash(*values: Ints | Floats | list[object] | None) -> str:
     found = hashlib.sha256()
     for value in values:
-        array = isinstance(value, np.ndarray)
-        found.update(f"{value.shape} {value.dtype} ".encode() if array else b"")
-        found.update(np.ascontiguousarray(value).tobytes() if array else json.dumps(value).encode())
+        if isinstance(value, np.ndarray):
+            found.update(f"{value.shape} {value.dtype} ".encode())
+            found.update(np.ascontiguousarray(value).tobytes())
+        else:
+            found.update(json.dumps(value).encode())
     return found.hexdigest()[:16]

@@ -190,7 +190,7 @@ class _Runs:
         """UnionAcc and Contradiction of the choices on the test parts, averaged."""
         told = []
         for (record, split), members in zip(self.runs, choices, strict=True):
-            outcomes = Outcomes.of(
+            outcomes = Outcomes.from_record(
                 record.of(members, None)[0].rows(split.test), threshold=self.threshold
             )
             told.append(outcomes.terms(range(len(members))))

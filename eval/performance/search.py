@@ -92,7 +92,7 @@ def _small(record: Record) -> tuple[list[float], list[float]]:
     votes, scores = record.votes.tolist(), record.scores.tolist()
     random = np.random.default_rng(1)
     every = [subset for size in SIZES for subset in itertools.combinations(range(MEMBERS), size)]
-    outcomes = Outcomes.of(record)
+    outcomes = Outcomes.from_record(record)
     over_loop, over_floor = [], []
     for _ in range(RUNS):
         chosen = [every[at] for at in random.choice(len(every), LOOPED, replace=False)]

@@ -8,7 +8,7 @@ import io
 import pytest
 
 from dspy_mux.optimize.report import MuxReport
-from dspy_mux.optimize.tune import Setting, Tuned
+from dspy_mux.optimize.tuned import Setting, Tuned
 from dspy_mux.replay.intervals import Estimate
 from dspy_mux.text import in_markdown
 from eval.compare.command import write_table

@@ -16,7 +16,8 @@ from dspy_mux import ConfigurationError, DataError, MuxError, PoolMismatch, SLMM
 from dspy_mux.bank.record import read_jsonl
 from dspy_mux.mux.open import open_mux
 from dspy_mux.mux.signature_text import parse_signature
-from dspy_mux.optimize.tune import STUDY_NAME, tune
+from dspy_mux.optimize.options import STUDY_NAME
+from dspy_mux.optimize.tune import tune
 from eval.report import write
 from eval.runs.folder import Run
 

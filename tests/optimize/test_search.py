@@ -129,7 +129,7 @@ def test_branch_and_bound_finds_what_enumeration_finds(record, penalty, top, dat
 
 
 def both_find_the_same(record, size, penalty, top):
-    outcomes, one = Outcomes.of(record), Best(top)
+    outcomes, one = Outcomes.from_record(record), Best(top)
     bits = outcomes.correct, outcomes.wrong, outcomes.rows
     assert enumerate_subsets(*bits, size, penalty, one) == math.comb(len(record.members), size)
     for paired in (
@@ -242,7 +242,7 @@ def test_fewer_draws_than_recorded_are_averaged_over_choices_by_the_seed():
     record = made(votes, votes == 0)
     one, again, other = (terms(search(record, [2], k=2, seed=seed)) for seed in (0, 0, 1))
     assert one == again != other
-    assert Outcomes.of(record, k=2).rows == 30 * resample.OBJECTIVE_RESAMPLES
+    assert Outcomes.from_record(record, k=2).rows == 30 * resample.OBJECTIVE_RESAMPLES
 
 
 def test_the_most_accurate_members_stand_in_pool_order():
@@ -342,7 +342,11 @@ def test_a_penalty_that_is_no_weight_is_refused(penalty):
 
 @pytest.mark.parametrize(
     ("settings", "said"),
-    [({"top": 0}, "must be 1 or more"), ({"k": 2}, "fewer than k=2"), ({"k": 0}, "k must be 1 or more")],
+    [
+        ({"top": 0}, "must be 1 or more"),
+        ({"k": 2}, "fewer than k=2"),
+        ({"k": 0}, "k must be 1 or more"),
+    ],
 )
 def test_other_settings_that_cannot_work_are_refused(settings, said):
     with pytest.raises(ConfigurationError, match=said):

@@ -10,7 +10,7 @@ import numpy as np
 import optuna
 import pytest
 
-from dspy_mux import ConfigurationError, MuxOptimizer, SampleBank, SLMMux
+from dspy_mux import ConfigurationError, DataError, MuxOptimizer, SampleBank, SLMMux
 from dspy_mux.bank.record import Record
 from dspy_mux.optimize.figures import scaling_figures
 from dspy_mux.optimize.scaling import scale
@@ -128,7 +128,7 @@ def test_costs_can_be_minimised_where_they_were_recorded():
     unpriced = replace(record, cost=record.cost.copy())
     unpriced.cost[7, 1, 2] = np.nan
     with pytest.raises(
-        ConfigurationError, match="what 1 of the draws of 'b' cost .*leave that member out"
+        ConfigurationError, match="lacks the cost of 1 of the draws of 'b' .*leave that member out"
     ):
         tune(unpriced, n_trials=2, minimize="cost_per_question")
     unpriced.votes[7, 1, 2] = ABSTAINED  # it failed before it was billed
@@ -244,7 +244,7 @@ def test_a_study_with_trials_that_no_tuning_made_does_not_go_on():
 def test_a_study_of_members_one_by_one_does_not_go_on_where_subsets_are_searched(monkeypatch):
     record, study = a_record([0.7, 0.6, 0.5]), optuna.create_study(direction="maximize")
     tune(record, n_trials=2, study=study)
-    monkeypatch.setattr("dspy_mux.optimize.tune.ENUMERABLE", 0)
+    monkeypatch.setattr("dspy_mux.optimize.objective.ENUMERABLE", 0)
     with pytest.raises(ConfigurationError, match="trials of other rules"):
         tune(record, n_trials=2, study=study)
 
@@ -269,7 +269,7 @@ def test_the_front_holds_what_no_other_trial_beats_within_the_bounds():
 
 
 def test_pools_too_large_to_enumerate_are_chosen_member_by_member(monkeypatch):
-    monkeypatch.setattr("dspy_mux.optimize.tune.ENUMERABLE", 3)
+    monkeypatch.setattr("dspy_mux.optimize.objective.ENUMERABLE", 3)
     tuned = tune(a_record([0.8, 0.05, 0.05, 0.05]), n_trials=40, max_members=2, seed=1)
     assert "a" in tuned.best.members
     assert all(1 <= len(trial["members"]) <= 2 for trial in tuned.trials)
@@ -398,7 +398,7 @@ def test_a_compiled_mux_with_a_calibrated_rule_saves_loads_and_answers_alike(tmp
     damaged = json.loads((tmp_path / "mux.json").read_text())
     damaged["pool"]["rule"]["weights"].pop()
     (tmp_path / "mux.json").write_text(json.dumps(damaged))
-    with pytest.raises(ConfigurationError, match="damaged"):
+    with pytest.raises(DataError, match="damaged"):
         loaded.load(tmp_path / "mux.json")
 
 
@@ -423,11 +423,11 @@ def test_a_context_that_the_mux_is_not_told_is_refused_before_anything_is_drawn(
     study = MuxOptimizer(metric=metric, n_trials=2, context="category")
     with pytest.raises(
         ConfigurationError,
-        match=r"context='category' is no input of every example \(one has question\)",
+        match=r"context='category' is not an input of every example \(one has question\)",
     ):
         study.compile(student, trainset=questions(30))
     mixed = [example.with_inputs("question", "category") for example in questions(30)]
-    with pytest.raises(ConfigurationError, match="context='category' is no input"):
+    with pytest.raises(ConfigurationError, match="context='category' is not an input"):
         study.compile(student, trainset=mixed[:20], valset=questions(30)[20:])
     assert calls(student) == [0, 0]
 

@@ -1,15 +1,15 @@
-"""What the mux would really score: the replayed accuracy of the paper's rule for every subset of a pool.
+"""Replayed accuracy of the paper's rule for every subset of a pool.
 
-On each question the members are ranked once, by confidence, then by accuracy, then by pool order; a subset answers as its first
-member does. Rank and outcome of a member are one number, `2 · rank + (0 where right, else 1)`, so the least of a subset's numbers
-carries its outcome: a subset costs one minimum and one count over the questions.
+On each question the members are ranked once, by confidence, then by accuracy, then by pool order; a
+subset answers as its first-ranked member does. Rank and outcome of a member are encoded as one
+number, `2 · rank + (0 if right else 1)`, so the least number of a subset carries its outcome: a
+subset costs one minimum and one count over the questions.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +17,21 @@ from numpy.typing import NDArray
 from ..errors import ConfigurationError
 from ..voting.tally import Floats, Ints, Tally
 
-Codes = NDArray[np.unsignedinteger[Any]]
-#: Numbers looked at in one piece, so that it stays in the processor's cache.
+Codes = NDArray[np.uint8] | NDArray[np.uint16]
+#: Codes processed in one piece, so that it stays in the processor's cache.
 _AT_ONCE = 1 << 18
 
 
-def codes(tally: Tally, scores: Floats, order: Ints, threshold: float) -> Codes:
-    """[M, Q]: rank and outcome of each member on each question; a member that only abstained ranks last, and is wrong.
+def rank_codes(tally: Tally, scores: Floats, order: Ints, threshold: float) -> Codes:
+    """Encode rank and outcome of each member on each question, [M, Q].
+
+    A member whose draws all abstain ranks last and is wrong.
 
     Args:
         order: members from the most accurate down (`tally.by_accuracy`), which breaks ties.
+
+    Raises:
+        ConfigurationError: more members than a code can rank.
     """
     questions, members, _ = tally.shape
     if members > 2**15:
@@ -35,7 +40,8 @@ def codes(tally: Tally, scores: Floats, order: Ints, threshold: float) -> Codes:
         )
     place = np.empty(members, np.int64)
     place[order] = np.arange(members)
-    # By confidence down, then by place. Equal shares are equal floats, whatever k they are of: division rounds correctly.
+    # By confidence down, then by place. Equal shares are equal floats at any k, as division rounds
+    # correctly.
     ranked = np.lexsort((np.broadcast_to(place, (questions, members)), -tally.confidence), axis=1)
     rank = np.empty((questions, members), np.int64)
     np.put_along_axis(
@@ -46,13 +52,15 @@ def codes(tally: Tally, scores: Floats, order: Ints, threshold: float) -> Codes:
     return np.ascontiguousarray((2 * rank + ~right).T.astype(kind))
 
 
-def right_answers(
+def count_right(
     table: Codes, size: int
 ) -> Iterator[tuple[tuple[int, ...], Ints, NDArray[np.int64]]]:
-    """(prefix, tails [T, ≤ 2], questions right of each prefix with each tail), which together are all subsets of one size.
+    """Yield all subsets of one size as (prefix, tails [T, ≤ 2], right [T]).
+
+    `right` counts the questions that the prefix with each of the tails answers correctly.
 
     Args:
-        table: [M, Q], of `codes`.
+        table: [M, Q], from `rank_codes`.
     """
     count, questions = table.shape
     tail = min(size, 2)
@@ -70,5 +78,6 @@ def right_answers(
 
 
 def _wrong(least: Codes, own: Codes | None) -> NDArray[np.int64]:
+    """Count the wrong questions of each tail, joined with the prefix's own codes."""
     together = least if own is None else np.minimum(least, own)
     return np.count_nonzero(together & 1, axis=1)

@@ -10,8 +10,8 @@ from hypothesis import given, settings, strategies as st
 
 from dspy_mux import ConfigurationError
 from dspy_mux.optimize import search as searching
-from dspy_mux.optimize.by_accuracy import codes, right_answers
 from dspy_mux.optimize.search import search
+from dspy_mux.optimize.subset_accuracy import count_right, rank_codes
 from dspy_mux.voting.ballot import Ballot
 from dspy_mux.voting.rules import Consistency
 from dspy_mux.voting.tally import ABSTAINED, Tally, by_accuracy
@@ -65,13 +65,13 @@ def test_every_subset_is_worth_what_the_rule_scores(record, top):
 @given(records(max_members=5))
 def test_all_subsets_of_a_size_are_told_once(record):
     tally = Tally(record.votes)
-    table = codes(
+    table = rank_codes(
         tally, record.scores, by_accuracy(tally.plurality_scores(record.scores).mean(axis=0)), 1.0
     )
     for size in range(1, len(record.members) + 1):
         told = [
             (*prefix, *tail)
-            for prefix, tails, right in right_answers(table, size)
+            for prefix, tails, right in count_right(table, size)
             for tail in tails.tolist()
         ]
         assert sorted(told) == list(itertools.combinations(range(len(record.members)), size))
@@ -105,7 +105,7 @@ def test_too_many_subsets_are_refused(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rule": "pooled"}, "by the accuracy of consistency.* to be told pooled's"),
+        ({"rule": "pooled"}, "by the accuracy of consistency.* to get the accuracy of pooled"),
         ({"time_limit": 5.0}, "a time limit is only"),
     ],
 )

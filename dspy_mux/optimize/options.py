@@ -1,0 +1,78 @@
+"""Options of `tune` and `MuxOptimizer`: what may be chosen, and how the Optuna study runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigurationError
+from ..replay.replay import RULE_NAMES
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
+#: The rules that are tried by default.
+RULES = ("consistency", "pooled", "calibrated")
+#: What a study may minimise beside maximising accuracy.
+SECOND_OBJECTIVES = ("calls_per_question", "cost_per_question")
+STUDY_NAME = "dspy-mux"
+
+
+@dataclass(frozen=True)
+class TuneOptions:
+    """What a study may choose, and how a choice is scored; `tune` documents each option.
+
+    Raises:
+        ConfigurationError: an unknown rule or second objective, or a budget without one.
+    """
+
+    max_members: int = 3
+    min_members: int = 1
+    k_max: int | None = None
+    rules: Sequence[str] = RULES
+    context: str | None = None
+    threshold: float = 1.0
+    minimize: str | None = None
+    budget: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        unknown = [rule for rule in self.rules if rule not in RULE_NAMES]
+        if unknown:
+            raise ConfigurationError(
+                f"There is no rule {unknown[0]!r} to try: choose from {', '.join(RULE_NAMES)}."
+            )
+        if self.minimize not in (None, *SECOND_OBJECTIVES):
+            raise ConfigurationError(
+                "minimize must be 'calls_per_question' or 'cost_per_question', "
+                f"not {self.minimize!r}."
+            )
+        if self.budget is not None and self.minimize is None:
+            raise ConfigurationError(
+                "A budget needs the objective it bounds: minimize='calls_per_question' or "
+                "'cost_per_question'."
+            )
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """How the Optuna study runs, and where it is stored; the names are Optuna's.
+
+    Raises:
+        ConfigurationError: `n_trials` below 1.
+    """
+
+    n_trials: int = 100
+    timeout: float | None = None
+    n_jobs: int = 1
+    callbacks: Sequence[Callable[[optuna.Study, FrozenTrial], None]] = ()
+    sampler: optuna.samplers.BaseSampler | None = None
+    storage: str | optuna.storages.BaseStorage | None = None
+    study_name: str = STUDY_NAME
+    study: optuna.Study | None = None
+
+    def __post_init__(self) -> None:
+        if self.n_trials < 1:
+            raise ConfigurationError(f"n_trials must be 1 or more, not {self.n_trials}.")
