@@ -1,4 +1,4 @@
-"""The methods that SLM-MUX is compared with, as DSPy modules of the same shape: same program, members and verdict.
+"""The methods that SLM-MUX is compared with, as DSPy modules with the same arguments and verdict.
 
     from dspy_mux.baselines import LLMDebate
 
@@ -6,9 +6,10 @@
     pred = debate(question="…")
     pred.answer, pred.verdict.confidence, pred.verdict.turns, pred.verdict.calls
 
-`SingleModel`, `SelfConsistency` and `AgentForest` draw independently, as SLM-MUX does; in `MixtureOfAgents`, `LLMDebate` and
-`MultiAgentVerification` models see each other's text. Each follows its authors' algorithm, with every choice a named argument. To
-an optimizer they show the steps of the winning draw alone.
+`SingleModel`, `SelfConsistency` and `AgentForest` draw independently, as SLM-MUX does. In
+`MixtureOfAgents`, `LLMDebate` and `MultiAgentVerification` models see each other's text. Each
+follows its authors' algorithm, with every choice a named argument. Optimizers see the steps of the
+winning draw alone.
 """
 
 from .agent_forest import AgentForest

@@ -1,4 +1,4 @@
-"""Agent Forest: sampling and voting over all draws alike ("More Agents Is All You Need", Li et al., 2024)."""
+"""Agent Forest: all draws vote alike ("More Agents Is All You Need", Li et al., 2024)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,22 @@ from ..sampling.members import Pool
 
 
 class AgentForest(SLMMux):
-    """The plurality over all draws of all members; among equals the answer seen first, members in pool order.
+    """Return the plurality over all draws of all members.
+
+    Among equals the answer drawn first wins, members in pool order.
 
     Args:
         k: draws per member.
         temperature: of the draws.
         program, lms and the other arguments: as for `SLMMux`.
+
+    >>> import dspy
+    >>> from dspy.utils import DummyLM
+    >>> lms = {name: DummyLM([{"answer": text}]) for name, text in zip("abc", ["7", "8", "7"])}
+    >>> forest = AgentForest(dspy.Predict("question -> answer: int"), lms, k=1)
+    >>> pred = forest(question="How many hills has Rome?")
+    >>> pred.answer, pred.verdict.rule, round(pred.verdict.confidence, 2)
+    (7, 'pooled', 0.67)
     """
 
     method: ClassVar[str] = "agent_forest"

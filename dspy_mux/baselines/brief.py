@@ -1,4 +1,4 @@
-"""How a model is shown what was said before: further input fields and instructions for the step that produces the answer."""
+"""Show a model what others said: extra fields and instructions for the step that answers."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ HISTORY = "history"
 
 @dataclass(frozen=True)
 class Brief:
-    """What an agent is shown beside the question.
+    """What an agent sees beside the question.
 
     Attributes:
-        signature: its instructions and input fields are added to those of the program's own step.
+        signature: its instructions and input fields are added to those of the program's step.
         shown: values of its input fields.
-        history: the agent's own earlier turns: what it was asked and what it answered, by field.
+        history: the agent's own earlier turns, as the fields of questions and answers.
     """
 
     signature: type[dspy.Signature]
@@ -31,13 +31,13 @@ class Brief:
 
 
 class BriefedAdapter(WrappingAdapter):
-    """Adds a brief to one step of a program, whatever the adapter that talks to the model.
+    """Adds a brief to one step of a program, around any adapter.
 
     Demos stay as they are: they show the task, not the discussion.
 
     Args:
         inner: the adapter that talks to the model.
-        step: the fields of the step that is briefed, inputs and outputs, which tell it from other steps.
+        step: the fields of the briefed step, inputs and outputs, which identify it.
     """
 
     def __init__(self, inner: dspy.Adapter, step: tuple[str, ...], brief: Brief):
@@ -61,7 +61,7 @@ class BriefedAdapter(WrappingAdapter):
             briefed = briefed.prepend(HISTORY, dspy.InputField(), type_=dspy.History)
         return briefed
 
-    def _inputs(self, signature: type[dspy.Signature], inputs: Fields) -> dict[str, Any]:
+    def _inputs(self, signature: type[dspy.Signature], inputs: Fields) -> Fields:
         if not self._is_briefed(signature):
             return inputs
         turns = (

@@ -1,4 +1,4 @@
-"""LLM-Debate: agents answer, see one another's answers, and answer again (Du et al., 2023)."""
+"""LLM-Debate: agents answer, see each other's answers, and answer again (Du et al., 2023)."""
 
 from __future__ import annotations
 
@@ -23,33 +23,57 @@ from .discussion import Discussion, Seat, numbered
 PUBLISHED_AGENTS = 3
 
 
+# The wording of these prompts shapes recorded draws: keep it as it is.
 class Reconsider(dspy.Signature):
-    """Other agents answered this question as well; other_answers holds what they wrote. Take it as further information, hold it
-    against your own reasoning, and give your answer anew."""
+    __doc__ = (
+        "Other agents answered this question as well; other_answers holds what they wrote. "
+        "Take it as further information, hold it\nagainst your own reasoning, and give your "
+        "answer anew."
+    )
 
     other_answers: str = dspy.InputField(desc="what the other agents wrote, numbered")
 
 
 class Recheck(dspy.Signature):
-    """You answered this question before. Check your answer and give it anew, mended where it is wrong."""
+    __doc__ = (
+        "You answered this question before. Check your answer and give it anew, "
+        "mended where it is wrong."
+    )
 
 
 class DebateChoices(MethodChoices):
+    """The arguments of `LLMDebate`, as they are saved."""
+
     agents: int | None = Field(default=None, ge=1)
     rounds: int = Field(ge=1)
 
 
 class LLMDebate(Discussion):
-    """From the second round on each agent sees the others' full last answers, keeps its own turns as history, and answers again.
+    """Let agents answer, read each other's answers, and answer again.
 
-    The plurality of the last round is the answer, the first seen among equals; its confidence is its share of the agents. An agent
-    without a readable answer counts for nothing, but the others see what it wrote.
+    From the second round on, each agent sees the others' full last answers and its own turns as
+    history. The plurality of the last round is the answer, the first seen among equals; its
+    confidence is its share of the agents. An agent without a readable answer has no vote, but the
+    others see what it wrote.
 
     Args:
-        agents: members taking turns; None for the published 3, or one a member where there are more members.
-        rounds: 2 are published.
-        temperature: 1.0 is what the authors' scripts leave to the API.
+        agents: how many; members take turns. None for the published 3, or one per member in a
+            larger pool.
+        rounds: the authors use 2.
+        temperature: 1.0 is the API's default, which the authors' scripts keep.
         program, lms and the other arguments: as for `SLMMux`.
+
+    >>> import dspy
+    >>> script = {"a": ["7", "7"], "b": ["8", "7"], "c": ["8", "8"]}
+    >>> lms = {
+    ...     name: dspy.utils.DummyLM([{"answer": text} for text in said])
+    ...     for name, said in script.items()
+    ... }
+    >>> pred = LLMDebate(dspy.Predict("question -> answer: int"), lms)(question="Hills of Rome?")
+    >>> pred.answer, pred.verdict.calls, round(pred.verdict.confidence, 2)
+    (7, 6, 0.67)
+    >>> [(turn.round, turn.member, turn.answer) for turn in pred.verdict.turns][1::3]
+    [(1, 'b', 8), (2, 'b', 7)]
     """
 
     method: ClassVar[str] = "llm_debate"
@@ -69,10 +93,10 @@ class LLMDebate(Discussion):
         super().__init__(program, lms, choices=choices, temperature=temperature, **shared)
         if agents is not None and agents < len(self.members):
             raise ConfigurationError(
-                f"A debate of {agents} agents leaves out some of the pool's {len(self.members)} members: give as many agents as "
-                "members, or fewer members."
+                f"A debate of {agents} agents leaves out some of the pool's {len(self.members)} "
+                "members: give as many agents as members, or fewer members."
             )
-        self._seated(self._agents)
+        self._set_seats(self._agents)
 
     @property
     def choices(self) -> DebateChoices:

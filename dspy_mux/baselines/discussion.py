@@ -1,4 +1,4 @@
-"""What the methods share in which models see each other's text: seats, what was said, and how it is told."""
+"""`Discussion`, the base of methods whose models see each other's text: seats, turns, history."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from ..sampling.members import Pool, check_members
 from ..voting.verdict import Turn
 from .brief import HISTORY, Brief, BriefedAdapter
 
-#: (position of the member, which of its seats): an agent. Members take turns where there are more agents than members.
+#: An agent: (position of its member, which of the member's seats). Members take turns.
 Seat = tuple[int, int]
 
 
 class Discussion(Ensemble):
-    """The base of methods whose agents are shown what others said."""
+    """The base of methods whose agents see what others said."""
 
-    #: The signatures with which agents are briefed; their input fields must not be the program's.
+    #: The signatures of briefs; their input fields must not be names of the program's fields.
     briefs: ClassVar[tuple[type[dspy.Signature], ...]] = ()
 
     def __init__(
@@ -43,8 +43,8 @@ class Discussion(Ensemble):
         super().__init__(program, lms, k=1, temperature=temperature, choices=choices, **shared)
         self._step = self._answering_step()
 
-    def _seated(self, seats: Sequence[Seat]) -> None:
-        """Check that agents who are the same member can differ: its k is the number of its seats."""
+    def _set_seats(self, seats: Sequence[Seat]) -> None:
+        """Set each member's k to its seats, and check that agents of one member can differ."""
         taken = [sum(at == position for position, _ in seats) for at in range(len(self.members))]
         self.pool.members = check_members(
             [dataclasses.replace(m, k=max(k, 1)) for m, k in zip(self.members, taken, strict=True)]
@@ -61,7 +61,7 @@ class Discussion(Ensemble):
         return self.pool.names.index(name)
 
     def _most_accurate(self) -> int:
-        """The position of the member of the highest known accuracy; the first where none is known."""
+        """Return the position of the member of the highest known accuracy, else the first."""
         return max(
             range(len(self.members)),
             key=lambda at: (self.accuracies.get(self.pool.names[at], -1.0), -at),
@@ -70,7 +70,7 @@ class Discussion(Ensemble):
     def _speak(
         self, seat: Seat, round_: int, inputs: Mapping[str, Any], brief: Brief | None = None
     ) -> Draw:
-        """A turn of the agent in `seat`, ready to run; rounds count from 1."""
+        """Return a turn of the agent in `seat`, ready to run; rounds count from 1."""
         at, number = seat
         adapter = self._own_adapter(at)
         if brief is not None:
@@ -79,15 +79,15 @@ class Discussion(Ensemble):
             adapter, self.answer_field, self.kind, ask_model=self.extract == "lm"
         )
         member = self.members[at]
-        # A turn is a draw of its own also where its prompt is that of an earlier round.
+        # Each round has its own draw numbers, even where its prompt repeats an earlier round's.
         return Draw(
             member, (round_ - 1) * (member.k or 1) + number, self.programs[at], extracting, inputs
         )
 
     def _said(self, draw: Draw) -> str:
-        """All that a turn said, as others are shown it; "" where nothing came."""
+        """Return the text of a turn as others see it; "" where nothing came."""
         if isinstance(draw.error, AdapterParseError):
-            # Without a readable answer, but said all the same.
+            # It has no readable answer, but the others see it.
             return str(draw.error.lm_response or "").strip()
         if draw.prediction is None:
             return ""
@@ -99,7 +99,7 @@ class Discussion(Ensemble):
         return fields_as_text(predictor.signature.output_fields, prediction.toDict()).strip()
 
     def _exchange(self, draw: Draw, shown: Mapping[str, str]) -> dict[str, Any] | None:
-        """A turn as a message of the agent's own history; None where it said nothing."""
+        """Return a turn as a message of the agent's own history; None where it said nothing."""
         step = self._step_of(draw)
         if step is None:
             return None
@@ -111,7 +111,7 @@ class Discussion(Ensemble):
         return steps[-1] if steps else None
 
     def _turns(self, rounds: Sequence[Sequence[Draw]], classes: Sequence[int | None]) -> list[Turn]:
-        """Rounds of draws as the verdict tells them; `classes` of all of them, one after the other."""
+        """Return the rounds as the verdict's turns; `classes` holds those of all draws in order."""
         numbered = [
             (round_, agent, draw)
             for round_, draws in enumerate(rounds, 1)
@@ -131,24 +131,26 @@ class Discussion(Ensemble):
         ]
 
     def _answering_step(self) -> tuple[str, ...]:
-        """The fields of the step that is briefed: the last one that has the answer field, else the last one."""
+        """Return the fields of the briefed step: the last with the answer field, else the last."""
         signatures = [predictor.signature for predictor in self.programs[0].predictors()]
         if not signatures:
             raise ConfigurationError(
-                f"{type(self).__name__} shows models what others said, and this program has no predictor to show it to."
+                f"{type(self).__name__} shows models what others said, "
+                "and this program has no predictor to show it to."
             )
         signature = next(
-            (each for each in reversed(signatures) if self.answer_field in each.output_fields),
+            (step for step in reversed(signatures) if self.answer_field in step.output_fields),
             signatures[-1],
         )
         ours = {HISTORY, *(name for brief in self.briefs for name in brief.input_fields)}
         if taken := ours & set(signature.fields):
             raise ConfigurationError(
-                f"The program has a field {sorted(taken)[0]!r}, which {type(self).__name__} adds itself: rename it."
+                f"The program has a field {sorted(taken)[0]!r}, which {type(self).__name__} adds "
+                "itself: rename it."
             )
         return tuple(signature.fields)
 
 
 def numbered(texts: Sequence[str]) -> str:
-    """Texts as one, numbered from 1, without a word on whose they are."""
+    """Join texts, numbered from 1 and without names."""
     return "\n".join(f"{number}. {text}" for number, text in enumerate(texts, 1))

@@ -18,32 +18,50 @@ from .brief import Brief
 from .discussion import Discussion, Seat, numbered
 
 
+# The wording of this prompt shapes recorded draws: keep it as it is.
 class Synthesise(dspy.Signature):
-    """Several models answered this question before you; previous_answers holds what they wrote. Weigh it critically: parts of it
-    may be one-sided or wrong. Do not merely repeat one of them: give one answer of your own that is accurate, well reasoned and
-    complete."""
+    __doc__ = (
+        "Several models answered this question before you; previous_answers holds what they wrote. "
+        "Weigh it critically: parts of it\nmay be one-sided or wrong. Do not merely repeat one of "
+        "them: give one answer of your own that is accurate, well reasoned and\ncomplete."
+    )
 
     previous_answers: str = dspy.InputField(desc="what the models wrote, numbered")
 
 
 class MixtureChoices(MethodChoices):
+    """The arguments of `MixtureOfAgents`, as they are saved."""
+
     layers: int = Field(ge=1)
     agents: int | None = Field(default=None, ge=1)
     aggregator: str | None = None
 
 
 class MixtureOfAgents(Discussion):
-    """Proposers answer alone; in each further layer, and in the last one the aggregator, they see all answers of the layer before.
+    """Let layers of proposers answer, and an aggregator make one answer of theirs.
 
-    The aggregator's answer is the answer, and its failure is the method's; proposers that failed are dropped. Its verdict has no
-    measure of confidence but the aggregator's one vote, 1.0.
+    The first layer answers alone. Each further layer, and last the aggregator, sees all answers of
+    the layer before. The aggregator's answer is the method's, and so is its failure; proposers that
+    fail are dropped. The confidence is the aggregator's one vote: always 1.0.
 
     Args:
-        layers: the aggregator's included; 3 are published, 2 in the light form.
-        agents: proposers in a layer, members taking turns; None for one a member.
-        aggregator: the member that answers; by default the one of the highest of the `accuracies`, else the first.
-        temperature: of all of them; 0.7 is published.
+        layers: how many, including the aggregator's; the authors use 3, or 2 in the light form.
+        agents: proposers in a layer; members take turns. None for one per member.
+        aggregator: the member that answers; by default that of the highest accuracy, else the
+            first.
+        temperature: of all agents; the authors use 0.7.
         program, lms and the other arguments: as for `SLMMux`.
+
+    >>> import dspy
+    >>> script = {"a": ["6", "7"], "b": ["8"]}
+    >>> lms = {
+    ...     name: dspy.utils.DummyLM([{"answer": text} for text in said])
+    ...     for name, said in script.items()
+    ... }
+    >>> mixture = MixtureOfAgents(dspy.Predict("question -> answer: int"), lms, layers=2)
+    >>> pred = mixture(question="How many hills has Rome?")
+    >>> pred.answer, pred.verdict.member, pred.verdict.calls
+    (7, 'a', 3)
     """
 
     method: ClassVar[str] = "mixture_of_agents"
@@ -64,7 +82,7 @@ class MixtureOfAgents(Discussion):
             {"layers": layers, "agents": agents, "aggregator": aggregator}, "MixtureOfAgents"
         )
         super().__init__(program, lms, choices=choices, temperature=temperature, **shared)
-        self._seated(self._proposers)
+        self._set_seats(self._proposers)
         self._seat_of_aggregator()
 
     @property

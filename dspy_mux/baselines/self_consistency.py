@@ -13,16 +13,22 @@ from .single import OneMember
 
 
 class SelfConsistency(OneMember):
-    """The most frequent answer of k draws of one member; among equals the one drawn first.
+    """Return the most frequent answer of k draws of one member; among equals the one drawn first.
 
     Args:
-        member: whose, where the pool has several; by default the one of the highest of the `accuracies`.
+        member: the member's name in a pool of several; by default that of the highest accuracy.
         k: draws.
         temperature: of the draws.
         program, lms and the other arguments: as for `SLMMux`.
 
     Raises:
         ConfigurationError: several members, and neither `member` nor `accuracies` says which.
+
+    >>> import dspy
+    >>> lm = dspy.utils.DummyLM([{"answer": text} for text in ("7", "7", "8")])
+    >>> pred = SelfConsistency(dspy.Predict("question -> answer: int"), [lm], k=3)(question="?")
+    >>> pred.answer, pred.verdict.calls, round(pred.verdict.confidence, 2)
+    (7, 3, 0.67)
     """
 
     method: ClassVar[str] = "self_consistency"

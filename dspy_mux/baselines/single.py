@@ -1,4 +1,4 @@
-"""One draw of one model: what a program gives without any method."""
+"""`SingleModel`: one draw of one member, a program without any method."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..sampling.members import Member, Pool, build_pool
 
 
 class OneMember(SLMMux):
-    """The base of what draws from one member of a pool."""
+    """The base of methods that draw from one member of the pool."""
 
     def __init__(
         self,
@@ -29,7 +29,8 @@ class OneMember(SLMMux):
         **shared: Unpack[SharedOptions],
     ):
         pool = build_pool(lms, k=k, temperature=temperature, adapter=None)
-        accuracies = checked_accuracies(shared.get("accuracies"), [each.label for each in pool])
+        names = [candidate.label for candidate in pool]
+        accuracies = checked_accuracies(shared.get("accuracies"), names)
         chosen = _chosen(pool, member, accuracies, type(self).__name__)
         shared["accuracies"] = {
             name: value for name, value in accuracies.items() if name == chosen.label
@@ -40,15 +41,22 @@ class OneMember(SLMMux):
 
 
 class SingleModel(OneMember):
-    """One draw of one member.
+    """Return one draw of one member.
 
     Args:
-        member: whose, where the pool has several; by default the one of the highest of the `accuracies`.
+        member: the member's name in a pool of several; by default that of the highest accuracy.
         temperature: of the draw.
         program, lms and the other arguments: as for `SLMMux`.
 
     Raises:
         ConfigurationError: several members, and neither `member` nor `accuracies` says which.
+
+    >>> import dspy
+    >>> lms = {name: dspy.utils.DummyLM([{"answer": name}]) for name in ("small", "tiny")}
+    >>> program = dspy.Predict("question -> answer")
+    >>> pred = SingleModel(program, lms, accuracies={"small": 0.8, "tiny": 0.6})(question="?")
+    >>> pred.verdict.member, pred.verdict.calls
+    ('small', 1)
     """
 
     method: ClassVar[str] = "single_model"
@@ -71,11 +79,11 @@ def _chosen(
 ) -> Member:
     names = [member.label for member in members]
     if name is None and len(members) > 1:
-        known = [each for each in names if each in accuracies]
+        known = [label for label in names if label in accuracies]
         if not known:
             raise ConfigurationError(
-                f"{method} draws from one member: name it with member= (one of {', '.join(names)}), or give the accuracies that "
-                "say which is best."
+                f"{method} draws from one member: name it with member= "
+                f"(one of {', '.join(names)}), or give the accuracies that say which is best."
             )
         name = max(known, key=accuracies.__getitem__)
     if name is not None and name not in names:

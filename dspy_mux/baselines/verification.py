@@ -1,4 +1,4 @@
-"""Multi-Agent Verification: candidates of one model, judged by verifiers of one aspect each (BoN-MAV, Lifshitz et al., 2025)."""
+"""Multi-Agent Verification: verifiers judge one aspect each (BoN-MAV, Lifshitz et al., 2025)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..sampling.draw import Draw
 from ..sampling.members import Pool
 from .discussion import Discussion
 
-#: The published aspects, in our words: what a verifier looks at → what it is told to check.
+#: The published aspects, in our words: name → instruction of the verifier.
 ASPECTS: dict[str, str] = {
     "mathematics": "Check every calculation and every mathematical step. Is all of it correct?",
     "logic": "Check the reasoning. Does each step follow from what stands before it?",
@@ -37,9 +37,12 @@ ASPECTS: dict[str, str] = {
 }
 
 
+# The wording of this prompt shapes recorded draws: keep it as it is.
 class Verify(dspy.Signature):
-    """Judge a proposed solution in one respect, the one that aspect names. Check it yourself: do not trust it for reading well.
-    Answer True if it passes the check, else False."""
+    __doc__ = (
+        "Judge a proposed solution in one respect, the one that aspect names. Check it yourself: "
+        "do not trust it for reading well.\nAnswer True if it passes the check, else False."
+    )
 
     question: str = dspy.InputField(desc="the question")
     solution: str = dspy.InputField(desc="the proposed solution")
@@ -48,6 +51,8 @@ class Verify(dspy.Signature):
 
 
 class VerificationChoices(MethodChoices):
+    """The arguments of `MultiAgentVerification`, as they are saved."""
+
     n: int = Field(ge=1)
     aspects: dict[str, str] = Field(min_length=1)
     generator: str | None = None
@@ -55,20 +60,37 @@ class VerificationChoices(MethodChoices):
 
 
 class MultiAgentVerification(Discussion):
-    """One generator draws n candidates; every verifier says True or False of each, and the highest mean approval wins.
+    """Draw n candidates, let verifiers approve or reject each, and return the most approved.
 
-    Equal approvals: the candidate drawn first. A verdict that cannot be read, or never comes, is False, and `Turn.unjudged` tells
-    why. Verifiers answer at temperature 0, so candidates of the same wording share their approvals. The confidence is the winner's
-    mean approval.
+    Among equals the candidate drawn first wins. A judgement that is missing or unreadable counts as
+    False, and `Turn.unjudged` gives the reason. Verifiers answer at temperature 0, so candidates of
+    the same wording share their approvals. The confidence is the winner's mean approval.
 
     Args:
-        n: candidates; 16 are published.
-        aspects: one verifier each: names out of `ASPECTS` (all of them by default), or a mapping of names to what is to be checked.
-        generator: the member that answers; by default the one of the highest of the `accuracies`, else the first.
-        verifiers: the members that verify, taking turns over the aspects; all of them by default.
-        verifier: a program of question, solution and aspect → correct; by default `dspy.ChainOfThought(Verify)`.
-        temperature: of the candidates; 0.7 is published.
+        n: candidates; the authors use 16.
+        aspects: one verifier each: names in `ASPECTS` (by default all of them), or a mapping of
+            name → instruction.
+        generator: the member that answers; by default that of the highest accuracy, else the
+            first.
+        verifiers: the members that verify, taking turns over the aspects; by default all.
+        verifier: a program of question, solution and aspect → correct; by default
+            `dspy.ChainOfThought(Verify)`.
+        temperature: of the candidates; the authors use 0.7.
         program, lms and the other arguments: as for `SLMMux`.
+
+    >>> import dspy
+    >>> class Judge(dspy.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.judge = dspy.Predict(Verify)
+    ...     def forward(self, **inputs):
+    ...         return dspy.Prediction(correct="7" in inputs["solution"])
+    >>> lm = dspy.utils.DummyLM([{"answer": "8"}, {"answer": "7"}])
+    >>> program = dspy.Predict("question -> answer: int")
+    >>> mav = MultiAgentVerification(program, [lm], n=2, aspects=["facts"], verifier=Judge())
+    >>> pred = mav(question="How many hills has Rome?")
+    >>> pred.answer, pred.verdict.confidence
+    (7, 1.0)
     """
 
     method: ClassVar[str] = "multi_agent_verification"
@@ -88,7 +110,7 @@ class MultiAgentVerification(Discussion):
     ):
         values = {
             "n": n,
-            "aspects": _told(aspects),
+            "aspects": _instructions(aspects),
             "generator": generator,
             "verifiers": None if verifiers is None else [*verifiers],
         }
@@ -103,7 +125,7 @@ class MultiAgentVerification(Discussion):
         ):
             raise ConfigurationError("A verifier needs an output field named 'correct', a bool.")
         self._refuse_own_lms()
-        self._seated([(self._generator(), number) for number in range(n)])
+        self._set_seats([(self._generator(), number) for number in range(n)])
         self._panel()
 
     @property
@@ -118,11 +140,11 @@ class MultiAgentVerification(Discussion):
         return self._most_accurate()
 
     def _panel(self) -> list[tuple[str, str, int]]:
-        """(aspect, what to check, position of the member that checks it)."""
+        """Return each aspect, its instruction, and the position of the member that checks it."""
         members = [self._position(name) for name in self.choices.verifiers or self.pool.names]
         return [
-            (name, told, members[at % len(members)])
-            for at, (name, told) in enumerate(self.choices.aspects.items())
+            (name, instruction, members[at % len(members)])
+            for at, (name, instruction) in enumerate(self.choices.aspects.items())
         ]
 
     def _rounds(self, inputs: Mapping[str, Any]) -> Rounds:
@@ -138,10 +160,10 @@ class MultiAgentVerification(Discussion):
         ]
         judged = {
             (text, aspect): self._verification(
-                at, self._question(candidates[said.index(text)]), text, told
+                at, self._question(candidates[said.index(text)]), text, instruction
             )
             for text in dict.fromkeys(filter(None, said))
-            for aspect, told, at in self._panel()
+            for aspect, instruction, at in self._panel()
         }
         turns = self._turns([candidates], classes)
         if not judged:
@@ -161,7 +183,7 @@ class MultiAgentVerification(Discussion):
                 for aspect, draw in panel.items()
                 if _verdict(draw) is None
             }
-        approved = [sum(each.values()) / len(each) if each else -1.0 for each in approvals]
+        approved = [sum(panel.values()) / len(panel) if panel else -1.0 for panel in approvals]
         best = max(approved)
         # Candidates of one wording are one candidate: they do not tie with themselves.
         rivals = {text for text, share in zip(said, approved, strict=True) if share == best}
@@ -177,7 +199,7 @@ class MultiAgentVerification(Discussion):
         )
 
     def _question(self, candidate: Draw) -> str:
-        """What a candidate was asked, as text."""
+        """Return the question of a candidate as text."""
         step = self._step_of(candidate)
         fields = (
             {name: dspy.InputField() for name in candidate.inputs}
@@ -193,18 +215,18 @@ class MultiAgentVerification(Discussion):
         return Draw(member, 0, self.verifiers[at], adapter, asked)
 
 
-def _told(aspects: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
+def _instructions(aspects: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
     if isinstance(aspects, Mapping):
         return dict(aspects)
     for name in aspects:
         if name not in ASPECTS:
             raise ConfigurationError(
-                f"There is no aspect {name!r}: choose out of {', '.join(ASPECTS)}, or give a mapping of names to what is to be "
-                "checked."
+                f"There is no aspect {name!r}: choose from {', '.join(ASPECTS)}, "
+                "or give a mapping of name to instruction."
             )
     return {name: ASPECTS[name] for name in aspects}
 
 
 def _verdict(draw: Draw) -> Hashable | None:
-    """What a verifier said, "True" or "False"; None where nothing came, or nothing that can be read."""
+    """Return a verifier's "True" or "False"; None for a missing or unreadable judgement."""
     return None if draw.prediction is None else BoolKind().key(draw.prediction.get("correct"))

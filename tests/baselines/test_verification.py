@@ -166,7 +166,7 @@ def test_a_call_and_an_acall_are_the_same_and_it_saves_and_loads(tmp_path):
     ("arguments", "message"),
     [
         ({"n": 0}, "MultiAgentVerification is wrong at n"),
-        ({"aspects": ["style"]}, "There is no aspect 'style': choose out of mathematics"),
+        ({"aspects": ["style"]}, "There is no aspect 'style': choose from mathematics"),
         ({"aspects": []}, "MultiAgentVerification is wrong at aspects"),
         ({"verifiers": ["zoe"]}, "'zoe' is not a member of the pool"),
         (
