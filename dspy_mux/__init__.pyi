@@ -32,7 +32,7 @@ from .replay.replay import Result as Result, replay as replay
 from .sampling.members import Member as Member
 from .voting.ballot import Ballot as Ballot, Choice as Choice, Frugal as Frugal, Rule as Rule
 from .voting.calibrated import Calibrated as Calibrated
-from .voting.early_stopping import Budgeted as Budgeted
+from .voting.early_stopping import Budgeted as Budgeted, EarlyStopping as EarlyStopping
 from .voting.verdict import AllMembersFailed as AllMembersFailed, Turn as Turn, Verdict as Verdict
 
 __version__: str

@@ -106,7 +106,7 @@ def budget(
     as_json: AsJson = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
 ) -> None:
-    """What frugal schedules and the budgeted rule save on public banks of real recorded outputs, without a call."""
+    """What frugal schedules and early stopping save on public banks of real recorded outputs, without a call."""
     from .paper.budget import run
 
     wanted = parse_numbers(bounds, "--bounds")

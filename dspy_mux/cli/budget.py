@@ -28,7 +28,7 @@ from .options import (
 from .output import check_page, percent, percent_range, print_json, table, write_page
 
 if TYPE_CHECKING:
-    from ..replay.stopping_curve import Spending
+    from ..replay.stopping_curve import StoppingPoint
 
 _COLUMNS = (
     "bound",
@@ -91,11 +91,11 @@ def budget(  # noqa: PLR0913  Typer reads the options from the parameters
 
 
 def _run(options: BudgetOptions) -> None:
-    from ..replay.stopping_curve import BOUNDS, spending
+    from ..replay.stopping_curve import BOUNDS, stopping_curve
 
     check_page(options.html)
     record, left_out = options.source.record(options.k)
-    points = spending(
+    points = stopping_curve(
         record,
         k=options.k,
         bounds=BOUNDS if options.bounds is None else options.bounds,
@@ -105,9 +105,9 @@ def _run(options: BudgetOptions) -> None:
         seed=options.split.seed,
     )
     if options.html is not None:
-        from ..optimize.figures import page, spending_figure
+        from ..optimize.figures import page, stopping_figure
 
-        sections = [(record.source, [spending_figure(points)])]
+        sections = [(record.source, [stopping_figure(points)])]
         write_page(options.html, page("dspy-mux: budget", sections))
     if options.as_json:
         print_json({"points": [point.as_dict() for point in points], "left_out": left_out})
@@ -119,7 +119,7 @@ def _run(options: BudgetOptions) -> None:
     )
 
 
-def _row(point: Spending) -> list[str]:
+def _row(point: StoppingPoint) -> list[str]:
     loss, low, high = (100 * value for value in (point.loss, point.loss_low, point.loss_high))
     return [
         f"{point.bound:g}",

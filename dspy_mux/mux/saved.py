@@ -22,7 +22,7 @@ from ..errors import ConfigurationError, DataError, PoolMismatch, first_mistake
 from ..sampling.members import MOST_DRAWS, Member, check_members
 from ..voting.ballot import OfMembers, Rule
 from ..voting.calibrated import Calibrated
-from ..voting.early_stopping import Budgeted
+from ..voting.early_stopping import EarlyStopping
 from ..voting.rules import RULES
 
 #: The order in which a mux draws; `SLMMux` documents the values.
@@ -43,7 +43,7 @@ SAVED_OPTIONS = (
 )
 
 #: Rules that are saved with their parameters; any other is saved by its name alone.
-_SAVED_RULES: dict[str, type[Any]] = {**RULES, "calibrated": Calibrated, "budgeted": Budgeted}
+_SAVED_RULES: dict[str, type[Any]] = {**RULES, "calibrated": Calibrated, "budgeted": EarlyStopping}
 
 
 class SavedProgram(BaseModel):

@@ -14,7 +14,7 @@ from ..text import visible
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from ..replay.stopping_curve import Spending
+    from ..replay.stopping_curve import StoppingPoint
     from .scaling import Point, Scaling
     from .tuned import Tuned
 
@@ -75,8 +75,8 @@ def trials_figure(tuned: Tuned) -> go.Figure:
     )
 
 
-def spending_figure(points: Sequence[Spending]) -> go.Figure:
-    """Plot the budgeted rule's accuracy against its calls, one point per bound."""
+def stopping_figure(points: Sequence[StoppingPoint]) -> go.Figure:
+    """Plot the early-stopping rule's accuracy against its calls, one point per bound."""
     figure = plotly().Figure()
     figure.add_scatter(
         x=[point.calls_per_question for point in points],
@@ -93,7 +93,7 @@ def spending_figure(points: Sequence[Spending]) -> go.Figure:
     n = points[0].questions
     return _titled(
         figure,
-        f"Budgeted rule: accuracy against calls (n = {n}, 95 % intervals)",
+        f"Early stopping: accuracy against calls (n = {n}, 95 % intervals)",
         "calls per question",
         "accuracy (%)",
     )

@@ -23,9 +23,9 @@ from ..bank.sample_bank import SampleBank
 from ..errors import ConfigurationError
 from ..mux.slm_mux import SLMMux
 from ..replay.splits import Split
-from ..voting import calibrated
 from ..voting.ballot import Rule
-from ..voting.early_stopping import fit_budgeted
+from ..voting.calibration import Training, fit
+from ..voting.early_stopping import fit_early_stopping
 from ..voting.rules import rule_of
 from ..voting.tally import Tally
 from .options import RULES, STUDY_NAME, StudyOptions, TuneOptions
@@ -271,15 +271,15 @@ class MuxOptimizer(Teleprompter):
         if best.rule != "calibrated":
             return rule_of(best.rule)
         context = self.options.context
-        fit = partial(fit_budgeted, bound=self.bound) if self.bound else calibrated.fit
-        return fit(
+        training = Training(
             tally,
             part.scores,
-            members=part.members,
+            part.members,
             contexts=None if context is None else part.field(context),
             context=context,
             threshold=self.options.threshold,
         )
+        return fit_early_stopping(training, self.bound) if self.bound else fit(training)
 
 
 def _check_apart(trainset: Sequence[dspy.Example], valset: Sequence[dspy.Example]) -> None:

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from ..bank.record import Record
 from ..errors import ConfigurationError
-from ..voting import calibrated, frugal as schedules, tally
+from ..voting import frugal as schedules, tally
+from ..voting.calibration import Training, fit
 from ..voting.tally import Floats, Ints, Picks, Tally, by_accuracy
 from .intervals import Estimate, bootstrap, bootstrap_difference, standard_error
 from .resample import check_recorded, draw_choices, take_draws
@@ -375,14 +376,15 @@ class _Replay:
         self, train: Tally, scores: Floats, test: Tally, split: Split
     ) -> _Decisions:
         members, contexts = self.record.members, self.contexts
-        fitted = calibrated.fit(
+        training = Training(
             train,
             scores,
-            members=members,
+            members,
             contexts=None if contexts is None else contexts[split.train].tolist(),
             context=self.context,
             threshold=self.threshold,
         )
+        fitted = fit(training)
         picks = fitted.pick(test, None if contexts is None else contexts[split.test].tolist())
         # Where a simple rule decides instead, drawing stops where that rule stops.
         decides = fitted.instead or self.rule

@@ -12,8 +12,9 @@ from dspy_mux import AllMembersFailed, SampleBank, SLMMux
 from dspy_mux.bank.fingerprint import fingerprint_inputs, fingerprint_member
 from dspy_mux.bank.record import Record
 from dspy_mux.optimize.search import search
-from dspy_mux.voting import calibrated
 from dspy_mux.voting.ballot import Ballot, GivenInputs, Rule
+from dspy_mux.voting.calibrated import Calibrated
+from dspy_mux.voting.calibration import Training, fit
 from dspy_mux.voting.rules import Consistency, Pooled, SelfConsistency
 from dspy_mux.voting.tally import Tally, by_accuracy
 from dspy_mux.voting.verdict import MemberBallot, most_frequent_first
@@ -102,13 +103,15 @@ def decider(method: Method, measured: Measured, k: int, context: str | None) -> 
     return Decider(method, members, k, Consistency(), {})
 
 
-def _calibrated(record: Record, context: str | None) -> calibrated.Calibrated:
-    return calibrated.fit(
-        Tally(record.votes),
-        record.scores,
-        members=record.members,
-        contexts=None if context is None else record.field(context),
-        context=context,
+def _calibrated(record: Record, context: str | None) -> Calibrated:
+    return fit(
+        Training(
+            Tally(record.votes),
+            record.scores,
+            record.members,
+            contexts=None if context is None else record.field(context),
+            context=context,
+        )
     )
 
 

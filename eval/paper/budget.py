@@ -13,7 +13,7 @@ from rich.progress import track
 from dspy_mux.bank.record import read_jsonl
 from dspy_mux.replay.replay import replay
 from dspy_mux.replay.splits import holdout
-from dspy_mux.replay.stopping_curve import spending
+from dspy_mux.replay.stopping_curve import stopping_curve
 
 from ..tables.text import Shown, show
 from .pools import POOLS, Pool
@@ -69,7 +69,9 @@ def _row(
     for rule in ("consistency", "pooled"):
         result = replay(record, rule, k=k, splits=splits, seed=seed)
         saved[rule] = 1 - result.frugal_calls_per_question / result.calls_per_question
-    points = spending(record, k=k, bounds=bounds, splits=splits, context=pool.context, seed=seed)
+    points = stopping_curve(
+        record, k=k, bounds=bounds, splits=splits, context=pool.context, seed=seed
+    )
     wanted = [point.as_dict() for point in points if point.bound in bounds]
     return {
         "pool": pool.name,

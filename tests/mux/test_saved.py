@@ -11,7 +11,7 @@ import pytest
 
 from dspy_mux import Choice, ConfigurationError, PoolMismatch, SLMMux
 from dspy_mux.mux.open import _with_k
-from dspy_mux.voting.calibrated import fit
+from dspy_mux.voting.calibration import Training, fit
 from dspy_mux.voting.rules import SelfConsistency
 from dspy_mux.voting.tally import Tally
 
@@ -94,7 +94,7 @@ def test_a_saved_rule_of_the_users_own_needs_that_rule(tmp_path):
 
 def a_fitted_rule(members=("a", "b"), k=3):
     votes = np.tile([[[0] * k, [1] * k]], (30, 1, 1))
-    return fit(Tally(votes), (votes == 0).astype(float), members=members)
+    return fit(Training(Tally(votes), (votes == 0).astype(float), members))
 
 
 def test_a_rule_fitted_for_other_members_or_draws_is_refused_before_any_call(tmp_path):

@@ -18,7 +18,7 @@ from dspy_mux.optimize.search import search
 from dspy_mux.optimize.tune import tune
 from dspy_mux.replay.replay import replay
 from dspy_mux.replay.splits import Split, folds, holdout
-from dspy_mux.voting.calibrated import fit
+from dspy_mux.voting.calibration import Training, fit
 from dspy_mux.voting.tally import ABSTAINED, Tally
 
 from ..bank.test_collect import a_member, a_mux, calls, metric, questions
@@ -435,7 +435,7 @@ def test_a_context_that_the_mux_is_not_told_is_refused_before_anything_is_drawn(
 def test_a_mux_with_a_fitted_rule_is_compiled_again_whatever_it_was_fitted_for():
     student = a_mux(a_member("a", 0.8), a_member("b", 0.1), k=2)
     votes = np.tile([[[0, 0], [1, 1]]], (30, 1, 1))
-    student.pool.rule = fit(Tally(votes), (votes == 0).astype(float), members=("a", "b"))
+    student.pool.rule = fit(Training(Tally(votes), (votes == 0).astype(float), ("a", "b")))
     study = MuxOptimizer(metric=metric, n_trials=4, max_members=1, rules=["consistency"])
     best = study.compile(student, trainset=questions(30))
     assert ([member.name for member in best.members], best.rule.name, student.rule.name) == (

@@ -10,9 +10,10 @@ import pydantic
 import pytest
 from hypothesis import given, strategies as st
 
-from dspy_mux.errors import ConfigurationError
+from dspy_mux.errors import ConfigurationError, DataError
 from dspy_mux.voting.ballot import Ballot, Rule
-from dspy_mux.voting.calibrated import LEAST_QUESTIONS, Calibrated, fit
+from dspy_mux.voting.calibrated import Calibrated
+from dspy_mux.voting.calibration import LEAST_QUESTIONS, Training, fit
 from dspy_mux.voting.tally import ABSTAINED, Tally, by_accuracy, consistency
 
 MEMBERS = ("a", "b", "c")
@@ -30,7 +31,7 @@ def drawn(questions=150, rates=(0.8, 0.5, 0.3), k=3, seed=0):
 
 
 def fitted(votes, scores, **settings):
-    return fit(Tally(votes), scores, members=MEMBERS[: votes.shape[1]], **settings)
+    return fit(Training(Tally(votes), scores, MEMBERS[: votes.shape[1]], **settings))
 
 
 def ballots_of(votes):
@@ -158,7 +159,7 @@ def test_members_with_their_own_k_are_fitted_and_asked_by_it():
     votes, scores = drawn()
     votes[:, 1, 1:] = ABSTAINED
     scores[:, 1, 1:] = 0
-    rule = fit(Tally(votes, [3, 1, 3]), scores, members=MEMBERS)
+    rule = fit(Training(Tally(votes, [3, 1, 3]), scores, MEMBERS))
     assert [len(table) for table in rule.log_likelihoods] == [4, 2, 4]
     assert (
         rule.choose([Ballot("a", (0, 0, 0)), Ballot("b", (1,)), Ballot("c", (0, 0, None))]).answer
@@ -338,9 +339,7 @@ def test_a_saved_rule_picks_the_same(rule):
     ],
 )
 def test_weights_that_do_not_fit_the_members_are_refused(rule, change):
-    with pytest.raises(
-        ConfigurationError, match="do not fit its members: it is damaged, fit it again"
-    ):
+    with pytest.raises(DataError, match="do not fit its members: it is damaged, fit it again"):
         dataclasses.replace(rule, **change)
 
 
@@ -356,5 +355,5 @@ def test_a_saved_rule_of_wrong_types_is_refused(rule, change):
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
 def test_weights_that_are_no_numbers_are_refused(rule, broken):
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(DataError):
         dataclasses.replace(rule, weights=(broken, *rule.weights[1:]))

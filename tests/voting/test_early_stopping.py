@@ -1,4 +1,4 @@
-"""The budgeted rule: it stops drawing where nothing much can change, and live as in replay."""
+"""The early-stopping rule: it stops drawing where nothing much can change, and live as in replay."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from hypothesis import given, strategies as st
 from dspy_mux import ConfigurationError, MuxOptimizer, SLMMux
 from dspy_mux.bank.record import Record
 from dspy_mux.replay.splits import Split
-from dspy_mux.replay.stopping_curve import spending
+from dspy_mux.replay.stopping_curve import stopping_curve
 from dspy_mux.voting.ballot import Ballot
-from dspy_mux.voting.calibrated import fit
-from dspy_mux.voting.early_stopping import Budgeted, at_bound, fit_budgeted, fit_orders
+from dspy_mux.voting.calibration import Training, fit
+from dspy_mux.voting.early_stopping import EarlyStopping, at_bound, fit_early_stopping, fit_orders
 from dspy_mux.voting.tally import ABSTAINED, Tally
 
 from ..bank.test_collect import a_member, metric, questions
@@ -27,11 +27,12 @@ from .test_frugal import run
 
 MEMBERS = ("a", "b", "c")
 VOTES, SCORES = drawn(200, rates=(0.9, 0.6, 0.5), k=2)
+TRAINING = Training(Tally(VOTES), SCORES, MEMBERS)
 
 
 @pytest.fixture(scope="module")
 def fits():
-    return fit_orders(Tally(VOTES), SCORES, members=MEMBERS)
+    return fit_orders(TRAINING)
 
 
 def ballots_of(votes):
@@ -48,7 +49,7 @@ def test_two_orders_are_fitted_from_the_most_accurate_down(fits):
 
 
 def test_a_bound_of_0_makes_all_draws_and_decides_as_the_calibrated_rule(fits):
-    whole = fit(Tally(VOTES), SCORES, members=MEMBERS)
+    whole = fit(TRAINING)
     for each in fits:
         picks, spent = each.pick(Tally(VOTES))
         assert (spent == 2).all()
@@ -83,7 +84,7 @@ def test_a_live_mux_draws_and_decides_as_replay_says(fits, bound, which, questio
 
 def test_the_order_of_fewer_draws_is_taken_unless_it_costs_accuracy(fits):
     for bound in (0.05, 0.3):
-        rule = at_bound(fits, bound, Tally(VOTES), SCORES)
+        rule = at_bound(fits, bound, TRAINING)
         tried = [dataclasses.replace(each, bound=bound).pick(Tally(VOTES)) for each in fits]
         accuracy = [picks.scores(SCORES).mean() for picks, _ in tried]
         ours = rule.pick(Tally(VOTES))
@@ -117,13 +118,13 @@ def test_it_is_saved_whole_and_read_back(fits, tmp_path):
     told = json.loads((tmp_path / "mux.json").read_text())["pool"]["rule"]
     told.pop("name")
     with pytest.raises(pydantic.ValidationError, match="stages do not fit"):
-        pydantic.TypeAdapter(Budgeted).validate_python({**told, "order": [0, 1]})
+        pydantic.TypeAdapter(EarlyStopping).validate_python({**told, "order": [0, 1]})
 
 
 def test_categories_weigh_at_every_stage():
     topics = ["xy"[at % 2] for at in range(len(VOTES))]
-    rule = fit_budgeted(
-        Tally(VOTES), SCORES, members=MEMBERS, bound=0.1, contexts=topics, context="topic"
+    rule = fit_early_stopping(
+        dataclasses.replace(TRAINING, contexts=topics, context="topic"), bound=0.1
     )
     picks, _ = rule.pick(Tally(VOTES[:20]), topics[:20])
     for question in range(20):
@@ -134,13 +135,13 @@ def test_categories_weigh_at_every_stage():
 
 
 def test_too_few_questions_to_learn_from_stop_nothing():
-    rule = fit_budgeted(Tally(VOTES[:10]), SCORES[:10], members=MEMBERS, bound=0.5)
+    rule = fit_early_stopping(Training(Tally(VOTES[:10]), SCORES[:10], MEMBERS), bound=0.5)
     assert (rule.pick(Tally(VOTES))[1] == 2).all()
 
 
 def test_the_curve_tells_what_a_bound_saves_and_costs():
     record = Record(MEMBERS, tuple(map(str, range(200))), VOTES, SCORES.astype(np.float32), {})
-    points = spending(record, bounds=(0.1, 0.5))
+    points = stopping_curve(record, bounds=(0.1, 0.5))
     assert [point.bound for point in points] == [0.0, 0.1, 0.5]
     assert (points[0].saved, points[0].loss, points[0].calls_per_question) == (
         0.0,
@@ -152,7 +153,7 @@ def test_the_curve_tells_what_a_bound_saves_and_costs():
         assert point.low <= point.accuracy <= point.high
         assert point.accuracy == pytest.approx(points[0].accuracy - point.loss)
     with pytest.raises(ConfigurationError, match="must lie between 0 and 1, not 2"):
-        spending(record, bounds=(2,))
+        stopping_curve(record, bounds=(2,))
 
 
 def test_draws_that_are_spared_are_told_in_calls():
@@ -160,7 +161,7 @@ def test_draws_that_are_spared_are_told_in_calls():
     twice = np.full(VOTES.shape, 2.0)
     twice[-1] = np.nan  # of the last question nothing is known, which counts as one call a draw
     draws, told = (
-        spending(
+        stopping_curve(
             dataclasses.replace(plain, calls=each),
             bounds=(0.1,),
             splits=[Split(np.arange(200), np.arange(200))],
@@ -196,6 +197,6 @@ def test_an_optimizer_with_a_bound_compiles_a_mux_that_spares_draws():
     assert all(best(**e.inputs()).answer == plain(**e.inputs()).answer for e in examples)
     setting = dataclasses.replace(best.report.tuned.best, rule="calibrated")
     part = Record(MEMBERS, tuple(map(str, range(200))), VOTES, SCORES.astype(np.float32), {})
-    assert isinstance(study._rule(setting, part, Tally(VOTES)), Budgeted)
+    assert isinstance(study._rule(setting, part, Tally(VOTES)), EarlyStopping)
     with pytest.raises(ConfigurationError, match="bound must be a chance between 0 and 1"):
         MuxOptimizer(metric=metric, bound=2)

@@ -16,7 +16,7 @@ from hypothesis import given, settings, strategies as st
 from dspy_mux import AllMembersFailed, ConfigurationError, SLMMux
 from dspy_mux.bank.record import read_jsonl
 from dspy_mux.voting.ballot import Ballot
-from dspy_mux.voting.calibrated import fit
+from dspy_mux.voting.calibration import Training, fit
 from dspy_mux.voting.frugal import completions, frugal_draws
 from dspy_mux.voting.rules import Consistency, Pooled, SelfConsistency
 from dspy_mux.voting.tally import ABSTAINED, Tally
@@ -83,7 +83,7 @@ def fitted(seed, questions=60, members=3, k=2):
     random = np.random.default_rng(seed)
     votes = random.integers(ABSTAINED, 3, (questions, members, k))
     scores = ((votes == 0) & (random.random((questions, 1, 1)) < 0.8)).astype(float)
-    return fit(Tally(votes), scores, members=[f"m{at}" for at in range(members)])
+    return fit(Training(Tally(votes), scores, [f"m{at}" for at in range(members)]))
 
 
 RULES = [
