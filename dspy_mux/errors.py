@@ -87,7 +87,7 @@ def first_mistake(error: ValidationError, known: Iterable[str] = ()) -> str:
     if first["type"] == "extra_forbidden":
         meant = difflib.get_close_matches(name, known, n=1)
         return f"has an unknown setting {where}" + (f": did you mean {meant[0]}?" if meant else ".")
-    reason = str(first["msg"]).removeprefix("Value error, ")
+    reason = str(first["msg"]).removeprefix("Value error, ").removesuffix(".")
     return f"is wrong at {where or 'its top level'}: {reason}."
 
 
