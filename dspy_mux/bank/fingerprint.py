@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from ..adapters.formats import adapter_name
-from ..mux.code_hash import hash_type, hash_value
+from ..mux.code_hash import hash_type, hash_value, recorded_name
 from ..redact import is_secret, shown
 from ..sampling.members import NOT_IN_CACHE_KEY
 
@@ -133,7 +133,7 @@ def _describe_predictor(name: str, predictor: dspy.Predict) -> dict[str, Any]:
 def _describe_field(info: FieldInfo) -> list[str | None]:
     annotation, extra = info.rebuild_annotation(), info.json_schema_extra
     return [
-        str(annotation),
+        recorded_name(annotation),
         extra.get("desc", "") if isinstance(extra, dict) else "",
         hash_type(annotation),
     ]

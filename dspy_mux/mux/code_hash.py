@@ -30,6 +30,11 @@ Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
 _IGNORED_ATTRIBUTES = frozenset({"callbacks", "history"})
 #: Packages whose code is hashed by its name alone: a new version is not another program.
 _BY_NAME = ("dspy", "dspy_mux", "builtins")
+#: Where the answer kinds lived when the first hashes were recorded; hashes name them by it.
+_RECORDED_MODULES = {
+    "dspy_mux.answers.kinds": "dspy_mux.kinds",
+    "dspy_mux.answers.choose": "dspy_mux.answers",
+}
 _DEEPEST = 4
 
 
@@ -91,6 +96,19 @@ def hash_type(annotation: Any) -> str | None:
 def hash_value(value: Any) -> str:
     """Return the SHA-256 of a plain JSON value; the order of an object's names does not matter."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+
+def recorded_name(annotation: Any) -> str:
+    """Return the text of a type, in which our own kinds stand where they did when first recorded.
+
+    >>> from dspy_mux import Percent
+    >>> recorded_name(list[Percent])
+    'list[dspy_mux.kinds.Percent]'
+    """
+    text = str(annotation)
+    for module, recorded in _RECORDED_MODULES.items():
+        text = text.replace(f"{module}.", f"{recorded}.")
+    return text
 
 
 def _description(value: Any, depth: int) -> Json:
@@ -170,7 +188,8 @@ def _plain(value: Any, depth: int) -> Json:
 
 def _name(code: Any) -> str:
     qualified = getattr(code, "__qualname__", type(code).__qualname__)
-    return f"{getattr(code, '__module__', None)}.{qualified}"
+    module = getattr(code, "__module__", None)
+    return f"{_RECORDED_MODULES.get(str(module), module)}.{qualified}"
 
 
 def _sources(cls: type) -> list[Json]:
