@@ -379,12 +379,12 @@ def groupthink(
     """What discussions did to answers: given up, followed, flipped, and the share of the failures that are groupthink."""
     from dspy_mux import ConfigurationError
 
-    from .groupthink.judge import judge_of
+    from .groupthink.judge import load_judge
     from .groupthink.table import run
 
     if pool is not None and judge is None:
         raise ConfigurationError("--pool is where the judge is looked up: name it with --judge.")
-    asked = None if judge is None else judge_of(judge, pool, accept_license=accept_license)
+    asked = None if judge is None else load_judge(judge, pool, accept_license=accept_license)
     run(run_folder, task=task, method=method, judge=asked, as_json=as_json, as_markdown=markdown)
 
 

@@ -1,1 +1,1 @@
-"""What discussions do to right answers: groupthink, measured and judged."""
+"""Groupthink: what discussions do to right answers, by a fixed definition and by a judge."""

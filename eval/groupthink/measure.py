@@ -1,24 +1,27 @@
-"""What a discussion does to answers: given up, followed, flipped; and the share of failures that are groupthink.
+"""Measure what a discussion does to answers, and which of its failures are groupthink.
 
-The paper: in discussions small models fall into groupthink, "reinforcing incorrect reasoning and amplifying rather than mitigating
-errors", to which its appendix lays 59.5 % of the failures. It gives no rule for it; this is ours, deterministic, so that two
-readers of one transcript agree. A failed question (final score below 1) has one cause, the first of these that holds:
+The paper says that in discussions small models fall into groupthink, "reinforcing incorrect
+reasoning and amplifying rather than mitigating errors", and attributes 59.5 % of the failures to it
+(appendix). It gives no rule; this one is ours, and it is deterministic, so that two readers of one
+transcript agree. A failed question (final score below 1) has one cause, the first that holds:
 
-    given up         groupthink   In some round an agent left a right answer for a wrong one that another agent had shown it.
-    followed         groupthink   In some round an agent left another answer, or none, for the failing answer, which another agent
-                                  had shown it.
-    lost otherwise                Some agent was right in some round: it was outvoted, or left its answer for one that nobody had
-                                  shown it.
-    never right                   No agent was ever right, and none took the failing answer over from another.
+    given up         groupthink   In some round an agent left a right answer for a wrong one that
+                                  another agent had shown it.
+    followed         groupthink   In some round an agent left another answer, or none, for the
+                                  failing answer, which another agent had shown it.
+    lost otherwise                Some agent was right in some round: it was outvoted, or left its
+                                  answer for one that nobody had shown it.
+    never right                   No agent was ever right, and none took the failing answer over.
     no answer                     The discussion ended without an answer.
 
-So an error that all agents made alone from the beginning is no groupthink: the discussion neither made nor spread it. An agent is
-shown what the others said in the round before its own, in a debate and in Mixture-of-Agents alike. It is the same agent where
-number and member are the same; Mixture-of-Agents' aggregator goes on from its member's first seat in the layer before. An answer is
-shown where it could be read, answers are the same where the verdict counted them as one group, and each turn is right by its own
-score.
+So an error that all agents made independently from the start is not groupthink: the discussion
+neither made nor spread it. An agent is shown what the others said in the round before its own, in a
+debate and in Mixture-of-Agents alike. Turns belong to the same agent where number and member are
+the same; Mixture-of-Agents' aggregator continues its member's first seat in the layer before.
+Unreadable answers are not shown, answers are equal where the verdict grouped them, and each turn is
+right by its own score.
 
-Pure functions over the rows of a run (`results.jsonl`); nothing here asks a model.
+The functions here are pure, over the rows of a run (`results.jsonl`); none asks a model.
 """
 
 from __future__ import annotations
@@ -27,17 +30,40 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from dspy_mux.replay.intervals import Estimate, accuracy, paired_difference, wilson
 from dspy_mux.voting.ballot import Ballot
 
 from ..runs.folder import errors_of
 
-Row = Mapping[str, Any]
-Turn = Mapping[str, Any]
 
-#: Why a failed question failed, in the order in which they are asked for; True where it is groupthink.
+class Turn(TypedDict):
+    """What one agent said in one round: the keys of a recorded turn that are read here."""
+
+    round: int
+    agent: int
+    member: str
+    text: str
+    group: int | None
+    answer: Any  # a program's answer may be of any type
+    score: float
+
+
+class Row(TypedDict):
+    """The answer of one method to one question: the keys of a result row that are read here."""
+
+    task: str
+    method: str
+    question_id: str
+    inputs: Mapping[str, Any]
+    gold: Any
+    answer: Any
+    score: float
+    turns: Sequence[Turn]
+
+
+#: Why a question failed, in the order of precedence; True where it is groupthink.
 CAUSES = {
     "given up": True,
     "followed": True,
@@ -59,24 +85,26 @@ DIRECTIONS = (
     "none → none",
 )
 DEFINITION = (
-    "A failed question is groupthink where, in some round, an agent left a right answer for a wrong one that another agent had "
-    "shown it (“given up”), or left another answer, or none, for the failing answer, which another agent had shown it "
-    "(“followed”); shown is what the others said in the round before. The other causes: a right answer was there but was outvoted, "
-    "or left for one that nobody had shown (“lost otherwise”); no agent was ever right and none took the failing answer over "
-    "(“never right”); no answer; or an error, as of a server, ended a turn, and nothing is said of why (“error”)."
+    "A failed question is groupthink where, in some round, an agent left a right answer for a "
+    "wrong one that another agent had shown it (“given up”), or left another answer, or none, for "
+    "the failing answer, which another agent had shown it (“followed”); shown is what the others "
+    "said in the round before. The other causes: a right answer was there but was outvoted, or "
+    "left for one that nobody had shown (“lost otherwise”); no agent was ever right and none took "
+    "the failing answer over (“never right”); no answer; or an error, such as a server's, ended a "
+    "turn, and the reason is unknown (“error”)."
 )
 
 
 @dataclass(frozen=True)
 class Step:
-    """An agent's turn and its turn in the round before, with what the other agents had said there."""
+    """An agent's turn, its turn in the round before, and what the others had said there."""
 
     before: Turn
     after: Turn
     shown: Sequence[Turn]
 
     def took_over(self) -> bool:
-        """Whether its answer is another one than before, and one that another agent had shown it."""
+        """Whether the agent changed its answer to one that another agent had shown it."""
         group = self.after["group"]
         return (
             group is not None
@@ -85,7 +113,7 @@ class Step:
         )
 
     def direction(self) -> str:
-        """One of DIRECTIONS."""
+        """How the agent's answer changed: one of DIRECTIONS."""
         before, after = state(self.before), state(self.after)
         if before == after == "wrong":
             after = "same wrong" if self.before["group"] == self.after["group"] else "other wrong"
@@ -94,14 +122,18 @@ class Step:
 
 @dataclass(frozen=True)
 class Rate:
-    """How often something happened of the times it could; agents of one question are not independent, so the interval is Wilson's
-    over the questions in which it could, which is rather too wide than too narrow."""
+    """How often something happened out of the times it could.
+
+    Agents of one question are not independent, so the interval is Wilson's over the questions in
+    which it could happen, which is too wide rather than too narrow.
+    """
 
     hits: int
     chances: int
     questions: int
 
     def estimate(self) -> Estimate:
+        """The rate with its interval; NaN where it could never happen."""
         if not self.chances:
             return accuracy([])
         share = self.hits / self.chances
@@ -110,7 +142,12 @@ class Rate:
 
 @dataclass(frozen=True)
 class Round:
-    """A round's accuracy over the questions: of an agent on average, and of the agents' plurality, the first seen among equals."""
+    """A round's accuracy over the questions.
+
+    Attributes:
+        agents: of an agent on average.
+        plurality: of the agents' plurality; ties go to the answer seen first.
+    """
 
     number: int
     agents: Estimate
@@ -122,14 +159,18 @@ class Discussion:
     """What became of answers in one method's discussions of one task.
 
     Attributes:
-        questions: of all rows; left_out: of them those with a turn that an error ended, or without a recorded turn. Rates and
-            rounds are of the others.
-        failures: questions with a final score below 1, by cause; groupthink: the share that is.
-        given_up: of the agents right in the first round, those wrong or without an answer in their last.
-        wrong_majority, right_majority: of the turns of agents that did not share the answer of the majority (more than half) of the
-            round before, where that was wrong or right: those that then gave it.
-        flips: member → direction → how many of its turns, against the turn before.
-        change: plurality of the last round − of the first, on the same questions; turned_wrong, turned_right: questions.
+        questions: number of rows.
+        left_out: rows with a turn that an error ended, or without a recorded turn. Rates and rounds
+            come from the other rows.
+        failures: questions with a final score below 1, by cause.
+        groupthink: share of the failures that are groupthink.
+        given_up: of the agents right in the first round, those not right in their last.
+        wrong_majority, right_majority: a majority is more than half of a round's agents. Of the
+            turns of agents that did not share a wrong (right) majority's answer in the round
+            before, those that then gave it.
+        flips: member → direction → how many of its turns, compared with the turn before.
+        change: plurality of the last round − of the first, on the same questions.
+        turned_wrong, turned_right: questions whose plurality changed that way.
     """
 
     task: str
@@ -153,19 +194,19 @@ class Discussion:
 
 
 def discussions(rows: Sequence[Row]) -> list[Discussion]:
-    """One for each task and method that discussed: those with a row of more than one round."""
+    """Measure each task and method with a discussion: some row of more than one round."""
     grouped: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         grouped.setdefault((row["task"], row["method"]), []).append(row)
     return [
-        discussion(task, method, of_both)
-        for (task, method), of_both in grouped.items()
-        if any(len(rounds_of(row)) > 1 for row in of_both)
+        discussion(task, method, group)
+        for (task, method), group in grouped.items()
+        if any(len(rounds_of(row)) > 1 for row in group)
     ]
 
 
 def discussion(task: str, method: str, rows: Sequence[Row]) -> Discussion:
-    """The figures of one method's rows on one task."""
+    """Measure one method's rows on one task."""
     spoken = [row for row in rows if row["turns"] and not errors_of(row["turns"])]
     causes = [cause for row in rows if (cause := cause_of(row)) is not None]
     flips: dict[str, Counter[str]] = {}
@@ -192,7 +233,7 @@ def discussion(task: str, method: str, rows: Sequence[Row]) -> Discussion:
 
 
 def cause_of(row: Row) -> str | None:
-    """Why a question failed, one of CAUSES; None where it did not."""
+    """Return why a question failed, one of CAUSES; None where it did not."""
     if row["score"] >= 1:
         return None
     if errors_of(row["turns"]):
@@ -216,7 +257,7 @@ def cause_of(row: Row) -> str | None:
 
 
 def steps_of(row: Row) -> Iterator[Step]:
-    """Every turn after the first round whose agent spoke in the round before."""
+    """Yield every turn after the first round whose agent spoke in the round before."""
     rounds = rounds_of(row)
     for before, after in itertools.pairwise(rounds):
         for turn in after:
@@ -230,7 +271,7 @@ def steps_of(row: Row) -> Iterator[Step]:
 
 
 def rounds_of(row: Row) -> list[list[Turn]]:
-    """The turns, round after round, agents in order."""
+    """Return the turns round by round, agents in order."""
     rounds: dict[int, list[Turn]] = {}
     for turn in sorted(row["turns"], key=lambda turn: (turn["round"], turn["agent"])):
         rounds.setdefault(turn["round"], []).append(turn)
@@ -238,12 +279,12 @@ def rounds_of(row: Row) -> list[list[Turn]]:
 
 
 def state(turn: Turn) -> str:
-    """ "right", "wrong", or "none" for an abstention."""
+    """Return "right", "wrong", or "none" for an abstention."""
     return "none" if turn["group"] is None else "right" if turn["score"] >= 1 else "wrong"
 
 
 def _final_group(row: Row) -> int | None:
-    """The group of the answer that the discussion ended with: that of the turn which gave it, in the last round where one did."""
+    """The group of the final answer: that of the latest turn which gave it."""
     if row["answer"] is None:
         return None
     answers = [
@@ -253,7 +294,7 @@ def _final_group(row: Row) -> int | None:
 
 
 def _given_up(row: Row) -> tuple[int, int]:
-    """(agents right in the first round and not in their last, agents right in the first), of those that went on after it."""
+    """(agents not right in their last round, agents), of those right in the first of several."""
     first: dict[int, Turn] = {}  # a turn, by identity → its agent's first turn
     last: dict[int, tuple[Turn, Turn]] = {}
     for step in steps_of(row):
@@ -265,7 +306,10 @@ def _given_up(row: Row) -> tuple[int, int]:
 
 
 def _followed(row: Row, *, right: bool) -> tuple[int, int]:
-    """(turns that took the majority's answer over, turns of agents that had not shared it), where it is `right` or is not."""
+    """(turns that took over the majority's answer, turns of agents that had not shared it).
+
+    Only majorities that are `right`, or that are not, count.
+    """
     majorities = {turns[0]["round"]: _majority(turns) for turns in rounds_of(row)}
     hits = chances = 0
     for step in steps_of(row):
@@ -282,13 +326,15 @@ def _followed(row: Row, *, right: bool) -> tuple[int, int]:
 
 
 def _majority(turns: Sequence[Turn]) -> Turn | None:
-    """The first turn of the answer that more than half of the agents gave; None where there is none."""
-    counts = Counter(turn["group"] for turn in turns if turn["group"] is not None)
+    """The first turn of the answer that more than half of the agents gave, if any."""
+    counts: Counter[int | None] = Counter(
+        turn["group"] for turn in turns if turn["group"] is not None
+    )
     return next((turn for turn in turns if 2 * counts[turn["group"]] > len(turns)), None)
 
 
 def _plurality(turns: Sequence[Turn]) -> float:
-    """Whether the answer that most agents gave is right, the first seen among equals."""
+    """1 if the answer that most agents gave is right; ties go to the answer seen first."""
     group = Ballot("round", tuple(turn["group"] for turn in turns)).plurality
     first = next((turn for turn in turns if group is not None and turn["group"] == group), None)
     return float(first is not None and state(first) == "right")
@@ -303,11 +349,11 @@ def _rounds(rows: Sequence[Row]) -> list[Round]:
         Round(
             number,
             accuracy(
-                [sum(state(turn) == "right" for turn in turns) / len(turns) for turns in of_round]
+                [sum(state(turn) == "right" for turn in turns) / len(turns) for turns in group]
             ),
-            accuracy([_plurality(turns) for turns in of_round]),
+            accuracy([_plurality(turns) for turns in group]),
         )
-        for number, of_round in sorted(by_number.items())
+        for number, group in sorted(by_number.items())
     ]
 
 

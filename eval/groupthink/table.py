@@ -1,4 +1,7 @@
-"""`python -m eval groupthink`: what discussions did to answers in a run, printed; the definition stands in `groupthink.py`."""
+"""`python -m eval groupthink`: print what discussions did to the answers of a run.
+
+`measure.py` holds the definition.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import cast
 
 from rich.console import Console
 
@@ -15,7 +19,7 @@ from dspy_mux.cli.output import print_json
 from ..runs.folder import Run
 from ..tables.text import Shown, estimated, points, show
 from .judge import Judged, judged
-from .measure import CAUSES, DEFINITION, DIRECTIONS, Discussion, Rate, discussions
+from .measure import CAUSES, DEFINITION, DIRECTIONS, Discussion, Rate, Row, discussions
 
 
 def run(
@@ -30,10 +34,10 @@ def run(
     """Print the figures of every method of the run whose agents saw one another's answers.
 
     Raises:
-        ConfigurationError: the folder is no run, or holds no discussion of that task or method.
+        ConfigurationError: the folder is not a run, or has no discussion of that task or method.
     """
     rows = [
-        row
+        cast(Row, row)
         for row in Run.open(path).rows()
         if task in (None, row["task"]) and method in (None, row["method"])
     ]
@@ -45,17 +49,20 @@ def run(
             if name is not None
         )
         raise ConfigurationError(
-            f"The run {str(path)!r} holds no discussion{asked}: compare with the methods llm_debate or mixture_of_agents."
+            f"The run {str(path)!r} holds no discussion{asked}: compare with the methods "
+            "llm_debate or mixture_of_agents."
         )
     opinions: dict[tuple[str, str], Judged] = {}
     if judge is not None:
         for each in found:
-            of_both = [
+            discussed = [
                 row for row in rows if (row["task"], row["method"]) == (each.task, each.method)
             ]
-            opinions[each.task, each.method] = judged(of_both, judge, console=Console(stderr=True))
+            opinions[each.task, each.method] = judged(
+                discussed, judge, console=Console(stderr=True)
+            )
     if as_json:
-        told = [
+        measured = [
             {
                 **asdict(each),
                 **{
@@ -67,7 +74,7 @@ def run(
             }
             for each in found
         ]
-        print_json({"definition": DEFINITION, "discussions": told})
+        print_json({"definition": DEFINITION, "discussions": measured})
         return
     tables = [_summary(found), _causes(found), *(_flips(each) for each in found), _rounds(found)]
     show(
@@ -134,7 +141,8 @@ def _causes(found: Sequence[Discussion]) -> Shown:
 def _flips(each: Discussion) -> Shown:
     total = {way: sum(counted[way] for counted in each.flips.values()) for way in DIRECTIONS}
     return Shown(
-        f"{each.task}, {each.method}: turns by what the agent's turn before was, n = {each.questions - each.left_out} questions",
+        f"{each.task}, {each.method}: turns by the agent's turn before, "
+        f"n = {each.questions - each.left_out} questions",
         ["member", *DIRECTIONS],
         [
             [name, *(str(counted[way]) for way in DIRECTIONS)]
@@ -179,8 +187,9 @@ def _rounds(found: Sequence[Discussion]) -> Shown:
 
 
 def _judged(opinions: Mapping[tuple[str, str], Judged]) -> Shown:
+    judge = next(iter(opinions.values())).judge
     return Shown(
-        f"Groupthink of the failed questions by the judge {next(iter(opinions.values())).judge}, beside the definition",
+        f"Groupthink of the failed questions by the judge {judge}, beside the definition",
         [
             "task",
             "method",
@@ -226,13 +235,15 @@ def _failures(opinions: Mapping[tuple[str, str], Judged]) -> list[str]:
 def _notes(found: Sequence[Discussion]) -> list[str]:
     notes = [
         DEFINITION,
-        "given_up: of the agents right in the first round, those that are not in their last. wrong_majority, right_majority: of "
-        "the turns whose agent did not share the answer that more than half of the round before gave, those that then gave it. "
-        "Their intervals count questions, not agents. “none” is a turn without a readable answer.",
+        "given_up: of the agents right in the first round, those that are not in their last. "
+        "wrong_majority, right_majority: of the turns whose agent did not share the answer that "
+        "more than half of the round before gave, those that then gave it. Their intervals count "
+        "questions, not agents. “none” is a turn without a readable answer.",
     ]
     notes += [
-        f"{each.task}, {each.method}: on {each.left_out} of {each.questions} questions an error ended a turn, or none is recorded; "
-        "they are in no rate and no round, and where the answer is not right they count as failed (“error”, “no answer”)."
+        f"{each.task}, {each.method}: on {each.left_out} of {each.questions} questions an error "
+        "ended a turn, or none is recorded; no rate or round counts them, and where the answer is "
+        "not right they count as failed (“error”, “no answer”)."
         for each in found
         if each.left_out
     ]

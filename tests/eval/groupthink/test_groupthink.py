@@ -14,7 +14,7 @@ from rich.console import Console
 from dspy_mux import ConfigurationError, Member
 from dspy_mux.baselines import LLMDebate, MixtureOfAgents
 from eval.compare.live import answered
-from eval.groupthink.judge import cohens_kappa, judge_of, judged, transcript
+from eval.groupthink.judge import cohens_kappa, load_judge, judged, transcript
 from eval.groupthink.measure import CAUSES, DIRECTIONS, cause_of, discussion, discussions, steps_of
 from eval.groupthink.table import run as run_table
 from eval.runs.folder import Run
@@ -383,10 +383,10 @@ def test_a_judge_is_a_model_string_or_a_member_of_a_pool_file(tmp_path):
         '[[members]]\nname = "wise"\nmodel = "openai/some-model"\napi_base = "http://127.0.0.1:9/v1"\n',
         encoding="utf-8",
     )
-    assert judge_of("wise", pool, accept_license=False).lm.model == "openai/some-model"
-    assert judge_of("openai/other", None, accept_license=False).label == "openai/other"
+    assert load_judge("wise", pool, accept_license=False).lm.model == "openai/some-model"
+    assert load_judge("openai/other", None, accept_license=False).label == "openai/other"
     with pytest.raises(ConfigurationError, match="no member 'unwise'"):
-        judge_of("unwise", pool, accept_license=False)
+        load_judge("unwise", pool, accept_license=False)
 
 
 # --- the command ---------------------------------------------------------------------------------
