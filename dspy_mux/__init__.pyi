@@ -5,8 +5,10 @@ from .adapters.formats import (
     JSONSchemaAdapter as JSONSchemaAdapter,
     PlainAdapter as PlainAdapter,
 )
-from .answers.choose import MathAnswer as MathAnswer, answer_kind as answer_kind
-from .answers.kinds import AnswerKind as AnswerKind, Percent as Percent
+from .answers.choose import answer_kind as answer_kind
+from .answers.equivalence import AnswerKind as AnswerKind
+from .answers.kinds import Percent as Percent
+from .answers.math_kind import MathAnswer as MathAnswer
 from .bank.collect import Collected as Collected, collect as collect
 from .bank.record import Record as Record, read_jsonl as read_jsonl
 from .bank.sample_bank import SampleBank as SampleBank

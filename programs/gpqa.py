@@ -18,8 +18,9 @@ from typing import Annotated, Any, Literal
 
 import dspy
 
-from dspy_mux.answers.extract import fold
-from dspy_mux.answers.kinds import AnswerKind, ChoiceKind, TextKind
+from dspy_mux.answers.equivalence import AnswerKind
+from dspy_mux.answers.kinds import ChoiceKind, TextKind
+from dspy_mux.answers.plain_text import fold
 
 from . import sources
 from .sources import Split

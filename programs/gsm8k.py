@@ -12,7 +12,7 @@ from typing import Any
 
 import dspy
 
-from dspy_mux.answers.choose import NumberKind
+from dspy_mux.answers.kinds import NumberKind
 
 from . import sources
 from .sources import Split

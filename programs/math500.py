@@ -13,7 +13,7 @@ from typing import Any
 
 import dspy
 
-from dspy_mux.answers.choose import MathAnswer, MathKind
+from dspy_mux.answers.math_kind import MathAnswer, MathKind
 
 from . import sources
 from .sources import Split

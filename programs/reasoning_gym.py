@@ -22,8 +22,8 @@ from typing import Annotated, Any
 
 import dspy
 
-from dspy_mux.answers.extract import unwrap
 from dspy_mux.answers.kinds import TextKind
+from dspy_mux.answers.plain_text import unwrap
 from dspy_mux.errors import ConfigurationError
 
 from . import sources

@@ -9,8 +9,9 @@ import dspy
 from dspy.adapters.chat_adapter import field_header_pattern
 from dspy.utils.exceptions import AdapterParseError
 
-from ..answers.choose import AnswerKind, TextKind
-from ..answers.extract import marked_answer
+from ..answers.equivalence import AnswerKind
+from ..answers.kinds import TextKind
+from ..answers.marks import marked_answer
 from .formats import PlainAdapter
 from .guard import GuardedAdapter
 from .wrap import AdapterCall, Exchange, WrappingAdapter

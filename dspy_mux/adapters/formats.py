@@ -17,8 +17,11 @@ import pydantic
 from dspy.adapters.utils import format_field_value, parse_value
 from dspy.utils.exceptions import AdapterParseError
 
-from ..answers.choose import AnswerKind, TextKind, answer_kind
-from ..answers.extract import marked_answer, unfence
+from ..answers.choose import answer_kind
+from ..answers.equivalence import AnswerKind
+from ..answers.kinds import TextKind
+from ..answers.marks import marked_answer
+from ..answers.plain_text import unfence
 from ..errors import ConfigurationError
 from .wrap import AdapterCall, ExchangeMixin, Fields, Message
 

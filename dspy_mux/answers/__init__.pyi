@@ -1,2 +1,4 @@
-from .choose import MathAnswer as MathAnswer, answer_kind as answer_kind
-from .kinds import AnswerKind as AnswerKind, Percent as Percent
+from .choose import answer_kind as answer_kind
+from .equivalence import AnswerKind as AnswerKind
+from .kinds import Percent as Percent
+from .math_kind import MathAnswer as MathAnswer

@@ -1,18 +1,13 @@
-"""Answer kinds: from a field's annotation to extraction from free text, a canonical key, and an equivalence.
-
-Single values are in ``kinds.py``; here are JSON, mathematics and a user's function; ``answer_kind`` chooses.
-"""
+"""Choose the kind of an answer from its field's annotation, or from the user's `equivalence`."""
 
 from __future__ import annotations
 
-import collections.abc
 import dataclasses
 import enum
 import inspect
 import types
 import typing
-from collections.abc import Callable, Hashable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -21,102 +16,32 @@ import pydantic
 from pydantic.fields import FieldInfo
 
 from ..errors import ConfigurationError
-from . import math_canonical, math_equal, math_extract
 from .custom import KeyKind, PairKind
-from .kinds import (
-    AnswerKind,
-    BoolKind,
-    ChoiceKind,
-    NumberKind,
-    Percent,
-    PercentKind,
-    TextKind,
-    as_text,
-)
-from .structured import AnyKind, JsonKind, _reader
-
-__all__ = [
-    "AnswerKind",
-    "AnyKind",
-    "BoolKind",
-    "ChoiceKind",
-    "JsonKind",
-    "KeyKind",
-    "MathAnswer",
-    "MathKind",
-    "NumberKind",
-    "PairKind",
-    "Percent",
-    "PercentKind",
-    "TextKind",
-    "answer_kind",
-]
-
-
-# ------------------------------------------------------------------------------------------------ JSON, anything
-
-
-# ------------------------------------------------------------------------------------------------ mathematics
-
-
-@dataclass(frozen=True)
-class MathKind(AnswerKind):
-    """Mathematics in LaTeX or plain writing, compared as told in ``mathematics.py``.
-
-    Of a value that holds more than its answer ("The answer is $5$."), the answer is compared.
-    """
-
-    name = "math"
-
-    def extract(self, text: str) -> str | None:
-        return self.usable(math_extract.math_answer(text))
-
-    def key(self, value: Any) -> Hashable | None:
-        return (
-            None
-            if value is None
-            else math_equal.math_key(math_extract.lone_answer(as_text(value))) or None
-        )
-
-    def classes(self, values: Sequence[Any]) -> list[int | None]:
-        with (
-            math_equal.patience()
-        ):  # a hostile member can draw as many expressions that take for ever as it likes
-            return super().classes(values)
-
-    def alike(self, a: Any, b: Any) -> bool:
-        return math_equal.same_mathematics(
-            *(
-                math_canonical.canonical(math_extract.lone_answer(as_text(value)))
-                for value in (a, b)
-            )
-        )
-
-
-MathAnswer = Annotated[str, MathKind()]
-"""Annotation of a field that holds mathematics; to DSPy it is a str, so no adapter mangles the LaTeX."""
-
-
-# ------------------------------------------------------------------------------------------------ the user's own
-
-
-# ------------------------------------------------------------------------------------------------ choosing a kind
+from .equivalence import AnswerKind
+from .kinds import BoolKind, ChoiceKind, NumberKind, Percent, PercentKind, TextKind
+from .structured import AnyKind, JsonKind, json_reader
 
 
 def answer_kind(
     annotation: Any = str, equivalence: AnswerKind | Callable[..., Any] | None = None
 ) -> AnswerKind:
-    """The kind of an answer field.
+    """Return the kind of an answer field.
 
     Args:
-        annotation: the field's type, or better the field itself (``signature.output_fields["answer"]``): pydantic
-            keeps the mark of ``MathAnswer`` and of ``Annotated[str, MyKind()]`` in the field, not in its type.
-        equivalence: None for the annotation's own; an ``AnswerKind``; a type such as ``float`` or ``MathAnswer``, for
-            its kind; a function of one answer that gives a key; a function of two answers that says whether they
-            are the same.
+        annotation: the field's type, or better the field itself
+            (`signature.output_fields["answer"]`): pydantic keeps the mark of `MathAnswer` and of
+            `Annotated[str, MyKind()]` in the field, not in its type.
+        equivalence: None for the annotation's own; an `AnswerKind`; a type such as `float` or
+            `MathAnswer`, for its kind; a function of one answer that returns its key; a function
+            of two answers that returns whether they are the same.
 
     Raises:
-        ConfigurationError: the equivalence is none of these.
+        ConfigurationError: `equivalence` is none of these.
+
+    >>> answer_kind(float).same("1,234.0", 1234)
+    True
+    >>> answer_kind(str, equivalence=len).same("red", "two")
+    True
     """
     if equivalence is None:
         return _kind_of(annotation)
@@ -132,13 +57,17 @@ def answer_kind(
     if arguments == 2:
         return PairKind(equivalence, _kind_of(annotation))
     raise ConfigurationError(
-        f"equivalence={equivalence!r} cannot compare answers: give an AnswerKind instance, a type such as float or "
-        "MathAnswer, a function of one answer that returns its key, or a function of two answers that returns a bool."
+        f"equivalence={equivalence!r} cannot compare answers: give an AnswerKind instance, a type "
+        "such as float or MathAnswer, a function of one answer that returns its key, or a function "
+        "of two answers that returns a bool."
     )
 
 
-def _required_arguments(function: Any) -> int | None:
-    """How many arguments a function must be given by position; None for what is no function or leaves it open."""
+def _required_arguments(function: object) -> int | None:
+    """Return how many arguments a function requires by position.
+
+    None for what is not a function, or requires keywords.
+    """
     if isinstance(function, type) or not callable(function):
         return None
     try:
@@ -154,48 +83,60 @@ def _required_arguments(function: Any) -> int | None:
 
 def _kind_of(annotation: Any) -> AnswerKind:
     if isinstance(annotation, FieldInfo):
-        marks = [mark for mark in annotation.metadata if isinstance(mark, AnswerKind)]
-        return marks[-1] if marks else _kind_of(annotation.annotation)
+        return _marked_kind(annotation.metadata) or _kind_of(annotation.annotation)
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        marks = [mark for mark in arguments[1:] if isinstance(mark, AnswerKind)]
-        return marks[-1] if marks else _kind_of(arguments[0])
+        return _marked_kind(arguments[1:]) or _kind_of(arguments[0])
     if origin is Literal:
         return BoolKind() if set(map(type, arguments)) == {bool} else ChoiceKind(arguments)
     if origin in (Union, types.UnionType):
-        kinds = {_kind_of(argument) for argument in arguments if argument is not type(None)}
-        if kinds and all(type(kind) is NumberKind for kind in kinds):
-            return kinds.pop() if len(kinds) == 1 else NumberKind(float)
-        return kinds.pop() if len(kinds) == 1 else AnyKind()
+        return _union_kind(arguments)
     if origin is not None:
-        return (
-            _json_kind(annotation)
-            if isinstance(origin, type) and issubclass(origin, _CONTAINERS)
-            else AnyKind()
-        )
-    if not isinstance(annotation, type):
-        return _json_kind(annotation) if typing.is_typeddict(annotation) else AnyKind()
-    if issubclass(annotation, enum.Enum):
-        return ChoiceKind(list(annotation))
-    if issubclass(annotation, Percent):
-        return PercentKind(float)
-    if issubclass(annotation, bool):
-        return BoolKind()
-    for number in (int, float, Decimal, Fraction):
-        if issubclass(annotation, number):
-            return NumberKind(number)
-    if issubclass(annotation, str):
-        return TextKind()
-    if issubclass(annotation, (pydantic.BaseModel, *_CONTAINERS)) or dataclasses.is_dataclass(
-        annotation
-    ):
-        return _json_kind(annotation)
+        is_container = isinstance(origin, type) and issubclass(origin, _CONTAINERS)
+        return _json_kind(annotation) if is_container else AnyKind()
+    if isinstance(annotation, type):
+        return _class_kind(annotation)
+    return _json_kind(annotation) if typing.is_typeddict(annotation) else AnyKind()
+
+
+def _marked_kind(marks: Iterable[object]) -> AnswerKind | None:
+    """Return the last kind among an annotation's marks."""
+    kinds = [mark for mark in marks if isinstance(mark, AnswerKind)]
+    return kinds[-1] if kinds else None
+
+
+def _union_kind(arguments: Iterable[Any]) -> AnswerKind:
+    kinds = {_kind_of(argument) for argument in arguments if argument is not type(None)}
+    if len(kinds) == 1:
+        return kinds.pop()
+    if kinds and all(type(kind) is NumberKind for kind in kinds):
+        return NumberKind(float)
     return AnyKind()
 
 
+def _class_kind(cls: type) -> AnswerKind:
+    for bases, kind in _KINDS:
+        if issubclass(cls, bases):
+            return kind(cls)
+    return _json_kind(cls) if dataclasses.is_dataclass(cls) else AnyKind()
+
+
 def _json_kind(annotation: Any) -> JsonKind:
-    _reader(annotation)  # what cannot be read is told before any call
+    json_reader(annotation)  # raises for a type that cannot be read, before any call
     return JsonKind(annotation)
 
 
-_CONTAINERS = (list, tuple, Mapping, Set, collections.abc.Sequence)
+_CONTAINERS = (list, tuple, Mapping, Set, Sequence)
+#: The kinds of classes. The first entry whose base a class derives from decides: every bool is an
+#: int, and a str is a sequence.
+_KINDS: tuple[tuple[type | tuple[type, ...], Callable[[Any], AnswerKind]], ...] = (
+    (enum.Enum, lambda cls: ChoiceKind(list(cls))),
+    (Percent, lambda cls: PercentKind(float)),
+    (bool, lambda cls: BoolKind()),
+    (int, lambda cls: NumberKind(int)),
+    (float, lambda cls: NumberKind(float)),
+    (Decimal, lambda cls: NumberKind(Decimal)),
+    (Fraction, lambda cls: NumberKind(Fraction)),
+    (str, lambda cls: TextKind()),
+    ((pydantic.BaseModel, *_CONTAINERS), _json_kind),
+)

@@ -1,4 +1,4 @@
-"""TODO"""
+"""The user's own equivalence: a function that returns an answer's key, or compares two answers."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from .kinds import AnswerKind
+from .equivalence import AnswerKind
 from .structured import AnyKind
 
 logger = logging.getLogger(__name__)
 
 
-def _is_hashable(value: Any) -> bool:
+def _is_hashable(value: object) -> bool:
     try:
         hash(value)
     except TypeError:  # a list, or a tuple that holds one
@@ -22,7 +22,7 @@ def _is_hashable(value: Any) -> bool:
 
 
 def _equals_itself(key: Any) -> bool:
-    """False for NaN, and for what holds one: no such key would be met again."""
+    """Return False for NaN and for what holds one: such a key never equals another."""
     return (
         all(map(_equals_itself, key)) if isinstance(key, (tuple, frozenset)) else bool(key == key)
     )
@@ -30,7 +30,10 @@ def _equals_itself(key: Any) -> bool:
 
 @dataclass(frozen=True)
 class KeyKind(AnswerKind):
-    """Answers are the same when a function of one answer gives equal keys; None, or an exception, is an abstention."""
+    """Answers are the same when a function of one answer returns equal keys.
+
+    None, or an exception, is an abstention.
+    """
 
     function: Callable[[Any], Any]
     base: AnswerKind
@@ -56,7 +59,10 @@ class KeyKind(AnswerKind):
 
 @dataclass(frozen=True)
 class PairKind(AnswerKind):
-    """Answers are the same when they are equal, or a function of two answers says so in either order."""
+    """Answers are the same when they are equal, or a function of two answers says so.
+
+    The function is asked in both orders.
+    """
 
     function: Callable[[Any, Any], Any]
     base: AnswerKind
@@ -71,9 +77,9 @@ class PairKind(AnswerKind):
         return value if _is_hashable(value) else repr(value)
 
     def alike(self, a: Any, b: Any) -> bool:
-        return self._says(a, b) or self._says(b, a)
+        return self._is_same(a, b) or self._is_same(b, a)
 
-    def _says(self, a: Any, b: Any) -> bool:
+    def _is_same(self, a: Any, b: Any) -> bool:
         try:
             return bool(self.function(a, b))
         except Exception:

@@ -1,8 +1,9 @@
 r"""Canonical text of a mathematical answer: LaTeX without delimiters, spacing, units and sugar.
 
-As the graders of MATH do, degree, percent and currency signs and units are dropped, and so is the "x =" before a value.
-Writings of one answer get one text where no algebra is needed: ``\dfrac12`` and ``\frac{1}{2}``, ``1{,}000`` and ``1000``,
-``52 base 8`` and ``52_8``, ``x > 2`` and ``(2, \infty)``, ``\text{(C)}`` and ``C``. The rest is left to ``mathematics.py``.
+Like the graders of MATH, this drops degree, percent and currency signs, units, and the "x =" before
+a value. Writings of one answer get one text if no algebra is needed: `\dfrac12` and `\frac{1}{2}`,
+`1{,}000` and `1000`, `52 base 8` and `52_8`, `x > 2` and `(2, \infty)`, `\text{(C)}` and `C`.
+`math_equal.py` does the rest.
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 
-from .extract import SPACED_SIGN, boxed, fold, normalise, unwrap
+from .marks import SPACED_SIGN, boxed
 from .math_extract import MATH_WORDS
+from .plain_text import fold, normalise, unwrap
 
 MAX_LENGTH = 10_000  # characters; a longer answer is only folded
 
 _SYMBOLS = {
     ord(character): latex
     for character, latex in {
-        "π": r"\pi ", "∞": r"\infty ", "×": r"\cdot ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": "/", "±": r"\pm ",
-        "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "√": r"\sqrt ",
-        "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "°": "", "≈": r"\approx ", "∅": r"\emptyset ", "ℝ": r"\mathbb{R}",
+        "π": r"\pi ", "∞": r"\infty ", "×": r"\cdot ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": "/",
+        "±": r"\pm ",
+        "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ",
+        "√": r"\sqrt ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "°": "",
+        "≈": r"\approx ", "∅": r"\emptyset ", "ℝ": r"\mathbb{R}",
         "¼": " 1/4", "½": " 1/2", "¾": " 3/4", "⅓": " 1/3", "⅔": " 2/3",
         **{power: f"^{digit}" for digit, power in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
     }.items()
@@ -32,14 +36,18 @@ _SPACING = re.compile(
 _LATEX_COMMA = re.compile(r"(?<=\d)(?:\{,\}|,\\!)\s*(?=\d{3})")
 _COMMAS = re.compile(r"(?<![\w.,(\[{])\d{1,3}(?:(?:,\d{3})+|(?: \d{3}(?! ?/))+)(?![\d,)\]}])")
 _SIGNS = re.compile(
-    r"\^\s*(?:\{\s*\\(?:circ|degree)\s*\}|\\(?:circ|degree)(?![A-Za-z]))|\\degree|\\?[%$€£¥₹¢]|\\cents?(?![A-Za-z])"
+    r"\^\s*(?:\{\s*\\(?:circ|degree)\s*\}|\\(?:circ|degree)(?![A-Za-z]))|\\degree"
+    r"|\\?[%$€£¥₹¢]|\\cents?(?![A-Za-z])"
 )
 _UNIT = re.compile(
-    r"(?<=[^\s=(,])\s*\\(?:text|mbox|textrm|mathrm)\s*\{\s*(?!(?:and|or)\b)[A-Za-z][A-Za-z. /]{0,40}\}(?:\^\{?\d\}?)?$"
+    r"(?<=[^\s=(,])\s*\\(?:text|mbox|textrm|mathrm)\s*"
+    r"\{\s*(?!(?:and|or)\b)[A-Za-z][A-Za-z. /]{0,40}\}(?:\^\{?\d\}?)?$"
 )
 _UNIT_WORDS = re.compile(
-    rf"(?:(?<=[\d}})])|(?<=\\pi)|(?<=[^A-Za-z]pi))\s+(?!(?:{MATH_WORDS}|abcd?|pqrs?|xyz|(?:ten|hundred|thousand)ths?)\b)"
-    r"(?:(?:[cdkm]?m|in|ft|yd|mi|inches|feet|units|[a-z]+meters)\^\{?\d\}?|(?:[ck]?m|ft|mi)/(?:s|h|hr|min)(?:\^\{?2\}?)?"
+    r"(?:(?<=[\d})])|(?<=\\pi)|(?<=[^A-Za-z]pi))\s+"
+    rf"(?!(?:{MATH_WORDS}|abcd?|pqrs?|xyz|(?:ten|hundred|thousand)ths?)\b)"
+    r"(?:(?:[cdkm]?m|in|ft|yd|mi|inches|feet|units|[a-z]+meters)\^\{?\d\}?"
+    r"|(?:[ck]?m|ft|mi)/(?:s|h|hr|min)(?:\^\{?2\}?)?"
     r"|(?:[A-Za-z]{3,}|[cdkm]m|[km]g|sq|ft|in|yd|hr|lb|oz)\.?(?:\s[A-Za-z]{2,}){0,3})$"
 )
 _SCALE = re.compile(
@@ -47,7 +55,8 @@ _SCALE = re.compile(
 )
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _BASE = re.compile(
-    r"\(?([0-9A-F]+)\)?\s*(?:_\s*\{?\s*(?:base\s*)?(\d+|[a-z]+)\s*\}?|\(?\s*(?:in\s+)?base[\s-]+(\d+|[a-z]+)\)?)",
+    r"\(?([0-9A-F]+)\)?\s*(?:_\s*\{?\s*(?:base\s*)?(\d+|[a-z]+)\s*\}?"
+    r"|\(?\s*(?:in\s+)?base[\s-]+(\d+|[a-z]+)\)?)",
     re.IGNORECASE,
 )
 _BASES = {
@@ -64,7 +73,8 @@ _BASES = {
     "sixteen": 16,
 }
 _OPTION = re.compile(  # its text may follow: (C) 5
-    r"\(?([A-Z])\)?|\(([a-e])\)|(?:\(([A-Z])\)|([A-Z])[.:)])\s+(?![-+*/=^_,&<>]|\\c[au]p|\\cdot|\\times|(?:and|or)\b)\S.*"
+    r"\(?([A-Z])\)?|\(([a-e])\)"
+    r"|(?:\(([A-Z])\)|([A-Z])[.:)])\s+(?![-+*/=^_,&<>]|\\c[au]p|\\cdot|\\times|(?:and|or)\b)\S.*"
 )
 _TEXT = re.compile(
     r"\\(?:text|mbox|textbf|textit|textrm|mathrm|mathbf|mathit|operatorname)\s*\{([^{}]*)\}"
@@ -79,7 +89,8 @@ _FUNCTION = re.compile(
 _INFINITY = re.compile(r"(?<![\\A-Za-z])(?:infinity|infty|oo|inf)(?![A-Za-z])", re.IGNORECASE)
 _OPENING = re.compile(r"(?P<root>(?<![\\A-Za-z])sqrt\s*\(|\\sqrt\s*\()|(?P<power>\^\s*\()|[()]")
 _ASSIGNED = re.compile(
-    r"(?:[A-Za-z](?:_\{?\w\}?)?|[A-Za-z]\([A-Za-z]\)|\((?:\s*(?:[A-Za-z]|\\[a-z]+)\s*[,)]){2,9})\s*(?:=|\\in(?![A-Za-z]))\s*(?=[^=\s])"
+    r"(?:[A-Za-z](?:_\{?\w\}?)?|[A-Za-z]\([A-Za-z]\)|\((?:\s*(?:[A-Za-z]|\\[a-z]+)\s*[,)]){2,9})"
+    r"\s*(?:=|\\in(?![A-Za-z]))\s*(?=[^=\s])"
 )
 _STYLED = re.compile(
     r"(?:\\(?:mathbf|boldsymbol|bm|mathit|mathrm|text(?:bf|it|rm)?)\s*)?\{(.*)\}", re.DOTALL
@@ -101,7 +112,7 @@ _WORDS = re.compile(r"[^\W\d_]+(?:[\s,.'’&-]+[^\W\d_]+)*[.'’]?")
 
 
 def _braced(text: str) -> str:
-    """Plain ``sqrt(…)`` and ``^(…)`` with LaTeX's braces, nested ones too, in one pass."""
+    """Write plain `sqrt(…)` and `^(…)` with LaTeX's braces, nested ones too, in one pass."""
     pieces: list[str] = []
     position, closing = 0, []
     for match in _OPENING.finditer(text):
@@ -119,7 +130,11 @@ def _braced(text: str) -> str:
 
 
 def canonical(answer: str) -> str:
-    """The answer as canonical LaTeX without delimiters, spacing, units and sugar; "" for a blank one."""
+    r"""Return an answer as canonical LaTeX; "" for a blank one.
+
+    >>> canonical(r"$x = \dfrac12$ cm")
+    '\\frac{1}{2}'
+    """
     return _canonical(answer) if len(answer) <= MAX_LENGTH else fold(answer)
 
 
@@ -163,7 +178,7 @@ def _canonical(answer: str) -> str:
 
 
 def _unstyled(text: str) -> str:
-    r"""The content of a text that is one group, as ``\mathbf{…}`` or ``{…}``."""
+    r"""Return the content of a text that is one group, such as `\mathbf{…}` or `{…}`."""
     match = _STYLED.fullmatch(text)
     if match is None or re.search(r"\\(?:choose|over)(?![A-Za-z])", text):
         return text
@@ -176,7 +191,10 @@ def _unstyled(text: str) -> str:
 
 
 def _value(text: str) -> str:
-    r"""What stands right of the equals signs of ``x = 3``, ``2 + 3 = 5`` and ``x = 2 + 3 = 5``; 1/3 of ``1/3 \approx 0.33``."""
+    r"""Return the value that an equation ends on: 3 for `x = 3`, 5 for `x = 2 + 3 = 5`.
+
+    Of `1/3 \approx 0.33` the exact side, 1/3.
+    """
     exact, _, rounded = text.partition("\\approx")
     if rounded.strip() and "," not in text:
         term = exact.rpartition("=")[2]
@@ -194,18 +212,19 @@ def _value(text: str) -> str:
 
 
 def _interval(text: str) -> str:
-    r"""``x > 2`` as ``(2, \infty)``, ``0 < x \le 1`` as ``(0, 1]``: an inequality of one variable as the interval it means."""
-    if (match := _BETWEEN.fullmatch(text)) and not (
-        _has_letters(match[1]) or _has_letters(match[4])
-    ):
-        return f"{'(' if match[2] == '<' else '['}{match[1]},{match[4]}{')' if match[3] == '<' else ']'}"
+    r"""Write an inequality of one variable as its interval: `0 < x \le 1` as `(0, 1]`."""
+    between = _BETWEEN.fullmatch(text)
+    if between and not (_has_letters(between[1]) or _has_letters(between[4])):
+        left, right = "(" if between[2] == "<" else "[", ")" if between[3] == "<" else "]"
+        return f"{left}{between[1]},{between[4]}{right}"
     for form, sign in ((_BELOW, "<"), (_ABOVE, ">")):
         if match := form.fullmatch(text):
             bound = (match["value"] or match["turned"]).strip()
             open_ = any(group in ("<", ">") for group in match.groups())
             if not _has_letters(bound):
-                low, high = ("-\\infty", bound) if sign == "<" else (bound, "\\infty")
-                return f"{'(' if sign == '<' or open_ else '['}{low},{high}{')' if sign == '>' or open_ else ']'}"
+                if sign == "<":
+                    return f"(-\\infty,{bound}{')' if open_ else ']'}"
+                return f"{'(' if open_ else '['}{bound},\\infty)"
     return text
 
 
@@ -214,7 +233,8 @@ def _has_letters(text: str) -> bool:
 
 
 def _power_of_ten(match: re.Match[str]) -> str:
-    return f"\\cdot 10^{{{_SCALES[match[2]]}}}{match[1]}"  # what opens a \text{ stays open for the unit
+    # A \text{ that opens here stays open for the unit.
+    return f"\\cdot 10^{{{_SCALES[match[2]]}}}{match[1]}"
 
 
 def _repeating(match: re.Match[str]) -> str:
@@ -230,7 +250,10 @@ def _without_commas(match: re.Match[str]) -> str:
 
 
 def _is_prose(text: str) -> bool:
-    """Words, which math-verify would read as products of letters ("Evelyn" = "Nevely")."""
+    """Return whether a text is words, which math-verify would read as products of letters.
+
+    To it, "Evelyn" equals "Nevely".
+    """
     if not _WORDS.fullmatch(text) or _FUNCTION.search(text) or _INFINITY.fullmatch(text):
         return False
     return text.lower() == "no" or any(len(word) > 2 for word in re.findall(r"[^\W\d_]+", text))

@@ -1,8 +1,9 @@
-r"""Equivalence of mathematical answers: ``1/2`` = ``0.5`` = ``\frac12``, ``x=3`` = ``3``, ``3\sqrt2`` = ``\sqrt{18}``.
+r"""When two mathematical answers are equal: `1/2` = `0.5` = `\frac12`, `3\sqrt2` = `\sqrt{18}`.
 
-Three steps, each only where the one before did not decide: the same canonical text (``mathtext.py``), the same number
-(``number``), then math-verify in a process of its own (``math_worker.py``) that has a deadline and a memory limit.
-Lists without brackets and sets are equal in any order, for MATH asks for several roots so; tuples, intervals and matrices are not.
+Three steps, each only if the one before did not decide: the same canonical text
+(`math_canonical.py`), the same number, then math-verify in a process of its own (`math_worker.py`)
+that has a deadline and a memory limit. Lists without brackets and sets are equal in any order,
+because MATH asks for several roots that way; tuples, intervals and matrices are not.
 """
 
 from __future__ import annotations
@@ -23,21 +24,24 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TypeVar
 
-from .extract import parse_number
 from .math_canonical import canonical
+from .numerals import parse_number
 
 logger = logging.getLogger(__name__)
 
-DEADLINE = 3.0  # seconds for one pair of expressions; past it the pair is not the same
+_Key = TypeVar("_Key")
+
+DEADLINE = 3.0  # seconds for one pair of expressions; after that the pair counts as different
 MEMORY = 1 << 30  # bytes of address space of the process that compares
 MAX_LENGTH = 1_000  # characters; a longer expression equals its own canonical text only
 _START_DEADLINE = 60.0  # seconds to import sympy, on a busy machine
-PATIENCE = 20.0  # seconds that the comparisons of one question may take; past it answers are the same where their texts are
+#: Seconds for all comparisons of one question; after that only answers of equal text are equal.
+PATIENCE = 20.0
 _MEMORY_OF_PAIRS = 10_000  # verdicts kept
-_PROBE = "x+1"  # what any expression can be compared with
-#: What Python needs of the environment: the process that reads models' text gets no keys.
+_PROBE = "x+1"  # any sound expression can be compared with it
+#: Environment variables that Python needs: the process that reads models' text gets no keys.
 _PASSED_ON = re.compile(
     r"PATH|HOME|LANG|LC_\w+|TZ|TMPDIR|TEMP|TMP|(LD|DYLD)_\w+|PYTHON\w+|VIRTUAL_ENV"
     r"|SYSTEMROOT|SYSTEMDRIVE|WINDIR|USERPROFILE|APPDATA|LOCALAPPDATA",
@@ -50,41 +54,45 @@ _EQUATION_OF_ZERO = re.compile(r"(?=.*\d.*=)[^=,]*[A-Za-z][^=,]*=0")
 
 
 def number(text: str) -> Fraction | None:
-    """The exact value of canonical text that is one numeral or simple fraction, or None."""
+    """Return the exact value of canonical text that is one numeral or simple fraction, or None."""
     return parse_number(text)
 
 
 def math_key(answer: str) -> str:
-    """The canonical text, or the value of a numeral in lowest terms; "" for a blank answer. Equal keys, same answer."""
+    """Return an answer's key: its canonical text, or a numeral's value in lowest terms.
+
+    Equal keys are the same answer; a blank answer's key is "".
+
+    >>> math_key("$x = 0.5$")
+    '1/2'
+    """
     text = canonical(answer)
     value = number(text)
     return text if value is None else str(value)
 
 
 def _rounded_alike(a: str, b: str) -> bool | None:
-    """Whether two canonical numerals are one number; a decimal of 6 or more significant digits also equals
-    what it rounds or truncates (0.333333 = 1/3). None where they are not both numerals."""
+    """Return whether two canonical numerals are one number; None if they are not both numerals.
+
+    A decimal of 6 or more significant digits also equals what it rounds or truncates:
+    0.333333 = 1/3.
+    """
     x, y = number(a), number(b)
     if x is None or y is None:
         return None
     for numeral in (a, b):
         whole, _, decimals = numeral.lstrip("-").partition(".")
-        if (
-            decimals.isdigit()
-            and len((whole + decimals).lstrip("0")) >= 6
-            and abs(x - y) * 10 ** len(decimals) < 1
-        ):
+        is_long = decimals.isdigit() and len((whole + decimals).lstrip("0")) >= 6
+        if is_long and abs(x - y) * 10 ** len(decimals) < 1:
             return True
     return x == y
 
 
-# ------------------------------------------------------------------------------------------------ comparison
-
-
 def same_mathematics(a: str, b: str) -> bool:
-    """Whether two canonical expressions are equal; symmetric. Within ``DEADLINE`` seconds once it is this pair's turn.
+    """Return whether two canonical expressions are equal; symmetric.
 
-    Verdicts are remembered, those of pairs that ran out of time too.
+    Takes at most `DEADLINE` seconds once it is this pair's turn. Verdicts are remembered, including
+    those of pairs that ran out of time.
     """
     if a == b:
         return True
@@ -93,24 +101,26 @@ def same_mathematics(a: str, b: str) -> bool:
     bases = [_BASED.fullmatch(text) for text in (a, b)]
     if bases[0] and bases[1]:  # math-verify ignores the base of a numeral
         return bases[0].groups() == bases[1].groups()
-    if any(
-        len(text) > MAX_LENGTH or text.startswith("\\text") or _UNFIT.search(text)
-        for text in (a, b)
-    ):
-        return False
-    if _differ_in_form(a, b):
+    if not _is_comparable(a) or not _is_comparable(b) or _differ_in_form(a, b):
         return False
     return _worker.same(*sorted((a, b)))
 
 
+def _is_comparable(text: str) -> bool:
+    if len(text) > MAX_LENGTH or text.startswith("\\text"):
+        return False
+    return _UNFIT.search(text) is None
+
+
 def _differ_in_form(a: str, b: str) -> bool:
-    """Differences that math-verify overlooks: R and r, the lists 3, 5 and 3, 3, 5, the line x + 2y + 3 = 0 and the value 0."""
+    """Return whether two expressions differ in a way that math-verify overlooks.
+
+    Such are R and r, the lists 3, 5 and 3, 3, 5, and the line x + 2y + 3 = 0 and the value 0.
+    """
     first, second = (
         {letter for letter in _COMMAND.sub("", text) if letter.isalpha()} for text in (a, b)
     )
-    if first != second and {letter.lower() for letter in first} == {
-        letter.lower() for letter in second
-    }:
+    if first != second and set(map(str.lower, first)) == set(map(str.lower, second)):
         return True
     commas = a.count(","), b.count(",")
     if all(commas) and commas[0] != commas[1] and "\\pm" not in a + b:
@@ -120,13 +130,13 @@ def _differ_in_form(a: str, b: str) -> bool:
     )
 
 
-#: Seconds that comparisons have taken within a `patience`.
+#: Seconds that each comparison has taken within a `patience`.
 _taken: ContextVar[list[float] | None] = ContextVar("dspy_mux_taken", default=None)
 
 
 @contextmanager
 def patience() -> Iterator[None]:
-    """Around the comparisons of one question: together they take `PATIENCE` seconds, and one pair more, at most."""
+    """Limit the comparisons of one question to `PATIENCE` seconds together, plus one pair."""
     token = _taken.set([])
     try:
         yield
@@ -135,9 +145,10 @@ def patience() -> Iterator[None]:
 
 
 class MathWorker:
-    """One process that compares expressions, started on first use, replaced after a pair that exceeds the deadline.
+    """One process that compares expressions, started on first use.
 
-    Threads take turns. An expression that cannot even be compared with a trivial one in time is compared no more.
+    A pair that exceeds the deadline ends the process; the next pair starts another. Threads take
+    turns. An expression that cannot be compared even with a trivial one in time is not tried again.
 
     Args:
         deadline: seconds for one pair.
@@ -151,23 +162,21 @@ class MathWorker:
         self._startable = True
         self._replies: queue.Queue[bytes] = queue.Queue()
         self._verdicts: OrderedDict[tuple[str, str], bool] = OrderedDict()
-        self._comparable: OrderedDict[str, bool] = (
-            OrderedDict()
-        )  # expression → whether it was ever compared in time
+        # expression → whether it was ever compared in time
+        self._comparable: OrderedDict[str, bool] = OrderedDict()
 
     def same(self, a: str, b: str) -> bool:
-        """Whether math-verify finds a and b equal; False past the deadline. The verdict of a pair never changes."""
+        """Return whether math-verify finds two expressions equal; False after the deadline.
+
+        The verdict of a pair never changes.
+        """
         with self._lock:
             if (a, b) in self._verdicts:
                 self._verdicts.move_to_end((a, b))
                 return self._verdicts[a, b]
             taken = _taken.get()
-            if (
-                not all(self._comparable.get(each, True) for each in (a, b))
-                or sum(taken or ()) > PATIENCE
-            ):
-                return False
-            if self._running() is None:
+            comparable = self._comparable.get(a, True) and self._comparable.get(b, True)
+            if not comparable or sum(taken or ()) > PATIENCE or self._running() is None:
                 return False
             began = time.monotonic()
             verdict = self._ask(a, b)
@@ -181,16 +190,15 @@ class MathWorker:
             return bool(verdict)
 
     def _find_bomb(self, a: str, b: str) -> None:
-        """Which of two expressions that could not be compared in time is to blame; the other one goes on."""
-        for each in (a, b):
-            if each not in self._comparable and self._running() is not None:
-                self._remember(
-                    self._comparable, {each: self._ask(*sorted((each, _PROBE))) is not None}
-                )
+        """Find which of two expressions was to blame for a timeout; the other is tried again."""
+        for expression in (a, b):
+            if expression not in self._comparable and self._running() is not None:
+                in_time = self._ask(*sorted((expression, _PROBE))) is not None
+                self._remember(self._comparable, {expression: in_time})
 
     @staticmethod
-    def _remember(memory: OrderedDict[Any, bool], what: Mapping[Any, bool]) -> None:
-        memory.update(what)
+    def _remember(memory: OrderedDict[_Key, bool], verdicts: Mapping[_Key, bool]) -> None:
+        memory.update(verdicts)
         while len(memory) > _MEMORY_OF_PAIRS:
             memory.popitem(last=False)
 
@@ -204,13 +212,14 @@ class MathWorker:
             process.stdin.close()
 
     def abandon(self) -> None:
-        """In a forked child: let go of the parent's process without ending it."""
+        """Let go of the parent's process in a forked child, without ending it."""
         self._lock = threading.Lock()  # the parent may have held it
         process, self._process = self._process, None
         if process is not None:
             assert process.stdin is not None
             assert process.stdout is not None
-            process.stdin.close()  # or the process would outlive the parent as long as this child lives
+            # Left open, it would keep the process alive after the parent has ended.
+            process.stdin.close()
             process.stdout.close()
             process.returncode = 0  # not ours to wait for
 
@@ -218,13 +227,16 @@ class MathWorker:
         if self._process is not None and self._process.poll() is not None:
             self.close()  # something else ended it
         if self._process is None and self._startable:
-            self._startable = self._start()  # what failed once is not waited for again
+            self._startable = self._start()  # after a failed start, do not wait for another
         return self._process
 
     def _start(self) -> bool:
         script = Path(__file__).with_name("math_worker.py")
         command = [sys.executable, str(script), str(self.memory), str(self.deadline + 2)]
-        paths = os.pathsep.join(path for path in sys.path if path)
+        environment = {
+            name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)
+        }
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         try:
             self._process = subprocess.Popen(
                 command,
@@ -232,14 +244,7 @@ class MathWorker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={
-                    **{
-                        name: value
-                        for name, value in os.environ.items()
-                        if _PASSED_ON.fullmatch(name)
-                    },
-                    "PYTHONPATH": paths,
-                },
+                env=environment,
             )
         except OSError:
             logger.exception(
@@ -265,7 +270,7 @@ class MathWorker:
         return bool(ready)
 
     def _ask(self, a: str, b: str) -> bool | None:
-        """The running process's verdict; None where it ran out of time or memory, which ends it."""
+        """Return the process's verdict; None if it ran out of time or memory, which ends it."""
         process = self._process
         assert process is not None
         assert process.stdin is not None
@@ -276,7 +281,7 @@ class MathWorker:
         except (OSError, queue.Empty):
             logger.debug("Comparing %.80r with %.80r ran out of time or memory.", a, b)
         finally:
-            if not reply:  # Ctrl-C comes here too: a late reply must not answer the next pair
+            if not reply:  # also after Ctrl-C: a late reply must not answer the next pair
                 self.close()
         return reply.strip() == b"true" if reply else None
 

@@ -1,18 +1,24 @@
-r"""The mathematics that a free text answers with: the formula of its marked answer, else the one it ends on.
+r"""Find the mathematics in a text: the formula of its marked answer, else the one it ends on.
 
-Models end a solution in many ways: ``The answer is $5$, since …``, ``**5**``, a display ``\[ … \]`` on lines of its own,
-``the roots are $3$ and $5$``. Scanners only, linear in the text or within its last ``TAIL`` characters, as in ``extraction.py``.
+Models end a solution in many ways: `The answer is $5$, since …`, `**5**`, a display `\[ … \]` on
+lines of its own, `the roots are $3$ and $5$`. Every scanner takes time linear in the text, or looks
+only at its last `TAIL` characters.
 """
 
 from __future__ import annotations
 
 import re
 
-from .extract import FORMULA, SPACED_SIGN, TAIL, marked_answer, numerals, unfence, unwrap
+from .marks import FORMULA, SPACED_SIGN, marked_answer
+from .numerals import numerals
+from .plain_text import TAIL, unfence, unwrap
 
-#: Words that are mathematics in plain writing: no prose, and no units behind a number.
-MATH_WORDS = "and|or|pi|theta|sin|cos|tan|sec|csc|cot|log|ln|exp|sqrt|mod|inf|infty|infinity|over|choose|times|plus|minus"
-_LONE = 200  # characters; a longer text is an expression only where it has no words at all
+#: Words that are mathematics in plain writing, neither prose nor units after a number.
+MATH_WORDS = (
+    "and|or|pi|theta|sin|cos|tan|sec|csc|cot|log|ln|exp|sqrt|mod|inf|infty|infinity|over|choose"
+    "|times|plus|minus"
+)
+_LONE = 200  # characters; a longer text is an expression only if it has no words at all
 _MAX_LONE = 1_000
 _WORD = re.compile(rf"(?<![\\{{A-Za-z])(?!(?:{MATH_WORDS})\b)[A-Za-z]{{2,}}(?![A-Za-z}}])")
 _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*(?P<end>[.,!]?[ \t]*(?:\n|$))?")
@@ -22,35 +28,42 @@ _COPULA = re.compile(
 _JOINT = re.compile(r"\s*(?:,(?:\s*(?:and|or)\b)?|(?:and|or)\b)\s*")
 _CLAUSE = re.compile(
     r"\s{1,9}\((?!(?:in\s)?base\b)(?=[A-Za-z]{2,}\s)|,?\s{1,9}or\s(?:about|approximately|equivalently|simply)\b"
-    r"|[.,;]?\s{1,9}\(?(?:since|because|as|which|who|whose|where|when|while|so|thus|hence|but|for|if|after|given|assuming|we|it)\b",
+    r"|[.,;]?\s{1,9}\(?(?:since|because|as|which|who|whose|where|when|while|so|thus|hence|but|for|if"
+    r"|after|given|assuming|we|it)\b",
     re.IGNORECASE,
 )
 
 
 def math_answer(text: str) -> str | None:
-    """The mathematics that a model's free text answers with; None where it holds neither formula nor numeral."""
-    return _told(text) or next(reversed(numerals(text)), None)
+    """Return the mathematics that a model's free text answers with.
+
+    None if the text has neither a formula nor a numeral.
+
+    >>> math_answer("Adding them up, the roots are $3$ and $5$.")
+    '3, 5'
+    """
+    return _standing_out(text) or next(reversed(numerals(text)), None)
 
 
 def lone_answer(text: str) -> str:
-    """The mathematics of an answer field, which may hold more than the answer; the text itself where nothing stands out."""
-    return _told(text) or text
+    """Return the mathematics of an answer field, which may hold more than the answer.
+
+    The text itself if nothing stands out in it.
+    """
+    return _standing_out(text) or text
 
 
-def _told(text: str) -> str | None:
+def _standing_out(text: str) -> str | None:
     marked = marked_answer(text)
     return last_formula(text) if marked is None else formula_of_answer(marked)
 
 
 def formula_of_answer(answer: str) -> str:
-    r"""A marked answer without the prose around it: ``the interval $[1, 2]$, since …`` → ``[1, 2]``."""
+    r"""Return an answer without its prose: `the interval $[1, 2]$, since …` → `[1, 2]`."""
     for clause in _CLAUSE.finditer(answer[:TAIL]):
         head = answer[: clause.start()]
-        if (
-            head.strip()
-            and head.count("{") == head.count("}")
-            and head.replace("\\$", "").count("$") % 2 == 0
-        ):
+        braces_match = head.count("{") == head.count("}")
+        if head.strip() and braces_match and head.replace("\\$", "").count("$") % 2 == 0:
             answer = unwrap(head)
             break
     found = list(FORMULA.finditer(answer[:TAIL]))
@@ -60,10 +73,10 @@ def formula_of_answer(answer: str) -> str:
 
 
 def last_formula(text: str) -> str | None:
-    r"""The text itself where it is one expression, else the last that stands out in it; None without any.
+    r"""Return the text itself if it is one expression, else the last that stands out; or None.
 
-    That is a formula in ``$…$``, ``\(…\)`` or ``\[…\]``, an answer in bold, or a plain one after the "is" of the last sentence.
-    Formulas that are listed, as ``$3$, $5$ and $7$``, are one answer.
+    A formula in `$…$`, `\(…\)` or `\[…\]` stands out, an answer in bold, and a plain one after the
+    "is" of the last sentence. Listed formulas, such as `$3$, $5$ and $7$`, are one answer.
     """
     line = _one_line(text)
     if line is not None:
@@ -85,7 +98,7 @@ def last_formula(text: str) -> str | None:
 
 
 def _one_line(text: str) -> str | None:
-    """The text where it is one expression and no prose, else None."""
+    """Return the text if it is one expression without prose, else None."""
     if len(text) > _MAX_LONE:
         return None
     line = _bare(unfence(text))
@@ -100,7 +113,10 @@ def _one_line(text: str) -> str | None:
 
 
 def _is_answer(bold: re.Match[str], text: str) -> bool:
-    """Whether bold text is an answer rather than a heading: ``**5**``, not ``**Step 1:**``; words only where the text ends."""
+    """Return whether bold text is an answer, `**5**`, rather than a heading, `**Step 1:**`.
+
+    Words count as an answer only at the end of the text.
+    """
     content = bold[1].strip()
     if content.endswith((":", ".)")) or _one_line(content) is None:
         return False
@@ -113,7 +129,7 @@ def _is_answer(bold: re.Match[str], text: str) -> bool:
 
 
 def _stated(line: str) -> str | None:
-    """The plain expression with a digit or a command in it after the last "is" of a line."""
+    """Return the plain expression, with a digit or command, after the last "is" of a line."""
     copula = next(reversed(list(_COPULA.finditer(line))), None)
     if copula is None:
         return None
@@ -122,21 +138,22 @@ def _stated(line: str) -> str | None:
 
 
 def _run(text: str, found: list[re.Match[str]]) -> str:
-    """The last formula, with those that it is listed with."""
+    """Return the last formula, with those that it is listed with."""
     contents = [_bare(found[-1].group())]
     for before, after in zip(found[-2::-1], found[:0:-1], strict=True):
         content = _bare(before.group())
         listed = _JOINT.fullmatch(text, before.end(), after.start())
-        # "$x=3$ and $y=5$, so $x+y=8$" is no list of values of one thing.
-        if (
-            not listed
-            or content.rpartition("=")[0].strip() != contents[0].rpartition("=")[0].strip()
-        ):
+        # "$x=3$ and $y=5$, so $x+y=8$" does not list the values of one thing.
+        if not listed or _left_side(content) != _left_side(contents[0]):
             break
         contents.insert(0, content)
     return ", ".join(contents)
 
 
+def _left_side(formula: str) -> str:
+    return formula.rpartition("=")[0].strip()
+
+
 def _bare(text: str) -> str:
-    """Unwrapped mathematics, in which "- x" is no item of a list."""
+    """Unwrap mathematics, in which "- x" is not an item of a list."""
     return SPACED_SIGN.sub(r"\1", unwrap(SPACED_SIGN.sub(r"\1", text.strip())))

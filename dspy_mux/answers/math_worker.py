@@ -1,11 +1,14 @@
-"""The process that compares mathematics: a script of its own, run by path, that never imports dspy_mux or DSPy.
+"""The process that compares mathematics: a script that `math_equal.py` starts by its path.
 
-Lines of JSON in, lines of JSON out: first ``"ready"``, then for each ``[expression, expression]`` a ``true`` or
-``false``. math-verify reads the LaTeX with an ANTLR grammar; its plain-expression path, which evaluates Python, is
-never used. sympy turns even a numeral into Python source and evaluates it: ``read_numeral`` takes that place. All the same
-an audit hook refuses to compile source, to start or signal processes, to open sockets, to use ctypes, and to write, make,
-change or remove files. It is a second line, no sandbox: it sees what Python does, not what native code does, and lets files
-be read. Of the environment the process is given what Python needs, and no keys.
+It never imports dspy_mux or DSPy. It speaks lines of JSON: first `"ready"`, then `true` or `false`
+for each `[expression, expression]`. math-verify reads the LaTeX with an ANTLR grammar; its path for
+plain expressions, which evaluates Python, is never used. sympy turns even a numeral into Python
+source and evaluates it, so `read_numeral` replaces that step.
+
+As a second line of defence, an audit hook refuses to compile source, to start or signal processes,
+to open sockets, to use ctypes, and to write, create, change or remove files. It is not a sandbox:
+it sees what Python does, not what native code does, and lets files be read. The process inherits
+the environment variables that Python needs, and no keys.
 """
 
 from __future__ import annotations
@@ -21,10 +24,10 @@ from functools import lru_cache
 from typing import Any
 
 _REFUSED = (
-    "os.", "subprocess.", "pty.", "signal.", "socket.", "ctypes.", "mmap.", "fcntl.", "resource.", "shutil.", "tempfile.",
-    "sqlite3.", "_winapi.",
+    "os.", "subprocess.", "pty.", "signal.", "socket.", "ctypes.", "mmap.", "fcntl.", "resource.",
+    "shutil.", "tempfile.", "sqlite3.", "_winapi.",
 )  # fmt: skip
-_ADMITTED = ("os.listdir", "os.scandir")  # to import what is needed late
+_ADMITTED = ("os.listdir", "os.scandir")  # late imports need these
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -41,11 +44,10 @@ def limit_memory(size: int) -> None:
 
 
 def contain(event: str, args: tuple[Any, ...]) -> None:
-    """Audit hook: what comparing expressions never needs is refused, whatever the expressions say."""
+    """Refuse, as an audit hook, whatever comparing expressions never needs."""
     if event == "compile":
-        refused = args[0] is not None and not str(args[1]).endswith(
-            ".py"
-        )  # a module imported late is no string
+        # A module that is imported late is compiled from a file, not from a string.
+        refused = args[0] is not None and not str(args[1]).endswith(".py")
     elif event == "open":
         _, mode, flags = args  # os.open has flags alone
         refused = bool(flags & _WRITING) or any(letter in (mode or "") for letter in "wax+")
@@ -56,13 +58,13 @@ def contain(event: str, args: tuple[Any, ...]) -> None:
 
 
 def contain_from_now_on() -> None:
-    """Set the hook, which nothing takes away."""
-    sys.dont_write_bytecode = True  # or what is imported late could not be
+    """Set the hook, which cannot be removed."""
+    sys.dont_write_bytecode = True  # a late import would otherwise write a file, which is refused
     sys.addaudithook(contain)
 
 
-def read_numeral(text: str, *args: Any, **options: Any) -> Any:
-    """Stands in for sympy's ``parse_expr``: numerals, nothing else."""
+def read_numeral(text: str, *args: object, **options: object) -> Any:
+    """Replace sympy's `parse_expr`: read numerals and nothing else."""
     from sympy import Float, Integer, SympifyError
 
     if not re.fullmatch(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?\s*", text):
@@ -71,7 +73,7 @@ def read_numeral(text: str, *args: Any, **options: Any) -> Any:
 
 
 def comparison() -> Callable[[str, str], bool]:
-    """Import math-verify; return its comparison made symmetric, over LaTeX without delimiters."""
+    """Import math-verify; return a symmetric comparison of LaTeX without delimiters."""
     from math_verify import LatexExtractionConfig, parse, verify
     from sympy.parsing import sympy_parser
 
@@ -89,7 +91,7 @@ def comparison() -> Callable[[str, str], bool]:
         if not first or not second:
             return False
         forth = verify(first, second, timeout_seconds=None)
-        # math-verify lets (1, 2) equal the set 2, 1 one way round: lists have to be equal both ways
+        # math-verify lets (1, 2) equal the set 2, 1 one way round: lists must be equal both ways.
         if forth == ("," in a and "," in b):
             return bool(verify(second, first, timeout_seconds=None))
         return bool(forth)
@@ -102,11 +104,10 @@ def main(memory: int, lifetime: float) -> None:
 
     Args:
         memory: address space in bytes.
-        lifetime: seconds after which one comparison ends the process, should nobody be left to kill it.
+        lifetime: seconds after which one comparison ends the process, if no parent is left to.
     """
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C is the parent's to handle; it closes our input
+    # The parent handles Ctrl-C and closes our input.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     limit_memory(memory)
     replies = os.fdopen(os.dup(1), "w", encoding="ascii")
     nowhere = open(os.devnull, "w")  # noqa: SIM115
@@ -130,7 +131,7 @@ def main(memory: int, lifetime: float) -> None:
             TypeError,
             ValueError,
         ):
-            verdict = False  # an expression that mathematics cannot compare equals nothing but its own text
+            verdict = False  # an expression that cannot be compared equals only its own text
         faulthandler.cancel_dump_traceback_later()
         replies.write(json.dumps(verdict) + "\n")
         replies.flush()
@@ -138,7 +139,6 @@ def main(memory: int, lifetime: float) -> None:
 
 if __name__ == "__main__":
     here = os.path.dirname(os.path.abspath(__file__))
-    sys.path[:] = [
-        path for path in sys.path if os.path.abspath(path) != here
-    ]  # its neighbours are no top-level modules
+    # The modules beside this script are not top-level ones.
+    sys.path[:] = [path for path in sys.path if os.path.abspath(path) != here]
     main(int(sys.argv[1]), float(sys.argv[2]))

@@ -1,4 +1,4 @@
-"""TODO"""
+"""The kinds of structured values: lists, sets, dicts and models as JSON; fields of any type."""
 
 from __future__ import annotations
 
@@ -15,24 +15,33 @@ from typing import Any
 
 import pydantic
 
-from ..errors import ConfigurationError
-from . import extract as extraction
-from .kinds import AnswerKind, TextKind, exact_value, twelve_digits
+from ..errors import ConfigurationError, first_line
+from .equivalence import AnswerKind
+from .json_text import json_values, read_json
+from .kinds import TextKind
+from .marks import marked_answers
+from .numerals import exact_value, twelve_digits
+from .plain_text import fold, unfence
+
+_DEEPEST = 100  # levels of a value that are compared
 
 
 def _canonical(value: Any, depth: int = 0) -> Any:
-    """A value as JSON whose equality is the answers': numbers by value, texts folded, sets sorted, models as objects.
+    """Return a value as JSON that is equal for equal answers.
 
-    Raises ValueError beyond 100 levels.
+    Numbers count by value, texts are folded, sets sorted, and models become objects.
+
+    Raises:
+        ValueError: the value is nested too deeply.
     """
-    if depth > 100:
+    if depth > _DEEPEST:
         raise ValueError("nested too deeply to compare")
     if isinstance(value, enum.Enum):
         value = value.value
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return extraction.fold(value)
+        return fold(value)
     if isinstance(value, (numbers.Real, Decimal)):
         exact = exact_value(value)
         return {"number": str(value) if exact is None else twelve_digits(exact)}
@@ -55,55 +64,56 @@ def _dump(value: Any) -> str:
 
 @dataclass(frozen=True)
 class JsonKind(AnswerKind):
-    """Lists, tuples, sets, dicts, TypedDicts, dataclasses and pydantic models, compared as canonical JSON.
+    """Lists, tuples, sets, dicts, TypedDicts, dataclasses and pydantic models, compared as JSON.
 
     The order of a list counts, that of a set or of an object's names does not; 1 equals 1.0.
+
+    >>> JsonKind(list[int]).same("[1, 2]", [1.0, 2])
+    True
     """
 
     annotation: Any = Any
     name = "json"
 
     def extract(self, text: str) -> Any | None:
-        found = extraction.json_values(text)
-        for answer in extraction.marked_answers(text):
-            found += extraction.json_values(answer)
-        return next(
-            (
-                read
-                for value in reversed(found)
-                if (read := self.usable(self._read(value))) is not None
-            ),
-            None,
-        )
+        found = json_values(text)
+        for answer in marked_answers(text):
+            found += json_values(answer)
+        read = (self.usable(self._read(value)) for value in reversed(found))
+        return next((value for value in read if value is not None), None)
 
     def key(self, value: Any) -> Hashable | None:
         try:
             if isinstance(value, str):
-                value = extraction.read_json(extraction.unfence(value))
+                value = read_json(unfence(value))
             value = self._read(value) if isinstance(value, (list, dict)) else value
             return None if value is None else _dump(_canonical(value))
         except ValueError:
             return None
 
     def _read(self, value: Any) -> Any | None:
-        """A JSON value as the annotation's own type, or None where it does not fit."""
+        """Return a JSON value as the annotation's own type, or None where it does not fit."""
         try:
-            return _reader(self.annotation).validate_python(value)
+            return json_reader(self.annotation).validate_python(value)
         except pydantic.ValidationError:
             return None
 
 
 @lru_cache(maxsize=256)
-def _reader(annotation: Any) -> pydantic.TypeAdapter[Any]:
-    """What reads JSON values into a type; raises ConfigurationError where pydantic has no way to."""
+def json_reader(annotation: Any) -> pydantic.TypeAdapter[Any]:
+    """Return what reads JSON values into a type.
+
+    Raises:
+        ConfigurationError: pydantic cannot read this type.
+    """
     try:
         reader = pydantic.TypeAdapter(annotation)
-        reader.rebuild()  # else a name that is not defined shows at the first answer
+        reader.rebuild()  # an undefined name raises now, not at the first answer
         return reader
     except (pydantic.PydanticUserError, pydantic.errors.PydanticUndefinedAnnotation) as error:
-        told = str(error).splitlines()[0].rstrip(".")
+        reason = first_line(error).rstrip(".")
         raise ConfigurationError(
-            f"No answer can be read into the type {annotation!r}: {told}."
+            f"No answer can be read into the type {annotation!r}: {reason}."
         ) from error
 
 
@@ -119,7 +129,7 @@ class AnyKind(AnswerKind):
     def key(self, value: Any) -> Hashable | None:
         if isinstance(value, str):
             try:
-                value = extraction.read_json(value)
+                value = read_json(value)
             except ValueError:
                 return TextKind().key(value)
         if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):

@@ -12,7 +12,7 @@ from typing import Any
 import dspy
 import pydantic
 
-from ..answers.kinds import as_text
+from ..answers.plain_text import as_text
 from ..errors import BankError
 from ..mux.slm_mux import SLMMux
 from ..sampling.abstention import UNUSABLE

@@ -21,7 +21,7 @@ import dspy
 import numpy as np
 import pydantic
 
-from ..answers.kinds import AnswerKind
+from ..answers.equivalence import AnswerKind
 
 #: A plain JSON value.
 Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"

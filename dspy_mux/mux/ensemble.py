@@ -22,7 +22,7 @@ from ..adapters.extract import ExtractingAdapter
 from ..adapters.formats import default_adapter
 from ..adapters.guard import GuardedAdapter
 from ..answers.choose import answer_kind
-from ..answers.kinds import as_text
+from ..answers.plain_text import as_text
 from ..errors import ConfigurationError
 from ..sampling.abstention import NO_FIELD, NO_TEXT, UNUSABLE
 from ..sampling.draw import Draw, raise_mistakes

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 import dspy
 from typing_extensions import TypedDict
 
-from ..answers.kinds import AnswerKind
+from ..answers.equivalence import AnswerKind
 from ..errors import ConfigurationError
 
 #: What `equivalence` accepts: a kind, a type such as `MathAnswer`, or a function of the user's.

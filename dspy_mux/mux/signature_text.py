@@ -14,7 +14,8 @@ from typing import Any
 import dspy
 from pydantic import PydanticUserError
 
-from ..answers.choose import MathAnswer, Percent
+from ..answers.kinds import Percent
+from ..answers.math_kind import MathAnswer
 from ..errors import ConfigurationError
 
 _TYPES: dict[str, Any] = {

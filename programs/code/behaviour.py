@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from dspy_mux.answers.kinds import AnswerKind
+from dspy_mux.answers.equivalence import AnswerKind
 from dspy_mux.errors import ConfigurationError
 
 from . import sandbox

@@ -7,19 +7,13 @@ import time
 import pytest
 from hypothesis import given, strategies as st
 
-from dspy_mux.answers.extract import (
-    boxed,
-    fold,
-    json_values,
-    leading_label,
-    marked_answer,
-    numeral_of_answer,
-    numerals,
-    parse_number,
-    truth_of,
-    unwrap,
-)
+from dspy_mux.answers.json_text import json_values
+from dspy_mux.answers.labels import leading_label
+from dspy_mux.answers.marks import boxed, marked_answer
 from dspy_mux.answers.math_extract import last_formula
+from dspy_mux.answers.numerals import numeral_of_answer, numerals, parse_number
+from dspy_mux.answers.plain_text import fold, unwrap
+from dspy_mux.answers.truth import truth_in_text
 
 
 @pytest.mark.parametrize(
@@ -138,8 +132,8 @@ def test_leading_label(answer: str, label: str | None) -> None:
         ("It is not true", False), ("It is true in the end, they say", True), ("I know nothing", None), ("", None),
     ],
 )  # fmt: skip
-def test_truth_of(text: str, value: bool | None) -> None:
-    assert truth_of(text) is value
+def test_truth_in_text(text: str, value: bool | None) -> None:
+    assert truth_in_text(text) is value
 
 
 def test_json_values_are_the_outermost_ones() -> None:
@@ -184,7 +178,7 @@ def test_unwrap(text: str, bare: str) -> None:
 def test_any_text_is_read_without_an_error(text: str) -> None:
     marked_answer(text)
     parse_number(text)
-    truth_of(text)
+    truth_in_text(text)
     leading_label(text)
     json_values(text)
     last_formula(text)
@@ -208,7 +202,7 @@ def test_a_megabyte_of_anything_ends_soon(piece: str) -> None:
     for scanner in (
         marked_answer,
         parse_number,
-        truth_of,
+        truth_in_text,
         leading_label,
         json_values,
         last_formula,

@@ -21,19 +21,18 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from typing_extensions import TypedDict
 
-from dspy_mux.answers.choose import (
-    AnswerKind,
+from dspy_mux.answers.choose import answer_kind
+from dspy_mux.answers.custom import KeyKind, PairKind
+from dspy_mux.answers.equivalence import AnswerKind
+from dspy_mux.answers.kinds import (
     BoolKind,
     ChoiceKind,
-    MathAnswer,
-    MathKind,
     NumberKind,
     Percent,
     PercentKind,
     TextKind,
-    answer_kind,
 )
-from dspy_mux.answers.custom import KeyKind, PairKind
+from dspy_mux.answers.math_kind import MathAnswer, MathKind
 from dspy_mux.answers.structured import AnyKind, JsonKind
 from dspy_mux.errors import ConfigurationError
 

@@ -13,7 +13,8 @@ import pydantic
 from hypothesis import strategies as st
 from typing_extensions import TypedDict
 
-from dspy_mux.answers.choose import MathAnswer, Percent
+from dspy_mux.answers.kinds import Percent
+from dspy_mux.answers.math_kind import MathAnswer
 
 
 class City(enum.Enum):

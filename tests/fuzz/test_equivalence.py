@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from dspy_mux.answers.choose import MathKind, TextKind, answer_kind
+from dspy_mux.answers.choose import answer_kind
 from dspy_mux.answers.custom import KeyKind, PairKind
+from dspy_mux.answers.kinds import TextKind
+from dspy_mux.answers.math_kind import MathKind
 
 from ..support.limits import share, within
 from .kinds import DECLARED
@@ -33,7 +35,7 @@ KEYED |= {
 @pytest.fixture(autouse=True)
 def functions_fail_in_silence(caplog):
     """That a user's function raised is logged each time."""
-    caplog.set_level(logging.CRITICAL, "dspy_mux.answers.choose")
+    caplog.set_level(logging.CRITICAL, "dspy_mux.answers.custom")
 
 
 def writings(number):

@@ -9,9 +9,15 @@ import pydantic
 import pytest
 from hypothesis import given, strategies as st
 
-from dspy_mux.answers import extract, math_canonical, math_extract
 from dspy_mux.answers.choose import answer_kind
-from dspy_mux.answers.extract import MAX_DIGITS
+from dspy_mux.answers.json_text import json_values
+from dspy_mux.answers.labels import leading_label
+from dspy_mux.answers.marks import boxed, marked_answer
+from dspy_mux.answers.math_canonical import canonical
+from dspy_mux.answers.math_extract import lone_answer, math_answer
+from dspy_mux.answers.numerals import MAX_DIGITS, numeral_of_answer, numerals, parse_number
+from dspy_mux.answers.plain_text import fold, unfence, unwrap
+from dspy_mux.answers.truth import truth_in_text
 from dspy_mux.errors import ConfigurationError
 
 from ..support.limits import within
@@ -20,20 +26,20 @@ from .strategies import TEXTS, damaged, nested
 
 KINDS = {name: answer_kind(declared.annotation) for name, declared in DECLARED.items()}
 SCANNERS = [
-    extract.marked_answer,
-    extract.boxed,
-    extract.parse_number,
-    extract.numerals,
-    extract.numeral_of_answer,
-    extract.leading_label,
-    extract.truth_of,
-    extract.json_values,
-    extract.unfence,
-    extract.unwrap,
-    extract.fold,
-    math_extract.math_answer,
-    math_extract.lone_answer,
-    math_canonical.canonical,
+    marked_answer,
+    boxed,
+    parse_number,
+    numerals,
+    numeral_of_answer,
+    leading_label,
+    truth_in_text,
+    json_values,
+    unfence,
+    unwrap,
+    fold,
+    math_answer,
+    lone_answer,
+    canonical,
 ]
 
 
@@ -113,7 +119,7 @@ def test_a_numeral_too_long_to_write_is_no_answer_and_no_error(text):
     for name in ("int", "float", "Decimal", "Fraction", "percent", "mathematics", "anything"):
         KINDS[name].key(KINDS[name].extract(text))
         KINDS[name].key(text)
-    assert extract.parse_number(text) is None
+    assert parse_number(text) is None
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,14 @@ from fractions import Fraction
 import pytest
 
 from dspy_mux.answers import math_equal
-from dspy_mux.answers.choose import MathAnswer, MathKind, Percent, answer_kind
-from dspy_mux.answers.extract import TAIL, marked_answer, numerals, parse_number
+from dspy_mux.answers.choose import answer_kind
+from dspy_mux.answers.kinds import Percent
+from dspy_mux.answers.marks import marked_answer
 from dspy_mux.answers.math_canonical import canonical
 from dspy_mux.answers.math_equal import MathWorker, same_mathematics
+from dspy_mux.answers.math_kind import MathAnswer, MathKind
+from dspy_mux.answers.numerals import numerals, parse_number
+from dspy_mux.answers.plain_text import TAIL
 
 from ..support.hostile_texts import BOMBS, NUMBERS, TEXTS
 from ..support.limits import within

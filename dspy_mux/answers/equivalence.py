@@ -1,0 +1,93 @@
+"""When two answers are equal: `AnswerKind`, the base of every kind of answer.
+
+A kind finds an answer in a model's text and gives it a canonical key. Equal keys are one answer;
+a value without a key is an abstention.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Sequence
+from typing import Any, ClassVar
+
+
+class AnswerKind(ABC):
+    """Finds an answer in text and decides when two answers are equal.
+
+    Subclass it for a kind of your own; `extract` and `key` suffice. Instances are immutable and
+    can stand in an annotation: `answer: Annotated[str, MyKind()]`.
+
+    >>> import re
+    >>> class Year(AnswerKind):
+    ...     name = "year"
+    ...     def extract(self, text):
+    ...         found = re.findall(r"[12][0-9]{3}", text)
+    ...         return found[-1] if found else None
+    ...     def key(self, value):
+    ...         return self.extract(str(value))
+    >>> Year().extract("The war that began in 1914 ended in 1918.")
+    '1918'
+    >>> Year().same("1918", "in 1918")
+    True
+    >>> Year().classes(["1918", "1939", "unknown", "AD 1918"])
+    [0, 1, None, 0]
+    """
+
+    name: ClassVar[str]
+    #: Whether an answer may go over more than one line.
+    several_lines: ClassVar[bool] = False
+
+    @abstractmethod
+    def extract(self, text: str) -> Any | None:
+        """Return a value for the field from a model's free text, or None if there is none."""
+
+    @abstractmethod
+    def key(self, value: Any) -> Hashable | None:
+        """Return the canonical key of a value; None if it is not a usable answer.
+
+        Not usable are None, blank text, NaN, and whatever is not of this kind.
+        """
+
+    def alike(self, a: Any, b: Any) -> bool:
+        """Return whether two usable values with different keys are still the same answer.
+
+        Symmetric; never raises.
+        """
+        return False
+
+    def usable(self, value: Any) -> Any | None:
+        """Return the value, or None if it is not a usable answer."""
+        return value if self.key(value) is not None else None
+
+    def same(self, a: Any, b: Any) -> bool:
+        """Return whether two values are one answer: both usable, with equal keys or `alike`.
+
+        Symmetric; never raises.
+        """
+        first, second = self.key(a), self.key(b)
+        if first is None or second is None:
+            return False
+        return first == second or self.alike(a, b)
+
+    def classes(self, values: Sequence[Any]) -> list[int | None]:
+        """Return each value's equivalence class, numbered as first seen; None for an abstention.
+
+        A value with a new key is compared with the first value of each class, and joins the first
+        class that is `alike`.
+        """
+        known: dict[Hashable, int] = {}
+        representatives: list[Any] = []
+        numbered: list[int | None] = []
+        for value in values:
+            key = self.key(value)
+            if key is not None and key not in known:
+                alike = (
+                    number
+                    for number, other in enumerate(representatives)
+                    if self.alike(other, value)
+                )
+                known[key] = next(alike, len(representatives))
+                if known[key] == len(representatives):
+                    representatives.append(value)
+            numbered.append(None if key is None else known[key])
+        return numbered
