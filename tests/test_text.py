@@ -67,7 +67,7 @@ def verdict(answer, *, member="a", turns=()):
     )
 
 
-def test_a_verdict_shows_its_answer_its_members_and_what_it_cost():
+def test_a_verdict_shows_answer_members_and_cost():
     told = Read(verdict("Paris")._repr_html_()).text
     for part in (
         "Paris",
@@ -97,7 +97,7 @@ def test_a_verdict_of_a_live_mux_shows_itself():
 @pytest.mark.parametrize(
     "answer", [HOSTILE, [HOSTILE], {HOSTILE: HOSTILE}, dspy.Prediction(text=HOSTILE)]
 )
-def test_hostile_text_is_shown_and_is_no_tag(answer):
+def test_hostile_text_is_escaped(answer):
     turn = Turn(
         round=1,
         agent=1,

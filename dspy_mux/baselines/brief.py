@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import dspy
 
@@ -27,7 +26,7 @@ class Brief:
 
     signature: type[dspy.Signature]
     shown: Mapping[str, str] = field(default_factory=dict)
-    history: Sequence[Mapping[str, Any]] = ()
+    history: Sequence[Fields] = ()
 
 
 class BriefedAdapter(WrappingAdapter):

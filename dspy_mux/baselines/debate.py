@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import dspy
 from pydantic import Field
 from typing_extensions import Unpack
 
+from ..adapters.wrap import Fields
 from ..errors import ConfigurationError
-from ..mux.ensemble import Rounds, Wave
+from ..mux.ensemble import Inputs, Rounds, Wave
 from ..mux.options import SharedOptions
 from ..mux.saved import MethodChoices
 from ..sampling.draw import Draw
@@ -108,12 +108,12 @@ class LLMDebate(Discussion):
     def _agents(self) -> list[Seat]:
         return self._seats(self.choices.agents or max(PUBLISHED_AGENTS, len(self.members)))
 
-    def _rounds(self, inputs: Mapping[str, Any]) -> Rounds:
+    def _rounds(self, inputs: Inputs) -> Rounds:
         self._refuse_own_lms()
         agents = self._agents
         rounds: list[list[Draw]] = [[self._speak(seat, 1, inputs) for seat in agents]]
         yield Wave(rounds[0])
-        histories: list[list[dict[str, Any]]] = [[] for _ in agents]
+        histories: list[list[Fields]] = [[] for _ in agents]
         shown: list[dict[str, str]] = [{} for _ in agents]
         for round_ in range(2, self.choices.rounds + 1):
             said = [self._said(draw) for draw in rounds[-1]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import dspy
 from dspy.utils.exceptions import AdapterParseError
@@ -12,8 +12,9 @@ from typing_extensions import Unpack
 
 from ..adapters.extract import ExtractingAdapter
 from ..adapters.formats import fields_as_text
+from ..adapters.wrap import Fields
 from ..errors import ConfigurationError
-from ..mux.ensemble import Ensemble
+from ..mux.ensemble import Ensemble, Inputs
 from ..mux.options import SharedOptions
 from ..mux.saved import MethodChoices
 from ..sampling.draw import Draw
@@ -67,9 +68,7 @@ class Discussion(Ensemble):
             key=lambda at: (self.accuracies.get(self.pool.names[at], -1.0), -at),
         )
 
-    def _speak(
-        self, seat: Seat, round_: int, inputs: Mapping[str, Any], brief: Brief | None = None
-    ) -> Draw:
+    def _speak(self, seat: Seat, round_: int, inputs: Inputs, brief: Brief | None = None) -> Draw:
         """Return a turn of the agent in `seat`, ready to run; rounds count from 1."""
         at, number = seat
         adapter = self._own_adapter(at)
@@ -98,7 +97,7 @@ class Discussion(Ensemble):
         predictor, _, prediction = step
         return fields_as_text(predictor.signature.output_fields, prediction.toDict()).strip()
 
-    def _exchange(self, draw: Draw, shown: Mapping[str, str]) -> dict[str, Any] | None:
+    def _exchange(self, draw: Draw, shown: Mapping[str, str]) -> Fields | None:
         """Return a turn as a message of the agent's own history; None where it said nothing."""
         step = self._step_of(draw)
         if step is None:
@@ -106,7 +105,7 @@ class Discussion(Ensemble):
         _, inputs, prediction = step
         return {**inputs, **shown, **prediction.toDict()}
 
-    def _step_of(self, draw: Draw) -> tuple[dspy.Predict, dict[str, Any], dspy.Prediction] | None:
+    def _step_of(self, draw: Draw) -> tuple[dspy.Predict, Fields, dspy.Prediction] | None:
         steps = [step for step in draw.trace if tuple(step[0].signature.fields) == self._step]
         return steps[-1] if steps else None
 

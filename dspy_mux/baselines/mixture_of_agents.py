@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import dspy
 from pydantic import Field
 from typing_extensions import Unpack
 
-from ..mux.ensemble import Rounds, Wave
+from ..mux.ensemble import Inputs, Rounds, Wave
 from ..mux.options import SharedOptions
 from ..mux.saved import MethodChoices
 from ..sampling.draw import Draw
@@ -102,7 +101,7 @@ class MixtureOfAgents(Discussion):
             return self._position(self.choices.aggregator), 0
         return self._most_accurate(), 0
 
-    def _rounds(self, inputs: Mapping[str, Any]) -> Rounds:
+    def _rounds(self, inputs: Inputs) -> Rounds:
         self._refuse_own_lms()
         layers: list[list[Draw]] = []
         said: list[str] = []

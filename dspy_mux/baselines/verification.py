@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import dspy
 from pydantic import Field
@@ -14,7 +14,7 @@ from ..adapters.extract import ExtractingAdapter
 from ..adapters.formats import fields_as_text
 from ..answers.kinds import BoolKind
 from ..errors import ConfigurationError
-from ..mux.ensemble import Rounds, Wave
+from ..mux.ensemble import Inputs, Rounds, Wave
 from ..mux.options import SharedOptions
 from ..mux.program import copy_for_a_member
 from ..mux.saved import MethodChoices
@@ -147,7 +147,7 @@ class MultiAgentVerification(Discussion):
             for at, (name, instruction) in enumerate(self.choices.aspects.items())
         ]
 
-    def _rounds(self, inputs: Mapping[str, Any]) -> Rounds:
+    def _rounds(self, inputs: Inputs) -> Rounds:
         self._refuse_own_lms()
         candidates = [
             self._speak((self._generator(), number), 1, inputs) for number in range(self.choices.n)

@@ -13,7 +13,7 @@ import types
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 import dspy
 from typing_extensions import Unpack
@@ -39,6 +39,8 @@ from .saved import MethodChoices, MuxDescription, MuxSettings, PoolState, check_
 logger = logging.getLogger(__name__)
 
 AnyDraw = TypeVar("AnyDraw", bound=Draw)
+#: A question: the program's inputs by name.
+Inputs: TypeAlias = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ class Ensemble(dspy.Module):
             )
         super().save(path, save_program=save_program, modules_to_serialize=modules_to_serialize)
 
-    def draw(self, member: int, number: int, inputs: Mapping[str, Any]) -> Draw:
+    def draw(self, member: int, number: int, inputs: Inputs) -> Draw:
         """Return draw `number` of the member at position `member`, ready to run."""
         return self.draws(member, [number], inputs)[0]
 
@@ -182,7 +184,7 @@ class Ensemble(dspy.Module):
         self,
         member: int,
         numbers: Iterable[int],
-        inputs: Mapping[str, Any],
+        inputs: Inputs,
         kind: type[AnyDraw] = Draw,  # type: ignore[assignment]
     ) -> list[AnyDraw]:
         """Return draws of the member at position `member` for one question, ready to run.
@@ -205,7 +207,7 @@ class Ensemble(dspy.Module):
             draw.cause = _missing_cause(answer)
         return None if draw.cause is not None else answer
 
-    def _rounds(self, inputs: Mapping[str, Any]) -> Rounds:
+    def _rounds(self, inputs: Inputs) -> Rounds:
         raise NotImplementedError
 
     def _own_adapter(self, member: int) -> dspy.Adapter:
@@ -282,7 +284,7 @@ class Ensemble(dspy.Module):
     ) -> AllMembersFailed:
         return outcome.all_members_failed(self.pool.names, draws, decided_by, turns)
 
-    def _check_inputs(self, unnamed: Sequence[Any], inputs: Mapping[str, Any]) -> None:
+    def _check_inputs(self, unnamed: Sequence[Any], inputs: Inputs) -> None:
         """Refuse missing inputs before a call; DSPy itself only warns, once per draw."""
         program = self.programs[0]
         plain = program.predict if isinstance(program, dspy.ChainOfThought) else program

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, get_args
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, get_args
 
 import dspy
 from typing_extensions import Unpack
@@ -14,7 +14,7 @@ from ..sampling.draw import Draw
 from ..sampling.members import Pool
 from ..voting.ballot import Ballot, Frugal, GivenInputs, Rule, by_accuracy
 from ..voting.rules import rule_of
-from .ensemble import Ensemble, Rounds, Wave
+from .ensemble import Ensemble, Inputs, Rounds, Wave
 from .options import SharedOptions
 from .saved import Schedule, check_rule
 
@@ -143,7 +143,7 @@ class SLMMux(Ensemble):
         }
         return copy
 
-    def _rounds(self, inputs: Mapping[str, Any]) -> Rounds:
+    def _rounds(self, inputs: Inputs) -> Rounds:
         self._refuse_own_lms()
         check_rule(self.rule, self.members)
         draws: list[list[Draw]] = [
@@ -189,7 +189,7 @@ class SLMMux(Ensemble):
             if members and not enough():
                 yield Wave([draw for at in members for draw in draws[at]], enough)
 
-    def _frugal_rule(self, inputs: Mapping[str, Any]) -> Frugal | None:
+    def _frugal_rule(self, inputs: Inputs) -> Frugal | None:
         """Return the rule that says which draws are still needed; None under the full schedule."""
         if self.schedule == "full":
             return None
@@ -202,7 +202,7 @@ class SLMMux(Ensemble):
             )
         return rule
 
-    def _rule_for(self, inputs: Mapping[str, Any]) -> Rule:
+    def _rule_for(self, inputs: Inputs) -> Rule:
         # A rule may weigh members by a category, which is one of the inputs.
         return self.rule.given(inputs) if isinstance(self.rule, GivenInputs) else self.rule
 
@@ -228,9 +228,7 @@ class SLMMux(Ensemble):
         ]
         return ballots, list(zip(cast, classes, strict=True))
 
-    def _decide(
-        self, draws: Sequence[Sequence[Draw]], inputs: Mapping[str, Any]
-    ) -> dspy.Prediction:
+    def _decide(self, draws: Sequence[Sequence[Draw]], inputs: Inputs) -> dspy.Prediction:
         ballots, cast = self._so_far(draws)
         choice = self._rule_for(inputs).choose(ballots)
         if choice is None:

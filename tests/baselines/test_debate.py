@@ -15,7 +15,7 @@ from ..support.scripted import everything, scripted_lm
 
 
 def pool(**last):
-    """Three agents that begin with Rome, Oslo and Rome; what they say when they see the others is `last`."""
+    """Three agents that begin with Rome, Oslo and Rome, and then say `last`."""
     said = {"ann": "Rome", "bob": "Oslo", "cid": "Rome"}
     return {
         name: speaker(name, alone, last.get(name), "other_answers") for name, alone in said.items()
@@ -42,7 +42,7 @@ def test_the_plurality_of_the_last_round_answers():
     assert [ballot.votes for ballot in verdict.ballots] == [[1], [1], [1]]
 
 
-def test_agents_see_the_others_last_answers_and_their_own_once_as_history():
+def test_agents_see_last_answers_and_their_own_history():
     lms = pool(ann="Bern", bob="Kyiv", cid="Lima")
     LLMDebate(dspy.Predict(QA), lms, rounds=3)(question="Where?")
     first, second, third = prompts(lms["ann"])
@@ -74,7 +74,7 @@ def test_an_unreadable_answer_counts_for_nothing():
     assert verdict.turns[-1].group is None
 
 
-def test_an_agent_says_what_it_said_also_where_another_call_finds_no_answer_in_it():
+def test_others_see_a_turn_without_an_extracted_answer():
     cid = scripted_lm(
         "cid",
         lambda prompt, _: "I cannot tell." if prompt.startswith("Copy") else "Hm.",
@@ -88,7 +88,7 @@ def test_an_agent_says_what_it_said_also_where_another_call_finds_no_answer_in_i
     assert [turn.text for turn in verdict.turns if turn.member == "cid"] == ["Hm.", "Hm."]
 
 
-def test_an_agent_that_failed_once_goes_on_without_a_history():
+def test_a_failed_agent_continues_without_history():
     lms = {**pool(), "cid": speaker("cid", ValueError("gone"), "Oslo", "other_answers")}
     verdict = LLMDebate(dspy.Predict(QA), lms)(question="Where?").verdict
     # ann: Rome, bob: Oslo, cid: Oslo
@@ -140,7 +140,7 @@ def test_nobody_left_to_answer_is_one_error():
         LLMDebate(dspy.Predict(QA), lms)(question="Where?")
 
 
-def test_a_call_and_an_acall_are_the_same_and_it_saves_and_loads(tmp_path):
+def test_call_and_acall_agree_before_and_after_saving(tmp_path):
     debate = LLMDebate(dspy.Predict(QA), pool(ann="Oslo"), rounds=3)
     debate.save(tmp_path / "debate.json")
     again = LLMDebate(dspy.Predict(QA), pool(ann="Oslo"))
@@ -177,7 +177,7 @@ class DraftAndRefine(dspy.Module):
         return self.refine(question=question, draft=self.draft(question=question).answer)
 
 
-def test_of_two_steps_with_one_output_only_the_last_is_briefed():
+def test_only_the_last_of_two_equal_steps_is_briefed():
     def lm(name):
         def reply(prompt, draw):
             if "[[ ## draft ## ]]" in prompt:

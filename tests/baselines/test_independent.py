@@ -41,7 +41,7 @@ def test_a_single_model_draws_once_from_one_member():
     assert SingleModel(dspy.Predict(QA), lms, member="cid")(question="?").verdict.answer == "Bern"
 
 
-def test_self_consistency_takes_the_most_frequent_answer_of_one_member():
+def test_self_consistency_takes_one_members_most_frequent_answer():
     lms = pool()
     verdict = SelfConsistency(dspy.Predict(QA), lms, member="cid", k=3)(question="?").verdict
     assert (verdict.answer, verdict.calls, verdict.confidence) == ("Oslo", 3, pytest.approx(2 / 3))
@@ -69,7 +69,7 @@ def test_agent_forest_pools_all_draws():
     )
 
 
-def test_they_save_and_load_as_what_they_are(tmp_path):
+def test_baselines_save_and_load_as_their_own_class(tmp_path):
     SelfConsistency(dspy.Predict(QA), pool(), member="bob", k=2).save(tmp_path / "sc.json")
     again = SelfConsistency(dspy.Predict(QA), pool(), member="bob")
     again.load(tmp_path / "sc.json")

@@ -22,7 +22,7 @@ def pool():
     }
 
 
-def test_each_layer_sees_the_answers_of_the_layer_before_numbered_and_nameless():
+def test_each_layer_sees_the_previous_answers_without_names():
     lms = pool()
     verdict = MixtureOfAgents(dspy.Predict(QA), lms, layers=3, aggregator="cid")(
         question="Where?"
@@ -65,7 +65,7 @@ def test_the_light_form_has_two_layers():
     assert [ballot.model_dump()["votes"] for ballot in verdict.ballots] == [[3]]
 
 
-def test_a_proposer_that_fails_is_dropped_and_the_others_are_numbered_on():
+def test_a_failed_proposer_is_dropped():
     lms = {**pool(), "bob": scripted_lm("bob", [ValueError("no route")])}
     verdict = MixtureOfAgents(dspy.Predict(QA), lms, layers=2, aggregator="ann")(
         question="Where?"
@@ -77,7 +77,7 @@ def test_a_proposer_that_fails_is_dropped_and_the_others_are_numbered_on():
     assert "no route" in failed.cause
 
 
-def test_what_cannot_be_read_as_an_answer_is_shown_all_the_same():
+def test_others_see_an_unreadable_answer():
     lms = {**pool(), "bob": scripted_lm("bob", lambda *_: "I would rather not say.")}
     verdict = MixtureOfAgents(dspy.Predict(QA), lms, layers=2, aggregator="ann")(
         question="Where?"
@@ -115,7 +115,7 @@ def test_one_member_can_take_every_seat():
     assert after(prompts(lm)[-1], "previous_answers") == "1. Rome\n2. Oslo\n3. Rome"
 
 
-def test_a_call_and_an_acall_are_the_same():
+def test_call_and_acall_agree():
     verdicts = [
         MixtureOfAgents(dspy.Predict(QA), pool())(question="Where?").verdict,
         asyncio.run(MixtureOfAgents(dspy.Predict(QA), pool()).acall(question="Where?")).verdict,
@@ -206,7 +206,7 @@ def test_it_saves_and_loads(tmp_path):
         ({"agents": 6, "temperature": 0}, "would draw 2 times at temperature 0"),
     ],
 )
-def test_what_cannot_work_is_refused(arguments, message):
+def test_impossible_arguments_are_refused(arguments, message):
     with pytest.raises(ConfigurationError, match=message):
         MixtureOfAgents(dspy.Predict(QA), pool(), **arguments)
 

@@ -62,7 +62,7 @@ def test_equal_approvals_go_to_the_candidate_drawn_first():
     assert (verdict.answer, verdict.tie_break) == ("Rome", "order drawn")
 
 
-def test_a_verdict_that_cannot_be_read_or_never_comes_is_false():
+def test_a_missing_or_unreadable_judgement_is_false():
     told = {"Is it true?": "Who knows.", "Is it short?": ValueError("gone")}
     verdict = mav(
         [judge("ann", lambda solution, aspect: True if solution == "Bern" else told[aspect])]
@@ -81,7 +81,7 @@ def test_if_nobody_approves_of_anything_the_first_candidate_answers():
     assert (verdict.answer, verdict.confidence) == ("Rome", 0.0)
 
 
-def test_candidates_come_from_one_member_and_verifiers_take_turns_over_the_aspects():
+def test_one_member_generates_and_verifiers_take_turns():
     lms = {"ann": judge("ann", lambda *_: True), "bob": judge("bob", lambda *_: True)}
     verdict = mav(lms, accuracies={"ann": 0.3, "bob": 0.6})(question="Where?").verdict
     assert {turn.member for turn in verdict.turns} == {"bob"}
@@ -100,7 +100,7 @@ def test_verifiers_answer_at_temperature_0_and_candidates_do_not():
     }
 
 
-def test_a_candidate_without_an_answer_is_not_judged_and_cannot_win():
+def test_a_candidate_without_an_answer_cannot_win():
     ann = judge("ann", lambda *_: False, candidates=(ValueError("gone"), "Oslo"))
     verdict = mav([ann], n=2)(question="Where?").verdict
     assert (verdict.answer, verdict.calls) == ("Oslo", 2 + 2)
@@ -141,7 +141,7 @@ def test_a_member_that_follows_no_format_can_verify():
     assert mux(question="Where?").verdict.answer == "Rome"
 
 
-def test_a_call_and_an_acall_are_the_same_and_it_saves_and_loads(tmp_path):
+def test_call_and_acall_agree_before_and_after_saving(tmp_path):
     def one():
         return judge("ann", lambda solution, _: solution == "Bern")
 
@@ -176,6 +176,6 @@ def test_a_call_and_an_acall_are_the_same_and_it_saves_and_loads(tmp_path):
         ({"temperature": 0}, "would draw 4 times at temperature 0"),
     ],
 )
-def test_what_cannot_work_is_refused(arguments, message):
+def test_impossible_arguments_are_refused(arguments, message):
     with pytest.raises(ConfigurationError, match=message):
         mav([judge("ann", lambda *_: True)], **arguments)

@@ -7,14 +7,18 @@ import hashlib
 import http.server
 import random
 import re
+import sys
 import threading
+import types
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from dspy_mux.local import catalog
+from dspy_mux.local import catalog, server
 from dspy_mux.local.catalog import Part, Weights
+
+from ..support.fake_llama import TEMPLATE, FakeServer
 
 BYTES = random.Random(7).randbytes(300_000)
 CUTS = (0, 120_000, 240_000, 300_000)
@@ -171,3 +175,32 @@ def hub(entry, monkeypatch):
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def chat_file(tmp_path) -> Path:
+    file = tmp_path / "chatty.gguf"
+    file.write_bytes(b"GGUF" + bytes(200_000) + TEMPLATE + bytes(500_000))
+    return file
+
+
+@pytest.fixture
+def base_file(tmp_path) -> Path:
+    file = tmp_path / "plain.gguf"
+    file.write_bytes(b"GGUF" + bytes(700_000))
+    return file
+
+
+@pytest.fixture
+def xllamacpp(monkeypatch):
+    """A process in which xllamacpp is a fake and nothing has been loaded."""
+    FakeServer.made = []
+    namespace = types.SimpleNamespace
+
+    def params():
+        return namespace(model=namespace(), cpuparams=namespace(), cpuparams_batch=namespace())
+
+    fake = types.SimpleNamespace(Server=FakeServer, CommonParams=params)
+    monkeypatch.setitem(sys.modules, "xllamacpp", fake)
+    monkeypatch.setattr(server, "_servers", {})
+    return fake

@@ -76,7 +76,7 @@ def gate():
     fake.open.set()
 
 
-def test_draws_that_differ_in_their_seed_are_one_request(llama, unhurried_batches):
+def test_draws_differing_in_seed_are_one_request(llama, unhurried_batches):
     batcher = Batcher(llama, slots=8)
 
     assert texts([ask(batcher, "q", seed) for seed in (4, 2, 3, 5, 1)]) == [
@@ -103,7 +103,7 @@ def test_draws_of_one_seed_are_drawn_once(llama, unhurried_batches):
     assert llama.requests == [("q", 2, 1)]
 
 
-def test_seeds_with_a_gap_and_other_prompts_are_other_requests(llama, unhurried_batches):
+def test_gaps_in_seeds_and_other_prompts_split_requests(llama, unhurried_batches):
     batcher = Batcher(llama, slots=8)
     futures = [
         ask(batcher, "q", 1),
@@ -129,7 +129,7 @@ def test_a_group_larger_than_the_slots_is_split(llama, unhurried_batches):
     assert llama.most <= 4
 
 
-def test_what_comes_while_the_slots_are_busy_is_gathered(gate):
+def test_draws_gather_while_the_slots_are_busy(gate):
     batcher = Batcher(gate, slots=4)
     first = [ask(batcher, "first", seed) for seed in range(4)]
     assert waited_for(lambda: gate.requests)
@@ -156,7 +156,7 @@ def test_a_small_group_does_not_overtake_a_large_one(gate):
     assert [prompt for prompt, *_ in gate.requests] == ["a", "b", "c"]
 
 
-def test_an_error_reaches_the_draws_of_its_request_and_no_others(llama):
+def test_an_error_reaches_only_its_requests_draws(llama):
     batcher = Batcher(llama, slots=8)
     broken, fine = [ask(batcher, "broken", seed) for seed in (1, 2)], ask(batcher, "fine", 1)
 
@@ -178,7 +178,7 @@ def test_a_cancelled_draw_leaves_the_others_alone(gate):
     assert texts([running[1], waiting[1]]) == ["q 2", "r 2"]
 
 
-def test_a_request_that_nobody_wants_any_more_is_stopped(gate):
+def test_an_unwanted_request_is_stopped(gate):
     batcher = Batcher(gate, slots=2)
     futures = [ask(batcher, "q", seed) for seed in (1, 2)]
     assert waited_for(lambda: gate.requests)
@@ -205,9 +205,7 @@ def starved(monkeypatch):
     return names
 
 
-def test_draws_that_no_thread_can_be_started_for_fail_and_later_ones_do_not(
-    llama, starved, unhurried_batches
-):
+def test_draws_fail_only_while_no_thread_starts(llama, starved, unhurried_batches):
     batcher = Batcher(llama, slots=3)
     starved.add("dspy-mux-draws")
     for prompt in ("q", "r"):
@@ -222,7 +220,7 @@ def test_draws_that_no_thread_can_be_started_for_fail_and_later_ones_do_not(
     assert batcher.close(timeout=10)
 
 
-def test_a_draw_that_the_batcher_cannot_take_is_not_made_later(llama, starved):
+def test_a_refused_draw_is_not_made_later(llama, starved):
     batcher = Batcher(llama, slots=3)
     starved.add("dspy-mux-batcher")
     with pytest.raises(RuntimeError, match="can't start new thread"):

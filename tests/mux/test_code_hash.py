@@ -89,7 +89,7 @@ def test_code_that_does_something_else_has_another_hash(what):
     assert hash_callable(one) == hash_callable(one)
 
 
-def test_code_made_anew_has_the_same_hash_and_what_it_counts_does_not_matter():
+def test_rebuilt_code_has_the_same_hash_despite_counters():
     assert hash_callable(above(3)) == hash_callable(above(3))
     judge, other = Judge(True), Judge(True)
     judge(None, None)
@@ -100,7 +100,9 @@ def test_the_hash_is_the_same_in_another_process():
     script = """
         from tests.mux.test_code_hash import Judge, above
         from dspy_mux.mux.code_hash import hash_callable
-        print(hash_callable(above(3)), hash_callable(Judge(True).grade), hash_callable({"b", "a", "c"}.union))
+        letters = {"b", "a", "c"}
+        for code in (above(3), Judge(True).grade, letters.union):
+            print(hash_callable(code))
         typed = {}
         exec("def yes(a): return a in {'yes', 'true', 'y'}", typed)
         print(hash_callable(typed["yes"]))
@@ -113,7 +115,7 @@ def test_the_hash_is_the_same_in_another_process():
     assert first.split()[:2] == [hash_callable(above(3)), hash_callable(Judge(True).grade)]
 
 
-def test_a_class_is_told_with_those_it_is_made_from(tmp_path, monkeypatch):
+def test_a_class_hash_covers_its_bases(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     hashes = []
     for number, rounds in enumerate((1, 2)):
@@ -126,7 +128,7 @@ def test_a_class_is_told_with_those_it_is_made_from(tmp_path, monkeypatch):
     assert hashes[0] != hashes[1]
 
 
-def test_typed_in_code_is_told_apart_without_a_source():
+def test_code_without_a_source_is_told_apart():
     typed: dict = {}
     exec("def one(a): return a[0]\ndef other(a): return a[1]", typed)
     assert hash_callable(typed["one"]) != hash_callable(typed["other"])
@@ -139,7 +141,7 @@ class Rounds(dspy.Module):
         self.step = dspy.Predict("question -> answer")
 
 
-def test_dspys_own_modules_are_told_by_name_unless_they_have_settings():
+def test_dspys_modules_count_by_name_unless_configured():
     assert hash_module(dspy.Predict("question -> answer")) is None
     assert hash_module(dspy.ChainOfThought("question -> answer")) is None
     warm, cold = (
@@ -148,7 +150,7 @@ def test_dspys_own_modules_are_told_by_name_unless_they_have_settings():
     assert None is not warm != cold is not None
 
 
-def test_a_module_is_told_by_its_code_and_settings_and_shows_none_of_them():
+def test_a_module_hash_covers_code_and_settings():
     assert hash_module(Rounds(1)) == hash_module(Rounds(1)) != hash_module(Rounds(2))
     _, told = fingerprint_member(
         SLMMux(Rounds(1, "sk-very-secret-1234567"), [scripted_lm("a", ["x"])]), 0
@@ -156,7 +158,7 @@ def test_a_module_is_told_by_its_code_and_settings_and_shows_none_of_them():
     assert "very-secret" not in str(told)
 
 
-def test_a_type_is_told_by_what_it_holds():
+def test_a_type_hash_covers_its_content():
     one = pydantic.create_model("Doc", text=(str, ...))
     other = pydantic.create_model("Doc", text=(str, ...), title=(str, ""))
     assert hash_type(one) != hash_type(other)

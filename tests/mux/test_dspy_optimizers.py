@@ -1,4 +1,4 @@
-"""DSPy's own optimizers compile a mux, member by member, and improve it. Scripted models learn only what the prompt teaches."""
+"""DSPy's own optimizers compile a mux member by member; scripted models learn from the prompt."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def student(knows):
 
 
 def test_bootstrap_fewshot_gives_members_demos_of_their_own():
-    # Each member knows the training half by heart; the rest it can do only after it has seen an example solved.
+    # Each member knows the training half by heart; the rest it solves only with an example.
     mux = student(lambda name, text, question: int(question.split()[0]) <= 6 or "Doubled." in text)
     assert score(mux) == 0
     compiled = dspy.BootstrapFewShot(

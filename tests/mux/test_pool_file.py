@@ -73,7 +73,7 @@ def test_a_pool_file_describes_a_mux(tmp_path, server, monkeypatch):
     assert "Bearer sk-of-mine" in server.keys
 
 
-def test_ollamas_usual_address_is_led_to_the_api_that_dspy_talks_to(tmp_path, server):
+def test_ollamas_usual_address_gets_its_openai_path(tmp_path, server):
     path = written(
         tmp_path, f'[[members]]\nmodel = "ollama_chat/known"\napi_base = "{server.address}"\n'
     )
@@ -102,7 +102,8 @@ def test_provider_strings_work_through_litellm_and_carry_their_tokens(tmp_path, 
 def test_a_price_that_litellm_knows_is_in_the_verdict(tmp_path, server):
     path = written(
         tmp_path,
-        f'[[members]]\nmodel = "openai/gpt-4o-mini"\napi_base = "{server.address}/v1"\nengine = "litellm"\n',
+        '[[members]]\nmodel = "openai/gpt-4o-mini"\nengine = "litellm"\n'
+        f'api_base = "{server.address}/v1"\n',
     )
     mux = PoolFile.load(path).mux()
     first, again = mux(question="?").verdict, mux(question="?").verdict
@@ -116,7 +117,8 @@ def test_a_price_that_litellm_knows_is_in_the_verdict(tmp_path, server):
 def test_an_unknown_model_is_an_abstention_with_its_cause(tmp_path, server):
     path = written(
         tmp_path,
-        f'[[members]]\nmodel = "openai/unknown"\napi_base = "{server.address}/v1"\nengine = "lm15"\n',
+        '[[members]]\nmodel = "openai/unknown"\nengine = "lm15"\n'
+        f'api_base = "{server.address}/v1"\n',
     )
     with pytest.raises(AllMembersFailed, match="not found"):
         PoolFile.load(path).mux()(question="?")
@@ -158,7 +160,7 @@ MEMBER = '[[members]]\nmodel = "openai/x"\n'
         ),
     ],
 )
-def test_what_is_wrong_is_said_in_one_sentence(tmp_path, text, sentence):
+def test_a_wrong_setting_is_one_sentence(tmp_path, text, sentence):
     with pytest.raises(ConfigurationError) as refusal:
         PoolFile.load(written(tmp_path, text))
     assert sentence in str(refusal.value)
@@ -172,7 +174,7 @@ def test_a_file_that_is_not_toml_is_unreadable_data(tmp_path):
         PoolFile.load(written(tmp_path, "k = "))
 
 
-def test_what_cannot_be_reached_is_said_too(tmp_path, monkeypatch):
+def test_missing_keys_and_files_are_named(tmp_path, monkeypatch):
     monkeypatch.delenv("NOT_SET", raising=False)
     with pytest.raises(
         ConfigurationError,
@@ -206,7 +208,7 @@ def test_a_saved_mux_opens_with_its_pool_file(tmp_path, server):
     assert opened(question="?").answer == 42
 
 
-def test_a_mux_of_a_part_of_the_pool_opens_with_the_whole_pool_file(tmp_path, server):
+def test_a_saved_subset_opens_with_the_whole_pool_file(tmp_path, server):
     members = "".join(
         f'[[members]]\nname = "{n}"\nmodel = "openai/{n}"\napi_base = "{server.address}/v1"\n'
         for n in "abc"
@@ -269,7 +271,7 @@ def test_a_saved_mux_alone_opens_where_the_provider_is_known(tmp_path):
     assert [member.lm.model for member in opened.members] == ["openai/gpt-4o-mini"]
 
 
-def test_a_saved_mux_alone_is_not_sent_to_a_server_it_does_not_name(tmp_path):
+def test_a_saved_mux_needs_a_pool_for_own_servers(tmp_path):
     SLMMux("question -> answer", [dspy.LM("openai/mine", api_base="http://127.0.0.1:9/v1")]).save(
         tmp_path / "mux.json"
     )
@@ -280,7 +282,7 @@ def test_a_saved_mux_alone_is_not_sent_to_a_server_it_does_not_name(tmp_path):
         open_mux(None, tmp_path / "mux.json")
 
 
-def test_a_saved_mux_of_a_larger_program_says_where_to_load_it(tmp_path):
+def test_a_larger_program_must_be_loaded_in_python(tmp_path):
     class Steps(dspy.Module):
         def __init__(self):
             super().__init__()
@@ -295,7 +297,7 @@ def test_a_saved_mux_of_a_larger_program_says_where_to_load_it(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"pool": 3}', "not json"])
-def test_another_file_is_no_saved_mux(tmp_path, text):
+def test_another_file_is_not_a_saved_mux(tmp_path, text):
     (tmp_path / "mux.json").write_text(text)
     with pytest.raises(
         DataError, match="is not a saved mux|The saved mux is wrong at its top level"

@@ -28,7 +28,7 @@ def test_text_and_signature_are_each_others_form(text):
     }
 
 
-def test_choices_and_optionals_are_told():
+def test_choices_and_optionals_are_kept():
     class Asked(dspy.Signature):
         question: str = dspy.InputField()
         hint: Optional[int] = dspy.InputField()  # noqa: UP045

@@ -1,4 +1,4 @@
-"""SLMMux as its users meet it: the verdict, failures, and everything a DSPy module is expected to do."""
+"""SLMMux as its users meet it: the verdict, failures, and what a DSPy module must do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..support.scripted import TwoSteps, asked, calls, scripted_lm
 # --- the verdict ---------------------------------------------------------------------------------
 
 
-def test_the_most_consistent_member_answers_and_the_verdict_tells_why():
+def test_the_most_consistent_member_answers():
     pred = mux_of(
         ["Rome", "Tunis", "Tripoli"], ["Tripoli", "Tripoli", "Tripoli"], accuracies={"a": 0.5}
     )(question="?")
@@ -44,7 +44,7 @@ def test_the_most_consistent_member_answers_and_the_verdict_tells_why():
     assert Verdict.model_validate_json(verdict.model_dump_json()) == verdict
 
 
-def test_the_prediction_is_the_winning_draw_with_all_its_fields():
+def test_the_prediction_has_all_fields_of_the_winner():
     lm = scripted_lm(
         "a", lambda _, draw: {"reasoning": f"draw {draw}", "answer": ["x", "y", "y"][draw]}
     )
@@ -108,7 +108,7 @@ def test_a_rule_of_the_users_own():
     assert (verdict.answer, verdict.rule, verdict.confidence) == ("y", "shortest", 0.5)
 
 
-def test_a_rule_that_chooses_what_nobody_drew_is_named():
+def test_a_rule_that_chooses_an_undrawn_answer_is_named():
     class Wild:
         name = "wild"
 
@@ -124,7 +124,7 @@ def test_a_rule_that_chooses_what_nobody_drew_is_named():
 # --- members that fail ---------------------------------------------------------------------------
 
 
-def test_a_slow_and_a_broken_member_do_not_fail_the_mux():
+def test_slow_and_broken_members_do_not_fail_the_mux():
     lms = {
         "works": scripted_lm("works", ["Tripoli"]),
         "hangs": scripted_lm("hangs", ["Rome"], latency=30),
@@ -161,7 +161,7 @@ def test_a_pool_where_all_fail_raises_one_readable_error():
     assert "b: unparsable response" in str(failure.value)
 
 
-def test_an_api_key_in_an_error_is_not_told():
+def test_an_api_key_in_an_error_is_masked():
     key = "sk-secret-123456"
     lm = dspy.LM(
         "openai/x", api_key=key, api_base="http://127.0.0.1:9/v1", num_retries=0, engine="lm15"
@@ -269,7 +269,7 @@ def test_inside_evaluate_and_parallel():
     assert [pred.answer for pred in preds] == [example.answer for example in examples]
 
 
-def test_a_mux_as_the_program_of_a_mux_draws_anew_in_every_outer_draw():
+def test_a_nested_mux_redraws_in_every_outer_draw():
     inner_lm = scripted_lm("inner", lambda _, draw: {"answer": f"answer {draw}"})
     inner = SLMMux(dspy.Predict(QA), [inner_lm], k=2)
     outer = SLMMux(inner, [scripted_lm("o1", ["-"]), scripted_lm("o2", ["-"])], k=3)
@@ -374,7 +374,7 @@ def test_an_answer_that_the_program_computes_is_voted_on():
     assert SLMMux(Computes(), [lm], answer_field="value")(question="?").value == 42
 
 
-def test_a_rule_that_finds_no_answer_is_told_apart_from_members_that_gave_none():
+def test_a_rule_without_a_choice_is_named():
     lms = {"best": scripted_lm("best", [ValueError("down")]), "good": scripted_lm("good", ["7"])}
     mux = SLMMux(
         dspy.Predict(QA), lms, accuracies={"best": 0.9, "good": 0.1}, rule="self_consistency"
@@ -385,7 +385,7 @@ def test_a_rule_that_finds_no_answer_is_told_apart_from_members_that_gave_none()
         mux(question="?")
 
 
-def test_a_key_quoted_by_a_server_is_not_told():
+def test_a_key_quoted_by_a_server_is_masked():
     lm = scripted_lm(
         "a", [ValueError("Incorrect key: sk-env-987654, Authorization: Bearer abc.def")]
     )
