@@ -1,4 +1,4 @@
-"""Which questions measure the members and fit the rules, and which ones are reported: never the same."""
+"""Split questions into those that fit and those that are reported: never the same ones."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..bank.record import Record
 from ..errors import ConfigurationError
 from ..voting.tally import Ints
 
-#: Random splits; their questions' positions are all in memory.
+#: The most random splits; the positions of all their questions are in memory.
 MOST_REPEATS = 10_000
 
 
 @dataclass(frozen=True)
 class Split:
-    """Positions of questions: `train` for accuracies and calibration, `test` for the figures."""
+    """Positions of questions: `train` for accuracies and fits, `test` for the figures."""
 
     train: Ints
     test: Ints
@@ -26,22 +26,26 @@ class Split:
 def holdout(
     questions: int, *, fraction: float = 0.5, repeats: int = 20, seed: int = 0
 ) -> list[Split]:
-    """`repeats` random splits, `fraction` of the questions in each test part.
+    """Split the questions at random, `repeats` times, with `fraction` of them in each test part.
 
     Raises:
-        ConfigurationError: the fraction is not between 0 and 1, `repeats` is not from 1 to `MOST_REPEATS`, or there are too few
-            questions to split.
+        ConfigurationError: the fraction is not between 0 and 1, `repeats` is not from 1 to
+            `MOST_REPEATS`, or there are too few questions to split.
+
+    >>> [split] = holdout(4, repeats=1)
+    >>> sorted([*split.train.tolist(), *split.test.tolist()])
+    [0, 1, 2, 3]
     """
     if not 0 < fraction < 1:
         raise ConfigurationError(f"The held-out fraction must lie between 0 and 1, not {fraction}.")
     if not 1 <= repeats <= MOST_REPEATS:
         raise ConfigurationError(
-            f"The number of repeats must be 1 or more, and {MOST_REPEATS} at most, not {repeats}."
+            f"The number of repeats must be from 1 to {MOST_REPEATS}, not {repeats}."
         )
     tested = min(max(round(questions * fraction), 1), questions - 1)
     if questions < 2:
         raise ConfigurationError(
-            f"{questions} question is too few to split: two are needed at the least."
+            f"{questions} question is too few to split: at least two are needed."
         )
     random = np.random.default_rng(seed)
     shuffled = [random.permutation(questions) for _ in range(repeats)]
@@ -49,7 +53,7 @@ def holdout(
 
 
 def folds(questions: int, *, count: int = 5, seed: int = 0) -> list[Split]:
-    """Cross-fitting: every question is tested once, by what the others tell."""
+    """Split the questions into `count` test parts: each question is tested once."""
     if questions < count:
         raise ConfigurationError(f"{questions} questions are too few for {count} folds.")
     parts = np.array_split(np.random.default_rng(seed).permutation(questions), count)
@@ -57,15 +61,16 @@ def folds(questions: int, *, count: int = 5, seed: int = 0) -> list[Split]:
 
 
 def by_field(record: Record, field: str, train: str, test: str) -> list[Split]:
-    """The recorded split: the questions whose `field` is `train`, and those where it is `test`.
+    """Return the recorded split: the questions whose `field` is `train`, and those with `test`.
 
     Raises:
-        ConfigurationError: the record has no such field, no question of one of the parts, or the two parts are the same.
+        ConfigurationError: the record lacks the field or a part, or the two parts are the same.
     """
     values = np.array(record.field(field))
     if train == test:
         raise ConfigurationError(
-            f"The figures would come from the questions that chose them: train and test are both {train!r}."
+            "The figures would come from the questions that chose them: "
+            f"train and test are both {train!r}."
         )
     for part in (train, test):
         if not (values == part).any():

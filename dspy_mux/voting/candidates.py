@@ -1,4 +1,4 @@
-"""The distinct answers of many questions, and who gave them how often: what the calibrated rule chooses among."""
+"""The distinct answers to many questions: the calibrated rule chooses among them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from .tally import Floats, Ints, Picks, Tally
 
 
 class Candidates:
-    """The distinct answers of each question: R rows, questions one after the other.
+    """The distinct answers to each question: R rows, questions one after the other.
 
     Attributes:
-        question: [R].
+        question: [R], positions of the questions.
         answer: [R], the answer's class within its question.
         votes: [R, M], draws of each member that gave it.
         plural: [R, M], 1 where it is the member's plurality answer.
-        member, draw: [R], the draw that stands for it: the first of the member that gave it most often (the first in pool order).
+        member: [R], the member that gave it most often; the first in pool order among equals.
+        draw: [R], that member's first draw of it.
     """
 
     def __init__(self, tally: Tally):
@@ -45,15 +46,15 @@ class Candidates:
         return self.votes / self.k
 
     def per_member(self) -> Floats:
-        """[R, 4M]: vote shares, unanimity, whether it was given at all, plurality."""
+        """[R, 4M]: vote shares, unanimity, whether it was given at all, and plurality."""
         return np.hstack([self.shares, self.votes == self.k, self.votes > 0, self.plural])
 
     def per_context(self) -> Floats:
-        """[R, 2M]: what a category may weigh otherwise."""
+        """[R, 2M]: the features that have weights of their own in each category."""
         return np.hstack([self.shares, self.plural])
 
     def log_softmax(self, scores: Floats) -> Floats:
-        """[R]: log-probabilities over the answers of each question."""
+        """Return log-probabilities [R] over the answers to each question."""
         if not len(scores):
             return scores
         sizes = np.diff(np.r_[self.starts, len(scores)])
@@ -61,16 +62,18 @@ class Candidates:
         return shifted - np.repeat(np.log(np.add.reduceat(np.exp(shifted), self.starts)), sizes)
 
     def best(self, scores: Floats) -> Ints:
-        """[Q]: the row of the highest score, the first among equals; -1 for a question without answers."""
+        """Return each question's row of the highest score [Q]; −1 for a question without answers.
+
+        The first row wins among equals.
+        """
         rows = np.full(self.questions, -1)
-        order = np.lexsort(
-            (np.arange(len(scores))[::-1], scores)
-        )  # ascending, so that the best is written last
+        # Ascending, so that the best is written last.
+        order = np.lexsort((np.arange(len(scores))[::-1], scores))
         rows[self.question[order]] = order
         return rows
 
     def row_of(self, picks: Picks, votes: Ints) -> Ints:
-        """[Q]: the row of the answers that a rule picked; -1 for none."""
+        """Return the row of the answer that a rule picked [Q]; −1 for none."""
         rows = np.full(self.questions, -1)
         picked = votes[
             np.arange(self.questions), np.maximum(picks.member, 0), np.maximum(picks.draw, 0)

@@ -1,14 +1,15 @@
-"""Weights of the calibrated rule: a conditional logit with a ridge penalty, and the scale of its probabilities (Platt).
+"""Fit a conditional logit with a ridge penalty, and the scale of its probabilities (Platt).
 
-Fits are small and many (a study makes thousands), so both are solved by Newton's method, in a few steps.
+Fits are small and many (a study makes thousands), so both use Newton's method, in a few steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .tally import Floats, Ints
 
@@ -18,31 +19,36 @@ _STEPS = 200
 #: Fitted once a step promises to lower the loss by less.
 _ENOUGH = 1e-10
 
+#: What a curvature is computed from.
+_State = TypeVar("_State")
 
-def logit(
-    question: Ints, is_right: np.ndarray[Any, np.dtype[np.bool_]], features: Floats, penalty: Floats
-) -> Floats:
-    """Weights [F] of a conditional logit (McFadden 1974): max Σ log P(a right answer | question) − ½ Σ penalty · weight².
+
+def logit(question: Ints, is_right: NDArray[np.bool_], features: Floats, penalty: Floats) -> Floats:
+    """Return the weights [F] of a conditional logit (McFadden 1974).
+
+    They maximise Σ log P(a right answer | question) − ½ Σ penalty · weight².
 
     Args:
-        question: of each answer [R], in ascending order; is_right: [R]; features: [R, F]; penalty: [F], above 0.
+        question: [R], of each answer, ascending.
+        is_right: [R], whether the answer is right.
+        features: [R, F].
+        penalty: [F], above 0.
     """
     count = int(question[-1]) + 1 if len(question) else 0
     rights = np.bincount(question[is_right], minlength=count)
     answers = np.bincount(question, minlength=count)
-    tells = ((rights > 0) & (rights < answers))[
-        question
-    ]  # a question all right or all wrong tells nothing
-    if not tells.any():
+    # A question whose answers are all right or all wrong says nothing about the weights.
+    mixed = ((rights > 0) & (rights < answers))[question]
+    if not mixed.any():
         return np.zeros(features.shape[1])
-    x, y, question = features[tells], is_right[tells], question[tells]
+    x, y, question = features[mixed], is_right[mixed], question[mixed]
     starts = np.flatnonzero(np.r_[True, question[1:] != question[:-1]])
     sizes = np.diff(np.r_[starts, len(question)])
 
     several = bool((rights > 1).any())
 
     def loss(weights: Floats) -> tuple[float, Floats, tuple[Floats, Floats]]:
-        """The loss, its gradient, and P(answer | question) of all and among the right."""
+        """Return the loss, its gradient, and P(answer | question) of all and of the right."""
         scores = x @ weights
         powers = np.exp(scores - np.repeat(np.maximum.reduceat(scores, starts), sizes))
         every, right = (
@@ -54,7 +60,7 @@ def logit(
         return float(value), x.T @ (of_all - of_right) + penalty * weights, (of_all, of_right)
 
     def spread(shares: Floats) -> Floats:
-        """[F, F]: covariance of the features within questions, summed over them."""
+        """Return the features' covariance [F, F] within questions, summed over them."""
         weighed = shares[:, None] * x
         means = np.add.reduceat(weighed, starts, axis=0)
         return x.T @ weighed - means.T @ means
@@ -63,7 +69,7 @@ def logit(
         above: Floats = spread(shares[0]) + np.diag(penalty)
         if not several:
             return above
-        # Right answers that share a question bend the loss the other way, and may do so far from its least.
+        # Right answers that share a question curve the loss the other way, far from its minimum.
         bent = above - spread(shares[1])
         return bent if np.linalg.eigvalsh(bent)[0] > 0 else above
 
@@ -72,9 +78,8 @@ def logit(
     from scipy.optimize import minimize  # slow to import, and seldom needed
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(
-        1, user_api="blas"
-    ):  # once more: a limit does not reach the BLAS that only came with that import
+    # The caller's limit does not reach the BLAS that this import loads.
+    with threadpool_limits(1, user_api="blas"):
         found: Floats = minimize(
             lambda at: loss(at)[:2],
             np.zeros(features.shape[1]),
@@ -86,7 +91,10 @@ def logit(
 
 
 def platt(log_odds: Floats, right: Floats) -> tuple[float, float]:
-    """Slope, 0 or more, and intercept of P(right) over the winner's log-odds, shrunk towards 1 and 0."""
+    """Fit the slope, 0 or more, and intercept of P(right) over the winner's log-odds.
+
+    They are shrunk towards 1 and 0.
+    """
     ones = np.stack([log_odds, np.ones(len(log_odds))], axis=1)
     towards = np.array([1.0, 0.0])
 
@@ -112,14 +120,15 @@ def sigmoid(x: Floats) -> Floats:
 
 
 def _newton(
-    loss: Callable[[Floats], tuple[float, Floats, Any]],
-    curvature: Callable[[Any], Floats],
+    loss: Callable[[Floats], tuple[float, Floats, _State]],
+    curvature: Callable[[_State], Floats],
     at: Floats,
 ) -> Floats:
-    """The least loss from `at` on, by steps halved until they lower it.
+    """Minimise a loss from `at` on, by steps halved until they lower it.
 
     Args:
-        loss: (value, gradient, what `curvature` needs) at a point; curvature: a positive definite matrix.
+        loss: its value, its gradient, and what `curvature` needs, at a point.
+        curvature: a positive definite matrix.
     """
     value, gradient, seen = loss(at)
     for _ in range(_STEPS):
@@ -128,9 +137,9 @@ def _newton(
         if promised < _ENOUGH:
             break
         scale = 1.0
-        while (tried := loss(at - scale * step))[
-            0
-        ] > value - 1e-4 * scale * promised and scale > 1e-9:
+        tried = loss(at - step)
+        while tried[0] > value - 1e-4 * scale * promised and scale > 1e-9:
             scale /= 2
+            tried = loss(at - scale * step)
         at, (value, gradient, seen) = at - scale * step, tried
     return at

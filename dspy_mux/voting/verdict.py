@@ -1,4 +1,4 @@
-"""The verdict: what a mux decided for a question, and from what, as users read it and as JSON tells it. No DSPy, no I/O."""
+"""The verdict: what a mux decided for a question and why, for users, JSON and notebooks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .ballot import Ballot, TieBreak
 
 
 def _jsonable(value: Any) -> Any:
-    # Answers may be of any type a signature can declare; what JSON has no form for is told by its repr.
+    # An answer may have any type that a signature can declare; the fallback is its repr.
     return to_jsonable_python(value, serialize_unknown=True, inf_nan_mode="strings")
 
 
@@ -26,7 +26,8 @@ JsonAnswer = Annotated[Any, PlainSerializer(_jsonable, when_used="json")]
 class AnswerCount(BaseModel):
     """One answer of a member, as its first draw worded it, and how many of its draws gave it.
 
-    `group` numbers equivalent answers across all members of the verdict.
+    Attributes:
+        group: number of the answer; equivalent answers of all members have the same.
     """
 
     answer: JsonAnswer
@@ -35,11 +36,15 @@ class AnswerCount(BaseModel):
 
 
 class MemberBallot(BaseModel):
-    """A member's ballot as a verdict tells it.
+    """A member's ballot, as a verdict shows it.
 
-    `votes` has the group of each draw's answer in the order drawn, None for an abstention. `answers` is most frequent first, drawn
-    first among equals. `abstentions` is cause → number of draws. `spared` draws were not made, or not waited for, as nothing they
-    could have given would have changed the answer; the confidence is a share of all k, these included.
+    Attributes:
+        votes: the group of each draw's answer in the order drawn; None for an abstention.
+        confidence: share of all k draws that gave the plurality answer, spared ones included.
+        answers: most frequent first, drawn first among equals.
+        abstentions: cause → number of draws.
+        spared: draws that were not made or not waited for, because no answer of theirs could have
+            changed the verdict.
     """
 
     member: str
@@ -54,11 +59,11 @@ class MemberBallot(BaseModel):
     def of(
         cls, ballot: Ballot, answers: Mapping[int, Any], causes: Iterable[str | None]
     ) -> MemberBallot:
-        """A ballot as a verdict tells it.
+        """Describe a ballot.
 
         Args:
             answers: group → the answer, as its first draw worded it.
-            causes: of the draws that abstained; None for the others.
+            causes: why each draw abstained; None for a draw with an answer.
         """
         return cls(
             member=ballot.member,
@@ -75,22 +80,27 @@ class MemberBallot(BaseModel):
 
 
 def most_frequent_first(causes: Iterable[str | None]) -> list[str]:
-    """The distinct causes of abstentions, as `AllMembersFailed` tells them."""
-    return [
-        cause for cause, _ in Counter(cause for cause in causes if cause is not None).most_common()
-    ]
+    """Return the distinct causes of abstentions; None stands for a draw with an answer.
+
+    >>> most_frequent_first(["late", None, "cut off", "cut off"])
+    ['cut off', 'late']
+    """
+    counted = Counter(cause for cause in causes if cause is not None)
+    return [cause for cause, _ in counted.most_common()]
 
 
 class Turn(BaseModel):
     """What one agent said in a discussion.
 
     Attributes:
-        round: from 1; Mixture-of-Agents' layer.
+        round: from 1; a layer of Mixture-of-Agents.
         agent: from 1, within the round.
-        text: all of it, as the others were shown it; "" where nothing came.
-        answer, group: the answer in it and the number of its equivalents among all turns; None where it abstains, with a `cause`.
-        approvals: verifier → whether it said True, for a candidate of Multi-Agent Verification.
-        unjudged: verifier → why it judged nothing; among the approvals it counts as False.
+        text: the whole reply, as the other agents saw it; "" if there was none.
+        answer: the answer in the text; None for an abstention.
+        group: number of the answer; equivalent answers of all turns have the same.
+        cause: why the turn abstains.
+        approvals: verifier → whether it approved, for a candidate of Multi-Agent Verification.
+        unjudged: verifier → why it gave no judgement, which counts as a disapproval.
     """
 
     round: int
@@ -104,12 +114,19 @@ class Turn(BaseModel):
     unjudged: dict[str, str] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Answers may be of a type that cannot be pickled: an error with its turns must get out of any process.
+        # An answer may have a type that cannot be pickled, and an error must cross processes.
         return type(self).model_validate, (self.model_dump(mode="json"),)
 
 
 class Spent(BaseModel):
-    """What a question cost. Tokens are as the providers report them; `cost` is in US dollars, None where no price is known."""
+    """What a question cost.
+
+    Attributes:
+        calls: LM calls sent to a model, failed ones included.
+        cached_calls: LM calls that DSPy's cache answered.
+        prompt_tokens, completion_tokens: as the providers report them.
+        cost: in US dollars; None if no price is known.
+    """
 
     calls: int = 0
     cached_calls: int = 0
@@ -119,17 +136,29 @@ class Spent(BaseModel):
 
 
 class Verdict(Spent):
-    """What a mux decided for one question, and from what. Serialises with `model_dump_json()`.
+    """What a mux decided for one question, and on what grounds.
 
     Attributes:
         answer: the winning draw's answer.
         member: the member the answer is credited to.
-        confidence: the rule's confidence in [0, 1]; for `consistency`, the share of the member's draws that gave the answer.
-        tie_break: what decided among equals: "nothing" (there were none), "accuracy", "pool order" or "order drawn".
+        confidence: the rule's confidence in [0, 1]; for `consistency`, the share of the member's
+            draws that gave the answer.
+        tie_break: what decided among equals: "nothing" (there were none), "accuracy", "pool order"
+            or "order drawn".
         rule: the name of the rule, or of the method that decided.
-        ballots: every member's ballot, in pool order; in a discussion, of the members whose last answers decide.
-        turns: what was said in a discussion, round by round; empty where members do not see each other's text.
-        calls: LM calls sent to a model, failed ones included; `cached_calls` were answered by DSPy's cache.
+        ballots: every member's ballot, in pool order; in a discussion, of the members whose last
+            answers decide.
+        turns: what was said in a discussion, round by round; empty if members do not see each
+            other's text.
+
+    >>> import dspy
+    >>> from dspy.utils import DummyLM
+    >>> from dspy_mux import SLMMux
+    >>> lms = {name: DummyLM([{"answer": "42"}] * 3) for name in ("a", "b")}
+    >>> mux = SLMMux(dspy.Predict("question -> answer"), lms, k=3)
+    >>> verdict = mux(question="What is 6 * 7?").verdict
+    >>> verdict.answer, verdict.confidence, verdict.tie_break, verdict.calls
+    ('42', 1.0, 'pool order', 6)
     """
 
     answer: JsonAnswer
@@ -141,16 +170,19 @@ class Verdict(Spent):
     turns: list[Turn] = []
 
     def _repr_html_(self) -> str:
-        pass  # here, as it is for notebooks alone
-
         return verdict_html(self)
 
 
+#: Longer answers are cut in notebooks.
 _LONGEST = 300
 
 
-def answer_text(answer: Any) -> str:
-    """An answer as a person reads it: text as it is, structures as JSON, what JSON has no form for by its `str`."""
+def readable_answer(answer: Any) -> str:
+    """Return an answer for people: text as it is, structures as JSON, other types by their `str`.
+
+    >>> readable_answer(["Rome", 2])
+    '["Rome", 2]'
+    """
     if isinstance(answer, str):
         return answer
     if isinstance(answer, (dict, list, tuple, bool)):
@@ -159,14 +191,15 @@ def answer_text(answer: Any) -> str:
 
 
 def verdict_html(verdict: Verdict) -> str:
-    """A verdict: the answer, whose it is and how sure, every member's answers, and what was said where members discussed."""
+    """Return a verdict for notebooks: the answer, every member's ballot, the cost and the turns."""
     tie = "" if verdict.tie_break == "nothing" else f"; a tie, decided by {verdict.tie_break}"
     confidence = f"confidence {verdict.confidence:.2f} by the rule {escaped(verdict.rule)}"
     who = f"<b>{escaped(verdict.member)}</b>, {confidence}{tie}"
     rows = [_member(ballot, verdict) for ballot in verdict.ballots]
     columns = ("member", "its answers", "confidence", "validation accuracy", "abstained")
     return section(
-        f"<div class='answer'>{escaped(answer_text(verdict.answer))}</div><p class='quiet'>{who}</p>",
+        f"<div class='answer'>{escaped(readable_answer(verdict.answer))}</div>",
+        f"<p class='quiet'>{who}</p>",
         table(columns, rows, numbers=("confidence", "validation accuracy")) if rows else "",
         f"<p class='quiet'>{_spent(verdict)}</p>",
         _turns(verdict.turns),
@@ -174,31 +207,36 @@ def verdict_html(verdict: Verdict) -> str:
 
 
 def _member(ballot: MemberBallot, verdict: Verdict) -> list[str]:
+    """Return a member's row of the table."""
     won = ballot.member == verdict.member
     k = len(ballot.votes) + ballot.spared
-    spared = f"; {_number(ballot.spared, 'draw')} spared" if ballot.spared else ""
+    bars = (
+        _bar(counted, k, won and _same(counted.answer, verdict.answer))
+        for counted in ballot.answers
+    )
+    missing = [f"{count} × {cause}" for cause, count in ballot.abstentions.items()]
+    if ballot.spared:
+        missing.append(f"{_number(ballot.spared, 'draw')} spared")
     return [
         f"<b>{escaped(ballot.member)}</b>" if won else escaped(ballot.member),
-        "".join(
-            _bar(counted, k, won and _same(counted.answer, verdict.answer))
-            for counted in ballot.answers
-        ),
+        "".join(bars),
         f"{ballot.confidence:.2f}",
         "" if ballot.accuracy is None else f"{100 * ballot.accuracy:.1f} %",
-        escaped(
-            "; ".join(f"{count} × {cause}" for cause, count in ballot.abstentions.items()) + spared
-        ).removeprefix("; "),
+        escaped("; ".join(missing)),
     ]
 
 
 def _bar(counted: AnswerCount, k: int, won: bool) -> str:
     width = 100 * counted.count / k if k else 0
-    text = escaped(_cut(answer_text(counted.answer)))
-    return f"<div class='bar{' won' if won else ''}'><i style='width: {width:.0f}%'></i><b>{text} × {counted.count}</b></div>"
+    text = escaped(_cut(readable_answer(counted.answer)))
+    return (
+        f"<div class='bar{' won' if won else ''}'><i style='width: {width:.0f}%'></i>"
+        f"<b>{text} × {counted.count}</b></div>"
+    )
 
 
 def _same(one: Any, other: Any) -> bool:
-    return repr(one) == repr(other)  # answers may be of types whose == is no bool
+    return repr(one) == repr(other)  # an answer's type may have a == that returns no bool
 
 
 def _spent(verdict: Verdict) -> str:
@@ -214,19 +252,18 @@ def _spent(verdict: Verdict) -> str:
 def _turns(turns: Sequence[Turn]) -> str:
     if not turns:
         return ""
-    told = "".join(
+    texts = "".join(
         f"<p class='quiet'>{_turn_head(turn)}</p><pre>{escaped(turn.text)}</pre>" for turn in turns
     )
-    return (
-        f"<details><summary>What was said ({_number(len(turns), 'turn')})</summary>{told}</details>"
-    )
+    summary = f"What was said ({_number(len(turns), 'turn')})"
+    return f"<details><summary>{summary}</summary>{texts}</details>"
 
 
 def _turn_head(turn: Turn) -> str:
     answer = (
         f"abstained: {turn.cause}"
         if turn.group is None
-        else f"answered {_cut(answer_text(turn.answer))}"
+        else f"answered {_cut(readable_answer(turn.answer))}"
     )
     approved = (
         ""
@@ -239,8 +276,8 @@ def _turn_head(turn: Turn) -> str:
     )
 
 
-def _number(count: int, of: str) -> str:
-    return f"{count} {of}{'' if count == 1 else 's'}"
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _cut(text: str) -> str:
@@ -252,17 +289,18 @@ class AllMembersFailed(MuxError):
 
     Attributes:
         causes: member name → its distinct abstention causes, most frequent first.
-        turns: what was said in a discussion that came to no answer; empty where members do not see each other's text.
+        turns: what was said in a discussion without an answer; empty if members do not see each
+            other's text.
     """
 
     def __init__(self, causes: Mapping[str, Sequence[str]], turns: Sequence[Turn] = ()):
         self.causes = {name: list(member_causes) for name, member_causes in causes.items()}
         self.turns = list(turns)
-        told = "; ".join(
+        listed = "; ".join(
             f"{name}: {', '.join(member_causes) or 'no draw'}"
             for name, member_causes in self.causes.items()
         )
-        super().__init__(f"No member of the mux gave a usable answer ({told}).")
+        super().__init__(f"No member of the mux gave a usable answer ({listed}).")
 
     def __reduce__(self) -> tuple[type[AllMembersFailed], tuple[dict[str, list[str]], list[Turn]]]:
         return type(self), (self.causes, self.turns)

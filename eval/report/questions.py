@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dspy_mux.text import visible
-from dspy_mux.voting.verdict import answer_text
+from dspy_mux.voting.verdict import readable_answer
 
 from .flows import outcome
 from .read import Answered, Question, TaskAnswers
@@ -104,4 +104,4 @@ def _turn(turn: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    return visible(answer_text(value))
+    return visible(readable_answer(value))

@@ -357,7 +357,7 @@ REFUSED = [
     (["tune", "bank.jsonl", "--trials", "2", "--seed", str(2**32)], "Invalid value for '--seed'"),
     (
         ["replay", "bank.jsonl", "--repeats", str(2**31)],
-        "repeats must be 1 or more, and 10000 at most",
+        "repeats must be from 1 to 10000",
     ),
     (["replay", "bank.jsonl", "--threshold", "nan"], "nan is not a finite number"),
     (["search", "bank.jsonl", "--time-limit", "nan"], "Invalid value for '--time-limit'"),
