@@ -89,8 +89,3 @@ def first_mistake(error: ValidationError, known: Iterable[str] = ()) -> str:
         return f"has an unknown setting {where}" + (f": did you mean {meant[0]}?" if meant else ".")
     reason = str(first["msg"]).removeprefix("Value error, ").removesuffix(".")
     return f"is wrong at {where or 'its top level'}: {reason}."
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message; the name of its type where it has none."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -41,9 +41,9 @@ def whole(text: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or the error's type where it has no message.
+    r"""Return the first line of an error's message, or the error's type where it has no message.
 
-    >>> first_line(ValueError("no such file\\nTraceback …"))
+    >>> first_line(ValueError("no such file\nTraceback …"))
     'no such file'
     >>> first_line(TimeoutError())
     'TimeoutError'

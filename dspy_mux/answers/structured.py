@@ -15,7 +15,8 @@ from typing import Any
 
 import pydantic
 
-from ..errors import ConfigurationError, first_line
+from ..errors import ConfigurationError
+from ..text import first_line
 from .equivalence import AnswerKind
 from .json_text import json_values, read_json
 from .kinds import TextKind

@@ -31,10 +31,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from typing_extensions import Unpack
 
 from ..adapters.formats import ADAPTERS
-from ..errors import ConfigurationError, DataError, first_line, first_mistake
+from ..errors import ConfigurationError, DataError, first_mistake
 from ..local import CATALOG, local_member
 from ..redact import is_secret, looks_like_a_key, masked
 from ..sampling.members import Member
+from ..text import first_line
 from .saved import Schedule
 from .signature_text import parse_signature
 from .slm_mux import MuxArguments, SLMMux

@@ -119,6 +119,13 @@ class TestCalls:
         with pytest.raises(MissingExtra, match=r"pip install 'dspy-mux\[local\]'"):
             local_lm(chat_file)("Hello")
 
+    def test_a_missing_extra_passes_through_dspy(self, monkeypatch, chat_file):
+        monkeypatch.setitem(sys.modules, "xllamacpp", None)
+        monkeypatch.setattr(server, "_servers", {})
+        lm = dspy.LM("local/chatty", engine=LlamaEngine(chat_file), num_retries=0)
+        with pytest.raises(MissingExtra, match=r"pip install 'dspy-mux\[local\]'"):
+            lm("Hello")
+
     def test_dspy_can_stream_it(self, xllamacpp, chat_file):
         events = list(LlamaEngine(chat_file).stream(request(seed=3)))
 
