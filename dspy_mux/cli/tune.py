@@ -27,7 +27,7 @@ from .options import (
 from .output import percent, print_json, table
 
 if TYPE_CHECKING:
-    from ..optimize.tune import Setting, Tuned
+    from ..optimize.tuned import Setting, Tuned
 
 
 @dataclass(frozen=True)

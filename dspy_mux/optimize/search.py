@@ -22,7 +22,8 @@ from ..bank.record import Record
 from ..errors import ConfigurationError
 from ..replay.replay import picks_of
 from ..replay.resample import chosen_draws
-from ..voting.tally import Tally, by_accuracy
+from ..voting.ballot import by_accuracy
+from ..voting.tally import Tally
 from .branch_and_bound import BranchAndBound
 from .enumeration import Best, Bits, enumerate_subsets, objective_values
 from .subset_accuracy import Codes, count_right, rank_codes

@@ -9,7 +9,7 @@ subset costs one minimum and one count over the questions.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +22,13 @@ Codes = NDArray[np.uint8] | NDArray[np.uint16]
 _AT_ONCE = 1 << 18
 
 
-def rank_codes(tally: Tally, scores: Floats, order: Ints, threshold: float) -> Codes:
+def rank_codes(tally: Tally, scores: Floats, order: Sequence[int], threshold: float) -> Codes:
     """Encode rank and outcome of each member on each question, [M, Q].
 
     A member whose draws all abstain ranks last and is wrong.
 
     Args:
-        order: members from the most accurate down (`tally.by_accuracy`), which breaks ties.
+        order: members from the most accurate down (`ballot.by_accuracy`), which breaks ties.
 
     Raises:
         ConfigurationError: more members than a code can rank.

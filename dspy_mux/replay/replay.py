@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from ..bank.record import Record
 from ..errors import ConfigurationError
-from ..voting import frugal as schedules, tally
 from ..voting.calibration import Training, fit
-from ..voting.tally import Floats, Ints, Picks, Tally, by_accuracy
+from ..voting.frugal import frugal_draws
+from ..voting.rules import RULES, SelfConsistency, VotingRule
+from ..voting.tally import Floats, Ints, Picks, Tally
 from .intervals import Estimate, bootstrap, bootstrap_difference, standard_error
 from .resample import check_recorded, draw_choices, take_draws
 from .splits import Split, holdout
@@ -185,13 +186,14 @@ def picks_of(
     rule: str, votes: Tally, accuracies: Sequence[float | None] | Floats, members: Sequence[str]
 ) -> Picks:
     """Decide by a rule that needs no fitting."""
+    voting = voting_rule(rule)
+    return voting.pick(votes, voting.order_of(members, list(accuracies)))
+
+
+def voting_rule(rule: str) -> VotingRule:
+    """Return the rule for a name that `check_rule` admits; it needs no fitting."""
     name, _, member = rule.partition(":")
-    order = by_accuracy(accuracies)
-    if name == "pooled":
-        return tally.pooled(votes)
-    if name == "self_consistency":
-        return tally.single(votes, list(members).index(member) if member else int(order[0]))
-    return tally.consistency(votes, order)
+    return SelfConsistency(member) if member else RULES[name]()
 
 
 def _draws_spent(
@@ -201,17 +203,12 @@ def _draws_spent(
 
     Draws that `calibrated` saves near the end are not counted as saved.
     """
-    order = by_accuracy(accuracies)
     full = np.broadcast_to(test.k, test.shape[:2])
-    name, _, member = rule.partition(":")
-    if name == "self_consistency":
-        one = np.zeros(test.shape[:2], np.int64)
-        index = list(members).index(member) if member else int(order[0])
-        one[:, index] = test.k[index]
-        return one, one
-    if name == "consistency":
-        return full, schedules.frugal_draws(test, order)
-    return (full, schedules.frugal_draws_pooled(test)) if name == "pooled" else (full, full)
+    if rule == "calibrated":
+        return full, full
+    voting = voting_rule(rule)
+    spent = frugal_draws(voting, test, voting.order_of(members, list(accuracies)))
+    return (spent, spent) if isinstance(voting, SelfConsistency) else (full, spent)
 
 
 def calls_of(draws: Ints, each: Floats | None) -> float:

@@ -45,7 +45,7 @@ class Ballot:
                 counts[vote] = counts.get(vote, 0) + 1
         return counts
 
-    @property
+    @cached_property
     def most(self) -> int:
         """Votes for the plurality answer."""
         return max(self.counts.values(), default=0)

@@ -18,12 +18,12 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import ConfigurationError, DataError
-from .ballot import Ballot, Choice
+from .ballot import Ballot, Choice, by_accuracy
 from .candidates import Candidates
 from .frugal import completions
 from .logit import sigmoid
-from .rules import RULES
-from .tally import Floats, Ints, Picks, Tally, by_accuracy, consistency, pooled, single
+from .rules import RULES, Consistency, Pooled, SelfConsistency
+from .tally import Floats, Ints, Picks, Tally
 
 SimpleRule = Literal["self_consistency", "pooled", "consistency"]
 #: Numbers of features: those all members share, each member's own, and each member's in a category.
@@ -218,14 +218,14 @@ def answer_features(
     evidence = np.stack(
         [np.asarray(table)[votes[:, index]] for index, table in enumerate(likelihoods)], axis=1
     )
-    order = by_accuracy(accuracies)
+    order = by_accuracy(list(accuracies))
     likelihood = np.stack([evidence.sum(axis=1), evidence[:, order[0]]], axis=1)
     own = candidates.per_member()
     shared = np.stack([block.sum(axis=1) for block in np.split(own, PER_MEMBER, axis=1)], axis=1)
     total = candidates.votes.sum(axis=1)
     most = np.zeros(candidates.questions)
     np.maximum.at(most, candidates.question, total)
-    sure = consistency(tally, order).member[candidates.question]
+    sure = Consistency().pick(tally, order).member[candidates.question]
     by_consistency = candidates.plural[np.arange(len(sure)), sure] * (sure >= 0)
     rules = np.stack(
         [candidates.plural[:, order[0]], by_consistency, total == most[candidates.question]], axis=1
@@ -235,11 +235,11 @@ def answer_features(
 
 def simple_picks(tally: Tally, accuracies: Sequence[float] | Floats) -> dict[SimpleRule, Picks]:
     """Return what each simple rule picks."""
-    order = by_accuracy(accuracies)
+    order = by_accuracy(list(accuracies))
     return {
-        "consistency": consistency(tally, order),
-        "pooled": pooled(tally),
-        "self_consistency": single(tally, int(order[0])),
+        "consistency": Consistency().pick(tally, order),
+        "pooled": Pooled().pick(tally, order),
+        "self_consistency": SelfConsistency().pick(tally, order),
     }
 
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigurationError, DataError
-from .ballot import Ballot, Choice
+from .ballot import Ballot, Choice, by_accuracy
 from .calibrated import Calibrated, check_fitted_for
 from .calibration import LEAST_QUESTIONS, Training, fit
-from .tally import ABSTAINED, Floats, Ints, Picks, Tally, by_accuracy
+from .tally import ABSTAINED, Floats, Ints, Picks, Tally
 
 #: How much less accurate the order of fewer calls may be on the training split, as a fraction.
 _TOLERANCE = 0.005
@@ -166,7 +166,7 @@ def fit_early_stopping(training: Training, bound: float = 0.05) -> EarlyStopping
 
 def fit_orders(training: Training) -> list[EarlyStopping]:
     """Fit the rule in either order, with a bound of 0: `at_bound` chooses between them."""
-    known = [int(at) for at in by_accuracy(training.accuracies)]
+    known = by_accuracy(training.accuracies.tolist())
     k = tuple(int(count) for count in training.tally.k)
     depth = tuple(at for at in known for _ in range(k[at]))
     breadth = tuple(at for turn in range(max(k)) for at in known if turn < k[at])

@@ -1,71 +1,138 @@
-"""How many draws a rule needs where they are made one after the other and stop once nothing to come can change the answer."""
+"""Which draws the frugal schedule makes: replayed counts, and the proof for the calibrated rule.
+
+A rule decides by its `next_draws` what is still to be drawn. Here that is played out over recorded
+draws, exactly as a live mux does it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
 from .ballot import Ballot
-from .tally import ABSTAINED, Ints, Tally
+from .tally import ABSTAINED, Ints, Progress, Tally
 
 
-def frugal_draws(tally: Tally, order: Ints) -> Ints:
-    """[Q, M]: draws that the paper's rule spends per member under the frugal schedule (DESIGN section 3).
+class NextDraws(Protocol):
+    """What `frugal_draws` needs of a rule."""
 
-    Members draw in `order` (from `by_accuracy`). A member stops where even unanimous further draws would not lift its confidence
-    above the best one so far: equals go to the earlier member.
+    def next_draws(
+        self, so_far: Progress, order: Sequence[int]
+    ) -> tuple[int | Ints, int | Ints]: ...
+
+
+class DrawsSoFar:
+    """Many questions' counts after some of their draws; the array side of a `LiveTally`.
+
+    Args:
+        running: counts after each number of draws.
+        made: draws made of each member [M, Q].
     """
-    questions, members, _ = tally.shape
-    spent = np.zeros((questions, members), np.int64)
-    bar = np.zeros(questions)
-    for member in order:
-        k = int(tally.k[member])
-        votes = tally.votes[:, member, :k]
-        most = np.zeros(questions, np.int64)
-        drawing = np.ones(questions, bool)
-        for draw in range(k):
-            drawing &= (most + k - draw) / k > bar
-            spent[:, member] += drawing
-            vote = votes[:, draw]
-            same = (votes[:, : draw + 1] == vote[:, None]).sum(axis=1)
-            most = np.maximum(most, np.where(vote >= 0, same, 0))
-        bar = np.maximum(bar, np.where(drawing, most / k, 0.0))
-    return spent
+
+    def __init__(self, running: RunningCounts, made: Ints):
+        self._running, self._made = running, made
+
+    @property
+    def members(self) -> int:
+        return len(self._made)
+
+    @property
+    def pooled(self) -> DrawsSoFar:
+        """All draws as those of one member, made in pool order."""
+        return DrawsSoFar(self._running.pooled, self._made.sum(axis=0, keepdims=True))
+
+    def k(self, member: int) -> int:
+        return int(self._running.k[member])
+
+    def left(self, member: int) -> Ints:
+        return self.k(member) - self._made[member]
+
+    def most(self, member: int) -> Ints:
+        return self._after_draws(self._running.most, member)
+
+    def second(self, member: int) -> Ints:
+        return self._after_draws(self._running.second, member)
+
+    @staticmethod
+    def where(condition: Ints, then: Ints, otherwise: Ints) -> Ints:
+        return np.where(condition, then, otherwise)
+
+    @staticmethod
+    def all(condition: Ints) -> bool:
+        return bool(np.all(condition))
+
+    def _after_draws(self, running: Ints, member: int) -> Ints:
+        rows = np.arange(self._made.shape[1])
+        counts: Ints = running[member, rows, self._made[member]]
+        return counts
 
 
-def frugal_draws_pooled(tally: Tally) -> Ints:
-    """[Q, M]: draws that pooled voting spends, members in pool order: until no other answer can catch up with the leading one.
+class RunningCounts:
+    """Votes counted after every draw.
 
-    An answer that draws level wins only where it was seen first, so a new one has to get ahead.
+    Args:
+        votes: classes [M, Q, K].
+        k: draws of each member [M].
     """
-    questions, members, draws = tally.shape
-    spent = np.zeros((questions, members), np.int64)
-    left = int(tally.k.sum())
-    lead: Ints = np.zeros(questions, np.int64)
-    second: Ints = np.zeros(questions, np.int64)
-    flat = tally.votes.reshape(questions, members * draws)
-    drawing = np.ones(questions, bool)
-    for member in range(members):
-        for draw in range(int(tally.k[member])):
-            drawing &= lead - second <= left
-            spent[:, member] += drawing
-            left -= 1
-            lead, second = _two_most(flat[:, : member * draws + draw + 1])
-    return spent
+
+    def __init__(self, votes: Ints, k: Ints):
+        self._votes, self.k = votes, k
+
+    @cached_property
+    def pooled(self) -> RunningCounts:
+        """The same with all members' draws as those of one, in pool order."""
+        drawn = [votes[:, :k] for votes, k in zip(self._votes, self.k, strict=True)]
+        pool = np.concatenate(drawn, axis=1)[None]
+        return RunningCounts(pool, np.array([pool.shape[2]]))
+
+    @cached_property
+    def most(self) -> Ints:
+        """[M, Q, K + 1]: votes for the most frequent answer after 0 to K draws."""
+        most = np.zeros((*self._votes.shape[:2], self._votes.shape[2] + 1), np.int64)
+        for draw, (_, votes) in enumerate(self._counted()):
+            most[..., draw + 1] = np.maximum(most[..., draw], votes)
+        return most
+
+    @cached_property
+    def second(self) -> Ints:
+        """[M, Q, K + 1]: votes for the most frequent other answer after 0 to K draws."""
+        second = np.zeros((*self._votes.shape[:2], self._votes.shape[2] + 1), np.int64)
+        for draw, (counts, _) in enumerate(self._counted()):
+            second[..., draw + 1] = np.partition(counts, -2, axis=2)[..., -2]
+        return second
+
+    def _counted(self) -> Iterator[tuple[Ints, Ints]]:
+        """After each draw: votes per class [M, Q, C], and those for the answer just drawn [M, Q]."""
+        classes = max(int(self._votes.max(initial=0)) + 1, 2)
+        counts = np.zeros((*self._votes.shape[:2], classes), np.int64)
+        for draw in range(self._votes.shape[2]):
+            vote = self._votes[..., draw, None]
+            answer = np.maximum(vote, 0)
+            votes = np.take_along_axis(counts, answer, axis=2) + (vote >= 0)
+            np.put_along_axis(counts, answer, votes, axis=2)
+            yield counts, np.where(vote >= 0, votes, 0)[..., 0]
 
 
-def _two_most(votes: Ints) -> tuple[Ints, Ints]:
-    """[Q]: votes of the most frequent answer, and of the next other one."""
-    counts = np.zeros(votes.shape, np.int64)
-    for index in range(votes.shape[1]):
-        counts += votes == votes[:, index, None]
-    counts = np.where(votes >= 0, counts, 0)
-    leader = np.take_along_axis(votes, counts.argmax(axis=1)[:, None], axis=1)
-    return counts.max(axis=1), np.where(votes == leader, 0, counts).max(axis=1)
+def frugal_draws(rule: NextDraws, tally: Tally, order: Sequence[int]) -> Ints:
+    """[Q, M]: draws that the rule makes of each member under the frugal schedule.
+
+    Args:
+        order: from the rule's `order_of`.
+    """
+    running = RunningCounts(np.moveaxis(tally.votes, 1, 0), tally.k)
+    made = np.zeros((tally.shape[1], tally.shape[0]), np.int64)
+    rows = np.arange(tally.shape[0])
+    while True:
+        member, count = rule.next_draws(DrawsSoFar(running, made), order)
+        if not (np.asarray(member) >= 0).any():
+            return made.T
+        made[member, rows] += count
 
 
-#: With more ways than this, none are told.
+#: With more ways than this, none are returned.
 MOST = 400
 
 

@@ -1,8 +1,7 @@
-"""Many questions' votes as arrays, and the rules of `voting.py` over all of them at once.
+"""Count votes: of many questions as arrays (`Tally`), of one live question as numbers (`LiveTally`).
 
-Shapes: Q questions, M members in pool order, K draws in the order drawn. A vote is a small integer, the answer's equivalence class
-within its question; ABSTAINED where the draw gave no usable answer. A member that draws less than K times is padded with ABSTAINED
-and has its own k, so its confidence is counted over its own draws.
+Shapes: Q questions, M members in pool order, K draws in the order drawn. The rules in `rules.py`
+are written once, over what the two classes have in common.
 """
 
 from __future__ import annotations
@@ -10,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import rules
 from .ballot import Ballot
 
 ABSTAINED = -1
@@ -39,15 +37,72 @@ class Picks:
     confidence: Floats
 
     def scores(self, scores: Floats) -> Floats:
-        """The winning draws' scores out of `scores` [Q, M, K]; 0 where there is no winner."""
+        """Return the winning draws' scores out of `scores` [Q, M, K]; 0 without a winner."""
         found = scores[
             np.arange(len(self.member)), np.maximum(self.member, 0), np.maximum(self.draw, 0)
         ]
         return np.where(self.member >= 0, found, 0.0).astype(np.float64)
 
 
+class Pick(NamedTuple):
+    """What a rule picked for one question; the fields are those of `Picks`."""
+
+    member: int
+    draw: int
+    confidence: float
+
+
+P = TypeVar("P", bound="Pick | Picks", covariant=True)
+
+
+class Votes(Protocol[P]):
+    """What a rule asks of counted votes to decide: a `Tally`, or a `LiveTally`."""
+
+    @property
+    def pooled(self) -> Votes[P]: ...
+
+    def surest(self, order: Sequence[int]) -> int | Ints: ...
+
+    def plurality_of(self, member: Any) -> P: ...  # what `surest` returned, or a position
+
+
+class Progress(Protocol):
+    """What a rule asks of unfinished draws: a `LiveTally`, or a `frugal.DrawsSoFar`.
+
+    Figures are numbers for one question, arrays [Q] for many.
+    """
+
+    @property
+    def members(self) -> int: ...
+
+    @property
+    def pooled(self) -> Progress: ...
+
+    def k(self, member: int) -> int:
+        """Return the draws of the member at most."""
+
+    def left(self, member: int) -> Any:
+        """Return the draws of the member that have not been made."""
+
+    def most(self, member: int) -> Any:
+        """Return the votes for the member's most frequent answer."""
+
+    def second(self, member: int) -> Any:
+        """Return the votes for its most frequent other answer."""
+
+    def where(self, condition: Any, then: Any, otherwise: Any, /) -> Any:
+        """Return `then` where the condition holds, else `otherwise`."""
+
+    def all(self, condition: Any, /) -> bool:
+        """Return whether the condition holds for every question."""
+
+
 class Tally:
-    """Votes, counted member by member.
+    """Votes on many questions, counted member by member.
+
+    A vote is a small integer, the answer's equivalence class within its question; ABSTAINED if the
+    draw gave no usable answer. A member that draws less than K times is padded with ABSTAINED and
+    has its own k, so its confidence is a share of its own draws.
 
     Args:
         votes: classes [Q, M, K].
@@ -60,7 +115,7 @@ class Tally:
 
     @classmethod
     def of(cls, ballots: Sequence[Ballot]) -> Tally:
-        """One question's ballots: Q = 1."""
+        """Return the ballots of one question as arrays: Q = 1."""
         longest = max((ballot.k for ballot in ballots), default=0)
         votes = np.full((1, len(ballots), longest), ABSTAINED)
         for index, ballot in enumerate(ballots):
@@ -76,17 +131,19 @@ class Tally:
 
     @cached_property
     def counts(self) -> Ints:
-        """[Q, M, K]: how many of the member's draws gave the answer of this draw; 0 for an abstention."""
-        return _same(self.votes)
+        """[Q, M, K]: how many of the member's draws gave this draw's answer; 0 for an abstention."""
+        counts = np.zeros(self.votes.shape, np.int32)
+        # K passes over [Q, M, K]; a comparison of all pairs would need K times the memory.
+        for draw in range(self.votes.shape[2]):
+            counts += self.votes == self.votes[..., draw, None]
+        return np.where(self.votes >= 0, counts, 0)
 
     @cached_property
     def plurality_draw(self) -> Ints:
-        """[Q, M]: the first draw of the member's most frequent answer, of the one drawn first among equals."""
-        return (
-            self.counts.argmax(axis=2)
-            if self.votes.shape[2]
-            else np.zeros(self.votes.shape[:2], int)
-        )
+        """[Q, M]: the first draw of the most frequent answer, the one drawn first among equals."""
+        if not self.votes.shape[2]:
+            return np.zeros(self.votes.shape[:2], int)
+        return self.counts.argmax(axis=2)
 
     @cached_property
     def plurality_count(self) -> Ints:
@@ -103,54 +160,115 @@ class Tally:
         """[Q, M]: share of the member's k draws that gave its plurality answer."""
         return self.plurality_count / np.maximum(self.k, 1)
 
+    @cached_property
+    def pooled(self) -> PooledTally:
+        """All draws as those of one member, members in pool order."""
+        return PooledTally(self)
+
     def plurality_scores(self, scores: Floats) -> Floats:
-        """[Q, M]: the score of each member's plurality answer out of `scores` [Q, M, K]; 0 where it has none."""
+        """[Q, M]: the score of each plurality answer out of `scores` [Q, M, K]; 0 without one."""
         found = np.take_along_axis(scores, self.plurality_draw[..., None], axis=2)[..., 0]
         return np.where(self.plurality_count > 0, found, 0.0).astype(np.float64)
 
+    def surest(self, order: Sequence[int]) -> Ints:
+        """[Q]: the member of the highest confidence, the first in `order` among equals."""
+        winner: Ints = np.asarray(order)[self.confidence[:, order].argmax(axis=1)]
+        return winner
 
-def by_accuracy(accuracies: Sequence[float | None] | Floats) -> Ints:
-    """Member positions from the most accurate down; equals, and the never measured at the end, in pool order."""
-    return np.array(rules.by_accuracy(list(accuracies)))
-
-
-def consistency(tally: Tally, order: Ints) -> Picks:
-    """The paper's rule; `order` (from `by_accuracy`) breaks ties."""
-    winner = order[tally.confidence[:, order].argmax(axis=1)]
-    return _of_members(tally, winner)
-
-
-def single(tally: Tally, member: int) -> Picks:
-    """Self-consistency of one member."""
-    return _of_members(tally, np.full(tally.shape[0], member))
-
-
-def pooled(tally: Tally) -> Picks:
-    """Agent Forest: the plurality over all draws, the answer seen first among equals, members in pool order."""
-    questions, members, draws = tally.shape
-    flat = tally.votes.reshape(questions, members * draws)
-    counts = _same(flat)
-    first = counts.argmax(axis=1)
-    count = counts.max(axis=1, initial=0)
-    winner = np.where(count > 0, first // max(draws, 1), -1)
-    return Picks(winner, first % max(draws, 1), count / max(int(tally.k.sum()), 1))
+    def plurality_of(self, member: int | Ints) -> Picks:
+        """Return the first draw of that member's plurality answer, for each question."""
+        rows = np.arange(len(self.votes))
+        voted = self.plurality_count[rows, member] > 0
+        return Picks(
+            np.where(voted, member, -1),
+            self.plurality_draw[rows, member],
+            self.confidence[rows, member],
+        )
 
 
-def _of_members(tally: Tally, winner: Ints) -> Picks:
-    rows = np.arange(len(winner))
-    voted = tally.plurality_count[rows, winner] > 0
-    return Picks(
-        np.where(voted, winner, -1),
-        tally.plurality_draw[rows, winner],
-        tally.confidence[rows, winner],
-    )
+class PooledTally(Tally):
+    """A tally's draws as those of one member; its picks name the members and draws of the tally."""
+
+    def __init__(self, tally: Tally):
+        questions, members, draws = tally.shape
+        self._draws = max(draws, 1)
+        flat = tally.votes.reshape(questions, 1, members * draws)
+        super().__init__(flat, [int(tally.k.sum())])
+
+    def plurality_of(self, member: int | Ints) -> Picks:
+        pick = super().plurality_of(member)
+        return Picks(
+            np.where(pick.member >= 0, pick.draw // self._draws, -1),
+            pick.draw % self._draws,
+            pick.confidence,
+        )
 
 
-def _same(votes: Ints) -> Ints:
-    """How many entries along the last axis equal this one; 0 for an abstention."""
-    counts = np.zeros(votes.shape, np.int32)
-    for draw in range(
-        votes.shape[-1]
-    ):  # K passes over [.., K], where a comparison of all pairs would need K times the memory
-        counts += votes == votes[..., draw, None]
-    return np.where(votes >= 0, counts, 0)
+class LiveTally:
+    """The ballots of one question, as far as they are drawn.
+
+    Args:
+        ballots: in pool order.
+    """
+
+    def __init__(self, ballots: Sequence[Ballot]):
+        self.ballots = ballots
+
+    @property
+    def members(self) -> int:
+        return len(self.ballots)
+
+    def k(self, member: int) -> int:
+        return self.ballots[member].k
+
+    def left(self, member: int) -> int:
+        return self.ballots[member].left
+
+    def most(self, member: int) -> int:
+        return self.ballots[member].most
+
+    def second(self, member: int) -> int:
+        return sorted((0, 0, *self.ballots[member].counts.values()))[-2]
+
+    @cached_property
+    def pooled(self) -> PooledLiveTally:
+        """All draws as those of one member, members in pool order."""
+        return PooledLiveTally(self.ballots)
+
+    def surest(self, order: Sequence[int]) -> int:
+        """Return the member of the highest confidence, the first in `order` among equals."""
+        return max(order, key=[ballot.confidence for ballot in self.ballots].__getitem__)
+
+    def plurality_of(self, member: int) -> Pick:
+        """Return the first draw of that member's plurality answer."""
+        ballot = self.ballots[member]
+        answer = ballot.plurality
+        if answer is None:
+            return Pick(-1, 0, 0.0)
+        return Pick(member, ballot.votes.index(answer), ballot.confidence)
+
+    @staticmethod
+    def where(condition: bool, then: int, otherwise: int) -> int:
+        return then if condition else otherwise
+
+    all = bool
+
+
+class PooledLiveTally(LiveTally):
+    """The ballots' draws as those of one member; its picks name the members and draws of them."""
+
+    def __init__(self, ballots: Sequence[Ballot]):
+        votes = tuple(vote for ballot in ballots for vote in ballot.votes)
+        super().__init__([Ballot("pool", votes, asked=sum(ballot.k for ballot in ballots))])
+        self._parts = ballots
+
+    def plurality_of(self, member: int) -> Pick:
+        pick = super().plurality_of(member)
+        if pick.member < 0:
+            return pick
+        draw = pick.draw
+        for at, ballot in enumerate(self._parts):
+            if draw < len(ballot.votes):
+                return Pick(at, draw, pick.confidence)
+            draw -= len(ballot.votes)
+        raise AssertionError("the winning draw is one of the ballots'")

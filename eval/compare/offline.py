@@ -12,11 +12,11 @@ from dspy_mux import AllMembersFailed, SampleBank, SLMMux
 from dspy_mux.bank.fingerprint import fingerprint_inputs, fingerprint_member
 from dspy_mux.bank.record import Record
 from dspy_mux.optimize.search import search
-from dspy_mux.voting.ballot import Ballot, GivenInputs, Rule
+from dspy_mux.voting.ballot import Ballot, GivenInputs, Rule, by_accuracy
 from dspy_mux.voting.calibrated import Calibrated
 from dspy_mux.voting.calibration import Training, fit
 from dspy_mux.voting.rules import Consistency, Pooled, SelfConsistency
-from dspy_mux.voting.tally import Tally, by_accuracy
+from dspy_mux.voting.tally import Tally
 from dspy_mux.voting.verdict import MemberBallot, most_frequent_first
 
 from .methods import Method
@@ -37,7 +37,7 @@ class Measured:
     @property
     def best(self) -> str:
         """The most accurate member, the first in pool order among equals."""
-        return self.record.members[int(by_accuracy(list(self.accuracies.values()))[0])]
+        return self.record.members[by_accuracy(list(self.accuracies.values()))[0]]
 
 
 @dataclass(frozen=True)

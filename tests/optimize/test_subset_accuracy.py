@@ -12,9 +12,9 @@ from dspy_mux import ConfigurationError
 from dspy_mux.optimize import search as searching
 from dspy_mux.optimize.search import search
 from dspy_mux.optimize.subset_accuracy import count_right, rank_codes
-from dspy_mux.voting.ballot import Ballot
+from dspy_mux.voting.ballot import Ballot, by_accuracy
 from dspy_mux.voting.rules import Consistency
-from dspy_mux.voting.tally import ABSTAINED, Tally, by_accuracy
+from dspy_mux.voting.tally import ABSTAINED, Tally
 
 from .test_search import made, records
 

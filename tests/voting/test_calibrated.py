@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, strategies as st
 
 from dspy_mux.errors import ConfigurationError, DataError
-from dspy_mux.voting.ballot import Ballot, Rule
+from dspy_mux.voting.ballot import Ballot, Rule, by_accuracy
 from dspy_mux.voting.calibrated import Calibrated
 from dspy_mux.voting.calibration import LEAST_QUESTIONS, Training, fit
-from dspy_mux.voting.tally import ABSTAINED, Tally, by_accuracy, consistency
+from dspy_mux.voting.rules import Consistency
+from dspy_mux.voting.tally import ABSTAINED, Tally
 
 MEMBERS = ("a", "b", "c")
 ADAPTER = pydantic.TypeAdapter(Calibrated)
@@ -115,7 +116,10 @@ def test_with_too_few_questions_the_paper_s_rule_stands():
         False,
     )
     fresh, _ = drawn(seed=1)
-    picked, paper = rule.pick(Tally(fresh)), consistency(Tally(fresh), by_accuracy(rule.accuracies))
+    picked, paper = (
+        rule.pick(Tally(fresh)),
+        Consistency().pick(Tally(fresh), by_accuracy(rule.accuracies)),
+    )
     rows = np.arange(len(fresh))
     assert (fresh[rows, picked.member, picked.draw] == fresh[rows, paper.member, paper.draw]).all()
 

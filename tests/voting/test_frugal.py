@@ -47,7 +47,7 @@ def run(rule, ballots):
 @settings(max_examples=300)
 @given(batches())
 def test_consistency_gives_the_choice_of_all_draws(batch):
-    spent = frugal_draws(tally_of(batch), order_of(batch))
+    spent = frugal_draws(Consistency(), tally_of(batch), order_of(batch))
     for row, ballots in enumerate(batch):
         short, made = run(Consistency(), ballots)
         full = Consistency().choose(ballots)

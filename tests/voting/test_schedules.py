@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from dspy_mux.voting.frugal import frugal_draws, frugal_draws_pooled
-from dspy_mux.voting.tally import ABSTAINED, Tally, by_accuracy, consistency, pooled
+from dspy_mux.voting.ballot import by_accuracy
+from dspy_mux.voting.frugal import frugal_draws
+from dspy_mux.voting.rules import Consistency, Pooled
+from dspy_mux.voting.tally import ABSTAINED, Tally
 
 from .test_tally import batches, order_of, tally_of
 
@@ -34,8 +36,8 @@ def same_answers(one, other, tally):
 def test_the_frugal_schedule_never_changes_the_answer_of_consistency(batch):
     tally, order = tally_of(batch), order_of(batch)
     full, short = (
-        consistency(tally, order),
-        consistency(cut(tally, frugal_draws(tally, order)), order),
+        Consistency().pick(tally, order),
+        Consistency().pick(cut(tally, frugal_draws(Consistency(), tally, order)), order),
     )
     same_answers(full, short, tally)
     assert short.confidence.tolist() == full.confidence.tolist()
@@ -45,7 +47,11 @@ def test_the_frugal_schedule_never_changes_the_answer_of_consistency(batch):
 @given(batches())
 def test_the_frugal_schedule_never_changes_the_answer_of_pooled(batch):
     tally = tally_of(batch)
-    same_answers(pooled(tally), pooled(cut(tally, frugal_draws_pooled(tally))), tally)
+    same_answers(
+        Pooled().pick(tally, []),
+        Pooled().pick(cut(tally, frugal_draws(Pooled(), tally, [])), []),
+        tally,
+    )
 
 
 @settings(max_examples=300)
@@ -54,8 +60,8 @@ def test_what_was_not_drawn_could_have_been_anything(batch, seed):
     """Stronger than lossless: the draws that are saved may hold any answer at all, and the verdict stands."""
     tally, order = tally_of(batch), order_of(batch)
     for spent, rule in (
-        (frugal_draws(tally, order), lambda t: consistency(t, order)),
-        (frugal_draws_pooled(tally), pooled),
+        (frugal_draws(Consistency(), tally, order), lambda t: Consistency().pick(t, order)),
+        (frugal_draws(Pooled(), tally, []), lambda t: Pooled().pick(t, [])),
     ):
         draws = np.arange(tally.shape[2])
         other = np.random.default_rng(seed).integers(-1, 4, tally.shape)
@@ -67,7 +73,10 @@ def test_what_was_not_drawn_could_have_been_anything(batch, seed):
 @given(batches())
 def test_no_member_draws_more_than_its_k(batch):
     tally = tally_of(batch)
-    for spent in (frugal_draws(tally, order_of(batch)), frugal_draws_pooled(tally)):
+    for spent in (
+        frugal_draws(Consistency(), tally, order_of(batch)),
+        frugal_draws(Pooled(), tally, []),
+    ):
         assert spent.shape == tally.shape[:2]
         assert ((spent >= 0) & (spent <= tally.k)).all()
 
@@ -75,17 +84,17 @@ def test_no_member_draws_more_than_its_k(batch):
 @given(batches())
 def test_the_most_accurate_member_draws_all_it_may(batch):
     tally, order = tally_of(batch), order_of(batch)
-    assert (frugal_draws(tally, order)[:, order[0]] == tally.k[order[0]]).all()
+    assert (frugal_draws(Consistency(), tally, order)[:, order[0]] == tally.k[order[0]]).all()
 
 
 @given(batches())
 def test_how_many_draws_are_spent_depends_only_on_those_made(batch):
     """A live mux cannot look at draws it has not made."""
     tally, order = tally_of(batch), order_of(batch)
-    spent = frugal_draws(tally, order)
-    assert frugal_draws(cut(tally, spent), order).tolist() == spent.tolist()
-    spent = frugal_draws_pooled(tally)
-    assert frugal_draws_pooled(cut(tally, spent)).tolist() == spent.tolist()
+    spent = frugal_draws(Consistency(), tally, order)
+    assert frugal_draws(Consistency(), cut(tally, spent), order).tolist() == spent.tolist()
+    spent = frugal_draws(Pooled(), tally, [])
+    assert frugal_draws(Pooled(), cut(tally, spent), []).tolist() == spent.tolist()
 
 
 @pytest.mark.parametrize(
@@ -117,12 +126,16 @@ def test_hand_worked_draws_of_consistency(first, second, third, spent):
             ]
         ]
     )
-    assert frugal_draws(Tally(votes), by_accuracy([0.9, 0.5, 0.4])).tolist() == [spent]
+    assert frugal_draws(Consistency(), Tally(votes), by_accuracy([0.9, 0.5, 0.4])).tolist() == [
+        spent
+    ]
 
 
 def test_the_most_accurate_member_draws_first():
     votes = np.array([[[0, 0, 0], [1, 1, 1], [2, 2, 2]]])
-    assert frugal_draws(Tally(votes), by_accuracy([0.1, None, 0.3])).tolist() == [[0, 0, 3]]
+    assert frugal_draws(Consistency(), Tally(votes), by_accuracy([0.1, None, 0.3])).tolist() == [
+        [0, 0, 3]
+    ]
 
 
 @pytest.mark.parametrize(
@@ -138,4 +151,4 @@ def test_the_most_accurate_member_draws_first():
     ],
 )
 def test_hand_worked_draws_of_pooled(votes, spent):
-    assert frugal_draws_pooled(Tally(np.array([votes]))).tolist() == [spent]
+    assert frugal_draws(Pooled(), Tally(np.array([votes])), []).tolist() == [spent]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from dspy_mux.voting.ballot import Ballot, Choice
+from dspy_mux.voting.ballot import Ballot, Choice, by_accuracy
 from dspy_mux.voting.rules import Consistency, Pooled, SelfConsistency
-from dspy_mux.voting.tally import ABSTAINED, Tally, by_accuracy, consistency, pooled, single
+from dspy_mux.voting.tally import ABSTAINED, Tally
 
 answers = st.one_of(st.none(), st.integers(0, 3))
 known_or_not = st.one_of(st.none(), st.sampled_from([0.0, 0.25, 0.5]))
@@ -63,23 +63,25 @@ def assert_same(picks, rule, batch):
 
 @given(batches())
 def test_consistency_over_arrays_is_the_paper_s_rule(batch):
-    assert_same(consistency(tally_of(batch), order_of(batch)), Consistency(), batch)
+    assert_same(Consistency().pick(tally_of(batch), order_of(batch)), Consistency(), batch)
 
 
 @given(batches())
 def test_pooled_over_arrays_is_agent_forest(batch):
-    assert_same(pooled(tally_of(batch)), Pooled(), batch)
+    assert_same(Pooled().pick(tally_of(batch), []), Pooled(), batch)
 
 
 @given(batches())
 def test_single_over_arrays_is_self_consistency_of_each_member(batch):
     for index, ballot in enumerate(batch[0]):
-        assert_same(single(tally_of(batch), index), SelfConsistency(ballot.member), batch)
+        assert_same(
+            SelfConsistency().pick(tally_of(batch), [index]), SelfConsistency(ballot.member), batch
+        )
 
 
 @given(batches())
 def test_the_first_in_order_is_the_member_that_self_consistency_takes(batch):
-    assert_same(single(tally_of(batch), int(order_of(batch)[0])), SelfConsistency(), batch)
+    assert_same(SelfConsistency().pick(tally_of(batch), order_of(batch)), SelfConsistency(), batch)
 
 
 @given(batches())
@@ -105,7 +107,7 @@ def test_a_member_s_plurality_and_confidence_are_its_ballot_s(batch):
 def test_consistency_never_scores_above_union(batch, seed):
     tally = tally_of(batch)
     scores = np.random.default_rng(seed).choice([0.0, 0.5, 1.0], tally.votes.shape)
-    picked = consistency(tally, order_of(batch)).scores(scores)
+    picked = Consistency().pick(tally, order_of(batch)).scores(scores)
     union = tally.plurality_scores(scores).max(axis=1)
     assert (picked <= union).all()
 
@@ -114,8 +116,8 @@ def test_consistency_never_scores_above_union(batch, seed):
 def test_a_member_that_only_abstains_changes_nothing(batch):
     silent = [[*ballots, Ballot("silent", (None, None), 1.0)] for ballots in batch]
     with_it, without = (
-        consistency(tally_of(silent), order_of(silent)),
-        consistency(tally_of(batch), order_of(batch)),
+        Consistency().pick(tally_of(silent), order_of(silent)),
+        Consistency().pick(tally_of(batch), order_of(batch)),
     )
     assert with_it.member.tolist() == without.member.tolist()
     assert with_it.draw[with_it.member >= 0].tolist() == without.draw[without.member >= 0].tolist()
@@ -123,19 +125,23 @@ def test_a_member_that_only_abstains_changes_nothing(batch):
 
 def test_padding_is_no_draw():
     tally = Tally(np.array([[[0, 0, 1, 1], [2, 2, ABSTAINED, ABSTAINED]]]), [4, 2])
-    picks = consistency(tally, by_accuracy([None, None]))
+    picks = Consistency().pick(tally, by_accuracy([None, None]))
     assert (int(picks.member[0]), int(picks.draw[0]), float(picks.confidence[0])) == (1, 0, 1.0)
 
 
 def test_accuracy_breaks_ties_then_pool_order():
-    assert by_accuracy([0.5, None, 0.75, 0.75, 0.0]).tolist() == [2, 3, 0, 4, 1]
+    assert by_accuracy([0.5, None, 0.75, 0.75, 0.0]) == [2, 3, 0, 4, 1]
     tally = Tally(np.array([[[0, 0], [1, 1], [2, 2]]]))
-    assert consistency(tally, by_accuracy([0.1, 0.3, 0.3])).member.tolist() == [1]
+    assert Consistency().pick(tally, by_accuracy([0.1, 0.3, 0.3])).member.tolist() == [1]
 
 
 def test_where_every_draw_abstained_there_is_no_winner_and_no_score():
     tally = Tally(np.full((1, 2, 3), ABSTAINED))
-    for picks in (consistency(tally, by_accuracy([None, None])), pooled(tally), single(tally, 1)):
+    for picks in (
+        Consistency().pick(tally, by_accuracy([None, None])),
+        Pooled().pick(tally, []),
+        SelfConsistency().pick(tally, [1]),
+    ):
         assert picks.member.tolist() == [-1]
         assert picks.scores(np.ones((1, 2, 3))).tolist() == [0.0]
         assert picks.confidence.tolist() == [0.0]
@@ -145,7 +151,7 @@ def test_the_score_is_that_of_the_winner_s_first_draw_of_the_answer():
     """Draws of one answer may be graded differently."""
     tally = Tally(np.array([[[1, 0, 0]]]))
     scores = np.array([[[0.0, 0.25, 1.0]]])
-    assert consistency(tally, by_accuracy([None])).scores(scores).tolist() == [0.25]
+    assert Consistency().pick(tally, by_accuracy([None])).scores(scores) == [0.25]
     assert tally.plurality_scores(scores).tolist() == [[0.25]]
 
 
@@ -159,12 +165,12 @@ def test_a_hand_worked_question(rule):
     tally = Tally.of(ballots)
     if rule == "consistency":
         picks, chosen = (
-            consistency(tally, by_accuracy([0.2, 0.4, 0.9])),
+            Consistency().pick(tally, by_accuracy([0.2, 0.4, 0.9])),
             Choice(2, 1, 2 / 3, "accuracy"),
         )
         assert Consistency().choose(ballots) == chosen
     else:
-        picks, chosen = pooled(tally), Choice(1, 0, 3 / 9)
+        picks, chosen = Pooled().pick(tally, []), Choice(1, 0, 3 / 9)
         assert Pooled().choose(ballots) == chosen
     member, draw = int(picks.member[0]), int(picks.draw[0])
     assert (member, tally.votes[0, member, draw], picks.confidence[0]) == (

@@ -14,7 +14,7 @@ from rich.console import Console
 from dspy_mux import ConfigurationError, Member
 from dspy_mux.baselines import LLMDebate, MixtureOfAgents
 from eval.compare.live import answered
-from eval.groupthink.judge import cohens_kappa, load_judge, judged, transcript
+from eval.groupthink.judge import cohens_kappa, judged, load_judge, transcript
 from eval.groupthink.measure import CAUSES, DIRECTIONS, cause_of, discussion, discussions, steps_of
 from eval.groupthink.table import run as run_table
 from eval.runs.folder import Run
