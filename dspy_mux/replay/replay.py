@@ -22,7 +22,7 @@ from ..bank.record import Record
 from ..errors import ConfigurationError
 from ..voting.calibration import Training, fit
 from ..voting.frugal import frugal_draws
-from ..voting.rules import RULES, SelfConsistency, VotingRule
+from ..voting.rules import RULES, SelfConsistencyRule, VotingRule
 from ..voting.tally import Floats, Ints, Picks, Tally
 from .intervals import Estimate, bootstrap, bootstrap_difference, standard_error
 from .resample import check_recorded, draw_choices, take_draws
@@ -193,7 +193,7 @@ def picks_of(
 def voting_rule(rule: str) -> VotingRule:
     """Return the rule for a name that `check_rule` admits; it needs no fitting."""
     name, _, member = rule.partition(":")
-    return SelfConsistency(member) if member else RULES[name]()
+    return SelfConsistencyRule(member) if member else RULES[name]()
 
 
 def _draws_spent(
@@ -208,7 +208,7 @@ def _draws_spent(
         return full, full
     voting = voting_rule(rule)
     spent = frugal_draws(voting, test, voting.order_of(members, list(accuracies)))
-    return (spent, spent) if isinstance(voting, SelfConsistency) else (full, spent)
+    return (spent, spent) if isinstance(voting, SelfConsistencyRule) else (full, spent)
 
 
 def calls_of(draws: Ints, each: Floats | None) -> float:

@@ -1,5 +1,9 @@
 from .ballot import Ballot as Ballot, Choice as Choice, Rule as Rule
 from .calibrated import Calibrated as Calibrated
 from .early_stopping import Budgeted as Budgeted, EarlyStopping as EarlyStopping
-from .rules import Consistency as Consistency, Pooled as Pooled, SelfConsistency as SelfConsistency
+from .rules import (
+    Consistency as Consistency,
+    Pooled as Pooled,
+    SelfConsistencyRule as SelfConsistencyRule,
+)
 from .verdict import AllMembersFailed as AllMembersFailed, Turn as Turn, Verdict as Verdict

@@ -22,7 +22,7 @@ from .ballot import Ballot, Choice, by_accuracy
 from .candidates import Candidates
 from .frugal import completions
 from .logit import sigmoid
-from .rules import RULES, Consistency, Pooled, SelfConsistency
+from .rules import RULES, Consistency, Pooled, SelfConsistencyRule
 from .tally import Floats, Ints, Picks, Tally
 
 SimpleRule = Literal["self_consistency", "pooled", "consistency"]
@@ -239,7 +239,7 @@ def simple_picks(tally: Tally, accuracies: Sequence[float] | Floats) -> dict[Sim
     return {
         "consistency": Consistency().pick(tally, order),
         "pooled": Pooled().pick(tally, order),
-        "self_consistency": SelfConsistency().pick(tally, order),
+        "self_consistency": SelfConsistencyRule().pick(tally, order),
     }
 
 

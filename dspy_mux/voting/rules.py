@@ -155,7 +155,7 @@ class Pooled(VotingRule):
 
 
 @dataclass(frozen=True)
-class SelfConsistency(VotingRule):
+class SelfConsistencyRule(VotingRule):
     """One member's plurality answer: the named member's, or the most accurate one's.
 
     Args:
@@ -195,10 +195,10 @@ class SelfConsistency(VotingRule):
             )
 
 
-RULES: dict[str, type[Consistency] | type[Pooled] | type[SelfConsistency]] = {
+RULES: dict[str, type[Consistency] | type[Pooled] | type[SelfConsistencyRule]] = {
     "consistency": Consistency,
     "pooled": Pooled,
-    "self_consistency": SelfConsistency,
+    "self_consistency": SelfConsistencyRule,
 }
 
 

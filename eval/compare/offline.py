@@ -15,7 +15,7 @@ from dspy_mux.optimize.search import search
 from dspy_mux.voting.ballot import Ballot, GivenInputs, Rule, by_accuracy
 from dspy_mux.voting.calibrated import Calibrated
 from dspy_mux.voting.calibration import Training, fit
-from dspy_mux.voting.rules import Consistency, Pooled, SelfConsistency
+from dspy_mux.voting.rules import Consistency, Pooled, SelfConsistencyRule
 from dspy_mux.voting.tally import Tally
 from dspy_mux.voting.verdict import MemberBallot, most_frequent_first
 
@@ -74,10 +74,10 @@ def decider(method: Method, measured: Measured, k: int, context: str | None) -> 
     members, best = measured.record.members, measured.best
     if method.id.startswith("single:"):
         name = method.id.partition(":")[2]
-        return Decider(method, (name,), 1, SelfConsistency(name), {})
+        return Decider(method, (name,), 1, SelfConsistencyRule(name), {})
     if method.id in ("self_consistency", "self_consistency_equal"):
         return Decider(
-            method, (best,), method.settings["k"], SelfConsistency(best), {"member": best}
+            method, (best,), method.settings["k"], SelfConsistencyRule(best), {"member": best}
         )
     if method.id == "agent_forest":
         return Decider(method, members, k, Pooled(), {})

@@ -13,7 +13,7 @@ from rich.table import Table
 from dspy_mux import Rule, SLMMux
 from dspy_mux.local import local_member
 from dspy_mux.replay.intervals import Estimate, accuracy, paired_difference
-from dspy_mux.voting.rules import Consistency, Pooled, SelfConsistency
+from dspy_mux.voting.rules import Consistency, Pooled, SelfConsistencyRule
 from programs import everyday
 
 from ..compare.draw import Drawn, abstained, draw_all, grouped_by
@@ -47,7 +47,7 @@ class _Report:
         self.test, self.accuracies, self.k = test, accuracies, k
         self.best = max(accuracies, key=lambda name: accuracies[name])
         self.mux = self._scores(Consistency())
-        self.best_alone = self._scores(SelfConsistency(self.best))
+        self.best_alone = self._scores(SelfConsistencyRule(self.best))
 
     def rows(self) -> list[tuple[str, float, Estimate]]:
         """(method, LM calls per question, accuracy)."""

@@ -12,7 +12,7 @@ import pytest
 from dspy_mux import Choice, ConfigurationError, PoolMismatch, SLMMux
 from dspy_mux.mux.open import _with_k
 from dspy_mux.voting.calibration import Training, fit
-from dspy_mux.voting.rules import SelfConsistency
+from dspy_mux.voting.rules import SelfConsistencyRule
 from dspy_mux.voting.tally import Tally
 
 from ..support.pools import QA, mux_of
@@ -122,9 +122,9 @@ def test_a_rule_fitted_for_other_members_is_refused(tmp_path):
 
 def test_a_rule_for_a_missing_member_is_refused():
     with pytest.raises(ConfigurationError, match="names the member 'z', which is not in the pool"):
-        mux_of(["x"], ["y"], rule=SelfConsistency("z"))
+        mux_of(["x"], ["y"], rule=SelfConsistencyRule("z"))
     with pytest.raises(ConfigurationError, match="names the member 'b', which is not in the pool"):
-        mux_of(["x"], ["y"], rule=SelfConsistency("b")).subset(["a"])
+        mux_of(["x"], ["y"], rule=SelfConsistencyRule("b")).subset(["a"])
 
 
 def test_a_saved_answer_field_is_not_silently_another(tmp_path):

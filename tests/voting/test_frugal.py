@@ -18,7 +18,7 @@ from dspy_mux.bank.record import read_jsonl
 from dspy_mux.voting.ballot import Ballot
 from dspy_mux.voting.calibration import Training, fit
 from dspy_mux.voting.frugal import completions, frugal_draws
-from dspy_mux.voting.rules import Consistency, Pooled, SelfConsistency
+from dspy_mux.voting.rules import Consistency, Pooled, SelfConsistencyRule
 from dspy_mux.voting.tally import ABSTAINED, Tally
 
 from ..support.scripted import calls, scripted_lm
@@ -74,8 +74,8 @@ def test_pooled_gives_the_answer_of_all_draws(batch):
 @given(batches())
 def test_self_consistency_draws_from_its_member_alone(batch):
     for ballots in batch:
-        short, made = run(SelfConsistency(), ballots)
-        assert short == SelfConsistency().choose(ballots)
+        short, made = run(SelfConsistencyRule(), ballots)
+        assert short == SelfConsistencyRule().choose(ballots)
         assert sum(n > 0 for n in made) == 1
 
 

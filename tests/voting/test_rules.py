@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 
 from dspy_mux.errors import ConfigurationError
 from dspy_mux.voting.ballot import Ballot, Choice
-from dspy_mux.voting.rules import RULES, Consistency, Pooled, SelfConsistency, rule_of
+from dspy_mux.voting.rules import RULES, Consistency, Pooled, SelfConsistencyRule, rule_of
 
 votes = st.lists(st.one_of(st.none(), st.integers(0, 3)), min_size=1, max_size=6).map(tuple)
 accuracy = st.one_of(st.none(), st.sampled_from([0.25, 0.5, 0.75]))
@@ -83,14 +83,14 @@ def test_pooled_counts_every_draw_and_takes_the_first_seen_among_equals():
 
 def test_self_consistency_is_the_named_or_the_most_accurate_member():
     ballots = [Ballot("a", (0, 0, 0), 0.4), Ballot("b", (1, 1, 2), 0.6)]
-    assert answer(SelfConsistency(), ballots) == 1
-    assert answer(SelfConsistency("a"), ballots) == 0
+    assert answer(SelfConsistencyRule(), ballots) == 1
+    assert answer(SelfConsistencyRule("a"), ballots) == 0
     with pytest.raises(ConfigurationError, match="'z', which is not in the pool"):
-        SelfConsistency("z").choose(ballots)
+        SelfConsistencyRule("z").choose(ballots)
 
 
 def test_self_consistency_of_a_member_that_abstains_finds_nothing():
-    assert SelfConsistency("a").choose([Ballot("a", (None,)), Ballot("b", (1,))]) is None
+    assert SelfConsistencyRule("a").choose([Ballot("a", (None,)), Ballot("b", (1,))]) is None
 
 
 def test_a_rule_is_a_name_or_an_object_with_choose():

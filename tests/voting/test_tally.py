@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from dspy_mux.voting.ballot import Ballot, Choice, by_accuracy
-from dspy_mux.voting.rules import Consistency, Pooled, SelfConsistency
+from dspy_mux.voting.rules import Consistency, Pooled, SelfConsistencyRule
 from dspy_mux.voting.tally import ABSTAINED, Tally
 
 answers = st.one_of(st.none(), st.integers(0, 3))
@@ -75,13 +75,17 @@ def test_pooled_over_arrays_is_agent_forest(batch):
 def test_single_over_arrays_is_self_consistency_of_each_member(batch):
     for index, ballot in enumerate(batch[0]):
         assert_same(
-            SelfConsistency().pick(tally_of(batch), [index]), SelfConsistency(ballot.member), batch
+            SelfConsistencyRule().pick(tally_of(batch), [index]),
+            SelfConsistencyRule(ballot.member),
+            batch,
         )
 
 
 @given(batches())
 def test_the_first_in_order_is_the_member_that_self_consistency_takes(batch):
-    assert_same(SelfConsistency().pick(tally_of(batch), order_of(batch)), SelfConsistency(), batch)
+    assert_same(
+        SelfConsistencyRule().pick(tally_of(batch), order_of(batch)), SelfConsistencyRule(), batch
+    )
 
 
 @given(batches())
@@ -140,7 +144,7 @@ def test_where_every_draw_abstained_there_is_no_winner_and_no_score():
     for picks in (
         Consistency().pick(tally, by_accuracy([None, None])),
         Pooled().pick(tally, []),
-        SelfConsistency().pick(tally, [1]),
+        SelfConsistencyRule().pick(tally, [1]),
     ):
         assert picks.member.tolist() == [-1]
         assert picks.scores(np.ones((1, 2, 3))).tolist() == [0.0]
