@@ -27,7 +27,7 @@ optimize: .venv/.installed-dev  ## MuxOptimizer on three tiny real models, score
 	$(BIN)/python -m eval optimize --accept-license
 
 test: .venv/.installed-dev  ## all tests, those with real small models included
-	DSPY_MUX_ACCEPT_LICENSE=gemma $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	DSPY_MUX_ACCEPT_LICENSE=gemma $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # Where pyenv keeps the Pythons, its shims find them; one that is missing is an error that names it.
 NOX := UV_PYTHON_DOWNLOADS=never PYENV_VERSION=$$(pyenv versions --bare 2>/dev/null | paste -sd: -) $(BIN)/nox
@@ -47,6 +47,7 @@ lint: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: .venv/.installed-dev  ## timings, as ratios within one run
 	$(BIN)/python -m eval.performance

@@ -28,7 +28,7 @@ def lowest(session: nox.Session) -> None:
 
 
 def _pytest(session: nox.Session) -> None:
-    at_once = ("--numprocesses", "auto", "--maxprocesses", "4", "--dist", "loadfile")
+    at_once = ("--numprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder")
     session.run(
         "python",
         "-m",

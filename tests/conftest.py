@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import dspy
 import pytest
@@ -19,6 +20,31 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("ci")
+
+#: Files that take longest. They come first, so that no worker is left alone with one at the end.
+SLOWEST = (
+    "live/test_local_models.py",
+    "live/test_baselines_live.py",
+    "live/test_mux_live.py",
+    "faults/test_many_faults.py",
+    "local/test_weights.py",
+    "bank/test_kills.py",
+    "programs/test_reasoning_gym.py",
+    "faults/test_faults.py",
+    "fuzz/test_command_line.py",
+    "fuzz/test_bank_files.py",
+    "eval/report/test_report.py",
+    "faults/test_interrupts.py",
+    "hostile/test_keys.py",
+    "eval/compare/test_command.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    root = Path(__file__).parent
+    places = {root / name: place for place, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
 
 # A shell that runs the tests in the background has them ignore Ctrl-C, and with them the processes that they send one to.
 signal.signal(signal.SIGINT, signal.default_int_handler)

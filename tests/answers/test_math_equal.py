@@ -118,15 +118,14 @@ def worker() -> Iterator[MathWorker]:
     worker.close()
 
 
+@pytest.mark.timeout(60)
 def test_a_pair_beyond_the_deadline_is_different_once_and_for_all(worker: MathWorker) -> None:
     tower = "9^{9^{9^{9}}}"
-    start = time.monotonic()
     assert worker.same("1+x", "x+1")
     assert not worker.same(tower, "9+" + tower)
-    assert time.monotonic() - start < 30
-    start = time.monotonic()
-    assert not worker.same(tower, "9+" + tower)
-    assert time.monotonic() - start < 0.5
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(worker, "_ask", lambda *pair: pytest.fail(f"{pair} was compared again"))
+        assert not worker.same(tower, "9+" + tower)
     assert worker.same("2+x", "x+2")
 
 
@@ -139,10 +138,9 @@ def test_a_pair_beyond_the_deadline_is_different_once_and_for_all(worker: MathWo
         (r"\int_0^{9^{99999}} e^{x^x} dx", r"\sum_{n=1}^{10^{99}} n^n"),
     ],
 )  # fmt: skip
+@pytest.mark.timeout(60)
 def test_hostile_expressions_end(a: str, b: str) -> None:
-    start = time.monotonic()
     same(a, b)
-    assert time.monotonic() - start < 30
 
 
 def test_threads_take_turns(worker: MathWorker) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 
 import pytest
 from hypothesis import given, strategies as st
@@ -97,11 +96,10 @@ def test_any_text_is_read_without_an_error(text: str) -> None:
         "<x",
     ],
 )
+@pytest.mark.timeout(120)  # quadratic scanners take hours
 def test_a_megabyte_of_anything_ends_soon(piece: str) -> None:
     text = piece * (MEGABYTE // len(piece.encode("utf-8", "surrogatepass")))
-    start = time.monotonic()
     for lead in ("", "The answer is ", "#### "):
         math_answer(lead + text)
         canonical(lone_answer(lead + text))
     canonical(text[:10_000])
-    assert time.monotonic() - start < 20  # a bound for slow machines: quadratic scanners take hours

@@ -45,7 +45,7 @@ FORMS = {
 def test_every_kind_reads_and_compares_anything_in_bounded_time(name):
     text = {**NUMBERS, **TEXTS, **BOMBS}[name]
     for kind in map(answer_kind, KINDS):
-        with within(5):
+        with within(30):
             for form in FORMS.values():
                 value = kind.extract(form.format(text))
                 assert kind.key(value) == kind.key(value)
@@ -101,7 +101,7 @@ def impatient():
 )
 def test_a_bomb_is_its_own_text_and_no_other(impatient, name):
     text = canonical(BOMBS[name])
-    with within(20):
+    with within(60):
         assert same_mathematics(text, text)
         assert not same_mathematics(*sorted((text, canonical("y+z"))))
         assert same_mathematics("2+x", "x+2")  # the worker was replaced where it had to be
@@ -110,15 +110,15 @@ def test_a_bomb_is_its_own_text_and_no_other(impatient, name):
 def test_a_question_of_many_bombs_ends(impatient):
     """Every pair of 24 answers would run out of time: 276 deadlines, each with a worker to start anew."""
     bombs = [rf"\sum_{{n=1}}^{{10^{{9}}}} n^{{{at}}}" for at in range(2, 26)]
-    with within(20):
+    with within(60):
         classes = MathKind().classes([*bombs, *bombs, r"\frac{1}{2}", "0.5"])
     assert classes[:24] == classes[24:48]
     assert classes[48] == classes[49]  # numbers need no worker
 
 
-def test_a_bomb_is_blamed_and_not_what_it_was_compared_with(impatient):
+def test_a_bomb_is_blamed_and_compared_no_more(impatient, monkeypatch):
     bomb = canonical(BOMBS["sines"])
     assert not impatient.same(*sorted((bomb, "a+b")))
     assert impatient.same("a+b", "b+a")
-    with within(0.2):  # it is compared no more
-        assert not any(impatient.same(*sorted((bomb, f"a+{letter}"))) for letter in "cdefghij")
+    monkeypatch.setattr(impatient, "_ask", lambda *pair: pytest.fail(f"{pair} was compared"))
+    assert not any(impatient.same(*sorted((bomb, f"a+{letter}"))) for letter in "cdefghij")

