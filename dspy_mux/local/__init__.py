@@ -80,6 +80,7 @@ def local_lm(
         MissingExtra: llama.cpp is not installed.
         LocalModelError: an unknown name, a missing file, terms not accepted, or weights that cannot
             be fetched.
+        ConfigurationError: threads, slots or context out of range.
     """
     # Checked before any weights are fetched.
     if "xllamacpp" not in sys.modules and importlib.util.find_spec("xllamacpp") is None:

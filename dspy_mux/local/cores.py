@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from ..errors import LocalModelError
+from ..errors import ConfigurationError
 
 THREADS_VARIABLE = "DSPY_MUX_THREADS"
 _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -50,12 +50,12 @@ def default_threads() -> int:
     Computed once per process: later, the busy cores would be those of our own other models.
 
     Raises:
-        LocalModelError: DSPY_MUX_THREADS is not a whole number of 1 or more.
+        ConfigurationError: DSPY_MUX_THREADS is not a whole number of 1 or more.
     """
     threads = os.environ.get(THREADS_VARIABLE)
     if threads:
         if not threads.isdigit() or int(threads) < 1:
-            raise LocalModelError(
+            raise ConfigurationError(
                 f"{THREADS_VARIABLE} must be a whole number of threads, 1 or more, not {threads!r}."
             )
         return int(threads)

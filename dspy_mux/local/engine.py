@@ -12,7 +12,7 @@ from dspy import lm15
 from dspy.utils.exceptions import LMConfigurationError
 from typing_extensions import Self, TypedDict
 
-from ..errors import LocalModelError, MissingExtra
+from ..errors import ConfigurationError, LocalModelError, MissingExtra
 from ..sampling.deadline import loading, offer
 from . import catalog, gguf, weights, wire
 from .server import LlamaServer, ServerSettings, loaded, server_for
@@ -53,7 +53,8 @@ class _Engine:
         context: tokens of the longest prompt and answer together; each slot holds memory for it.
 
     Raises:
-        LocalModelError: an unknown name, a missing file, not a GGUF file, or a number out of range.
+        LocalModelError: an unknown name, a missing file, or not a GGUF file.
+        ConfigurationError: a number out of range.
     """
 
     #: Equal requests with seeds s, s+1, … read the prompt once, so the sampler seeds draws so.
@@ -175,7 +176,7 @@ class _Engine:
         try:
             with loading():
                 return server_for(self._settings())
-        except LocalModelError as error:
+        except (LocalModelError, ConfigurationError) as error:
             raise LocalModelCallError(str(error)) from error
         except MissingExtra as error:
             raise MissingExtraInCall(str(error)) from error
@@ -239,7 +240,7 @@ class AsyncLlamaEngine(_Engine):
 
 def _check_number(name: str, value: object, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise LocalModelError(
+        raise ConfigurationError(
             f"{name} of a local model must be a whole number, {least} or more, not {value!r}."
         )
 

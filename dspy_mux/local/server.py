@@ -46,6 +46,7 @@ class LlamaServer:
     Raises:
         MissingExtra: xllamacpp is not installed.
         LocalModelError: llama.cpp cannot load the file.
+        ConfigurationError: DSPY_MUX_THREADS is not a number of threads.
     """
 
     def __init__(self, settings: ServerSettings) -> None:

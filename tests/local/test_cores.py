@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from dspy_mux.errors import LocalModelError
+from dspy_mux.errors import ConfigurationError
 from dspy_mux.local import LlamaEngine, cores
 
 
@@ -35,10 +35,10 @@ class TestThreads:
         monkeypatch.setenv("DSPY_MUX_THREADS", "3")
         assert cores.default_threads() == 3
 
-    @pytest.mark.parametrize("told", ["0", "-1", "many", "1.5"])
-    def test_a_senseless_number_is_refused(self, monkeypatch, told):
-        monkeypatch.setenv("DSPY_MUX_THREADS", told)
-        with pytest.raises(LocalModelError, match="DSPY_MUX_THREADS must be a whole number"):
+    @pytest.mark.parametrize("number", ["0", "-1", "many", "1.5"])
+    def test_a_senseless_number_is_refused(self, monkeypatch, number):
+        monkeypatch.setenv("DSPY_MUX_THREADS", number)
+        with pytest.raises(ConfigurationError, match="DSPY_MUX_THREADS must be a whole number"):
             cores.default_threads()
 
     @pytest.mark.parametrize(

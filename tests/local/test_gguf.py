@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dspy_mux.errors import LocalModelError
+from dspy_mux.errors import ConfigurationError, LocalModelError
 from dspy_mux.local import LlamaEngine, gguf
 
 
@@ -39,6 +39,7 @@ class TestFiles:
     )
     def test_numbers_that_cannot_be_meant_are_refused(self, chat_file, settings):
         with pytest.raises(
-            LocalModelError, match=f"{next(iter(settings))} of a local model must be a whole number"
+            ConfigurationError,
+            match=f"{next(iter(settings))} of a local model must be a whole number",
         ):
             LlamaEngine(chat_file, **settings)
