@@ -59,11 +59,17 @@ class Run:
             manifest = json.loads((Path(path) / _MANIFEST).read_text(encoding="utf-8"))
             version = int(manifest["version"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ConfigurationError(f"{none}: `python -m eval compare --out …` makes one.") from error
+            raise ConfigurationError(
+                f"{none}: `python -m eval compare --out …` makes one."
+            ) from error
         if version > VERSION:
-            raise ConfigurationError(f"The run {str(path)!r} was made by a newer version (format {version}): update dspy-mux.")
+            raise ConfigurationError(
+                f"The run {str(path)!r} was made by a newer version (format {version}): update dspy-mux."
+            )
         if (mistake := mistake_in(manifest, Manifest)) is not None:
-            raise ConfigurationError(f"{none} (it {mistake}): `python -m eval compare --out …` makes one.")
+            raise ConfigurationError(
+                f"{none} (it {mistake}): `python -m eval compare --out …` makes one."
+            )
         return cls(Path(path), manifest)
 
     @classmethod
@@ -80,9 +86,13 @@ class Run:
             alone = FileLock(folder / ".lock")
             alone.acquire(timeout=0)
         except Timeout as error:
-            raise ConfigurationError(f"Another process is at work on the run {str(path)!r}: name another --out.") from error
+            raise ConfigurationError(
+                f"Another process is at work on the run {str(path)!r}: name another --out."
+            ) from error
         except OSError as error:
-            raise ConfigurationError(f"The run folder {str(path)!r} cannot be written: {error.strerror}.") from error
+            raise ConfigurationError(
+                f"The run folder {str(path)!r} cannot be written: {error.strerror}."
+            ) from error
         try:
             run = cls(folder, manifest)
             if (folder / _MANIFEST).exists():
@@ -98,7 +108,12 @@ class Run:
     def __enter__(self) -> Run:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
         if self._alone is not None:
             self._alone.release()
 
@@ -122,7 +137,9 @@ class Run:
             part.write_text(text, encoding="utf-8")
             part.replace(self.path / name)
         except OSError as error:
-            raise _unwritten(f"{name} of the run {str(self.path)!r} could not be written", error) from error
+            raise _unwritten(
+                f"{name} of the run {str(self.path)!r} could not be written", error
+            ) from error
 
     def task(self, name: str) -> dict[str, Any]:
         """What the manifest tells of a task."""
@@ -135,10 +152,16 @@ class Run:
         Raises:
             ConfigurationError: a line that is no row, other than a last one that was cut short; or they cannot be read.
         """
-        current = {(task["name"], method): key for task in self.manifest["tasks"] for method, key in task["settings"].items()}
+        current = {
+            (task["name"], method): key
+            for task in self.manifest["tasks"]
+            for method, key in task["settings"].items()
+        }
         counting = {key: number for key, (number, _) in self._counting().items()}
         for number, row in enumerate(self._all_rows()):
-            is_current = current.get((row["task"], row["method"]), row["settings"]) == row["settings"]
+            is_current = (
+                current.get((row["task"], row["method"]), row["settings"]) == row["settings"]
+            )
             if is_current and counting.get(_key(row), number) == number:
                 yield row
 
@@ -190,10 +213,14 @@ class Run:
                     if mistake is None:
                         yield row
                     elif line.endswith(b"\n"):
-                        raise ConfigurationError(f"Line {number} of {str(path)!r} is no row of a run (it {mistake}): remove it.")
+                        raise ConfigurationError(
+                            f"Line {number} of {str(path)!r} is no row of a run (it {mistake}): remove it."
+                        )
                     # Else it was cut short by a crash; a run that goes on removes it.
         except OSError as error:
-            raise ConfigurationError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
+            raise ConfigurationError(
+                f"{str(path)!r} cannot be read: {error.strerror or error}."
+            ) from error
 
     def _mend(self) -> None:
         """Remove a last line that was cut short."""
@@ -205,18 +232,27 @@ class Run:
                 content = file.read()
                 file.truncate(content.rfind(b"\n") + 1)
         except OSError as error:
-            raise _unwritten(f"The rows of the run {str(self.path)!r} cannot be gone on with", error) from error
+            raise _unwritten(
+                f"The rows of the run {str(self.path)!r} cannot be gone on with", error
+            ) from error
 
 
 def errors_in(row: Mapping[str, Any]) -> list[str]:
     """The causes of draws, turns and verifications that ended in an error (a timeout, a refused connection), one for each."""
-    drawn = [cause for ballot in row["ballots"] for cause, count in ballot["abstentions"].items() for _ in range(count)]
+    drawn = [
+        cause
+        for ballot in row["ballots"]
+        for cause, count in ballot["abstentions"].items()
+        for _ in range(count)
+    ]
     return [cause for cause in drawn if is_error(cause)] + errors_of(row["turns"])
 
 
 def errors_of(turns: Sequence[Mapping[str, Any]]) -> list[str]:
     """Those of turns and verifications."""
-    causes = (cause for turn in turns for cause in (turn["cause"], *turn.get("unjudged", {}).values()))
+    causes = (
+        cause for turn in turns for cause in (turn["cause"], *turn.get("unjudged", {}).values())
+    )
     return [cause for cause in causes if cause is not None and is_error(cause)]
 
 
@@ -252,7 +288,10 @@ def _differ_in_common(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 def _differ_in_parts(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """What differs in the tasks and methods that both have."""
     told = []
-    for kind, name_of, compared in (("tasks", "name", _OF_A_TASK), ("methods", "id", ("settings",))):
+    for kind, name_of, compared in (
+        ("tasks", "name", _OF_A_TASK),
+        ("methods", "id", ("settings",)),
+    ):
         known = {entry[name_of]: entry for entry in old[kind]}
         for entry in new[kind]:
             before = known.get(entry[name_of], entry)
@@ -268,13 +307,20 @@ def _common(manifest: dict[str, Any], name: str) -> Any:
     if name != "pool":
         return manifest.get(name)
     # What a reply may be long depends on the task, and is compared with it.
-    return [{key: value for key, value in member.items() if key != "max_tokens"} for member in manifest["pool"]]
+    return [
+        {key: value for key, value in member.items() if key != "max_tokens"}
+        for member in manifest["pool"]
+    ]
 
 
 def _told(name: str, before: Any, now: Any) -> str:
     if name == "pool":
         before, now = ([member["name"] for member in pool] for pool in (before, now))
-        return f"pool {', '.join(before)}, now {', '.join(now)}" if before != now else "the pool's models, adapters or temperatures"
+        return (
+            f"pool {', '.join(before)}, now {', '.join(now)}"
+            if before != now
+            else "the pool's models, adapters or temperatures"
+        )
     if name.endswith(" fingerprint"):
         return f"other questions or answers of {name.removesuffix(' fingerprint')}"
     return f"{name} {json.dumps(before, ensure_ascii=False)}, now {json.dumps(now, ensure_ascii=False)}"

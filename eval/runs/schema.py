@@ -8,7 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, InstanceOf, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    InstanceOf,
+    ValidationError,
+    model_validator,
+)
 
 from dspy_mux.errors import first_mistake
 
@@ -81,7 +89,9 @@ class _Ballot(_Checked):
 
     @model_validator(mode="after")
     def _votes_are_for_answers(self) -> _Ballot:
-        if not {vote for vote in self.votes if vote is not None} <= {answer.group for answer in self.answers}:
+        if not {vote for vote in self.votes if vote is not None} <= {
+            answer.group for answer in self.answers
+        }:
             raise ValueError("a vote is for none of the answers")
         return self
 

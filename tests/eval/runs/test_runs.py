@@ -23,13 +23,18 @@ def test_rows_come_back_in_the_order_they_were_added(tmp_path):
     with Run.start(tmp_path / "run", manifest()) as run:
         for number in range(3):
             run.append(row(number, answer="é|\n"))
-    assert list(Run.open(tmp_path / "run").rows()) == [row(number, answer="é|\n") for number in range(3)]
+    assert list(Run.open(tmp_path / "run").rows()) == [
+        row(number, answer="é|\n") for number in range(3)
+    ]
 
 
 def test_rows_of_many_threads_never_mix(tmp_path):
     with Run.start(tmp_path / "run", manifest()) as run:
         threads = [
-            threading.Thread(target=lambda n=n: [run.append(row(f"{n}-{i}", text="x" * 5000)) for i in range(20)]) for n in range(8)
+            threading.Thread(
+                target=lambda n=n: [run.append(row(f"{n}-{i}", text="x" * 5000)) for i in range(20)]
+            )
+            for n in range(8)
         ]
         for thread in threads:
             thread.start()
@@ -45,7 +50,9 @@ def test_a_last_line_that_was_cut_short_is_left_out_and_then_mended(tmp_path, cu
         run.append(row(1))
     rows = tmp_path / "run" / "results.jsonl"
     rows.write_bytes(rows.read_bytes()[:-cut])
-    assert [each["question_id"] for each in Run.open(tmp_path / "run").rows()] == ["q0", "q1"][: 2 if cut == 1 else 1]
+    assert [each["question_id"] for each in Run.open(tmp_path / "run").rows()] == ["q0", "q1"][
+        : 2 if cut == 1 else 1
+    ]
     with Run.start(tmp_path / "run", manifest()) as run:
         assert {question for *_, question in run.done()} == {"q0"}
         run.append(row(1))
@@ -92,7 +99,12 @@ def test_reading_a_run_changes_nothing_in_it(tmp_path):
 def test_two_processes_are_not_let_onto_one_run(tmp_path):
     ask = "import sys; from eval.runs.folder import Run; Run.start(sys.argv[1], {})"
     with Run.start(tmp_path / "run", manifest()):
-        done = subprocess.run([sys.executable, "-c", ask, str(tmp_path / "run")], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [sys.executable, "-c", ask, str(tmp_path / "run")],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
     assert done.returncode != 0
     assert "Another process is at work" in done.stderr
 
@@ -118,8 +130,14 @@ def test_a_run_goes_on_with_longer_replies_for_a_new_task_alone(tmp_path):
     ("damaged", "told"),
     [
         ({"version": 1}, "command: Field required"),
-        (manifest(tasks=[a_task(), without(a_task(), "choices")]), r"tasks\[2\]\.choices: Field required"),
-        (manifest(tasks=[a_task(choices={"searched": {"members": "ab"}})]), r"tasks\[1\]\.choices\.searched\.members: .* list"),
+        (
+            manifest(tasks=[a_task(), without(a_task(), "choices")]),
+            r"tasks\[2\]\.choices: Field required",
+        ),
+        (
+            manifest(tasks=[a_task(choices={"searched": {"members": "ab"}})]),
+            r"tasks\[1\]\.choices\.searched\.members: .* list",
+        ),
         (manifest(methods=[{"id": "slm_mux"}]), r"methods\[1\]\.title: Field required"),
         (manifest(pool=[]), "pool: .* at least 1 item"),
         (manifest(k="3"), "k: Input should be a valid integer"),
@@ -128,7 +146,10 @@ def test_a_run_goes_on_with_longer_replies_for_a_new_task_alone(tmp_path):
 )
 def test_a_manifest_that_lacks_a_part_is_damaged_and_told_where(tmp_path, damaged, told):
     (tmp_path / "run.json").write_text(json.dumps(damaged))
-    with pytest.raises(ConfigurationError, match=f"is no run folder, or its run.json is damaged .it is wrong at {told}"):
+    with pytest.raises(
+        ConfigurationError,
+        match=f"is no run folder, or its run.json is damaged .it is wrong at {told}",
+    ):
         Run.open(tmp_path)
 
 
@@ -140,24 +161,75 @@ def test_a_manifest_that_lacks_a_part_is_damaged_and_told_where(tmp_path, damage
         (without(row(1), "inputs"), "inputs: Field required"),
         (without(row(1), "ballots"), "ballots: Field required"),
         (row(1, seconds="0.5"), "seconds: Input should be a valid number"),
-        (row(1, ballots=[{"member": "a", "votes": [1], "answers": [an_answer()], "abstentions": {}}]), "a vote is for none of"),
-        (row(1, ballots=[{"member": "a", "votes": [0], "answers": [without(an_answer(), "score")], "abstentions": {}}]), "score"),
-        (row(1, turns=[a_turn(), without(a_turn(), "group")]), r"turns\[2\]\.group: Field required"),
-        (row(1, turns=[a_turn(text=None)]), r"turns\[1\]\.text: Input should be an instance of str"),
+        (
+            row(
+                1,
+                ballots=[
+                    {"member": "a", "votes": [1], "answers": [an_answer()], "abstentions": {}}
+                ],
+            ),
+            "a vote is for none of",
+        ),
+        (
+            row(
+                1,
+                ballots=[
+                    {
+                        "member": "a",
+                        "votes": [0],
+                        "answers": [without(an_answer(), "score")],
+                        "abstentions": {},
+                    }
+                ],
+            ),
+            "score",
+        ),
+        (
+            row(1, turns=[a_turn(), without(a_turn(), "group")]),
+            r"turns\[2\]\.group: Field required",
+        ),
+        (
+            row(1, turns=[a_turn(text=None)]),
+            r"turns\[1\]\.text: Input should be an instance of str",
+        ),
     ],
 )
 def test_a_row_that_lacks_a_part_is_told_by_its_line_in_every_table(tmp_path, damaged, told):
     (tmp_path / "run.json").write_text(json.dumps(manifest()))
-    (tmp_path / "results.jsonl").write_text("".join(json.dumps(each) + "\n" for each in (row(0), damaged, row(2))))
-    reads = (lambda: write(tmp_path, tmp_path / "report.html"), lambda: Comparison.of(Run.open(tmp_path)))
-    groupthink = {"task": None, "method": None, "judge": None, "as_json": True, "as_markdown": False}
-    for read in (*reads, lambda: table.run(tmp_path, **groupthink), lambda: Run.open(tmp_path).done()):
-        with pytest.raises(ConfigurationError, match=rf"Line 2 of .*results\.jsonl. is no row of a run .it .*{told}.*remove it"):
+    (tmp_path / "results.jsonl").write_text(
+        "".join(json.dumps(each) + "\n" for each in (row(0), damaged, row(2)))
+    )
+    reads = (
+        lambda: write(tmp_path, tmp_path / "report.html"),
+        lambda: Comparison.of(Run.open(tmp_path)),
+    )
+    groupthink = {
+        "task": None,
+        "method": None,
+        "judge": None,
+        "as_json": True,
+        "as_markdown": False,
+    }
+    for read in (
+        *reads,
+        lambda: table.run(tmp_path, **groupthink),
+        lambda: Run.open(tmp_path).done(),
+    ):
+        with pytest.raises(
+            ConfigurationError,
+            match=rf"Line 2 of .*results\.jsonl. is no row of a run .it .*{told}.*remove it",
+        ):
             read()
 
 
 def test_half_a_character_is_text(tmp_path):
-    told = row(0, answer="\ud83d", member="\ud83d", turns=[a_turn(text="\ud83d", cause="\ud83d")], inputs={"\ud83d": "\ud83d"})
+    told = row(
+        0,
+        answer="\ud83d",
+        member="\ud83d",
+        turns=[a_turn(text="\ud83d", cause="\ud83d")],
+        inputs={"\ud83d": "\ud83d"},
+    )
     with Run.start(tmp_path / "run", manifest()) as run:
         run.append(told)
     assert list(Run.open(tmp_path / "run").rows()) == [told]
@@ -180,10 +252,14 @@ def full_disk(monkeypatch, path):
         return opened(self, mode, *arguments, **options)
 
     monkeypatch.setattr(type(path), "open", fails)
-    monkeypatch.setattr(type(path), "write_text", lambda self, text, **options: fails(self, "w").write(text))
+    monkeypatch.setattr(
+        type(path), "write_text", lambda self, text, **options: fails(self, "w").write(text)
+    )
 
 
-@pytest.mark.parametrize("name", ["run.json.part", "results.jsonl", "table.md.part", "table.json.part"])
+@pytest.mark.parametrize(
+    "name", ["run.json.part", "results.jsonl", "table.md.part", "table.json.part"]
+)
 def test_a_disk_that_fills_up_is_told_in_a_sentence(tmp_path, monkeypatch, name):
     with Run.start(tmp_path / "run", manifest()) as run:
         run.append(row(0))
@@ -194,7 +270,9 @@ def test_a_disk_that_fills_up_is_told_in_a_sentence(tmp_path, monkeypatch, name)
             run.append(row(1))
             write_table(run)
 
-        with pytest.raises(MuxError, match="could not be written.*No space left on device.: mend that and go on"):
+        with pytest.raises(
+            MuxError, match="could not be written.*No space left on device.: mend that and go on"
+        ):
             go_on()
     monkeypatch.undo()
     assert next(Run.open(tmp_path / "run").rows()) == row(0)
