@@ -1,4 +1,8 @@
-"""The command line of the evaluation: `python -m eval budget | compare | demo | groupthink | optimize | report | rules | …`."""
+"""The command line of the evaluation: `python -m eval VERB`, one `app` of thin verbs.
+
+Each verb gathers its options into one object and hands it to the room that does the work. Rooms are
+imported when their verb runs.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +31,36 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they show local variables, a database's password among them
 )
 
+AcceptLicense = Annotated[
+    bool, typer.Option(help="Accept the licences of the models, Gemma's terms too.")
+]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown.")]
+PublicBanks = Annotated[
+    Path, typer.Option(help="The folder of the public banks (eval/paper/pools.py).")
+]
+RuleDraws = Annotated[int, typer.Option("--k", min=1, help="Draws per member.")]
+Halves = Annotated[int, typer.Option(min=1, help="Number of random half splits.")]
+SplitSeed = Annotated[int, typer.Option(help="Seed of the splits.")]
+EverydayLimit = Annotated[
+    int, typer.Option(min=2, help="Test questions, balanced over the six categories.")
+]
+Banks = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="BANK...", help="Banks, as dspy-mux replay takes them."),
+]
+PoolsOf = Annotated[
+    Path | None, typer.Option(help="Also the known pools of the public banks in this folder.")
+]
+Datasets = Annotated[
+    list[str] | None, typer.Option(help="Datasets of the banks; repeatable. Default: all.")
+]
+Halvings = Annotated[
+    int, typer.Option(min=1, help="Number of random halvings; each half is scored once.")
+]
+Penalty = Annotated[
+    float, typer.Option("--penalty", "--lam", min=0, help="λ, the weight of contradiction.")
+]
+
 
 @app.callback()
 def _eval() -> None:
@@ -39,15 +73,9 @@ def demo(
     temperature: Annotated[
         float, typer.Option(min=0, help="Sampling temperature of the draws.")
     ] = 0.5,
-    limit: Annotated[
-        int, typer.Option(min=2, help="Test questions, balanced over the six categories.")
-    ] = 180,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")
-    ] = False,
-    accept_license: Annotated[
-        bool, typer.Option(help="Accept the licences of the models, Gemma's terms too.")
-    ] = False,
+    limit: EverydayLimit = 180,
+    as_json: AsJson = False,
+    accept_license: AcceptLicense = False,
 ) -> None:
     """Three tiny real models on everyday questions: each alone, and together."""
     from .demo.demo import run
@@ -57,22 +85,16 @@ def demo(
 
 @app.command()
 def optimize(
-    k: Annotated[int, typer.Option(min=2, help="Draws per member and question, at most.")] = 4,
+    k: Annotated[int, typer.Option(min=2, help="Most draws per member and question.")] = 4,
     trials: Annotated[int, typer.Option(min=1, help="Trials of the study.")] = 60,
-    limit: Annotated[
-        int, typer.Option(min=2, help="Test questions, balanced over the six categories.")
-    ] = 180,
+    limit: EverydayLimit = 180,
     out: Annotated[
-        Path, typer.Option(help="Where the bank, the study and the compiled mux are kept.")
+        Path, typer.Option(help="Folder of the bank, the study and the compiled mux.")
     ] = Path("runs/optimize"),
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")
-    ] = False,
-    accept_license: Annotated[
-        bool, typer.Option(help="Accept the licences of the models, Gemma's terms too.")
-    ] = False,
+    as_json: AsJson = False,
+    accept_license: AcceptLicense = False,
 ) -> None:
-    """MuxOptimizer on three tiny real models: choose members, draws and rule, then score them on an untouched test split."""
+    """Compile a mux of three tiny real models, then score it on an untouched test split."""
     from .demo.optimize import run
 
     run(k=k, trials=trials, limit=limit, out=out, as_json=as_json, accept_license=accept_license)
@@ -80,15 +102,13 @@ def optimize(
 
 @app.command()
 def rules(
-    data: Annotated[Path, typer.Option(help="The folder of the public banks (eval/pools.py).")],
-    k: Annotated[int, typer.Option(min=1, help="Draws per member.")] = 3,
-    repeats: Annotated[int, typer.Option(min=1, help="Random half splits.")] = 20,
-    seed: Annotated[int, typer.Option(help="Of the splits.")] = 0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")
-    ] = False,
+    data: PublicBanks,
+    k: RuleDraws = 3,
+    repeats: Halves = 20,
+    seed: SplitSeed = 0,
+    as_json: AsJson = False,
 ) -> None:
-    """Every rule on public banks of real recorded outputs, without a call."""
+    """Score every rule on public banks of real recorded outputs, without a call."""
     from .paper.rules import run
 
     run(data=data, k=k, repeats=repeats, seed=seed, as_json=as_json)
@@ -96,33 +116,35 @@ def rules(
 
 @app.command()
 def budget(
-    data: Annotated[Path, typer.Option(help="The folder of the public banks (eval/pools.py).")],
+    data: PublicBanks,
     bounds: Annotated[
-        str, typer.Option(help="On the chance that a draw to come changes the answer, by comma.")
+        str,
+        typer.Option(help="Bounds on the chance that a further draw changes the answer."),
     ] = "0.05,0.1,0.15",
-    k: Annotated[int, typer.Option(min=1, help="Draws per member.")] = 3,
-    repeats: Annotated[int, typer.Option(min=1, help="Random half splits.")] = 5,
-    seed: Annotated[int, typer.Option(help="Of the splits.")] = 0,
+    k: RuleDraws = 3,
+    repeats: Halves = 5,
+    seed: SplitSeed = 0,
     as_json: AsJson = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    markdown: Markdown = False,
 ) -> None:
-    """What frugal schedules and early stopping save on public banks of real recorded outputs, without a call."""
-    from .paper.budget import run
+    """Show the calls that frugal schedules and early stopping save on public banks."""
+    from .paper.budget import BudgetTable, run
 
-    wanted = parse_numbers(bounds, "--bounds")
     run(
-        data=data,
-        bounds=wanted,
-        k=k,
-        repeats=repeats,
-        seed=seed,
-        as_json=as_json,
-        markdown=markdown,
+        BudgetTable(
+            data=data,
+            bounds=parse_numbers(bounds, "--bounds"),
+            k=k,
+            repeats=repeats,
+            seed=seed,
+            as_json=as_json,
+            as_markdown=markdown,
+        )
     )
 
 
 @app.command()
-def compare(
+def compare(  # noqa: PLR0913  Typer reads the options from the parameters
     task: Annotated[
         list[str],
         typer.Option(
@@ -134,249 +156,223 @@ def compare(
         typer.Option(help="A local file of the task's questions; NAME=PATH for several tasks."),
     ] = None,
     pool: Annotated[
-        Path | None, typer.Option(help="A pool file; three tiny models in this process by default.")
+        Path | None, typer.Option(help="Pool file. Default: three tiny models in this process.")
     ] = None,
     members: Annotated[
-        str | None, typer.Option(help="Some of the pool's members, by comma.")
+        str | None, typer.Option(help="Some of the pool's members, comma-separated.")
     ] = None,
     methods: Annotated[
-        str, typer.Option(help="all, or ids by comma, such as slm_mux,self_consistency,llm_debate.")
+        str,
+        typer.Option(help="all, or comma-separated ids: slm_mux,self_consistency,llm_debate, …"),
     ] = "all",
     k: Annotated[
         int | None,
-        typer.Option("--k", min=1, help="Draws per member; the pool file's by default, else 3."),
+        typer.Option("--k", min=1, help="Draws per member. Default: the pool file's, or 3."),
     ] = None,
     temperature: Annotated[
         float | None,
-        typer.Option(
-            min=0, help="Of the draws; the pool file's by default, 0.5 for the tiny models."
-        ),
+        typer.Option(min=0, help="Of the draws. Default: the pool file's, or 0.5."),
     ] = None,
     split: Annotated[str, typer.Option(help="The questions that are reported.")] = "test",
     limit: Annotated[
-        int | None, typer.Option(min=1, help="So many of them, from the front; all by default.")
+        int | None, typer.Option(min=1, help="The first of them. Default: all.")
     ] = None,
     validation_limit: Annotated[
         int | None,
         typer.Option(
-            min=1,
-            help="Questions that measure members and fit rules; as many as --limit by default.",
+            min=1, help="Questions that measure members and fit rules. Default: as --limit."
         ),
     ] = None,
     bank: Annotated[
-        str | None, typer.Option(help="Where draws are kept; in the run folder by default.")
+        str | None, typer.Option(help="Where draws are kept. Default: in the run folder.")
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The run folder, gone on with where it is there; runs/TASK by default."),
+        typer.Option(help="Run folder; an existing run is resumed. Default: runs/TASK."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the splits.")] = 0,
+    seed: SplitSeed = 0,
     num_threads: Annotated[int, typer.Option(min=1, help="Calls in flight at once.")] = 16,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Ask again what failed with an error.")
     ] = False,
     max_tokens: Annotated[
         int | None,
-        typer.Option(min=1, help="A tiny model's longest reply; 16 for everyday, else 256."),
+        typer.Option(min=1, help="Of the tiny models' replies. Default: 16 for everyday, or 256."),
     ] = None,
     moa_layers: Annotated[
         int, typer.Option(min=1, help="Mixture-of-Agents: layers, the aggregator's included.")
     ] = 3,
     debate_agents: Annotated[
-        int | None, typer.Option(min=1, help="LLM-Debate: agents; 3, or one a member if more.")
+        int | None, typer.Option(min=1, help="LLM-Debate: agents. Default: 3, or one per member.")
     ] = None,
     debate_rounds: Annotated[int, typer.Option(min=1, help="LLM-Debate: rounds.")] = 2,
     mav_n: Annotated[int, typer.Option(min=1, help="Multi-Agent Verification: candidates.")] = 16,
     mav_aspects: Annotated[
         str | None,
-        typer.Option(help="Multi-Agent Verification: aspects by comma; all nine by default."),
+        typer.Option(help="Multi-Agent Verification: comma-separated aspects. Default: all nine."),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")
-    ] = False,
-    accept_license: Annotated[
-        bool, typer.Option(help="Accept the licences of the models, Gemma's terms too.")
-    ] = False,
+    as_json: AsJson = False,
+    accept_license: AcceptLicense = False,
 ) -> None:
-    """Every method on the same questions: accuracy with interval, calls, tokens, cost, time, and the difference to SLM-MUX."""
-    from dspy_mux import ConfigurationError
-
-    from .compare import command, pools
+    """Compare every method on the same questions: accuracy, calls, tokens, cost and time."""
+    from .compare.command import Command, names, run
     from .compare.methods import Options
+    from .compare.pools import PoolOptions
 
-    if pool is not None and max_tokens is not None:
-        raise ConfigurationError(
-            "--max-tokens is for the tiny models: a pool file gives each member its own max_tokens."
+    run(
+        Command(
+            tasks=task,
+            files=file or [],
+            pool=PoolOptions(pool, names(members), max_tokens, accept_license),
+            k=k,
+            temperature=temperature,
+            options=Options(
+                methods=names(methods) or (),
+                split=split,
+                limit=limit,
+                validation_limit=limit if validation_limit is None else validation_limit,
+                seed=seed,
+                num_threads=num_threads,
+                retry_failed=retry_failed,
+                moa_layers=moa_layers,
+                debate_agents=debate_agents,
+                debate_rounds=debate_rounds,
+                mav_n=mav_n,
+                mav_aspects=names(mav_aspects),
+            ),
+            out=out,
+            bank=bank,
+            as_json=as_json,
         )
-    names = command.listed(members)
-    drawn_from = (
-        pools.embedded(names, max_tokens=max_tokens, accept_license=accept_license)
-        if pool is None
-        else pools.of_file(pool, names, accept_license=accept_license)
-    )
-    options = Options(
-        methods=command.listed(methods) or (),
-        k=drawn_from.k if k is None else k,
-        temperature=drawn_from.temperature if temperature is None else temperature,
-        split=split,
-        limit=limit,
-        validation_limit=limit if validation_limit is None else validation_limit,
-        seed=seed,
-        num_threads=num_threads,
-        timeout=drawn_from.timeout,
-        retry_failed=retry_failed,
-        moa_layers=moa_layers,
-        debate_agents=debate_agents,
-        debate_rounds=debate_rounds,
-        mav_n=mav_n,
-        mav_aspects=command.listed(mav_aspects),
-    )
-    command.run(
-        command.tasks_of(task, file or []), drawn_from, options, out=out, bank=bank, as_json=as_json
     )
 
 
 @app.command()
-def search(
-    banks: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="BANK...", help="Banks, as dspy-mux replay takes them."),
-    ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Also the known pools of the public banks in this folder.")
-    ] = None,
-    dataset: Annotated[
-        list[str] | None, typer.Option(help="Of the banks; repeatable; every dataset by default.")
-    ] = None,
+def search(  # noqa: PLR0913  Typer reads the options from the parameters
+    banks: Banks = None,
+    data: PoolsOf = None,
+    dataset: Datasets = None,
     sizes: Annotated[str, typer.Option(help="Sizes of the subsets: 2, 2-5, or 2,4.")] = "2-5",
-    k: Annotated[int, typer.Option("--k", min=1, help="Draws per member.")] = 3,
-    penalty: Annotated[
-        float, typer.Option("--penalty", "--lam", min=0, help="λ, the weight of the contradiction.")
-    ] = 1.0,
+    k: RuleDraws = 3,
+    penalty: Penalty = 1.0,
     members: Members = None,
     program: Program = None,
     split_field: SplitField = None,
     train: Train = "train",
     test: Test = "test",
-    repeats: Annotated[
-        int,
-        typer.Option(min=1, help="How often the questions are halved; each half is scored once."),
-    ] = 10,
+    repeats: Halvings = 10,
     seed: Seed = 0,
     threshold: Threshold = 1.0,
     as_json: AsJson = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    markdown: Markdown = False,
 ) -> None:
-    """The paper's model selection table from recorded draws: best single member, subset by O(S), gain."""
-    from .paper.search import run
-    from .paper.sources import Asked
+    """Show the paper's model selection table: best single member, subset by O(S), gain."""
+    from .paper.search import SearchTable, run
+    from .paper.sources import SourceOptions
 
-    asked = Asked(
-        banks or (),
-        data,
-        dataset or (),
-        members,
-        program,
-        split_field,
-        train,
-        test,
-        repeats,
-        seed,
-        threshold,
+    run(
+        SearchTable(
+            SourceOptions(
+                banks=banks or (),
+                data=data,
+                datasets=dataset or (),
+                members=members,
+                program=program,
+                split_field=split_field,
+                train=train,
+                test=test,
+                repeats=repeats,
+                seed=seed,
+                threshold=threshold,
+            ),
+            sizes=parse_sizes(sizes),
+            k=k,
+            penalty=penalty,
+            as_json=as_json,
+            as_markdown=markdown,
+        )
     )
-    run(asked, sizes=parse_sizes(sizes), k=k, penalty=penalty, as_json=as_json, as_markdown=markdown)
 
 
 @app.command()
-def scale(
-    banks: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="BANK...", help="Banks, as dspy-mux replay takes them."),
-    ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Also the known pools of the public banks in this folder.")
-    ] = None,
-    dataset: Annotated[
-        list[str] | None, typer.Option(help="Of the banks; repeatable; every dataset by default.")
-    ] = None,
+def scale(  # noqa: PLR0913  Typer reads the options from the parameters
+    banks: Banks = None,
+    data: PoolsOf = None,
+    dataset: Datasets = None,
     k: Annotated[
         int, typer.Option("--k", min=1, help="Draws per member while members are added.")
     ] = 3,
     k_max: Annotated[
-        int | None, typer.Option(min=1, help="Draws per member, at most; all recorded by default.")
+        int | None, typer.Option(min=1, help="Most draws per member. Default: all recorded.")
     ] = None,
     max_members: Annotated[
-        int, typer.Option(min=1, help="Members, at most, while members are added.")
+        int, typer.Option(min=1, help="Most members while members are added.")
     ] = 5,
     size: Annotated[int, typer.Option(min=1, help="Members while draws are added.")] = 2,
-    penalty: Annotated[
-        float, typer.Option("--penalty", "--lam", min=0, help="λ, the weight of the contradiction.")
-    ] = 1.0,
+    penalty: Penalty = 1.0,
     members: Members = None,
     program: Program = None,
     split_field: SplitField = None,
     train: Train = "train",
     test: Test = "test",
-    repeats: Annotated[
-        int,
-        typer.Option(min=1, help="How often the questions are halved; each half is scored once."),
-    ] = 10,
+    repeats: Halvings = 10,
     seed: Seed = 0,
     threshold: Threshold = 1.0,
     html: Annotated[
         Path | None, typer.Option(help="Also write the figures to this file (needs plotly).")
     ] = None,
     as_json: AsJson = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    markdown: Markdown = False,
 ) -> None:
-    """Both scaling figures of the paper from recorded draws, and SLM-MUX beside Agent Forest."""
-    from .paper.scale import run
-    from .paper.sources import Asked
+    """Show both scaling figures of the paper, and SLM-MUX beside Agent Forest."""
+    from .paper.scale import ScaleTables, run
+    from .paper.sources import SourceOptions
 
-    asked = Asked(
-        banks or (),
-        data,
-        dataset or (),
-        members,
-        program,
-        split_field,
-        train,
-        test,
-        repeats,
-        seed,
-        threshold,
-    )
     run(
-        asked,
-        k=k,
-        k_max=k_max,
-        max_members=max_members,
-        size=size,
-        penalty=penalty,
-        html=html,
-        as_json=as_json,
-        as_markdown=markdown,
+        ScaleTables(
+            SourceOptions(
+                banks=banks or (),
+                data=data,
+                datasets=dataset or (),
+                members=members,
+                program=program,
+                split_field=split_field,
+                train=train,
+                test=test,
+                repeats=repeats,
+                seed=seed,
+                threshold=threshold,
+            ),
+            k=k,
+            k_max=k_max,
+            max_members=max_members,
+            size=size,
+            penalty=penalty,
+            html=html,
+            as_json=as_json,
+            as_markdown=markdown,
+        )
     )
 
 
 @app.command()
 def groupthink(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder of `compare`.")],
-    task: Annotated[str | None, typer.Option(help="Of this task alone.")] = None,
+    task: Annotated[str | None, typer.Option(help="This task alone.")] = None,
     method: Annotated[
-        str | None, typer.Option(help="Of this method alone, such as llm_debate.")
+        str | None, typer.Option(help="This method alone, such as llm_debate.")
     ] = None,
     judge: Annotated[
         str | None, typer.Option(help="Also ask this LM: a model string, or a member of --pool.")
     ] = None,
     pool: Annotated[Path | None, typer.Option(help="The pool file that has the judge.")] = None,
     as_json: AsJson = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    markdown: Markdown = False,
     accept_license: Annotated[
         bool, typer.Option(help="Accept the licence of the judge's model.")
     ] = False,
 ) -> None:
-    """What discussions did to answers: given up, followed, flipped, and the share of the failures that are groupthink."""
+    """Measure what discussions did to answers, and the share of failures that is groupthink."""
     from dspy_mux import ConfigurationError
 
     from .groupthink.judge import load_judge
@@ -392,10 +388,10 @@ def groupthink(
 def report(
     run: Annotated[Path, typer.Argument(help="The run folder that compare wrote.")],
     out: Annotated[
-        Path, typer.Option(help="The HTML file to write; one that is there is replaced.")
+        Path, typer.Option(help="The HTML file to write; an existing one is replaced.")
     ] = Path("report.html"),
 ) -> None:
-    """A run as one self-contained HTML page: the table, charts, and every question with every draw."""
+    """Write a run as one HTML page: the table, charts, and every question with every draw."""
     from .report import write
 
     write(run, out)

@@ -111,7 +111,7 @@ class BankOptions:
         from ..bank.record import read_jsonl
         from ..bank.sample_bank import SampleBank
 
-        members = None if self.members is None else names(self.members)
+        members = None if self.members is None else parse_names(self.members)
         if self.bank.endswith(FILES):
             return read_jsonl(self.bank, dataset=self.dataset).of(members, k)
         bank = SampleBank(self.bank)
@@ -167,7 +167,7 @@ class SplitOptions:
         return splits.holdout(count, fraction=holdout, repeats=repeats, seed=self.seed)
 
 
-def names(text: str) -> list[str]:
+def parse_names(text: str) -> list[str]:
     """Parse comma-separated names."""
     return [name.strip() for name in text.split(",") if name.strip()]
 

@@ -1,1 +1,1 @@
-"""Compare every method on one task: draw, score, and decide on the same draws."""
+"""`python -m eval compare`: every method on the same questions, with the same members and draws."""

@@ -1,16 +1,19 @@
-"""`python -m eval compare` from its options: tasks and members by name, the run, and its table as text and files."""
+"""`python -m eval compare` from its options: load tasks and members, compare, print the table."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from dspy_mux import ConfigurationError
+from dspy_mux.cli.options import parse_names
 from dspy_mux.cli.output import json_text, print_json
 from dspy_mux.redact import masked_address
 from dspy_mux.text import visible
@@ -18,42 +21,71 @@ from programs.tasks import Task, task
 
 from ..runs.folder import Run
 from ..tables.comparison import Comparison
-from . import run as compare
 from .methods import Options
-from .pools import Members
+from .pools import PoolOptions
+from .run import compare
 
 
-def run(
-    tasks: Sequence[Task],
-    members: Members,
-    options: Options,
-    *,
-    out: Path | None,
-    bank: str | None,
-    as_json: bool,
-) -> None:
+@dataclass(frozen=True)
+class Command:
+    """What `python -m eval compare` is asked for.
+
+    Attributes:
+        tasks: their names; files: their questions, as `NAME=PATH`, or a path for a single task.
+        k, temperature: in place of the pool's; None for those.
+        options: all else that shapes the comparison.
+        out: the run folder; None for one named after the tasks.
+        bank: where draws are kept; None for the run's own bank.
+    """
+
+    tasks: Sequence[str]
+    files: Sequence[str]
+    pool: PoolOptions
+    k: int | None
+    temperature: float | None
+    options: Options
+    out: Path | None
+    bank: str | None
+    as_json: bool
+
+
+def run(command: Command) -> None:
     """Compare, write the table beside the rows, and print it."""
-    console = Console(stderr=True)
-    folder = out or Path("runs") / "-".join(each.name.replace(":", "-") for each in tasks)
-    logging.getLogger("dspy").setLevel(logging.ERROR)  # what a draw failed with is told in its row
-    command = masked_address(
-        shlex.join(["python", "-m", "eval", *sys.argv[1:]])
-    )  # a bank's URL may have a password
-    finished = compare.run(
-        tasks, members.of, options, out=folder, bank=bank, command=command, console=console
+    pool = command.pool.load()
+    tasks = load_tasks(command.tasks, command.files)
+    folder = command.out or Path("runs") / "-".join(each.name.replace(":", "-") for each in tasks)
+    logging.getLogger("dspy").setLevel(logging.ERROR)  # each row holds why its draws failed
+    finished = compare(
+        tasks,
+        pool.for_task,
+        dataclasses.replace(
+            command.options,
+            k=pool.k if command.k is None else command.k,
+            temperature=pool.temperature if command.temperature is None else command.temperature,
+            timeout=pool.timeout,
+        ),
+        out=folder,
+        bank=command.bank,
+        # A bank's address may have a password.
+        command=masked_address(shlex.join(["python", "-m", "eval", *sys.argv[1:]])),
+        console=Console(stderr=True),
     )
     table = write_table(finished)
-    if as_json:
+    if command.as_json:
         print_json({"run": str(folder), **table.as_dict()})
-        return
-    shown = Console() if Console().is_terminal else Console(width=200)
-    for each in table.rich(shown.width):
-        shown.print(each)
+    else:
+        _show(table, folder)
+
+
+def _show(table: Comparison, folder: Path) -> None:
+    console = Console() if Console().is_terminal else Console(width=200)
+    for each in table.rich(console.width):
+        console.print(each)
     for note in table.notes:
-        shown.print(f"- {visible(note)}", markup=False, highlight=False)
-    shown.print(
-        f"Rows, draws and the table (Markdown, CSV, JSON) are in {visible(str(folder))}; to look at them: "
-        f"python -m eval report {shlex.quote(str(folder))} --out report.html",
+        console.print(f"- {visible(note)}", markup=False, highlight=False)
+    console.print(
+        f"Rows, draws and the table (Markdown, CSV, JSON) are in {visible(str(folder))}; to look "
+        f"at them: python -m eval report {shlex.quote(str(folder))} --out report.html",
         markup=False,
         highlight=False,
         soft_wrap=True,
@@ -61,7 +93,11 @@ def run(
 
 
 def write_table(run: Run) -> Comparison:
-    """The run's table, written into its folder as table.md, table.csv and table.json; raises MuxError where it cannot be."""
+    """Write the run's table into its folder, as table.md, table.csv and table.json.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
     table = Comparison.of(run)
     command = " ".join(visible(str(run.manifest["command"])).split())
     run.write("table.md", f"    {command}\n\n{table.markdown()}")
@@ -70,11 +106,11 @@ def write_table(run: Run) -> Comparison:
     return table
 
 
-def tasks_of(names: Sequence[str], files: Sequence[str]) -> list[Task]:
-    """Tasks by name, each with the file that is given for it: `NAME=PATH`, or a path alone for a single task.
+def load_tasks(names: Sequence[str], files: Sequence[str]) -> list[Task]:
+    """Return tasks by name, each with its file: `NAME=PATH`, or a path for a single task.
 
     Raises:
-        ConfigurationError: an unknown task, or a file for none of them.
+        ConfigurationError: an unknown task, or a file for none of the tasks.
     """
     paths: dict[str, Path] = {}
     for given in files:
@@ -85,11 +121,12 @@ def tasks_of(names: Sequence[str], files: Sequence[str]) -> list[Task]:
             paths[names[0]] = Path(given)
         else:
             raise ConfigurationError(
-                f"--file {given} does not say whose it is: write NAME=PATH, NAME out of {', '.join(names)}."
+                f"--file {given} does not say whose it is: write NAME=PATH, "
+                f"NAME out of {', '.join(names)}."
             )
     return [task(name, file=paths.get(name)) for name in names]
 
 
-def listed(text: str | None) -> tuple[str, ...] | None:
-    """Names by comma; None for None."""
-    return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
+def names(text: str | None) -> tuple[str, ...] | None:
+    """Parse comma-separated names; None for None."""
+    return None if text is None else tuple(parse_names(text))

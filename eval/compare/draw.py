@@ -1,4 +1,4 @@
-"""One round of draws over a set of examples, and what every rule makes of them."""
+"""Draw once on a set of examples, and see what each rule decides on the same draws."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextvars
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import dspy
 from rich.console import Console
@@ -22,22 +22,21 @@ from rich.progress import (
 from dspy_mux import AllMembersFailed, Ballot, Rule, SLMMux, Verdict
 from dspy_mux.text import visible
 
-from .score import Scores
+from .score import Metric, Scores
 
-Metric = Callable[..., Any]
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A question's draws: each member's ballot, and which groups of equivalent answers the metric counts as correct.
+    """A question's draws: each member's ballot, and the answers that the metric counts as correct.
 
     Attributes:
         example: the question.
-        verdict: the mux's verdict; None where every member abstained.
-        failure: what the mux raised then.
+        verdict: the mux's verdict; None if every member abstained.
         correct: (member, group) of the answers that score 1 or more.
+        failure: what the mux raised if every member abstained.
     """
 
     example: dspy.Example
@@ -46,19 +45,24 @@ class Drawn:
     failure: AllMembersFailed | None = None
 
     def single_draws(self, member: str) -> float:
-        """Share of the member's draws that are correct."""
+        """Return the share of the member's draws that are correct."""
         votes = self.votes(member)
         return sum((member, vote) in self.correct for vote in votes) / len(votes) if votes else 0.0
 
     def plurality(self, member: str) -> bool:
+        """Whether the member's plurality answer is correct."""
         group = Ballot(member, tuple(self.votes(member))).plurality
         return group is not None and (member, group) in self.correct
 
     def union(self, members: Sequence[str]) -> bool:
+        """Whether some member's plurality answer is correct."""
         return any(self.plurality(member) for member in members)
 
     def choice(self, rule: Rule, accuracies: Mapping[str, float]) -> tuple[str, float, bool] | None:
-        """The member a rule picks, its confidence, and whether the answer is correct; None where it finds no answer."""
+        """Return the member a rule picks, its confidence, and whether its answer is correct.
+
+        None if no member has an answer.
+        """
         if self.verdict is None:
             return None
         ballots = [
@@ -71,6 +75,7 @@ class Drawn:
         return member, choice.confidence, (member, choice.answer) in self.correct
 
     def votes(self, member: str) -> list[int | None]:
+        """Return the member's votes; none if every member abstained."""
         if self.verdict is None:
             return []
         return next(ballot.votes for ballot in self.verdict.ballots if ballot.member == member)
@@ -81,21 +86,21 @@ def draw_all(
     examples: Sequence[dspy.Example],
     metric: Metric,
     *,
-    what: str,
+    title: str,
     console: Console,
     num_threads: int = 8,
 ) -> list[Drawn]:
     """Ask `mux` every question, several at a time, with progress; in the order of `examples`.
 
-    Draws are kept by DSPy's cache as they arrive, so an interrupted run goes on where it stopped and pays nothing twice.
+    DSPy's cache keeps draws as they arrive, so an interrupted run resumes without a second call.
 
     Raises:
-        AllMembersFailed: on every question alike; a table of zeros would say nothing about the models.
+        AllMembersFailed: on every question. A table of zeros would say nothing about the models.
     """
     drawn = in_threads(
         lambda example: _draw(mux, example, metric),
         examples,
-        what=what,
+        title=title,
         console=console,
         num_threads=num_threads,
     )
@@ -109,13 +114,13 @@ def in_threads(
     work: Callable[[Item], Outcome],
     items: Sequence[Item],
     *,
-    what: str,
+    title: str,
     console: Console,
     num_threads: int,
 ) -> list[Outcome]:
-    """`work` on every item, several at a time, with progress; the outcomes in the order of `items`.
+    """Call `work` on every item, several at a time, with progress; in the order of `items`.
 
-    An error of one ends the others after those under way, whose work is not lost; so does Ctrl-C.
+    An error or Ctrl-C starts no further item, and waits for those under way.
     """
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -126,7 +131,7 @@ def in_threads(
     )
     pool = ThreadPoolExecutor(num_threads)
     with Progress(*columns, console=console) as progress:
-        bar = progress.add_task(visible(what), total=len(items))
+        bar = progress.add_task(visible(title), total=len(items))
         try:
             jobs = {
                 pool.submit(contextvars.copy_context().run, work, item): index
@@ -138,7 +143,7 @@ def in_threads(
                 progress.advance(bar)
         except KeyboardInterrupt:
             console.print(
-                "Interrupted: what is under way is finished and kept (Ctrl-C again gives it up)."
+                "Interrupted: finishing what is under way (press Ctrl-C again to give it up)."
             )
             raise
         finally:
@@ -147,8 +152,10 @@ def in_threads(
 
 
 def grouped_by(examples: Sequence[dspy.Example], field: str | None) -> list[dspy.Example]:
-    """The examples field value after field value: questions of one task share their demos, which llama.cpp then reads once and not
-    for every question. As they are where there is no such field."""
+    """Sort the examples by a field, such as their sub-task; leave them as they are for None.
+
+    Questions of one sub-task share their demos, which llama.cpp then reads once for all of them.
+    """
     return (
         list(examples)
         if field is None
@@ -157,7 +164,7 @@ def grouped_by(examples: Sequence[dspy.Example], field: str | None) -> list[dspy
 
 
 def abstained(drawn: Sequence[Drawn], member: str, k: int) -> float:
-    """Share of the member's draws that abstained."""
+    """Return the share of the member's draws that abstained."""
     answered = sum(vote is not None for each in drawn for vote in each.votes(member))
     return 1 - answered / (k * len(drawn))
 

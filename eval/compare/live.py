@@ -1,10 +1,11 @@
-"""Methods in which members see each other's text: run live, several questions at a time, each row written as its answer arrives."""
+"""Methods in which members see each other's text: run live, each row written as it arrives."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import dspy
@@ -18,101 +19,123 @@ from programs.tasks import Task
 from ..runs.folder import errors_of
 from .draw import in_threads
 from .methods import Method, Options
-from .score import Scores
+from .score import Metric, Scores
 
-#: Where so many questions, and twice those in flight, come to nothing but errors before one comes to more, servers are out of
-#: order, and the run ends.
-_LOST_AT_FIRST = 5
+#: A run ends if its first questions all end in errors: this many, or twice those in flight.
+_FIRST_QUESTIONS = 5
 
 
-def discussion(
-    method: Method,
-    task: Task,
-    members: Sequence[Member],
-    accuracies: Mapping[str, float],
-    options: Options,
-) -> tuple[dspy.Module, int]:
-    """The module of a discussion method, and how many calls of one question it has in flight at once."""
-    from dspy_mux.baselines import LLMDebate, MixtureOfAgents, MultiAgentVerification
-    from dspy_mux.baselines.verification import Verify
+@dataclass(frozen=True)
+class Discussion:
+    """A discussion method, ready to run.
 
-    shared: dict[str, Any] = {
-        "equivalence": task.equivalence,
-        "accuracies": accuracies,
-        "timeout": options.timeout,
-        "num_threads": options.num_threads,
-    }
-    declared, program = method.settings, task.program()
-    if method.id == "mixture_of_agents":
-        layers, temperature = declared["layers"], declared["temperature"]
-        return MixtureOfAgents(
-            program, members, layers=layers, temperature=temperature, **shared
-        ), len(members)
-    if method.id == "llm_debate":
-        agents, rounds, temperature = (
-            declared["agents"],
-            declared["rounds"],
-            declared["temperature"],
-        )
-        return LLMDebate(
-            program, members, agents=agents, rounds=rounds, temperature=temperature, **shared
-        ), agents
-    if method.id == "multi_agent_verification":
-        n, aspects, temperature = declared["n"], declared["aspects"], declared["temperature"]
-        reasons = any(
-            "reasoning" in predictor.signature.output_fields for predictor in program.predictors()
-        )
-        # Members have as many tokens to verify in as to answer in: a verifier reasons where the program does.
-        shared["verifier"] = dspy.ChainOfThought(Verify) if reasons else dspy.Predict(Verify)
-        return MultiAgentVerification(
-            program, members, n=n, aspects=aspects, temperature=temperature, **shared
-        ), n * len(aspects)
-    raise ConfigurationError(f"{method.id!r} is no discussion method.")
+    Attributes:
+        in_flight: calls that one question has in flight at once.
+    """
+
+    module: dspy.Module
+    in_flight: int
+
+    @classmethod
+    def of(
+        cls,
+        method: Method,
+        task: Task,
+        members: Sequence[Member],
+        accuracies: Mapping[str, float],
+        options: Options,
+    ) -> Discussion:
+        """Build the method's module with its declared settings."""
+        from dspy_mux.baselines import LLMDebate, MixtureOfAgents, MultiAgentVerification
+        from dspy_mux.baselines.verification import Verify
+
+        shared: dict[str, Any] = {
+            "equivalence": task.equivalence,
+            "accuracies": accuracies,
+            "timeout": options.timeout,
+            "num_threads": options.num_threads,
+        }
+        program = task.program()
+        declared = method.settings
+        if method.id == "mixture_of_agents":
+            shared |= {name: declared[name] for name in ("layers", "temperature")}
+            return cls(MixtureOfAgents(program, members, **shared), len(members))
+        if method.id == "llm_debate":
+            shared |= {name: declared[name] for name in ("agents", "rounds", "temperature")}
+            return cls(LLMDebate(program, members, **shared), declared["agents"])
+        if method.id == "multi_agent_verification":
+            shared |= {name: declared[name] for name in ("n", "aspects", "temperature")}
+            # Members verify in as many tokens as they answer in: a verifier reasons only where the
+            # program does.
+            verifier = dspy.ChainOfThought(Verify) if _reasons(program) else dspy.Predict(Verify)
+            return cls(
+                MultiAgentVerification(program, members, verifier=verifier, **shared),
+                declared["n"] * len(declared["aspects"]),
+            )
+        raise ConfigurationError(f"{method.id!r} is not a discussion method.")
+
+
+def _reasons(program: dspy.Module) -> bool:
+    return any(
+        "reasoning" in predictor.signature.output_fields for predictor in program.predictors()
+    )
 
 
 def run_live(
-    module: dspy.Module,
+    discussion: Discussion,
     examples: Sequence[dspy.Example],
-    metric: Callable[..., Any],
+    metric: Metric,
     append: Callable[[dspy.Example, dict[str, Any]], None],
     *,
-    what: str,
+    title: str,
     console: Console,
-    at_once: int,
+    num_threads: int,
     again: Container[str] = (),
 ) -> None:
-    """Ask `module` every question, `at_once` at a time, and hand each answer to `append` from the thread it arrives in.
+    """Ask every question, several at a time; hand each answer to `append` from its own thread.
 
     Args:
-        again: `question_id` of those that met errors before.
+        num_threads: calls in flight at once.
+        again: `question_id` of questions that met errors before.
 
     Raises:
-        MetricFailed: the metric raised, or gave no number; what has arrived is kept.
-        MuxError: the first questions came to nothing but errors, as where a server is down: a table would make that the method's.
+        MetricFailed: the metric raised or gave no number; what has arrived is kept.
+        MuxError: the first questions all ended in errors, as when a server is down. A table would
+            blame the method.
     """
-    at_first = max(_LOST_AT_FIRST, 2 * at_once)
-    lost, counting = 0, threading.Lock()  # -1 once a question has come to more
+    at_once = max(1, num_threads // discussion.in_flight)
+    watch = _FirstQuestions(max(_FIRST_QUESTIONS, 2 * at_once), title)
 
     def ask(example: dspy.Example) -> None:
-        nonlocal lost
-        row = answered(module, example, metric)
+        row = answered(discussion.module, example, metric)
         append(example, row)
-        with counting:
+        # A question that failed before may fail for reasons of its own: it is not counted.
+        watch.check(row, counts=str(example.get("question_id")) not in again)
+
+    in_threads(ask, examples, title=title, console=console, num_threads=at_once)
+
+
+class _FirstQuestions:
+    """Ends a run whose first questions all end in errors."""
+
+    def __init__(self, limit: int, title: str):
+        self._limit, self._title = limit, title
+        self._lost = 0  # -1 once a question has ended in an answer
+        self._lock = threading.Lock()
+
+    def check(self, row: Mapping[str, Any], *, counts: bool) -> None:
+        with self._lock:
             if not decided_by_errors(row):
-                lost = -1
-            elif (
-                lost >= 0 and str(example.get("question_id")) not in again
-            ):  # those may be out of order by themselves
-                lost += 1
-            out_of_order = lost >= at_first
-        if out_of_order:
+                self._lost = -1
+            elif self._lost >= 0 and counts:
+                self._lost += 1
+            down = self._lost >= self._limit
+        if down:
             last = errors_of(row["turns"])[-1]
             raise MuxError(
-                f"{what}: the first {at_first} questions all came to nothing but errors ({last}): mend that and "
-                "compare again with --retry-failed, or leave the method out."
+                f"{self._title}: the first {self._limit} questions all ended in errors ({last}): "
+                "fix that and compare again with --retry-failed, or leave the method out."
             )
-
-    in_threads(ask, examples, what=what, console=console, num_threads=at_once)
 
 
 def decided_by_errors(row: Mapping[str, Any]) -> bool:
@@ -125,10 +148,8 @@ def decided_by_errors(row: Mapping[str, Any]) -> bool:
     return bool(final) and (not spoken or (bool(panels) and not judged))
 
 
-def answered(
-    module: dspy.Module, example: dspy.Example, metric: Callable[..., Any]
-) -> dict[str, Any]:
-    """The verdict-like part of a row: what the method answers, every turn with its score, and what it took."""
+def answered(module: dspy.Module, example: dspy.Example, metric: Metric) -> dict[str, Any]:
+    """Ask one question; return the row's fields: answer, every turn with its score, and usage."""
     meter = DrawMeter()
     began = time.perf_counter()
     try:
@@ -148,23 +169,23 @@ def answered(
     seconds = time.perf_counter() - began
     verdict = prediction.verdict
     score_of = Scores(example, metric, module.answer_field)
-    told = verdict.model_dump(mode="json", exclude={"turns"})
-    # Scored as the objects they are, not as JSON tells them.
-    for ballot, its_ballot in zip(told["ballots"], verdict.ballots, strict=True):
-        for answer, counted in zip(ballot["answers"], its_ballot.answers, strict=True):
+    row = verdict.model_dump(mode="json", exclude={"turns"})
+    # The metric scores the answers as the objects they are, not as JSON.
+    for shown, ballot in zip(row["ballots"], verdict.ballots, strict=True):
+        for answer, counted in zip(shown["answers"], ballot.answers, strict=True):
             answer["score"] = score_of(counted.answer)
     return {
         "score": score_of.prediction(prediction),
-        "answer": told["answer"],
-        "member": told["member"],
-        "confidence": told["confidence"],
-        "tie_break": told["tie_break"],
+        "answer": row["answer"],
+        "member": row["member"],
+        "confidence": row["confidence"],
+        "tie_break": row["tie_break"],
         "calls": verdict.calls + verdict.cached_calls,
         "prompt_tokens": verdict.prompt_tokens,
         "completion_tokens": verdict.completion_tokens,
         "cost": verdict.cost,
         "seconds": seconds,
-        "ballots": told["ballots"],
+        "ballots": row["ballots"],
         "turns": _turns(verdict.turns, score_of),
     }
 

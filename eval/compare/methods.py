@@ -1,4 +1,4 @@
-"""The methods that a comparison knows: what each is called, what it declares, and the options that shape it."""
+"""The methods of a comparison: their ids, titles and declared settings, and the options."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ from dspy_mux.errors import ConfigurationError
 
 from ..runs.schema import single
 
-#: What a method declares of a member that validation chooses.
+#: Declared for a member that validation chooses.
 MOST_ACCURATE = "the most accurate on validation"
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a comparison is asked to do; one for all its tasks.
+    """Options of a comparison, the same for all its tasks.
 
     Attributes:
         methods: ids, or "all"; "single" is every member alone.
         k: draws per member and question.
-        temperature: of the draws, for members that name none.
-        split: the questions reported; `limit` of them, None for all.
-        validation_limit: questions of the validation split, which measure the members and fit the rules; None for all.
+        temperature: of the draws, for members without their own.
+        split: the questions reported; the first `limit` of them, None for all.
+        validation_limit: validation questions, which measure the members and fit the rules; None
+            for all.
         num_threads: draws in flight at once.
-        timeout: seconds one draw may take.
-        retry_failed: ask again what failed with an error, not what was answered unusably.
-        moa_layers, debate_agents, debate_rounds, mav_n, mav_aspects: the discussion methods' choices, by default the published
-            ones; agents None for 3, or one a member where there are more; aspects None for all.
+        timeout: seconds until a draw abstains.
+        retry_failed: ask again what failed with an error, but not unusable answers.
+        moa_layers, debate_agents, debate_rounds, mav_n, mav_aspects: settings of the discussion
+            methods, by default the published ones. Agents None is 3, or one per member if there
+            are more; aspects None is all.
     """
 
     methods: tuple[str, ...] = ("all",)
@@ -55,10 +57,11 @@ class Method:
     """One method as a run declares it.
 
     Attributes:
-        id: what rows call it; title: what tables call it.
-        settings: its declared choices; what validation chooses for a task (a member, a subset) the task's entry tells.
-        discussion: whether members see each other's text, or verify it: then it is run live.
-        least_members: in a smaller pool it would be another method over again.
+        id: its name in rows; title: its name in tables.
+        settings: its declared settings. A member or subset chosen on validation is in the task's
+            entry of the manifest.
+        discussion: whether members see or verify each other's text: it is then run live.
+        least_members: in a smaller pool it is the same as another method.
     """
 
     id: str
@@ -77,7 +80,7 @@ class Method:
 
 
 def registry(members: Sequence[str], options: Options) -> list[Method]:
-    """Every method over these members, in the order of the table."""
+    """Return every method over these members, in the order of the table."""
     k = options.k
     return [
         *(Method(single(name), f"{name} alone", {"k": 1}) for name in members),
@@ -129,22 +132,22 @@ def registry(members: Sequence[str], options: Options) -> list[Method]:
 
 
 def chosen(members: Sequence[str], options: Options) -> tuple[list[Method], list[str]]:
-    """The methods that the options name, and notes on what "all" had to leave out.
+    """Return the methods that the options name, and notes on what "all" leaves out.
 
     Raises:
-        ConfigurationError: an unknown id, or one that needs more members; nothing named.
+        ConfigurationError: an unknown id, a method that needs more members, or no method.
     """
     known = registry(members, options)
     fits = [method for method in known if len(members) >= method.least_members]
     if options.methods == ("all",):
         left_out = [method.title for method in known if method not in fits]
-        told = f"Left out, as they are the same as another method over one member: {', '.join(left_out)}."
-        return fits, [told] if left_out else []
+        note = f"Left out, being another method over one member: {', '.join(left_out)}."
+        return fits, [note] if left_out else []
     for name in options.methods:
         if not any(_named(method, name) for method in known):
             families = list(dict.fromkeys(method.id.partition(":")[0] for method in known))
             raise ConfigurationError(
-                f"There is no method {name!r}: choose all, or of {', '.join(families)}."
+                f"There is no method {name!r}: choose all, or some of {', '.join(families)}."
             )
         if not any(_named(method, name) for method in fits):
             raise ConfigurationError(

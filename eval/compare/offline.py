@@ -1,4 +1,4 @@
-"""Methods that are functions of independent draws: decided from the shared bank by the library's own rules, without a call."""
+"""Methods that are functions of independent draws: decided from the shared bank, without a call."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .methods import Method
 
 @dataclass(frozen=True)
 class Measured:
-    """What the validation split tells: the draws that rules are fitted on, and the members' accuracies a_i."""
+    """The validation split: the draws that rules are fitted on, and the members' accuracies a_i."""
 
     record: Record
     accuracies: dict[str, float]
@@ -36,16 +36,16 @@ class Measured:
 
     @property
     def best(self) -> str:
-        """The most accurate member, the first in pool order among equals."""
+        """Return the most accurate member; among equals, the first in pool order."""
         return self.record.members[by_accuracy(list(self.accuracies.values()))[0]]
 
 
 @dataclass(frozen=True)
 class Decider:
-    """Which draws a method looks at, and the rule that decides among them.
+    """The draws that a method uses, and the rule that decides among them.
 
     Attributes:
-        choice: what validation chose for it, as the run's manifest tells it.
+        choice: chosen on validation, as the run's manifest holds it.
     """
 
     method: Method
@@ -56,7 +56,7 @@ class Decider:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All that shapes its decisions, beside the draws and the members' accuracies."""
+        """Return what its decisions depend on, beside the draws and the members' accuracies."""
         rule = {
             name: value
             for name, value in vars(self.rule).items()
@@ -66,10 +66,10 @@ class Decider:
 
 
 def decider(method: Method, measured: Measured, k: int, context: str | None) -> Decider:
-    """The method as validation decides it.
+    """Return the method, with what is chosen or fitted on validation.
 
     Args:
-        context: an input of the questions by which the calibrated rule may weigh.
+        context: an input of the questions that the calibrated rule may weigh by.
     """
     members, best = measured.record.members, measured.best
     if method.id.startswith("single:"):
@@ -122,22 +122,25 @@ class Draws:
         made_by = {
             (member.label, fingerprint_member(mux, at)[0]) for at, member in enumerate(mux.members)
         }
-        self._of: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
+        self._draws: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
         for row in bank.rows(dataset=dataset):
             if (row["model"], row["program"]) in made_by:
-                del row["outputs"]  # most of a bank, and nothing that a rule looks at
-                self._of.setdefault((row["question_fingerprint"], row["model"]), {})[
+                del row["outputs"]  # most of a bank's bytes, and no rule uses them
+                self._draws.setdefault((row["question_fingerprint"], row["model"]), {})[
                     row["draw"]
                 ] = row
 
-    def of(self, question: str, member: str, k: int) -> list[dict[str, Any]]:
-        """The member's first k draws for the question with this fingerprint."""
-        drawn = self._of[question, member]
+    def first(self, question: str, member: str, k: int) -> list[dict[str, Any]]:
+        """Return the member's first k draws for the question with this fingerprint."""
+        drawn = self._draws[question, member]
         return [drawn[number] for number in range(k)]
 
     def unmeasured(self) -> int:
-        """Answers without a token: they came from DSPy's cache when they were recorded, or a server reports none."""
-        rows = (row for drawn in self._of.values() for row in drawn.values())
+        """Return the number of answers without token counts.
+
+        They came from DSPy's cache when they were recorded, or the server reports none.
+        """
+        rows = (row for drawn in self._draws.values() for row in drawn.values())
         return sum(
             row["answer_class"] is not None
             and not row["prompt_tokens"]
@@ -149,13 +152,13 @@ class Draws:
 def decide(
     by: Decider, draws: Draws, example: dspy.Example, accuracies: Mapping[str, float]
 ) -> dict[str, Any]:
-    """The verdict-like part of a row: what the method answers to a question, and what the draws it looks at took.
+    """Return a row's answer, score, ballots and usage, from the recorded draws.
 
-    The draws of a question are in flight at once, so its `seconds` are those of the longest.
+    A question's draws are in flight at once, so its `seconds` are those of the slowest.
     """
     inputs = example.inputs().toDict()
     key = fingerprint_inputs(inputs)
-    drawn = {name: draws.of(key, name, by.k) for name in by.members}
+    drawn = {name: draws.first(key, name, by.k) for name in by.members}
     every = [draw for of_member in drawn.values() for draw in of_member]
     groups = _groups(every)
     ballots = [
@@ -168,7 +171,7 @@ def decide(
     ]
     rule = by.rule.given(inputs) if isinstance(by.rule, GivenInputs) else by.rule
     choice = rule.choose(ballots)
-    # A draw that failed before it had a price cost nothing that is known.
+    # A draw that failed before it had a price has no known cost.
     costs = [
         draw["cost"]
         for draw in every
@@ -180,7 +183,7 @@ def decide(
         "completion_tokens": sum(draw["completion_tokens"] or 0 for draw in every),
         "cost": None if None in costs or not costs else sum(costs),
         "seconds": max(draw["seconds"] or 0.0 for draw in every),
-        "ballots": [_told(ballot, drawn[ballot.member]) for ballot in ballots],
+        "ballots": [_scored_ballot(ballot, drawn[ballot.member]) for ballot in ballots],
     }
     if choice is None:
         causes = {
@@ -201,20 +204,20 @@ def decide(
 
 
 def _groups(draws: Sequence[Mapping[str, Any]]) -> dict[int | None, int]:
-    """The bank's classes as a verdict numbers its groups: in the order met."""
+    """Number the bank's answer classes like a verdict's groups: in order of appearance."""
     classes = dict.fromkeys(
         draw["answer_class"] for draw in draws if draw["answer_class"] is not None
     )
     return {its_class: number for number, its_class in enumerate(classes)}
 
 
-def _told(ballot: Ballot, draws: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A ballot as a verdict tells it, each answer with its score."""
+def _scored_ballot(ballot: Ballot, draws: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a ballot as in a verdict, each answer with its score."""
     first = {group: draws[ballot.votes.index(group)] for group in ballot.counts}
     answers = {group: draw["answer"] for group, draw in first.items()}
-    told = MemberBallot.of(ballot, answers, (draw["cause"] for draw in draws)).model_dump(
+    ballot_row = MemberBallot.of(ballot, answers, (draw["cause"] for draw in draws)).model_dump(
         mode="json"
     )
-    for answer in told["answers"]:
+    for answer in ballot_row["answers"]:
         answer["score"] = first[answer["group"]]["score"]
-    return told
+    return ballot_row

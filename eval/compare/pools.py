@@ -1,4 +1,4 @@
-"""Where the members of a comparison come from: a pool file, or the embedded tiny models."""
+"""The members of a comparison: from a pool file, or the tiny models that run in this process."""
 
 from __future__ import annotations
 
@@ -12,48 +12,89 @@ from dspy_mux.adapters.formats import ADAPTERS
 from dspy_mux.local import local_member
 from dspy_mux.mux.pool_file import PoolFile
 
-#: Tokens that an embedded model may reply with: everyday answers are a word or two, other tasks want to be reasoned about.
+#: The tiny models, by their names in the catalogue.
+MEMBERS = ("smollm2-135m", "gemma3-270m", "qwen2.5-coder-0.5b")
+#: Longest reply to an everyday question, in tokens: an answer is a word or two.
+MAX_TOKENS = 16
+#: Longest reply to other questions, which need reasoning.
 _REASONING_TOKENS = 256
 
 
 @dataclass(frozen=True)
-class Members:
-    """A pool, and what it says of how to draw from it.
+class PoolOptions:
+    """Which members to compare.
 
     Attributes:
-        of: task name → the members for it.
+        path: a pool file; None for the tiny models.
+        names: some of the members; None for all.
+        max_tokens: longest reply of a tiny model; None for the task's default.
     """
 
-    of: Callable[[str], Sequence[Member]]
+    path: Path | None = None
+    names: Sequence[str] | None = None
+    max_tokens: int | None = None
+    accept_license: bool = False
+
+    def load(self) -> ComparedPool:
+        """Return the members.
+
+        Raises:
+            ConfigurationError: options that exclude each other, or a name that the pool lacks.
+        """
+        if self.path is None:
+            return tiny_models(
+                self.names, max_tokens=self.max_tokens, accept_license=self.accept_license
+            )
+        if self.max_tokens is not None:
+            raise ConfigurationError(
+                "--max-tokens is for the tiny models: a pool file gives each member its own "
+                "max_tokens."
+            )
+        return pool_file_members(self.path, self.names, accept_license=self.accept_license)
+
+
+@dataclass(frozen=True)
+class ComparedPool:
+    """A pool, and its settings for drawing from it.
+
+    Attributes:
+        for_task: task name → the members for it.
+    """
+
+    for_task: Callable[[str], Sequence[Member]]
     k: int = 3
     temperature: float = 0.5
     timeout: float | None = None
 
 
-def embedded(
+def tiny_models(
     names: Sequence[str] | None, *, max_tokens: int | None, accept_license: bool
-) -> Members:
-    """The tiny models that run in this process, or some of the catalog's by name.
+) -> ComparedPool:
+    """Return the tiny models that run in this process, or some of the catalogue by name.
 
     Args:
-        max_tokens: a reply's length; None for 16 on everyday questions and 256 on others.
+        max_tokens: longest reply; None for 16 on everyday questions and 256 on others.
     """
 
-    def of(task: str) -> list[Member]:
+    def for_task(task: str) -> list[Member]:
         length = max_tokens or (MAX_TOKENS if task == "everyday" else _REASONING_TOKENS)
         return [
             local_member(name, max_tokens=length, accept_license=accept_license)
             for name in names or MEMBERS
         ]
 
-    return Members(of)
+    return ComparedPool(for_task)
 
 
-def of_file(path: Path, names: Sequence[str] | None, *, accept_license: bool) -> Members:
-    """The members of a pool file, or some of them by name. In a comparison all draw equally often, whatever k one has in the file.
+def pool_file_members(
+    path: Path, names: Sequence[str] | None, *, accept_license: bool
+) -> ComparedPool:
+    """Return the members of a pool file, or some of them by name.
+
+    In a comparison all members draw equally often; a member's own k in the file is ignored.
 
     Raises:
-        ConfigurationError: the file is wrong, or has no member of a name.
+        ConfigurationError: the file is wrong, or lacks a member of that name.
     """
     file = PoolFile.load(path)
     adapter = ADAPTERS[file.adapter]() if file.adapter else None
@@ -69,11 +110,4 @@ def of_file(path: Path, names: Sequence[str] | None, *, accept_license: bool) ->
                 f"The pool file {str(path)!r} has no member {name!r}; it has {', '.join(known)}."
             )
     chosen = pool if names is None else [known[name] for name in names]
-    return Members(lambda task: chosen, file.k, file.temperature, file.timeout)
-
-
-MEMBERS = ("smollm2-135m", "gemma3-270m", "qwen2.5-coder-0.5b")
-
-
-#: Everyday answers are a word or two; a longer reply is rambling.
-MAX_TOKENS = 16
+    return ComparedPool(lambda task: chosen, file.k, file.temperature, file.timeout)

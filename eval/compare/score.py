@@ -1,4 +1,4 @@
-"""A question's answers under the task's metric: a number for each, or one error that names the question."""
+"""Score a question's answers by the task's metric."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ import dspy
 from dspy_mux import MetricFailed
 from dspy_mux.bank.fingerprint import fingerprint_inputs
 
+#: `(example, prediction, trace=None)` → bool or number, as in DSPy.
+Metric = Callable[..., Any]
+
 
 class Scores:
-    """The metric's values of a question's answers, each distinct one scored once; 0 for an abstention.
+    """Score a question's answers, each distinct answer once; an abstention scores 0.
 
     Raises:
-        MetricFailed: on use: the metric raised, or gave no number.
+        MetricFailed: on use: the metric raised, or returned no finite number.
     """
 
-    def __init__(self, example: dspy.Example, metric: Callable[..., Any], field: str):
+    def __init__(self, example: dspy.Example, metric: Metric, field: str):
         self.example, self.metric, self.field = example, metric, field
         self._known: dict[str, float] = {}
 
@@ -32,19 +35,21 @@ class Scores:
         return self._known[key]
 
     def prediction(self, prediction: dspy.Prediction) -> float:
+        """Score a whole prediction."""
         try:
             score = float(self.metric(self.example, prediction))
         except Exception as error:
             raise self._failed(f"raised {type(error).__name__}: {error}") from error
         if not math.isfinite(score):
-            raise self._failed(f"gave {score}")
+            raise self._failed(f"returned {score}")
         return score
 
-    def _failed(self, what: str) -> MetricFailed:
+    def _failed(self, mistake: str) -> MetricFailed:
         question = (
             self.example.get("question_id")
             or fingerprint_inputs(self.example.inputs().toDict())[:16]
         )
         return MetricFailed(
-            f"The metric {what} on the question {question}: mend it and run again, what was scored is kept."
+            f"The metric {mistake} on the question {question}: fix it and run again; "
+            "scores made so far are kept."
         )

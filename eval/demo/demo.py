@@ -1,4 +1,4 @@
-"""`python -m eval demo`: three tiny real models on everyday questions, each alone and together, in a few minutes."""
+"""`python -m eval demo`: three tiny real models on everyday questions, alone and together."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..compare.pools import MAX_TOKENS, MEMBERS
 
 
 def run(*, k: int, temperature: float, limit: int, as_json: bool, accept_license: bool) -> None:
-    """Draw once on validation and test, and print what every rule makes of the same draws."""
+    """Draw once on validation and test, and print every rule's figures on the same draws."""
     console = Console(stderr=as_json)
     pool = [
         local_member(name, max_tokens=MAX_TOKENS, accept_license=accept_license) for name in MEMBERS
@@ -29,9 +29,9 @@ def run(*, k: int, temperature: float, limit: int, as_json: bool, accept_license
     mux = SLMMux(everyday.program(), pool, k=k, temperature=temperature)
     console.print(f"{', '.join(MEMBERS)}; k={k} draws each at temperature {temperature:g}.")
     asked = grouped_by(everyday.examples("validation", limit=90), "category")
-    validation = draw_all(mux, asked, everyday.metric, what="validation", console=console)
+    validation = draw_all(mux, asked, everyday.metric, title="validation", console=console)
     asked = grouped_by(everyday.examples("test", limit=limit), "category")
-    test = draw_all(mux, asked, everyday.metric, what="test      ", console=console)
+    test = draw_all(mux, asked, everyday.metric, title="test      ", console=console)
     accuracies = {name: accuracy([d.plurality(name) for d in validation]).mean for name in MEMBERS}
     report = _Report(test, accuracies, k)
     if as_json:
@@ -41,7 +41,10 @@ def run(*, k: int, temperature: float, limit: int, as_json: bool, accept_license
 
 
 class _Report:
-    """The test draws under every rule; validation accuracies break ties and name the best member."""
+    """The test draws under every rule.
+
+    Validation accuracies break ties and name the best member.
+    """
 
     def __init__(self, test: Sequence[Drawn], accuracies: dict[str, float], k: int):
         self.test, self.accuracies, self.k = test, accuracies, k
@@ -50,7 +53,7 @@ class _Report:
         self.best_alone = self._scores(SelfConsistencyRule(self.best))
 
     def rows(self) -> list[tuple[str, float, Estimate]]:
-        """(method, LM calls per question, accuracy)."""
+        """Return (method, LM calls per question, accuracy)."""
         calls = self.k * len(MEMBERS)
         return [
             *(
@@ -71,7 +74,7 @@ class _Report:
         return paired_difference(self.mux, self.best_alone)
 
     def by_confidence(self) -> list[tuple[float, Estimate]]:
-        """(confidence, accuracy of the verdicts with that confidence), low to high."""
+        """Return each confidence with the accuracy of its verdicts, from low to high."""
         groups: dict[float, list[float]] = {}
         for drawn in self.test:
             if choice := drawn.choice(Consistency(), self.accuracies):
@@ -79,7 +82,7 @@ class _Report:
         return [(confidence, accuracy(groups[confidence])) for confidence in sorted(groups)]
 
     def wins(self) -> dict[str, float]:
-        """Share of the questions that each member's answer was chosen for."""
+        """Return the share of questions that each member's answer was chosen for."""
         winners = Counter(
             choice[0] for d in self.test if (choice := d.choice(Consistency(), self.accuracies))
         )
@@ -119,7 +122,8 @@ class _Report:
         gain = self.gain()
         console.print(
             f"SLM-MUX − self-consistency of the best: {100 * gain.mean:+.1f} points "
-            f"(95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f}, paired, n = {gain.n})\n"
+            f"(95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f}, paired, "
+            f"n = {gain.n})\n"
         )
         table = Table(title="SLM-MUX: accuracy by confidence")
         for column in ("confidence", "accuracy %", "95 % interval", "n"):
@@ -143,6 +147,6 @@ class _Report:
         console.print(table)
 
     def _scores(self, rule: Rule) -> list[float]:
-        """1 or 0 a question; a question for which the rule finds no answer is wrong."""
+        """Return 1 or 0 per question; a question without an answer is wrong."""
         choices = [drawn.choice(rule, self.accuracies) for drawn in self.test]
         return [float(choice is not None and choice[2]) for choice in choices]

@@ -1,4 +1,4 @@
-"""`python -m eval optimize`: MuxOptimizer on the tiny pool and everyday questions, end to end, scored on an unseen test split."""
+"""`python -m eval optimize`: MuxOptimizer on the tiny pool, scored on an unseen test split."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..compare.pools import MAX_TOKENS, MEMBERS
 
 
 def run(*, k: int, trials: int, limit: int, out: Path, as_json: bool, accept_license: bool) -> None:
-    """Compile on the validation split, cross-fitted, and print the compiled mux beside the paper's defaults and the best member."""
+    """Compile on the validation split, and print the mux beside defaults and best member."""
     console = Console(stderr=True)
     pool = [
         local_member(name, max_tokens=MAX_TOKENS, accept_license=accept_license) for name in MEMBERS
@@ -42,7 +42,7 @@ def run(*, k: int, trials: int, limit: int, out: Path, as_json: bool, accept_lic
     compiled.save(str(out / "mux.json"))
     test = grouped_by(everyday.examples("test", limit=limit), "category")
     collect(student, test, everyday.metric, bank, dataset="test", k=k, console=console)
-    # The compiled mux itself, on the very draws that were just recorded: they are in DSPy's cache, so this makes no call.
+    # The draws just recorded are in DSPy's cache, so the compiled mux makes no call.
     verdicts = [compiled(**example.inputs()) for example in test]
     ours = [
         float(everyday.metric(example, verdict))
@@ -64,7 +64,7 @@ def run(*, k: int, trials: int, limit: int, out: Path, as_json: bool, accept_lic
         ),
         "compiled": (tuned.best, ours),
     }
-    told = {
+    figures = {
         "questions": len(test),
         "calls_for_the_test": spent,
         "settings": {
@@ -83,7 +83,7 @@ def run(*, k: int, trials: int, limit: int, out: Path, as_json: bool, accept_lic
         ),
     }
     if as_json:
-        print(json.dumps(told, indent=2))
+        print(json.dumps(figures, indent=2))
         return
     table = Table(title=f"Everyday questions, untouched test split, n = {len(test)}")
     for column in ("mux", "members", "k", "rule", "cross-fitted %", "test %", "95 % interval"):
@@ -108,17 +108,19 @@ def run(*, k: int, trials: int, limit: int, out: Path, as_json: bool, accept_lic
     for name in ("paper's defaults", "best member alone"):
         gap = paired_difference(ours, list(rows[name][1]))
         out_console.print(
-            f"compiled − {name}: {100 * gap.mean:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f}, paired, n = {gap.n})"
+            f"compiled − {name}: {100 * gap.mean:+.1f} points "
+            f"({100 * gap.low:+.1f} to {100 * gap.high:+.1f}, paired, n = {gap.n})"
         )
     out_console.print(
-        f"{len(tuned.trials)} trials; {spent} calls for the test (its draws were recorded already); saved in {out}."
+        f"{len(tuned.trials)} trials; {spent} calls for the test "
+        f"(its draws were recorded already); saved in {out}."
     )
 
 
 def _measured(
     student: SLMMux, examples: list[Any], bank: SampleBank, setting: Any
 ) -> dict[str, float]:
-    """Members' accuracies on the split that the mux was compiled on."""
+    """Return members' accuracies on the split that the mux was compiled on."""
     record = recorded(student, examples, bank, dataset="mux_split", k=setting.k)
     part = record.of(setting.members, None)[0]
     means = Tally(part.votes).plurality_scores(part.scores).mean(axis=0)
@@ -128,7 +130,7 @@ def _measured(
 def _scores(
     student: SLMMux, test: list[Any], bank: SampleBank, setting: Any, accuracies: dict[str, float]
 ) -> Floats:
-    """A setting's scores on the recorded test draws."""
+    """Return a setting's scores on the recorded test draws."""
     part = recorded(student, test, bank, dataset="test", k=setting.k).of(setting.members, None)[0]
     known = [accuracies.get(name) for name in part.members]
     return picks_of(setting.rule, Tally(part.votes), known, part.members).scores(part.scores)

@@ -84,9 +84,10 @@ def load_judge(name: str, pool: Path | None, *, accept_license: bool) -> Member:
         ConfigurationError: there is no such member or model.
     """
     if pool is not None:
-        from ..compare.pools import of_file
+        from ..compare.pools import pool_file_members
 
-        return of_file(pool, [name], accept_license=accept_license).of("groupthink")[0]
+        members = pool_file_members(pool, [name], accept_license=accept_license)
+        return members.for_task("groupthink")[0]
     try:
         return Member(dspy.LM(name))
     except (TypeError, ValueError) as error:
@@ -119,7 +120,7 @@ def judged(rows: Sequence[Row], judge: Member, *, console: Console, num_threads:
             return Opinion(row["question_id"], defined, None, "", visible(failure)[:300])
 
     opinions = in_threads(
-        ask, shown, what=f"judging by {judge.label}", console=console, num_threads=num_threads
+        ask, shown, title=f"judging by {judge.label}", console=console, num_threads=num_threads
     )
     pairs = [
         (opinion.defined, opinion.groupthink)

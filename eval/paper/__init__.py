@@ -1,1 +1,1 @@
-"""The paper's tables and figures on public banks of recorded outputs."""
+"""The paper's tables and figures on public banks of recorded outputs, without a call."""

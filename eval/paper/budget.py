@@ -1,9 +1,10 @@
-"""`python -m eval budget`: the calls that schedules save on public banks of real recorded outputs, and what a bound costs."""
+"""`python -m eval budget`: the calls that schedules save on the public banks, and their cost."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +20,32 @@ from ..tables.text import Shown, show
 from .pools import POOLS, Pool
 
 
-def run(
-    *,
-    data: Path,
-    bounds: Sequence[float],
-    k: int,
-    repeats: int,
-    seed: int,
-    as_json: bool,
-    markdown: bool,
-) -> None:
-    """Print, for each pool, what the lossless schedule saves, and what each bound saves and loses."""
+@dataclass(frozen=True)
+class BudgetTable:
+    """What `python -m eval budget` is asked for.
+
+    Attributes:
+        data: the folder of the public banks.
+        bounds: on the chance that a further draw changes the answer.
+        repeats: number of random half splits.
+    """
+
+    data: Path
+    bounds: Sequence[float]
+    k: int
+    repeats: int
+    seed: int
+    as_json: bool
+    as_markdown: bool
+
+
+def run(options: BudgetTable) -> None:
+    """Print the calls that frugal schedules save, and what each bound saves and costs."""
     rows = [
-        _row(pool, data, bounds, k, repeats, seed)
+        _row(pool, options)
         for pool in track(POOLS, description="replaying", console=Console(stderr=True))
     ]
-    if as_json:
+    if options.as_json:
         print(json.dumps(rows, indent=2))
         return
     columns = (
@@ -42,7 +53,7 @@ def run(
         "n",
         "frugal, consistency",
         "frugal, pooled",
-        *(f"bound {bound:g}" for bound in bounds),
+        *(f"bound {bound:g}" for bound in options.bounds),
     )
     cells = [
         [
@@ -56,23 +67,25 @@ def run(
         ]
         for row in rows
     ]
-    title = f"Calls saved, %, at k = {k}; for a bound also the change of accuracy in points, mean of {repeats} random halves"
-    show([Shown(title, columns, cells)], [], as_markdown=markdown)
+    title = (
+        f"Calls saved, %, at k = {options.k}; for a bound also the change of accuracy in points, "
+        f"mean of {options.repeats} random halves"
+    )
+    show([Shown(title, columns, cells)], [], as_markdown=options.as_markdown)
 
 
-def _row(
-    pool: Pool, data: Path, bounds: Sequence[float], k: int, repeats: int, seed: int
-) -> dict[str, Any]:
-    record, _ = read_jsonl(data / pool.file, dataset=pool.dataset).of(pool.members, k)
-    splits = holdout(len(record.questions), repeats=repeats, seed=seed)
+def _row(pool: Pool, options: BudgetTable) -> dict[str, Any]:
+    k, seed = options.k, options.seed
+    record, _ = read_jsonl(options.data / pool.file, dataset=pool.dataset).of(pool.members, k)
+    splits = holdout(len(record.questions), repeats=options.repeats, seed=seed)
     saved = {}
     for rule in ("consistency", "pooled"):
         result = replay(record, rule, k=k, splits=splits, seed=seed)
         saved[rule] = 1 - result.frugal_calls_per_question / result.calls_per_question
     points = stopping_curve(
-        record, k=k, bounds=bounds, splits=splits, context=pool.context, seed=seed
+        record, k=k, bounds=options.bounds, splits=splits, context=pool.context, seed=seed
     )
-    wanted = [point.as_dict() for point in points if point.bound in bounds]
+    wanted = [point.as_dict() for point in points if point.bound in options.bounds]
     return {
         "pool": pool.name,
         "questions": len(record.questions),

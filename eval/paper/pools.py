@@ -1,4 +1,4 @@
-"""TODO"""
+"""The known pools of the public banks: a file, a dataset in it, and some of its members."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ _RGYM, _FAITHFUL, _TINY = (
     "faithful_cot_gsm8k_aqua.jsonl.gz",
     "tiny_slms_everyday.jsonl.gz",
 )
-
-
 _CLOSE = (
     "google/gemma-3-27b-it",
     "meta-llama/llama-3.3-70b-instruct",
     "mistralai/mistral-small-3.1-24b-instruct",
 )
-
-
 _WEAK = ("code001", "code002", "text002", "text003")
 
 
 @dataclass(frozen=True)
 class Pool:
-    """A pool of a bank: a file, a dataset in it, and members (all for None)."""
+    """A pool of a public bank.
+
+    Attributes:
+        members: None for all that the dataset has.
+        context: the field that the calibrated rule weighs by.
+    """
 
     name: str
     file: str

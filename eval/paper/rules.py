@@ -1,4 +1,4 @@
-"""`python -m eval rules`: every rule on public banks of real recorded outputs, over random half splits."""
+"""`python -m eval rules`: every rule on the public banks, over random half splits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .pools import POOLS, Pool
 
 
 def run(*, data: Path, k: int, repeats: int, seed: int, as_json: bool) -> None:
-    """Print each rule's accuracy, and calibrated minus the best of the other three, with its spread over the splits."""
+    """Print each rule's accuracy, and how much calibrated gains over the best other rule."""
     rows = [
         _row(pool, data, k, repeats, seed)
         for pool in track(POOLS, description="replaying", console=Console(stderr=True))
@@ -46,10 +46,12 @@ def run(*, data: Path, k: int, repeats: int, seed: int, as_json: bool) -> None:
     console.print(table)
     plain = [row["gain"] for row in rows if row["context"] is None]
     console.print(
-        f"Without a category: mean gain {100 * np.mean(plain):+.2f} points over {len(plain)} pools, worst {100 * min(plain):+.2f}."
+        f"Without a category: mean gain {100 * np.mean(plain):+.2f} points over {len(plain)} pools"
+        f", worst {100 * min(plain):+.2f}."
     )
     console.print(
-        "The best other rule is the best of the three by its mean over the splits; the spread is the difference's deviation."
+        "The best other rule is the best of the three by its mean over the splits; "
+        "the spread is the difference's deviation."
     )
 
 
@@ -80,7 +82,7 @@ def _row(pool: Pool, data: Path, k: int, repeats: int, seed: int) -> dict[str, A
 def _accuracy(
     record: Record, rule: str, split: Split, k: int, seed: int, context: str | None
 ) -> float:
-    """On one random choice of k of the recorded draws, the same for every rule."""
+    """Score a rule on one random choice of k recorded draws, the same for every rule."""
     return replay(
         redrawn(record, k, np.random.default_rng(seed)), rule, splits=[split], context=context
     ).accuracy

@@ -1,12 +1,14 @@
-"""`python -m eval scale`: both scaling figures of the paper from recorded draws (SLM-MUX, "Test-time Scaling"), without a call.
+"""`python -m eval scale`: both scaling figures of the paper ("Test-time Scaling").
 
-Accuracy against the number of members with union and contradiction beside it (its Figure 7), accuracy against k with Agent Forest
-beside SLM-MUX, and its closing table: two draws, and each method's best number of draws.
+Accuracy against the number of members, with union and contradiction beside it (Figure 7); accuracy
+against k, with Agent Forest beside SLM-MUX; and the closing table: two draws, and each method's
+best number of draws.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -17,61 +19,72 @@ from dspy_mux.optimize.figures import page, scaling_figures
 from dspy_mux.optimize.scaling import RULES, Point, Scaling, scale
 
 from ..tables.text import Shown, percent, points, show, signed
-from .sources import Asked, Source, sources
+from .sources import Source, SourceOptions, sources
 
 
-def run(
-    asked: Asked,
-    *,
-    k: int,
-    k_max: int | None,
-    max_members: int,
-    size: int,
-    penalty: float,
-    html: Path | None,
-    as_json: bool,
-    as_markdown: bool,
-) -> None:
-    """Print the tables of every source and the closing one; write the figures where `html` says.
+@dataclass(frozen=True)
+class ScaleTables:
+    """What `python -m eval scale` is asked for.
+
+    Attributes:
+        k: draws per member while members are added; size: members while draws are added.
+        html: where the figures are written too.
+    """
+
+    source: SourceOptions
+    k: int
+    k_max: int | None
+    max_members: int
+    size: int
+    penalty: float
+    html: Path | None
+    as_json: bool
+    as_markdown: bool
+
+
+def run(options: ScaleTables) -> None:
+    """Print the tables of every source and the closing one; write the figures to `html`.
 
     Raises:
-        ConfigurationError: no such bank, splits or draws, or no place for the page.
+        ConfigurationError: splits or draws that the banks do not have, or no place for the page.
+        BankError: a bank cannot be read.
     """
-    check_page(html)
-    found = sources(asked, None)
-    told = [
-        scale(
-            source.record,
-            k=k,
-            k_max=k_max,
-            max_members=max_members,
-            size=min(size, len(source.record.members)),
-            penalty=penalty,
-            splits=source.splits,
-            threshold=asked.threshold,
-            seed=asked.seed,
-        )
+    check_page(options.html)
+    found = sources(options.source, None)
+    scaled = [
+        (source, _scale(source, options))
         for source in track(found, description="scaling", console=Console(stderr=True))
     ]
-    if html is not None:
-        sections = [
-            (_heading(source), scaling_figures(scaling))
-            for source, scaling in zip(found, told, strict=True)
-        ]
-        write_page(html, page("Scaling: accuracy against members and against draws", sections))
-    if as_json:
+    if options.html is not None:
+        sections = [(_heading(source), scaling_figures(scaling)) for source, scaling in scaled]
+        write_page(
+            options.html, page("Scaling: accuracy against members and against draws", sections)
+        )
+    if options.as_json:
         rows = [
             {"task": source.name, "left_out": source.left_out, **scaling.as_dict()}
-            for source, scaling in zip(found, told, strict=True)
+            for source, scaling in scaled
         ]
-        print_json({"penalty": penalty, "protocol": asked.protocol(), "rows": rows})
+        protocol = options.source.protocol()
+        print_json({"penalty": options.penalty, "protocol": protocol, "rows": rows})
         return
-    shown = [
-        each
-        for source, scaling in zip(found, told, strict=True)
-        for each in _tables(source, scaling)
-    ]
-    show([*shown, _closing(found, told)], _notes(asked, found, told), as_markdown=as_markdown)
+    shown = [table for source, scaling in scaled for table in _tables(source, scaling)]
+    notes = _notes(options.source, scaled)
+    show([*shown, _closing(scaled)], notes, as_markdown=options.as_markdown)
+
+
+def _scale(source: Source, options: ScaleTables) -> Scaling:
+    return scale(
+        source.record,
+        k=options.k,
+        k_max=options.k_max,
+        max_members=options.max_members,
+        size=min(options.size, len(source.record.members)),
+        penalty=options.penalty,
+        splits=source.splits,
+        threshold=options.source.threshold,
+        seed=options.source.seed,
+    )
 
 
 def _tables(source: Source, scaling: Scaling) -> list[Shown]:
@@ -131,7 +144,7 @@ def _tables(source: Source, scaling: Scaling) -> list[Shown]:
     ]
 
 
-def _closing(found: Sequence[Source], told: Sequence[Scaling]) -> Shown:
+def _closing(scaled: Sequence[tuple[Source, Scaling]]) -> Shown:
     return Shown(
         "Test-time scaling vs Agent Forest: accuracy % of the test questions",
         ["dataset", "setting", "members", "k", "SLM-MUX", "Agent Forest", "gain (95 %)", "n"],
@@ -148,7 +161,7 @@ def _closing(found: Sequence[Source], told: Sequence[Scaling]) -> Shown:
                 points(gain.mean, gain.low, gain.high),
                 str(gain.questions),
             ]
-            for source, scaling in zip(found, told, strict=True)
+            for source, scaling in scaled
             for gain in scaling.gains
         ],
         words=2,
@@ -156,7 +169,7 @@ def _closing(found: Sequence[Source], told: Sequence[Scaling]) -> Shown:
 
 
 def _pairs(curve: Sequence[Point]) -> list[tuple[Point, Point]]:
-    """Each place of a curve under both rules."""
+    """Return each point of a curve under both rules."""
     mux, forest = ([point for point in curve if point.rule == rule] for rule in RULES)
     return list(zip(mux, forest, strict=True))
 
@@ -166,23 +179,22 @@ def _accuracy(point: Point) -> str:
 
 
 def _heading(source: Source) -> str:
-    return f"{source.name}: {len(source.record.questions)} questions, {source.record.votes.shape[2]} draws recorded a member"
+    draws = source.record.votes.shape[2]
+    return (
+        f"{source.name}: {len(source.record.questions)} questions, {draws} draws recorded a member"
+    )
 
 
-def _notes(asked: Asked, found: Sequence[Source], told: Sequence[Scaling]) -> list[str]:
+def _notes(options: SourceOptions, scaled: Sequence[tuple[Source, Scaling]]) -> list[str]:
     notes = [
-        f"Subsets (by O(S)), members' accuracies and the best k are {asked.protocol()}. All figures are means over the test parts; "
-        "intervals are over questions, and paired where they are of a gain. The subset shown is the best on all questions; a split "
-        "may have chosen another. “Best” takes for each method the k that scores best on the training part (the one most often "
-        "taken is shown; two where the methods differ).",
-        *(
-            f"{source.name}: sweet spot {scaling.reason}"
-            for source, scaling in zip(found, told, strict=True)
-        ),
+        f"Subsets (by O(S)), members' accuracies and the best k are {options.protocol()}. All "
+        "figures are means over the test parts; intervals are over questions, and paired where "
+        "they are of a gain. The subset shown is the best on all questions; a split may have "
+        "chosen another. “Best” takes for each method the k that scores best on the training part "
+        "(the one most often taken is shown; two where the methods differ).",
+        *(f"{source.name}: sweet spot {scaling.reason}" for source, scaling in scaled),
     ]
-    if any(source.left_out for source in found):
-        told_of = ", ".join(
-            f"{source.left_out} of {source.name}" for source in found if source.left_out
-        )
-        notes.append(f"Left out, for lack of draws: {told_of}.")
+    left_out = [f"{source.left_out} of {source.name}" for source, _ in scaled if source.left_out]
+    if left_out:
+        notes.append(f"Left out, for lack of draws: {', '.join(left_out)}.")
     return notes

@@ -1,7 +1,8 @@
-"""`python -m eval search`: what choosing members by O(S) gains (SLM-MUX, "Gains from Model Selection Search"), from recorded draws.
+"""`python -m eval search`: the gain of choosing members by O(S) ("Model Selection Search").
 
-All that is chosen (the subset, the best single member, the most accurate members, the accuracies that break ties) is chosen on each
-split's training part; every figure is of its test part, averaged over the splits. All ways of choosing see the same draws.
+Everything that is chosen (the subset, the best single member, the most accurate members, the
+accuracies that break ties) is chosen on each split's training part. Every figure is of its test
+part, averaged over the splits. All ways of choosing see the same draws.
 """
 
 from __future__ import annotations
@@ -24,16 +25,19 @@ from dspy_mux.replay.resample import redrawn
 from dspy_mux.replay.splits import Split
 
 from ..tables.text import Shown, percent, points, show
-from .sources import Asked, Source, sources
+from .sources import Source, SourceOptions, sources
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """What one way of choosing members came to.
+    """The members that one way of choosing found.
 
     Attributes:
-        members: the choice met most often; share: of the splits that chose it; distinct: how many different ones were chosen.
-        accuracy: under the paper's rule on the test parts, whatever each split chose; ci95 over questions.
+        members: the most frequent choice over the splits.
+        share: the share of the splits that chose it.
+        distinct: the number of different choices.
+        accuracy: under the paper's rule on the test parts, with each split's own choice.
+        ci95: its interval over questions.
     """
 
     members: tuple[str, ...]
@@ -55,22 +59,24 @@ class Gained:
     def of(cls, difference: Estimate) -> Gained:
         return cls(difference.mean, difference.low, difference.high)
 
-    def told(self) -> str:
+    def text(self) -> str:
         return points(self.mean, self.low, self.high)
 
 
 @dataclass(frozen=True)
-class Line:
+class SearchRow:
     """One task and size; accuracies are fractions of the test questions.
 
     Attributes:
-        sizes: of the subsets among which O(S) chose.
-        composed: the subset by O(S); strongest: as many of the most accurate members; single: the most accurate member,
-            by the plurality of its k draws.
+        sizes: of the subsets that O(S) chose from.
+        composed: the subset by O(S).
+        single: the most accurate member, by the plurality of its k draws.
+        strongest: as many of the most accurate members as `composed` has.
         one_draw: the single member's accuracy per draw, the paper's "best single".
-        gain, gain_consistency, gain_strongest: composed minus one draw, minus the single member's plurality, minus the strongest.
+        gain, gain_consistency, gain_strongest: composed minus one draw, minus the single member's
+            plurality, minus the strongest.
         union_accuracy, contradiction, objective: of the composed subsets.
-        repeats: splits, or choices of draws on one split, that the figures are means of.
+        repeats: number of splits, or of choices of draws on one split.
     """
 
     task: str
@@ -91,36 +97,52 @@ class Line:
     repeats: int
 
     def size(self) -> str:
+        """Return the size, or the range of sizes."""
         return str(self.sizes[0]) if len(self.sizes) == 1 else f"{self.sizes[0]}–{self.sizes[-1]}"
 
 
-def run(
-    asked: Asked, *, sizes: Sequence[int], k: int, penalty: float, as_json: bool, as_markdown: bool
-) -> None:
-    """Print the table of every source: one row a size, and one with the size chosen as well where several were asked for."""
-    found = sources(asked, k)
-    console = Console(stderr=True)
-    lines = [
-        line
-        for source in track(found, description="searching", console=console)
-        for line in lines_of(
-            source, sizes, k=k, penalty=penalty, threshold=asked.threshold, seed=asked.seed
+@dataclass(frozen=True)
+class SearchTable:
+    """What `python -m eval search` is asked for."""
+
+    source: SourceOptions
+    sizes: Sequence[int]
+    k: int
+    penalty: float
+    as_json: bool
+    as_markdown: bool
+
+
+def run(options: SearchTable) -> None:
+    """Print one row per source and size, and one in which the size is chosen as well."""
+    found = sources(options.source, options.k)
+    rows = [
+        row
+        for source in track(found, description="searching", console=Console(stderr=True))
+        for row in search_rows(
+            source,
+            options.sizes,
+            k=options.k,
+            penalty=options.penalty,
+            threshold=options.source.threshold,
+            seed=options.source.seed,
         )
     ]
-    if as_json:
+    if options.as_json:
         print_json(
             {
-                "k": k,
-                "penalty": penalty,
-                "protocol": asked.protocol(),
-                "rows": [asdict(line) for line in lines],
+                "k": options.k,
+                "penalty": options.penalty,
+                "protocol": options.source.protocol(),
+                "rows": [asdict(row) for row in rows],
             }
         )
         return
-    show(_tables(lines, k, penalty), _notes(asked, lines), as_markdown=as_markdown)
+    tables = [_paper_table(rows, options), _stronger_table(rows)]
+    show(tables, _notes(options.source, rows), as_markdown=options.as_markdown)
 
 
-def lines_of(
+def search_rows(
     source: Source,
     sizes: Sequence[int],
     *,
@@ -128,21 +150,21 @@ def lines_of(
     penalty: float,
     threshold: float = 1.0,
     seed: int = 0,
-) -> list[Line]:
-    """The rows of one source; sizes that its pool cannot have are left out.
+) -> list[SearchRow]:
+    """Return the rows of one source; sizes above its pool's are left out.
 
     Raises:
-        ConfigurationError: no size is left, or k above what is recorded.
+        ConfigurationError: no size is left, or k is above the recorded draws.
     """
     count = len(source.record.members)
     possible = [size for size in sorted(set(sizes)) if size <= count] or list(sizes)
     asked = [(size,) for size in possible] + ([tuple(possible)] if len(possible) > 1 else [])
     runs = _Runs(source.record, source.splits, k, threshold, seed)
-    return [_line(source, runs, each, k, penalty) for each in asked]
+    return [_row(source, runs, each, k, penalty) for each in asked]
 
 
 class _Runs:
-    """The splits, each with the draws that every way of choosing sees on it."""
+    """The splits, each with the draws that every way of choosing sees."""
 
     def __init__(
         self, record: Record, splits: Sequence[Split], k: int, threshold: float, seed: int
@@ -156,11 +178,11 @@ class _Runs:
         self._replayed: dict[tuple[int, tuple[str, ...]], Result] = {}
 
     def chosen(self, choose: Callable[[Record], tuple[str, ...]]) -> list[tuple[str, ...]]:
-        """What `choose` makes of each split's training part."""
+        """Return the choice on each split's training part."""
         return [choose(record.rows(split.train)) for record, split in self.runs]
 
     def results(self, choices: Sequence[tuple[str, ...]]) -> list[Result]:
-        """Each split's choice under the paper's rule, on the test part."""
+        """Score each split's choice under the paper's rule, on the test part."""
         for at, members in enumerate(choices):
             if (at, members) not in self._replayed:
                 record, split = self.runs[at]
@@ -171,7 +193,7 @@ class _Runs:
         return [self._replayed[at, members] for at, members in enumerate(choices)]
 
     def one_draw(self, choices: Sequence[tuple[str, ...]]) -> list[Result]:
-        """The mean over its draws of each split's chosen member."""
+        """Score single draws of each split's chosen member."""
         results = []
         for (record, split), members, result in zip(
             self.runs, choices, self.results(choices), strict=True
@@ -187,18 +209,18 @@ class _Runs:
         return results
 
     def terms(self, choices: Sequence[tuple[str, ...]]) -> tuple[float, float]:
-        """UnionAcc and Contradiction of the choices on the test parts, averaged."""
-        told = []
+        """Return UnionAcc and Contradiction of the choices on the test parts, averaged."""
+        terms = []
         for (record, split), members in zip(self.runs, choices, strict=True):
             outcomes = Outcomes.from_record(
                 record.of(members, None)[0].rows(split.test), threshold=self.threshold
             )
-            told.append(outcomes.terms(range(len(members))))
-        union, contradiction = np.mean(told, axis=0)
+            terms.append(outcomes.terms(range(len(members))))
+        union, contradiction = np.mean(terms, axis=0)
         return float(union), float(contradiction)
 
 
-def _line(source: Source, runs: _Runs, sizes: tuple[int, ...], k: int, penalty: float) -> Line:
+def _row(source: Source, runs: _Runs, sizes: tuple[int, ...], k: int, penalty: float) -> SearchRow:
     composed = runs.chosen(
         lambda train: (
             search(train, sizes, penalty=penalty, top=1, threshold=runs.threshold)
@@ -212,7 +234,7 @@ def _line(source: Source, runs: _Runs, sizes: tuple[int, ...], k: int, penalty: 
     ours = pooled_results(runs.results(composed))
     one_draw = pooled_results(runs.one_draw(single))
     union, contradiction = runs.terms(composed)
-    return Line(
+    return SearchRow(
         task=source.name,
         sizes=sizes,
         composed=_chosen(composed, ours),
@@ -221,7 +243,7 @@ def _line(source: Source, runs: _Runs, sizes: tuple[int, ...], k: int, penalty: 
         one_draw=one_draw.accuracy,
         gain=Gained.of(compare(ours, one_draw)),
         gain_consistency=Gained.of(compare(ours, alone)),
-        # The same members on every split differ from themselves on no question, whatever the questions.
+        # The same members on every split never differ from themselves.
         gain_strongest=Gained(0.0, 0.0, 0.0)
         if strongest == composed
         else Gained.of(compare(ours, strong)),
@@ -241,9 +263,11 @@ def _chosen(choices: Sequence[tuple[str, ...]], result: Result) -> Chosen:
     return Chosen(members, times / len(choices), len(met), result.accuracy, result.ci95)
 
 
-def _tables(lines: Sequence[Line], k: int, penalty: float) -> list[Shown]:
-    paper = Shown(
-        f"Gains from model selection search: accuracy % of the test questions, k = {k}, λ = {penalty:g}",
+def _paper_table(rows: Sequence[SearchRow], options: SearchTable) -> Shown:
+    """Return the paper's table."""
+    return Shown(
+        "Gains from model selection search: accuracy % of the test questions, "
+        f"k = {options.k}, λ = {options.penalty:g}",
         [
             "task",
             "size",
@@ -257,22 +281,27 @@ def _tables(lines: Sequence[Line], k: int, penalty: float) -> list[Shown]:
         ],
         [
             [
-                line.task,
-                line.size(),
-                _names(line.composed),
-                f"{100 * line.composed.share:.0f} %",
-                _names(line.single),
-                percent(line.one_draw),
-                percent(line.composed.accuracy),
-                line.gain.told(),
-                str(line.questions),
+                row.task,
+                row.size(),
+                _names(row.composed),
+                f"{100 * row.composed.share:.0f} %",
+                _names(row.single),
+                percent(row.one_draw),
+                percent(row.composed.accuracy),
+                row.gain.text(),
+                str(row.questions),
             ]
-            for line in lines
+            for row in rows
         ],
         words=3,
     )
-    beside = Shown(
-        "The same beside stronger comparisons: the best single member with as many draws, and the most accurate members",
+
+
+def _stronger_table(rows: Sequence[SearchRow]) -> Shown:
+    """Return the gains over stronger comparisons than the paper's."""
+    return Shown(
+        "The same beside stronger comparisons: the best single member with as many draws, and the "
+        "most accurate members",
         [
             "task",
             "size",
@@ -287,28 +316,27 @@ def _tables(lines: Sequence[Line], k: int, penalty: float) -> list[Shown]:
         ],
         [
             [
-                line.task,
-                line.size(),
-                _strongest(line),
-                percent(line.strongest.accuracy),
-                line.gain_strongest.told(),
-                percent(line.single.accuracy),
-                line.gain_consistency.told(),
-                percent(line.union_accuracy),
-                percent(line.contradiction),
-                percent(line.objective),
+                row.task,
+                row.size(),
+                _strongest(row),
+                percent(row.strongest.accuracy),
+                row.gain_strongest.text(),
+                percent(row.single.accuracy),
+                row.gain_consistency.text(),
+                percent(row.union_accuracy),
+                percent(row.contradiction),
+                percent(row.objective),
             ]
-            for line in lines
+            for row in rows
         ],
         words=3,
     )
-    return [paper, beside]
 
 
-def _strongest(line: Line) -> str:
-    if line.strongest.members != line.composed.members:
-        return _names(line.strongest)
-    gain = line.gain_strongest
+def _strongest(row: SearchRow) -> str:
+    if row.strongest.members != row.composed.members:
+        return _names(row.strongest)
+    gain = row.gain_strongest
     return "the same" if gain.low == gain.mean == gain.high == 0 else "mostly the same"
 
 
@@ -316,12 +344,14 @@ def _names(chosen: Chosen) -> str:
     return " + ".join(chosen.members)
 
 
-def _notes(asked: Asked, lines: Sequence[Line]) -> list[str]:
-    left_out = {line.task: line.left_out for line in lines if line.left_out}
+def _notes(options: SourceOptions, rows: Sequence[SearchRow]) -> list[str]:
+    left_out = {row.task: row.left_out for row in rows if row.left_out}
     notes = [
-        f"Subset, single member and a_i are {asked.protocol()}; figures are means over the splits, intervals are over questions, "
-        "paired. “Chosen” is the share of the splits that chose the members shown, by O(S); the others chose differently, and "
-        "their choices are in the figures as well. “Single” is one draw of the member that is most accurate on the training part.",
+        f"Subset, single member and a_i are {options.protocol()}; figures are means over the "
+        "splits, intervals are over questions, paired. “Chosen” is the share of the splits that "
+        "chose the members shown, by O(S); the others chose differently, and their choices are in "
+        "the figures as well. “Single” is one draw of the member that is most accurate on the "
+        "training part.",
     ]
     if left_out:
         notes.append(

@@ -158,7 +158,7 @@ MISTAKES = {
         "has no field 'topic'",
     ),
     "a holdout of all": (("replay", "--holdout", "1"), "must lie between 0 and 1"),
-    "no repeats": (("replay", "--repeats", "0"), "repeats must be 1 or more"),
+    "no repeats": (("replay", "--repeats", "0"), "number of repeats must be from 1 to 10000"),
     "a size that is text": (
         ("search", "--sizes", "two"),
         "--sizes must be like 3, 2-5 or 2,4, not 'two'",

@@ -13,7 +13,9 @@ from dspy_mux import SampleBank
 from dspy_mux.bank.import_export import import_file
 from dspy_mux.cli.main import main
 from eval.__main__ import app as eval_app
-from eval.compare import command as comparing
+from eval.compare import command
+from eval.compare.methods import Options
+from eval.compare.pools import ComparedPool, PoolOptions
 from eval.tables import text
 from eval.tables.comparison import Comparison
 
@@ -266,10 +268,11 @@ def run(tmp_path_factory):
 
 
 def test_the_comparison_s_table_and_notes_are_text(run, ran, monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(comparing.compare, "run", lambda *given, **more: run)
+    monkeypatch.setattr(command, "compare", lambda *given, **more: run)
+    monkeypatch.setattr(PoolOptions, "load", lambda self: ComparedPool(lambda task: []))
     monkeypatch.setenv("COLUMNS", "300")
-    comparing.run(
-        [], comparing.Members(lambda task: []), None, out=tmp_path, bank=None, as_json=False
+    command.run(
+        command.Command([], [], PoolOptions(), None, None, Options(), tmp_path, None, False)
     )
     told = capsys.readouterr()
     assert obeyed(told.out + told.err) == set()

@@ -14,9 +14,9 @@ from dspy_mux import AllMembersFailed, Member, MuxError, MuxOptimizer, SampleBan
 from dspy_mux.bank.collect import collect
 from dspy_mux.baselines import LLMDebate
 from dspy_mux.mux.pool_file import PoolFile
-from eval.compare import run as compare
 from eval.compare.command import write_table
 from eval.compare.methods import Options
+from eval.compare.run import compare
 from eval.report import write
 from programs.tasks import Task
 
@@ -125,7 +125,7 @@ def main(folder: Path, address: str) -> None:
     (folder / "best.report").write_text(f"{best.report} {best.report!r} {best.report.to_html()}")
     task = Task("sums", lambda: dspy.Predict("question -> answer: str"), examples, right)
     options = Options(methods=("slm_mux", "self_consistency", "llm_debate"), k=2, num_threads=4)
-    run = compare.run(
+    run = compare(
         [task],
         lambda name: everyone.members,
         options,

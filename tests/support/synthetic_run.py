@@ -11,8 +11,8 @@ from typing import Any
 import dspy
 
 from dspy_mux import Member
-from eval.compare import run
 from eval.compare.methods import Options
+from eval.compare.run import compare
 from eval.runs.folder import Run
 from programs.tasks import Task
 
@@ -96,7 +96,7 @@ def synthetic_run(
         else [scripted_member(name, strengths) for name, strengths in STRENGTHS.items()]
     )
     options = Options(methods=methods, k=k, mav_n=4, mav_aspects=("logic", "facts"), num_threads=8)
-    return run.run(
+    return compare(
         tasks or [synthetic_task()],
         lambda name: pool,
         options,

@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 
 from dspy_mux import MuxError
-from eval.compare import run as compare
 from eval.compare.methods import Options
+from eval.compare.run import compare
 from eval.runs.folder import Run, errors_in
 from eval.tables.comparison import Comparison
 
@@ -36,7 +36,7 @@ class Flaky:
         return sum(each.lm.engine.calls for each in self.members)
 
     def compared(self, out, options=SMALL, test=COUNT):
-        return compare.run([small_task(test=test)], lambda name: self.members, options, out=out)
+        return compare([small_task(test=test)], lambda name: self.members, options, out=out)
 
 
 RETRY = dataclasses.replace(SMALL, retry_failed=True)
@@ -142,7 +142,7 @@ def test_servers_that_are_out_of_order_end_a_run_and_cost_no_method_its_name(tmp
     pool.down = {("t", i) for i in range(30)}
     with pytest.raises(
         MuxError,
-        match=r"^sums: .*: the first 5 questions all came to nothing but errors \(.*refused\): mend ",
+        match=r"^sums: .*: the first 5 questions all ended in errors \(.*refused\): fix ",
     ):
         pool.compared(tmp_path / "run", options, test=30)
     assert 5 <= len(scores(Run.open(tmp_path / "run"))[method]) < 30  # those are kept
@@ -171,7 +171,7 @@ def test_so_do_servers_that_fail_where_it_is_decided(tmp_path, method, of_its):
             if f"[[ ## {of_its} ## ]]" in prompt
             else answer(prompt, draw)
         )
-    with pytest.raises(MuxError, match="the first 5 questions all came to nothing but errors"):
+    with pytest.raises(MuxError, match="the first 5 questions all ended in errors"):
         pool.compared(
             tmp_path / "run", dataclasses.replace(SMALL, methods=(method,), moa_layers=2), test=30
         )

@@ -12,7 +12,7 @@ from dspy_mux.optimize.figures import page, scaling_figures
 from dspy_mux.optimize.scaling import scale
 from dspy_mux.replay.splits import by_field
 from eval.__main__ import app
-from eval.paper.sources import Asked, sources
+from eval.paper.sources import SourceOptions, sources
 
 from ...support.banks import rows, written
 
@@ -32,7 +32,7 @@ def command(*arguments):
 
 
 def test_the_curves_have_the_figures_worked_out_by_hand(bank):
-    source = sources(Asked([str(bank)], split_field="split", train="val"), None)[0]
+    source = sources(SourceOptions([str(bank)], split_field="split", train="val"), None)[0]
     told = scale(source.record, k=3, size=2, splits=by_field(source.record, "split", "val", "test"))
     mux = {point.size: point for point in told.by_members if point.rule == "consistency"}
     forest = {point.size: point for point in told.by_members if point.rule == "pooled"}
@@ -87,7 +87,7 @@ def test_json_holds_the_curves_of_every_source_and_html_the_figures(tmp_path):
 
 def test_the_members_figure_shows_union_and_contradiction_beside_accuracy(bank):
     pytest.importorskip("plotly")
-    source = sources(Asked([str(bank)], repeats=2), None)[0]
+    source = sources(SourceOptions([str(bank)], repeats=2), None)[0]
     told = scale(source.record, k=3, size=2, splits=source.splits)
     figure = scaling_figures(told)[0]
     assert [trace.name for trace in figure.data] == [
@@ -106,7 +106,7 @@ def test_the_members_figure_shows_union_and_contradiction_beside_accuracy(bank):
 
 def test_a_page_is_one_file_that_carries_plotly_once(bank):
     pytest.importorskip("plotly")
-    source = sources(Asked([str(bank)], repeats=2), None)[0]
+    source = sources(SourceOptions([str(bank)], repeats=2), None)[0]
     told = scale(source.record, k=3, size=2, splits=source.splits)
     text = page("a <title>", [("first", scaling_figures(told)), ("second", scaling_figures(told))])
     assert "<title>a &lt;title&gt;</title>" in text

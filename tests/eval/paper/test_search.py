@@ -12,8 +12,9 @@ import pytest
 
 from dspy_mux import ConfigurationError, SampleBank
 from dspy_mux.bank.import_export import import_file
-from eval.paper.search import lines_of
-from eval.paper.sources import Asked, datasets_of, sources
+from dspy_mux.errors import DataError
+from eval.paper.search import search_rows
+from eval.paper.sources import SourceOptions, datasets_of, sources
 
 from ...support.banks import rows, written
 
@@ -26,7 +27,7 @@ def bank(tmp_path):
 
 
 def one_source(bank, **asked):
-    return sources(Asked([str(bank)], **asked), 3)[0]
+    return sources(SourceOptions([str(bank)], **asked), 3)[0]
 
 
 def hash_of(row):
@@ -45,7 +46,7 @@ def command(*arguments):
 
 def test_the_table_has_the_figures_worked_out_by_hand(bank):
     source = one_source(bank, split_field="split", train="val")
-    (line,) = lines_of(source, [2], k=3, penalty=1.0)
+    (line,) = search_rows(source, [2], k=3, penalty=1.0)
     # Each block: steady (and twin alike) is right on the first three of five, other on the last two, on which steady is unsure, and
     # nobody is ever sure of a wrong answer. So steady + other is right on all five; twin stands after steady in the pool.
     assert line.composed.members == ("steady", "other")
@@ -83,7 +84,7 @@ def test_a_sure_wrong_answer_is_a_contradiction_and_may_cost_the_answer(tmp_path
         train="val",
         members="steady,loud",
     )
-    (line,) = lines_of(source, [2], k=3, penalty=0.5)
+    (line,) = search_rows(source, [2], k=3, penalty=0.5)
     assert (line.union_accuracy, line.contradiction) == (1.0, pytest.approx(1 / 5))
     assert line.objective == pytest.approx(1 - 0.5 / 5)
     assert line.composed.accuracy == pytest.approx(4 / 5)
@@ -98,14 +99,14 @@ def test_nothing_is_chosen_on_the_questions_that_are_scored(tmp_path):
         for row in rows()
     ]
     source = one_source(written(tmp_path / "turned.jsonl", part), split_field="split", train="val")
-    (line,) = lines_of(source, [2], k=3, penalty=1.0)
+    (line,) = search_rows(source, [2], k=3, penalty=1.0)
     assert line.composed.members == ("steady", "twin")
     assert line.composed.accuracy == pytest.approx(3 / 5)
 
 
 def test_several_sizes_have_a_row_each_and_one_in_which_the_size_is_chosen(bank):
     source = one_source(bank)
-    told = lines_of(source, [2, 3, 4, 5], k=3, penalty=1.0)
+    told = search_rows(source, [2, 3, 4, 5], k=3, penalty=1.0)
     assert [line.sizes for line in told] == [(2,), (3,), (2, 3)]
     assert told[2].composed.members == ("steady", "other")  # the smaller of equals
     assert [line.size() for line in told] == ["2", "3", "2–3"]
@@ -114,7 +115,7 @@ def test_several_sizes_have_a_row_each_and_one_in_which_the_size_is_chosen(bank)
 def test_fewer_draws_than_recorded_are_redrawn_and_the_seed_decides(bank):
     source = one_source(bank, split_field="split", train="val")
     one, again, other = (
-        lines_of(source, [2], k=2, penalty=1.0, seed=seed)[0] for seed in (0, 0, 1)
+        search_rows(source, [2], k=2, penalty=1.0, seed=seed)[0] for seed in (0, 0, 1)
     )
     assert one == again != other
     assert one.repeats == 20
@@ -127,7 +128,7 @@ def test_each_random_half_is_scored_once_by_what_the_other_chose(bank):
         assert one.train.tolist() == other.test.tolist()
         assert sorted([*one.train, *one.test]) == list(range(40))
     assert len({tuple(split.test.tolist()) for split in source.splits}) == 6
-    (line,) = lines_of(source, [2], k=3, penalty=1.0)
+    (line,) = search_rows(source, [2], k=3, penalty=1.0)
     assert (line.questions, line.repeats) == (40, 6)
     assert line.composed.ci95[0] <= line.composed.accuracy <= line.composed.ci95[1]
 
@@ -144,7 +145,7 @@ def test_splits_that_choose_differently_are_told_and_all_counted(tmp_path):
         for row in rows()
         if row["model"] == "steady"
     ]
-    (line,) = lines_of(
+    (line,) = search_rows(
         one_source(written(tmp_path / "four.jsonl", rows(), fourth), repeats=5),
         [2],
         k=3,
@@ -157,7 +158,7 @@ def test_splits_that_choose_differently_are_told_and_all_counted(tmp_path):
 
 def test_a_size_that_the_pool_cannot_have_is_refused(bank):
     with pytest.raises(ConfigurationError, match="Subsets of 3 members"):
-        lines_of(one_source(bank), [5], k=3, penalty=1.0)
+        search_rows(one_source(bank), [5], k=3, penalty=1.0)
 
 
 # --- which recorded draws ------------------------------------------------------------------------
@@ -167,10 +168,11 @@ def test_every_dataset_of_every_bank_is_a_source(tmp_path):
     both = written(tmp_path / "both.jsonl", rows(dataset="one"), rows(dataset="two"))
     third = written(tmp_path / "third.jsonl", rows(dataset="one"))
     assert datasets_of(str(both)) == ["one", "two"]
-    found = sources(Asked([str(both), str(third)]), 3)
+    found = sources(SourceOptions([str(both), str(third)]), 3)
     assert [source.name for source in found] == ["one (both)", "two", "one (third)"]
     assert [
-        source.name for source in sources(Asked([str(both), str(third)], datasets=["one"]), 3)
+        source.name
+        for source in sources(SourceOptions([str(both), str(third)], datasets=["one"]), 3)
     ] == ["one (both)", "one (third)"]
 
 
@@ -182,7 +184,9 @@ def test_a_database_gives_what_its_rows_give(bank, tmp_path):
         one_source(tmp_path / "hand.sqlite", **options),
     )
     assert of_database.name == "hand"
-    assert lines_of(of_database, [2], k=3, penalty=1.0) == lines_of(of_rows, [2], k=3, penalty=1.0)
+    assert search_rows(of_database, [2], k=3, penalty=1.0) == search_rows(
+        of_rows, [2], k=3, penalty=1.0
+    )
 
 
 def test_rows_without_a_dataset_are_called_by_their_file(tmp_path):
@@ -214,17 +218,17 @@ def test_questions_that_lack_draws_are_left_out_and_counted(bank, tmp_path):
 def test_what_cannot_be_read_is_refused_in_a_sentence(bank, asked, said):
     banks = [str(bank)] if asked and "data" not in asked else []
     with pytest.raises(ConfigurationError, match=said):
-        sources(Asked(banks, **asked), 3)
+        sources(SourceOptions(banks, **asked), 3)
 
 
 def test_an_empty_bank_is_refused(tmp_path):
-    with pytest.raises(ConfigurationError, match="holds no draws"):
+    with pytest.raises(DataError, match="holds no draws"):
         datasets_of(str(written(tmp_path / "empty.jsonl")))
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="the public banks are not here")
 def test_the_known_pools_of_the_public_banks_are_each_a_source_once():
-    found = sources(Asked(data=DATA, repeats=1), 3)
+    found = sources(SourceOptions(data=DATA, repeats=1), 3)
     assert len({source.name for source in found}) == len(found) == 7
     assert {len(source.record.members) for source in found} == {3, 4, 5, 6}
 

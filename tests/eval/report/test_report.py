@@ -394,7 +394,7 @@ def test_folders_without_answers_are_refused_in_a_sentence(run, tmp_path):
     empty = rewritten(run, tmp_path, lambda row: None)
     with pytest.raises(ConfigurationError, match="has no answers yet"):
         write(empty, tmp_path / "report.html")
-    with pytest.raises(ConfigurationError, match="no place for a page"):
+    with pytest.raises(ConfigurationError, match="cannot hold a page"):
         write(run.path, tmp_path / "no" / "report.html")
 
 
