@@ -1,1 +1,1 @@
-"""Task programs: one declarative DSPy program per task, each with its signature, metric and examples."""
+"""Task programs: one declarative DSPy program per task, with its signature, metric and examples."""

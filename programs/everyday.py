@@ -1,8 +1,9 @@
-"""Everyday knowledge in six short-answer tasks, easy enough to tell models of 100 to 500 million parameters apart.
+"""Everyday knowledge in six short-answer tasks, easy enough for models of 100 million parameters.
 
-capital (country → its capital), city (city → its country), opposite, past (simple past of a verb), spanish (Spanish
-word → English) and plural. The rows are in `everyday.csv`: category, subject, answer, and other true answers parted
-by `|`; the question is the category's template around the subject. All rows were written for this project.
+capital (country → its capital), city (city → its country), opposite, past (simple past of a verb),
+spanish (Spanish word → English) and plural. The rows are in `everyday.csv`: category, subject,
+answer, and other true answers separated by `|`; the question is the category's template around the
+subject. All rows were written for this project.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Everyday(dspy.Signature):
 
 
 class EverydayTasks(dspy.Module):
-    """One `dspy.Predict(Everyday)` a task, each with demos of its own task; the input `category` says which task it is."""
+    """One `dspy.Predict(Everyday)` per task, with demos of that task; `category` names the task."""
 
     def __init__(self, *, seed: int = 0):
         super().__init__()
@@ -58,12 +59,15 @@ class EverydayTasks(dspy.Module):
 
 
 def program(*, seed: int = 0) -> dspy.Module:
-    """The six tasks as one program of the inputs `question` and `category`, five demos each, all from the training split."""
+    """Return the six tasks as one program of the inputs `question` and `category`.
+
+    Each has five demos, all from the training split.
+    """
     return EverydayTasks(seed=seed)
 
 
 def demos(category: str, *, seed: int = 0) -> list[dspy.Example]:
-    """The few-shot demos (question, answer) of a task: its rows of the training split."""
+    """Return the few-shot demos (question, answer) of a task: its rows of the training split."""
     return [
         dspy.Example(question=example.question, answer=example.answer)
         for example in examples("train", seed=seed)
@@ -72,11 +76,11 @@ def demos(category: str, *, seed: int = 0) -> list[dspy.Example]:
 
 
 def metric(example: dspy.Example, pred: Any, trace: Any = None) -> bool:
-    """Whether `pred.answer` is one of `example.accepted`, both folded by `fold`.
+    """Return whether `pred.answer` is one of `example.accepted`, both folded by `fold`.
 
-    Strict: the whole answer has to match. A right answer inside a longer text ("Paris, Texas", "Paris is the capital")
-    or on the first of several lines is wrong; taking the answer out of a text is the adapter's work, not the metric's.
-    A missing or non-text answer is wrong.
+    The whole answer has to match. A right answer inside a longer text ("Paris, Texas", "Paris is
+    the capital") or on the first of several lines is wrong; the adapter extracts the answer, not
+    the metric. A missing or non-text answer is wrong.
     """
     answer = getattr(pred, "answer", None)
     return isinstance(answer, str) and fold(answer) in {
@@ -87,12 +91,13 @@ def metric(example: dspy.Example, pred: Any, trace: Any = None) -> bool:
 def examples(
     split: Split | None = None, *, seed: int = 0, limit: int | None = None
 ) -> list[dspy.Example]:
-    """The questions of a split, or of all three in the order train, validation, test.
+    """Return the questions of a split, or of all three in the order train, validation, test.
 
-    Per category, train has 5 rows, validation 20, test the rest; a hash of seed and question id orders a category, so a
-    row added later moves few of the others. Training rows are taken from those that share no country and no word with
-    any other row, in either direction, so neither they nor the demos give away a held-out answer. Within a split the
-    categories take turns: the first `limit` examples are balanced while every category lasts.
+    Per category, train has 5 rows, validation 20, test the rest; a hash of seed and question id
+    orders a category, so a row added later moves few of the others. Training rows share no country
+    and no word with any other row, so neither they nor the demos give away a held-out answer.
+    Within a split the categories take turns: the first `limit` examples are balanced while every
+    category lasts.
 
     Args:
         split: "train", "validation", "test", or None for all.
@@ -100,24 +105,30 @@ def examples(
         limit: at most this many examples, from the front.
 
     Returns:
-        Examples with the inputs `question` and `category`, and `answer`, `accepted` (all true answers, `answer` first) and
-        `question_id` (stable, such as "capital-france").
+        Examples with the inputs `question` and `category`, and `answer`, `accepted` (all true
+        answers, `answer` first) and a stable `question_id`, such as "capital-france".
 
     Raises:
-        ConfigurationError: for an unknown split, or a limit below 1.
+        ConfigurationError: an unknown split, or a limit below 1.
     """
     return [row.example() for row in front("everyday", _splits(seed), split, limit)]
 
 
 def task(file: Path | None = None) -> Task:
-    """The task "everyday", whose sub-tasks are its categories. Raises ConfigurationError where a file is given."""
+    """Return the task "everyday", whose sub-tasks are its categories.
+
+    Raises:
+        ConfigurationError: a file is given.
+    """
     takes_no_file("everyday", file)
     return Task("everyday", program, examples, metric, context="category")
 
 
 def fold(text: str) -> str:
-    """Text without case, accents, periods, apostrophes, surrounding punctuation or markdown, hyphens (a space instead)
-    and a leading the/a/an/to."""
+    """Fold case, accents, periods, apostrophes, surrounding punctuation and a leading the/a/an/to.
+
+    Hyphens become spaces.
+    """
     text = "".join(
         char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char)
     ).casefold()
@@ -125,7 +136,7 @@ def fold(text: str) -> str:
     return re.sub(r"^(the|an|a|to) ", "", re.sub(r"^[\W_]+|[\W_]+$", "", text))
 
 
-class Row(NamedTuple):
+class Fact(NamedTuple):
     """One line of `everyday.csv`."""
 
     category: str
@@ -138,7 +149,7 @@ class Row(NamedTuple):
 
     @property
     def topics(self) -> set[str]:
-        """The folded words and names that the row asks about or accepts."""
+        """Return the folded words and names that the row asks about or accepts."""
         return {fold(self.subject), *map(fold, self.accepted)}
 
     def example(self) -> dspy.Example:
@@ -152,10 +163,10 @@ class Row(NamedTuple):
 
 
 @lru_cache(maxsize=1)
-def _rows() -> tuple[Row, ...]:
+def _rows() -> tuple[Fact, ...]:
     with Path(__file__).with_name("everyday.csv").open(newline="", encoding="utf-8") as file:
         return tuple(
-            Row(
+            Fact(
                 line["category"],
                 line["subject"],
                 (line["answer"], *filter(None, line["also"].split("|"))),
@@ -165,9 +176,9 @@ def _rows() -> tuple[Row, ...]:
 
 
 @lru_cache(maxsize=16)
-def _splits(seed: int) -> dict[str, list[Row]]:
+def _splits(seed: int) -> dict[str, list[Fact]]:
     uses = Counter(topic for row in _rows() for topic in row.topics)
-    parts: dict[str, list[list[Row]]] = {"train": [], "validation": [], "test": []}
+    parts: dict[str, list[list[Fact]]] = {"train": [], "validation": [], "test": []}
     for category in QUESTIONS:
         rows = sorted(
             (row for row in _rows() if row.category == category),
@@ -180,7 +191,7 @@ def _splits(seed: int) -> dict[str, list[Row]]:
         parts["train"].append(train)
         parts["validation"].append(held_out[:VALIDATION_PER_CATEGORY])
         parts["test"].append(held_out[VALIDATION_PER_CATEGORY:])
-    # A category's rows are a column; reading by lines lets the categories take turns.
+    # A category's rows are a column; reading line by line lets the categories take turns.
     return {
         name: [row for turn in zip_longest(*part) for row in turn if row]
         for name, part in parts.items()

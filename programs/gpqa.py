@@ -1,8 +1,10 @@
-"""GPQA: graduate-level questions with four options (Rein et al. 2023, "GPQA: A Graduate-Level Google-Proof Q&A Benchmark").
+"""GPQA: graduate-level science questions with four options.
 
-The release has the columns Question, Correct Answer, Incorrect Answer 1 to 3, Record ID and High-level domain. On the Hugging Face
-hub it is Idavidrein/gpqa (configuration gpqa_diamond), which asks one to accept its terms and to log in. Options are shuffled once
-and for all by the question's id, so they stand alike for every member and in every run.
+Rein et al. 2023, "GPQA: A Graduate-Level Google-Proof Q&A Benchmark". The release has the columns
+Question, Correct Answer, Incorrect Answer 1 to 3, Record ID and High-level domain. On the Hugging
+Face hub it is Idavidrein/gpqa (configuration gpqa_diamond), which requires you to accept its terms
+and to log in. Options are shuffled by the question's id, so every member in every run sees the same
+order.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from dspy_mux.answers.plain_text import fold
 from . import sources
 from .sources import Split
 from .tasks import Task
+from .worked_demos import chain_of_thought
 
 HUB = sources.Hub("Idavidrein/gpqa", "gpqa_diamond", test="train", gated=True)
 LETTERS = "ABCD"
@@ -33,7 +36,10 @@ _WRONG = ("Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
 
 @dataclass(frozen=True)
 class OptionKind(AnswerKind):
-    """A letter, or whatever text a member gave: only `ChooseOption`, which knows the options, can tell which of them it names."""
+    """A letter, or whatever text a member gave.
+
+    Only `ChooseOption`, which knows the options, can find out which of them the text names.
+    """
 
     name = "option"
 
@@ -55,12 +61,11 @@ class GPQA(dspy.Signature):
 
 
 class ChooseOption(dspy.Module):
-    """`dspy.ChainOfThought(GPQA)`; an answer that names an option by its letter, its text or both becomes the letter."""
+    """Chooses an option by chain of thought, and reduces the answer to the option's letter."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.choose = dspy.ChainOfThought(GPQA)
-        self.choose.predict.demos = demos()
+        self.choose = chain_of_thought(GPQA, demos())
 
     def forward(self, question: str, options: str) -> dspy.Prediction:
         return _by_letter(self.choose(question=question, options=options), options)
@@ -70,16 +75,16 @@ class ChooseOption(dspy.Module):
 
 
 def program() -> dspy.Module:
-    """The question and its options to a letter, with three worked demos."""
+    """Return the program from a question and its options to a letter, with three worked demos."""
     return ChooseOption()
 
 
 def letter(answer: Any, options: str) -> str:
-    """The letter of the option that `answer` names by letter, text or both; "" where it names none."""
+    """Return the letter of the option that `answer` names by letter, text or both; else ""."""
     if not isinstance(answer, str):
         return ""
     listed = _listed(options)
-    # An answer that is an option as it stands comes first: its text may hold what looks like the letter of another.
+    # An answer that is an option word for word comes first: its text may hold another's letter.
     written = {
         fold(text): name
         for name, line in zip(LETTERS, listed, strict=True)
@@ -93,25 +98,28 @@ def letter(answer: Any, options: str) -> str:
 
 
 def metric(example: dspy.Example, pred: Any, trace: Any = None) -> bool:
-    """Whether `pred.answer` names the right option, by letter or by text."""
+    """Return whether `pred.answer` names the right option, by letter or by text."""
     return letter(getattr(pred, "answer", None), example.options) == example.answer
 
 
 def examples(
     split: Split | None = None, *, seed: int = 0, limit: int | None = None, file: Path | None = None
 ) -> list[dspy.Example]:
-    """The questions of a split, as `sources.examples` parts them: inputs `question` and `options`, gold `answer` (a letter),
-    `question_id` and `domain`."""
+    """Return the questions of a split, as `sources.examples` divides them.
+
+    Each has the inputs `question` and `options`, the gold `answer` (a letter), `question_id` and
+    `domain`.
+    """
     return sources.examples("gpqa", _example, HUB, split, seed=seed, limit=limit, file=file)
 
 
 def task(file: Path | None = None) -> Task:
-    """The task "gpqa", from a local file or the hub."""
+    """Return the task "gpqa", from a local file or the hub."""
     return Task("gpqa", program, partial(examples, file=file), metric, context="domain")
 
 
 def demos() -> list[dspy.Example]:
-    """Worked questions (question, options, reasoning, answer), written for this project: they are in no split of GPQA."""
+    """Return worked questions written for this project, so they are in no split of GPQA."""
     return [
         dspy.Example(question=question, options=_lines(options), reasoning=reasoning, answer=answer)
         for question, options, reasoning, answer in _DEMOS
@@ -151,27 +159,32 @@ def _lines(options: list[str]) -> str:
 
 
 def _listed(options: str) -> list[str]:
-    """The options, each with its letter."""
+    """Return the options, each with its letter."""
     return re.findall(r"^[A-D]\) .*$", options, re.MULTILINE)
 
 
 _DEMOS = [
     (
-        "A ball is thrown straight up at 20 m/s. With g = 10 m/s² and no drag, how long does it rise?",
+        "A ball is thrown straight up at 20 m/s. With g = 10 m/s² and no drag, how long does it "
+        "rise?",
         ["1 s", "2 s", "4 s", "20 s"],
-        "It rises until its speed is zero. The speed falls by 10 m/s in each second, so that takes 20 / 10 = 2 seconds.",
+        "It rises until its speed is zero. The speed falls by 10 m/s in each second, so that takes "
+        "20 / 10 = 2 seconds.",
         "B",
     ),
     (
         "Which of these oxides gives the most acidic solution in water?",
         ["CaO", "Na2O", "SO3", "Al2O3"],
-        "Oxides of metals are basic or, as that of aluminium, amphoteric. SO3 is the oxide of a nonmetal and gives sulfuric acid.",
+        "Oxides of metals are basic or, as that of aluminium, amphoteric. SO3 is the oxide of a "
+        "nonmetal and gives sulfuric acid.",
         "C",
     ),
     (
-        "Two parents are both carriers of one recessive disease. What is the chance that their healthy child is a carrier?",
+        "Two parents are both carriers of one recessive disease. What is the chance that their "
+        "healthy child is a carrier?",
         ["1/4", "1/3", "1/2", "2/3"],
-        "Of four equally likely children one is ill. Of the three healthy ones two are carriers, so the chance is 2/3.",
+        "Of four equally likely children one is ill. Of the three healthy ones two are carriers, "
+        "so the chance is 2/3.",
         "D",
     ),
 ]

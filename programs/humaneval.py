@@ -1,8 +1,9 @@
-"""HumanEval: Python functions to write from signature and docstring (Chen et al. 2021, "Evaluating Large Language Models Trained
-on Code").
+"""HumanEval: Python functions to write from a signature and a docstring.
 
-The release has the columns task_id, prompt, entry_point, canonical_solution and test; on the Hugging Face hub it is
-openai/openai_humaneval. An answer is right where it passes the given tests, which run in the sandbox of `sandbox.py` alone.
+Chen et al. 2021, "Evaluating Large Language Models Trained on Code". The release has the columns
+task_id, prompt, entry_point, canonical_solution and test; on the Hugging Face hub it is
+openai/openai_humaneval. An answer is right if it passes the given tests, which run only in the
+sandbox of `code/sandbox.py`.
 """
 
 from __future__ import annotations
@@ -24,15 +25,17 @@ HUB = sources.Hub("openai/openai_humaneval")
 
 
 class HumanEval(dspy.Signature):
-    """Write the Python function that the prompt begins, so that it does what its docstring says. Give code alone: the whole
-    function and the imports it needs."""
+    __doc__ = (
+        "Write the Python function that the prompt begins, so that it does what its docstring "
+        "says. Give code alone: the whole\nfunction and the imports it needs."
+    )
 
     prompt: str = dspy.InputField(desc="a function's signature and docstring")
     answer: Annotated[str, CodeKind()] = dspy.OutputField(desc="the whole function in Python")
 
 
 class WriteFunction(dspy.Module):
-    """`dspy.Predict(HumanEval)`, whose answer becomes code that runs: the prompt, then the whole function."""
+    """Writes the function, and completes the answer to code that runs: prompt, then function."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,20 +50,25 @@ class WriteFunction(dspy.Module):
 
 
 def program() -> dspy.Module:
-    """The task as a program from `prompt` to `answer`, with two demos. Its answer is None where a model wrote no code."""
+    """Return the program from `prompt` to `answer`, with two demos.
+
+    The answer is None if a model wrote no code.
+    """
     return WriteFunction()
 
 
 def demos() -> list[dspy.Example]:
-    """Functions (prompt, answer) written for this project: they are not in HumanEval."""
+    """Return functions (prompt, answer) written for this project; HumanEval has none of them."""
     return [dspy.Example(prompt=prompt, answer=answer) for prompt, answer in _DEMOS]
 
 
 def metric(example: dspy.Example, pred: Any, trace: Any = None) -> bool:
-    """Whether `pred.answer` passes the tests of the example; what a model wrote is completed by the prompt where it has to be.
+    """Return whether `pred.answer` passes the example's tests.
+
+    An answer that is only the function's body is completed by the prompt.
 
     Raises:
-        ConfigurationError: there is no sandbox here.
+        SandboxUnavailable: this machine has no sandbox.
     """
     answer = getattr(pred, "answer", None)
     source = complete(example.prompt, answer) if isinstance(answer, str) else None
@@ -70,18 +78,19 @@ def metric(example: dspy.Example, pred: Any, trace: Any = None) -> bool:
 def examples(
     split: Split | None = None, *, seed: int = 0, limit: int | None = None, file: Path | None = None
 ) -> list[dspy.Example]:
-    """The functions of a split, as `sources.examples` parts them.
+    """Return the functions of a split, as `sources.examples` divides them.
 
-    Each has the input `prompt`; `answer`, the canonical solution as a whole function; `entry_point`, `test` and `question_id`.
+    Each has the input `prompt`, the canonical solution as a whole function in `answer`,
+    `entry_point`, `test` and `question_id`.
     """
     return sources.examples("humaneval", _example, HUB, split, seed=seed, limit=limit, file=file)
 
 
 def task(file: Path | None = None) -> Task:
-    """The task "humaneval", from a local file or the hub.
+    """Return the task "humaneval", from a local file or the hub.
 
     Raises:
-        ConfigurationError: there is no sandbox here, and so no way to grade.
+        SandboxUnavailable: this machine has no sandbox, and so no way to grade.
     """
     sandbox.check()
     return Task(
@@ -108,14 +117,13 @@ def _example(row: sources.Row) -> dspy.Example:
     gold = complete(prompt, row.text("canonical_solution"))
     if gold is None:
         raise row.fault("canonical_solution", "which must be the function or its body")
-    told = dspy.Example(
+    return dspy.Example(
         prompt=prompt,
         answer=gold,
         entry_point=function,
         test=row.text("test"),
         question_id=row.text("task_id").replace("/", "-").lower(),
-    )
-    return told.with_inputs("prompt")
+    ).with_inputs("prompt")
 
 
 _DEMOS = [

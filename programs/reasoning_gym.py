@@ -1,10 +1,12 @@
-"""Procedural tasks of reasoning-gym, by name: made on the spot, offline, scored by the task's own rules (Stojanovski et al. 2025).
+"""Procedural tasks of reasoning-gym, generated offline and scored by each task's own rules.
 
     task("reasoning_gym:basic_arithmetic")    # or "reasoning_gym" for a mixture of short ones
 
-Needs the `reasoning` extra. An answer is right where the task gives it full marks; the part marks that some tasks give to steer a
-training count as wrong. Some tasks' rules would evaluate the answer as Python or sympy, work endlessly on 1e999999999, or give full
-marks to any text: there an answer is compared as text, or must have a harmless form. A few are no tasks here (`REFUSED`).
+Stojanovski et al. 2025. Needs the `reasoning` extra. An answer is right if the task gives it full
+marks; the part marks that some tasks give to steer a training count as wrong. Some tasks' rules
+would evaluate the answer as Python or sympy, work endlessly on 1e999999999, or give full marks to
+any text: there an answer is compared as text, or must have a harmless form. A few tasks are refused
+(`REFUSED`).
 """
 
 from __future__ import annotations
@@ -18,26 +20,28 @@ from difflib import get_close_matches
 from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 import dspy
 
 from dspy_mux.answers.kinds import TextKind
 from dspy_mux.answers.plain_text import unwrap
-from dspy_mux.errors import ConfigurationError
+from dspy_mux.errors import ConfigurationError, MissingExtra
 
 from . import sources
 from .sources import Split
 from .tasks import Task, takes_no_file
+from .worked_demos import chain_of_thought
 
 logger = logging.getLogger(__name__)
 
-#: How many items the splits hold at most, and the share in 16 that each gets of what is generated; the rest are for demos.
+#: Items in each split at most.
 SIZES = {"train": 50, "validation": 200, "test": 500}
+#: Each split's share, in 16, of what is generated; the rest are for demos.
 _SHARES = {"train": 2, "validation": 4, "test": 8}
 _GENERATED = 1_200
 DEMOS = 3
-#: What "reasoning_gym" alone stands for: short answers, of different sorts.
+#: The tasks of the mixture "reasoning_gym": short answers of different sorts.
 MIXTURE = (
     "basic_arithmetic",
     "chain_sum",
@@ -48,15 +52,18 @@ MIXTURE = (
     "number_sequence",
     "spell_backward",
 )
-#: What is in reasoning-gym and no task here → why.
+#: Tasks of reasoning-gym that are refused → why.
 REFUSED = {
     "codeio": "it runs code from its data file, of unknown authors, to make its questions",
     "composite": "it only puts other tasks together",
-    "intermediate_integration": "it has sympy evaluate and simplify the answer, which may run code or never end",
+    "intermediate_integration": (
+        "it has sympy evaluate and simplify the answer, which may run code or never end"
+    ),
 }
 _LONGEST = 10_000
 
-#: Scored as text: the rules would evaluate an answer for part marks, or (game_of_life_halting) take any text for right.
+#: Scored as text, because the rules would evaluate an answer for part marks, or
+#: (game_of_life_halting) accept any text.
 _AS_TEXT = frozenset(
     {"binary_matrix", "game_of_life_halting", "n_queens", "spiral_matrix", "string_insertion"}
 )
@@ -65,13 +72,14 @@ _NUMBER = r"\d{1,15}(?:\.\d{1,15})?"
 _FACTOR = rf"(?:{_NUMBER}|\( ?-? ?{_NUMBER}(?: ?/ ?{_NUMBER})? ?\)|[A-Za-z](?: ?\*\* ?\d{{1,2}})?)"
 _TERM = rf"{_FACTOR}(?: ?\* ?{_FACTOR}| ?/ ?{_NUMBER})*"
 _POLYNOMIAL = re.compile(rf"(?=.{{1,300}}\Z)[+-]? ?{_TERM}(?: ?[+-] ?-?{_TERM})*")
-#: Tasks whose rules read only what has this form; all else is wrong. They would parse it with sympy, or calculate without a limit.
+#: The form an answer must have before a task's rules read it; anything else is wrong. These rules
+#: would parse any text with sympy, or calculate without a limit.
 _FORMS = {
     "coin_flip": re.compile(rf"{_NUMBER}(?: ?/ ?{_NUMBER}|[eE]-?\d{{1,2}})?"),
     "complex_arithmetic": re.compile(r"[\d .+\-ijIJ()]{1,200}"),
     "countdown": _CALCULATION,
     "polynomial_multiplication": _POLYNOMIAL,
-    # Its other letters would not be checked, and each doubles the work.
+    # Other letters would not be checked, and each doubles the work.
     "propositional_logic": re.compile(r"[A-Z()¬∧∨→↔ ]{1,300}"),
     "puzzle24": _CALCULATION,
     # A count after a move is carried out, however large it is.
@@ -88,6 +96,14 @@ class ReasoningGym(dspy.Signature):
     answer: str = dspy.OutputField(desc="the final answer in that form, with nothing beside it")
 
 
+class Item(TypedDict):
+    """A question as reasoning-gym makes it."""
+
+    question: str
+    answer: str | None
+    metadata: dict[str, Any]
+
+
 @dataclass(frozen=True)
 class Lines(TextKind):
     """Text of several lines, such as a grid."""
@@ -96,18 +112,18 @@ class Lines(TextKind):
 
 
 def names() -> list[str]:
-    """The tasks that there are.
+    """Return the names of all tasks.
 
     Raises:
-        ConfigurationError: reasoning-gym is not installed.
+        MissingExtra: reasoning-gym is not installed.
     """
     return sorted(set(_factory().DATASETS) - set(REFUSED))
 
 
 def program(name: str = "") -> dspy.Module:
-    """`dspy.ChainOfThought` with demos of the task (of the first tasks, for the mixture), of items that are in no split.
+    """Return `dspy.ChainOfThought` with demos of the task, from items that are in no split.
 
-    Tasks that show no gold answers have no demos.
+    The mixture's demos come from its first tasks. Tasks without gold answers have no demos.
     """
     parts = {name: DEMOS} if name else dict.fromkeys(MIXTURE[:DEMOS], 1)
     items = [
@@ -117,36 +133,35 @@ def program(name: str = "") -> dspy.Module:
         if item["answer"]
     ]
     signature = ReasoningGym
-    if any("\n" in item["answer"].strip() for item in items):
+    if any("\n" in (item["answer"] or "").strip() for item in items):
         signature = signature.with_updated_fields("answer", type_=Annotated[str, Lines()])
-    solve = dspy.ChainOfThought(signature)
-    solve.predict.demos = [
-        dspy.Example(question=item["question"], answer=item["answer"]) for item in items
-    ]
-    return solve
+    demos = [dspy.Example(question=item["question"], answer=item["answer"]) for item in items]
+    return chain_of_thought(signature, demos)
 
 
 def examples(
     split: Split | None = None, *, name: str = "", seed: int = 0, limit: int | None = None
 ) -> list[dspy.Example]:
-    """The items of a split: input `question`, gold `answer` (None where a task has none to show), `question_id` and `task`.
+    """Return the items of a split.
 
-    A hash of the question says which split it is in, so none is in two or in a demo too, and none is there twice. Tasks that know
-    few different questions have fewer than `SIZES`. `seed` makes other items. In the mixture the tasks take turns.
+    Each has the input `question`, the gold `answer` (None if a task has none to show),
+    `question_id` and `task`. A hash of the question decides its split, so no question is in two
+    splits or also a demo, and none occurs twice. Tasks with few different questions have fewer
+    than `SIZES`. Another `seed` makes other items. In the mixture the tasks take turns.
 
     Raises:
-        ConfigurationError: a split that there is not, or a limit below 1.
+        ConfigurationError: an unknown split, or a limit below 1.
     """
     sources.check(f"reasoning_gym:{name}" if name else "reasoning_gym", tuple(SIZES), split, limit)
     wanted = [split] if split is not None else list(SIZES)
     found = (
-        example for each in wanted for example in islice(_examples(name, each, seed), SIZES[each])
+        example for part in wanted for example in islice(_examples(name, part, seed), SIZES[part])
     )
     return list(islice(found, limit))
 
 
 def metric(example: dspy.Example, pred: Any, trace: Any = None) -> bool:
-    """Whether the task gives `pred.answer` full marks: as it stands, or without what models put around an answer."""
+    """Return whether the task gives `pred.answer` full marks, as it stands or unwrapped."""
     answer = getattr(pred, "answer", None)
     if not isinstance(answer, str) or not answer.strip() or len(answer) > _LONGEST:
         return False
@@ -156,27 +171,28 @@ def metric(example: dspy.Example, pred: Any, trace: Any = None) -> bool:
 
 
 def task(file: Path | None = None, name: str = "") -> Task:
-    """One of reasoning-gym's tasks; without a name the mixture.
+    """Return one of reasoning-gym's tasks; without a name the mixture.
 
     Raises:
-        ConfigurationError: an unknown name, a file, or no reasoning-gym.
+        ConfigurationError: an unknown or refused name, or a file.
+        MissingExtra: reasoning-gym is not installed.
     """
     takes_no_file("reasoning_gym", file)
     if name in REFUSED:
-        raise ConfigurationError(f"reasoning-gym's {name!r} is no task here: {REFUSED[name]}.")
+        raise ConfigurationError(f"reasoning-gym's {name!r} is refused: {REFUSED[name]}.")
     if name and name not in names():
         close = get_close_matches(name, names(), n=3)
+        advice = f"did you mean {', '.join(close)}" if close else f"try {', '.join(MIXTURE)}"
         raise ConfigurationError(
-            f"reasoning-gym has no task {name!r}: {'perhaps ' + ', '.join(close) if close else 'such as ' + ', '.join(MIXTURE)}; "
-            "its page lists all."
+            f"reasoning-gym has no task {name!r}: {advice}; its page lists all."
         )
     _factory()
-    told = f"reasoning_gym:{name}" if name else "reasoning_gym"
+    title = f"reasoning_gym:{name}" if name else "reasoning_gym"
     make: Callable[..., list[dspy.Example]] = partial(examples, name=name)
-    return Task(told, partial(program, name), make, metric, context=None if name else "task")
+    return Task(title, partial(program, name), make, metric, context=None if name else "task")
 
 
-def _is_right(name: str, seed: int, entry: dict[str, Any], answer: str) -> bool:
+def _is_right(name: str, seed: int, entry: Item, answer: str) -> bool:
     gold = entry["answer"]
     if gold is not None and unwrap(answer) == unwrap(gold):
         return True
@@ -186,7 +202,7 @@ def _is_right(name: str, seed: int, entry: dict[str, Any], answer: str) -> bool:
         return False
     try:
         return float(_dataset(name, seed).score_answer(answer, entry)) >= 1
-    except Exception as error:  # noqa: BLE001  (the task's own rules, on a text they do not expect)
+    except Exception as error:  # noqa: BLE001  (the task's own rules, on an unexpected text)
         logger.warning(
             "reasoning_gym:%s could not score %.80r (%s): it counts as wrong.",
             name,
@@ -209,17 +225,17 @@ def _examples(name: str, split: str, seed: int) -> Iterator[dspy.Example]:
             ).with_inputs("question")
 
 
-def _items(name: str, seed: int, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The numbers and items of a split or of "demos", each question once."""
+def _items(name: str, seed: int, split: str) -> Iterator[tuple[int, Item]]:
+    """Yield the numbers and items of a split or of "demos", each question once."""
     asked: set[str] = set()
     for at in range(_GENERATED):
         item = _item(name, seed, at)
-        if _split_of(item["question"]) == split and item["question"] not in asked:
+        if _find_split(item["question"]) == split and item["question"] not in asked:
             asked.add(item["question"])
             yield at, item
 
 
-def _split_of(question: str) -> str:
+def _find_split(question: str) -> str:
     place = hashlib.sha256(question.encode()).digest()[0] % 16
     for split, share in _SHARES.items():
         if place < share:
@@ -229,14 +245,14 @@ def _split_of(question: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _item(name: str, seed: int, at: int) -> dict[str, Any]:
-    item: dict[str, Any] = _dataset(name, seed)[at]
+def _item(name: str, seed: int, at: int) -> Item:
+    item: Item = _dataset(name, seed)[at]
     return item
 
 
 @lru_cache(maxsize=128)
 def _dataset(name: str, seed: int) -> Any:
-    # Items of neighbouring seeds overlap: each seed of ours is a stretch of its own.
+    # reasoning-gym's items overlap between neighbouring seeds, so ours are far apart.
     return _factory().create_dataset(name, seed=seed * 100_003 % 2**31, size=_GENERATED)
 
 
@@ -244,7 +260,8 @@ def _factory() -> Any:
     try:
         import reasoning_gym
     except ImportError as error:
-        raise ConfigurationError(
-            "reasoning-gym is not installed, which makes these questions: pip install 'dspy-mux[reasoning]'."
+        raise MissingExtra(
+            "reasoning-gym, which makes these questions, is not installed: "
+            "pip install 'dspy-mux[reasoning]'."
         ) from error
     return reasoning_gym.factory

@@ -1,4 +1,4 @@
-"""A task by its name: the program, the examples and the metric that a comparison of methods needs.
+"""Find a task by name: its program, examples and metric.
 
 gsm8k = task("gsm8k", file=Path("gsm8k_test.jsonl.gz"))
 mux = SLMMux(gsm8k.program(), lms=[…])
@@ -12,48 +12,56 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 import dspy
 
+from dspy_mux.answers.equivalence import AnswerKind
 from dspy_mux.errors import ConfigurationError
 
-#: Tasks by name; each is the module of the same name, whose `task(file)` makes it.
+#: The tasks' names; the module of the same name makes each by its `task(file)`.
 TASKS = ("everyday", "gsm8k", "math500", "gpqa", "humaneval", "reasoning_gym")
 
 
 @dataclass(frozen=True)
 class Task:
-    """One task.
+    """What a comparison of methods needs of a task.
 
     Attributes:
         name: as `task` takes it, such as "gsm8k" or "reasoning_gym:basic_arithmetic".
-        program: makes the DSPy program: a typed `answer`, and few-shot demos that are in no test set.
-        examples: `(split=None, *, seed=0, limit=None)` → the examples of "train", "validation", "test" or, for None, of all; the
-            first `limit` of them. Each has its inputs marked, `answer` (the gold one) and a stable `question_id`. Not every source
-            has training examples; asking for a split that is not there is a ConfigurationError.
-        metric: `(example, prediction, trace=None)` → whether the answer is right, or a share of it; 1 or more counts as right.
-        equivalence: when two answers are the same, for `SLMMux(equivalence=…)`; None for the answer field's own kind.
-        context: the field of the examples that names a sub-task (category, subject, level); None where there is none.
+        program: makes the DSPy program: a typed `answer`, and few-shot demos from no test set.
+        examples: `(split=None, *, seed=0, limit=None)` → the first `limit` examples of "train",
+            "validation" or "test"; of all for None. Each has its inputs marked, the gold `answer`
+            and a stable `question_id`. A split that the source lacks is a ConfigurationError; not
+            every source has training examples.
+        metric: `(example, prediction, trace=None)` → whether the answer is right, or its share of
+            being right; 1 or more counts as right.
+        equivalence: when two answers are the same, for `SLMMux(equivalence=…)`; None for the
+            answer field's own kind.
+        context: the field of the examples that names a sub-task (category, subject, level), or
+            None.
     """
 
     name: str
     program: Callable[[], dspy.Module]
     examples: Callable[..., list[dspy.Example]]
     metric: Callable[..., bool | float]
-    equivalence: Any = None
+    equivalence: AnswerKind | None = None
     context: str | None = None
 
 
 def task(name: str, *, file: Path | None = None) -> Task:
-    """The task of a name.
+    """Return the task of a name.
 
     Args:
-        name: one of `TASKS`; "reasoning_gym:NAME" is one of reasoning-gym's own tasks, "reasoning_gym" a mixture of short ones.
-        file: a local file with the columns of the task's release, in place of the Hugging Face hub.
+        name: one of `TASKS`; "reasoning_gym:NAME" is one of reasoning-gym's own tasks,
+            "reasoning_gym" a mixture of short ones.
+        file: a local file with the columns of the task's release, instead of the hub's release.
 
     Raises:
         ConfigurationError: an unknown name, or a file for a task that makes its own questions.
+
+    >>> task("everyday").context
+    'category'
     """
     module, colon, part = name.partition(":")
     if module not in TASKS or (colon and module != "reasoning_gym"):
@@ -68,7 +76,7 @@ def task(name: str, *, file: Path | None = None) -> Task:
 
 
 def takes_no_file(name: str, file: Path | None) -> None:
-    """Raises ConfigurationError where a file is given to a task that has its questions already."""
+    """Raise ConfigurationError if a file is given to a task that has its own questions."""
     if file is not None:
         raise ConfigurationError(
             f"{name} has its own questions and reads no file: leave {str(file)!r} out."

@@ -1,7 +1,8 @@
-"""From what a model writes to code that can be run: a prompt's unfinished function, completed. Only parsed, never run.
+"""Complete a prompt's unfinished function with a model's text; the code is parsed, never run.
 
-A prompt is Python that ends in a function with a docstring and no body. Models answer with the whole function or its body, in
-markdown fences or not, with text around it, and adapters strip the first line's indentation.
+A prompt is Python that ends in a function with a docstring and no body. Models answer with the
+whole function or its body, in markdown fences or not, with text around it, and adapters strip the
+first line's indentation.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 
-MAX_LENGTH = 20_000  # characters; longer text is no answer
+MAX_LENGTH = 20_000  # characters; longer text is not an answer
 _MAX_CUTS = 60
 _FENCED = re.compile(
     r"^[ \t]*(```|~~~)[\w+-]*[ \t]*\n(.*?)(?:^[ \t]*\1|\Z)", re.MULTILINE | re.DOTALL
@@ -22,16 +23,16 @@ _FUTURE = re.compile(r"^from __future__ import .*\n?", re.MULTILINE)
 
 
 def complete(prompt: str, text: str) -> str | None:
-    """The prompt, and after it the whole function as a model's text gives it; None where there is no such code in the text.
+    """Return the prompt followed by the whole function from a model's text; None without one.
 
-    Code that was completed already comes back as it is.
+    Code that is already complete is returned unchanged.
 
     Raises:
-        ValueError: the prompt holds no unfinished function.
+        ValueError: the prompt has no unfinished function.
     """
     function = unfinished(parsed(prompt))
     if function is None:
-        raise ValueError("the prompt holds no unfinished function")
+        raise ValueError("the prompt has no unfinished function")
     prompt = prompt.rstrip()
     head = _head(function)
     found = [code.strip("\n") for code in codes(text.removeprefix(prompt))]
@@ -48,7 +49,7 @@ def complete(prompt: str, text: str) -> str | None:
 
 
 def code_in(text: str) -> str | None:
-    """The code that a text gives, a body on its own too; None where there is none."""
+    """Return the code in a text, which may be a function's body alone; None without any."""
     for code in codes(text):
         for body in (textwrap.dedent(code), *_indented(code)):
             head = "def body():\n" if body[:1].isspace() else ""
@@ -59,7 +60,7 @@ def code_in(text: str) -> str | None:
 
 
 def parsed(source: str) -> ast.Module | None:
-    """The syntax tree of a source, or None for what is no Python, or too long or too deep."""
+    """Return the syntax tree of a source; None if it is not Python, too long or too deep."""
     if len(source) > 2 * MAX_LENGTH:
         return None
     try:
@@ -69,13 +70,13 @@ def parsed(source: str) -> ast.Module | None:
 
 
 def unfinished(tree: ast.Module | None) -> ast.FunctionDef | None:
-    """The first function of a module that does nothing but say what it should do."""
+    """Return the first function of a module that has only a docstring."""
     functions = (node for node in (tree.body if tree else ()) if isinstance(node, ast.FunctionDef))
     return next((function for function in functions if _does_nothing(function)), None)
 
 
 def docstring(function: ast.FunctionDef) -> str:
-    """The text that says what a function does, be it after an import; "" without one."""
+    """Return a function's docstring, even one that follows an import; "" without one."""
     texts = (
         node.value.value
         for node in function.body
@@ -85,7 +86,11 @@ def docstring(function: ast.FunctionDef) -> str:
 
 
 def codes(text: str) -> Iterator[str]:
-    """What may be the code in a text: fenced blocks, the last first; all of it; from where code seems to begin."""
+    """Yield what may be the code in a text, the most likely first.
+
+    That is each fenced block, the last first; all of the text; and what follows a first line that
+    looks like code.
+    """
     if len(text) > MAX_LENGTH:
         return
     yield from (content for _, content in reversed(_FENCED.findall(text)))
@@ -104,12 +109,12 @@ def _does_nothing(function: ast.FunctionDef) -> bool:
 
 
 def is_constant(node: ast.stmt) -> bool:
-    """Whether a statement is a constant on its own, such as a docstring."""
+    """Return whether a statement is a constant on its own, such as a docstring."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def _acts(body: str) -> bool:
-    """Whether a body does more than name things, as a sentence of one word does."""
+    """Return whether a body does more than name things, unlike a sentence of one word."""
     tree = parsed(f"while 1:\n{textwrap.indent(body, ' ')}")
     nodes = list(ast.walk(tree.body[0]))[1:] if tree else []
     acts = (ast.Call, ast.Yield, ast.YieldFrom, ast.stmt)
@@ -125,7 +130,7 @@ def _defines(source: str, name: str) -> bool:
 
 
 def _head(function: ast.FunctionDef) -> str:
-    """The lines of a function before its body: the signature and the imports within it."""
+    """Return the lines of a function before its body: the signature and the imports within it."""
     head = copy.copy(function)
     head.body = [
         node for node in function.body if isinstance(node, (ast.Import, ast.ImportFrom))
@@ -134,7 +139,10 @@ def _head(function: ast.FunctionDef) -> str:
 
 
 def _indented(code: str) -> Iterator[str]:
-    """A body's code as it may have been meant: indented as it is, not indented, or with its first line's indentation lost."""
+    """Yield a body's code with each indentation that may have been meant.
+
+    It may be indented as it is, not indented, or have lost its first line's indentation.
+    """
     code = code.strip("\n").rstrip()
     if code[:1].isspace():
         yield textwrap.indent(textwrap.dedent(code), "    ")
@@ -146,7 +154,10 @@ def _indented(code: str) -> Iterator[str]:
 
 
 def _longest(code: str, head: str = "") -> str | None:
-    """The head and as many lines of the code as are Python; what is cut off begins with an unindented line, such as prose."""
+    """Return the head and the longest start of the code that is Python.
+
+    What is cut off begins with an unindented line, such as prose.
+    """
     lines = code.splitlines(keepends=True)
     cuts = [at for at, line in enumerate(lines) if at and not line[:1].isspace()]
     for cut in [len(lines), *reversed(cuts[-_MAX_CUTS:])]:

@@ -1,8 +1,9 @@
-"""Inputs to tell functions apart by: the examples that a function's docstring gives, and others in their manner.
+"""Make inputs that distinguish functions: the examples of a docstring, and variations of them.
 
-    count(["a", "b"], 2) == 0   in a docstring   →   (["a", "b"], 2), (["b", "a", "a"], 2), (["a", "b"], 3), …
+    count(["a", "b"], 2) == 0 in a docstring → (["a", "b"], 2), (["b", "a", "a"], 2), …
 
-Where a docstring has no examples, inputs are made from the type hints. All are plain data, and the same in every run.
+If a docstring has no examples, inputs are made from the type hints. All are plain data, and the
+same in every run.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ _MAX_EXAMPLE = 1_000  # characters
 
 
 def inputs(function: ast.FunctionDef) -> list[tuple[Any, ...]]:
-    """Tuples of arguments for a function, by its signature and docstring; [] where neither says what it takes."""
+    """Return tuples of arguments for a function, made from its docstring or its type hints.
+
+    Empty if neither says what the function takes.
+    """
     examples = _examples(function)
     rng = random.Random(function.name)
     if examples:
@@ -29,14 +33,17 @@ def inputs(function: ast.FunctionDef) -> list[tuple[Any, ...]]:
         made = [
             args for _ in range(MADE) if (args := _from_hints(function.args.args, rng)) is not None
         ]
-    return list({repr(each): each for each in [*examples, *made]}.values())
+    return list({repr(args): args for args in [*examples, *made]}.values())
 
 
 def _examples(function: ast.FunctionDef) -> list[tuple[Any, ...]]:
-    """The arguments that a docstring shows as literals: in calls of the function, else as `Input: …` or `name = …`."""
+    """Return the arguments that a docstring shows as literals.
+
+    They are in calls of the function, else after `Input: …` or `name = …`.
+    """
     text, names = docstring(function), [argument.arg for argument in function.args.args]
     calls = (
-        _called(text[start.end() :])
+        _call_arguments(text[start.end() :])
         for start in re.finditer(rf"(?<![\w.]){re.escape(function.name)}(?=\()", text)
     )
     least = len(names) - len(function.args.defaults)
@@ -47,14 +54,15 @@ def _examples(function: ast.FunctionDef) -> list[tuple[Any, ...]]:
         if names
         else r"(?!)"
     )
-    told = (
-        _told(text[start.end() :], names[1:]) for start in re.finditer(first, text, re.IGNORECASE)
+    named = (
+        _literals(text[start.end() :], names[1:])
+        for start in re.finditer(first, text, re.IGNORECASE)
     )
-    return [args for args in told if args is not None]
+    return [args for args in named if args is not None]
 
 
-def _called(text: str) -> tuple[Any, ...] | None:
-    """The arguments within the parentheses that a text begins with, where they are literals."""
+def _call_arguments(text: str) -> tuple[Any, ...] | None:
+    """Return the arguments in the parentheses that a text begins with, if they are literals."""
     for end in re.finditer(r"\)", text[:_MAX_EXAMPLE]):
         try:
             call = ast.parse(f"f{text[: end.end()]}", mode="eval").body
@@ -69,8 +77,8 @@ def _called(text: str) -> tuple[Any, ...] | None:
     return None
 
 
-def _told(text: str, names: list[str]) -> tuple[Any, ...] | None:
-    """The literal that a text begins with, and those of further names (`[1, 2], k = 3`)."""
+def _literals(text: str, names: list[str]) -> tuple[Any, ...] | None:
+    """Return the literal that a text begins with, and those of further names (`[1, 2], k = 3`)."""
     for end in re.finditer(r"(?=[,;\s]|\.\s|\.?$)", text[:_MAX_EXAMPLE]):
         try:
             value = ast.literal_eval(text[: end.end()])
@@ -79,12 +87,13 @@ def _told(text: str, names: list[str]) -> tuple[Any, ...] | None:
         if not names:
             return (value,)
         further = re.match(rf"\s*[,;]\s*{re.escape(names[0])}\s?[=:]\s*", text[end.end() :])
-        rest = _told(text[end.end() + further.end() :], names[1:]) if further else None
+        rest = _literals(text[end.end() + further.end() :], names[1:]) if further else None
         return None if rest is None else (value, *rest)
     return None
 
 
-# ------------------------------------------------------------------------------------------------ in the manner of an example
+# ------------------------------------------------------------------------------------------------
+# Variations of an example
 
 
 def _vary_one(args: tuple[Any, ...], rng: random.Random) -> tuple[Any, ...]:
@@ -93,7 +102,10 @@ def _vary_one(args: tuple[Any, ...], rng: random.Random) -> tuple[Any, ...]:
 
 
 def _varied(value: Any, rng: random.Random) -> Any:
-    """Another value like this one, of its sign, never 0, 1 or empty where it is not, so that it stays what the function is for."""
+    """Return another value like this one, so that it stays what the function is for.
+
+    Its sign is kept, and it becomes 0, 1 or empty only if this one is.
+    """
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):
@@ -102,7 +114,7 @@ def _varied(value: Any, rng: random.Random) -> Any:
     if isinstance(value, float):
         return round(value * rng.uniform(0.5, 1.5), 2)
     if isinstance(value, str):
-        separator = next((each for each in (", ", ",", "\n", " ") if each in value), "")
+        separator = next((mark for mark in (", ", ",", "\n", " ") if mark in value), "")
         parts = value.split(separator) if separator else list(value)
         rng.shuffle(parts)
         return separator.join([*parts, rng.choice(parts)] if parts else parts)
@@ -122,41 +134,45 @@ def _varied(value: Any, rng: random.Random) -> Any:
     return value
 
 
-# ------------------------------------------------------------------------------------------------ from type hints
+# ------------------------------------------------------------------------------------------------
+# From type hints
 
 
 def _from_hints(arguments: list[ast.arg], rng: random.Random) -> tuple[Any, ...] | None:
-    """A value for each argument; None where one has no hint, or one of no plain type."""
+    """Return a value for each argument; None if one has no hint, or a type that is not plain."""
     try:
-        return tuple(_of_hint(argument.annotation, rng) for argument in arguments) or None
+        return tuple(_hinted_value(argument.annotation, rng) for argument in arguments) or None
     except LookupError:
         return None
 
 
-def _of_hint(hint: ast.expr | None, rng: random.Random) -> Any:
-    """A small value of a type. Raises LookupError for a type that is not plain."""
+def _hinted_value(hint: ast.expr | None, rng: random.Random) -> Any:
+    """Return a small value of a type.
+
+    Raises:
+        LookupError: the type is not plain.
+    """
     if isinstance(hint, ast.Subscript):
         inner = hint.slice.elts if isinstance(hint.slice, ast.Tuple) else [hint.slice]
         name = ast.unparse(hint.value).rpartition(".")[2].lower()
         if name in ("list", "sequence", "iterable"):
-            return [_of_hint(inner[0], rng) for _ in range(rng.randint(1, 5))]
+            return [_hinted_value(inner[0], rng) for _ in range(rng.randint(1, 5))]
         if name in ("tuple", "union"):
-            return (
-                tuple(_of_hint(each, rng) for each in inner)
-                if name == "tuple"
-                else _of_hint(rng.choice(inner), rng)
-            )
+            if name == "union":
+                return _hinted_value(rng.choice(inner), rng)
+            return tuple(_hinted_value(part, rng) for part in inner)
         if name == "optional":
-            return _of_hint(inner[0], rng)
+            return _hinted_value(inner[0], rng)
         if name == "dict" and len(inner) == 2:
             return {
-                _of_hint(inner[0], rng): _of_hint(inner[1], rng) for _ in range(rng.randint(1, 4))
+                _hinted_value(inner[0], rng): _hinted_value(inner[1], rng)
+                for _ in range(rng.randint(1, 4))
             }
         raise LookupError(name)
-    return _OF_TYPE[ast.unparse(hint) if hint else ""](rng)
+    return _MAKERS[ast.unparse(hint) if hint else ""](rng)
 
 
-_OF_TYPE: dict[str, Callable[[random.Random], Any]] = {
+_MAKERS: dict[str, Callable[[random.Random], Any]] = {
     "int": lambda rng: rng.randint(1, 20),
     "float": lambda rng: round(rng.uniform(0, 20), 2),
     "str": lambda rng: "".join(rng.choices("abcdeABC 123", k=rng.randint(1, 8))),

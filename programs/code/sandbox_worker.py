@@ -1,11 +1,13 @@
-"""What runs inside the sandbox: a script of its own, run by path, that imports nothing but the standard library.
+"""What runs inside the sandbox: a script, run by its path, that imports only the standard library.
 
-Two processes. The child runs the candidate, code that nobody trusts: it gets source and calls over one pipe and answers over
-another. The parent runs the tests: to them the candidate is a function that sends its arguments over and gives back what comes,
-plain data. So the candidate never meets the tests: it cannot end them, patch what they use, or return an object that claims to
-equal anything; it is forked before the parent reads them, and they are in none of its memory. It can start no process or thread.
+It has two processes. The child runs the candidate, which is untrusted code: it gets source and
+calls over one pipe and answers over another. The parent runs the tests. To them the candidate is a
+function that sends its arguments to the child and returns the plain data that comes back. So the
+candidate never meets the tests: it cannot end them, patch what they use, or return an object that
+claims to equal anything. It is forked before the parent reads them, so they are not in its memory.
+It cannot start a process or thread.
 
-`encode` and `decode` write plain data as JSON, inside and outside.
+`encode` and `decode` write plain data as JSON, inside and outside the sandbox.
 """
 
 from __future__ import annotations
@@ -22,20 +24,26 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 MAX_REPLY = 1_000_000  # bytes of one answer
-MAX_OUTCOMES = 200_000  # bytes of all answers that are told outside
+MAX_OUTCOMES = 200_000  # bytes of all answers that leave the sandbox
 _MAX_ITEMS = 100_000  # of an iterator
 _NOBODY = 65534
 _NONE = (0, 0)
 
-# ------------------------------------------------------------------------------------------------ plain data as JSON
+#: {"source", "function"}, and either {"tests", "context"} or {"calls"}.
+Request = dict[str, Any]
+#: {"value": encoded plain data} or {"error": an exception's name, or a limit}.
+Answer = dict[str, Any]
+
+# ------------------------------------------------------------------------------------------------
+# Plain data as JSON
 
 
 def encode(value: Any) -> Any:
-    """Plain data as what `json` can write; subclasses become what they derive from.
+    """Return plain data as what `json` can write; subclasses become what they derive from.
 
     Raises:
-        TypeError: for anything else, such as a function.
-        RecursionError: nested too deeply, or in itself.
+        TypeError: the value is not plain data, such as a function.
+        RecursionError: the value is nested too deeply, or in itself.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -58,29 +66,29 @@ def encode(value: Any) -> Any:
         items = [encode(item) for item, _ in zip(value, range(_MAX_ITEMS + 1), strict=False)]
         if len(items) <= _MAX_ITEMS:
             return {"iterator": items}
-    raise TypeError(f"{type(value).__name__} is no plain data")
+    raise TypeError(f"{type(value).__name__} is not plain data")
 
 
-def decode(told: Any) -> Any:
-    """The plain data that `encode` wrote.
+def decode(encoded: Any) -> Any:
+    """Return the plain data that `encode` wrote.
 
     Raises:
-        ValueError: told is not of its making.
-        RecursionError: nested too deeply.
+        ValueError: `encode` did not write this.
+        RecursionError: the data is nested too deeply.
     """
-    if not isinstance(told, dict):
-        if isinstance(told, list):
+    if not isinstance(encoded, dict):
+        if isinstance(encoded, list):
             raise ValueError("a bare list")
-        return told
-    if len(told) != 1:
+        return encoded
+    if len(encoded) != 1:
         raise ValueError("one name is expected")
-    ((name, content),) = told.items()
+    ((name, content),) = encoded.items()
     try:
         if name in _CONTAINERS:
             return _CONTAINERS[name](map(decode, content))
         return _DECODERS[name](content)
     except (AttributeError, KeyError, OverflowError, TypeError) as error:
-        raise ValueError(f"no {name}") from error
+        raise ValueError(f"not a {name}") from error
 
 
 _CONTAINERS: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
@@ -92,26 +100,29 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
     "iterator": lambda content: iter([decode(item) for item in content]),
 }
 
-# ------------------------------------------------------------------------------------------------ the child: the candidate
+# ------------------------------------------------------------------------------------------------
+# The child: the candidate
 
 
 def serve(requests: int, replies: int) -> None:
-    """Run the source of the first request; then call its function, for each further one. Nothing here is trusted from then on."""
+    """Run the source of the first request, then call its function for each further request.
 
-    def reply(told: dict[str, Any]) -> None:
-        text = json.dumps(told).encode()
-        os.write(
-            replies,
-            (text if len(text) < MAX_REPLY else b'{"error": "the answer is too long"}') + b"\n",
-        )
+    Once the source runs, nothing in this process is trusted.
+    """
+
+    def reply(answer: Answer) -> None:
+        text = json.dumps(answer).encode()
+        if len(text) >= MAX_REPLY:
+            text = b'{"error": "the answer is too long"}'
+        os.write(replies, text + b"\n")
 
     lines = os.fdopen(requests, "r", encoding="ascii")
-    told = json.loads(lines.readline())
+    request = json.loads(lines.readline())
     namespace: dict[str, Any] = {"__name__": "candidate"}
     try:
-        exec(compile(told["source"], "candidate.py", "exec"), namespace)
-        function = namespace[told["function"]]
-    except BaseException as error:  # noqa: BLE001  (whatever it raises, sys.exit too, is its answer)
+        exec(compile(request["source"], "candidate.py", "exec"), namespace)
+        function = namespace[request["function"]]
+    except BaseException as error:  # noqa: BLE001  (any exception, even SystemExit, is its answer)
         return reply({"error": _named(error)})
     reply({})
     for line in lines:
@@ -119,7 +130,7 @@ def serve(requests: int, replies: int) -> None:
         random.seed(0)
         try:
             reply({"value": encode(function(*args, **kwargs))})
-        except BaseException as error:  # noqa: BLE001  (whatever it raises, sys.exit too, is its answer)
+        except BaseException as error:  # noqa: BLE001  (any exception is its answer)
             reply({"error": _named(error)})
 
 
@@ -127,44 +138,55 @@ def _named(error: BaseException) -> str:
     return type(error).__name__
 
 
-# ------------------------------------------------------------------------------------------------ the parent: the tests
+# ------------------------------------------------------------------------------------------------
+# The parent: the tests
 
 
 class Ended(BaseException):
-    """The candidate's process gives no more answers. No test's `except Exception` swallows it."""
+    """The candidate's process gives no more answers.
+
+    Not an Exception, so that no test's `except Exception` swallows it.
+    """
 
 
 class Candidate:
-    """The candidate as a function: called, it asks the child; what it returns is plain data, what it raises a builtin exception."""
+    """The candidate as a function: a call asks the child.
+
+    It returns plain data, and raises only builtin exceptions.
+    """
 
     def __init__(self, child: int, requests: int, replies: int, deadline: float):
-        self._child, self._requests, self._replies, self._deadline = (
-            child,
-            requests,
-            replies,
-            deadline,
-        )
+        self._child, self._deadline = child, deadline
+        self._requests, self._replies = requests, replies
         self._pending = b""
         self._reaped = False
 
     def start(self, source: str, function: str) -> None:
-        """Raises Ended where the source does not run, or lacks the function."""
-        told = self._ask({"source": source, "function": function})
-        if "error" in told:
-            raise Ended(f"the code does not run: {told['error']}")
+        """Send the source.
 
-    def tell(self, args: Any) -> dict[str, Any]:
-        """The answer to a call in JSON: {"value": …} or {"error": the exception's name}. Raises Ended."""
+        Raises:
+            Ended: the source does not run, or lacks the function.
+        """
+        answer = self._ask({"source": source, "function": function})
+        if "error" in answer:
+            raise Ended(f"the code does not run: {answer['error']}")
+
+    def ask(self, args: Any) -> Answer:
+        """Return the answer to a call in JSON: {"value": …} or {"error": the exception's name}.
+
+        Raises:
+            Ended: there is no answer.
+        """
         return self._ask(encode((args, {})))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        told = self._ask(encode((args, kwargs)))
-        if "error" not in told:
+        answer = self._ask(encode((args, kwargs)))
+        if "error" not in answer:
             try:
-                return decode(told["value"])
+                return decode(answer["value"])
             except (KeyError, ValueError, RecursionError) as error:
-                raise Ended("its answer is no plain data") from error
-        kind = getattr(builtins, str(told["error"]), None)
+                raise Ended("its answer is not plain data") from error
+        kind = getattr(builtins, str(answer["error"]), None)
         is_exception = (
             isinstance(kind, type)
             and issubclass(kind, Exception)
@@ -173,10 +195,11 @@ class Candidate:
         raise (kind if is_exception else RuntimeError)("raised by the candidate")  # type: ignore[misc]
 
     def end(self) -> None:
+        """Kill the child."""
         if not self._reaped:
             os.kill(self._child, signal.SIGKILL)
 
-    def _ask(self, question: Any) -> dict[str, Any]:
+    def _ask(self, question: Any) -> Answer:
         text = json.dumps(question).encode() + b"\n"
         try:
             while text:
@@ -194,12 +217,12 @@ class Candidate:
                 raise Ended("the answer is too long")
         line, _, self._pending = self._pending.partition(b"\n")
         try:
-            told = json.loads(line)
+            answer = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise Ended("its answer is not understood") from error
-        if not isinstance(told, dict):
+        if not isinstance(answer, dict):
             raise Ended("its answer is not understood")
-        return told
+        return answer
 
     def _wait(self, descriptor: int, event: int) -> None:
         poll = select.poll()
@@ -208,7 +231,7 @@ class Candidate:
             raise Ended("it ran out of wall time")
 
     def _raise_how_it_ended(self) -> None:
-        while time.monotonic() < self._deadline:  # it may have closed its pipe and go on
+        while time.monotonic() < self._deadline:  # it may have closed its pipe and still run
             ended, status = os.waitpid(self._child, os.WNOHANG)
             if ended:
                 self._reaped = True
@@ -223,45 +246,49 @@ class Candidate:
         raise Ended("it ran out of wall time")
 
 
-def judge(told: dict[str, Any], candidate: Candidate) -> dict[str, Any]:
-    """Run the tests of a request: {"failure": None} where they pass, else why not."""
+def judge(request: Request, candidate: Candidate) -> dict[str, str | None]:
+    """Run the tests of a request; return {"failure": None} if they pass, else why not."""
     namespace: dict[str, Any] = {"__name__": "tests"}
     try:
-        exec(compile(told["context"], "context.py", "exec"), namespace)
-        namespace[told["function"]] = candidate
-        exec(compile(told["tests"], "tests.py", "exec"), namespace)
-        candidate.start(told["source"], told["function"])
+        exec(compile(request["context"], "context.py", "exec"), namespace)
+        namespace[request["function"]] = candidate
+        exec(compile(request["tests"], "tests.py", "exec"), namespace)
+        candidate.start(request["source"], request["function"])
         namespace["check"](candidate)
     except Ended as ended:
         return {"failure": str(ended)}
-    except BaseException as error:  # noqa: BLE001  (a failed test is an exception, of whatever kind)
+    except BaseException as error:  # noqa: BLE001  (a failed test may raise anything)
         return {"failure": f"{_named(error)}: {error}"[:500].removesuffix(": ")}
     return {"failure": None}
 
 
-def answers(told: dict[str, Any], candidate: Candidate) -> dict[str, Any]:
-    """Call the function on each of a request's arguments: {"outcomes": answers in JSON}; once it ends, the rest have its cause."""
-    outcomes: list[dict[str, Any]] = []
+def call_each(request: Request, candidate: Candidate) -> dict[str, list[Answer]]:
+    """Call the function on each of a request's arguments; return {"outcomes": its answers}.
+
+    Once the candidate has ended, the remaining answers have its cause.
+    """
+    outcomes: list[Answer] = []
     size = 0
     try:
-        candidate.start(told["source"], told["function"])
-        for args in decode(told["calls"]):
-            outcome = candidate.tell(args)
+        candidate.start(request["source"], request["function"])
+        for args in decode(request["calls"]):
+            outcome = candidate.ask(args)
             size += len(json.dumps(outcome))
             if size > MAX_OUTCOMES:
                 raise Ended("the answer is too long")
             outcomes.append(outcome)
     except Ended as ended:
-        outcomes += [{"error": str(ended)}] * (len(told["calls"]["list"]) - len(outcomes))
+        outcomes += [{"error": str(ended)}] * (len(request["calls"]["list"]) - len(outcomes))
     return {"outcomes": outcomes}
 
 
-# ------------------------------------------------------------------------------------------------ limits
+# ------------------------------------------------------------------------------------------------
+# Limits
 
 
 def limit(cpu: int, memory: int) -> None:
-    """Give up root, and set the limits of this process and its child; none of them can be raised again."""
-    import resource  # Unix alone has it
+    """Give up root and set the limits of this process and its child, which cannot be raised."""
+    import resource  # only on Unix
 
     if os.geteuid() == 0:  # root is above the limit on processes
         os.setgroups([])
@@ -280,14 +307,17 @@ def limit(cpu: int, memory: int) -> None:
 
 
 def start_no_more() -> None:
-    """Let this process start no process and no thread."""
+    """Forbid this process to start processes and threads."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_NPROC, _NONE)
 
 
 def main(cpu: int, wall: float, memory: int) -> None:
-    """Serve one request, JSON on standard input; write {"started": true} and the result to standard output, a line each."""
+    """Serve one request.
+
+    Reads it as JSON from standard input; writes {"started": true} and the result, a line each.
+    """
     limit(cpu, memory)
     to_child, requests = os.pipe()
     replies, to_parent = os.pipe()
@@ -304,20 +334,21 @@ def main(cpu: int, wall: float, memory: int) -> None:
     os.close(to_child)
     os.close(to_parent)
     with os.fdopen(os.dup(0), "rb") as stream:
-        told = json.load(stream)
+        request = json.load(stream)
     results = os.dup(1)
-    os.write(results, b'{"started": true}\n')  # from here on, what fails is not the sandbox
+    os.write(results, b'{"started": true}\n')  # from here on, a failure is not the sandbox's
     for standard in (0, 1, 2):
         os.dup2(nowhere, standard)
     candidate = Candidate(child, requests, replies, time.monotonic() + wall)
-    result = judge(told, candidate) if "tests" in told else answers(told, candidate)
+    task = judge if "tests" in request else call_each
+    result = task(request, candidate)
     candidate.end()
     text = json.dumps(result).encode() + b"\n"
     while text:
         text = text[os.write(results, text) :]
-    os._exit(0)  # whatever the tests left behind has no say in it
+    os._exit(0)  # nothing that the tests left behind can run any more
 
 
 if __name__ == "__main__":
-    sys.path[:] = sys.path[1:]  # this script's neighbours are no top-level modules
+    sys.path[:] = sys.path[1:]  # the modules beside this script are not top-level ones
     main(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]))

@@ -8,7 +8,7 @@ from collections import Counter
 import dspy
 import pytest
 
-from dspy_mux import ConfigurationError, PlainAdapter, SLMMux
+from dspy_mux import DataError, PlainAdapter, SLMMux
 from programs import gpqa
 
 from ..support.scripted import everything, marked, scripted_lm
@@ -144,7 +144,7 @@ def test_a_row_of_equal_options_is_refused(tmp_path):
             [COLUMNS, ("r", "Why?", "argon", "argon", "neon", "xenon", "Physics")]
         )
     with pytest.raises(
-        ConfigurationError,
+        DataError,
         match=r"Row 1 of .* has 'argon' in the column 'Correct Answer', which must differ",
     ):
         gpqa.examples(file=path)
@@ -154,7 +154,7 @@ def test_a_missing_column_is_named(tmp_path):
     path = tmp_path / "gpqa.csv"
     path.write_text("Question,Correct Answer\nWhy?,x\n")
     with pytest.raises(
-        ConfigurationError,
+        DataError,
         match="lacks the column 'Incorrect Answer 1'; it has Question, Correct Answer",
     ):
         gpqa.examples(file=path)

@@ -15,7 +15,7 @@ import dspy
 import pytest
 
 from dspy_mux import PlainAdapter, SLMMux
-from dspy_mux.errors import ConfigurationError
+from dspy_mux.errors import DataError
 from programs.code import sandbox
 from programs.code.behaviour import BehaviourKind, CodeKind
 from programs.code.completion import complete
@@ -269,7 +269,7 @@ for refused in (task, lambda: metric(example, dspy.Prediction(answer=one))):
     assert same == "True"
     assert len(refused) == 2
     assert all(
-        line.startswith("ConfigurationError") and "install bubblewrap" in line for line in refused
+        line.startswith("SandboxUnavailable") and "install bubblewrap" in line for line in refused
     )
 
 
@@ -359,5 +359,5 @@ def test_a_row_that_is_no_problem_is_refused(
             json.dumps({**row, **(change if at == 0 else {})}) + "\n" for at, row in enumerate(ROWS)
         )
     )
-    with pytest.raises(ConfigurationError, match=message):
+    with pytest.raises(DataError, match=message):
         task(file).examples()

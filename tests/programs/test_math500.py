@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from dspy_mux.adapters.formats import PlainAdapter, default_adapter
-from dspy_mux.errors import ConfigurationError
+from dspy_mux.errors import DataError
 from programs.math500 import demos, examples, metric, program, task
 
 RELEASE = Path(__file__).parents[3] / "shared" / "data" / "math500_test.jsonl.gz"
@@ -294,16 +294,14 @@ def test_a_files_rows_become_examples(tmp_path: Path) -> None:
 def test_a_row_that_lacks_a_column_is_refused_by_name(tmp_path: Path, column: str) -> None:
     lines = rows()
     del lines[4][column]
-    with pytest.raises(
-        ConfigurationError, match=f"Line 5 of .*own.jsonl lacks the column '{column}'"
-    ):
+    with pytest.raises(DataError, match=f"Line 5 of .*own.jsonl lacks the column '{column}'"):
         examples(file=written(tmp_path, lines))
 
 
 def test_an_answer_without_mathematics_is_refused(tmp_path: Path) -> None:
     lines = rows()
     lines[2]["answer"] = "$$"
-    with pytest.raises(ConfigurationError, match="Line 3 of .*column 'answer'"):
+    with pytest.raises(DataError, match="Line 3 of .*column 'answer'"):
         examples(file=written(tmp_path, lines))
 
 

@@ -98,7 +98,7 @@ def test_an_answer_that_would_calculate_without_end_is_wrong(name):
 @pytest.mark.parametrize("name", sorted(reasoning_gym.REFUSED))
 def test_tasks_that_are_refused_say_why(name):
     assert name not in reasoning_gym.names()
-    with pytest.raises(ConfigurationError, match=f"reasoning-gym's '{name}' is no task here: it "):
+    with pytest.raises(ConfigurationError, match=f"reasoning-gym's '{name}' is refused: it "):
         task(f"reasoning_gym:{name}")
 
 
@@ -159,7 +159,7 @@ def test_the_mixture_takes_turns():
 def test_unknown_names_are_told_what_is_near():
     with pytest.raises(
         ConfigurationError,
-        match="reasoning-gym has no task 'basic_arithmetik': perhaps basic_arithmetic",
+        match="reasoning-gym has no task 'basic_arithmetik': did you mean basic_arithmetic",
     ):
         task("reasoning_gym:basic_arithmetik")
     with pytest.raises(ConfigurationError, match="reads no file"):
