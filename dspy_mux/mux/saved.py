@@ -20,7 +20,7 @@ from typing_extensions import Self
 from ..adapters.formats import adapter_name
 from ..errors import ConfigurationError, DataError, PoolMismatch, first_mistake
 from ..sampling.members import MOST_DRAWS, Member, check_members
-from ..voting.ballot import OfMembers, Rule
+from ..voting.ballot import ChecksMembers, Rule
 from ..voting.calibrated import Calibrated
 from ..voting.early_stopping import EarlyStopping
 from ..voting.rules import RULES
@@ -289,7 +289,7 @@ def check_rule(rule: Rule | None, members: Sequence[Member]) -> None:
     Raises:
         ConfigurationError: the rule was fitted for other members or another k.
     """
-    if isinstance(rule, OfMembers):
+    if isinstance(rule, ChecksMembers):
         rule.check_members([(member.label, member.k or 1) for member in members])
 
 

@@ -1,4 +1,4 @@
-"""TODO"""
+"""Ballots, choices, and the protocols that a rule follows."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ class Ballot:
     Args:
         member: the member's name.
         votes: one equivalence class a draw, in the order drawn; None is an abstention.
-        accuracy: the member's validation accuracy a_i in [0, 1]; None where it was never measured.
-        asked: the member's k; None for as many as there are votes. With fewer votes than k, draws are still to come, or were
-            not needed.
+        accuracy: the member's validation accuracy a_i in [0, 1]; None if it was never measured.
+        asked: the member's k; None for the number of votes. With fewer votes than k, the other
+            draws are still to be made, or were not needed.
+
+    >>> ballot = Ballot("a", (2, 1, 1, None))
+    >>> ballot.plurality, ballot.confidence, ballot.counts
+    (1, 0.5, {2: 1, 1: 2})
     """
 
     member: str
@@ -52,20 +56,25 @@ class Ballot:
 
     @property
     def plurality(self) -> int | None:
-        """The most frequent class, the one drawn first among equals; None where every draw abstained."""
+        """The most frequent class, the first drawn among equals; None if every draw abstained."""
         return max(self.counts, key=self.counts.__getitem__) if self.counts else None
 
     @property
     def confidence(self) -> float:
-        """Share of all k draws that gave the plurality answer. Abstentions stay in the denominator."""
+        """Share of all k draws, abstentions included, that gave the plurality answer."""
         return self.most / self.k if self.k else 0.0
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What a rule picked: an answer class, the member it is credited to, and how sure the rule is.
+    """What a rule picked.
 
-    The winning draw is the first draw of `answer` by the ballot at position `ballot`.
+    Attributes:
+        answer: the class of the winning answer.
+        ballot: position of the ballot that gets the credit. The winning draw is its first draw of
+            the answer.
+        confidence: in [0, 1].
+        tie_break: what decided among equals.
     """
 
     answer: int
@@ -76,17 +85,31 @@ class Choice:
 
 @runtime_checkable
 class Rule(Protocol):
-    """How a mux picks among ballots. Any object with a `name` and this one method is a rule."""
+    """How a mux picks among ballots: any object with a `name` and this one method.
+
+    >>> class FirstMember:
+    ...     name = "first member"
+    ...
+    ...     def choose(self, ballots):
+    ...         first = ballots[0]
+    ...         if first.plurality is None:
+    ...             return None
+    ...         return Choice(first.plurality, ballot=0, confidence=first.confidence)
+    >>> isinstance(FirstMember(), Rule)
+    True
+    >>> FirstMember().choose([Ballot("a", (0, 0, 1)), Ballot("b", (1, 1, 1))]).answer
+    0
+    """
 
     @property
     def name(self) -> str:
-        """What verdicts, saved muxes and reports call the rule."""
+        """The rule's name in verdicts, saved muxes and reports."""
         ...
 
     def choose(self, ballots: Sequence[Ballot]) -> Choice | None:
-        """The choice among `ballots`, which stand in pool order; None where the rule finds no answer in them.
+        """Choose among `ballots`, in pool order; None if the rule finds no answer in them.
 
-        Must be deterministic, and must choose a class that the ballot it names holds.
+        Must be deterministic, and must choose a class that the named ballot holds.
         """
         ...
 
@@ -96,7 +119,7 @@ class Frugal(Protocol):
     """A rule that knows when further draws cannot change its choice, whatever they give."""
 
     def wants(self, ballots: Sequence[Ballot]) -> list[tuple[int, int]]:
-        """The next draws to make: of the ballot at a position, how many; none where nothing to come can change the choice.
+        """Return the next draws to make, as (position of the ballot, count); empty to stop.
 
         All of them must be needed whatever they give, so that they can be made at once.
         """
@@ -105,22 +128,32 @@ class Frugal(Protocol):
 
 @runtime_checkable
 class GivenInputs(Protocol):
-    """A rule that weighs by what the question is: `given` gives the rule for a question with these inputs."""
+    """A rule that weighs by the question's inputs."""
 
-    def given(self, inputs: Mapping[str, Any]) -> Rule: ...
+    def given(self, inputs: Mapping[str, Any]) -> Rule:
+        """Return the rule for a question with these inputs."""
+        ...
 
 
 @runtime_checkable
-class OfMembers(Protocol):
-    """A rule that is only for certain members, or certain draws of them: a mux asks it before it makes a call."""
+class ChecksMembers(Protocol):
+    """A rule for certain members, or certain draws of them; a mux asks it before any LM call."""
 
     def check_members(self, drawn: Sequence[tuple[str, int]]) -> None:
-        """Raises ConfigurationError unless it can decide among these members, each with its k, in pool order."""
+        """Raise ConfigurationError unless the rule can decide among these members.
+
+        Args:
+            drawn: each member with its k, in pool order.
+        """
         ...
 
 
 def by_accuracy(accuracies: Sequence[float | None]) -> list[int]:
-    """Positions from the most accurate down; equals, and the never measured at the end, in pool order."""
+    """Return positions from the most accurate down; equals in pool order, unmeasured ones last.
+
+    >>> by_accuracy([0.5, None, 0.75, 0.75])
+    [2, 3, 0, 1]
+    """
     return sorted(
         range(len(accuracies)),
         key=lambda at: -1.0 if (a := accuracies[at]) is None else a,

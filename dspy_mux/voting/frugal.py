@@ -105,7 +105,7 @@ class RunningCounts:
         return second
 
     def _counted(self) -> Iterator[tuple[Ints, Ints]]:
-        """After each draw: votes per class [M, Q, C], and those for the answer just drawn [M, Q]."""
+        """Yield, after each draw, votes per class [M, Q, C], and for the answer drawn [M, Q]."""
         classes = max(int(self._votes.max(initial=0)) + 1, 2)
         counts = np.zeros((*self._votes.shape[:2], classes), np.int64)
         for draw in range(self._votes.shape[2]):
@@ -137,10 +137,13 @@ MOST = 400
 
 
 def completions(ballots: Sequence[Ballot], most: int = MOST) -> Ints | None:
-    """[W, M, K] votes of all ways to complete `ballots`; None where there are more than `most`.
+    """Return the votes [W, M, K] of all ways to complete `ballots`; None if more than `most`.
 
-    Each draw to come gives an answer seen already, one not seen before, or none. Answers not seen before differ in their order
-    alone: no rule knows more of them.
+    Each draw left gives an answer seen already, a new one, or none. New answers differ in their
+    order alone, because no rule knows more about them.
+
+    >>> completions([Ballot("a", (0, 0), asked=3)]).tolist()
+    [[[0, 0, -1]], [[0, 0, 0]], [[0, 0, 1]]]
     """
     votes = np.full((len(ballots), max(ballot.k for ballot in ballots)), ABSTAINED)
     to_come = []

@@ -1,4 +1,4 @@
-"""Count votes: of many questions as arrays (`Tally`), of one live question as numbers (`LiveTally`).
+"""Count votes: many questions as arrays (`Tally`), one live question as numbers (`LiveTally`).
 
 Shapes: Q questions, M members in pool order, K draws in the order drawn. The rules in `rules.py`
 are written once, over what the two classes have in common.
@@ -131,7 +131,7 @@ class Tally:
 
     @cached_property
     def counts(self) -> Ints:
-        """[Q, M, K]: how many of the member's draws gave this draw's answer; 0 for an abstention."""
+        """[Q, M, K]: the member's draws that gave this draw's answer; 0 for an abstention."""
         counts = np.zeros(self.votes.shape, np.int32)
         # K passes over [Q, M, K]; a comparison of all pairs would need K times the memory.
         for draw in range(self.votes.shape[2]):
