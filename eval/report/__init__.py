@@ -1,7 +1,8 @@
-"""`python -m eval report`: a run folder as one self-contained HTML page, for a browser on a desk or a phone and for paper.
+"""`python -m eval report`: write a run folder as one self-contained HTML page.
 
-`reading` takes the rows, each of the chart modules makes its charts of them, `browser` the list of questions, and `page` puts them
-together with the page's own style and scripts (`page.html`, `page.css`, `charts.js`, `questions.js`).
+`read` reads the rows; `accuracy`, `members` and `flows` draw charts, `questions` lists the
+questions; `page` puts them together with its style and scripts (`page.html`, `page.css`,
+`charts.js`, `questions.js`). The page is made for browsers on a desk or a phone, and for paper.
 """
 
 from .page import write

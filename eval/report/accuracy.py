@@ -1,4 +1,4 @@
-"""Charts of accuracy: against what it costs in calls, against the confidence told, and against draws per member."""
+"""Charts of accuracy: against calls, against confidence, and against draws per member."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -17,28 +16,28 @@ from dspy_mux.replay.splits import by_field
 
 from ..runs.schema import VALIDATION
 from ..tables.comparison import UNION, Line
-from .look import QUIET, Chart, axis, error_bars, of_method, percent, plain, with_interval
+from .look import QUIET, Chart, Trace, axis, error_bars, method_look, percent, plain, with_interval
 from .read import NotInTheRun, TaskAnswers
 
-#: Methods whose confidence is a claim about the answer.
+#: Methods whose confidence says something about the answer.
 _CONFIDENT = ("slm_mux", "agent_forest", "calibrated")
-#: Up to this many different confidences each is a bin of its own; more are put into tenths.
+#: Up to this many distinct confidences have a bin each; more are grouped into tenths.
 _MOST_VALUES = 10
-#: Points of as many calls stand side by side: decades between two of them.
+#: Distance in decades between points of equal calls, which stand side by side.
 _APART = 0.028
 _BY_K = {"consistency": "slm_mux", "pooled": "agent_forest", "self_consistency": "self_consistency"}
 
 
 def by_calls(task: TaskAnswers, lines: Sequence[Line]) -> Chart:
-    """Accuracy against LM calls per question, with the methods that no cheaper one matches."""
+    """Plot accuracy against LM calls per question, with the Pareto front."""
     methods = [line for line in lines if line.method != UNION and line.calls > 0]
     if not methods:
-        raise NotInTheRun("No method of this run tells how many calls it took.")
+        raise NotInTheRun("No method of this run has a count of its calls.")
     places = _side_by_side([line.calls for line in methods])
     front = _front([(line.calls, line.accuracy.mean) for line in methods])
     at_front = [(places[index], 100 * methods[index].accuracy.mean) for index in front]
     last = max(places) * 1.15
-    traces: list[dict[str, Any]] = [
+    traces: list[Trace] = [
         {
             "type": "scatter",
             "mode": "lines",
@@ -50,7 +49,7 @@ def by_calls(task: TaskAnswers, lines: Sequence[Line]) -> Chart:
     ]
     order = sorted(range(len(methods)), key=lambda index: -methods[index].accuracy.mean)
     for index in order:
-        line, look = methods[index], of_method(task, methods[index].method)
+        line, look = methods[index], method_look(task, methods[index].method)
         traces.append(
             {
                 "type": "scatter",
@@ -64,16 +63,17 @@ def by_calls(task: TaskAnswers, lines: Sequence[Line]) -> Chart:
                     "size": 11,
                     "line": {"width": 2, "color": look.color},
                 },
-                "hovertext": f"{plain(line.title)}<br>{with_interval(line.accuracy)}<br>{line.calls:.1f} calls a question, "
-                f"n = {line.accuracy.n}",
+                "hovertext": f"{plain(line.title)}<br>{with_interval(line.accuracy)}<br>"
+                f"{line.calls:.1f} calls a question, n = {line.accuracy.n}",
                 "hoverinfo": "text",
             }
         )
-    told = [(methods[index], index in front) for index in order]
+    listed = [(methods[index], index in front) for index in order]
     return Chart(
         title=f"Accuracy against LM calls, n = {len(task.questions)} questions",
-        note="Bars are 95 % intervals. The dotted line is the Pareto front: no method on fewer calls is as accurate. Methods with "
-        "as many calls as one another stand side by side. The scale of calls is logarithmic.",
+        note="Bars are 95 % intervals. The dotted line is the Pareto front: no method on fewer "
+        "calls is as accurate. Methods with equal calls stand side by side. The scale of calls is "
+        "logarithmic.",
         traces=traces,
         layout={
             "xaxis": axis(
@@ -86,8 +86,12 @@ def by_calls(task: TaskAnswers, lines: Sequence[Line]) -> Chart:
         },
         legend=[
             *(
-                (line.title, of_method(task, line.method).color, of_method(task, line.method).sign)
-                for line, _ in told
+                (
+                    line.title,
+                    method_look(task, line.method).color,
+                    method_look(task, line.method).sign,
+                )
+                for line, _ in listed
             ),
             ("Pareto front", QUIET, "┄"),
         ],
@@ -101,7 +105,7 @@ def by_calls(task: TaskAnswers, lines: Sequence[Line]) -> Chart:
                 str(line.accuracy.n),
                 "yes" * on,
             ]
-            for line, on in told
+            for line, on in listed
         ],
         height=440,
     )
@@ -109,7 +113,7 @@ def by_calls(task: TaskAnswers, lines: Sequence[Line]) -> Chart:
 
 @dataclass(frozen=True)
 class Bin:
-    """Answers of about the same confidence; `place` is the middle of the bin."""
+    """Answers of similar confidence; `place` is the middle of the bin."""
 
     place: float
     confidence: float
@@ -117,15 +121,16 @@ class Bin:
 
 
 def by_confidence(task: TaskAnswers) -> Chart:
-    """How often answers of a confidence are right: a reliability curve of each method that tells a confidence."""
+    """Plot how often answers of each confidence are right: reliability curves."""
     bins = {method: found for method in _CONFIDENT if (found := _bins(task, method))}
     if not bins:
         raise NotInTheRun(
-            "No answer of this run has a confidence: it needs SLM-MUX, Agent Forest or the calibrated rule."
+            "No answer of this run has a confidence: it needs SLM-MUX, Agent Forest or the "
+            "calibrated rule."
         )
     if all(len(found) == 1 for found in bins.values()) and task.k == 1 and len(task.members) == 1:
         raise NotInTheRun("With one draw of one member every answer has the same confidence.")
-    traces: list[dict[str, Any]] = [
+    traces: list[Trace] = [
         {
             "type": "scatter",
             "mode": "lines",
@@ -136,7 +141,7 @@ def by_confidence(task: TaskAnswers) -> Chart:
         }
     ]
     for row, (method, found) in enumerate(bins.items()):
-        look = of_method(task, method)
+        look = method_look(task, method)
         traces.append(
             {
                 "type": "scatter",
@@ -147,8 +152,8 @@ def by_confidence(task: TaskAnswers) -> Chart:
                 "line": {"color": look.color, "width": 1.5},
                 "marker": {"color": look.color, "symbol": look.symbol, "size": 9},
                 "hovertext": [
-                    f"{plain(task.title(method))}<br>confidence {each.confidence:.2f}<br>right {with_interval(each.accuracy)}<br>"
-                    f"n = {each.accuracy.n}"
+                    f"{plain(task.title(method))}<br>confidence {each.confidence:.2f}<br>"
+                    f"right {with_interval(each.accuracy)}<br>n = {each.accuracy.n}"
                     for each in found
                 ],
                 "hoverinfo": "text",
@@ -167,12 +172,13 @@ def by_confidence(task: TaskAnswers) -> Chart:
             }
         )
     strip = 0.06 * len(bins)
-    signs = [of_method(task, method).sign for method in bins]
+    signs = [method_look(task, method).sign for method in bins]
     return Chart(
         title=f"Accuracy by confidence, n = {len(task.questions)} questions",
-        note="Confidence is the winning answer's share of the draws; for the calibrated rule, a probability. On the dotted "
-        "diagonal it is the chance of being right; below it the method is too sure. Bars are 95 % intervals; the numbers under "
-        "the curve are questions in each bin.",
+        note="Confidence is the winning answer's share of the draws; for the calibrated rule, a "
+        "probability. On the dotted diagonal it equals the chance of being right; below it the "
+        "method is overconfident. Bars are 95 % intervals; the numbers under the curve are "
+        "questions in each bin.",
         traces=traces,
         layout={
             "xaxis": axis("confidence (0 to 1)", range=[-0.03, 1.05], anchor="y2"),
@@ -188,7 +194,11 @@ def by_confidence(task: TaskAnswers) -> Chart:
         },
         legend=[
             *(
-                (task.title(method), of_method(task, method).color, of_method(task, method).sign)
+                (
+                    task.title(method),
+                    method_look(task, method).color,
+                    method_look(task, method).sign,
+                )
                 for method in bins
             ),
             ("as sure as right", QUIET, "┄"),
@@ -210,7 +220,7 @@ def by_confidence(task: TaskAnswers) -> Chart:
 
 
 def by_draws(task: TaskAnswers) -> Chart:
-    """Accuracy against k, replayed from the run's draws."""
+    """Plot accuracy against k, replayed from the run's draws."""
     record = task.record
     if record.votes.shape[2] == 1:
         raise NotInTheRun("With one draw a member (k = 1) there is nothing to plot against k.")
@@ -219,9 +229,9 @@ def by_draws(task: TaskAnswers) -> Chart:
         for rule in _BY_K
         if len(record.members) > 1 or rule == "consistency"
     }
-    traces: list[dict[str, Any]] = []
+    traces: list[Trace] = []
     for at, (rule, results) in enumerate(curves.items()):
-        look = of_method(task, _BY_K[rule])
+        look = method_look(task, _BY_K[rule])
         estimates = [_estimate(result) for result in results]
         traces.append(
             {
@@ -243,12 +253,13 @@ def by_draws(task: TaskAnswers) -> Chart:
     n = next(iter(curves.values()))[0].questions
     return Chart(
         title=f"Accuracy against draws per member, n = {n} questions",
-        note="Replayed from the same draws; where fewer are used than recorded, a mean over random choices of them. Members are "
-        "measured on validation questions. Bars are 95 % bootstrap intervals over questions.",
+        note="Replayed from the same draws; where fewer are used than recorded, a mean over random "
+        "choices of them. Members are measured on validation questions. Bars are 95 % bootstrap "
+        "intervals over questions.",
         traces=traces,
         layout={"xaxis": axis("draws per member (k)", dtick=1), "yaxis": axis("accuracy (%)")},
         legend=[
-            (_RULE_TITLES[rule], (look := of_method(task, _BY_K[rule])).color, look.sign)
+            (_RULE_TITLES[rule], (look := method_look(task, _BY_K[rule])).color, look.sign)
             for rule in curves
         ],
         columns=("method", "k", "accuracy %", "95 % interval", "n", "calls a question"),
@@ -284,7 +295,7 @@ def _estimate(result: Result) -> Estimate:
 
 
 def _side_by_side(calls: Sequence[float]) -> list[float]:
-    """Places on a logarithmic axis: those of as many calls, to a tenth, a little apart."""
+    """Positions on a logarithmic axis; points of equal calls (to a tenth) are set apart."""
     groups: dict[float, list[int]] = defaultdict(list)
     for index, value in enumerate(calls):
         groups[round(value, 1)].append(index)
@@ -296,7 +307,7 @@ def _side_by_side(calls: Sequence[float]) -> list[float]:
 
 
 def _front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """The points (calls, accuracy) that none of as few or fewer calls reaches, by calls."""
+    """Indices of the points (calls, accuracy) on the Pareto front, by calls."""
     front: list[int] = []
     for index in sorted(
         range(len(points)), key=lambda index: (points[index][0], -points[index][1])

@@ -1,11 +1,11 @@
-"""How the answers of a discussion change from round to round: given up, found, or kept."""
+"""Charts of discussions: how right and wrong answers change from round to round."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from typing import Any
 
+from ..groupthink.measure import Turn
 from ..runs.folder import errors_of
 from .look import OUTCOMES, Chart
 from .read import Answered, NotInTheRun, TaskAnswers
@@ -15,14 +15,14 @@ _FAINT = {
     "wrong": "var(--wrong-faint)",
     "no answer": "var(--none-faint)",
 }
-#: Of the height, between the bars of a round.
+#: Gap between the bars of a round, as a share of the height.
 _GAP = 0.06
 
 Node = tuple[int, str]
 
 
 def debate(task: TaskAnswers) -> Chart:
-    """Right and wrong answers of the debate's agents, from each round to the next."""
+    """Plot right and wrong answers of the debate's agents from each round to the next."""
     return _flows(
         task,
         "llm_debate",
@@ -33,8 +33,11 @@ def debate(task: TaskAnswers) -> Chart:
 
 
 def layers(task: TaskAnswers) -> Chart:
-    """Right and wrong answers of Mixture-of-Agents, from layer to layer to the aggregator."""
-    note = "Each agent's answer counts once; the aggregator's, in the last layer, once for every answer it was given."
+    """Plot right and wrong answers of Mixture-of-Agents from layer to layer."""
+    note = (
+        "Each agent's answer counts once; the aggregator's, in the last layer, once for every "
+        "answer it was given."
+    )
     return _flows(
         task, "mixture_of_agents", "Mixture-of-Agents: answers from layer to layer", "layer", note
     )
@@ -42,18 +45,18 @@ def layers(task: TaskAnswers) -> Chart:
 
 def _flows(task: TaskAnswers, method: str, title: str, step: str, note: str) -> Chart:
     if method not in task.answers:
-        raise NotInTheRun(
-            f"The run has no answers of {'LLM-Debate' if method == 'llm_debate' else 'Mixture-of-Agents'}."
-        )
+        name = "LLM-Debate" if method == "llm_debate" else "Mixture-of-Agents"
+        raise NotInTheRun(f"The run has no answers of {name}.")
     answers = {
         question: each
         for question, each in task.answers[method].items()
         if not errors_of(each.turns)
     }
-    flows = _counted(answers)
+    flows = _count_flows(answers)
     if not flows:
         raise NotInTheRun(
-            f"{task.title(method)} has one {step} in this run, or an error on every question: nothing flows."
+            f"{task.title(method)} has one {step} in this run, or an error on every question: "
+            "nothing flows."
         )
     nodes = _nodes(flows)
     at = {node: index for index, node in enumerate(nodes)}
@@ -61,8 +64,8 @@ def _flows(task: TaskAnswers, method: str, title: str, step: str, note: str) -> 
     links = list(flows.items())
     return Chart(
         title=f"{title}, n = {sum(bool(each.turns) for each in answers.values())} questions",
-        note=f"Bars are answers that are right, wrong or missing, bands what became of them. {note} Questions with a turn that an "
-        "error ended are left out.",
+        note="Bars are answers that are right, wrong or missing, bands what became of them. "
+        f"{note} Questions with a turn that an error ended are left out.",
         traces=[
             {
                 "type": "sankey",
@@ -116,8 +119,11 @@ def _flows(task: TaskAnswers, method: str, title: str, step: str, note: str) -> 
     )
 
 
-def _counted(answers: Mapping[str, Answered]) -> dict[tuple[Node, Node], int]:
-    """((round, outcome), (next round, outcome)) → answers. An agent goes on as itself, or as the one who speaks last for all."""
+def _count_flows(answers: Mapping[str, Answered]) -> dict[tuple[Node, Node], int]:
+    """Count answers by ((round, outcome), (next round, outcome)).
+
+    An agent continues as itself, or as the aggregator if one agent speaks last for all.
+    """
     flows: Counter[tuple[Node, Node]] = Counter()
     for answered in answers.values():
         rounds: dict[int, dict[int, str]] = defaultdict(dict)
@@ -140,13 +146,13 @@ def _counted(answers: Mapping[str, Answered]) -> dict[tuple[Node, Node], int]:
     )
 
 
-def outcome(turn: Mapping[str, Any]) -> str:
-    """In the words of `Answered.outcome`."""
+def outcome(turn: Turn) -> str:
+    """Return a turn's outcome, in the words of `Answered.outcome`."""
     return "no answer" if turn["group"] is None else "right" if turn["score"] >= 1 else "wrong"
 
 
 def _nodes(flows: Mapping[tuple[Node, Node], int]) -> dict[Node, int]:
-    """(round, outcome) → answers, by round and in the order of the outcomes."""
+    """Count answers by (round, outcome), by round and in the order of the outcomes."""
     into: Counter[Node] = Counter()
     out_of: Counter[Node] = Counter()
     for (source, target), count in flows.items():
@@ -158,7 +164,7 @@ def _nodes(flows: Mapping[tuple[Node, Node], int]) -> dict[Node, int]:
 
 
 def _heights(nodes: Mapping[Node, int]) -> list[float]:
-    """The middle of each bar, as a share of the height from the top; bars of a round stand below one another."""
+    """The middle of each bar, as a share of the height from the top."""
     totals: Counter[int] = Counter()
     for (number, _), count in nodes.items():
         totals[number] += count

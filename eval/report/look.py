@@ -1,7 +1,7 @@
-"""How charts look: one colour and one sign for each method and member wherever they stand, and what all charts have in common.
+"""What charts have in common: a colour and a marker for each method and member, axes, and words.
 
-Colours are the page's CSS variables (`page.css` holds a light and a dark value of each, told apart by colour-blind readers too);
-`charts.js` puts their values in. Signs tell apart what colours alone might not.
+Colours are the page's CSS variables: `page.css` has a light and a dark value of each, distinct for
+colour-blind readers too, and `charts.js` resolves them. Markers separate what colours may not.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import json
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from dspy_mux.optimize.figures import plain
 from dspy_mux.replay.intervals import Estimate
@@ -22,7 +21,7 @@ from .read import TaskAnswers
 
 @dataclass(frozen=True)
 class Look:
-    """A colour of the page, plotly's name of a marker, and the same marker as a character for legends."""
+    """A colour of the page, plotly's marker name, and the same marker as a character."""
 
     color: str
     symbol: str
@@ -55,41 +54,49 @@ OUTCOMES = {"right": "var(--right)", "wrong": "var(--wrong)", "no answer": "var(
 INK, QUIET, GRID = "var(--ink)", "var(--quiet)", "var(--grid)"
 
 
-def of_member(task: TaskAnswers, name: str) -> Look:
+def member_look(task: TaskAnswers, name: str) -> Look:
+    """Return the look of a member, wherever it appears."""
     at = task.members.index(name) % _MEMBER_COLORS
     return Look(f"var(--member-{at + 1})", *_MEMBER_SYMBOLS[at])
 
 
-def of_method(task: TaskAnswers, method: str) -> Look:
+def method_look(task: TaskAnswers, method: str) -> Look:
+    """Return the look of a method; a single member's is the member's."""
     family, _, member = method.partition(":")
-    return of_member(task, member) if family == "single" else _METHODS[method]
+    return member_look(task, member) if family == "single" else _METHODS[method]
+
+
+#: A trace of plotly's: names of attributes → values.
+Trace = dict[str, object]
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart with its words.
+    """A chart with its texts.
 
     Attributes:
-        title: what it shows, of how many questions. note: how to read it, in a sentence or two.
-        traces, layout: plotly's. height: in pixels.
-        legend: (label, colour, sign).
+        title: what it shows, and of how many questions.
+        note: how to read it, in a sentence or two.
+        traces, layout: plotly's.
         columns, rows: the same numbers as a table.
+        legend: (label, colour, sign).
+        height: in pixels.
     """
 
     title: str
     note: str
-    traces: Sequence[Mapping[str, Any]]
-    layout: Mapping[str, Any]
+    traces: Sequence[Trace]
+    layout: Mapping[str, object]
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     legend: Sequence[tuple[str, str, str]] = field(default=())
     height: int = 420
 
-    def as_dict(self) -> dict[str, Any]:
-        """As `charts.js` reads it; plotly has checked every name and value of the figure.
+    def as_dict(self) -> dict[str, object]:
+        """Return the chart as `charts.js` reads it; plotly validates the figure.
 
         Raises:
-            ConfigurationError: plotly is not installed.
+            MissingExtra: plotly is not installed.
         """
         from dspy_mux.optimize.figures import plotly
 
@@ -101,12 +108,12 @@ class Chart:
         }
         figure = plotly().Figure(data=list(self.traces), layout={**layout, **self.layout})
         figure.update_layout(template="none")
-        told = json.loads(figure.to_json())  # NaN is null in it
+        drawn = json.loads(figure.to_json())  # NaN becomes null
         return {
             "title": visible(self.title),
             "note": visible(self.note),
-            "data": told["data"],
-            "layout": told["layout"],
+            "data": drawn["data"],
+            "layout": drawn["layout"],
             "height": self.height,
             "legend": [
                 {"label": visible(label), "color": color, "sign": sign}
@@ -117,7 +124,8 @@ class Chart:
         }
 
 
-def axis(title: str, **more: Any) -> dict[str, Any]:
+def axis(title: str, **more: object) -> dict[str, object]:
+    """Return an axis of plotly's in the page's style."""
     common = {
         "title": {"text": plain(title), "standoff": 10},
         "gridcolor": GRID,
@@ -130,8 +138,8 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
     return {**common, **more}
 
 
-def error_bars(estimates: Sequence[Estimate], color: str) -> dict[str, Any]:
-    """95 % intervals, in percent."""
+def error_bars(estimates: Sequence[Estimate], color: str) -> dict[str, object]:
+    """Return error bars of 95 % intervals, in percent."""
     return {
         "type": "data",
         "symmetric": False,
@@ -144,14 +152,16 @@ def error_bars(estimates: Sequence[Estimate], color: str) -> dict[str, Any]:
 
 
 def wrapped(text: str, width: int = 13) -> str:
-    """A name for a narrow place, over several lines."""
+    """Break a name into several lines, for a narrow place."""
     lines = textwrap.wrap(visible(text), width) or [""]
     return "<br>".join(html.escape(line, quote=False) for line in lines)
 
 
 def percent(value: float) -> str:
+    """Format a fraction as percent, with one digit and without a sign."""
     return f"{100 * value:.1f}"
 
 
 def with_interval(estimate: Estimate) -> str:
+    """Format an estimate with its interval, in percent."""
     return f"{estimate.percent()} % ({estimate.interval()})"

@@ -1,9 +1,8 @@
-"""Charts of the members: whose answers are chosen, what each is good at, and what joining them gains."""
+"""Charts of members: whose answers are chosen, what each is good at, and what joining gains."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import numpy as np
 
@@ -13,9 +12,10 @@ from dspy_mux.replay.intervals import Z95, Estimate, accuracy
 from .look import (
     OUTCOMES,
     Chart,
+    Trace,
     axis,
     error_bars,
-    of_member,
+    member_look,
     percent,
     plain,
     with_interval,
@@ -24,10 +24,8 @@ from .look import (
 from .read import Answered, NotInTheRun, TaskAnswers
 
 _LONGEST = 22
-_ON_LOW, _ON_HIGH = (
-    "var(--on-low)",
-    "var(--on-high)",
-)  # text on the lower and on the upper part of the scale
+#: Text on the lower and on the upper part of the colour scale.
+_ON_LOW, _ON_HIGH = "var(--on-low)", "var(--on-high)"
 _ANY, _MUX = "any member right", "SLM-MUX"
 _TERMS = {
     "union accuracy": ("var(--teal)", "diamond", "◆"),
@@ -37,7 +35,7 @@ _TERMS = {
 
 
 def attribution(task: TaskAnswers) -> Chart:
-    """Whose answer each method gave, and whether it was right."""
+    """Plot whose answer each method gave, and whether it was right."""
     if len(task.members) == 1:
         raise NotInTheRun("The pool has one member: every answer is its own.")
     fixed = ("single:", "self_consistency")  # always the same member's answer
@@ -54,11 +52,11 @@ def attribution(task: TaskAnswers) -> Chart:
     }
     totals = {method: len(task.answers[method]) for method in methods}
     labels = [wrapped(task.title(method), 17) for method in methods]
-    traces: list[dict[str, Any]] = []
+    traces: list[Trace] = []
     for member in task.members:
         for outcome in ("right", "wrong"):
             found = [counts[method][member, outcome] for method in methods]
-            pattern: dict[str, Any] = (
+            pattern: dict[str, object] = (
                 {}
                 if outcome == "right"
                 else {"pattern": {"shape": "/", "fillmode": "replace", "size": 6, "solidity": 0.4}}
@@ -73,12 +71,13 @@ def attribution(task: TaskAnswers) -> Chart:
                     ],
                     "y": labels,
                     "marker": {
-                        "color": of_member(task, member).color,
+                        "color": member_look(task, member).color,
                         "line": {"color": "var(--surface)", "width": 1},
                         **pattern,
                     },
                     "hovertext": [
-                        f"{plain(task.title(method))}<br>{plain(member)}'s answer, {outcome}: {count} of {totals[method]}"
+                        f"{plain(task.title(method))}<br>{plain(member)}'s answer, {outcome}: "
+                        f"{count} of {totals[method]}"
                         for count, method in zip(found, methods, strict=True)
                     ],
                     "hoverinfo": "text",
@@ -107,8 +106,8 @@ def attribution(task: TaskAnswers) -> Chart:
         )
     return Chart(
         title=f"Whose answer was chosen, n = {len(task.questions)} questions",
-        note="Full colour: the answer chosen was right; hatched: it was wrong. Agent Forest credits the first member of the pool "
-        "that gave the answer; a debate, the first agent.",
+        note="Full colour: the answer chosen was right; hatched: it was wrong. Agent Forest "
+        "credits the first member of the pool that gave the answer; a debate, the first agent.",
         traces=traces,
         layout={
             "barmode": "stack",
@@ -117,7 +116,7 @@ def attribution(task: TaskAnswers) -> Chart:
             "yaxis": axis("", autorange="reversed", type="category", showgrid=False),
         },
         legend=[
-            *((member, of_member(task, member).color, "■") for member in task.members),
+            *((member, member_look(task, member).color, "■") for member in task.members),
             *([("no answer", OUTCOMES["no answer"], "■")] if any(silent) else []),
         ],
         columns=("method", "member", "right", "wrong", "n"),
@@ -137,17 +136,19 @@ def attribution(task: TaskAnswers) -> Chart:
 
 
 def by_subtask(task: TaskAnswers) -> Chart:
-    """How often each member's plurality answer is right on each sub-task, beside any member's and SLM-MUX's answer."""
+    """Plot how often each member, any member and SLM-MUX are right on each sub-task."""
     if task.subtask_field is None:
-        raise NotInTheRun("The task's questions name no sub-task to tell members apart by.")
+        raise NotInTheRun("The task's questions have no sub-task to compare members by.")
     rows = task.mux
     subtasks = sorted({task.questions[question].subtask for question in rows})
     columns = [*task.members, _ANY, _MUX]
     cells = [[_cell(task, rows, subtask, column) for column in columns] for subtask in subtasks]
     labels = [plain(_short(column)) for column in columns]
     return Chart(
-        title=f"Accuracy (%) of each member's plurality answer by {task.subtask_field}, n = {len(rows)} questions",
-        note="Members complement each other where one is strong on a row that another is weak on. Hover for n and 95 % interval.",
+        title=f"Accuracy (%) of each member's plurality answer by {task.subtask_field}, "
+        f"n = {len(rows)} questions",
+        note="Members complement each other where one is strong on a row that another is weak on. "
+        "Hover for n and 95 % interval.",
         traces=[
             {
                 "type": "heatmap",
@@ -166,7 +167,8 @@ def by_subtask(task: TaskAnswers) -> Chart:
                 "showscale": False,
                 "hovertext": [
                     [
-                        f"{plain(column)}, {plain(subtask)}<br>{with_interval(cell)}<br>n = {cell.n}"
+                        f"{plain(column)}, {plain(subtask)}<br>{with_interval(cell)}<br>"
+                        f"n = {cell.n}"
                         for column, cell in zip(columns, row, strict=True)
                     ]
                     for subtask, row in zip(subtasks, cells, strict=True)
@@ -205,7 +207,7 @@ def by_subtask(task: TaskAnswers) -> Chart:
 
 
 def by_size(task: TaskAnswers) -> Chart:
-    """Union, contradiction and objective of the best subset of each size, on the questions reported."""
+    """Plot union, contradiction and objective of the best subset of each size."""
     if len(task.members) == 1:
         raise NotInTheRun("The pool has one member: there are no subsets to compare.")
     record = task.record
@@ -221,7 +223,7 @@ def by_size(task: TaskAnswers) -> Chart:
         "contradiction": [_share(each.contradiction, n) for each in best],
     }
     names = [", ".join(each.members) for each in best]
-    traces: list[dict[str, Any]] = []
+    traces: list[Trace] = []
     for at, (term, estimates) in enumerate(curves.items()):
         color, symbol, _ = _TERMS[term]
         traces.append(
@@ -242,9 +244,10 @@ def by_size(task: TaskAnswers) -> Chart:
         )
     return Chart(
         title=f"What more members gain, k = {task.k}, n = {n} questions",
-        note="Of each size the subset with the highest objective, union accuracy − contradiction. Union: some member's plurality "
-        "answer is right. Contradiction: one is consistently wrong where another is right. Chosen on the same questions, so this "
-        "describes the pool and promises nothing. Bars are 95 % intervals.",
+        note="For each size the subset with the highest objective, union accuracy − contradiction. "
+        "Union: some member's plurality answer is right. Contradiction: one is consistently wrong "
+        "where another is right. Chosen on the same questions, so these in-sample figures describe "
+        "the pool and promise nothing. Bars are 95 % intervals.",
         traces=traces,
         layout={
             "xaxis": axis("members", dtick=1, range=[0.8, len(best) + 0.2]),
@@ -267,7 +270,7 @@ def by_size(task: TaskAnswers) -> Chart:
 
 
 def _short(member: str) -> str:
-    """A member's name without its publisher's, for a narrow place."""
+    """Shorten a member's name, without its publisher's, for a narrow place."""
     name = member.rpartition("/")[2]
     return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
 
@@ -286,7 +289,7 @@ def _cell(task: TaskAnswers, rows: dict[str, Answered], subtask: str, column: st
 
 
 def _right(answered: Answered) -> set[str]:
-    """Members whose plurality answer, the first told of a ballot, is right."""
+    """The members whose plurality answer, listed first in a ballot, is right."""
     return {
         ballot["member"]
         for ballot in answered.ballots
@@ -295,7 +298,7 @@ def _right(answered: Answered) -> set[str]:
 
 
 def _share(value: float, n: int) -> Estimate:
-    """Wilson's interval of a share of n questions."""
+    """Estimate a share of n questions, with Wilson's interval."""
     count = round(value * n)
     return accuracy([1.0] * count + [0.0] * (n - count))
 

@@ -1,4 +1,4 @@
-"""The page: a header that says what was measured, the table, the charts, and the list of questions, all in one file."""
+"""Write the page: what was measured, the table, the charts and the list of questions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .look import Chart
 from .read import NotInTheRun, TaskAnswers, read
 
 _HERE = Path(__file__).parent
-#: The sections of charts: id, heading, and what makes it.
+#: The sections of charts: id, heading, and the function that makes the chart.
 _SECTIONS: Sequence[tuple[str, str, Callable[[TaskAnswers, Sequence[Line]], Chart]]] = (
     ("calls", "Accuracy and cost", accuracy.by_calls),
     ("confidence", "Confidence", lambda task, lines: accuracy.by_confidence(task)),
@@ -37,10 +37,11 @@ _SECTIONS: Sequence[tuple[str, str, Callable[[TaskAnswers, Sequence[Line]], Char
 
 
 def write(run_folder: Path, out: Path) -> None:
-    """Write the report of a run to one HTML file that asks for nothing from outside.
+    """Write the report of a run to one HTML file that loads nothing from outside.
 
     Raises:
-        ConfigurationError: it is no run, it has no answers yet, `out` cannot be written, or plotly is not installed.
+        ConfigurationError: the folder is not a run, has no answers yet, or `out` cannot be written.
+        MissingExtra: plotly is not installed.
     """
     check_page(out)
     run = Run.open(run_folder)
@@ -48,7 +49,7 @@ def write(run_folder: Path, out: Path) -> None:
     tasks = read(run)
     if not tasks:
         raise ConfigurationError(
-            f"The run {str(run_folder)!r} has no answers yet: `python -m eval compare` gives it some."
+            f"The run {str(run_folder)!r} has no answers yet: `python -m eval compare` adds them."
         )
     write_page(out, _page(run, tasks))
 
@@ -64,7 +65,7 @@ def _page(run: Run, tasks: Sequence[TaskAnswers]) -> str:
         }
         for task in tasks
     }
-    listed = {visible(task.name): questions.told(task) for task in tasks}
+    listed = {visible(task.name): questions.list_questions(task) for task in tasks}
     names = ", ".join(task.name for task in tasks)
     parts = {
         "title": escaped(f"dspy-mux: methods compared on {names}"),
@@ -85,7 +86,8 @@ def _page(run: Run, tasks: Sequence[TaskAnswers]) -> str:
             f"<li><a href='#{name}'>{escaped(heading)}</a></li>" for name, heading, _ in _SECTIONS
         ),
         "sections": "".join(
-            f"<section id='{name}' aria-labelledby='{name}-heading'><h2 id='{name}-heading'>{escaped(heading)}</h2></section>"
+            f"<section id='{name}' aria-labelledby='{name}-heading'>"
+            f"<h2 id='{name}-heading'>{escaped(heading)}</h2></section>"
             for name, heading, _ in _SECTIONS
         ),
         "charts": _embedded(charts),
@@ -100,8 +102,8 @@ def _asset(name: str) -> str:
     return (_HERE / name).read_text(encoding="utf-8")
 
 
-def _embedded(value: Any) -> str:
-    """JSON that can stand in a script element: in ASCII, with nothing in it that HTML could take for a tag."""
+def _embedded(value: object) -> str:
+    """Return JSON for a script element: ASCII, without anything that HTML takes for a tag."""
     return (
         json.dumps(value, ensure_ascii=True, separators=(",", ":"))
         .replace("<", "\\u003c")
@@ -111,8 +113,8 @@ def _embedded(value: Any) -> str:
 
 def _chart(
     make: Callable[[TaskAnswers, Sequence[Line]], Chart], task: TaskAnswers, lines: Sequence[Line]
-) -> dict[str, Any]:
-    """The chart, or why there is none."""
+) -> dict[str, object]:
+    """The chart, or the reason why there is none."""
     try:
         return make(task, lines).as_dict()
     except (NotInTheRun, MuxError) as reason:
@@ -129,21 +131,21 @@ def _measured(manifest: Mapping[str, Any], tasks: Sequence[TaskAnswers]) -> str:
     )
     methods = len({method for task in tasks for method in task.answers})
     return (
-        f"{methods} methods over {of} answered {asked} (split {manifest['split']}), with k = {manifest['k']} draws a member "
-        f"at temperature {manifest['temperature']:g}."
+        f"{methods} methods over {of} answered {asked} (split {manifest['split']}), with "
+        f"k = {manifest['k']} draws a member at temperature {manifest['temperature']:g}."
     )
 
 
 def _headline(task: TaskAnswers) -> str:
-    """SLM-MUX against the best single member's self-consistency, in a sentence."""
+    """Compare SLM-MUX with the best member's self-consistency, in a sentence."""
     if MUX not in task.answers:
         return f"On {task.name} this run has no answers of SLM-MUX to compare others with."
     mux, other = task.answers[MUX], task.answers.get("self_consistency", {})
     share = sum(each.score for each in mux.values()) / len(mux)
-    told = f"On {task.name} SLM-MUX answers {100 * share:.1f} % right (n = {len(mux)})"
+    sentence = f"On {task.name} SLM-MUX answers {100 * share:.1f} % right (n = {len(mux)})"
     both = [question for question in mux if question in other]
     if not both or len(task.members) == 1:
-        return f"{told}."
+        return f"{sentence}."
     ours, theirs = (
         [mux[question].score for question in both],
         [other[question].score for question in both],
@@ -152,15 +154,16 @@ def _headline(task: TaskAnswers) -> str:
     tested = "" if p is None else f", McNemar p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}"
     more = "more" if gap.mean >= 0 else "fewer"
     return (
-        f"{told}, {abs(100 * gap.mean):.1f} points {more} than self-consistency of its best member "
-        f"(95 % interval {100 * gap.low:+.1f} to {100 * gap.high:+.1f}, paired{tested}): {_weighed(gap, p)}."
+        f"{sentence}, {abs(100 * gap.mean):.1f} points {more} than self-consistency of its best "
+        f"member (95 % interval {100 * gap.low:+.1f} to {100 * gap.high:+.1f}, paired{tested}): "
+        f"{_significance(gap, p)}."
     )
 
 
-def _weighed(gap: Estimate, p: float | None) -> str:
+def _significance(gap: Estimate, p: float | None) -> str:
     if math.isnan(gap.low):
-        return "too few questions to tell"
-    # The exact test goes before the interval, which is a bootstrap.
+        return "too few questions to judge"
+    # The exact test takes precedence over the interval, which is a bootstrap.
     clear = gap.low > 0 or gap.high < 0 if p is None else p < 0.05
     return "more than chance would give" if clear else "no more than chance could give"
 
@@ -183,7 +186,8 @@ def _table(task: str, lines: Sequence[Line]) -> str:
     body = "".join(_row(line) for line in lines)
     caption = f"{escaped(task)}; calls, tokens, cost and seconds are per question"
     return (
-        f"<div class='scroll' tabindex='0' role='region' aria-label='{escaped(task)}, table of methods'><table class='methods'>"
+        f"<div class='scroll' tabindex='0' role='region' "
+        f"aria-label='{escaped(task)}, table of methods'><table class='methods'>"
         f"<caption><span>{caption}</span></caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
@@ -213,6 +217,7 @@ def _interval(estimate: Estimate) -> str:
         return ""
     low, high, mean = (100 * value for value in (estimate.low, estimate.high, estimate.mean))
     return (
-        f"<span class='interval' aria-hidden='true'><i style='left:{low:.1f}%;width:{high - low:.1f}%'></i>"
+        f"<span class='interval' aria-hidden='true'>"
+        f"<i style='left:{low:.1f}%;width:{high - low:.1f}%'></i>"
         f"<b style='left:{mean:.1f}%'></b></span>"
     )

@@ -1,19 +1,22 @@
-"""What the list of questions shows: each question with every draw, every method's answer, and what was said in discussions."""
+"""The list of questions: every draw, every method's answer, and what discussions said."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from dspy_mux.text import visible
 from dspy_mux.voting.verdict import readable_answer
 
 from .flows import outcome
-from .read import Answered, Question, TaskAnswers
+from .read import Answered, Question, ReportTurn, RowBallot, TaskAnswers
 
 
-def told(task: TaskAnswers) -> dict[str, Any]:
-    """As `questions.js` reads it: short lists instead of objects where there are many."""
+def list_questions(task: TaskAnswers) -> dict[str, object]:
+    """Return the questions of a task as `questions.js` reads them.
+
+    Where there are many values they are short lists instead of objects.
+    """
     return {
         "methods": [
             {"id": method, "title": visible(task.title(method))} for method in task.answers
@@ -24,7 +27,7 @@ def told(task: TaskAnswers) -> dict[str, Any]:
     }
 
 
-def _question(task: TaskAnswers, question: Question) -> dict[str, Any]:
+def _question(task: TaskAnswers, question: Question) -> dict[str, object]:
     answered = {
         method: answers[question.id]
         for method, answers in task.answers.items()
@@ -48,7 +51,7 @@ def _question(task: TaskAnswers, question: Question) -> dict[str, Any]:
     }
 
 
-def _answer(answered: Answered) -> dict[str, Any]:
+def _answer(answered: Answered) -> dict[str, object]:
     return {
         "outcome": answered.outcome,
         "answer": None if answered.answer is None else _text(answered.answer),
@@ -60,20 +63,24 @@ def _answer(answered: Answered) -> dict[str, Any]:
     }
 
 
-def _draws(task: TaskAnswers, answered: Mapping[str, Answered]) -> list[dict[str, Any]]:
-    """Each member's recorded draws. The methods of one bank see the same ones, from the first: the longest ballot has them all."""
-    longest: dict[str, Mapping[str, Any]] = {}
+def _draws(task: TaskAnswers, answered: Mapping[str, Answered]) -> list[dict[str, object]]:
+    """Each member's recorded draws.
+
+    The methods of one bank see the same draws, from the first: the longest ballot has them all.
+    """
+    longest: dict[str, RowBallot] = {}
     for method, each in answered.items():
         if task.methods[method]["discussion"]:
             continue
         for ballot in each.ballots:
-            if len(ballot["votes"]) > len(longest.get(ballot["member"], {"votes": ()})["votes"]):
+            known = longest.get(ballot["member"])
+            if known is None or len(ballot["votes"]) > len(known["votes"]):
                 longest[ballot["member"]] = ballot
     return [_ballot(longest[name]) for name in task.members if name in longest]
 
 
-def _ballot(ballot: Mapping[str, Any]) -> dict[str, Any]:
-    answers: Sequence[Mapping[str, Any]] = ballot["answers"]
+def _ballot(ballot: RowBallot) -> dict[str, object]:
+    answers = ballot["answers"]
     at = {answer["group"]: index for index, answer in enumerate(answers)}
     return {
         "member": visible(ballot["member"]),
@@ -86,7 +93,7 @@ def _ballot(ballot: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _turn(turn: Mapping[str, Any]) -> dict[str, Any]:
+def _turn(turn: ReportTurn) -> dict[str, object]:
     approvals, unjudged = turn["approvals"], turn.get("unjudged", {})
     return {
         "round": turn["round"],

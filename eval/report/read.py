@@ -1,29 +1,57 @@
-"""A run's rows as the report reads them: per task the questions, and what each method answered to them."""
+"""Read the rows of a run for the report: per task the questions, and each method's answers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
+from typing_extensions import NotRequired
 
 from dspy_mux import SampleBank
 from dspy_mux.bank.record import Record
 
+from ..groupthink.measure import Turn
 from ..runs.folder import Run
 from ..runs.schema import VALIDATION
 from ..tables.comparison import MUX
 
 
 class NotInTheRun(Exception):
-    """A part of the report that this run has nothing for; its text is the sentence that stands in its place."""
+    """The run lacks what a part of the report needs; the message stands in its place."""
+
+
+class RowAnswer(TypedDict):
+    """One distinct answer of a ballot."""
+
+    group: int
+    answer: Any  # a program's answer may be of any type
+    count: int
+    score: float
+
+
+class RowBallot(TypedDict):
+    """A member's ballot in a row: `votes` holds the group of each draw, None for an abstention."""
+
+    member: str
+    votes: Sequence[int | None]
+    answers: Sequence[RowAnswer]
+    abstentions: Mapping[str, int]
+
+
+class ReportTurn(Turn):
+    """A turn with what the judges of multi-agent verification said of it."""
+
+    cause: str | None
+    approvals: Mapping[str, bool] | None
+    unjudged: NotRequired[Mapping[str, str]]
 
 
 @dataclass(frozen=True)
 class Question:
-    """What was asked; `subtask` is the value of the task's context field, "" where there is none."""
+    """A question; `subtask` is the value of the task's context field, "" where there is none."""
 
     id: str
     inputs: Mapping[str, Any]
@@ -33,7 +61,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Answered:
-    """What a method answered to a question: a row of `results.jsonl`, without what belongs to the question."""
+    """A method's answer: a row of `results.jsonl` without what belongs to the question."""
 
     score: float
     answer: Any
@@ -42,20 +70,21 @@ class Answered:
     tie_break: str | None
     cause: str | None
     calls: int
-    ballots: Sequence[Mapping[str, Any]]
-    turns: Sequence[Mapping[str, Any]]
+    ballots: Sequence[RowBallot]
+    turns: Sequence[ReportTurn]
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Answered:
+    def from_row(cls, row: Mapping[str, Any]) -> Answered:
         return cls(**{name: row[name] for name in cls.__dataclass_fields__})
 
     @property
     def right(self) -> bool:
+        """Whether the score reaches 1."""
         return self.score >= 1
 
     @property
     def outcome(self) -> str:
-        """As words that every chart and the list of questions use."""
+        """ "right", "wrong" or "no answer", in every chart and in the list of questions."""
         return "no answer" if self.answer is None else "right" if self.right else "wrong"
 
 
@@ -64,8 +93,10 @@ class TaskAnswers:
     """One task of a run.
 
     Attributes:
-        methods: id → the method as the manifest declares it, in the order of the table; those without rows are left out.
-        answers: method id → question id → what it answered.
+        k: draws per member.
+        methods: id → the method as the manifest declares it, in the order of the table; methods
+            without rows are left out.
+        answers: method id → question id → the method's answer.
         bank: the run's own bank.
     """
 
@@ -83,10 +114,10 @@ class TaskAnswers:
         return str(self.methods[method]["title"])
 
     def of(self, method: str) -> dict[str, Answered]:
-        """A method's answers.
+        """Return a method's answers.
 
         Raises:
-            NotInTheRun: it has none.
+            NotInTheRun: the method has none.
         """
         if method not in self.answers:
             raise NotInTheRun(f"The run has no answers of the method {method}.")
@@ -98,7 +129,7 @@ class TaskAnswers:
 
     @cached_property
     def record(self) -> Record:
-        """The draws of the pool's members, k or more of each: of the questions reported, and of those that measure the members.
+        """The pool's draws, k or more of each member, of reported and of validation questions.
 
         Raises:
             NotInTheRun: the run's folder holds no bank.
@@ -109,9 +140,8 @@ class TaskAnswers:
                 "The draws are in a bank outside the run's folder, which the report does not read."
             )
         record = self.bank.record(dataset=self.name, program="latest")
-        splits = record.fields.get(
-            "split", (None,) * len(record.questions)
-        )  # a bank may hold more than this run asked
+        # A bank may hold more questions than this run asked.
+        splits = record.fields.get("split", (None,) * len(record.questions))
         ours = [
             part == VALIDATION or name in self.questions
             for name, part in zip(record.questions, splits, strict=True)
@@ -120,14 +150,14 @@ class TaskAnswers:
 
 
 def read(run: Run) -> list[TaskAnswers]:
-    """The tasks of a run that have answers, in the order of the manifest."""
+    """Return the tasks of a run that have answers, in the order of the manifest."""
     manifest = run.manifest
     declared = {method["id"]: method for method in manifest["methods"]}
     bank = SampleBank(run.bank) if run.bank.exists() else None
     tasks: dict[str, TaskAnswers] = {}
-    for told in manifest["tasks"]:
+    for declared_task in manifest["tasks"]:
         members = tuple(member["name"] for member in manifest["pool"])
-        name, context = told["name"], told["context"]
+        name, context = declared_task["name"], declared_task["context"]
         tasks[name] = TaskAnswers(
             name, manifest["split"], manifest["k"], members, context, declared, bank=bank
         )
@@ -137,12 +167,12 @@ def read(run: Run) -> list[TaskAnswers]:
         question = row["question_id"]
         subtask = "" if row["context"] is None else str(row["context"])
         task.questions.setdefault(question, Question(question, row["inputs"], row["gold"], subtask))
-        task.answers.setdefault(row["method"], {})[question] = Answered.of(row)
+        task.answers.setdefault(row["method"], {})[question] = Answered.from_row(row)
     return [_in_order(task) for task in tasks.values() if task.questions]
 
 
 def _in_order(task: TaskAnswers) -> TaskAnswers:
-    """Methods as the manifest lists them: discussion methods are answered in any order."""
+    """Order the methods as the manifest does: discussion methods are answered in any order."""
     answers = {
         method: task.answers.pop(method) for method in task.methods if method in task.answers
     }

@@ -20,7 +20,7 @@ def sets_of(bits):
 
 @st.composite
 def pools(draw, least=2):
-    """(correct, wrong) bits of members, no question both for one member; questions in two words, one of them hardly used."""
+    """(correct, wrong) bits of members, in two words of which the second is hardly used."""
     members = draw(st.integers(least, 7))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     outcomes = random.choice(3, (members, 128), p=random.dirichlet([1, 1, 1]))
@@ -33,7 +33,7 @@ def pools(draw, least=2):
 
 
 @given(pools(least=3), st.data())
-def test_parts_never_bound_less_than_what_any_subset_adds_and_takes(pool, data):
+def test_parts_bound_what_any_subset_adds_and_takes(pool, data):
     correct, wrong = pool
     count = len(correct)
     start = data.draw(st.integers(0, count - 3))
@@ -58,11 +58,11 @@ def test_a_prefix_is_completed_by_every_later_pair(pool, data):
     union = np.bitwise_or.reduce(correct[:start], axis=0, initial=0).astype(np.uint64)
     wrongs = np.bitwise_or.reduce(wrong[:start], axis=0, initial=0).astype(np.uint64)
     right, against = sets_of(correct), sets_of(wrong)
-    members, told_right, told_against = Pairs(correct, wrong).completed(start, union, wrongs)
+    members, unions, contradicted = Pairs(correct, wrong).completed(start, union, wrongs)
     assert members.tolist() == [
         list(pair) for pair in itertools.combinations(range(start, len(correct)), 2)
     ]
-    for pair, some_right, both in zip(members.tolist(), told_right, told_against, strict=True):
+    for pair, some_right, both in zip(members.tolist(), unions, contradicted, strict=True):
         subset = [*range(start), *pair]
         every = set().union(*(right[m] for m in subset))
         assert (some_right, both) == (
@@ -71,13 +71,13 @@ def test_a_prefix_is_completed_by_every_later_pair(pool, data):
         )
 
 
-def test_members_that_share_nothing_are_bounded_by_just_what_they_do():
+def test_bounds_are_tight_for_members_that_share_nothing():
     correct = np.array([[0b000111], [0b111000], [0b1000000]], np.uint64)
     pairs, every = Pairs(correct, correct), np.array([2**64 - 1], np.uint64)
     assert pairs.added(0, every, 3).tolist() == pairs.taken(0, every, 3).tolist() == [3, 3, 1]
 
 
-def test_members_that_are_the_same_take_together_what_one_takes():
+def test_equal_members_take_what_one_takes():
     same = np.full((3, 1), 0b111111, np.uint64)
     taken = Pairs(same, same).taken(0, np.array([2**64 - 1], np.uint64), 3)
     assert taken.sum() == pytest.approx(6)

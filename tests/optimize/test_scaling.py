@@ -11,10 +11,13 @@ from hypothesis import given, settings, strategies as st
 
 from dspy_mux.bank.record import Record
 from dspy_mux.errors import ConfigurationError
+from dspy_mux.optimize.figures import scaling_figures
 from dspy_mux.optimize.scaling import RULES, scale
 from dspy_mux.optimize.search import most_accurate
 from dspy_mux.replay.resample import redrawn
 from dspy_mux.replay.splits import Split, holdout
+
+from ..support.tuning import skilled_record
 
 
 @st.composite
@@ -40,7 +43,7 @@ def records(draw, max_draws=3):
 
 
 def ballot(record, question, member):
-    """(answer, how many draws gave it, whether it is right) of a member; (None, 0, False) where it only abstained."""
+    """(answer, draws that gave it, whether it is right); (None, 0, False) where all abstained."""
     votes = [int(vote) for vote in record.votes[question, member]]
     given_ = [vote for vote in votes if vote >= 0]
     if not given_:
@@ -54,11 +57,11 @@ def terms(record, questions, subset):
     """(union, contradiction) in questions."""
     union = contradiction = 0
     for question in questions:
-        told = [ballot(record, question, member) for member in subset]
-        right = any(each[2] for each in told)
+        outcomes = [ballot(record, question, member) for member in subset]
+        right = any(each[2] for each in outcomes)
         union += right
         contradiction += right and any(
-            count == record.votes.shape[2] and not fits for _, count, fits in told
+            count == record.votes.shape[2] and not fits for _, count, fits in outcomes
         )
     return union, contradiction
 
@@ -80,7 +83,7 @@ def decided(record, question, subset, rule, accuracies):
             subset, key=lambda member: -accuracies[member]
         )  # stable: pool order among equals
         return max(
-            (ballot(record, question, member) for member in order), key=lambda told: told[1]
+            (ballot(record, question, member) for member in order), key=lambda outcome: outcome[1]
         )[2]
     votes = [
         (int(vote), member, at)
@@ -97,7 +100,7 @@ def decided(record, question, subset, rule, accuracies):
 
 def slowly(record, size, rule, splits):
     """(accuracy, union, contradiction), each the mean over the splits' test parts."""
-    told = []
+    figures = []
     for split in splits:
         train, test = split.train.tolist(), split.test.tolist()
         subset = best_subset(record, train, size)
@@ -106,8 +109,8 @@ def slowly(record, size, rule, splits):
             for member in subset
         }
         right = sum(decided(record, question, subset, rule, accuracies) for question in test)
-        told.append([value / len(test) for value in (right, *terms(record, test, subset))])
-    return np.mean(told, axis=0).tolist()
+        figures.append([value / len(test) for value in (right, *terms(record, test, subset))])
+    return np.mean(figures, axis=0).tolist()
 
 
 # --- the curves ----------------------------------------------------------------------------------
@@ -115,24 +118,24 @@ def slowly(record, size, rule, splits):
 
 @settings(max_examples=40)
 @given(records())
-def test_every_point_over_members_is_what_plain_loops_count(record):
+def test_points_over_members_match_plain_loops(record):
     splits = holdout(len(record.questions), repeats=3)
-    told = scale(record, k=record.votes.shape[2], splits=splits)
-    assert [(point.size, point.rule) for point in told.by_members] == [
+    curves = scale(record, k=record.votes.shape[2], splits=splits)
+    assert [(point.size, point.rule) for point in curves.by_members] == [
         (size, rule) for size in range(1, len(record.members) + 1) for rule in RULES
     ]
-    for point in told.by_members:
+    for point in curves.by_members:
         found = [point.accuracy, point.union_accuracy, point.contradiction]
         assert found == pytest.approx(slowly(record, point.size, point.rule, splits))
 
 
 @settings(max_examples=40)
 @given(records(max_draws=4), st.integers(1, 3))
-def test_consistency_is_never_above_the_union_at_any_size_and_k(record, k):
-    told = scale(
+def test_consistency_is_never_above_the_union(record, k):
+    curves = scale(
         record, k=min(k, record.votes.shape[2]), splits=holdout(len(record.questions), repeats=2)
     )
-    for point in told.by_members + told.by_draws:
+    for point in curves.by_members + curves.by_draws:
         assert point.rule == "pooled" or point.accuracy <= point.union_accuracy + 1e-12
         assert point.contradiction <= 1
 
@@ -152,24 +155,25 @@ def a_bank(draws=5, count=120):
     )
 
 
-def test_the_curve_over_draws_has_as_many_members_as_were_asked_for():
-    told = scale(a_bank(), k=3, size=2)
-    assert {(point.size, point.k) for point in told.by_draws} == {(2, k) for k in (2, 3, 4, 5)}
-    assert "copy" not in told.by_draws[-1].members
-    assert {(gain.setting, gain.size) for gain in told.gains} == {("2 draws", 2), ("best", 2)}
+def test_the_curve_over_draws_has_the_size_given():
+    curves = scale(a_bank(), k=3, size=2)
+    assert {(point.size, point.k) for point in curves.by_draws} == {(2, k) for k in (2, 3, 4, 5)}
+    assert "copy" not in curves.by_draws[-1].members
+    assert {(gain.setting, gain.size) for gain in curves.gains} == {("2 draws", 2), ("best", 2)}
 
 
-def test_the_gain_at_two_draws_is_that_of_the_curve():
-    told = scale(a_bank(), k=3, size=2)
-    mux, forest = told.by_draws[:2]
-    two, _ = told.gains
+def test_the_gain_at_two_draws_matches_the_curve():
+    curves = scale(a_bank(), k=3, size=2)
+    mux, forest = curves.by_draws[:2]
+    two, _ = curves.gains
     assert (two.mux, two.forest, two.mux_k, two.forest_k) == (mux.accuracy, forest.accuracy, 2, 2)
     assert two.mean == pytest.approx(mux.accuracy - forest.accuracy)
     assert two.low <= two.mean <= two.high
 
 
-def test_the_best_number_of_draws_is_chosen_where_it_is_not_scored():
-    # Draws are right, wrong, right on one half, and right, wrong, wrong on the other: three of them decide well there, badly here.
+def test_the_best_k_is_chosen_out_of_sample():
+    # Draws are right, wrong, right on one half, and right, wrong, wrong on the other: k=3 decides
+    # well on the first and badly on the second.
     count = 40
     right = np.zeros((count, 2, 3), bool)
     right[:, :, 0] = True
@@ -177,17 +181,17 @@ def test_the_best_number_of_draws_is_chosen_where_it_is_not_scored():
     votes = np.where(right, 0, 1)
     record = Record(("a", "b"), tuple(map(str, range(count))), votes, right.astype(float), {})
     train, test = np.arange(count // 2), np.arange(count // 2, count)
-    told = scale(record, k=3, size=2, splits=[Split(train, test)])
-    best = told.gains[1]
+    curves = scale(record, k=3, size=2, splits=[Split(train, test)])
+    best = curves.gains[1]
     assert (best.mux_k, best.mux) == (3, 0.0)
     other_way = scale(record, k=3, size=2, splits=[Split(test, train)]).gains[1]
     assert other_way.mux_k == other_way.forest_k == 2
     assert 0.5 < other_way.mux < 1
 
 
-def test_one_recorded_draw_has_one_setting_to_compare_at():
-    told = scale(a_bank(draws=1), k=1, size=2)
-    assert [gain.setting for gain in told.gains] == ["1 draw", "best"]
+def test_one_recorded_draw_has_one_setting():
+    curves = scale(a_bank(draws=1), k=1, size=2)
+    assert [gain.setting for gain in curves.gains] == ["1 draw", "best"]
 
 
 def test_a_size_that_no_subset_has_is_refused():
@@ -196,9 +200,9 @@ def test_a_size_that_no_subset_has_is_refused():
 
 
 def test_the_figures_are_plain_values_for_json():
-    told = scale(a_bank(), k=2, size=1).as_dict()
-    assert told.keys() == {"by_members", "by_draws", "gains", "k", "sweet_spot", "reason"}
-    assert told["gains"][0]["mean"] == 0  # of one member both methods are its self-consistency
+    curves = scale(a_bank(), k=2, size=1).as_dict()
+    assert curves.keys() == {"by_members", "by_draws", "gains", "k", "sweet_spot", "reason"}
+    assert curves["gains"][0]["mean"] == 0  # of one member both methods are its self-consistency
 
 
 # --- beside it -----------------------------------------------------------------------------------
@@ -206,7 +210,7 @@ def test_the_figures_are_plain_values_for_json():
 
 @settings(max_examples=60)
 @given(records(), st.data())
-def test_the_most_accurate_members_are_those_that_plain_loops_find(record, data):
+def test_the_most_accurate_members_match_plain_loops(record, data):
     size = data.draw(st.integers(1, len(record.members)))
     questions = range(len(record.questions))
     right = [
@@ -219,7 +223,7 @@ def test_the_most_accurate_members_are_those_that_plain_loops_find(record, data)
 
 @settings(max_examples=60)
 @given(records(max_draws=5), st.data())
-def test_redrawn_takes_k_of_the_recorded_draws_in_their_order(record, data):
+def test_redrawn_keeps_k_draws_in_their_order(record, data):
     k = data.draw(st.integers(1, record.votes.shape[2]))
     spent = (
         record.votes + 10.0
@@ -243,3 +247,37 @@ def test_redrawn_takes_k_of_the_recorded_draws_in_their_order(record, data):
 def test_more_draws_than_recorded_are_refused():
     with pytest.raises(ConfigurationError, match="fewer than k=6"):
         redrawn(a_bank(), 6, np.random.default_rng(0))
+
+
+def test_complementary_members_raise_the_union():
+    curves = scale(skilled_record([0.5, 0.5, 0.5], count=200, draws=5), k=3, max_members=3)
+    unions = [point.union_accuracy for point in curves.by_members if point.rule == "consistency"]
+    assert unions == sorted(unions)
+    assert {point.rule for point in curves.by_members} == {"consistency", "pooled"}
+    assert sorted({point.k for point in curves.by_draws}) == [2, 3, 4, 5]
+    assert curves.sweet_spot.size in (1, 2, 3)
+    assert str(curves.sweet_spot.size) in curves.reason
+    assert [figure.layout.xaxis.title.text for figure in scaling_figures(curves)] == [
+        "members",
+        "draws per member (k)",
+    ]
+
+
+def test_scaling_scores_are_out_of_sample():
+    # Members guess: chosen on the questions that score them, they would look better than they are.
+    random = np.random.default_rng(0)
+    right = random.random((60, 8, 1)) < 0.5
+    record = Record(
+        tuple("abcdefgh"),
+        tuple(map(str, range(60))),
+        np.where(right, 0, 1),
+        right.astype(float),
+        {},
+    )
+    curves = scale(record, k=1, max_members=1, splits=holdout(60, repeats=40))
+    assert curves.by_members[0].accuracy < 0.56
+
+
+def test_k_above_the_record_is_refused():
+    with pytest.raises(ConfigurationError, match="fewer than k=9"):
+        scale(skilled_record([0.5, 0.5]), k=9)

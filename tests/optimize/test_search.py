@@ -11,36 +11,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from dspy_mux.bank.record import Record
 from dspy_mux.errors import ConfigurationError
 from dspy_mux.optimize import branch_and_bound, search as searching
 from dspy_mux.optimize.enumeration import Best, enumerate_subsets
 from dspy_mux.optimize.search import Outcomes, _branch_and_bound, most_accurate, search
 from dspy_mux.replay import resample
 
+from ..support.tuning import drawn_records, plain_record
+
 # Quarters are exact in binary, so that equal objectives are equal floats and ties are true ties.
 penalties = st.sampled_from([0.0, 0.25, 0.5, 1.0, 2.0])
-
-
-def made(votes, scores):
-    votes = np.asarray(votes)
-    names = tuple(f"m{at}" for at in range(votes.shape[1]))
-    return Record(
-        names, tuple(f"q{at}" for at in range(len(votes))), votes, np.asarray(scores, float), {}
-    )
-
-
-@st.composite
-def records(draw, max_members=6, max_questions=12, draws=None):
-    shape = (
-        draw(st.integers(1, max_questions)),
-        draw(st.integers(1, max_members)),
-        draws or draw(st.integers(1, 3)),
-    )
-    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    votes = random.integers(-1, draw(st.integers(1, 3)), shape)
-    truth = random.integers(0, 3, (shape[0], 1, 1))
-    return made(votes, votes == truth)
 
 
 def outcome(votes, scores):
@@ -55,14 +35,14 @@ def outcome(votes, scores):
 
 
 def brute_force(record, sizes, penalty):
-    """(members, objective, union, contradiction) of every subset, best first; as sets, with both denominators |D|."""
+    """(members, objective, union, contradiction) of every subset, best first, from plain sets."""
     questions, count = len(record.questions), len(record.members)
-    told = [
+    outcomes = [
         [outcome(record.votes[q, m].tolist(), record.scores[q, m].tolist()) for m in range(count)]
         for q in range(questions)
     ]
-    correct = [{q for q in range(questions) if told[q][m][0]} for m in range(count)]
-    wrong = [{q for q in range(questions) if told[q][m][1]} for m in range(count)]
+    correct = [{q for q in range(questions) if outcomes[q][m][0]} for m in range(count)]
+    wrong = [{q for q in range(questions) if outcomes[q][m][1]} for m in range(count)]
     found = []
     for size in sizes:
         for subset in itertools.combinations(range(count), size):
@@ -92,8 +72,8 @@ def terms(found):
 
 
 @settings(max_examples=200)
-@given(records(), penalties, st.integers(1, 8))
-def test_the_best_of_all_sizes_are_those_of_brute_force_in_order(record, penalty, top):
+@given(drawn_records(), penalties, st.integers(1, 8))
+def test_the_best_of_all_sizes_match_brute_force(record, penalty, top):
     sizes = range(1, len(record.members) + 1)
     found, expected = (
         search(record, sizes, penalty=penalty, top=top),
@@ -104,8 +84,8 @@ def test_the_best_of_all_sizes_are_those_of_brute_force_in_order(record, penalty
 
 
 @settings(max_examples=200)
-@given(records(), penalties, st.integers(1, 5), st.data())
-def test_the_best_of_each_size_are_those_of_brute_force(record, penalty, top, data):
+@given(drawn_records(), penalties, st.integers(1, 5), st.data())
+def test_the_best_of_each_size_match_brute_force(record, penalty, top, data):
     size = data.draw(st.integers(1, len(record.members)))
     assert (
         terms(search(record, [size], penalty=penalty, top=top))
@@ -113,8 +93,8 @@ def test_the_best_of_each_size_are_those_of_brute_force(record, penalty, top, da
     )
 
 
-@given(records(max_members=5, max_questions=150), penalties)
-def test_questions_that_fill_more_than_one_word_are_all_counted(record, penalty):
+@given(drawn_records(max_members=5, max_questions=150), penalties)
+def test_questions_beyond_one_word_are_counted(record, penalty):
     assert (
         terms(search(record, [2] if len(record.members) > 1 else [1], penalty=penalty))[:1]
         == (brute_force(record, [2] if len(record.members) > 1 else [1], penalty)[:1])
@@ -122,8 +102,8 @@ def test_questions_that_fill_more_than_one_word_are_all_counted(record, penalty)
 
 
 @settings(max_examples=200)
-@given(records(max_members=8), penalties, st.integers(1, 6), st.data())
-def test_branch_and_bound_finds_what_enumeration_finds(record, penalty, top, data):
+@given(drawn_records(max_members=8), penalties, st.integers(1, 6), st.data())
+def test_branch_and_bound_matches_enumeration(record, penalty, top, data):
     size = data.draw(st.integers(1, len(record.members)))
     both_find_the_same(record, size, penalty, top)
 
@@ -147,43 +127,41 @@ def both_find_the_same(record, size, penalty, top):
 @pytest.mark.parametrize("penalty", [0.0, 0.5, 1.0, 3.0])
 @pytest.mark.parametrize("strength", [0.3, 0.6, 0.9])
 @pytest.mark.parametrize("size", [5, 7])
-def test_branch_and_bound_finds_what_enumeration_finds_in_a_pool_of_some_size(
-    size, strength, penalty
-):
+def test_branch_and_bound_matches_enumeration_in_larger_pools(size, strength, penalty):
     random = np.random.default_rng(int(10 * strength))
     right = random.random((200, 16, 1)) < random.beta(6 * strength, 6 * (1 - strength), (1, 16, 1))
     sure = random.random((200, 16, 1)) < 0.5
     votes = np.concatenate(
         [np.where(right, 0, 1), np.where(right, 0, np.where(sure, 1, 2))], axis=2
     )
-    both_find_the_same(made(votes, votes == 0), size, penalty, 3)
+    both_find_the_same(plain_record(votes, votes == 0), size, penalty, 3)
 
 
-@given(records())
-def test_without_a_penalty_the_best_is_the_best_union(record):
+@given(drawn_records())
+def test_without_a_penalty_the_union_ranks(record):
     best = search(record, range(1, len(record.members) + 1), penalty=0.0).results[0]
     everyone = brute_force(record, [len(record.members)], 0.0)[0]
     assert best.objective == best.union_accuracy == best.ceiling == everyone[2]
 
 
-@given(records(), penalties)
-def test_ceiling_and_floor_are_the_objective_at_both_ends(record, penalty):
+@given(drawn_records(), penalties)
+def test_ceiling_and_floor_are_the_objectives_ends(record, penalty):
     for each in search(record, range(1, len(record.members) + 1), penalty=penalty, top=100).results:
         assert each.ceiling == each.union_accuracy
         assert each.floor == each.union_accuracy - each.contradiction
         assert each.objective == pytest.approx(each.union_accuracy - penalty * each.contradiction)
 
 
-@given(records(draws=1))
-def test_at_one_draw_consistency_scores_between_floor_and_ceiling(record):
-    # With more draws only the ceiling holds: an unsure wrong answer can win against an equally unsure right one.
+@given(drawn_records(draws=1))
+def test_one_draw_scores_between_floor_and_ceiling(record):
+    # With more draws only the ceiling holds: an unsure wrong answer can beat an unsure right one.
     for each in search(
         record, range(1, len(record.members) + 1), top=100, rule="consistency"
     ).results:
         assert each.floor - 1e-12 <= each.accuracy <= each.ceiling + 1e-12
 
 
-@given(records())
+@given(drawn_records())
 def test_consistency_never_scores_above_the_ceiling(record):
     for each in search(
         record, range(1, len(record.members) + 1), top=100, rule="consistency"
@@ -192,24 +170,25 @@ def test_consistency_never_scores_above_the_ceiling(record):
 
 
 @pytest.mark.parametrize("penalty", [0.0, 0.5, 1.0, 3.0])
-def test_the_standard_error_is_that_of_the_questions_terms(penalty):
-    record = made(np.random.default_rng(1).integers(0, 3, (40, 2, 1)), np.zeros((40, 2, 1)))
+def test_the_standard_error_is_over_questions(penalty):
+    record = plain_record(np.random.default_rng(1).integers(0, 3, (40, 2, 1)), np.zeros((40, 2, 1)))
     scores = (record.votes == 0).astype(float)
-    best = search(made(record.votes, scores), [2], penalty=penalty).results[0]
-    told = [
+    best = search(plain_record(record.votes, scores), [2], penalty=penalty).results[0]
+    outcomes = [
         [outcome(record.votes[q, m].tolist(), scores[q, m].tolist()) for m in range(2)]
         for q in range(40)
     ]
     values = [
         any(c for c, _ in both) - penalty * (any(c for c, _ in both) and any(w for _, w in both))
-        for both in told
+        for both in outcomes
     ]
     assert best.objective == pytest.approx(float(np.mean(values)))
     assert best.stderr == pytest.approx(float(np.std(values) / np.sqrt(40)))
 
 
 def test_a_hand_worked_pool():
-    # a is unanimous: right on three of four. b is right on the fourth, and unanimously wrong on the first. c only abstains.
+    # a is unanimous: right on three of four. b is right on the fourth, and unanimously wrong on the
+    # first. c only abstains.
     votes = [
         [[0, 0], [1, 1], [-1, -1]],
         [[0, 0], [1, 2], [-1, -1]],
@@ -217,9 +196,10 @@ def test_a_hand_worked_pool():
         [[0, 0], [1, 1], [-1, -1]],
     ]
     right = [[1, 0, 0], [1, 0, 0], [1, 0, 0], [0, 1, 0]]
-    record = made(votes, np.repeat(np.array(right)[:, :, None], 2, axis=2))
+    record = plain_record(votes, np.repeat(np.array(right)[:, :, None], 2, axis=2))
     found = search(record, [1, 2, 3], penalty=1.0)
-    # a and b: all four right, contradicted by b on the first and by a on the fourth; c adds nothing and takes nothing.
+    # a and b: all four right, contradicted by b on the first and by a on the fourth; c adds and
+    # takes nothing.
     assert terms(found) == [
         (("m0",), 0.75, 0.75, 0.0),
         (("m0", "m2"), 0.75, 0.75, 0.0),
@@ -232,14 +212,14 @@ def test_a_hand_worked_pool():
 
 
 def test_the_threshold_says_what_is_correct():
-    record = made(np.zeros((2, 1, 2), int), np.full((2, 1, 2), 0.5))
+    record = plain_record(np.zeros((2, 1, 2), int), np.full((2, 1, 2), 0.5))
     assert search(record, [1], threshold=0.5).results[0].union_accuracy == 1.0
     assert search(record, [1]).results[0].union_accuracy == 0.0
 
 
-def test_fewer_draws_than_recorded_are_averaged_over_choices_by_the_seed():
+def test_fewer_draws_average_over_seeded_choices():
     votes = np.random.default_rng(0).integers(0, 3, (30, 4, 6))
-    record = made(votes, votes == 0)
+    record = plain_record(votes, votes == 0)
     one, again, other = (terms(search(record, [2], k=2, seed=seed)) for seed in (0, 0, 1))
     assert one == again != other
     assert Outcomes.from_record(record, k=2).rows == 30 * resample.OBJECTIVE_RESAMPLES
@@ -248,18 +228,18 @@ def test_fewer_draws_than_recorded_are_averaged_over_choices_by_the_seed():
 def test_the_most_accurate_members_stand_in_pool_order():
     votes = np.zeros((4, 3, 1), int)
     scores = np.array([[[0], [1], [1]], [[0], [1], [1]], [[0], [0], [1]], [[0], [0], [1]]])
-    assert most_accurate(made(votes, scores), 2) == ("m1", "m2")
-    assert most_accurate(made(votes, scores), 1) == ("m2",)
+    assert most_accurate(plain_record(votes, scores), 2) == ("m1", "m2")
+    assert most_accurate(plain_record(votes, scores), 1) == ("m2",)
 
 
 def test_a_subset_is_plain_values_for_json():
-    told = (
-        search(made(np.zeros((2, 2, 1), int), np.ones((2, 2, 1))), [2], rule="pooled")
+    plain = (
+        search(plain_record(np.zeros((2, 2, 1), int), np.ones((2, 2, 1))), [2], rule="pooled")
         .results[0]
         .as_dict()
     )
-    assert told["members"] == ["m0", "m1"]
-    assert told["accuracy"] == told["ceiling"] == told["floor"] == told["objective"] == 1.0
+    assert plain["members"] == ["m0", "m1"]
+    assert plain["accuracy"] == plain["ceiling"] == plain["floor"] == plain["objective"] == 1.0
 
 
 # --- pools too large to enumerate ----------------------------------------------------------------
@@ -269,21 +249,21 @@ def test_a_subset_is_plain_values_for_json():
 def large(monkeypatch):
     """Every pool counts as too large, and its best subset is known by enumeration."""
     votes = np.random.default_rng(3).integers(0, 4, (60, 12, 2))
-    record = made(votes, votes == 0)
+    record = plain_record(votes, votes == 0)
     best = search(record, [4]).results[0]
     monkeypatch.setattr(searching, "ENUMERABLE", 0)
     return record, best
 
 
 def ticking(monkeypatch):
-    """A clock that moves by 1 s whenever it is read: the limit is then a number of steps, whatever the machine."""
+    """A clock that advances 1 s per reading: the limit is a number of steps on any machine."""
     ticks = itertools.count()
     clock = types.SimpleNamespace(perf_counter=lambda: float(next(ticks)))
     monkeypatch.setattr(searching, "time", clock)
     monkeypatch.setattr(branch_and_bound, "time", clock)
 
 
-def test_a_large_pool_is_searched_to_the_end_without_a_limit(large):
+def test_a_large_pool_without_limit_is_proven(large):
     record, best = large
     found = search(record, [4], top=3)
     assert (found.exact, found.gap) == (True, 0.0)
@@ -293,7 +273,7 @@ def test_a_large_pool_is_searched_to_the_end_without_a_limit(large):
 
 @pytest.mark.parametrize("steps", [8, 12, 20, 50, 200, 1000])
 @pytest.mark.parametrize("top", [1, 5])
-def test_a_search_cut_short_tells_a_gap_that_is_true(large, monkeypatch, steps, top):
+def test_a_search_cut_short_bounds_its_gap(large, monkeypatch, steps, top):
     record, best = large
     ticking(monkeypatch)
     found = search(record, [4], time_limit=float(steps), top=top)
@@ -315,7 +295,7 @@ def test_a_search_without_any_time_proves_nothing(large, monkeypatch, sizes):
     assert found.gap > 0
 
 
-def test_a_size_that_the_time_did_not_reach_is_not_proven(large, monkeypatch):
+def test_a_size_not_reached_is_not_proven(large, monkeypatch):
     record, _ = large
     best = search(record, [4], penalty=0.0).results[0]
     monkeypatch.setattr(searching, "ENUMERABLE", math.comb(12, 2))
@@ -331,13 +311,13 @@ def test_a_size_that_the_time_did_not_reach_is_not_proven(large, monkeypatch):
 @pytest.mark.parametrize("sizes", [[], [0], [4], [-1, 2], range(1, 5)])
 def test_sizes_that_no_subset_can_have_are_refused(sizes):
     with pytest.raises(ConfigurationError, match="Subsets of 3 members have from 1 to 3 members"):
-        search(made(np.zeros((2, 3, 1), int), np.zeros((2, 3, 1))), sizes)
+        search(plain_record(np.zeros((2, 3, 1), int), np.zeros((2, 3, 1))), sizes)
 
 
 @pytest.mark.parametrize("penalty", [-0.1, math.inf, math.nan])
-def test_a_penalty_that_is_no_weight_is_refused(penalty):
+def test_a_negative_or_infinite_penalty_is_refused(penalty):
     with pytest.raises(ConfigurationError, match="penalty λ must be 0 or more"):
-        search(made(np.zeros((2, 3, 1), int), np.zeros((2, 3, 1))), [2], penalty=penalty)
+        search(plain_record(np.zeros((2, 3, 1), int), np.zeros((2, 3, 1))), [2], penalty=penalty)
 
 
 @pytest.mark.parametrize(
@@ -348,6 +328,6 @@ def test_a_penalty_that_is_no_weight_is_refused(penalty):
         ({"k": 0}, "k must be 1 or more"),
     ],
 )
-def test_other_settings_that_cannot_work_are_refused(settings, said):
+def test_other_bad_settings_are_refused(settings, said):
     with pytest.raises(ConfigurationError, match=said):
-        search(made(np.zeros((2, 3, 1), int), np.zeros((2, 3, 1))), [2], **settings)
+        search(plain_record(np.zeros((2, 3, 1), int), np.zeros((2, 3, 1))), [2], **settings)

@@ -16,7 +16,7 @@ from dspy_mux.voting.ballot import Ballot, by_accuracy
 from dspy_mux.voting.rules import Consistency
 from dspy_mux.voting.tally import ABSTAINED, Tally
 
-from .test_search import made, records
+from ..support.tuning import drawn_records, plain_record
 
 
 def accuracy(record, subset, a_i):
@@ -39,8 +39,8 @@ def accuracy(record, subset, a_i):
 
 
 @settings(max_examples=150)
-@given(records(), st.integers(1, 6))
-def test_every_subset_is_worth_what_the_rule_scores(record, top):
+@given(drawn_records(), st.integers(1, 6))
+def test_every_subset_scores_as_the_rule_does(record, top):
     a_i = Tally(record.votes).plurality_scores(record.scores).mean(axis=0)
     sizes = range(1, len(record.members) + 1)
     every = [
@@ -62,35 +62,35 @@ def test_every_subset_is_worth_what_the_rule_scores(record, top):
         assert each.accuracy <= each.union_accuracy, "the rule never scores above the union"
 
 
-@given(records(max_members=5))
-def test_all_subsets_of_a_size_are_told_once(record):
+@given(drawn_records(max_members=5))
+def test_all_subsets_of_a_size_come_once(record):
     tally = Tally(record.votes)
     table = rank_codes(
         tally, record.scores, by_accuracy(tally.plurality_scores(record.scores).mean(axis=0)), 1.0
     )
     for size in range(1, len(record.members) + 1):
-        told = [
+        subsets = [
             (*prefix, *tail)
             for prefix, tails, right in count_right(table, size)
             for tail in tails.tolist()
         ]
-        assert sorted(told) == list(itertools.combinations(range(len(record.members)), size))
+        assert sorted(subsets) == list(itertools.combinations(range(len(record.members)), size))
 
 
 def test_more_members_than_a_byte_can_rank():
     random = np.random.default_rng(0)
     votes = random.integers(-1, 3, (20, 200, 2))
-    record = made(votes, votes == 0)
+    record = plain_record(votes, votes == 0)
     a_i = Tally(votes).plurality_scores(record.scores).mean(axis=0)
     for each in search(record, [2], by="accuracy", top=5).results:
         subset = [record.members.index(name) for name in each.members]
         assert each.accuracy == pytest.approx(accuracy(record, subset, a_i))
 
 
-def test_with_more_draws_than_k_it_is_a_mean_over_choices():
+def test_fewer_draws_are_a_mean_over_choices():
     random = np.random.default_rng(1)
     votes = random.integers(0, 2, (30, 4, 5))
-    record = made(votes, votes == 0)
+    record = plain_record(votes, votes == 0)
     found = search(record, [2], k=3, by="accuracy", top=1)
     assert search(record, [2], k=3, by="accuracy", top=1).results == found.results
     assert 0 <= found.results[0].accuracy <= 1
@@ -99,7 +99,7 @@ def test_with_more_draws_than_k_it_is_a_mean_over_choices():
 def test_too_many_subsets_are_refused(monkeypatch):
     monkeypatch.setattr(searching, "ENUMERABLE", 3)
     with pytest.raises(ConfigurationError, match="6 subsets are too many to be ranked by accuracy"):
-        search(made(np.zeros((3, 4, 1), int), np.ones((3, 4, 1))), [2], by="accuracy")
+        search(plain_record(np.zeros((3, 4, 1), int), np.ones((3, 4, 1))), [2], by="accuracy")
 
 
 @pytest.mark.parametrize(
@@ -109,8 +109,8 @@ def test_too_many_subsets_are_refused(monkeypatch):
         ({"time_limit": 5.0}, "a time limit is only"),
     ],
 )
-def test_what_another_ranking_would_heed_is_refused(options, message):
-    record = made(np.zeros((3, 4, 1), int), np.ones((3, 4, 1)))
+def test_options_of_the_other_ranking_are_refused(options, message):
+    record = plain_record(np.zeros((3, 4, 1), int), np.ones((3, 4, 1)))
     with pytest.raises(ConfigurationError, match=message):
         search(record, [2], by="accuracy", **options)
     assert search(record, [2], by="accuracy", rule="consistency").exact

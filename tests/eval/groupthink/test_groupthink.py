@@ -1,4 +1,4 @@
-"""What discussions did to answers, on transcripts whose right figures were worked out by hand; and the judge beside them."""
+"""What discussions did to answers, on transcripts with figures worked out by hand; the judge."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ MEMBERS = "abc"
 
 
 def row(*rounds, final=None, task="sums", method="llm_debate", question="q0"):
-    """A row of the rounds' answers, one letter an agent: R is right, other letters are wrong answers, - is none.
+    """A row from rounds of answers, one letter per agent: R is right, - is none, others are wrong.
 
-    `final` is what the discussion ended with; by default the last round's first most frequent answer.
+    `final` is the discussion's answer; by default the last round's first most frequent one.
     """
     groups = {
         letter: number
@@ -91,42 +91,43 @@ def row(*rounds, final=None, task="sums", method="llm_debate", question="q0"):
         (("RYY", "YRX", "XXX"), "given up"),
     ],
 )
-def test_each_failure_has_the_cause_that_was_worked_out_by_hand(rounds, cause):
+def test_failures_have_the_causes_found_by_hand(rounds, cause):
     assert cause_of(row(*rounds)) == cause
 
 
-def test_only_what_another_agent_showed_in_the_round_before_was_shown():
-    # X stood in the first round alone: in the second nobody shows it, so the third round's X is nobody's but the agent's own.
+def test_only_the_round_before_is_shown():
+    # X is in the first round only: nobody shows it in the second, so the third round's X is the
+    # agent's own.
     assert cause_of(row("RXY", "RYY", "XYY", final="Y")) == "followed"  # agent 2 took Y over
     assert cause_of(row("RXY", "RZY", "XZY", final="X")) == "lost otherwise"
 
 
-def test_an_answer_that_is_right_in_its_group_but_graded_wrong_is_not_given_up():
-    # Two draws of one answer that the metric graded differently: the agent did not change its answer.
-    told = row("RXX", "RXX", final="X")
-    told["turns"][3]["score"] = 0.0
-    assert cause_of(told) == "lost otherwise"
+def test_an_equal_answer_graded_wrong_is_not_given_up():
+    # Two draws of one answer, graded differently: the agent did not change its answer.
+    failed = row("RXX", "RXX", final="X")
+    failed["turns"][3]["score"] = 0.0
+    assert cause_of(failed) == "lost otherwise"
 
 
-def test_an_aggregator_goes_on_from_its_members_first_seat():
-    # Mixture-of-Agents: b aggregates as agent 1 of the last layer; in the layer before it was agent 2.
-    told = row("XRX", "X", final="X", method="mixture_of_agents")
-    told["turns"][3]["member"] = "b"
-    (step,) = steps_of(told)
-    assert step.before is told["turns"][1]
-    assert cause_of(told) == "given up"
-    told["turns"][3]["member"] = "a"
-    assert cause_of(told) == "lost otherwise"  # a said X before as well
+def test_an_aggregator_continues_its_members_first_seat():
+    # Mixture-of-Agents: b aggregates as agent 1 of the last layer and was agent 2 before.
+    failed = row("XRX", "X", final="X", method="mixture_of_agents")
+    failed["turns"][3]["member"] = "b"
+    (step,) = steps_of(failed)
+    assert step.before is failed["turns"][1]
+    assert cause_of(failed) == "given up"
+    failed["turns"][3]["member"] = "a"
+    assert cause_of(failed) == "lost otherwise"  # a said X before as well
 
 
 answers = st.text("RXYZ-", min_size=3, max_size=3)
 
 
 @given(st.lists(answers, min_size=1, max_size=4))
-def test_every_failure_has_one_cause_and_every_turn_one_direction(rounds):
-    told = row(*rounds)
-    figures = discussion("sums", "llm_debate", [told])
-    assert sum(figures.failures.values()) == (told["score"] < 1)
+def test_failures_have_one_cause_and_turns_one_direction(rounds):
+    failed = row(*rounds)
+    figures = discussion("sums", "llm_debate", [failed])
+    assert sum(figures.failures.values()) == (failed["score"] < 1)
     flips = sum(sum(counted.values()) for counted in figures.flips.values())
     assert flips == 3 * (len(rounds) - 1)
     assert set(figures.failures) == set(CAUSES)
@@ -134,7 +135,7 @@ def test_every_failure_has_one_cause_and_every_turn_one_direction(rounds):
 
 
 @given(st.lists(answers, min_size=2, max_size=4), st.permutations([0, 1, 2]))
-def test_the_cause_does_not_hang_on_the_agents_order(rounds, order):
+def test_the_cause_ignores_the_agents_order(rounds, order):
     final = "X"
     turned = ["".join(letters[at] for at in order) for letters in rounds]
     if all("X" not in letters for letters in rounds):
@@ -153,7 +154,7 @@ FIVE = [
 ]
 
 
-def test_questions_on_which_an_error_ended_a_turn_are_in_no_rate_and_fail_as_errors():
+def test_turns_ended_by_errors_fail_as_errors():
     down = row("RRX", "--X", question="q5")
     for turn in down["turns"]:
         if turn["group"] is None:
@@ -161,12 +162,12 @@ def test_questions_on_which_an_error_ended_a_turn_are_in_no_rate_and_fail_as_err
     unreadable = row("RRX", "---", question="q6")
     for turn in unreadable["turns"]:
         turn["cause"] = "unparsable response" if turn["group"] is None else None
-    told, without = (
+    figures, without = (
         discussion("sums", "llm_debate", [*FIVE, down]),
         discussion("sums", "llm_debate", FIVE),
     )
-    assert (told.left_out, told.failures["error"], told.failed) == (2, 1, 4)
-    assert (told.rounds, told.flips, told.given_up, told.change) == (
+    assert (figures.left_out, figures.failures["error"], figures.failed) == (2, 1, 4)
+    assert (figures.rounds, figures.flips, figures.given_up, figures.change) == (
         without.rounds,
         without.flips,
         without.given_up,
@@ -180,9 +181,9 @@ def test_questions_on_which_an_error_ended_a_turn_are_in_no_rate_and_fail_as_err
 
 
 def test_the_figures_are_those_worked_out_by_hand():
-    told = discussion("sums", "llm_debate", FIVE)
-    assert (told.questions, told.left_out, told.failed) == (5, 1, 3)
-    assert told.failures == {
+    figures = discussion("sums", "llm_debate", FIVE)
+    assert (figures.questions, figures.left_out, figures.failed) == (5, 1, 3)
+    assert figures.failures == {
         "given up": 1,
         "followed": 1,
         "lost otherwise": 0,
@@ -190,29 +191,34 @@ def test_the_figures_are_those_worked_out_by_hand():
         "no answer": 1,
         "error": 0,
     }
-    assert (told.groupthink.mean, told.groupthink.n) == (pytest.approx(2 / 3), 3)
+    assert (figures.groupthink.mean, figures.groupthink.n) == (pytest.approx(2 / 3), 3)
     # Right at first: 1 + 2 + 0 + 2 agents in three questions; given up: q0's, and one of q3's.
-    assert (told.given_up.hits, told.given_up.chances, told.given_up.questions) == (2, 5, 3)
-    # Wrong majorities: q0 (one agent did not share it, and followed), q2 (one, followed). Right: q1 and q3 (one each, followed).
-    assert (told.wrong_majority.hits, told.wrong_majority.chances) == (2, 2)
-    assert (told.right_majority.hits, told.right_majority.chances) == (2, 2)
-    assert told.flips["a"] == dict.fromkeys(DIRECTIONS, 0) | {
+    assert (figures.given_up.hits, figures.given_up.chances, figures.given_up.questions) == (
+        2,
+        5,
+        3,
+    )
+    # Wrong majorities: q0 (one agent did not share it, and followed), q2 (one, followed).
+    # Right: q1 and q3 (one each, followed).
+    assert (figures.wrong_majority.hits, figures.wrong_majority.chances) == (2, 2)
+    assert (figures.right_majority.hits, figures.right_majority.chances) == (2, 2)
+    assert figures.flips["a"] == dict.fromkeys(DIRECTIONS, 0) | {
         "right → wrong": 1,
         "right → right": 1,
         "wrong → same wrong": 1,
         "wrong → right": 1,
     }
-    assert told.flips["c"] == dict.fromkeys(DIRECTIONS, 0) | {
+    assert figures.flips["c"] == dict.fromkeys(DIRECTIONS, 0) | {
         "wrong → same wrong": 1,
         "wrong → right": 1,
         "wrong → other wrong": 1,
         "right → wrong": 1,
     }
-    first, last = told.rounds
+    first, last = figures.rounds
     assert first.agents.mean == pytest.approx((1 / 3 + 2 / 3 + 0 + 2 / 3) / 4)
     assert last.agents.mean == pytest.approx((0 + 1 + 0 + 2 / 3) / 4)
     assert (first.plurality.mean, last.plurality.mean, first.plurality.n) == (0.5, 0.5, 4)
-    assert (told.change.mean, told.turned_wrong, told.turned_right) == (0, 0, 0)
+    assert (figures.change.mean, figures.turned_wrong, figures.turned_right) == (0, 0, 0)
 
 
 def test_intervals_of_shares_count_questions_and_not_agents():
@@ -222,15 +228,15 @@ def test_intervals_of_shares_count_questions_and_not_agents():
 
 
 def test_what_never_could_happen_has_no_rate():
-    told = discussion("sums", "llm_debate", [row("XYZ", "XYZ")])
-    assert told.given_up.estimate().n == told.wrong_majority.estimate().n == 0
+    figures = discussion("sums", "llm_debate", [row("XYZ", "XYZ")])
+    assert figures.given_up.estimate().n == figures.wrong_majority.estimate().n == 0
 
 
 def test_abstentions_are_a_direction_of_their_own():
-    told = discussion("sums", "llm_debate", [row("R-X", "-R-")])
+    figures = discussion("sums", "llm_debate", [row("R-X", "-R-")])
     ways = {
         name: next(way for way, count in counted.items() if count)
-        for name, counted in told.flips.items()
+        for name, counted in figures.flips.items()
     }
     assert ways == {"a": "right → none", "b": "none → right", "c": "wrong → none"}
 
@@ -259,13 +265,13 @@ def turning(first, later):
 
 
 def discussed(method, **choices):
-    """A question put to three scripted agents: a is right and gives way, b and c say the same wrong number."""
+    """A question to three scripted agents: a is right and gives way, b and c are equally wrong."""
     pool = [
         Member(scripted_lm(f"{method.__name__}-{name}", turning(*said)), name=name)
         for name, said in {"a": (2, 3), "b": (3, 3), "c": (3, 3)}.items()
     ]
     example = dspy.Example(question="1 + 1", answer=2).with_inputs("question")
-    told = answered(
+    reply = answered(
         method("question -> answer: int", pool, **choices),
         example,
         lambda example, pred: pred.answer == example.answer,
@@ -276,17 +282,17 @@ def discussed(method, **choices):
         "question_id": "q0",
         "inputs": {"question": "1 + 1"},
         "gold": 2,
-        **told,
+        **reply,
     }
 
 
 @pytest.mark.parametrize(
     ("method", "choices"), [(LLMDebate, {}), (MixtureOfAgents, {"layers": 2, "aggregator": "a"})]
 )
-def test_a_live_discussion_in_which_the_right_agent_gives_way_is_given_up(method, choices):
-    told = discussed(method, **choices)
-    assert (told["score"], told["answer"]) == (0.0, 3)
-    assert cause_of(told) == "given up"
+def test_a_right_agent_that_gives_way_is_given_up(method, choices):
+    discussed_row = discussed(method, **choices)
+    assert (discussed_row["score"], discussed_row["answer"]) == (0.0, 3)
+    assert cause_of(discussed_row) == "given up"
 
 
 # --- the judge -----------------------------------------------------------------------------------
@@ -308,18 +314,21 @@ QUIET = Console(quiet=True)
 JUDGED = [*FIVE, row("XXY", "XXX", question="q5"), row("XXX", "XXX", question="q6")]
 
 
-def test_the_judge_is_asked_about_failures_alone_and_its_failures_are_counted():
-    told = judged(JUDGED, a_judge(by_question), console=QUIET)
-    assert [opinion.question_id for opinion in told.opinions] == ["q0", "q2", "q5", "q6"]
-    assert [opinion.groupthink for opinion in told.opinions] == [True, False, None, False]
-    assert [opinion.defined for opinion in told.opinions] == [True, True, True, False]
-    assert told.opinions[0].reason == "Agent 1 in What is q0?"
-    assert (told.failures, told.silent) == (1, 1)
-    assert "AdapterParseError" in told.opinions[2].failure
+def test_the_judge_sees_failures_and_its_own_are_counted():
+    opinions = judged(JUDGED, a_judge(by_question), console=QUIET)
+    assert [opinion.question_id for opinion in opinions.opinions] == ["q0", "q2", "q5", "q6"]
+    assert [opinion.groupthink for opinion in opinions.opinions] == [True, False, None, False]
+    assert [opinion.defined for opinion in opinions.opinions] == [True, True, True, False]
+    assert opinions.opinions[0].reason == "Agent 1 in What is q0?"
+    assert (opinions.failures, opinions.silent) == (1, 1)
+    assert "AdapterParseError" in opinions.opinions[2].failure
     # Of the three it judged: it says True, False, False; the definition True, True, False.
-    assert (told.groupthink.mean, told.defined.mean) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
-    assert (told.agreement.mean, told.agreement.n) == (pytest.approx(2 / 3), 3)
-    assert told.kappa == pytest.approx((2 / 3 - 4 / 9) / (1 - 4 / 9))
+    assert (opinions.groupthink.mean, opinions.defined.mean) == (
+        pytest.approx(1 / 3),
+        pytest.approx(2 / 3),
+    )
+    assert (opinions.agreement.mean, opinions.agreement.n) == (pytest.approx(2 / 3), 3)
+    assert opinions.kappa == pytest.approx((2 / 3 - 4 / 9) / (1 - 4 / 9))
 
 
 def test_judging_again_makes_no_call():
@@ -331,7 +340,7 @@ def test_judging_again_makes_no_call():
     assert calls(judge.lm) == spent
 
 
-def test_the_judge_is_shown_every_turn_and_the_right_answer():
+def test_the_judge_sees_turns_and_right_answer():
     seen = []
     judged(
         FIVE[:1],
@@ -344,15 +353,15 @@ def test_the_judge_is_shown_every_turn_and_the_right_answer():
     assert transcript(FIVE[0]).startswith("Round 1\n\nAgent 1 (answer: R):\nI say R.")
 
 
-def test_a_judge_that_cannot_be_reached_is_counted_on_every_question():
-    told = judged(
+def test_an_unreachable_judge_is_counted_per_question():
+    opinions = judged(
         FIVE,
         a_judge(lambda prompt, draw: ConnectionError("no such host"), name="down"),
         console=QUIET,
     )
-    assert told.failures == 2
-    assert told.kappa is None
-    assert told.groupthink.n == 0
+    assert opinions.failures == 2
+    assert opinions.kappa is None
+    assert opinions.groupthink.n == 0
 
 
 @pytest.mark.parametrize(
@@ -377,7 +386,7 @@ def test_cohens_kappa_is_the_textbooks(pairs, kappa):
     assert cohens_kappa(pairs) == (None if kappa is None else pytest.approx(kappa))
 
 
-def test_a_judge_is_a_model_string_or_a_member_of_a_pool_file(tmp_path):
+def test_a_judge_is_a_model_or_member(tmp_path):
     pool = tmp_path / "pool.toml"
     pool.write_text(
         '[[members]]\nname = "wise"\nmodel = "openai/some-model"\napi_base = "http://127.0.0.1:9/v1"\n',
@@ -421,18 +430,18 @@ def test_the_command_prints_the_figures_and_the_definition(folder):
 def test_the_command_gives_one_json_object(folder):
     ran = command("groupthink", folder, "--json")
     assert ran.returncode == 0, ran.stderr
-    told = json.loads(ran.stdout)
-    (found,) = told["discussions"]
+    printed = json.loads(ran.stdout)
+    (found,) = printed["discussions"]
     assert found["failures"]["given up"] == 1
     assert found["given_up"]["hits"] == 2
     assert found["judged"] is None
 
 
-def test_the_judge_stands_beside_the_definition_with_its_failures(folder, capsys):
+def test_the_table_compares_judge_and_definition(folder, capsys):
     shown = {"task": None, "method": None, "as_markdown": True}
     run_table(folder, **shown, as_json=False, judge=a_judge(by_question, name="beside"))
-    told = capsys.readouterr().out
-    assert "by the judge beside, beside the definition" in told
+    printed = capsys.readouterr().out
+    assert "by the judge beside, beside the definition" in printed
     run_table(
         folder,
         **shown,
@@ -446,7 +455,7 @@ def test_the_judge_stands_beside_the_definition_with_its_failures(folder, capsys
     assert (found["judge"], found["silent"]) == ("beside", 1)
 
 
-def test_a_run_without_the_discussion_asked_for_is_refused(folder):
+def test_a_run_without_that_discussion_is_refused(folder):
     ran = command("groupthink", folder, "--method", "slm_mux")
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "no discussion of method 'slm_mux'" in ran.stderr

@@ -25,8 +25,9 @@ QUESTIONS = 36
 CHARTS = ("calls", "confidence", "attribution", "subtasks", "sizes", "draws", "debate", "layers")
 BANKED = ("single", "self_consistency", "agent_forest", "slm_mux")
 HOSTILE = (
-    "</script><script>window.ran = 1</script><img src=x onerror='window.ran = 2'><b onclick=x>bold</b> <!-- "
-    "\u2028\u2029 \x1b[31mred \x00 \u202eturned \ud800 half $style {x} %{y} var(--ink) </title></textarea>"
+    "</script><script>window.ran = 1</script><img src=x onerror='window.ran = 2'>"
+    "<b onclick=x>bold</b> <!-- \u2028\u2029 \x1b[31mred \x00 \u202eturned \ud800 half $style {x} "
+    "%{y} var(--ink) </title></textarea>"
 )
 
 
@@ -67,7 +68,7 @@ def answers(run: Run, method: str) -> dict[str, dict]:
 # --- the page as a whole
 
 
-def test_the_command_writes_one_file_that_asks_for_nothing(run, tmp_path):
+def test_the_command_writes_one_self_contained_file(run, tmp_path):
     out = tmp_path / "page.html"
     command = [sys.executable, "-m", "eval", "report", str(run.path), "--out", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[3])
@@ -77,7 +78,7 @@ def test_the_command_writes_one_file_that_asks_for_nothing(run, tmp_path):
         assert page.errors() == []
 
 
-def test_every_chart_is_drawn_with_a_title_axes_and_n(page):
+def test_every_chart_has_title_axes_and_n(page):
     for name in CHARTS:
         chart = page.find(f"#{name} figure")
         assert re.search(r"n = \d+ questions", page.text(f"#{name} h3")), name
@@ -87,7 +88,8 @@ def test_every_chart_is_drawn_with_a_title_axes_and_n(page):
         assert page.count(f"#{name} .plot :is({marks})") > 0, name
         if name not in ("debate", "layers"):
             titles = page.run(
-                f"return [...document.querySelectorAll('#{name} .plot :is(.xtitle, .ytitle)')].map(e => e.textContent)"
+                f"return [...document.querySelectorAll('#{name} .plot :is(.xtitle, .ytitle)')]"
+                ".map(e => e.textContent)"
             )
             assert titles, name
             assert all(titles), name
@@ -99,11 +101,11 @@ def test_every_chart_is_drawn_with_a_title_axes_and_n(page):
 def test_the_table_is_the_comparisons_own(run, page):
     lines = Comparison.of(run).lines
     assert page.texts(".methods tbody th") == [line.title for line in lines]
-    told = [page.texts(f".methods tbody tr:nth-child({at + 1}) td") for at in range(len(lines))]
-    assert told == [line.cells()[1:] for line in lines]
+    shown = [page.texts(f".methods tbody tr:nth-child({at + 1}) td") for at in range(len(lines))]
+    assert shown == [line.cells()[1:] for line in lines]
 
 
-def test_the_header_says_what_was_measured_and_the_difference(run, page):
+def test_the_header_names_measurement_and_difference(run, page):
     mux, best = answers(run, "slm_mux"), answers(run, "self_consistency")
     gap = (
         100 * sum(mux[question]["score"] - best[question]["score"] for question in mux) / QUESTIONS
@@ -126,14 +128,19 @@ def test_nothing_overflows_the_page(page, width):
     page.run("document.querySelectorAll('.numbers, .notes, .said').forEach(e => e.open = true)")
     assert page.run("return document.documentElement.scrollWidth") <= width
     wide = page.run(
-        "return [...document.querySelectorAll('main *')].filter(e => !e.closest('.scroll, svg, .plot')"
-        " && e.getClientRects().length && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80))"
+        "return [...document.querySelectorAll('main *')]"
+        ".filter(e => !e.closest('.scroll, svg, .plot') && e.getClientRects().length"
+        "  && e.getBoundingClientRect().right > innerWidth + 1)"
+        ".map(e => e.outerHTML.slice(0, 80))"
     )
     assert wide == []
     cut = page.run(
-        "const inside = (a, b) => a.left >= b.left - 1 && a.right <= b.right + 1 && a.top >= b.top - 1 && a.bottom <= b.bottom + 1;"
-        "return [...document.querySelectorAll('.plot :is(.xtitle, .ytitle, .xtick text, .ytick text)')].filter("
-        "  e => !inside(e.getBoundingClientRect(), e.closest('.plot').getBoundingClientRect())).map(e => e.textContent)"
+        "const inside = (a, b) => a.left >= b.left - 1 && a.right <= b.right + 1"
+        "  && a.top >= b.top - 1 && a.bottom <= b.bottom + 1;"
+        "const texts = '.plot :is(.xtitle, .ytitle, .xtick text, .ytick text)';"
+        "const box = e => e.getBoundingClientRect();"
+        "return [...document.querySelectorAll(texts)]"
+        ".filter(e => !inside(box(e), box(e.closest('.plot')))).map(e => e.textContent)"
     )
     assert cut == []
     page.resize(1280)
@@ -142,8 +149,9 @@ def test_nothing_overflows_the_page(page, width):
 def test_charts_and_page_follow_the_theme(page):
     def colors():
         return page.run(
-            "return [getComputedStyle(document.body).backgroundColor, getComputedStyle(document.querySelector('.xtick text')).fill,"
-            " getComputedStyle(document.querySelector('.point')).fill]"
+            "const style = e => getComputedStyle(e), first = s => document.querySelector(s);"
+            "return [style(document.body).backgroundColor, style(first('.xtick text')).fill,"
+            " style(first('.point')).fill]"
         )
 
     def changed(before, now):
@@ -201,7 +209,7 @@ def test_filters_count_what_the_rows_say(run, page):
     page.wait(lambda: page.counted() == (QUESTIONS, QUESTIONS))
 
 
-def test_questions_that_a_method_missed_though_a_member_was_right_are_found(run, page):
+def test_questions_missed_despite_a_right_member_are_found(run, page):
     mux = answers(run, "slm_mux")
     missed = [
         row
@@ -247,15 +255,15 @@ def test_an_opened_question_shows_every_draw_and_turn(run, page):
     assert page.count("#list .opened tbody tr") == len(STRENGTHS) + len(run.manifest["methods"])
     debate = answers(run, "llm_debate")["t-007"]
     page.run("document.querySelectorAll('.said').forEach(e => e.open = true)")
-    told = page.texts("#list details.said .turn")
-    assert all(turn["text"].strip() in "\n".join(told) for turn in debate["turns"])
+    shown = page.texts("#list details.said .turn")
+    assert all(turn["text"].strip() in "\n".join(shown) for turn in debate["turns"])
     page.find(".filters button[type=reset]").click()
 
 
 # --- hostile text
 
 
-def test_hostile_text_shows_as_text_and_never_runs(run, tmp_path):
+def test_hostile_text_never_runs(run, tmp_path):
     def hostile(row):
         row["inputs"]["question"] = HOSTILE
         row["context"], row["gold"], row["question_id"] = (
@@ -264,20 +272,21 @@ def test_hostile_text_shows_as_text_and_never_runs(run, tmp_path):
             row["question_id"] + HOSTILE,
         )
         row["cause"] = HOSTILE
-        for told in [
+        for part in [
             row,
             *(answer for ballot in row["ballots"] for answer in ballot["answers"]),
             *row["turns"],
         ]:
-            told["answer"] = None if told["answer"] is None else HOSTILE
+            part["answer"] = None if part["answer"] is None else HOSTILE
         for turn in row["turns"]:
             turn["text"], turn["unjudged"] = HOSTILE, {HOSTILE: HOSTILE}
         return row
 
     copy = rewritten(run, tmp_path, hostile)
-    told = json.loads((copy / "run.json").read_text())
-    told["command"], told["notes"], told["tasks"][0]["context"] = HOSTILE, [HOSTILE], HOSTILE
-    (copy / "run.json").write_text(json.dumps(told))
+    manifest = json.loads((copy / "run.json").read_text())
+    manifest["command"], manifest["notes"] = HOSTILE, [HOSTILE]
+    manifest["tasks"][0]["context"] = HOSTILE
+    (copy / "run.json").write_text(json.dumps(manifest))
     with opened(report(copy, tmp_path)) as page:
         page.run("document.querySelectorAll('#list details')[2].open = true")
         page.wait(lambda: page.count("#list .opened") == 1)
@@ -336,7 +345,7 @@ def reasons(page: Page) -> dict[str, str]:
     }
 
 
-def test_what_a_small_run_lacks_is_said_in_a_line(tmp_path):
+def test_a_small_run_says_what_it_lacks(tmp_path):
     pool = [scripted_member("alone", STRENGTHS["gem-270m"])]
     run = synthetic_run(
         tmp_path / "run",
@@ -346,8 +355,8 @@ def test_what_a_small_run_lacks_is_said_in_a_line(tmp_path):
         k=1,
     )
     with opened(report(run, tmp_path)) as page:
-        told = reasons(page)
-        assert set(told) == {
+        missing = reasons(page)
+        assert set(missing) == {
             "confidence",
             "attribution",
             "subtasks",
@@ -356,19 +365,19 @@ def test_what_a_small_run_lacks_is_said_in_a_line(tmp_path):
             "debate",
             "layers",
         }
-        assert "one member" in told["attribution"]
-        assert "k = 1" in told["draws"]
-        assert "LLM-Debate" in told["debate"]
+        assert "one member" in missing["attribution"]
+        assert "k = 1" in missing["draws"]
+        assert "LLM-Debate" in missing["debate"]
         assert page.counted() == (6, 6)
         assert page.errors() == []
         assert "no answers of SLM-MUX" in page.text(".headline")
 
 
-def test_a_run_whose_draws_are_elsewhere_says_so(run, tmp_path):
+def test_draws_outside_the_run_are_mentioned(run, tmp_path):
     with opened(report(rewritten(run, tmp_path, lambda row: row), tmp_path)) as page:
-        told = reasons(page)
-        assert set(told) == {"sizes", "draws"}
-        assert "outside the run's folder" in told["sizes"]
+        missing = reasons(page)
+        assert set(missing) == {"sizes", "draws"}
+        assert "outside the run's folder" in missing["sizes"]
 
 
 def test_a_run_of_several_tasks_shows_each(tmp_path):
@@ -388,7 +397,7 @@ def test_a_run_of_several_tasks_shows_each(tmp_path):
         assert page.errors() == []
 
 
-def test_folders_without_answers_are_refused_in_a_sentence(run, tmp_path):
+def test_folders_without_answers_are_refused(run, tmp_path):
     with pytest.raises(ConfigurationError, match="no run folder"):
         write(tmp_path, tmp_path / "report.html")
     empty = rewritten(run, tmp_path, lambda row: None)
@@ -401,7 +410,7 @@ def test_folders_without_answers_are_refused_in_a_sentence(run, tmp_path):
 # --- flows
 
 
-def test_flows_count_each_answer_once_and_the_aggregators_for_every_one_it_was_given(run, tmp_path):
+def test_flows_count_answers_and_the_aggregators_inputs(run, tmp_path):
     def turn(number, agent, score, group=0):
         return a_turn(round=number, agent=agent, group=group, score=score)
 
