@@ -1,4 +1,4 @@
-"""Real small models take part in every method, also those that cannot follow a format; and schedules keep their answers."""
+"""Real small models take part in every method, also those that follow no format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from programs import everyday
 
 pytestmark = pytest.mark.live
 
-QUESTIONS = everyday.examples("test", limit=6)
+QUESTIONS = everyday.examples("test", limit=3)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def members():
         (AgentForest, {}, 6, 0),
     ],
 )
-def test_a_chat_model_and_a_base_model_answer_by_every_method(
+def test_chat_and_base_models_answer_by_every_method(
     members, method, arguments, calls, turns
 ):
     module = method(everyday.program(), members, temperature=0.5, **arguments)

@@ -1,4 +1,4 @@
-"""The embedded engine on real weights: SmolLM2, and Gemma where DSPY_MUX_ACCEPT_LICENSE names its terms."""
+"""The embedded engine on real weights, those of SmolLM2."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def together(engine: LlamaEngine, requests: list[lm15.Request]) -> list[lm15.Res
         return list(pool.map(engine.complete, requests))
 
 
-def test_grouped_draws_are_the_single_draws_with_their_own_tokens(engine, unhurried_batches):
+def test_grouped_draws_equal_single_draws(engine, unhurried_batches):
     # Answers of different lengths: some stop early, some are cut at twelve tokens.
     requests = [request("Name one animal. One word only.", seed) for seed in range(40, 46)]
     single = [engine.complete(each) for each in requests]
@@ -86,7 +86,7 @@ async def test_the_async_engine_gives_the_same_answers(engine):
     assert [r.text for r in await asyncio.gather(*map(twin.complete, requests))] == expected
 
 
-async def test_the_event_loop_stays_free_and_a_cancelled_task_frees_its_slot(engine):
+async def test_a_cancelled_task_frees_its_slot(engine):
     twin = AsyncLlamaEngine("smollm2-135m")
     long = asyncio.create_task(
         twin.complete(
@@ -109,13 +109,13 @@ async def test_the_event_loop_stays_free_and_a_cancelled_task_frees_its_slot(eng
 
 
 def test_a_question_of_a_few_thousand_tokens_fits(engine):
-    text = "The cat sat on the mat and looked at the dog. " * 250 + "What did the cat look at?"
-    answers = together(engine, [request(text, seed) for seed in range(2)])
+    text = "The cat sat on the mat and looked at the dog. " * 190 + "What did the cat look at?"
+    answers = together(engine, [request(text, seed, max_tokens=2) for seed in range(2)])
 
-    assert all(a.usage.input_tokens > 2500 for a in answers)
+    assert all(a.usage.input_tokens > 2000 for a in answers)
 
 
-def test_a_question_of_100_000_characters_is_refused_as_too_long(engine):
+def test_a_question_of_100_000_characters_is_refused(engine):
     with pytest.raises(dspy.ContextWindowExceededError, match="context size"):
         local_lm("smollm2-135m")("why? " * 20_000, cache=False)
     # … and harms nobody else.
@@ -133,26 +133,25 @@ def test_a_schema_holds_the_answer(engine):
         Animal.model_validate_json(text)
 
 
-def test_log_probabilities_are_told(engine):
+def test_responses_hold_log_probabilities(engine):
     response = engine.complete(request("Name one animal.", 1, max_tokens=4, logprobs=2))
 
     assert len(response.logprobs) == 4
     assert all(token.logprob <= 0 and len(token.top) == 2 for token in response.logprobs)
 
 
+@pytest.mark.timeout(120)  # spinning threads took minutes
 def test_two_models_at_once_do_not_stall_each_other(engine):
     # The same weights with other settings are another model in memory.
     other = LlamaEngine("smollm2-135m", slots=4, context=2048)
     other.load()
-    began = time.monotonic()
     with ThreadPoolExecutor(8) as pool:
         futures = [
             pool.submit(e.complete, request(SHOTS + f"Q: {i}\nA:", i))
             for i in range(4)
             for e in (engine, other)
         ]
-        assert all(f.result(timeout=120).text is not None for f in futures)
-    assert time.monotonic() - began < 60  # spinning threads took minutes
+        assert all(f.result().text is not None for f in futures)
 
 
 def test_it_works_in_a_dspy_program_through_its_member(engine):
@@ -165,7 +164,7 @@ def test_it_works_in_a_dspy_program_through_its_member(engine):
 
 
 @pytest.mark.parametrize("transport", ["lm15", "litellm"])
-def test_a_llama_cpp_server_over_http_needs_no_engine_of_ours(transport, monkeypatch):
+def test_a_llama_cpp_server_needs_no_engine_of_ours(transport, monkeypatch):
     import xllamacpp
 
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -189,23 +188,6 @@ def test_a_llama_cpp_server_over_http_needs_no_engine_of_ours(transport, monkeyp
     assert lm.history[-1]["usage"]["completion_tokens"] > 0
 
 
-def test_gemma_goes_on_with_a_text():
-    if "gemma" not in os.environ.get("DSPY_MUX_ACCEPT_LICENSE", "") and not local_weights(
-        "gemma3-270m"
-    ):
-        pytest.skip("Gemma's terms have not been accepted on this machine")
-    shots = "Q: capital of Italy\nA: Rome\nQ: capital of Spain\nA: Madrid\nQ: capital of France\nA:"
-
-    (text,) = local_lm("gemma3-270m", temperature=0.0, max_tokens=8, stop=["\n"])(shots)
-    assert text.strip() == "Paris"
-
-
-def local_weights(name: str) -> bool:
-    from dspy_mux.local import path
-
-    return path(name) is not None
-
-
 IN_FLIGHT = """
 import threading, time
 from dspy import lm15
@@ -217,13 +199,13 @@ def ask(seed, text={text!r}):
 engine.load()
 for seed in range(3):
     threading.Thread(target=ask, args=(seed,), daemon=True).start()
-time.sleep(1)
+time.sleep(0.5)
 print("running", flush=True)
 {then}
 """
 
 
-@pytest.mark.parametrize("text", ["Tell me everything.", "word " * 3500])
+@pytest.mark.parametrize("text", ["Tell me everything.", "word " * 1500], ids=["writing", "reading"])
 def test_the_interpreter_exits_cleanly_with_draws_in_flight(text):
     done = subprocess.run(
         [sys.executable, "-c", IN_FLIGHT.format(text=text, then="")],

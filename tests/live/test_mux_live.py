@@ -1,4 +1,4 @@
-"""Real small models answer through a mux: in this process, and over HTTP on loopback, by the same code path."""
+"""Real small models answer through a mux, in this process and over HTTP on loopback."""
 
 from __future__ import annotations
 
@@ -52,6 +52,14 @@ def test_the_pool_answers_an_everyday_question(members):
     assert Verdict.model_validate_json(verdict.model_dump_json()) == verdict
 
 
+def test_gemma_goes_on_with_a_text():
+    shots = "Q: capital of Italy\nA: Rome\nQ: capital of Spain\nA: Madrid\nQ: capital of France\nA:"
+    settings = {"temperature": 0.0, "max_tokens": 8, "stop": ["\n"], "accept_license": True}
+
+    (text,) = local_lm("gemma3-270m", **settings)(shots)
+    assert text.strip() == "Paris"
+
+
 def test_acall_draws_what_the_call_draws(members):
     mux = SLMMux(everyday.program(), members[:1], temperature=0.5)
     sync = mux(question=QUESTION, category="capital").verdict
@@ -68,7 +76,7 @@ def test_a_rerun_asks_no_model(members):
 
 
 @pytest.mark.parametrize("engine", ["lm15", "litellm"])
-def test_the_same_model_over_http_gives_a_verdict_of_the_same_shape(members, http_server, engine):
+def test_a_model_over_http_gives_the_same_verdict(members, http_server, engine):
     over_http = dspy.LM(
         f"openai/smollm2-{engine}",
         api_base=http_server,
@@ -106,7 +114,7 @@ def test_a_program_without_demos_answers_too(members):
     assert pred.verdict.calls == 2
 
 
-def test_a_question_too_long_for_every_member_is_one_clear_error(members):
+def test_a_question_too_long_for_all_is_one_error(members):
     with pytest.raises(AllMembersFailed) as failure:
         SLMMux(everyday.program(), members, k=1)(question="why " * 25_000, category="capital")
     assert set(failure.value.causes) == set(HERE)
