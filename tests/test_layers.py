@@ -1,4 +1,4 @@
-"""The rooms' contract, which pyproject.toml holds: every import runs down the list, in no circle."""
+"""The rooms' contract in pyproject.toml: every import runs down the list, without a circle."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import dspy
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
@@ -130,7 +130,7 @@ def _describe_predictor(name: str, predictor: dspy.Predict) -> dict[str, Any]:
     return {"name": name, "instructions": signature.instructions, **fields, "demos": demos}
 
 
-def _describe_field(info: FieldInfo) -> list[str | None]:
+def _describe_field(info: FieldInfo) -> list[JsonValue]:
     annotation, extra = info.rebuild_annotation(), info.json_schema_extra
     return [
         recorded_name(annotation),

@@ -1,3 +1,5 @@
+"""Draws of one prompt are gathered into one request, in order and within the slots."""
+
 from __future__ import annotations
 
 import threading

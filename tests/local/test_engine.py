@@ -1,3 +1,5 @@
+"""The engines on a fake llama.cpp: calls, deadlines, saving, members."""
+
 from __future__ import annotations
 
 import asyncio

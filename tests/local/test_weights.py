@@ -1,3 +1,5 @@
+"""The cache of weights: fetched once, verified, resumed, and only after consent."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""What DSPy asks for reaches llama.cpp, and what it cannot do is refused by name."""
+
 from __future__ import annotations
 
 import pytest
