@@ -176,10 +176,6 @@ class Ensemble(dspy.Module):
             )
         super().save(path, save_program=save_program, modules_to_serialize=modules_to_serialize)
 
-    def draw(self, member: int, number: int, inputs: Inputs) -> Draw:
-        """Return draw `number` of the member at position `member`, ready to run."""
-        return self.draws(member, [number], inputs)[0]
-
     def draws(
         self,
         member: int,

@@ -159,7 +159,7 @@ def test_retry_after_is_obeyed_within_the_deadline(hint, timeout, waited, pauses
 
 def test_a_draw_withdrawn_between_attempts_ends_its_pause():
     with fault_server(always(Fault.RATE_LIMITED_WITH_HINT), retry_after="60") as server:
-        draw = a_mux([an_lm(server, "a")]).draw(0, 0, {"question": "?"})
+        draw = a_mux([an_lm(server, "a")]).draws(0, [0], {"question": "?"})[0]
         thread = threading.Thread(target=draw.run)
         thread.start()
         until(lambda: draw._calls._ended)  # it pauses
