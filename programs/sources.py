@@ -19,7 +19,8 @@ from typing import IO, Any, Literal, TypeAlias, TypeVar
 import dspy
 
 from dspy_mux.bank.rows import json_lines, parquet_rows
-from dspy_mux.errors import ConfigurationError, DataError, MissingExtra, first_line
+from dspy_mux.errors import ConfigurationError, DataError, MissingExtra
+from dspy_mux.text import first_line
 
 Split = Literal["train", "validation", "test"]
 _Item = TypeVar("_Item")

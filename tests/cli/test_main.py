@@ -12,6 +12,8 @@ import pytest
 
 from dspy_mux import SLMMux, __version__
 
+from ..support import commands
+from ..support.commands import run_here
 from ..support.http_models import model_server
 
 
@@ -28,7 +30,11 @@ def pool(tmp_path_factory):
         yield path
 
 
-def dspy_mux(*arguments, stdin="", **environment):
+def dspy_mux(*arguments, stdin=""):
+    return run_here(commands.dspy_mux, *arguments, stdin=stdin, COLUMNS="120")
+
+
+def dspy_mux_process(*arguments, stdin="", **environment):
     command = [sys.executable, "-m", "dspy_mux", *map(str, arguments)]
     env = {
         **os.environ,
@@ -47,7 +53,7 @@ def own_cache(tmp_path, monkeypatch):
 
 
 def test_ask_shows_the_answer_and_every_members_ballot(pool):
-    done = dspy_mux("ask", "--pool", pool, "What is 6 × 7?")
+    done = dspy_mux_process("ask", "--pool", pool, "What is 6 × 7?")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0].strip() == "42"
     assert "3 × 42" in done.stdout
@@ -87,7 +93,7 @@ def test_a_missing_file(tmp_path):
 
 
 def test_no_pool_at_all():
-    assert "ask needs a pool: pass --pool pool.toml" in one_line(dspy_mux("ask", "?"), 2)
+    assert "ask needs a pool: pass --pool pool.toml" in one_line(dspy_mux_process("ask", "?"), 2)
 
 
 def test_an_unset_key_variable(tmp_path):
@@ -140,7 +146,7 @@ def test_a_saved_mux_of_other_members(pool, tmp_path):
 
 
 def test_no_verb_shows_the_help_and_a_version_is_told():
-    done = dspy_mux()
+    done = dspy_mux_process()
     assert done.returncode == 2
     assert "Commands" in done.stdout + done.stderr
     assert "dspy-mux:" not in done.stderr

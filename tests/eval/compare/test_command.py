@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from ...support.commands import python_m_eval, run_here
 from ...support.http_models import model_server
 
 
@@ -93,11 +94,11 @@ def test_all_methods_are_compared_and_the_run_is_gone_on_with_for_nothing(
         for m in ("single:a", "self_consistency", "self_consistency_equal", "slm_mux")
     ] == [1, 2, 4, 4]
     before = len(server.paths)
-    again = compare(*asked, "--out", run, "--json")
+    again = run_here(python_m_eval, "compare", *asked, "--out", run, "--json")
     assert again.returncode == 0, again.stderr
     assert len(server.paths) == before
     assert len(json.loads(again.stdout)["table"]) == len(lines)
-    refused = compare(*asked, "--out", run, "--k", 3)
+    refused = run_here(python_m_eval, "compare", *asked, "--out", run, "--k", 3)
     assert refused.returncode == 2
     assert refused.stderr.strip().endswith("(k 2, now 3): name another --out, or ask as before.")
 
@@ -116,7 +117,8 @@ def test_all_methods_are_compared_and_the_run_is_gone_on_with_for_nothing(
 def test_a_mistake_is_one_line(pool, questions, tmp_path, arguments, told):
     given = ["--pool", pool] if "--pool" not in arguments else []
     given += ["--file", questions] if "--file" not in arguments and "gsm9k" not in arguments else []
-    done = compare(*given, *arguments, "--out", tmp_path / "run")
+    asked = ["compare", *given, *arguments, "--out", tmp_path / "run"]
+    done = run_here(python_m_eval, *asked, COLUMNS="200")
     assert done.returncode == 2
     assert told in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import dspy
 import pytest
@@ -19,6 +17,7 @@ from eval.groupthink.measure import CAUSES, DIRECTIONS, cause_of, discussion, di
 from eval.groupthink.table import run as run_table
 from eval.runs.folder import Run
 
+from ...support.commands import python_m_eval, run_here
 from ...support.run_files import a_turn, manifest, row as a_row
 from ...support.scripted import asked, calls, scripted_lm
 
@@ -411,12 +410,7 @@ def folder(tmp_path):
 
 
 def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "eval", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return run_here(python_m_eval, *arguments)
 
 
 def test_the_command_prints_the_figures_and_the_definition(folder):

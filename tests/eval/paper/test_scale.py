@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -15,6 +13,7 @@ from eval.__main__ import app
 from eval.paper.sources import SourceOptions, sources
 
 from ...support.banks import rows, written
+from ...support.commands import python_m_eval, run_here
 
 
 @pytest.fixture
@@ -23,12 +22,7 @@ def bank(tmp_path):
 
 
 def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "eval", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return run_here(python_m_eval, *arguments)
 
 
 def test_the_curves_have_the_figures_worked_out_by_hand(bank):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from eval.paper.search import search_rows
 from eval.paper.sources import SourceOptions, datasets_of, sources
 
 from ...support.banks import rows, written
+from ...support.commands import python_m_eval, run_here
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 
@@ -36,12 +35,7 @@ def hash_of(row):
 
 
 def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "eval", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return run_here(python_m_eval, *arguments)
 
 
 def test_the_table_has_the_figures_worked_out_by_hand(bank):

@@ -10,8 +10,8 @@ import threading
 import pytest
 
 from dspy_mux import ConfigurationError, MuxError
-from eval.groupthink import table
 from eval.compare.command import write_table
+from eval.groupthink import table
 from eval.report import write
 from eval.runs.folder import VERSION, Run
 from eval.tables.comparison import Comparison
