@@ -17,18 +17,10 @@ from dspy_mux.voting.calibration import LEAST_QUESTIONS, Training, fit
 from dspy_mux.voting.rules import Consistency
 from dspy_mux.voting.tally import ABSTAINED, Tally
 
+from ..support.votes import drawn
+
 MEMBERS = ("a", "b", "c")
 ADAPTER = pydantic.TypeAdapter(Calibrated)
-
-
-def drawn(questions=150, rates=(0.8, 0.5, 0.3), k=3, seed=0):
-    """Votes and scores [Q, M, k]: members know the answer at these rates, else guess or abstain. The right class is any."""
-    random = np.random.default_rng(seed)
-    truth = random.integers(0, 4, (questions, 1, 1))
-    shape = (questions, len(rates), k)
-    knows = random.random(shape) < np.asarray(rates)[None, :, None]
-    votes = np.where(knows, truth, random.integers(ABSTAINED, 4, shape))
-    return votes, (votes == truth).astype(float)
 
 
 def fitted(votes, scores, **settings):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from dspy_mux.voting.frugal import frugal_draws
 from dspy_mux.voting.rules import Consistency, Pooled
 
-from .test_tally import batches, order_of, tally_of
+from ..support.votes import batches, order_of, tally_of
 
 
 def plurality(votes):

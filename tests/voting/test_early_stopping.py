@@ -22,8 +22,7 @@ from dspy_mux.voting.tally import ABSTAINED, Tally
 
 from ..bank.test_collect import a_member, metric, questions
 from ..support.scripted import calls, scripted_lm
-from .test_calibrated import drawn
-from .test_frugal import run
+from ..support.votes import draw_as_wanted, drawn
 
 MEMBERS = ("a", "b", "c")
 VOTES, SCORES = drawn(200, rates=(0.9, 0.6, 0.5), k=2)
@@ -70,7 +69,7 @@ def test_a_higher_bound_never_makes_more_draws(fits):
 def test_a_live_mux_draws_and_decides_as_replay_says(fits, bound, which, question):
     rule = dataclasses.replace(fits[which], bound=bound)
     picks, spent = rule.pick(Tally(VOTES[question : question + 1]))
-    choice, made = run(rule, ballots_of(VOTES[question]))
+    choice, made = draw_as_wanted(rule, ballots_of(VOTES[question]))
     assert made == spent[0].tolist()
     if choice is None:
         assert picks.member[0] == -1
@@ -128,7 +127,9 @@ def test_categories_weigh_at_every_stage():
     )
     picks, _ = rule.pick(Tally(VOTES[:20]), topics[:20])
     for question in range(20):
-        choice, _ = run(rule.given({"topic": topics[question]}), ballots_of(VOTES[question]))
+        choice, _ = draw_as_wanted(
+            rule.given({"topic": topics[question]}), ballots_of(VOTES[question])
+        )
         assert (choice is None and picks.member[question] == -1) or choice.ballot == picks.member[
             question
         ]

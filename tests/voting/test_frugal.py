@@ -22,26 +22,10 @@ from dspy_mux.voting.rules import Consistency, Pooled, SelfConsistencyRule
 from dspy_mux.voting.tally import ABSTAINED, Tally
 
 from ..support.scripted import calls, scripted_lm
-from .test_tally import batches, order_of, tally_of
+from ..support.votes import batches, draw_as_wanted, order_of, tally_of
 
 QA = dspy.Signature("question -> answer")
 BANKS = Path(__file__).parents[3] / "shared" / "data"
-
-
-def run(rule, ballots):
-    """Draw as `rule` wants from the answers of `ballots`: what it then chooses, and the draws made of each member."""
-    made = [0] * len(ballots)
-    while True:
-        so_far = [
-            dataclasses.replace(b, votes=b.votes[:n], asked=len(b.votes))
-            for b, n in zip(ballots, made, strict=True)
-        ]
-        wanted = rule.wants(so_far)
-        if not wanted:
-            return rule.choose(so_far), made
-        for at, count in wanted:
-            assert 1 <= count <= len(ballots[at].votes) - made[at]
-            made[at] += count
 
 
 @settings(max_examples=300)
@@ -49,7 +33,7 @@ def run(rule, ballots):
 def test_consistency_gives_the_choice_of_all_draws(batch):
     spent = frugal_draws(Consistency(), tally_of(batch), order_of(batch))
     for row, ballots in enumerate(batch):
-        short, made = run(Consistency(), ballots)
+        short, made = draw_as_wanted(Consistency(), ballots)
         full = Consistency().choose(ballots)
         assert (short is None) == (full is None)
         if short is not None:
@@ -65,7 +49,7 @@ def test_consistency_gives_the_choice_of_all_draws(batch):
 @given(batches())
 def test_pooled_gives_the_answer_of_all_draws(batch):
     for ballots in batch:
-        short, _ = run(Pooled(), ballots)
+        short, _ = draw_as_wanted(Pooled(), ballots)
         full = Pooled().choose(ballots)
         assert (short and (short.answer, short.ballot)) == (full and (full.answer, full.ballot))
         assert short is None or short.confidence <= full.confidence
@@ -74,7 +58,7 @@ def test_pooled_gives_the_answer_of_all_draws(batch):
 @given(batches())
 def test_self_consistency_draws_from_its_member_alone(batch):
     for ballots in batch:
-        short, made = run(SelfConsistencyRule(), ballots)
+        short, made = draw_as_wanted(SelfConsistencyRule(), ballots)
         assert short == SelfConsistencyRule().choose(ballots)
         assert sum(n > 0 for n in made) == 1
 
@@ -100,7 +84,7 @@ RULES = [
 )
 def test_calibrated_gives_the_answer_of_all_draws(rule, votes):
     ballots = [Ballot(f"m{at}", member) for at, member in enumerate(votes)]
-    short, made = run(rule, ballots)
+    short, made = draw_as_wanted(rule, ballots)
     full = rule.choose(ballots)
     assert (short and short.answer) == (full and full.answer)
     assert max(made) <= 2
@@ -266,7 +250,7 @@ def test_on_recorded_draws_no_answer_changes(file, dataset):
             for name, votes, accuracy in zip(record.members, question, a_i, strict=True)
         ]
         for rule in (Consistency(), Pooled()):
-            short, full = run(rule, ballots)[0], rule.choose(ballots)
+            short, full = draw_as_wanted(rule, ballots)[0], rule.choose(ballots)
             assert (short and (short.answer, short.ballot)) == (full and (full.answer, full.ballot))
 
 

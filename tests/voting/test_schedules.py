@@ -11,7 +11,7 @@ from dspy_mux.voting.frugal import frugal_draws
 from dspy_mux.voting.rules import Consistency, Pooled
 from dspy_mux.voting.tally import ABSTAINED, Tally
 
-from .test_tally import batches, order_of, tally_of
+from ..support.votes import batches, order_of, tally_of
 
 
 def cut(tally, spent):

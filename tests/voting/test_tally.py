@@ -1,4 +1,4 @@
-"""The rules over arrays must be the rules of `voting.py`, question by question."""
+"""The rules over arrays decide as they do on live ballots, question by question."""
 
 from __future__ import annotations
 
@@ -10,40 +10,7 @@ from dspy_mux.voting.ballot import Ballot, Choice, by_accuracy
 from dspy_mux.voting.rules import Consistency, Pooled, SelfConsistencyRule
 from dspy_mux.voting.tally import ABSTAINED, Tally
 
-answers = st.one_of(st.none(), st.integers(0, 3))
-known_or_not = st.one_of(st.none(), st.sampled_from([0.0, 0.25, 0.5]))
-
-
-@st.composite
-def batches(draw):
-    """Some questions' ballots of the same members, with members' own k."""
-    ks = draw(st.lists(st.integers(1, 5), min_size=1, max_size=4))
-    accuracies = draw(st.tuples(*[known_or_not] * len(ks)))
-    questions = draw(
-        st.lists(st.tuples(*[st.tuples(*[answers] * k) for k in ks]), min_size=1, max_size=4)
-    )
-    return [
-        [
-            Ballot(f"m{index}", votes, accuracy)
-            for index, (votes, accuracy) in enumerate(zip(question, accuracies, strict=True))
-        ]
-        for question in questions
-    ]
-
-
-def tally_of(batch):
-    ks = [len(ballot.votes) for ballot in batch[0]]
-    votes = np.full((len(batch), len(ks), max(ks)), ABSTAINED)
-    for row, ballots in enumerate(batch):
-        for index, ballot in enumerate(ballots):
-            votes[row, index, : ks[index]] = [
-                ABSTAINED if vote is None else vote for vote in ballot.votes
-            ]
-    return Tally(votes, ks)
-
-
-def order_of(batch):
-    return by_accuracy([ballot.accuracy for ballot in batch[0]])
+from ..support.votes import batches, order_of, tally_of
 
 
 def assert_same(picks, rule, batch):
