@@ -1,4 +1,4 @@
-"""Five hundred questions, of whose requests 30 % fail: live accuracy is that of a replay."""
+"""Two hundred questions, of whose requests 30 % fail: live accuracy is that of a replay."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dspy_mux.voting.tally import Tally
 
 from ..support.fault_server import Fault, Plan, at_random, fault_server
 
-QUESTIONS, K = 500, 2
+QUESTIONS, K = 200, 2
 SKILL = {"a": 0.7, "b": 0.55, "c": 0.4}
 #: Stalls take the whole deadline: a tenth as frequent as the others. 10 MB have their own test.
 STALLS = (Fault.HANG, Fault.TRICKLE)
