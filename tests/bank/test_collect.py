@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -31,39 +30,7 @@ from dspy_mux.voting.tally import Tally
 
 from ..support.http_models import model_server
 from ..support.scripted import ScriptedEngine
-
-QA = "question -> answer"
-
-
-def a_member(name, skill=0.6, latency=0.0):
-    """A model that is right with probability `skill`, the same way for the same question and draw."""
-
-    def reply(prompt, draw):
-        luck = random.Random(f"{name} {prompt} {draw}")
-        return {"answer": "right" if luck.random() < skill else luck.choice("abc")}
-
-    return Member(dspy.LM(f"scripted/{name}", engine=ScriptedEngine(reply, latency)), name=name)
-
-
-def a_mux(*members, k=3, **settings):
-    return SLMMux(dspy.Predict(QA), list(members), k=k, temperature=0.5, **settings)
-
-
-def questions(count):
-    return [
-        dspy.Example(question=f"q{n}?", answer="right", category="abc"[n % 3]).with_inputs(
-            "question"
-        )
-        for n in range(count)
-    ]
-
-
-def metric(example, pred, trace=None):
-    return pred.answer == example.answer
-
-
-def calls(mux):
-    return [member.lm.engine.calls for member in mux.members]
+from ..support.skilled import QA, a_member, a_mux, calls, metric, questions
 
 
 def test_every_draw_is_recorded_once_with_its_score(bank):
@@ -272,7 +239,7 @@ def test_two_processes_share_the_work_and_draw_nothing_twice(tmp_path, bank, ban
             dspy.configure_cache(enable_disk_cache=False)
             from dspy_mux import SampleBank
             from dspy_mux.bank.collect import collect
-            from tests.bank.test_collect import a_member, a_mux, calls, metric, questions
+            from tests.support.skilled import a_member, a_mux, calls, metric, questions
             mux = a_mux(a_member("a", latency=0.005), a_member("b", latency=0.005))
             collect(mux, questions(80), metric, SampleBank(sys.argv[1]), num_threads=4)
             print(sum(calls(mux)))

@@ -18,7 +18,7 @@ from dspy_mux.bank.fingerprint import fingerprint_inputs
 
 from ..support.fill import a_draw, a_program, write
 from ..support.scripted import ScriptedEngine
-from .test_collect import a_member, a_mux, calls, metric, questions
+from ..support.skilled import a_member, a_mux, calls, metric, questions
 
 
 def says(name, *answers, **settings):

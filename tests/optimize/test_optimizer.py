@@ -22,7 +22,7 @@ from dspy_mux.bank.collect import collect, recorded
 from dspy_mux.voting.calibration import Training, fit
 from dspy_mux.voting.tally import Tally
 
-from ..bank.test_collect import a_member, a_mux, calls, metric, questions
+from ..support.skilled import a_member, a_mux, calls, metric, questions
 
 
 def test_compiling_leaves_the_student_unchanged(tmp_path):

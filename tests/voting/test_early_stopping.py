@@ -20,8 +20,8 @@ from dspy_mux.voting.calibration import Training, fit
 from dspy_mux.voting.early_stopping import EarlyStopping, at_bound, fit_early_stopping, fit_orders
 from dspy_mux.voting.tally import ABSTAINED, Tally
 
-from ..bank.test_collect import a_member, metric, questions
 from ..support.scripted import calls, scripted_lm
+from ..support.skilled import a_member, metric, questions
 from ..support.votes import draw_as_wanted, drawn
 
 MEMBERS = ("a", "b", "c")
