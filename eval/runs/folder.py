@@ -1,10 +1,11 @@
-"""A run folder: what a comparison was asked, and every answer as it arrives, one line of JSON for a question under a method.
+"""A run folder: what a comparison was asked for, and every answer as it arrives.
 
     RUN/run.json        the manifest: members, tasks, methods, versions
-    RUN/results.jsonl   one row a task, method and question; rows are only ever added, and the last one counts
+    RUN/results.jsonl   one row per task, method and question; rows are only added, the last counts
     RUN/bank.sqlite     the draws that the methods share (`dspy_mux.SampleBank`)
 
-A row is written whole and at once, so a run that is killed goes on where it stopped. A last line that a crash cut short is mended.
+Each row is one write of a whole line, so a killed run resumes where it stopped. A last line that a
+crash cut short is removed.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from dspy_mux.errors import ConfigurationError, DataError, StorageError
 from dspy_mux.sampling.abstention import is_error
-from dspy_mux.errors import ConfigurationError, MuxError
 
 from .schema import Manifest, Row, mistake_in
 
 VERSION = 1
 _MANIFEST, _ROWS = "run.json", "results.jsonl"
-#: What all rows of a run have in common; tasks and methods may be added to one.
+#: Settings that all rows of a run share; tasks and methods may be added to a run.
 _COMMON = ("seed", "split", "limit", "validation_limit", "k", "temperature", "pool")
 _OF_A_TASK = ("fingerprint", "context", "max_tokens")
 
@@ -35,11 +36,11 @@ Key = tuple[str, str, str, str]
 
 
 class Run:
-    """A run folder, opened to be read (`open`) or to be gone on with (`start`).
+    """A run folder, opened for reading (`open`) or for adding to (`start`).
 
     Attributes:
         path: the folder.
-        manifest: what `run.json` holds.
+        manifest: the content of `run.json`.
     """
 
     def __init__(self, path: Path, manifest: dict[str, Any]):
@@ -49,36 +50,38 @@ class Run:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Run:
-        """A run to read; nothing in it is changed.
+        """Open a run for reading; nothing in it is changed.
 
         Raises:
-            ConfigurationError: it is no run folder, one of a newer version, or its manifest lacks something or has it wrong.
+            DataError: not a run folder, a run of a newer version, or a damaged manifest.
         """
-        none = f"{str(path)!r} is no run folder, or its {_MANIFEST} is damaged"
+        damaged = f"{str(path)!r} is not a run folder, or its {_MANIFEST} is damaged"
         try:
             manifest = json.loads((Path(path) / _MANIFEST).read_text(encoding="utf-8"))
             version = int(manifest["version"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ConfigurationError(
-                f"{none}: `python -m eval compare --out …` makes one."
-            ) from error
+            raise DataError(f"{damaged}: `python -m eval compare --out …` makes one.") from error
         if version > VERSION:
-            raise ConfigurationError(
-                f"The run {str(path)!r} was made by a newer version (format {version}): update dspy-mux."
+            raise DataError(
+                f"The run {str(path)!r} was made by a newer version (format {version}): "
+                "update dspy-mux."
             )
         if (mistake := mistake_in(manifest, Manifest)) is not None:
-            raise ConfigurationError(
-                f"{none} (it {mistake}): `python -m eval compare --out …` makes one."
+            raise DataError(
+                f"{damaged} (it {mistake}): `python -m eval compare --out …` makes one."
             )
         return cls(Path(path), manifest)
 
     @classmethod
     def start(cls, path: str | os.PathLike[str], manifest: dict[str, Any]) -> Run:
-        """A new run, or the one in the folder, gone on with by this process alone: `manifest`'s tasks and methods are added to it.
+        """Start a run, or resume the folder's, for this process alone.
+
+        The tasks and methods of `manifest` are added to an existing run.
 
         Raises:
-            ConfigurationError: the folder's run was made with other settings, or another process is at work on it, or it cannot be
-                written.
+            ConfigurationError: the folder's run has other settings, or another process uses it.
+            DataError: the folder's manifest is damaged.
+            StorageError: the folder cannot be written.
         """
         folder = Path(path)
         try:
@@ -90,14 +93,15 @@ class Run:
                 f"Another process is at work on the run {str(path)!r}: name another --out."
             ) from error
         except OSError as error:
-            raise ConfigurationError(
-                f"The run folder {str(path)!r} cannot be written: {error.strerror}."
+            raise StorageError(
+                f"The run folder {str(path)!r} cannot be written ({error.strerror}): "
+                "name another --out."
             ) from error
         try:
             run = cls(folder, manifest)
             if (folder / _MANIFEST).exists():
                 run.manifest = _merged(cls.open(folder).manifest, manifest, str(path))
-            run._mend()
+            run._remove_cut_line()
             run.save()
         except BaseException:
             alone.release()
@@ -119,18 +123,18 @@ class Run:
 
     @property
     def bank(self) -> Path:
-        """Where the run's own bank lies."""
+        """Return the path of the run's own bank."""
         return self.path / "bank.sqlite"
 
     def save(self) -> None:
-        """Write the manifest; raises MuxError where it cannot be written."""
+        """Write the manifest; raise StorageError if it cannot be written."""
         self.write(_MANIFEST, json.dumps(self.manifest, indent=1, ensure_ascii=False) + "\n")
 
     def write(self, name: str, text: str) -> None:
-        """Write a file of the run; one that is there is replaced whole.
+        """Write a file of the run; an existing file is replaced whole.
 
         Raises:
-            MuxError: it cannot be written.
+            StorageError: it cannot be written.
         """
         part = self.path / f"{name}.part"
         try:
@@ -142,15 +146,18 @@ class Run:
             ) from error
 
     def task(self, name: str) -> dict[str, Any]:
-        """What the manifest tells of a task."""
+        """Return a task's entry in the manifest."""
         return next(task for task in self.manifest["tasks"] if task["name"] == name)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The answers, in the order they came; of a question that was asked again the last, but for one that errors left without an
-        answer where there had been one. Rows of settings that a later call to the run replaced are left out.
+        """Iterate over the answers, in the order they came.
+
+        Of a question that was asked again, the last row counts, unless errors left it without an
+        answer that an earlier row has. Rows of replaced settings are left out.
 
         Raises:
-            ConfigurationError: a line that is no row, other than a last one that was cut short; or they cannot be read.
+            DataError: a line that is not a row, other than a last line that was cut short.
+            StorageError: the rows cannot be read.
         """
         current = {
             (task["name"], method): key
@@ -166,12 +173,12 @@ class Run:
                 yield row
 
     def done(self) -> dict[Key, list[str]]:
-        """What was answered already, under whichever settings, and the errors that had a part in it."""
+        """Return what is answered already, under any settings, with the errors in each row."""
         return {key: errors for key, (_, errors) in self._counting().items()}
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Add a row: one write of a whole line, so that neither threads nor a crash can mix two."""
-        # ASCII: model output may hold half a character, which no UTF-8 has.
+        """Add a row in one write of a whole line, so neither threads nor a crash mix two rows."""
+        # ASCII: model output may hold a lone surrogate, which UTF-8 cannot.
         line = json.dumps(row, ensure_ascii=True, allow_nan=False).encode() + b"\n"
         try:
             with self._lock, (self.path / _ROWS).open("ab", buffering=0) as file:
@@ -186,7 +193,7 @@ class Run:
             raise _unwritten(f"A row could not be written to {str(self.path)!r}", error) from error
 
     def _counting(self) -> dict[Key, tuple[int, list[str]]]:
-        """The position of the row that counts for a question, and the errors in it."""
+        """Return the position of the row that counts for each question, and its errors."""
         counting: dict[Key, tuple[int, list[str]]] = {}
         answered: set[Key] = set()
         for number, row in enumerate(self._all_rows()):
@@ -209,21 +216,22 @@ class Run:
                         row = json.loads(line)
                         mistake = mistake_in(row, Row)
                     except (ValueError, RecursionError):
-                        mistake = "is no JSON"
+                        mistake = "is not JSON"
                     if mistake is None:
                         yield row
                     elif line.endswith(b"\n"):
-                        raise ConfigurationError(
-                            f"Line {number} of {str(path)!r} is no row of a run (it {mistake}): remove it."
+                        raise DataError(
+                            f"Line {number} of {str(path)!r} is not a row of a run (it {mistake}): "
+                            "remove it."
                         )
-                    # Else it was cut short by a crash; a run that goes on removes it.
+                    # Otherwise a crash cut it short; `start` removes it.
         except OSError as error:
-            raise ConfigurationError(
+            raise StorageError(
                 f"{str(path)!r} cannot be read: {error.strerror or error}."
             ) from error
 
-    def _mend(self) -> None:
-        """Remove a last line that was cut short."""
+    def _remove_cut_line(self) -> None:
+        """Remove a last line that a crash cut short."""
         path = self.path / _ROWS
         if not path.exists():
             return
@@ -233,12 +241,15 @@ class Run:
                 file.truncate(content.rfind(b"\n") + 1)
         except OSError as error:
             raise _unwritten(
-                f"The rows of the run {str(self.path)!r} cannot be gone on with", error
+                f"The rows of the run {str(self.path)!r} cannot be resumed", error
             ) from error
 
 
 def errors_in(row: Mapping[str, Any]) -> list[str]:
-    """The causes of draws, turns and verifications that ended in an error (a timeout, a refused connection), one for each."""
+    """Return the causes of draws, turns and verifications that failed with an error, one each.
+
+    Errors are timeouts, refused connections and the like, but not unusable answers.
+    """
     drawn = [
         cause
         for ballot in row["ballots"]
@@ -249,7 +260,7 @@ def errors_in(row: Mapping[str, Any]) -> list[str]:
 
 
 def errors_of(turns: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Those of turns and verifications."""
+    """Return the causes of turns and verifications that failed with an error."""
     causes = (
         cause for turn in turns for cause in (turn["cause"], *turn.get("unjudged", {}).values())
     )
@@ -260,17 +271,18 @@ def _key(row: Mapping[str, Any]) -> Key:
     return row["task"], row["method"], row["settings"], row["question_id"]
 
 
-def _unwritten(what: str, error: OSError) -> MuxError:
-    return MuxError(f"{what} ({error.strerror or error}): mend that and go on.")
+def _unwritten(failure: str, error: OSError) -> StorageError:
+    return StorageError(f"{failure} ({error.strerror or error}): fix that and run again.")
 
 
 def _merged(old: dict[str, Any], new: dict[str, Any], path: str) -> dict[str, Any]:
-    """The manifest of a run that is gone on with: the old one with the tasks and methods that are new in `new`."""
-    # A method's declared settings repeat the common ones: what differs is told once.
+    """Return the manifest of a resumed run: the old one plus the new tasks and methods."""
+    # Methods repeat the common settings: report each difference once.
     differ = _differ_in_common(old, new) or _differ_in_parts(old, new)
     if differ:
         raise ConfigurationError(
-            f"The run {path!r} was made with other settings ({'; '.join(differ)}): name another --out, or ask as before."
+            f"The run {path!r} was made with other settings ({'; '.join(differ)}): "
+            "name another --out, or ask as before."
         )
     added: dict[str, Any] = {}
     for kind, name_of in (("tasks", "name"), ("methods", "id")):
@@ -282,12 +294,12 @@ def _merged(old: dict[str, Any], new: dict[str, Any], path: str) -> dict[str, An
 
 def _differ_in_common(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     pairs = [(name, _common(old, name), _common(new, name)) for name in _COMMON]
-    return [_told(name, before, now) for name, before, now in pairs if before != now]
+    return [_difference(name, before, now) for name, before, now in pairs if before != now]
 
 
 def _differ_in_parts(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """What differs in the tasks and methods that both have."""
-    told = []
+    """Return the differences in tasks and methods that both have."""
+    differences = []
     for kind, name_of, compared in (
         ("tasks", "name", _OF_A_TASK),
         ("methods", "id", ("settings",)),
@@ -295,25 +307,25 @@ def _differ_in_parts(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         known = {entry[name_of]: entry for entry in old[kind]}
         for entry in new[kind]:
             before = known.get(entry[name_of], entry)
-            told += [
-                _told(f"{entry[name_of]} {name}", before.get(name), entry.get(name))
+            differences += [
+                _difference(f"{entry[name_of]} {name}", before.get(name), entry.get(name))
                 for name in compared
                 if before.get(name) != entry.get(name)
             ]
-    return told
+    return differences
 
 
 def _common(manifest: dict[str, Any], name: str) -> Any:
     if name != "pool":
         return manifest.get(name)
-    # What a reply may be long depends on the task, and is compared with it.
+    # Reply lengths depend on the task, and are compared there.
     return [
         {key: value for key, value in member.items() if key != "max_tokens"}
         for member in manifest["pool"]
     ]
 
 
-def _told(name: str, before: Any, now: Any) -> str:
+def _difference(name: str, before: Any, now: Any) -> str:
     if name == "pool":
         before, now = ([member["name"] for member in pool] for pool in (before, now))
         return (
@@ -323,4 +335,5 @@ def _told(name: str, before: Any, now: Any) -> str:
         )
     if name.endswith(" fingerprint"):
         return f"other questions or answers of {name.removesuffix(' fingerprint')}"
-    return f"{name} {json.dumps(before, ensure_ascii=False)}, now {json.dumps(now, ensure_ascii=False)}"
+    old, new = (json.dumps(value, ensure_ascii=False) for value in (before, now))
+    return f"{name} {old}, now {new}"

@@ -1,6 +1,7 @@
-"""What the files of a run folder hold: what tables and reports read of them, checked as it is read. Unknown keys are left alone.
+"""The form of a run folder's files, checked as tables and reports read them.
 
-A folder may be a stranger's, or have been edited; what is missing is told in a sentence, and no table is made without it.
+A folder may come from a stranger or have been edited. A missing field is an error that names it;
+unknown keys are left alone.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pydantic import (
 
 from dspy_mux.errors import first_mistake
 
-#: Half a character is text too: models send them, and pydantic's own type refuses them.
+#: Text may hold lone surrogates: models send them, and pydantic's own type refuses them.
 Text = InstanceOf[str]
 
 
@@ -34,7 +35,7 @@ class _Member(_Checked):
 
 
 class _Choice(_Checked):
-    """What validation chose for a method: some of these."""
+    """What validation chose for a method; each field is optional."""
 
     member: Text = ""
     members: list[Text] = []
@@ -134,20 +135,21 @@ class Row(_Checked):
     turns: list[_Turn]
 
 
-def mistake_in(told: Any, form: type[BaseModel]) -> str | None:
-    """What keeps `told` from being of that form, as what follows "it"; None where it is."""
-    if not isinstance(told, Mapping):
-        return "is no JSON object"
+def mistake_in(value: object, form: type[BaseModel]) -> str | None:
+    """Return the first mistake in `value`, as the end of a sentence that begins with "it"."""
+    if not isinstance(value, Mapping):
+        return "is not a JSON object"
     try:
-        form.model_validate(told)
+        form.model_validate(value)
     except ValidationError as error:
         return first_mistake(error).rstrip(".")
     return None
 
 
+#: The split that measures members and fits rules.
 VALIDATION = "validation"
 
 
 def single(member: str) -> str:
-    """The id of a member alone."""
+    """Return the method id of a member alone."""
     return f"single:{member}"

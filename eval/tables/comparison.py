@@ -1,4 +1,4 @@
-"""From a run's rows to the comparison table: per task and method accuracy, what it took, and the difference to SLM-MUX."""
+"""The comparison table of a run: accuracy, usage and the difference to SLM-MUX per method."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .text import Shown
 
 MUX = "slm_mux"
 UNION = "any_member_right"
-#: How a cell begins that a spreadsheet computes, in the wide forms of East Asia too.
+#: A spreadsheet computes cells that begin like this, in East Asian full width too.
 _FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 COLUMNS = (
     "method",
@@ -37,7 +37,7 @@ COLUMNS = (
     "− SLM-MUX, points",
     "McNemar p",
 )
-#: Of a terminal narrower than _WIDE.
+#: Columns in a terminal narrower than _WIDE.
 _FEW = ("method", "accuracy %", "95 % interval", "no answer", "calls", "− SLM-MUX, points")
 _WIDE = 132
 
@@ -48,10 +48,11 @@ class Line:
 
     Attributes:
         unanswered: questions without an answer, which score 0.
-        calls, prompt_tokens, completion_tokens, cost, seconds: means per question; cost None where that of any
-            question is unknown.
-        difference: accuracy minus SLM-MUX's on the same questions; None for SLM-MUX itself, and where the run has none.
-        mcnemar_p: exact and two-sided; None where there is no difference, or a score is neither 0 nor 1.
+        calls, prompt_tokens, completion_tokens, cost, seconds: means per question; cost is None if
+            that of any question is unknown.
+        difference: accuracy minus SLM-MUX's on the same questions; None for SLM-MUX itself, and if
+            the run has no SLM-MUX.
+        mcnemar_p: exact and two-sided; None without a difference, or if a score is neither 0 nor 1.
     """
 
     task: str
@@ -68,9 +69,9 @@ class Line:
     mcnemar_p: float | None = None
 
     def cells(self) -> list[str]:
-        """As texts, one a column."""
+        """Return the row's texts, one per column."""
         gap = self.difference
-        told = "" if gap is None else _told(gap)
+        difference = "" if gap is None else _points(gap)
         p = "" if gap is None else "n/a" if self.mcnemar_p is None else _p(self.mcnemar_p)
         bound = self.method == UNION
         return [
@@ -83,23 +84,23 @@ class Line:
             "" if bound else f"{self.prompt_tokens:.0f} + {self.completion_tokens:.0f}",
             "" if bound else "–" if self.cost is None else f"{self.cost:.5f}",
             "" if bound else f"{self.seconds:.2f}",
-            told,
+            difference,
             p,
         ]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, one level deep, as CSV and JSON hold them; fractions, not percent."""
-        told = {
+        """Return plain values, one level deep, for CSV and JSON; fractions, not percent."""
+        values = {
             name: value
             for name, value in asdict(self).items()
             if name not in ("accuracy", "difference")
         }
         gap = self.difference
         return {
-            **{name: told.pop(name) for name in ("task", "method", "title")},
+            **{name: values.pop(name) for name in ("task", "method", "title")},
             **_flat("accuracy", self.accuracy),
             "n": self.accuracy.n,
-            **{name: value for name, value in told.items() if name != "mcnemar_p"},
+            **{name: value for name, value in values.items() if name != "mcnemar_p"},
             **_flat("difference", gap),
             "mcnemar_p": self.mcnemar_p,
         }
@@ -115,7 +116,7 @@ class Comparison:
 
     @classmethod
     def of(cls, run: Run) -> Comparison:
-        """From the rows there are; a method that a run has not come to yet has no line."""
+        """Build the table from the run's rows; methods without rows have no line."""
         rows: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
         for row in run.rows():
             rows[row["task"], row["method"]].append(row)
@@ -128,20 +129,25 @@ class Comparison:
         return cls(lines, _caption(run.manifest), notes)
 
     def tasks(self) -> dict[str, list[Line]]:
+        """Return the lines by task."""
         tasks: dict[str, list[Line]] = {}
         for line in self.lines:
             tasks.setdefault(line.task, []).append(line)
         return tasks
 
     def rich(self, width: int) -> list[Table]:
-        """One table a task, the caption below the last; in a terminal of few columns without what fits beside nothing there."""
+        """Return one table per task, the caption below the last.
+
+        Terminals narrower than `_WIDE` get fewer columns.
+        """
         columns = COLUMNS if width >= _WIDE else _FEW
         tables = []
         for task, lines in self.tasks().items():
             shown = Table(
                 title=Text(
                     visible(
-                        f"{task}, n = {lines[0].accuracy.n}; calls, tokens, cost and seconds per question"
+                        f"{task}, n = {lines[0].accuracy.n}; "
+                        "calls, tokens, cost and seconds per question"
                     )
                 )
             )
@@ -167,6 +173,7 @@ class Comparison:
         return tables
 
     def markdown(self) -> str:
+        """Return the tables, the caption and the notes as Markdown."""
         shown = [
             Shown(task, COLUMNS, [line.cells() for line in lines]).markdown()
             for task, lines in self.tasks().items()
@@ -176,14 +183,15 @@ class Comparison:
         return "\n".join([*shown, f"{caption}\n", *([notes] if notes else [])])
 
     def csv(self) -> str:
+        """Return the lines as CSV; a spreadsheet takes no text in it for a formula."""
         text = io.StringIO()
-        told = [
+        rows = [
             {name: _csv_cell(value) for name, value in line.as_dict().items()}
             for line in self.lines
         ]
-        writer = csv.DictWriter(text, list(told[0]) if told else ["task"], lineterminator="\n")
+        writer = csv.DictWriter(text, list(rows[0]) if rows else ["task"], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(told)
+        writer.writerows(rows)
         return text.getvalue()
 
     def as_dict(self) -> dict[str, Any]:
@@ -234,7 +242,7 @@ def _lines(
 
 
 def _union(task: str, rows: Sequence[Mapping[str, Any]]) -> Line:
-    """The best score among the members' plurality answers: what no choice among them exceeds."""
+    """Score the best of the members' plurality answers, which no choice among them exceeds."""
     given = [
         [ballot["answers"][0]["score"] for ballot in row["ballots"] if ballot["answers"]]
         for row in rows
@@ -248,17 +256,20 @@ def _union(task: str, rows: Sequence[Mapping[str, Any]]) -> Line:
 
 
 def _cost(rows: Sequence[Mapping[str, Any]]) -> float | None:
-    """US dollars per question; None where an answer does not tell its own. What failed before it had a price cost nothing."""
-    told = [row["cost"] for row in rows if row["cost"] is not None or row["answer"] is not None]
-    return None if None in told or not told else math.fsum(told) / len(rows)
+    """Return US dollars per question; None if an answer's own cost is unknown.
+
+    What failed before it had a price cost nothing.
+    """
+    costs = [row["cost"] for row in rows if row["cost"] is not None or row["answer"] is not None]
+    return None if None in costs or not costs else math.fsum(costs) / len(rows)
 
 
-def _mean(rows: Sequence[Mapping[str, Any]], what: str) -> float:
-    return math.fsum(row[what] for row in rows) / len(rows)
+def _mean(rows: Sequence[Mapping[str, Any]], field: str) -> float:
+    return math.fsum(row[field] for row in rows) / len(rows)
 
 
 def _title(method: Mapping[str, Any], task: Mapping[str, Any]) -> str:
-    """The method's title with what validation chose for it."""
+    """Return the method's title with the member, subset or rule chosen on validation."""
     choice = task["choices"].get(method["id"], {})
     if "member" in choice:
         return f"{method['title']} ({choice['member']})"
@@ -269,26 +280,26 @@ def _title(method: Mapping[str, Any], task: Mapping[str, Any]) -> str:
 
 
 def _caption(manifest: Mapping[str, Any]) -> str:
-    """What a reader must know to read the table: k, temperature, questions, and the discussion methods' declared choices."""
+    """Return the caption: k, temperature, questions, and the discussion methods' settings."""
     measured = ", ".join(
         f"{task['name']} {task['validation_questions']}" for task in manifest["tasks"]
     )
     parts = [
-        f"Split {manifest['split']}; k = {manifest['k']} draws per member at temperature {manifest['temperature']:g}; members "
-        f"measured and rules fitted on validation questions ({measured}); seconds with "
-        f"up to {manifest['num_threads']} calls in flight."
+        f"Split {manifest['split']}; k = {manifest['k']} draws per member at temperature "
+        f"{manifest['temperature']:g}; members measured and rules fitted on validation questions "
+        f"({measured}); seconds with up to {manifest['num_threads']} calls in flight."
     ]
     for method in manifest["methods"]:
         if method["discussion"]:
-            told = "; ".join(
+            settings = "; ".join(
                 f"{name} {_value(value)}" for name, value in method["settings"].items()
             )
-            parts.append(f"{method['title']}: {told}.")
+            parts.append(f"{method['title']}: {settings}.")
     return " ".join(parts)
 
 
 def _on_errors(rows: Mapping[tuple[str, str], list[dict[str, Any]]]) -> list[str]:
-    """Where errors cost answers: that is the servers' doing, and not what a method is worth."""
+    """Note where errors cost answers, which is the servers' fault and not the method's."""
     met: dict[str, dict[str, list[str]]] = defaultdict(dict)
     for (task, _), of_method in rows.items():
         for row in of_method:
@@ -308,8 +319,8 @@ def _on_errors(rows: Mapping[tuple[str, str], list[dict[str, Any]]]) -> list[str
             }
         )
         notes.append(
-            f"{task}: errors cost draws or turns on {len(questions)} of {asked} questions, most often {most!r}; "
-            "--retry-failed asks them again."
+            f"{task}: errors cost draws or turns on {len(questions)} of {asked} questions, "
+            f"most often {most!r}; --retry-failed asks them again."
         )
     return notes
 
@@ -317,11 +328,14 @@ def _on_errors(rows: Mapping[tuple[str, str], list[dict[str, Any]]]) -> list[str
 def _on_discussion(
     manifest: Mapping[str, Any], rows: Mapping[tuple[str, str], list[dict[str, Any]]]
 ) -> list[str]:
-    """Whether discussing hurt, against the best member's one draw: the paper's claim about small models, as this run has it."""
+    """Note whether discussions helped or hurt, against one draw of the best member.
+
+    The paper claims that they hurt small models.
+    """
     notes = []
     for task in manifest["tasks"]:
         if not task["accuracies"]:
-            continue  # not come to yet
+            continue  # not measured yet
         best = max(task["accuracies"], key=task["accuracies"].__getitem__)
         alone = {
             row["question_id"]: row["score"] for row in rows.get((task["name"], single(best)), [])
@@ -337,7 +351,7 @@ def _on_discussion(
             gap = paired_difference([a for a, _ in pairs], [b for _, b in pairs])
             p = mcnemar([a for a, _ in pairs], [b for _, b in pairs])
             clear = gap.low > 0 or gap.high < 0 if p is None else p < 0.05
-            told = (
+            effect = (
                 ("helps" if gap.mean > 0 else "hurts")
                 if clear
                 else "neither helps nor hurts by more than chance"
@@ -348,8 +362,8 @@ def _on_discussion(
                 else f"; McNemar p {_p(p) if p < 0.001 else f'= {_p(p)}'}, which decides"
             )
             notes.append(
-                f"{task['name']}: {method['title']} against one draw of the best member ({best}): {_told(gap)} points "
-                f"(95 % interval, paired, n = {gap.n}{by}): it {told}."
+                f"{task['name']}: {method['title']} against one draw of the best member ({best}): "
+                f"{_points(gap)} points (95 % interval, paired, n = {gap.n}{by}): it {effect}."
             )
     return notes
 
@@ -362,8 +376,8 @@ def _flat(name: str, estimate: Estimate | None) -> dict[str, float | None]:
     }
 
 
-def _told(gap: Estimate) -> str:
-    """A difference in points, with its interval where there are questions enough for one."""
+def _points(gap: Estimate) -> str:
+    """Return a difference in points, with its interval if there are enough questions."""
     interval = "" if math.isnan(gap.low) else f" ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
     return f"{100 * gap.mean:+.1f}{interval}"
 
@@ -373,7 +387,7 @@ def _value(value: Any) -> str:
 
 
 def _csv_cell(value: Any) -> Any:
-    """A value for a spreadsheet: text that it would take for a formula gets an apostrophe before it; numbers stay numbers."""
+    """Return a value for a spreadsheet: text that looks like a formula gets an apostrophe."""
     if not isinstance(value, str):
         return value
     text = visible(value)

@@ -13,7 +13,11 @@ from dspy_mux.text import in_markdown
 
 @dataclass(frozen=True)
 class Shown:
-    """A table: title, columns, and rows of texts; `words` columns are texts, which stand left."""
+    """A table of texts.
+
+    Attributes:
+        words: how many of the first columns hold words, which are aligned left.
+    """
 
     title: str
     columns: Sequence[str]
@@ -21,6 +25,7 @@ class Shown:
     words: int = 1
 
     def markdown(self) -> str:
+        """Return the table as Markdown."""
         head = ["| " + " | ".join(map(in_markdown, self.columns)) + " |"]
         head.append("|" + "---|" * self.words + "---:|" * (len(self.columns) - self.words))
         body = ["| " + " | ".join(map(in_markdown, row)) + " |" for row in self.rows]
@@ -45,20 +50,16 @@ def show(tables: Sequence[Shown], notes: Sequence[str], *, as_markdown: bool) ->
         say(note)
 
 
-def percent(value: float) -> str:
-    return f"{100 * value:.1f}"
-
-
 def points(mean: float, low: float, high: float) -> str:
-    """A difference in points, with its 95 % interval where there are questions enough for one."""
+    """Return a difference in points, with its 95 % interval if there are enough questions."""
     return signed(mean) if math.isnan(low) else f"{signed(mean)} ({signed(low)} to {signed(high)})"
 
 
 def signed(value: float) -> str:
-    """A difference in points, never "-0.0"."""
+    """Return a difference in points, never "-0.0"."""
     return f"{round(100 * value, 1) + 0.0:+.1f}"
 
 
 def estimated(estimate: Estimate) -> str:
-    """A share in percent with its 95 % interval; empty where there was nothing to count."""
+    """Return a share in percent with its 95 % interval; a dash if nothing was counted."""
     return f"{estimate.percent()} ({estimate.interval()})" if estimate.n else "–"

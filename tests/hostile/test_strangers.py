@@ -301,7 +301,7 @@ def test_a_storage_is_a_database_and_nothing_else(tmp_path, record, monkeypatch,
 )
 def test_a_strangers_run_is_refused_in_a_sentence(tmp_path, damaged):
     (tmp_path / "run.json").write_text(damaged)
-    with pytest.raises(ConfigurationError, match="is no run folder"):
+    with pytest.raises(DataError, match="is not a run folder"):
         write(tmp_path, tmp_path / "report.html")
 
 
@@ -311,8 +311,8 @@ def test_a_row_of_a_few_keys_is_refused_in_a_sentence(tmp_path):
         '{"task": "t", "method": "x", "settings": "s", "question_id": "q", "score": 1}\n'
     )
     with pytest.raises(
-        ConfigurationError,
-        match="Line 1 of .* is no row of a run .it is wrong at inputs: Field required",
+        DataError,
+        match="Line 1 of .* is not a row of a run .it is wrong at inputs: Field required",
     ):
         write(tmp_path, tmp_path / "report.html")
 
@@ -320,5 +320,5 @@ def test_a_row_of_a_few_keys_is_refused_in_a_sentence(tmp_path):
 def test_rows_nested_too_deeply_are_told_by_their_line(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps(manifest()))
     (tmp_path / "results.jsonl").write_text("[" * 10**5 + "\n")
-    with pytest.raises(ConfigurationError, match="Line 1 of"):
+    with pytest.raises(DataError, match="Line 1 of"):
         list(Run.open(tmp_path).rows())

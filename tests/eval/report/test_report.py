@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dspy_mux import ConfigurationError
+from dspy_mux import ConfigurationError, DataError
 from eval.report import flows, write
 from eval.report.read import read
 from eval.runs.folder import Run
@@ -398,7 +398,7 @@ def test_a_run_of_several_tasks_shows_each(tmp_path):
 
 
 def test_folders_without_answers_are_refused(run, tmp_path):
-    with pytest.raises(ConfigurationError, match="no run folder"):
+    with pytest.raises(DataError, match="not a run folder"):
         write(tmp_path, tmp_path / "report.html")
     empty = rewritten(run, tmp_path, lambda row: None)
     with pytest.raises(ConfigurationError, match="has no answers yet"):

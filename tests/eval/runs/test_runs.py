@@ -9,7 +9,8 @@ import threading
 
 import pytest
 
-from dspy_mux import ConfigurationError, MuxError
+from dspy_mux import ConfigurationError
+from dspy_mux.errors import DataError, StorageError
 from eval.compare.command import write_table
 from eval.groupthink import table
 from eval.report import write
@@ -66,7 +67,7 @@ def test_a_damaged_line_in_the_middle_is_told_with_its_number(tmp_path, damage):
         run.append(row(0))
     rows = tmp_path / "run" / "results.jsonl"
     rows.write_text(rows.read_text() + damage + json.dumps(row(1)) + "\n")
-    with pytest.raises(ConfigurationError, match=r"Line 2 of .*results\.jsonl"):
+    with pytest.raises(DataError, match=r"Line 2 of .*results\.jsonl"):
         list(Run.open(tmp_path / "run").rows())
 
 
@@ -78,13 +79,13 @@ def test_rows_of_settings_that_were_replaced_are_left_out(tmp_path):
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    with pytest.raises(ConfigurationError, match="is no run folder"):
+    with pytest.raises(DataError, match="is not a run folder"):
         Run.open(tmp_path)
     (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(ConfigurationError, match="is no run folder"):
+    with pytest.raises(DataError, match="is not a run folder"):
         Run.open(tmp_path)
     (tmp_path / "run.json").write_text(json.dumps(manifest(version=VERSION + 1)))
-    with pytest.raises(ConfigurationError, match="newer version"):
+    with pytest.raises(DataError, match="newer version"):
         Run.open(tmp_path)
 
 
@@ -111,7 +112,7 @@ def test_two_processes_are_not_let_onto_one_run(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigurationError, match="cannot be written"):
+    with pytest.raises(StorageError, match="cannot be written"):
         Run.start(tmp_path / "file" / "run", manifest())
 
 
@@ -147,8 +148,8 @@ def test_a_run_goes_on_with_longer_replies_for_a_new_task_alone(tmp_path):
 def test_a_manifest_that_lacks_a_part_is_damaged_and_told_where(tmp_path, damaged, told):
     (tmp_path / "run.json").write_text(json.dumps(damaged))
     with pytest.raises(
-        ConfigurationError,
-        match=f"is no run folder, or its run.json is damaged .it is wrong at {told}",
+        DataError,
+        match=f"is not a run folder, or its run.json is damaged .it is wrong at {told}",
     ):
         Run.open(tmp_path)
 
@@ -216,8 +217,8 @@ def test_a_row_that_lacks_a_part_is_told_by_its_line_in_every_table(tmp_path, da
         lambda: Run.open(tmp_path).done(),
     ):
         with pytest.raises(
-            ConfigurationError,
-            match=rf"Line 2 of .*results\.jsonl. is no row of a run .it .*{told}.*remove it",
+            DataError,
+            match=rf"Line 2 of .*results\.jsonl. is not a row of a run .it .*{told}.*remove it",
         ):
             read()
 
@@ -271,7 +272,8 @@ def test_a_disk_that_fills_up_is_told_in_a_sentence(tmp_path, monkeypatch, name)
             write_table(run)
 
         with pytest.raises(
-            MuxError, match="could not be written.*No space left on device.: mend that and go on"
+            StorageError,
+            match="could not be written.*No space left on device.: fix that and run again",
         ):
             go_on()
     monkeypatch.undo()
@@ -282,7 +284,7 @@ def test_a_folder_in_the_place_of_a_file_is_told(tmp_path):
     with Run.start(tmp_path / "run", manifest()):
         pass
     (tmp_path / "run" / "results.jsonl").mkdir()
-    with pytest.raises(ConfigurationError, match=r"results\.jsonl. cannot be read: Is a directory"):
+    with pytest.raises(StorageError, match=r"results\.jsonl. cannot be read: Is a directory"):
         list(Run.open(tmp_path / "run").rows())
-    with pytest.raises(MuxError, match="cannot be gone on with .Is a directory.: mend that"):
+    with pytest.raises(StorageError, match="cannot be resumed .Is a directory.: fix that"):
         Run.start(tmp_path / "run", manifest())
