@@ -14,11 +14,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from dspy_mux.cli.output import check_page, print_json, write_page
+from dspy_mux.cli.output import check_page, percent, print_json, write_page
 from dspy_mux.optimize.figures import page, scaling_figures
 from dspy_mux.optimize.scaling import RULES, Point, Scaling, scale
 
-from ..tables.text import Shown, percent, points, show, signed
+from ..tables.text import Shown, points, show, signed
 from .sources import Source, SourceOptions, sources
 
 

@@ -17,14 +17,14 @@ from rich.console import Console
 from rich.progress import track
 
 from dspy_mux.bank.record import Record
-from dspy_mux.cli.output import print_json
+from dspy_mux.cli.output import percent, print_json
 from dspy_mux.optimize.search import Outcomes, most_accurate, search
 from dspy_mux.replay.intervals import Estimate
 from dspy_mux.replay.replay import SPLIT_RESAMPLES, Result, compare, pooled_results, replay
 from dspy_mux.replay.resample import redrawn
 from dspy_mux.replay.splits import Split
 
-from ..tables.text import Shown, percent, points, show
+from ..tables.text import Shown, points, show
 from .sources import Source, SourceOptions, sources
 
 
