@@ -30,7 +30,7 @@ def random_record(questions=60, members=3, draws=3, seed=0):
 
 
 def drawn(questions=150, rates=(0.8, 0.5, 0.3), k=3, seed=0):
-    """Votes and scores [Q, M, k] of members that know answers at these rates, else guess or abstain."""
+    """Votes and scores [Q, M, k] of members that know answers at these rates, else guess."""
     random = np.random.default_rng(seed)
     truth = random.integers(0, 4, (questions, 1, 1))
     shape = (questions, len(rates), k)

@@ -82,7 +82,7 @@ def test_fitting_changes_none_of_its_input():
     assert (scores == before[1]).all()
 
 
-def test_a_member_that_is_always_right_is_trusted_against_all_others():
+def test_a_member_always_right_beats_all_others():
     votes, scores = drawn(rates=(0.0, 1.0, 0.0))
     rule = fitted(votes, scores)
     assert rule.accuracies[1] == 1.0
@@ -93,13 +93,13 @@ def test_a_member_that_is_always_right_is_trusted_against_all_others():
     assert rule.pick(Tally(fresh)).scores(labels).mean() == 1.0
 
 
-def test_members_that_agree_on_what_is_wrong_are_outvoted_by_one_that_is_right():
+def test_one_right_member_outvotes_wrong_agreement():
     votes = np.broadcast_to(np.array([[0, 0], [0, 0], [1, 1]]), (40, 3, 2))
     rule = fitted(votes, (votes == 1).astype(float))
     assert rule.choose([Ballot("a", (4, 4)), Ballot("b", (4, 4)), Ballot("c", (7, 7))]).answer == 7
 
 
-def test_with_too_few_questions_the_paper_s_rule_stands():
+def test_few_questions_leave_the_papers_rule():
     votes, scores = drawn(LEAST_QUESTIONS - 1)
     rule = fitted(votes, scores)
     assert (rule.instead, rule.trained_on, any(rule.weights)) == (
@@ -116,7 +116,7 @@ def test_with_too_few_questions_the_paper_s_rule_stands():
     assert (fresh[rows, picked.member, picked.draw] == fresh[rows, paper.member, paper.draw]).all()
 
 
-def test_no_question_at_all_is_too_few_as_well():
+def test_no_questions_leave_the_papers_rule():
     rule = fitted(np.zeros((0, 2, 3), int), np.zeros((0, 2, 3)))
     assert rule.choose([Ballot("a", (0, 1, 2)), Ballot("b", (3, 3, 3))]).answer == 3
 
@@ -128,7 +128,7 @@ def test_enough_questions_are_fitted_and_cross_validated():
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_learned_rule_that_loses_in_cross_validation_does_not_choose(seed):
+def test_a_rule_that_loses_cross_validation_never_chooses(seed):
     rule = fitted(*drawn(30, rates=(0.9, 0.2, 0.2), seed=seed))
     told = dict(rule.cross_validated)
     learned = told.pop("calibrated")
@@ -138,7 +138,7 @@ def test_a_learned_rule_that_loses_in_cross_validation_does_not_choose(seed):
 
 
 @pytest.mark.parametrize("right", [0.0, 1.0])
-def test_training_questions_all_right_or_all_wrong_leave_a_rule_that_keeps_to_pluralities(right):
+def test_one_sided_training_keeps_to_pluralities(right):
     votes = np.zeros((40, 2, 3), int)
     rule = fitted(votes, np.full(votes.shape, right))
     assert rule.choose([Ballot("a", (0, 1, 1)), Ballot("b", (1, 1, 1))]).answer == 1
@@ -151,7 +151,7 @@ def test_the_threshold_says_what_is_right():
     assert fitted(votes, halves).accuracies == (0.0, 0.0, 0.0)
 
 
-def test_members_with_their_own_k_are_fitted_and_asked_by_it():
+def test_members_keep_their_own_k():
     votes, scores = drawn()
     votes[:, 1, 1:] = ABSTAINED
     scores[:, 1, 1:] = 0
@@ -187,7 +187,7 @@ def test_it_is_a_rule_a_mux_can_take(rule):
     assert rule.name == "calibrated"
 
 
-def test_the_winning_draw_is_the_member_s_first_of_that_answer(rule):
+def test_the_winning_draw_is_the_first_such(rule):
     votes, _ = drawn(seed=8)
     picks = rule.pick(Tally(votes))
     for one, member, draw in zip(votes, picks.member, picks.draw, strict=True):
@@ -250,7 +250,7 @@ def test_a_bolder_agreement_is_believed_more(rule):
         [],
     ],
 )
-def test_other_members_or_draws_than_it_was_fitted_for_are_refused(rule, ballots):
+def test_other_members_or_draws_are_refused(rule, ballots):
     with pytest.raises(
         ConfigurationError, match=r"was fitted for a \(k=3\), b \(k=3\), c \(k=3\): fit it again"
     ):
@@ -269,7 +269,7 @@ def test_a_category_tells_whom_to_believe(by_topic):
 
 
 @pytest.mark.parametrize("inputs", [{"topic": "z"}, {"topic": None}, {}, {"question": "x"}])
-def test_a_category_never_seen_falls_back_to_the_shared_weights(by_topic, inputs):
+def test_an_unseen_category_uses_the_shared_weights(by_topic, inputs):
     ballots = [Ballot("a", (0, 1)), Ballot("b", (1, 1))]
     plain = dataclasses.replace(by_topic, context=None, context_weights={})
     assert by_topic.given(inputs).choose(ballots) == plain.choose(ballots)
@@ -277,7 +277,7 @@ def test_a_category_never_seen_falls_back_to_the_shared_weights(by_topic, inputs
     assert same_picks(by_topic.pick(votes, ["z"]), plain.pick(votes))
 
 
-def test_questions_without_a_category_lend_no_weights_to_those_of_an_unseen_one():
+def test_an_empty_category_lends_no_weights():
     """A record gives "" for a question that lacks the field."""
     votes = np.broadcast_to(np.array([[0, 0], [1, 1]]), (120, 2, 2))
     topics = ["" if at % 3 else "x" for at in range(120)]
@@ -307,7 +307,7 @@ def saved(rule):
 
 
 @pytest.mark.parametrize("which", ["rule", "by_topic"])
-def test_a_saved_rule_is_read_back_as_it_was(which, request):
+def test_a_saved_rule_is_read_back(which, request):
     rule = request.getfixturevalue(which)
     kept = saved(rule)
     assert kept.pop("name") == "calibrated"
@@ -334,7 +334,7 @@ def test_a_saved_rule_picks_the_same(rule):
         {"members": ("a", "b")},
     ],
 )
-def test_weights_that_do_not_fit_the_members_are_refused(rule, change):
+def test_weights_that_do_not_fit_are_refused(rule, change):
     with pytest.raises(DataError, match="do not fit its members: it is damaged, fit it again"):
         dataclasses.replace(rule, **change)
 
@@ -350,6 +350,6 @@ def test_a_saved_rule_of_wrong_types_is_refused(rule, change):
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
-def test_weights_that_are_no_numbers_are_refused(rule, broken):
+def test_weights_that_are_not_finite_are_refused(rule, broken):
     with pytest.raises(DataError):
         dataclasses.replace(rule, weights=(broken, *rule.weights[1:]))

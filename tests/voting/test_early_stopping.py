@@ -1,4 +1,4 @@
-"""The early-stopping rule: it stops drawing where nothing much can change, and live as in replay."""
+"""The early-stopping rule: where it stops, live and in replay."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def ballots_of(votes):
     ]
 
 
-def test_two_orders_are_fitted_from_the_most_accurate_down(fits):
+def test_both_orders_start_with_the_most_accurate(fits):
     assert [fit.order for fit in fits] == [(0, 0, 1, 1, 2, 2), (0, 1, 2, 0, 1, 2)]
     assert [stage.rule.members for stage in fits[0].stages][:3] == [("a",), ("a",), ("a", "b")]
     assert [stage.rule.k for stage in fits[1].stages][3] == (2, 1, 1)
 
 
-def test_a_bound_of_0_makes_all_draws_and_decides_as_the_calibrated_rule(fits):
+def test_a_bound_of_0_is_the_calibrated_rule(fits):
     whole = fit(TRAINING)
     for each in fits:
         picks, spent = each.pick(Tally(VOTES))
@@ -66,7 +66,7 @@ def test_a_higher_bound_never_makes_more_draws(fits):
 
 
 @given(st.sampled_from([0.02, 0.1, 0.3]), st.integers(0, 1), st.integers(0, 199))
-def test_a_live_mux_draws_and_decides_as_replay_says(fits, bound, which, question):
+def test_live_draws_and_decisions_match_replay(fits, bound, which, question):
     rule = dataclasses.replace(fits[which], bound=bound)
     picks, spent = rule.pick(Tally(VOTES[question : question + 1]))
     choice, made = draw_as_wanted(rule, ballots_of(VOTES[question]))
@@ -81,7 +81,7 @@ def test_a_live_mux_draws_and_decides_as_replay_says(fits, bound, which, questio
         assert choice.confidence == pytest.approx(picks.confidence[0])
 
 
-def test_the_order_of_fewer_draws_is_taken_unless_it_costs_accuracy(fits):
+def test_the_cheaper_order_wins_unless_less_accurate(fits):
     for bound in (0.05, 0.3):
         rule = at_bound(fits, bound, TRAINING)
         tried = [dataclasses.replace(each, bound=bound).pick(Tally(VOTES)) for each in fits]
@@ -140,7 +140,7 @@ def test_too_few_questions_to_learn_from_stop_nothing():
     assert (rule.pick(Tally(VOTES))[1] == 2).all()
 
 
-def test_the_curve_tells_what_a_bound_saves_and_costs():
+def test_the_curve_shows_savings_and_losses():
     record = Record(MEMBERS, tuple(map(str, range(200))), VOTES, SCORES.astype(np.float32), {})
     points = stopping_curve(record, bounds=(0.1, 0.5))
     assert [point.bound for point in points] == [0.0, 0.1, 0.5]
@@ -157,7 +157,7 @@ def test_the_curve_tells_what_a_bound_saves_and_costs():
         stopping_curve(record, bounds=(2,))
 
 
-def test_draws_that_are_spared_are_told_in_calls():
+def test_savings_are_counted_in_calls():
     plain = Record(MEMBERS, tuple(map(str, range(200))), VOTES, SCORES.astype(np.float32), {})
     twice = np.full(VOTES.shape, 2.0)
     twice[-1] = np.nan  # of the last question nothing is known, which counts as one call a draw
@@ -180,7 +180,7 @@ def test_draws_that_are_spared_are_told_in_calls():
     )
 
 
-def test_an_optimizer_with_a_bound_compiles_a_mux_that_spares_draws():
+def test_an_optimizer_with_a_bound_saves_draws():
     members = [a_member("a", 0.6), a_member("b", 0.5), a_member("c", 0.5)]
     student = SLMMux(dspy.Predict("question -> answer"), members, k=3, temperature=0.5)
     examples = questions(60)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import threading
-import time
 from pathlib import Path
 
 import dspy
@@ -93,7 +92,7 @@ def test_calibrated_gives_the_answer_of_all_draws(rule, votes):
 def test_completions_are_all_ways_that_differ():
     ways = completions([Ballot("a", (0,), asked=1), Ballot("b", (), asked=2)])
     told = [tuple(way[1]) for way in ways.tolist()]
-    # Nothing, the answer seen already, or a new one; after a new one, also it again or another new one.
+    # Nothing, the answer seen already, or a new one; after that also the new one again, or another.
     assert sorted(told) == [
         (-1, -1),
         (-1, 0),
@@ -127,7 +126,7 @@ def test_a_unanimous_best_member_spares_all_others():
     ]
 
 
-def test_a_member_stops_once_it_cannot_reach_the_bar():
+def test_a_member_stops_once_it_cannot_win():
     pool = lms(a=["x", "x", "x", "u"], b=["y", "z", "y", "y"])
     verdict = SLMMux(dspy.Predict(QA), pool, k=4, schedule="frugal")(question="?").verdict
     # The bar is 3/4: two different answers leave b at 3/4 at the best, which does not beat it.
@@ -155,7 +154,7 @@ def test_failing_members_change_nothing():
 
 @pytest.mark.parametrize("schedule", ["full", "frugal", "hedged"])
 @pytest.mark.parametrize("rule", ["consistency", "pooled", "self_consistency"])
-def test_every_schedule_and_rule_answers_alike_sync_and_async(schedule, rule):
+def test_schedules_answer_alike_sync_and_async(schedule, rule):
     random = np.random.default_rng(0)
     for question in range(8):
         drawn = {name: [str(answer) for answer in random.integers(0, 3, 3)] for name in "abc"}
@@ -173,9 +172,9 @@ def test_every_schedule_and_rule_answers_alike_sync_and_async(schedule, rule):
 
 
 def test_hedged_withdraws_what_is_no_longer_needed():
-    slow = scripted_lm("slow", ["y"], latency=30)
+    replied = []
+    slow = scripted_lm("slow", lambda *asked: replied.append(asked) or "y", latency=30)
     pool = {"fast": scripted_lm("fast", ["x"]), "slow": slow, "third": scripted_lm("third", ["z"])}
-    began = time.monotonic()
     mux = SLMMux(
         dspy.Predict(QA),
         pool,
@@ -184,14 +183,14 @@ def test_hedged_withdraws_what_is_no_longer_needed():
     )
     verdict = mux(question="?").verdict
     assert asyncio.run(mux.acall(question="async?")).answer == "x"
-    assert time.monotonic() - began < 15, "nobody waited for the slow member"
+    assert not replied, "nobody waited for the slow member"
     assert (verdict.answer, [ballot.spared for ballot in verdict.ballots]) == ("x", [0, 3, 3])
     assert calls(pool["third"]) == 0
     # What was begun was paid for.
     assert 3 <= verdict.calls <= 6
 
 
-def test_an_engine_that_can_stop_is_told_to():
+def test_an_engine_that_can_stop_is_stopped():
     from dspy_mux.sampling.deadline import offer
 
     stopped = threading.Event()
@@ -209,7 +208,7 @@ def test_an_engine_that_can_stop_is_told_to():
     assert stopped.wait(5)
 
 
-def test_the_schedule_is_saved_and_a_rule_that_cannot_say_is_refused(tmp_path):
+def test_a_schedule_is_saved_and_checked(tmp_path):
     SLMMux(dspy.Predict(QA), lms(a=["x"], b=["x"]), schedule="frugal").save(tmp_path / "mux.json")
     again = SLMMux(dspy.Predict(QA), lms(a=["x"], b=["x"]))
     again.load(tmp_path / "mux.json")
@@ -254,8 +253,8 @@ def test_on_recorded_draws_no_answer_changes(file, dataset):
             assert (short and (short.answer, short.ballot)) == (full and (full.answer, full.ballot))
 
 
-def test_a_draw_that_was_withdrawn_is_never_begun_again():
-    """A rule may want more once it has seen a draw that came late: what was stopped stays stopped."""
+def test_a_withdrawn_draw_never_starts_again():
+    """A rule may want more after a late draw; what was stopped stays stopped."""
 
     class Fickle:
         name = "fickle"
@@ -280,7 +279,7 @@ def test_a_draw_that_was_withdrawn_is_never_begun_again():
         assert not any(ballot.abstentions for ballot in verdict.ballots)
 
 
-def test_a_rule_that_wants_what_is_not_there_is_named():
+def test_a_rule_wanting_absent_draws_is_named():
     class Greedy:
         name = "greedy"
 

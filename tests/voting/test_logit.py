@@ -1,4 +1,4 @@
-"""The fits of the calibrated rule against a general minimiser, over the loss as one would write it down."""
+"""The fits of the calibrated rule against a general minimiser of the plainly written loss."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def slow_loss(weights, question, is_right, features, penalty):
 
 @st.composite
 def answers(draw, most_right=3):
-    """(question, is_right, features, penalty): questions of one to four answers, some with no right one, some with several."""
+    """(question, is_right, features, penalty): one to four answers each, none or several right."""
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     sizes = random.integers(1, 5, draw(st.integers(1, 12)))
     question = np.repeat(np.arange(len(sizes)), sizes)
@@ -40,7 +40,7 @@ def answers(draw, most_right=3):
 
 @settings(max_examples=60)
 @given(answers(most_right=1))
-def test_the_weights_lose_no_more_than_a_general_minimiser_finds(told):
+def test_the_weights_match_a_general_minimiser(told):
     weights = logit(*told)
     found = minimize(slow_loss, np.zeros(len(weights)), args=told).x
     assert slow_loss(weights, *told) <= slow_loss(found, *told) + 1e-7
@@ -49,7 +49,7 @@ def test_the_weights_lose_no_more_than_a_general_minimiser_finds(told):
 
 @settings(max_examples=60)
 @given(answers())
-def test_with_several_right_answers_to_a_question_no_small_step_betters_the_weights(told):
+def test_no_small_step_improves_the_weights(told):
     weights, random = logit(*told), np.random.default_rng(0)
     least = slow_loss(weights, *told)
     for _ in range(20):
@@ -84,7 +84,7 @@ def test_no_answers_tell_nothing():
 
 @settings(max_examples=60)
 @given(st.lists(st.tuples(st.floats(-20, 20), st.booleans()), min_size=1, max_size=40))
-def test_the_scale_is_the_best_whose_slope_is_not_negative(told):
+def test_the_scale_is_best_with_slope_above_0(told):
     log_odds, right = np.array([x for x, _ in told]), np.array([float(y) for _, y in told])
 
     def loss(at):
@@ -100,6 +100,6 @@ def test_the_scale_is_the_best_whose_slope_is_not_negative(told):
     assert (slope, intercept) == pytest.approx(tuple(found), abs=5e-3)
 
 
-def test_confidence_that_speaks_against_being_right_counts_for_nothing():
+def test_misleading_confidence_counts_for_nothing():
     slope, _ = platt(np.array([-3.0, -2.0, 2.0, 3.0] * 10), np.array([1.0, 1.0, 0.0, 0.0] * 10))
     assert slope == 0.0

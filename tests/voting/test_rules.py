@@ -31,7 +31,7 @@ def test_abstentions_stay_in_the_denominator():
     assert Ballot("a", (1, None, None, None, None)).confidence == 0.2
 
 
-def test_a_tie_inside_a_member_goes_to_the_answer_drawn_first():
+def test_a_members_tie_goes_to_the_first():
     assert Ballot("a", (2, 1, 1, 2)).plurality == 2
 
 
@@ -60,7 +60,7 @@ def test_a_measured_member_beats_an_unmeasured_one():
 
 
 @pytest.mark.parametrize("known", [None, 0.6])
-def test_equal_or_unknown_accuracies_leave_it_to_pool_order(known):
+def test_equal_or_unknown_accuracies_keep_pool_order(known):
     assert Consistency().choose([Ballot("a", (0,), known), Ballot("b", (1,), known)]) == Choice(
         0, 0, 1.0, "pool order"
     )
@@ -73,7 +73,7 @@ def test_unequal_k_compares_shares_not_counts():
 # --- the other rules -----------------------------------------------------------------------------
 
 
-def test_pooled_counts_every_draw_and_takes_the_first_seen_among_equals():
+def test_pooled_takes_the_first_seen_among_equals():
     ballots = [Ballot("a", (0, 0, 1)), Ballot("b", (1, 1, 1)), Ballot("c", (2, None, 0))]
     assert Pooled().choose(ballots) == Choice(1, 0, 4 / 9, "nothing")
     assert Pooled().choose([Ballot("a", (5, 6)), Ballot("b", (6, 5))]) == Choice(
@@ -81,7 +81,7 @@ def test_pooled_counts_every_draw_and_takes_the_first_seen_among_equals():
     )
 
 
-def test_self_consistency_is_the_named_or_the_most_accurate_member():
+def test_self_consistency_takes_the_named_or_best_member():
     ballots = [Ballot("a", (0, 0, 0), 0.4), Ballot("b", (1, 1, 2), 0.6)]
     assert answer(SelfConsistencyRule(), ballots) == 1
     assert answer(SelfConsistencyRule("a"), ballots) == 0
@@ -89,11 +89,11 @@ def test_self_consistency_is_the_named_or_the_most_accurate_member():
         SelfConsistencyRule("z").choose(ballots)
 
 
-def test_self_consistency_of_a_member_that_abstains_finds_nothing():
+def test_self_consistency_of_an_abstaining_member():
     assert SelfConsistencyRule("a").choose([Ballot("a", (None,)), Ballot("b", (1,))]) is None
 
 
-def test_a_rule_is_a_name_or_an_object_with_choose():
+def test_a_rule_is_a_name_or_object():
     class Last:
         name = "last"
 
@@ -107,7 +107,7 @@ def test_a_rule_is_a_name_or_an_object_with_choose():
             rule_of(wrong)
 
 
-def test_the_calibrated_rule_by_name_says_how_to_get_one():
+def test_calibrated_by_name_explains_how_to_fit():
     with pytest.raises(ConfigurationError, match="compile the mux with MuxOptimizer"):
         rule_of("calibrated")
 
@@ -173,7 +173,7 @@ def test_a_member_that_only_abstains_changes_nothing(pool, position, k, known):
 
 @pytest.mark.parametrize("rule", [make() for make in RULES.values()], ids=str)
 @given(pool=pools())
-def test_a_choice_is_deterministic_and_held_by_the_ballot_it_names(rule, pool):
+def test_a_choice_is_deterministic_and_on_its_ballot(rule, pool):
     choice = rule.choose(pool)
     assert choice == rule.choose(list(pool))
     if choice is not None:
@@ -189,9 +189,7 @@ def test_more_abstentions_never_raise_confidence(pool):
 
 @pytest.mark.parametrize("rule", [make() for make in RULES.values()], ids=str)
 @given(pool=pools(), data=st.data())
-def test_draws_that_fail_instead_of_answering_never_raise_the_confidence_of_a_choice(
-    rule, pool, data
-):
+def test_failed_draws_never_raise_a_choices_confidence(rule, pool, data):
     failing = [
         tuple(None if data.draw(st.booleans()) else vote for vote in ballot.votes)
         for ballot in pool

@@ -15,7 +15,7 @@ from ..support.votes import batches, order_of, tally_of
 
 
 def cut(tally, spent):
-    """Only the first `spent` draws were made: of the others nothing is known, as of an abstention. k stays what was asked for."""
+    """Keep the first `spent` draws; the others count as abstentions, and k stays."""
     undrawn = np.arange(tally.shape[2]) >= spent[..., None]
     return Tally(np.where(undrawn, ABSTAINED, tally.votes), tally.k)
 
@@ -33,7 +33,7 @@ def same_answers(one, other, tally):
 
 @settings(max_examples=300)
 @given(batches())
-def test_the_frugal_schedule_never_changes_the_answer_of_consistency(batch):
+def test_frugal_keeps_the_answer_of_consistency(batch):
     tally, order = tally_of(batch), order_of(batch)
     full, short = (
         Consistency().pick(tally, order),
@@ -45,7 +45,7 @@ def test_the_frugal_schedule_never_changes_the_answer_of_consistency(batch):
 
 @settings(max_examples=300)
 @given(batches())
-def test_the_frugal_schedule_never_changes_the_answer_of_pooled(batch):
+def test_frugal_keeps_the_answer_of_pooled(batch):
     tally = tally_of(batch)
     same_answers(
         Pooled().pick(tally, []),
@@ -57,7 +57,7 @@ def test_the_frugal_schedule_never_changes_the_answer_of_pooled(batch):
 @settings(max_examples=300)
 @given(batches(), st.integers(0, 2**32 - 1))
 def test_what_was_not_drawn_could_have_been_anything(batch, seed):
-    """Stronger than lossless: the draws that are saved may hold any answer at all, and the verdict stands."""
+    """Stronger than lossless: the verdict stands whatever the saved draws hold."""
     tally, order = tally_of(batch), order_of(batch)
     for spent, rule in (
         (frugal_draws(Consistency(), tally, order), lambda t: Consistency().pick(t, order)),
@@ -88,7 +88,7 @@ def test_the_most_accurate_member_draws_all_it_may(batch):
 
 
 @given(batches())
-def test_how_many_draws_are_spent_depends_only_on_those_made(batch):
+def test_draws_spent_depend_on_those_made(batch):
     """A live mux cannot look at draws it has not made."""
     tally, order = tally_of(batch), order_of(batch)
     spent = frugal_draws(Consistency(), tally, order)

@@ -39,7 +39,7 @@ def test_pooled_over_arrays_is_agent_forest(batch):
 
 
 @given(batches())
-def test_single_over_arrays_is_self_consistency_of_each_member(batch):
+def test_arrays_give_self_consistency_of_each_member(batch):
     for index, ballot in enumerate(batch[0]):
         assert_same(
             SelfConsistencyRule().pick(tally_of(batch), [index]),
@@ -49,14 +49,14 @@ def test_single_over_arrays_is_self_consistency_of_each_member(batch):
 
 
 @given(batches())
-def test_the_first_in_order_is_the_member_that_self_consistency_takes(batch):
+def test_self_consistency_takes_the_first_in_order(batch):
     assert_same(
         SelfConsistencyRule().pick(tally_of(batch), order_of(batch)), SelfConsistencyRule(), batch
     )
 
 
 @given(batches())
-def test_a_tally_of_one_question_s_ballots_is_that_row_of_the_batch(batch):
+def test_one_questions_tally_is_its_row(batch):
     whole = tally_of(batch)
     for row, ballots in enumerate(batch):
         one = Tally.of(ballots)
@@ -65,7 +65,7 @@ def test_a_tally_of_one_question_s_ballots_is_that_row_of_the_batch(batch):
 
 
 @given(batches())
-def test_a_member_s_plurality_and_confidence_are_its_ballot_s(batch):
+def test_plurality_and_confidence_match_the_ballot(batch):
     tally = tally_of(batch)
     for row, ballots in enumerate(batch):
         for index, ballot in enumerate(ballots):
@@ -106,7 +106,7 @@ def test_accuracy_breaks_ties_then_pool_order():
     assert Consistency().pick(tally, by_accuracy([0.1, 0.3, 0.3])).member.tolist() == [1]
 
 
-def test_where_every_draw_abstained_there_is_no_winner_and_no_score():
+def test_abstentions_alone_have_no_winner():
     tally = Tally(np.full((1, 2, 3), ABSTAINED))
     for picks in (
         Consistency().pick(tally, by_accuracy([None, None])),
@@ -118,7 +118,7 @@ def test_where_every_draw_abstained_there_is_no_winner_and_no_score():
         assert picks.confidence.tolist() == [0.0]
 
 
-def test_the_score_is_that_of_the_winner_s_first_draw_of_the_answer():
+def test_the_score_is_the_first_winning_draws():
     """Draws of one answer may be graded differently."""
     tally = Tally(np.array([[[1, 0, 0]]]))
     scores = np.array([[[0.0, 0.25, 1.0]]])

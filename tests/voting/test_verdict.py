@@ -28,7 +28,7 @@ def test_a_verdict_serialises_answers_of_any_type():
         assert Verdict.model_validate_json(verdict.model_dump_json()).member == "a"
 
 
-def test_a_verdict_tells_a_ballots_answers_and_causes_most_frequent_first():
+def test_a_ballot_lists_the_most_frequent_first():
     told = MemberBallot.of(
         Ballot("a", (1, None, 0, 0, None), asked=6),
         {0: "x", 1: "y"},
@@ -42,7 +42,7 @@ def test_a_verdict_tells_a_ballots_answers_and_causes_most_frequent_first():
     assert most_frequent_first(["b", None, "a", "c", "a", "c", "c"]) == ["c", "a", "b"]
 
 
-def test_a_failed_discussion_can_be_sent_to_another_process_whatever_its_answers_are():
+def test_a_failed_discussion_can_be_pickled():
     class City(BaseModel):
         name: str
 
@@ -88,8 +88,9 @@ def test_errors_may_pass(cause):
     "cause",
     [
         "unparsable response", "empty response", "empty answer", "unusable answer", "no answer",
-        "the prediction has no field 'answer' (it has result)", "the program returned int, not a dspy.Prediction",
+        "the prediction has no field 'answer' (it has result)",
+        "the program returned int, not a dspy.Prediction",
     ],
 )  # fmt: skip
-def test_what_was_said_or_returned_is_no_error(cause):
+def test_an_unusable_reply_is_not_an_error(cause):
     assert not is_error(cause)
