@@ -1,7 +1,9 @@
-"""The scanners of `extraction.py`: marks, numerals, labels, truth values, JSON, and text made to hang them."""
+"""The scanners of `extraction.py`.
+
+Marks, numerals, labels, truth values, JSON, and text made to hang them.
+"""
 
 from __future__ import annotations
-
 
 import pytest
 from hypothesis import given, strategies as st
@@ -65,11 +67,11 @@ def test_boxes_need_balanced_braces() -> None:
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("1,234", "1234"), ("$18.00", "18"), ("3.5e2", "350"), ("1/2", "1/2"), ("−5", "-5"), ("-$5", "-5"),
-        ("1 1/2", "3/2"), (r"\frac{1}{2}", "1/2"), (r"-\frac12", "-1/2"), (r"1\frac{4}{5}", "9/5"), ("**18.**", "18"),
-        ("- 5", "-5"), ("$- 5$", "-5"), ("１２", "12"), ("50%", "50"), (".5", "1/2"), ("1{,}000", "1000"), ("5 €", "5"),
-        ("18 apples", None), ("1,23", None), ("1.2.3", None), ("5-3", None), ("--5", None), ("1/0", None),
-        ("1 2", None),
+        ("1,234", "1234"), ("$18.00", "18"), ("3.5e2", "350"), ("1/2", "1/2"), ("−5", "-5"),
+        ("-$5", "-5"), ("1 1/2", "3/2"), (r"\frac{1}{2}", "1/2"), (r"-\frac12", "-1/2"),
+        (r"1\frac{4}{5}", "9/5"), ("**18.**", "18"), ("- 5", "-5"), ("$- 5$", "-5"), ("１２", "12"),
+        ("50%", "50"), (".5", "1/2"), ("1{,}000", "1000"), ("5 €", "5"), ("18 apples", None),
+        ("1,23", None), ("1.2.3", None), ("5-3", None), ("--5", None), ("1/0", None), ("1 2", None),
         ("1e999999999", None), ("", None), ("x", None), ("1" * 3_000, None),
     ],
 )  # fmt: skip
@@ -115,8 +117,9 @@ def test_numeral_of_a_marked_answer(answer: str, numeral: str | None) -> None:
 @pytest.mark.parametrize(
     ("answer", "label"),
     [
-        ("B", "B"), ("(B)", "B"), ("B.", "B"), ("**B**", "B"), ("Option B", "B"), ("B. Paris", "B"), ("B because", "B"),
-        ("A good approach", None), ("The correct answer", None), ("I think so", None), ("Apple", None), ("3.5", None),
+        ("B", "B"), ("(B)", "B"), ("B.", "B"), ("**B**", "B"), ("Option B", "B"), ("B. Paris", "B"),
+        ("B because", "B"), ("A good approach", None), ("The correct answer", None),
+        ("I think so", None), ("Apple", None), ("3.5", None),
     ],
 )  # fmt: skip
 def test_leading_label(answer: str, label: str | None) -> None:
@@ -127,8 +130,9 @@ def test_leading_label(answer: str, label: str | None) -> None:
     ("text", "value"),
     [
         ("Yes", True), ("no.", False), ("**True**", True), ("No. It is true that it rains.", False),
-        ("There is no doubt about it", None), ("There is no doubt: yes", True), ("So the statement is false.", False),
-        ("It is not true", False), ("It is true in the end, they say", True), ("I know nothing", None), ("", None),
+        ("There is no doubt about it", None), ("There is no doubt: yes", True),
+        ("So the statement is false.", False), ("It is not true", False),
+        ("It is true in the end, they say", True), ("I know nothing", None), ("", None),
     ],
 )  # fmt: skip
 def test_truth_in_text(text: str, value: bool | None) -> None:
@@ -187,10 +191,10 @@ def test_any_text_is_read_without_an_error(text: str) -> None:
 
 MEGABYTE = 1_000_000
 PIECES = [
-    "answer is ", "answer: ", "answer\n", "the answer to ", "#### ", "\\boxed{", "\\boxed{x}", "{", "}", "[", '["',
-    '{"a":', "1", "1,", "1/", "1e9", "1 ", "(B) ", "option ", "no ", "yes\n", "*", "$", "$ x", "\\", "\\(", "`",
-    "```\n", " ",
-    "\n",     "\0", ".", "-", "!", "\\frac{", "\\text{", "\ud800", "\u202e", "ﷺ",
+    "answer is ", "answer: ", "answer\n", "the answer to ", "#### ", "\\boxed{", "\\boxed{x}", "{",
+    "}", "[", '["', '{"a":', "1", "1,", "1/", "1e9", "1 ", "(B) ", "option ", "no ", "yes\n", "*",
+    "$", "$ x", "\\", "\\(", "`", "```\n", " ", "\n", "\0", ".", "-", "!", "\\frac{", "\\text{",
+    "\ud800", "\u202e", "ﷺ",
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Answer kinds: what is found in text, what counts as the same, and which kind an annotation gets."""
+"""Answer kinds: what they find in text, what they hold equal, and which an annotation gets."""
 
 from __future__ import annotations
 
@@ -70,16 +70,16 @@ WRITTEN = Literal["(A) Paris", "(B) Rome"]
     ("annotation", "kind"),
     [
         (int, NumberKind(int)), (float, NumberKind(float)), (Decimal, NumberKind(Decimal)),
-        (Fraction, NumberKind(Fraction)),
-        (bool, BoolKind()), (str, TextKind()), (Percent, PercentKind(float)), (MathAnswer, MathKind()),
-        (Any, AnyKind()),
-        (LETTERS, ChoiceKind(["A", "B", "C", "D"])), (Literal[True, False], BoolKind()), (City, ChoiceKind(list(City))),
-        (list[int], JsonKind(list[int])), (dict, JsonKind(dict)), (Point, JsonKind(Point)), (Pair, JsonKind(Pair)),
-        (Row, JsonKind(Row)), (OLD_OPTIONAL, NumberKind(int)), (int | None, NumberKind(int)),
+        (Fraction, NumberKind(Fraction)), (bool, BoolKind()), (str, TextKind()),
+        (Percent, PercentKind(float)), (MathAnswer, MathKind()), (Any, AnyKind()),
+        (LETTERS, ChoiceKind(["A", "B", "C", "D"])), (Literal[True, False], BoolKind()),
+        (City, ChoiceKind(list(City))), (list[int], JsonKind(list[int])), (dict, JsonKind(dict)),
+        (Point, JsonKind(Point)), (Pair, JsonKind(Pair)), (Row, JsonKind(Row)),
+        (OLD_OPTIONAL, NumberKind(int)), (int | None, NumberKind(int)),
         (int | float, NumberKind(float)), (OLD_UNION, AnyKind()), (MathAnswer | None, MathKind()),
         (Annotated[str, "a note"], TextKind()), (Annotated[str, NumberKind(int)], NumberKind(int)),
-        (complex, AnyKind()),
-        (list[MathAnswer], JsonKind(list[MathAnswer])), ("a string", AnyKind()),
+        (complex, AnyKind()), (list[MathAnswer], JsonKind(list[MathAnswer])),
+        ("a string", AnyKind()),
     ],
 )  # fmt: skip
 def test_the_kind_of_an_annotation(annotation: Any, kind: AnswerKind) -> None:
@@ -110,34 +110,33 @@ def test_an_equivalence_that_is_none_is_refused(wrong: Any) -> None:
 
 
 SAME: list[tuple[Any, Any, Any]] = [
-    (float, "1,234", 1234), (float, "$18.00", 18), (float, "3.5e2", 350), (float, "1/2", 0.5), (float, 0.1 + 0.2, 0.3),
-    (float, "−5", -5), (float, "50%", 50), (float, r"\frac{1}{2}", "0.5"), (float, math.inf, math.inf),
-    (int, "18.", 18),
-    (int, "18.0", 18), (Decimal, Decimal("0.10"), "0.1"), (Fraction, "2/4", Fraction(1, 2)), (float, "1e3", 1000),
-    (Percent, "50%", 0.5), (Percent, "50 percent", "1/2"), (bool, True, "yes"), (bool, "False.", "no"),
-    (bool, "**No**", False),
-    (LETTERS, "B", "(b)"), (LETTERS, "B.", "**B**"), (LETTERS, "Option B", "B) because"), (City, City.A, "paris"),
-    (City, "A", "Paris"), (WRITTEN, "B", "rome"), (WRITTEN, "(B)", "(B) Rome"), (Literal[1, 2], 2, "2"),
-    (str, "Paris", " **paris**. "), (str, "New   York", "new york"), (str, "“Paris”", "Paris"),
-    (str, "ｃａｆé", "cafe\u0301"),
-    (list[int], [1, 2], "[1, 2.0]"), (set[int], {1, 2}, "[2, 1]"),
-    (dict[str, float], {"b": 1, "a": 2}, '{"a": 2.0, "b": 1}'),
-    (Point, Point(x=1, label="Here"), '{"x": 1.0, "label": "here"}'), (Pair, Pair(1, 2), '{"x": 1, "y": 2}'),
-    (Any, "5", 5.0), (Any, "Paris", "paris"), (Any, '{"a": 1}', {"a": 1.0}), (Any, (1, 2), [1, 2]),
-    (MathAnswer, 0.5, r"\frac12"), (MathAnswer, "x=3", "3"), (MathAnswer, r"3\sqrt2", r"\sqrt{18}"),
+    (float, "1,234", 1234), (float, "$18.00", 18), (float, "3.5e2", 350), (float, "1/2", 0.5),
+    (float, 0.1 + 0.2, 0.3), (float, "−5", -5), (float, "50%", 50), (float, r"\frac{1}{2}", "0.5"),
+    (float, math.inf, math.inf), (int, "18.", 18), (int, "18.0", 18),
+    (Decimal, Decimal("0.10"), "0.1"), (Fraction, "2/4", Fraction(1, 2)), (float, "1e3", 1000),
+    (Percent, "50%", 0.5), (Percent, "50 percent", "1/2"), (bool, True, "yes"),
+    (bool, "False.", "no"), (bool, "**No**", False), (LETTERS, "B", "(b)"),
+    (LETTERS, "B.", "**B**"), (LETTERS, "Option B", "B) because"), (City, City.A, "paris"),
+    (City, "A", "Paris"), (WRITTEN, "B", "rome"), (WRITTEN, "(B)", "(B) Rome"),
+    (Literal[1, 2], 2, "2"), (str, "Paris", " **paris**. "), (str, "New   York", "new york"),
+    (str, "“Paris”", "Paris"), (str, "ｃａｆé", "cafe\u0301"), (list[int], [1, 2], "[1, 2.0]"),
+    (set[int], {1, 2}, "[2, 1]"), (dict[str, float], {"b": 1, "a": 2}, '{"a": 2.0, "b": 1}'),
+    (Point, Point(x=1, label="Here"), '{"x": 1.0, "label": "here"}'),
+    (Pair, Pair(1, 2), '{"x": 1, "y": 2}'), (Any, "5", 5.0), (Any, "Paris", "paris"),
+    (Any, '{"a": 1}', {"a": 1.0}), (Any, (1, 2), [1, 2]), (MathAnswer, 0.5, r"\frac12"),
+    (MathAnswer, "x=3", "3"), (MathAnswer, r"3\sqrt2", r"\sqrt{18}"),
 ]  # fmt: skip
 
 DIFFERENT: list[tuple[Any, Any, Any]] = [
-    (float, "-5", "5"), (float, "1/2", "12"), (float, "50%", 0.5), (float, "18 apples", 18), (float, True, 1),
-    (float, math.nan, math.nan), (float, None, None), (float, "", ""), (float, "1e999999999", "1e999999999"),
-    (Decimal, "0.1000000000000001", "0.1"), (Decimal, Decimal("NaN"), Decimal("NaN")),
-    (Percent, "50", 0.5), (bool, "maybe", "maybe"), (bool, True, False), (bool, 2, 2), (LETTERS, "E", "E"),
-    (LETTERS, "A", "B"),
-    (LETTERS, "A good approach", "A"), (City, City.A, City.B), (City, "Rome", "Rome"), (str, "the cat", "cat"),
-    (str, "C++", "C"), (str, "-5", "5"), (str, "1/2", "12"), (str, "5!", "5"), (str, " ", " "),
-    (str, "\u200b", "\u200b"),
-    (list[int], [1, 2], [2, 1]), (list[int], "[1, x]", "[1, x]"), (Any, None, None), (Any, "true", 1),
-    (dict, "null", "null"),
+    (float, "-5", "5"), (float, "1/2", "12"), (float, "50%", 0.5), (float, "18 apples", 18),
+    (float, True, 1), (float, math.nan, math.nan), (float, None, None), (float, "", ""),
+    (float, "1e999999999", "1e999999999"), (Decimal, "0.1000000000000001", "0.1"),
+    (Decimal, Decimal("NaN"), Decimal("NaN")), (Percent, "50", 0.5), (bool, "maybe", "maybe"),
+    (bool, True, False), (bool, 2, 2), (LETTERS, "E", "E"), (LETTERS, "A", "B"),
+    (LETTERS, "A good approach", "A"), (City, City.A, City.B), (City, "Rome", "Rome"),
+    (str, "the cat", "cat"), (str, "C++", "C"), (str, "-5", "5"), (str, "1/2", "12"),
+    (str, "5!", "5"), (str, " ", " "), (str, "\u200b", "\u200b"), (list[int], [1, 2], [2, 1]),
+    (list[int], "[1, x]", "[1, x]"), (Any, None, None), (Any, "true", 1), (dict, "null", "null"),
     (MathAnswer, "x", "y"), (MathAnswer, "", ""), (MathAnswer, None, None), (MathAnswer, "-5", "5"),
 ]  # fmt: skip
 
@@ -160,22 +159,28 @@ def test_different_answers(annotation: Any, a: Any, b: Any) -> None:
 @pytest.mark.parametrize(
     ("annotation", "text", "value"),
     [
-        (int, "The answer is $18 per day for 3 days.", 18), (float, "so 3+4=7", 7.0), (int, "It is 10-5", 5),
-        (int, "3.5", None),
-        (int, "Answer: 42\n\nNote: the answer is rounded.", 42), (Percent, "The answer is 12.5 percent", 0.125),
-        (Decimal, "answer: 3.10", Decimal("3.1")), (Fraction, "answer: 3/4", Fraction(3, 4)), (int, "none", None),
-        (int, r"\boxed{15 \text{ apples}}", 15), (float, "It costs 50% more", 50.0), (int, "Answer: -5", -5),
-        (bool, "Let me think. The answer is no.", False), (bool, "Hmm", None), (bool, "Yes, as no one knows", True),
-        (LETTERS, "The correct answer can be found by adding.", None), (LETTERS, "A good approach is to add.", None),
-        (LETTERS, "The answer is (C) Paris", "C"), (LETTERS, "The correct answer is B because A is wrong", "B"),
-        (LETTERS, "A) x\nB) y\nC) z\n\nThe correct choice is (B).", "B"), (LETTERS, "I think option C is right", "C"),
-        (LETTERS, r"\boxed{\text{(C)}}", "C"), (LETTERS, "Let's see.\n**B**\n", "B"), (LETTERS, "B. Paris", "B"),
-        (MOODS, "It could be positive or negative.\nSo: negative", "negative"), (MOODS, "positive or negative", None),
-        (MOODS, "The sentiment is Very Positive!", "very positive"), (City, "It is paris, of course", City.A),
-        (City, "The answer is B", City.B), (WRITTEN, "Answer: Rome", "(B) Rome"), (Literal[1, 2, 3], "Option 3", 3),
-        (str, "```\nhello\n```", "hello"), (str, "The answer is St. Louis.", "St. Louis"), (str, "", None),
-        (list[int], "foo [1], then [1, 2, 3] done", [1, 2, 3]), (list[int], 'see ["a"]', None),
-        (Point, 'here: {"x": 2} and [1]', Point(x=2)),
+        (int, "The answer is $18 per day for 3 days.", 18), (float, "so 3+4=7", 7.0),
+        (int, "It is 10-5", 5), (int, "3.5", None),
+        (int, "Answer: 42\n\nNote: the answer is rounded.", 42),
+        (Percent, "The answer is 12.5 percent", 0.125), (Decimal, "answer: 3.10", Decimal("3.1")),
+        (Fraction, "answer: 3/4", Fraction(3, 4)), (int, "none", None),
+        (int, r"\boxed{15 \text{ apples}}", 15), (float, "It costs 50% more", 50.0),
+        (int, "Answer: -5", -5), (bool, "Let me think. The answer is no.", False),
+        (bool, "Hmm", None), (bool, "Yes, as no one knows", True),
+        (LETTERS, "The correct answer can be found by adding.", None),
+        (LETTERS, "A good approach is to add.", None), (LETTERS, "The answer is (C) Paris", "C"),
+        (LETTERS, "The correct answer is B because A is wrong", "B"),
+        (LETTERS, "A) x\nB) y\nC) z\n\nThe correct choice is (B).", "B"),
+        (LETTERS, "I think option C is right", "C"), (LETTERS, r"\boxed{\text{(C)}}", "C"),
+        (LETTERS, "Let's see.\n**B**\n", "B"), (LETTERS, "B. Paris", "B"),
+        (MOODS, "It could be positive or negative.\nSo: negative", "negative"),
+        (MOODS, "positive or negative", None),
+        (MOODS, "The sentiment is Very Positive!", "very positive"),
+        (City, "It is paris, of course", City.A), (City, "The answer is B", City.B),
+        (WRITTEN, "Answer: Rome", "(B) Rome"), (Literal[1, 2, 3], "Option 3", 3),
+        (str, "```\nhello\n```", "hello"), (str, "The answer is St. Louis.", "St. Louis"),
+        (str, "", None), (list[int], "foo [1], then [1, 2, 3] done", [1, 2, 3]),
+        (list[int], 'see ["a"]', None), (Point, 'here: {"x": 2} and [1]', Point(x=2)),
         (MathAnswer, r"We get $x=5$, so \(2\sqrt{2}\) it is", r"2\sqrt{2}"),
         (MathAnswer, "We get 42 in the end", "42"), (MathAnswer, "The answer is $(1,2)$.", "(1,2)"),
         (int | None, "It is 7", 7), (Any, "The answer is Paris.", "Paris"),
@@ -238,12 +243,12 @@ KINDS: list[Any] = [
     MathAnswer,
 ]
 WRITINGS = st.one_of(
-    st.text(max_size=30),
-    st.from_regex(r"[-+]?\$?\d{1,4}([.,/]\d{1,3})?%?", fullmatch=True),
-    st.sampled_from(["A", "(b)", "yes", "No.", "positive", "[1, 2]", '{"a": 1}', r"\frac12", "x=3", "nan", "1e9",
+    st.text(max_size=30), st.from_regex(r"[-+]?\$?\d{1,4}([.,/]\d{1,3})?%?", fullmatch=True),
+    st.sampled_from(["A", "(b)", "yes", "No.", "positive", "[1, 2]",
+    '{"a": 1}', r"\frac12", "x=3", "nan", "1e9",
     "\ud800"]),
-    st.integers(), st.floats(), st.booleans(), st.none(), st.lists(st.integers(), max_size=3), st.decimals(),
-    st.fractions(),
+    st.integers(), st.floats(), st.booleans(), st.none(), st.lists(st.integers(), max_size=3),
+    st.decimals(), st.fractions(),
 )  # fmt: skip
 
 
@@ -287,7 +292,8 @@ def test_classes_are_canonical(values: list[str | None]) -> None:
             assert kind.same(a, b) == (first is not None and first == second)
 
 
-# ------------------------------------------------------------------------------------------------ DSPy
+# --------------------------------------------------------------------------------------------------
+# DSPy
 
 
 class Sums(dspy.Signature):
@@ -336,7 +342,8 @@ def test_dspys_adapters_ask_for_and_read_them() -> None:
     assert "`share` (Percent)" in prompt[0]["content"]
 
 
-# ------------------------------------------------------------------------------------------------ real references
+# --------------------------------------------------------------------------------------------------
+# Real references
 
 
 def _rows(name: str) -> list[dict[str, str]]:

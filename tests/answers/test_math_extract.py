@@ -1,7 +1,8 @@
-"""What mathematics a free text answers with, as models end their solutions, and text made to hang the scanners."""
+"""What mathematics a free text answers with, as models end their solutions, and text made to hang
+the scanners.
+"""
 
 from __future__ import annotations
-
 
 import pytest
 from hypothesis import given, strategies as st

@@ -1,7 +1,7 @@
-"""`python -m tests.fuzz [MINUTES] [SEED]`: rounds of the fuzz tests, each with a seed of its own, until the time is over.
+"""Run rounds of the fuzz tests: `python -m tests.fuzz [MINUTES] [SEED]`.
 
-A round is begun only where there is time for another like the longest so far. The first that fails ends the run,
-with its exit status.
+Each round has its own seed. A round begins only if there is time for another as long as the longest
+so far. The first that fails ends the run with its exit status.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every kind of answer: its annotation, what counts as a value of it, and values that a model can say in a sentence."""
+"""Every kind of answer: its annotation, its values, and those a model can say in a sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the fuzz tests are fed with: hostile characters, the writing of models, LaTeX by a grammar, and valid things damaged."""
+"""Strategies of the fuzz tests: hostile characters, models' writing, LaTeX, damaged data."""
 
 from __future__ import annotations
 
@@ -13,22 +13,26 @@ ANY_TEXT = st.text(CHARACTERS, max_size=60)
 
 #: What scanners stop at, begin with and look for.
 FRAGMENTS = [
-    "The answer is ", "answer: ", "**Answer:** ", "Final Answer\n", "#### ", "\\boxed{", "\\boxed 5", "}", "{", "[", "]", "(", ")",
-    "(B) ", "B. Paris", "Option C", "choice ", "yes", "No.", "not true", "maybe", "5", "-5", "1,234.50", "$18", "50%", "1/2",
-    "3 1/2",
-    "1e5", "1e-9", "1e999", ".5", "5.", "−", "½", "٣", "１２", "x = ", "=", "is ", "because ", "or ", " and ", ", ", ". ", "\n",
-    "\n\n",
-    "\t", " ", "```", "```json\n", "**", "__", "*", "_", "`", "$", "$$", "\\(", "\\)", "\\[", "\\]", '"', "'", "“", "'s",
-    '{"x": 1}',
-    '{"answer": ', "[1, 2]", '["a"]', "null", "NaN", "Infinity", "true", "False", "[[ ## answer ## ]]\n", "[[ ## completed ## ]]",
-    "Reasoning: ", "Answer: ", "Q: ", "A: ", "positive", "Paris", "London Town", "\0", "\x1b[31m", "\u202e", "\u200b", "\ufeff",
-    "\ud800", "\udfff", "ﷺ", "ſ", "İ", "K", "<script>", "&amp;", "=cmd()", "\r", "\x85", "\u2028", "//", "/*", "lambda: 0", "(1,",
+    "The answer is ", "answer: ", "**Answer:** ", "Final Answer\n", "#### ", "\\boxed{",
+    "\\boxed 5", "}", "{", "[", "]", "(", ")", "(B) ", "B. Paris", "Option C", "choice ", "yes",
+    "No.", "not true", "maybe", "5", "-5", "1,234.50", "$18", "50%", "1/2", "3 1/2", "1e5", "1e-9",
+    "1e999", ".5", "5.", "−", "½", "٣", "１２", "x = ", "=", "is ", "because ", "or ",
+    " and ", ", ",
+    ". ", "\n", "\n\n", "\t", " ", "```", "```json\n", "**", "__", "*", "_", "`", "$", "$$", "\\(",
+    "\\)", "\\[", "\\]", '"', "'", "“", "'s", '{"x": 1}', '{"answer": ', "[1, 2]", '["a"]', "null",
+    "NaN", "Infinity", "true", "False", "[[ ## answer ## ]]\n", "[[ ## completed ## ]]",
+    "Reasoning: ", "Answer: ", "Q: ", "A: ", "positive", "Paris", "London Town", "\0", "\x1b[31m",
+    "\u202e", "\u200b", "\ufeff", "\ud800", "\udfff", "ﷺ", "ſ", "İ", "K", "<script>", "&amp;",
+    "=cmd()", "\r", "\x85", "\u2028", "//", "/*", "lambda: 0", "(1,",
 ]  # fmt: skip
 
 
 @st.composite
 def _repeated(draw: st.DrawFn) -> str:
-    """One fragment, or a few, over and over: what makes a scanner quadratic or nests a parser too deep."""
+    """One fragment, or a few, over and over.
+
+    What makes a scanner quadratic or nests a parser too deep.
+    """
     pieces = draw(
         st.lists(
             st.one_of(st.sampled_from(FRAGMENTS), st.text(CHARACTERS, min_size=1, max_size=2)),
@@ -69,12 +73,17 @@ def _digits(draw: st.DrawFn) -> str:
 def _grouped(draw: st.DrawFn, parts: st.SearchStrategy[str]) -> str:
     form = draw(
         st.sampled_from([
-            r"\frac{{{}}}{{{}}}", r"\dfrac {} {}", r"\sqrt[{}]{{{}}}", r"\sqrt {}", "{}^{{{}}}", "{}^{}", "{}_{{{}}}", "{}{}",
+            r"\frac{{{}}}{{{}}}", r"\dfrac {} {}", r"\sqrt[{}]{{{}}}", r"\sqrt {}",
+            "{}^{{{}}}", "{}^{}", "{}_{{{}}}", "{}{}",
             "{} + {}", "{} - {}",
-            r"{} \cdot {}", "{}/{}", "{}, {}", "({}, {})", "[{}, {})", r"\left( {} \right)", r"\{{ {}, {} \}}", r"\boxed{{{}}}",
-            r"\text{{{}}}", r"\text{{ {} cm}}", r"\begin{{pmatrix}} {} \\ {} \end{{pmatrix}}", r"\sin {}", r"\log_{} {}", "{}!",
-            "x = {}", "x > {}", r"{} \le x < {}", r"\pm {}", r"{}\overline{{{}}}", "|{}|", r"{} \approx {}", "{} base {}",
-            r"\sum_{{{}}}^{{{}}} n", r"{}^\circ", r"{} \cup {}", "${}$", r"\mathbf{{{}}}", r"{} \text{{ or }} {}", "({})({})",
+            r"{} \cdot {}", "{}/{}", "{}, {}", "({}, {})", "[{}, {})", r"\left( {} \right)",
+            r"\{{ {}, {} \}}", r"\boxed{{{}}}",
+            r"\text{{{}}}", r"\text{{ {} cm}}", r"\begin{{pmatrix}} {} \\ {} \end{{pmatrix}}",
+            r"\sin {}", r"\log_{} {}", "{}!",
+            "x = {}", "x > {}", r"{} \le x < {}", r"\pm {}", r"{}\overline{{{}}}",
+            "|{}|", r"{} \approx {}", "{} base {}",
+            r"\sum_{{{}}}^{{{}}} n", r"{}^\circ", r"{} \cup {}", "${}$",
+            r"\mathbf{{{}}}", r"{} \text{{ or }} {}", "({})({})",
             r"\int_0^{} {} dx",
         ])
     )  # fmt: skip

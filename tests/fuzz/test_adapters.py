@@ -1,4 +1,4 @@
-"""Adapters: what a demo shows is read back to the same fields, and any reply is fields or a reply that cannot be parsed."""
+"""Adapters read any reply as fields or refuse it, and read a demo back to the same fields."""
 
 from __future__ import annotations
 
@@ -122,7 +122,8 @@ def test_any_reply_of_a_model_is_an_answer_of_its_type_or_cannot_be_parsed(reply
     assert DECLARED[which[0]].holds(read["answer"])
 
 
-# ------------------------------------------------------------------------------------------------ what was found
+# --------------------------------------------------------------------------------------------------
+# What was found
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Files of draws: imported wholly, or refused wholly with one sentence; and what goes out comes in again as the same record."""
+"""Files of draws are imported wholly or refused with one sentence; exports read back the same."""
 
 from __future__ import annotations
 
@@ -36,16 +36,19 @@ ANYTHING = st.one_of(
 
 ROW = st.fixed_dictionaries(
     {
-        "question_id": st.sampled_from(["q0", "q1", 2]), "model": st.sampled_from("ab"), "draw": st.integers(0, 3),
+        "question_id": st.sampled_from(["q0", "q1", 2]), "model": st.sampled_from("ab"),
+        "draw": st.integers(0, 3),
         "answer": st.one_of(st.sampled_from(["x", " x", "y", "", None, 5, "5", [1]]), ANY_TEXT),
     },
     optional={
         "correct": st.sampled_from([True, False, 0.5, None]), "score": st.floats(0, 1),
-        "answer_class": st.sampled_from([0, 1, "0", None]), "calls": st.integers(0, 9), "seconds": st.floats(0, 9),
-        "created": st.sampled_from([1.5, 10**9, None]), "cost": st.sampled_from([0.1, 0, None]),
-        "prompt_tokens": st.integers(0, 99), "completion_tokens": st.integers(0, 99),
-        "cause": st.sampled_from(["timeout", "", None]), "task": st.one_of(st.sampled_from("st"), ANY_TEXT), "text": ANY_TEXT,
-        "program": st.sampled_from(["imported", "", None]), "dataset": st.sampled_from(["default", "", None]),
+        "answer_class": st.sampled_from([0, 1, "0", None]), "calls": st.integers(0, 9),
+        "seconds": st.floats(0, 9), "created": st.sampled_from([1.5, 10**9, None]),
+        "cost": st.sampled_from([0.1, 0, None]), "prompt_tokens": st.integers(0, 99),
+        "completion_tokens": st.integers(0, 99), "cause": st.sampled_from(["timeout", "", None]),
+        "task": st.one_of(st.sampled_from("st"), ANY_TEXT), "text": ANY_TEXT,
+        "program": st.sampled_from(["imported", "", None]),
+        "dataset": st.sampled_from(["default", "", None]),
     },
 )  # fmt: skip
 ROWS = st.lists(
@@ -58,7 +61,9 @@ ROWS = st.lists(
 
 @st.composite
 def damaged_rows(draw):
-    """Rows of which one or another has a value that it should not have, lacks one, or is of another dataset or program."""
+    """Rows of which one or another has a value that it should not have, lacks one, or is of another
+    dataset or program.
+    """
     rows = draw(ROWS)
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(rows) - 1))
@@ -74,7 +79,10 @@ def damaged_rows(draw):
 
 @contextmanager
 def a_bank():
-    """An empty bank in a folder of its own; in memory where the system has such folders, for a bank waits for its disk."""
+    """An empty bank in a folder of its own.
+
+    In memory where the system has such folders, for a bank waits for its disk.
+    """
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as name:
         bank = SampleBank(Path(name) / "bank.sqlite")
@@ -83,7 +91,10 @@ def a_bank():
 
 
 def imported(bank, path):
-    """Whether the file was; where it was not, one sentence says so and nothing is there that was not there before."""
+    """Whether the file was.
+
+    Where it was not, one sentence says so and nothing is there that was not there before.
+    """
     before = contents(bank)
     try:
         with within(30):
@@ -266,14 +277,16 @@ def test_a_damaged_result_file_is_imported_or_refused(results):
 
 COLUMNS = [
     (pa.string(), st.one_of(st.sampled_from(["q0", "a", "x", ""]), st.text(max_size=4))),
-    (pa.int64(), st.integers(-(2**63), 2**63 - 1)), (pa.int64(), st.integers(0, 3)), (pa.float64(), st.floats()),
-    (pa.bool_(), st.booleans()), (pa.binary(), st.binary(max_size=3)), (pa.timestamp("us"), st.datetimes()),
-    (pa.date32(), st.dates()), (pa.decimal128(9, 2), st.decimals(-999, 999, places=2)),
-    (pa.list_(pa.string()), st.lists(st.text(max_size=3), max_size=2)), (pa.timestamp("ms"), st.integers(-(2**60), 2**60)),
+    (pa.int64(), st.integers(-(2**63), 2**63 - 1)), (pa.int64(), st.integers(0, 3)),
+    (pa.float64(), st.floats()), (pa.bool_(), st.booleans()), (pa.binary(), st.binary(max_size=3)),
+    (pa.timestamp("us"), st.datetimes()), (pa.date32(), st.dates()),
+    (pa.decimal128(9, 2), st.decimals(-999, 999, places=2)),
+    (pa.list_(pa.string()), st.lists(st.text(max_size=3), max_size=2)),
+    (pa.timestamp("ms"), st.integers(-(2**60), 2**60)),
     (pa.struct([("a", pa.int64())]), st.fixed_dictionaries({"a": st.integers(0, 9)})),
     (pa.map_(pa.string(), pa.int64()), st.just([("a", 1)])), (pa.time64("us"), st.times()),
-    (pa.duration("s"), st.integers(-(2**62), 2**62)), (pa.null(), st.none()), (pa.uint64(), st.integers(0, 2**64 - 1)),
-    (pa.large_binary(), st.just(b"\xff")),
+    (pa.duration("s"), st.integers(-(2**62), 2**62)), (pa.null(), st.none()),
+    (pa.uint64(), st.integers(0, 2**64 - 1)), (pa.large_binary(), st.just(b"\xff")),
 ]  # fmt: skip
 
 
@@ -326,7 +339,8 @@ def test_a_damaged_parquet_file_is_imported_or_refused(table, data):
     )
 
 
-# ------------------------------------------------------------------------------------------------ what was found
+# --------------------------------------------------------------------------------------------------
+# What was found
 
 GOOD = {"question_id": "q0", "model": "a", "draw": 0, "answer": "x", "correct": True}
 REFUSED = {

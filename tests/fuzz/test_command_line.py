@@ -1,4 +1,7 @@
-"""The command line: whatever is asked of it, it answers, or says in one line what is wrong; no traceback ever."""
+"""The command line: whatever is asked of it, it answers, or says in one line what is wrong.
+
+No traceback ever.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +41,9 @@ def rows(questions, k):
     luck = random.Random(0)
     return [
         {
-            "question_id": f"q{question}", "model": member, "draw": draw, "answer": answer, "correct": answer == "right",
-            "split": ("train", "test")[question % 2], "task": "xy"[question % 2],
+            "question_id": f"q{question}", "model": member, "draw": draw, "answer": answer,
+            "correct": answer == "right", "split": ("train", "test")[question % 2],
+            "task": "xy"[question % 2],
         }
         for question in range(questions)
         for member, skill in {"a": 0.7, "b": 0.6, "c": 0.5}.items()
@@ -50,7 +54,9 @@ def rows(questions, k):
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory):
-    """A folder with two banks, a file of draws without scores, some pool files, and things that are none of these."""
+    """A folder with two banks, a file of draws without scores, some pool files, and things that are
+    none of these.
+    """
     folder = tmp_path_factory.mktemp("work")
     draws = rows(12, 3)
     bare = [{key: value for key, value in row.items() if key != "correct"} for row in draws]
@@ -236,33 +242,42 @@ STORAGES = st.sampled_from(
 )
 VERBS = {
     "replay": SHARED | SPLIT | {
-        "--k": COUNTS, "--rule": RULES, "--holdout": mostly(["0.5", "0.2"], ODD_NUMBERS), "--repeats": COUNTS,
+        "--k": COUNTS, "--rule": RULES, "--holdout": mostly(["0.5", "0.2"], ODD_NUMBERS),
+        "--repeats": COUNTS,
     },
     "search": SHARED | {
-        "--k": COUNTS, "--sizes": mostly(["1", "2-3", "1,3"], SIZES), "--penalty": mostly(["1", "0.5"], ODD_NUMBERS),
-        "--top": COUNTS, "--by": mostly(["objective", "accuracy"], ODD_WORDS), "--rule": RULES,
+        "--k": COUNTS, "--sizes": mostly(["1", "2-3", "1,3"], SIZES),
+        "--penalty": mostly(["1", "0.5"], ODD_NUMBERS), "--top": COUNTS,
+        "--by": mostly(["objective", "accuracy"], ODD_WORDS), "--rule": RULES,
         "--time-limit": mostly(["1"], ODD_NUMBERS),
     },
     "scale": SHARED | SPLIT | {
-        "--k": COUNTS, "--k-max": COUNTS, "--max-members": COUNTS, "--penalty": mostly(["1", "0.5"], ODD_NUMBERS), "--html": HTML,
+        "--k": COUNTS, "--k-max": COUNTS, "--max-members": COUNTS,
+        "--penalty": mostly(["1", "0.5"], ODD_NUMBERS), "--html": HTML,
     },
-    "budget": SHARED | SPLIT | {"--k": COUNTS, "--bounds": mostly(["0.05", "0,0.1", "0.1,0.1"], ODD_NUMBERS), "--html": HTML},
+    "budget": SHARED | SPLIT | {
+        "--k": COUNTS, "--bounds": mostly(["0.05", "0,0.1", "0.1,0.1"], ODD_NUMBERS),
+    "--html": HTML},
     "tune": SHARED | SPLIT | {
-        "--trials": mostly(["1", "2"], st.sampled_from(["0", "-1", "x", ""])), "--max-members": COUNTS, "--k-max": COUNTS,
-        "--minimize": mostly(["calls_per_question", "cost_per_question"], ODD_WORDS), "--budget": mostly(["3", "9"], ODD_NUMBERS),
-        "--storage": STORAGES, "--study-name": ODD_WORDS,
+        "--trials": mostly(["1", "2"], st.sampled_from(["0", "-1", "x", ""])),
+        "--max-members": COUNTS, "--k-max": COUNTS,
+        "--minimize": mostly(["calls_per_question", "cost_per_question"], ODD_WORDS),
+        "--budget": mostly(["3", "9"], ODD_NUMBERS), "--storage": STORAGES,
+        "--study-name": ODD_WORDS,
     },
-    "info": {"--dataset": SHARED["--dataset"], "--json": None}, "export": {"--dataset": SHARED["--dataset"]},
-    "import": {"--dataset": SHARED["--dataset"]},
+    "info": {"--dataset": SHARED["--dataset"], "--json": None},
+    "export": {"--dataset": SHARED["--dataset"]}, "import": {"--dataset": SHARED["--dataset"]},
     "ask": {
-        "--pool": mostly([*POOLS], ODD_FILES), "--mux": mostly(["mux.json", "bank.jsonl", "none.json"], ODD_FILES), "--k": COUNTS,
+        "--pool": mostly([*POOLS], ODD_FILES),
+        "--mux": mostly(["mux.json", "bank.jsonl", "none.json"], ODD_FILES), "--k": COUNTS,
         "--json": None, "--timeout": mostly(["1"], ODD_NUMBERS), "--accept-license": None,
     },
     "pull": {"--accept-license": None},
     "collect": {
-        "--pool": mostly([*POOLS], ODD_FILES), "--bank": mostly(["new.sqlite"], ODD_BANKS), "--k": COUNTS, "--split": ODD_WORDS,
-        "--limit": COUNTS, "--num-threads": COUNTS, "--max-calls": COUNTS, "--max-cost": ODD_NUMBERS, "--timeout": ODD_NUMBERS,
-        "--json": None, "--retry-failed": None,
+        "--pool": mostly([*POOLS], ODD_FILES), "--bank": mostly(["new.sqlite"], ODD_BANKS),
+        "--k": COUNTS, "--split": ODD_WORDS, "--limit": COUNTS, "--num-threads": COUNTS,
+        "--max-calls": COUNTS, "--max-cost": ODD_NUMBERS, "--timeout": ODD_NUMBERS, "--json": None,
+        "--retry-failed": None,
     },
 }  # fmt: skip
 FILES = [
@@ -291,7 +306,8 @@ TASKS = [
     "a b",
     "x" * 9_999,
 ]
-#: What follows the verb; odd words would do no harm, but one may be the name of weights that are fetched, or of a module.
+#: What follows the verb; odd words would do no harm, but one may be the name of weights that are
+#: fetched, or of a module.
 FIRST = {
     "import": st.tuples(st.just("new.sqlite"), mostly(FILES[:2], st.sampled_from(FILES))),
     "ask": st.tuples(mostly(["What?"], ODD_WORDS)),
@@ -348,7 +364,8 @@ def test_a_verb_answers_or_says_in_one_line_what_is_wrong(workplace, verb, data)
     answered(workplace, data.draw(commands(verb)))
 
 
-# ------------------------------------------------------------------------------------------------ what was found
+# --------------------------------------------------------------------------------------------------
+# What was found
 
 REFUSED = [
     (["replay"], "run `dspy-mux replay --help` for its options"),

@@ -1,4 +1,7 @@
-"""Whether two values are one answer: reflexive, symmetric, as the keys say, transitive where keys decide, never an error."""
+"""Whether two values are one answer.
+
+Reflexive, symmetric, as the keys say, transitive where keys decide, never an error.
+"""
 
 from __future__ import annotations
 
@@ -62,11 +65,13 @@ def writings(number):
 
 
 ODD = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.decimals(), st.fractions(), st.binary(max_size=3),
-    st.complex_numbers(), nested(),
+    st.none(), st.booleans(), st.integers(), st.floats(), st.decimals(), st.fractions(),
+    st.binary(max_size=3), st.complex_numbers(), nested(),
     st.sampled_from([
-        Decimal("NaN"), Decimal("sNaN"), Decimal("Infinity"), Decimal("1E+999999"), 10**5_000, -(10**1_805), math.inf, float,
-        object, np.float64("nan"), np.bool_(True), Fraction(1, 10**3_000), range(3), frozenset({1}), Ellipsis, NotImplemented,
+        Decimal("NaN"), Decimal("sNaN"), Decimal("Infinity"), Decimal("1E+999999"),
+        10**5_000, -(10**1_805), math.inf, float,
+        object, np.float64("nan"), np.bool_(True), Fraction(1, 10**3_000),
+        range(3), frozenset({1}), Ellipsis, NotImplemented,
     ]),
 )  # fmt: skip
 ANYTHING = st.one_of(
@@ -150,7 +155,8 @@ def test_the_key_of_mathematics_never_fails(value, number):
         )
 
 
-# ------------------------------------------------------------------------------------------------ what was found
+# --------------------------------------------------------------------------------------------------
+# What was found
 
 
 def test_a_key_that_holds_nan_equals_itself():

@@ -99,7 +99,8 @@ def test_a_value_that_is_told_in_a_sentence_is_found_in_it(name, data):
     assert kind.same(kind.extract(sentence.format(written(value))), value)
 
 
-# ------------------------------------------------------------------------------------------------ what was found
+# --------------------------------------------------------------------------------------------------
+# What was found
 
 
 def test_the_longest_numeral_that_is_read_can_be_compared_too():

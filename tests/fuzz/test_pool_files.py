@@ -1,4 +1,6 @@
-"""Pool files: whatever stands in one, it describes a pool, or one sentence says what is wrong; never a key in it."""
+"""Pool files: whatever stands in one, it describes a pool, or one sentence says what is wrong;
+never a key in it.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,8 @@ def one_sentence(error):
     assert SECRET not in told
 
 
-# ------------------------------------------------------------------------------------------------ TOML of any tree
+# --------------------------------------------------------------------------------------------------
+# TOML of any tree
 
 
 def toml(value):
@@ -129,14 +132,17 @@ MODELS = [
     "huggingface/x/y",
 ]
 SETTINGS = [
-    "temperature", "max_tokens", "n", "seed", "stop", "cache", "engine", "model", "model_type", "callbacks", "num_retries",
-    "provider", "api_base", "rollout_id", "launch_kwargs", "train_kwargs", "finetuning_model", "use_developer_role",
-    "async_engine", "top_p", "timeout", "base_url",
+    "temperature", "max_tokens", "n", "seed", "stop", "cache", "engine", "model", "model_type",
+    "callbacks", "num_retries", "provider", "api_base", "rollout_id", "launch_kwargs",
+    "train_kwargs", "finetuning_model", "use_developer_role", "async_engine", "top_p", "timeout",
+    "base_url",
 ]  # fmt: skip
 
 
 def table(names, always, **likely):
-    """A table that is likely to be understood, and at times has another setting, or another value of one."""
+    """A table that is likely to be understood, and at times has another setting, or another value
+    of one.
+    """
     known = st.fixed_dictionaries(
         {name: likely[name] for name in always},
         optional={n: v for n, v in likely.items() if n not in always},
@@ -242,7 +248,8 @@ def test_any_bytes_are_a_pool_or_one_sentence(path, content):
     open_it(path)
 
 
-# ------------------------------------------------------------------------------------------------ saved muxes
+# --------------------------------------------------------------------------------------------------
+# Saved muxes
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +277,8 @@ def test_a_damaged_saved_mux_is_a_mux_or_one_sentence(path, saved, data):
     assert len(mux.members) > 0
 
 
-# ------------------------------------------------------------------------------------------------ what was found
+# --------------------------------------------------------------------------------------------------
+# What was found
 
 FOUND = {
     "an unknown setting that does not print": (

@@ -10,7 +10,9 @@ from ..support.scripted import marked, scripted_lm
 
 
 def read(program: dspy.Module, text: str, **inputs: str) -> list[dspy.Prediction]:
-    """What a mux makes of `text` in the answer field of DSPy's chat format, and as a plain reply after some reasoning."""
+    """What a mux makes of `text` in the answer field of DSPy's chat format, and as a plain reply
+    after some reasoning.
+    """
     replies = [marked(reasoning="So it is.", answer=text), f"Let me think, 3 of 7.\n{text}"]
     lms = [scripted_lm("any", lambda *_, reply=reply: reply, cache=False) for reply in replies]
     adapters = (None, PlainAdapter())

@@ -19,7 +19,10 @@ def ids(rows: list[dspy.Example]) -> list[str]:
 
 
 def topics(row: dspy.Example) -> set[str]:
-    """The folded words and names of a question: its subject, found by taking the template away, and its answers."""
+    """The folded words and names of a question.
+
+    Its subject, found by taking the template away, and its answers.
+    """
     before, after = QUESTIONS[row.category].split("{}")
     return {fold(row.question.removeprefix(before).removesuffix(after)), *map(fold, row.accepted)}
 

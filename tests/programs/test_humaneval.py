@@ -1,4 +1,7 @@
-"""HumanEval, graded in real sandboxes. Without bubblewrap these tests fail: `apt install bubblewrap`."""
+"""HumanEval, graded in real sandboxes.
+
+Without bubblewrap these tests fail: `apt install bubblewrap`.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,8 @@ needs_release = pytest.mark.skipif(
 #: Two problems of our own, in the release's columns.
 EVENS = {
     "task_id": "Ours/0",
-    "prompt": 'from typing import List\n\n\ndef evens(values: List[int]) -> List[int]:\n    """ Return the even values, in order.\n'
+    "prompt": "from typing import List\n\n\ndef evens(values: List[int]) -> List[int]:\n"
+    '    """ Return the even values, in order.\n'
     '    >>> evens([1, 2, 3, 4])\n    [2, 4]\n    """\n',
     "entry_point": "evens",
     "canonical_solution": "    return [value for value in values if value % 2 == 0]\n",
@@ -39,11 +43,13 @@ EVENS = {
 }
 SHOUT = {
     "task_id": "Ours/1",
-    "prompt": 'def unused(x):\n    return x\n\ndef shout(text, times):\n    """Return the text in capitals with "!".\n'
+    "prompt": "def unused(x):\n    return x\n\ndef shout(text, times):\n"
+    '    """Return the text in capitals with "!".\n'
     '    For text = "no", times = 2 the result is "NO!!"\n    """\n',
     "entry_point": "shout",
     "canonical_solution": "    return text.upper() + times * '!'\n",
-    "test": "def check(candidate):\n    assert candidate('a', 0) == 'A', 'none'\n    assert shout('b', times=unused(2)) == 'B!!'\n",
+    "test": "def check(candidate):\n    assert candidate('a', 0) == 'A', 'none'\n"
+    "    assert shout('b', times=unused(2)) == 'B!!'\n",
 }
 ROWS = [EVENS, SHOUT, *({**EVENS, "task_id": f"Ours/{number}"} for number in range(2, 5))]
 
@@ -75,7 +81,8 @@ def graded(pairs: Sequence[tuple[dspy.Example, object]]) -> list[bool]:
         return list(pool.map(lambda pair: metric(pair[0], says(pair[1])), pairs))
 
 
-# ------------------------------------------------------------------------------------------------ grading
+# --------------------------------------------------------------------------------------------------
+# Grading
 
 
 def test_every_gold_passes_however_it_is_written_and_no_other_does(
@@ -135,11 +142,13 @@ def test_no_gold_of_the_release_passes_the_next_ones_tests_and_no_empty_body_pas
     release: list[dspy.Example],
 ) -> None:
     following = [*release[1:], release[0]]
-    # The other function under the name that is asked for: wrong for what it does, not for what it is called.
+    # The other function under the name that is asked for: wrong for what it does, not for what it
+    # is called.
     renamed = [
         (
             example,
-            f"{other.answer}\n\ndef {example.entry_point}(*args):\n    return {other.entry_point}(*args)\n",
+            f"{other.answer}\n\ndef {example.entry_point}(*args):\n"
+            f"    return {other.entry_point}(*args)\n",
         )
         for example, other in zip(release, following, strict=True)
     ]
@@ -165,7 +174,8 @@ def test_the_demos_are_right_and_in_no_test_set() -> None:
         assert "initials" not in text
 
 
-# ------------------------------------------------------------------------------------------------ behaviour
+# --------------------------------------------------------------------------------------------------
+# Behaviour
 
 KIND = BehaviourKind()
 
@@ -179,7 +189,8 @@ def test_code_that_does_the_same_is_the_same_answer() -> None:
     comprehension = key(EVENS, EVENS["canonical_solution"])
     loop = key(
         EVENS,
-        "def evens(xs):\n    found = []\n    for x in xs:\n        if not x & 1:\n            found.append(x)\n    return found\n",
+        "def evens(xs):\n    found = []\n    for x in xs:\n        if not x & 1:\n"
+        "            found.append(x)\n    return found\n",
     )
     assert comprehension == loop
     assert comprehension is not None
@@ -282,10 +293,14 @@ def test_nearly_every_prompt_of_the_release_gives_inputs_that_its_gold_answers(
     assert sum(isinstance(each, tuple) and each[0] == "behaviour" for each in keys) >= 37
 
 
-# ------------------------------------------------------------------------------------------------ the program, asked
+# --------------------------------------------------------------------------------------------------
+# The program, asked
 
 
-RIGHT = "Sure:\n```python\ndef evens(values):\n    return [v for v in values if v % 2 == 0]\n```\nThat's it."
+RIGHT = (
+    "Sure:\n```python\ndef evens(values):\n    return [v for v in values if v % 2 == 0]\n"
+    "```\nThat's it."
+)
 RIGHT_TOO = "def evens(values):\n    return list(filter(lambda v: not v % 2, values))"
 WRONG = "def evens(values):\n    return values[::2]"
 
@@ -321,7 +336,8 @@ async def test_the_program_answers_on_asyncio_too(ours: list[dspy.Example]) -> N
     assert metric(ours[0], prediction)
 
 
-# ------------------------------------------------------------------------------------------------ rows
+# --------------------------------------------------------------------------------------------------
+# Rows
 
 
 def test_examples_have_their_columns(ours: list[dspy.Example]) -> None:

@@ -1,4 +1,6 @@
-r"""MATH-500: gold answers pass in every form a model writes them in, other answers in none; a file's rows become examples.
+r"""MATH-500: gold answers pass in every form a model writes them in, other answers in none.
+
+A file's rows become examples.
 
 The golds are those of our own rows, and of the whole release where it lies beside the checkout.
 """
@@ -20,31 +22,40 @@ from programs.math500 import demos, examples, metric, program, task
 RELEASE = Path(__file__).parents[3] / "shared" / "data" / "math500_test.jsonl.gz"
 
 OWN = [
-    "7", "-12", r"\frac{5}{8}", r"\dfrac{7}{3}", r"\frac 47", r"2\frac{1}{3}", "0.375", ".0025", "12,\\!600", "40,500",
-    r"\$7.50", r"\$18", r"135^\circ", r"60\%", r"14 \text{ feet}", r"9\mbox{ m}^2", r"\frac{45}7\text{ degrees}",
-    r"5\sqrt{3}", r"9\sqrt5", r"\frac{\sqrt{7}}{4}", r"-\frac{\pi}{3}", r"12 + 5\pi", r"\frac{300}{\pi}", r"\tan x",
-    "4 - 7i", "3k^2", "(b-2)(c+9)", "x^4 - 5x + 1", r"\frac{3+8a}{15}", "z=9", "y = 4x - 7", "3x - 8y + 2z + 6 = 0",
-    "(4,-9)", "(3,8,-5)", r"\left( 5, \frac{\pi}{4} \right)", r"\left(\frac{1}{4},\frac{9}{2}\right]", "[-6,8)",
-    r"(-\infty, 5]", r"(4,\infty)", r"(-\infty, 1) \cup (6, \infty)", r"x \in [-8,5]", "4,-6", "2, 6, 11", r"2 \pm \sqrt{11}",
-    r"\{3\pm\sqrt{2},-4\}", "31_7", "2103_{4}", r"\text{Marisol}", r"\text{west}", r"\text{(D)}",
-    r"\begin{pmatrix} 3/5 \\ -2 \\ 8 \end{pmatrix}", r"\begin{pmatrix} 2 & 0 \\ -3 & 1 \end{pmatrix}",
+    "7", "-12", r"\frac{5}{8}", r"\dfrac{7}{3}", r"\frac 47", r"2\frac{1}{3}", "0.375", ".0025",
+    "12,\\!600", "40,500", r"\$7.50", r"\$18", r"135^\circ", r"60\%", r"14 \text{ feet}",
+    r"9\mbox{ m}^2", r"\frac{45}7\text{ degrees}", r"5\sqrt{3}", r"9\sqrt5", r"\frac{\sqrt{7}}{4}",
+    r"-\frac{\pi}{3}", r"12 + 5\pi", r"\frac{300}{\pi}", r"\tan x", "4 - 7i", "3k^2", "(b-2)(c+9)",
+    "x^4 - 5x + 1", r"\frac{3+8a}{15}", "z=9", "y = 4x - 7", "3x - 8y + 2z + 6 = 0", "(4,-9)",
+    "(3,8,-5)", r"\left( 5, \frac{\pi}{4} \right)", r"\left(\frac{1}{4},\frac{9}{2}\right]",
+    "[-6,8)", r"(-\infty, 5]", r"(4,\infty)", r"(-\infty, 1) \cup (6, \infty)", r"x \in [-8,5]",
+    "4,-6", "2, 6, 11", r"2 \pm \sqrt{11}", r"\{3\pm\sqrt{2},-4\}", "31_7", "2103_{4}",
+    r"\text{Marisol}", r"\text{west}", r"\text{(D)}",
+    r"\begin{pmatrix} 3/5 \\ -2 \\ 8 \end{pmatrix}",
+    r"\begin{pmatrix} 2 & 0 \\ -3 & 1 \end{pmatrix}",
 ]  # fmt: skip
 
 REASONED = "We set up $2x + 4 = 10$ and solve it. First, $2x = 6$.\n\n"
 FORMS = [
-    "GOLD", "$GOLD$", "$$GOLD$$", r"\(GOLD\)", r"\[GOLD\]", "\\[\nGOLD\n\\]", "= GOLD", r"$\displaystyle GOLD$", r"\mathbf{GOLD}",
-    r"\boxed{GOLD}", r"\boxed{ GOLD }", r"\boxed{$GOLD$}", r"\fbox{GOLD}", "**GOLD**", "**$GOLD$**", "**$GOLD$**.", "`GOLD`",
-    "```\nGOLD\n```", r"The answer is $\boxed{GOLD}$.", "The answer is GOLD.", "Answer: $GOLD$", "The final answer is \\(GOLD\\).",
+    "GOLD", "$GOLD$", "$$GOLD$$", r"\(GOLD\)", r"\[GOLD\]", "\\[\nGOLD\n\\]", "= GOLD",
+    r"$\displaystyle GOLD$", r"\mathbf{GOLD}", r"\boxed{GOLD}", r"\boxed{ GOLD }",
+    r"\boxed{$GOLD$}", r"\fbox{GOLD}", "**GOLD**", "**$GOLD$**", "**$GOLD$**.", "`GOLD`",
+    "```\nGOLD\n```", r"The answer is $\boxed{GOLD}$.", "The answer is GOLD.", "Answer: $GOLD$",
+    "The final answer is \\(GOLD\\).",
     *(
         REASONED + ending
         for ending in (
-            r"So \[ \boxed{GOLD} \]", r"Therefore, $x = \boxed{GOLD}$.", r"So it is $\boxed{GOLD}$. We check: $2\cdot 3=6$.",
-            r"Therefore \[ GOLD \]", "Hence we get\n\\[\nGOLD\n\\]\n", "Hence\n\n$$\nGOLD.\n$$", "Therefore the value is $GOLD$.",
-            "Thus, the value of the expression is $GOLD$ exactly.", "**GOLD**", "So it is **$GOLD$**.", "#### GOLD", "#### $GOLD$",
-            "Final Answer: GOLD", "**Final Answer:** $GOLD$", "**Final Answer: GOLD**", "### Final Answer\n\n$GOLD$",
+            r"So \[ \boxed{GOLD} \]", r"Therefore, $x = \boxed{GOLD}$.",
+            r"So it is $\boxed{GOLD}$. We check: $2\cdot 3=6$.", r"Therefore \[ GOLD \]",
+            "Hence we get\n\\[\nGOLD\n\\]\n", "Hence\n\n$$\nGOLD.\n$$",
+            "Therefore the value is $GOLD$.",
+            "Thus, the value of the expression is $GOLD$ exactly.", "**GOLD**",
+            "So it is **$GOLD$**.", "#### GOLD", "#### $GOLD$", "Final Answer: GOLD",
+            "**Final Answer:** $GOLD$", "**Final Answer: GOLD**", "### Final Answer\n\n$GOLD$",
             "**Final Answer**\n\n\\[\nGOLD\n\\]", "### Final Answer:\n\n\\[\n\\boxed{GOLD}\n\\]",
-            "Final Answer: The final answer is $GOLD$. I hope it is correct.", "Answer: GOLD", "Answer:\n```\nGOLD\n```",
-            "Therefore, the answer is GOLD.", "The answer is:\n\\[ GOLD \\]", "The answer is the value $GOLD$.",
+            "Final Answer: The final answer is $GOLD$. I hope it is correct.", "Answer: GOLD",
+            "Answer:\n```\nGOLD\n```", "Therefore, the answer is GOLD.",
+            "The answer is:\n\\[ GOLD \\]", "The answer is the value $GOLD$.",
             "The answer is $GOLD$, since $2x=6$.",
         )
     ),
@@ -94,7 +105,8 @@ def others(golds: list[str]) -> list[tuple[str, str]]:
     return pairs
 
 
-# ------------------------------------------------------------------------------------------------ the metric
+# --------------------------------------------------------------------------------------------------
+# The metric
 
 
 def test_the_release_is_whole() -> None:
@@ -242,7 +254,8 @@ def test_any_answer_is_judged_without_an_error(text: str) -> None:
     assert judged("7", text) in (True, False)
 
 
-# ------------------------------------------------------------------------------------------------ the program and its examples
+# --------------------------------------------------------------------------------------------------
+# The program and its examples
 
 
 def rows(n: int = 10) -> list[dict[str, object]]:

@@ -1,4 +1,6 @@
-"""reasoning-gym: every task by its name, its own gold answers, and answers that are never evaluated."""
+"""reasoning-gym: every task by its name, its own gold answers, and answers that are never
+evaluated.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ WITHOUT_GOLD = {"boxnet", "graph_color", "propositional_logic", "rubiks_cube", "
 
 
 def ways(name, gold):
-    """What becomes of a gold answer on its way through a kind or an adapter, and as models dress it."""
+    """What becomes of a gold answer on its way through a kind or an adapter, and as models dress
+    it.
+    """
     program = reasoning_gym.program(name)
     signature = program.predict.signature
     yield gold

@@ -39,7 +39,8 @@ FILES = {
     "humaneval": [
         {
             "task_id": f"T/{n}",
-            "prompt": f'def f{n}(x: int) -> int:\n    """Add {n}.\n    >>> f{n}(1)\n    {n + 1}\n    """\n',
+            "prompt": f'def f{n}(x: int) -> int:\n    """Add {n}.\n    >>> f{n}(1)\n    {n + 1}\n'
+            f'    """\n',
             "entry_point": f"f{n}",
             "canonical_solution": f"    return x + {n}\n",
             "test": f"def check(candidate):\n    assert candidate(1) == {n + 1}\n",

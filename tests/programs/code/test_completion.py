@@ -24,7 +24,10 @@ def total(values: List[int], start: int = 0) -> int:
     6
     """
 '''
-BODY = "    result = start\n    for value in values:\n        if value:\n            result += value\n\n    return result\n"
+BODY = (
+    "    result = start\n    for value in values:\n        if value:\n"
+    "            result += value\n\n    return result\n"
+)
 WHOLE = f"def total(values, start=0):\n{BODY}"
 
 
@@ -47,12 +50,15 @@ WRITTEN = {
     "whole function, indented": textwrap.indent(WHOLE, "  "),
     "prompt and body": PROMPT + BODY,
     "fenced": f"```python\n{WHOLE}```",
-    "fenced, with text around": f"Sure! It doesn't take much:\n\n```python\n{WHOLE}```\n\nThis isn't hard, don't you think?",
+    "fenced, with text around": f"Sure! It doesn't take much:\n\n```python\n{WHOLE}```\n\n"
+    f"This isn't hard, don't you think?",
     "fenced body": f"```\n{BODY}```",
     "fence left open": f"Here it is:\n```py\n{WHOLE}",
     "fence closed only": f"{WHOLE}```\nThat's all.",
-    "example after the solution": f"```python\n{WHOLE}```\nUse it so:\n```python\nprint(total([1]))\n```",
-    "first try, then a better one": f"```python\ndef total(values, start=0):\n    return 0\n```\nNo, wait:\n```python\n{WHOLE}```",
+    "example after the solution": f"```python\n{WHOLE}```\nUse it so:\n```python\n"
+    f"print(total([1]))\n```",
+    "first try, then a better one": f"```python\ndef total(values, start=0):\n    return 0\n```\n"
+    f"No, wait:\n```python\n{WHOLE}```",
     "text around, no fence": f"Here's the function:\n\n{WHOLE}\nIt's done.",
     "text after a body": f"{BODY}\nThat's it.",
     "future import": f"from __future__ import annotations\n\n{WHOLE}",
@@ -126,7 +132,8 @@ def test_a_prompt_without_an_unfinished_function_is_refused() -> None:
         complete("def f(x):\n    return 1\n", "return 2")
 
 
-# ------------------------------------------------------------------------------------------------ inputs
+# --------------------------------------------------------------------------------------------------
+# Inputs
 
 
 def told(prompt: str) -> list[tuple[object, ...]]:

@@ -21,7 +21,10 @@ from programs.code.sandbox import Limits, Outcome, SandboxUnavailable
 # The memory is a number that distinguishes this module's processes from others.
 SHORT = Limits(cpu=1, wall=2.0, memory=(256 << 20) + os.getpid())
 BUSY = Limits(cpu=1, wall=60.0, memory=SHORT.memory)  # for code that uses up its CPU time
-TESTS = "def check(candidate):\n    assert candidate(2) == 'expected 4'\n    assert candidate(3) == 'expected 9'\n"
+TESTS = (
+    "def check(candidate):\n    assert candidate(2) == 'expected 4'\n"
+    "    assert candidate(3) == 'expected 9'\n"
+)
 RIGHT = "def f(x):\n    return f'expected {x * x}'\n"
 
 
@@ -32,7 +35,10 @@ def _sandbox() -> None:
 
 
 def left_behind() -> list[str]:
-    """Processes of this module's sandboxes that are still there after a while; the kernel ends a namespace just after its owner."""
+    """Processes of this module's sandboxes that are still there after a while.
+
+    The kernel ends a namespace just after its owner.
+    """
     for _ in range(100):
         found = []
         for process in filter(str.isdigit, os.listdir("/proc")):
@@ -47,7 +53,8 @@ def left_behind() -> list[str]:
     return found
 
 
-# ------------------------------------------------------------------------------------------------ what is right
+# --------------------------------------------------------------------------------------------------
+# What is right
 
 
 def test_the_right_code_passes_and_the_wrong_one_is_told_why_not() -> None:
@@ -72,14 +79,20 @@ def test_the_right_code_passes_and_the_wrong_one_is_told_why_not() -> None:
 
 def test_tests_may_use_the_context_and_call_the_candidate_by_name() -> None:
     context = "def twice(x):\n    return 2 * x\n\ndef f(x):\n    return 'not this one'\n"
-    tests = "def check(candidate):\n    assert candidate(twice(2)) == f(x=4) == 16\n    assert math.floor(2.5) == 2\nimport math\n"
+    tests = (
+        "def check(candidate):\n    assert candidate(twice(2)) == f(x=4) == 16\n"
+        "    assert math.floor(2.5) == 2\nimport math\n"
+    )
     assert (
         sandbox.failure("def f(x): return x * x", "f", tests, context=context, limits=SHORT) is None
     )
 
 
 def test_a_test_can_expect_an_exception() -> None:
-    tests = "def check(candidate):\n    try:\n        candidate(1)\n    except ValueError:\n        return\n    assert False\n"
+    tests = (
+        "def check(candidate):\n    try:\n        candidate(1)\n    except ValueError:\n"
+        "        return\n    assert False\n"
+    )
     assert sandbox.failure("def f(x): raise ValueError('no')", "f", tests, limits=SHORT) is None
     assert sandbox.failure("def f(x): return 1", "f", tests, limits=SHORT) == "AssertionError"
 
@@ -104,7 +117,10 @@ def test_a_call_that_hangs_leaves_the_outputs_before_it() -> None:
 
 
 def test_random_and_hashes_are_the_same_in_every_run() -> None:
-    source = "import random\ndef f():\n    return random.random(), hash('a'), list({'x', 'y', 'z', 'longer'})"
+    source = (
+        "import random\ndef f():\n    return random.random(), hash('a'), list({'x', 'y', "
+        "'z', 'longer'})"
+    )
     first, second = (sandbox.outputs(source, "f", [(), ()], limits=SHORT) for _ in range(2))
     assert first == second
     assert first[0] == first[1]
@@ -136,13 +152,14 @@ def test_plain_data_comes_back_as_it_was(value: object) -> None:
     assert type(told) is type(value)
 
 
-# ------------------------------------------------------------------------------------------------ what must not pass
+# --------------------------------------------------------------------------------------------------
+# What must not pass
 
 ATTACKS = {
     "loops for ever": "def f(x):\n    while True: pass",
     "loops for ever when imported": "while True: pass\n" + RIGHT,
-    "loops and ignores the signal": "import signal\nsignal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True: pass\n"
-    + RIGHT,
+    "loops and ignores the signal": "import signal\nsignal.signal(signal.SIGXCPU, "
+    "signal.SIG_IGN)\nwhile True: pass\n" + RIGHT,
     "sleeps": "import time\ntime.sleep(1000)\n" + RIGHT,
     "stops itself": "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)\n" + RIGHT,
     "sys.exit(0)": "import sys\ndef f(x):\n    sys.exit(0)",
@@ -154,7 +171,8 @@ ATTACKS = {
     "10 GB in 10 GB of text": "def f(x):\n    return 'x' * (10 * 2**30)",
     "deep recursion": "def f(x):\n    return f(x)",
     "deeper recursion": "import sys\nsys.setrecursionlimit(10**9)\ndef f(x):\n    return f(x)",
-    "nested too deep": "def f(x):\n    value = []\n    for _ in range(10**5): value = [value]\n    return value",
+    "nested too deep": "def f(x):\n    value = []\n    for _ in range(10**5): value = [value]\n"
+    "    return value",
     "holds itself": "def f(x):\n    value = []\n    value.append(value)\n    return value",
     "prints without end": "def f(x):\n    while True: print('x' * 10**6)",
     "returns too much": "def f(x):\n    return 'x' * 10**8",
@@ -163,8 +181,10 @@ ATTACKS = {
     "kills all": "import os\nos.kill(-1, 9)\n" + RIGHT,
     "stops the judge": "import os, signal\nos.kill(os.getppid(), signal.SIGSTOP)\n" + RIGHT,
     "closes all": "import os\nos.closerange(0, 1000)\n" + RIGHT,
-    "equals anything": "class Any(str):\n    def __eq__(self, other): return True\n    __hash__ = None\ndef f(x): return Any('x')",
-    "equals anything, an object": "class Any:\n    def __eq__(self, other): return True\ndef f(x): return Any()",
+    "equals anything": "class Any(str):\n    def __eq__(self, other): return True\n"
+    "    __hash__ = None\ndef f(x): return Any('x')",
+    "equals anything, an object": "class Any:\n    def __eq__(self, other): return True\n"
+    "def f(x): return Any()",
     "patches builtins": """
 import builtins
 builtins.AssertionError = type('Quiet', (BaseException,), {})
@@ -317,7 +337,8 @@ def test_tests_that_misbehave_are_contained_too() -> None:
     assert not left_behind()
 
 
-# ------------------------------------------------------------------------------------------------ what must not be seen
+# --------------------------------------------------------------------------------------------------
+# What must not be seen
 
 
 def test_no_file_of_ours_is_seen_and_none_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,7 +363,8 @@ def f(paths):
                 written.append(os.path.join(folder, name))
             except OSError:
                 pass
-    return sorted(os.environ), read, [path for path in written if path != '/dev/null'], os.listdir('/dev')
+    written = [path for path in written if path != '/dev/null']
+    return sorted(os.environ), read, written, os.listdir('/dev')
 """
         paths = [
             ours.name,
@@ -397,7 +419,9 @@ def f():
     libc = ctypes.CDLL(None, use_errno=True)
     raised = []
     for name in dir(resource):
-        if name.startswith('RLIMIT_') and resource.getrlimit(getattr(resource, name))[1] != resource.RLIM_INFINITY:
+        if not name.startswith('RLIMIT_'):
+            continue
+        if resource.getrlimit(getattr(resource, name))[1] != resource.RLIM_INFINITY:
             try:
                 limit = resource.getrlimit(getattr(resource, name))[1]
                 resource.setrlimit(getattr(resource, name), (limit + 1, limit + 1))
@@ -422,7 +446,8 @@ def f():
     assert user != 0
 
 
-# ------------------------------------------------------------------------------------------------ where there is none
+# --------------------------------------------------------------------------------------------------
+# Where there is none
 
 
 def test_without_bubblewrap_nothing_runs_and_the_message_says_what_to_install(
@@ -432,7 +457,8 @@ def test_without_bubblewrap_nothing_runs_and_the_message_says_what_to_install(
     source = f"open({str(touched)!r}, 'w')"
     code = (
         "from programs.code import sandbox\n"
-        "try:\n    sandbox.check()\nexcept Exception as error:\n    print(type(error).__name__, error)\n"
+        "try:\n    sandbox.check()\nexcept Exception as error:\n    print(type(error).__name__, "
+        "error)\n"
         f"sandbox.outputs({source!r}, 'f', [()])\n"
     )
     done = subprocess.run(
