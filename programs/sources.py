@@ -18,7 +18,7 @@ from typing import IO, Any, Literal, TypeAlias, TypeVar
 
 import dspy
 
-from dspy_mux.bank.rows import json_lines, parquet_rows
+from dspy_mux.bank.files import json_lines, parquet_rows
 from dspy_mux.errors import ConfigurationError, DataError, MissingExtra
 from dspy_mux.text import first_line
 

@@ -1,6 +1,6 @@
-"""Recorded draws as arrays: what replay, search and calibration work on, wherever the draws are kept.
+"""Record: recorded draws as arrays, which replay, search and calibration work on.
 
-A record may come from a `SampleBank` or from a JSONL file of one draw a line. Reading never changes either.
+A record comes from a `SampleBank` or from a JSONL file of one draw a line.
 """
 
 from __future__ import annotations
@@ -10,28 +10,58 @@ import os
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
+import sqlalchemy as sa
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, DataError
 from ..voting.tally import ABSTAINED, Floats, Ints
-from .rows import Classes, Row, checked, json_lines
+from .files import json_lines
+from .rows import AnswerClasses, Row, check_rows
 
-#: A draw that was never made, where ABSTAINED is one that gave no usable answer.
+#: A draw that was never made; ABSTAINED is one that gave no usable answer.
 MISSING = -2
+
+
+class MemberInfo(TypedDict):
+    """What a record holds of one member."""
+
+    dataset: str | None
+    member: str
+    questions: int
+    draws: int
+    abstentions: int
 
 
 @dataclass(frozen=True)
 class Record:
     """Draws of Q questions by M members, up to D each.
 
+    >>> import numpy as np
+    >>> from dspy_mux import Record
+    >>> record = Record(
+    ...     members=("a", "b"),
+    ...     questions=("q0",),
+    ...     votes=np.array([[[0, 0, 1], [1, 1, -1]]]),  # -1: an abstention
+    ...     scores=np.array([[[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]]),
+    ...     fields={},
+    ... )
+    >>> record.drawn().tolist()
+    [[3, 3]]
+    >>> record.info()[1]["abstentions"]
+    1
+
     Attributes:
-        members: names [M], in the order first met, which is the pool's; questions: ids [Q].
+        members: names [M], in the order first met, which is the pool's.
+        questions: ids [Q].
         votes: [Q, M, D], the answer's class within its question, ABSTAINED or MISSING.
-        scores: [Q, M, D], the metric's value of each draw; 0 for an abstention, NaN where the draw was never scored.
-        fields: what else is known of the questions, such as a task or a split: name → one value a question.
-        calls, tokens, cost: [Q, M, D] LM calls, tokens and US dollars that a draw took; None where that was not recorded.
+        scores: [Q, M, D], the metric's value; 0 for an abstention, NaN where it is unknown.
+        fields: what else is known of the questions, such as a task or a split: name → one value
+            a question.
+        calls: [Q, M, D], LM calls that a draw took; None where they were not recorded.
+        tokens: likewise.
+        cost: likewise, in US dollars.
         source: where the draws come from, for messages.
         keys: fingerprints of the questions' inputs, where the source has them.
     """
@@ -48,7 +78,7 @@ class Record:
     keys: tuple[str, ...] = ()
 
     def positions(self, members: Sequence[str] | None) -> list[int]:
-        """Where the named members stand; all of them for None.
+        """Return the positions of the named members; of all of them for None.
 
         Raises:
             ConfigurationError: a name is not recorded, or is named twice.
@@ -64,19 +94,22 @@ class Record:
         return [self.members.index(name) for name in names]
 
     def drawn(self) -> Ints:
-        """[Q, M]: draws recorded, counted up to the first missing one."""
+        """Return [Q, M]: draws recorded, counted up to the first missing one."""
         missing = self.votes == MISSING
         return np.where(missing.any(axis=2), missing.argmax(axis=2), self.votes.shape[2])
 
     def prices(self) -> Floats | None:
-        """`cost`, with 0 for an abstention of unknown price among priced draws of its member: it failed before it was billed."""
+        """Return `cost`, with 0 for abstentions that failed before they were billed.
+
+        These are the abstentions of unknown price among priced draws of their member.
+        """
         if self.cost is None:
             return None
         priced = (~np.isnan(self.cost)).any(axis=(0, 2), keepdims=True)
         return np.where(np.isnan(self.cost) & (self.votes == ABSTAINED) & priced, 0.0, self.cost)
 
-    def info(self) -> list[dict[str, Any]]:
-        """One entry a member: its questions, draws and abstentions."""
+    def info(self) -> list[MemberInfo]:
+        """Return one entry for each member: its questions, draws and abstentions."""
         drawn = self.votes != MISSING
         return [
             {
@@ -90,30 +123,32 @@ class Record:
         ]
 
     def of(self, members: Sequence[str] | None, k: int | None) -> tuple[Record, int]:
-        """These members alone, on the questions that each of them answered at least k times; and how many were left out.
+        """Return these members' draws, and how many questions were left out.
+
+        A question is left out where one of the members has fewer than k draws.
 
         Raises:
-            ConfigurationError: an unknown member, k above what was recorded, or draws without a score.
+            ConfigurationError: an unknown member, or k above the recorded draws.
+            DataError: no question is left, or draws have no score.
         """
         where = self.positions(members)
         drawn = self.drawn()[:, where]
         if k is not None and k < 1:
             raise ConfigurationError(f"k must be 1 or more, not {k}.")
         if k is None:
-            # Where a member lacks single draws, the questions that lack them are left out rather than draws of all the others.
+            # Where single draws are missing, leave out their questions, not everyone's draws.
             k = int(drawn.max(initial=0))
         most = drawn.max(axis=0, initial=0)
         if not len(drawn) or most.min() < k or k == 0:
             short = self.members[where[int(most.argmin())]]
             raise ConfigurationError(
-                f"{self.source} holds at most {int(most.min())} draws of {short!r} for a question, fewer than k={k}: collect more, "
-                "or ask for fewer."
+                f"{self.source} holds at most {int(most.min())} draws of {short!r} for a question, "
+                f"fewer than k={k}: collect more, or ask for fewer."
             )
         rows = np.flatnonzero((drawn >= k).all(axis=1))
         if not len(rows):
-            raise ConfigurationError(
-                f"{self.source} has no question that all of {', '.join(self.members[i] for i in where)} answered."
-            )
+            names = ", ".join(self.members[i] for i in where)
+            raise DataError(f"{self.source} has no question that all of {names} answered.")
         at = np.ix_(rows, np.array(where), np.arange(int(drawn[rows].min())))
         part = replace(
             self.rows(rows),
@@ -126,14 +161,14 @@ class Record:
         )
         unlabelled = int(np.isnan(part.scores).sum())
         if unlabelled:
-            raise ConfigurationError(
-                f"{self.source} has {unlabelled} draws without a score: collect again with the metric, which scores them without a "
-                "call, or give each row `correct` or `score`."
+            raise DataError(
+                f"{self.source} has {unlabelled} draws without a score: collect again with the "
+                "metric, which scores them without a call, or give each row `correct` or `score`."
             )
         return part, len(self.questions) - len(rows)
 
     def rows(self, questions: Ints) -> Record:
-        """The questions at these positions alone."""
+        """Return the record of the questions at these positions."""
         spent = [
             None if values is None else values[questions]
             for values in (self.calls, self.tokens, self.cost)
@@ -153,7 +188,7 @@ class Record:
         )
 
     def first(self, k: int) -> Record:
-        """The first k draws of each member alone: those that a live mux of that k makes."""
+        """Return the record of each member's first k draws: those that a live mux would make."""
         cut = [
             None if spent is None else spent[:, :, :k]
             for spent in (self.calls, self.tokens, self.cost)
@@ -168,58 +203,76 @@ class Record:
         )
 
     def field(self, name: str) -> list[str]:
-        """A field of the questions as text, "" where a question has none.
+        """Return a field of the questions as text, "" where a question has none.
 
         Raises:
             ConfigurationError: no question has it.
         """
         if name not in self.fields:
             raise ConfigurationError(
-                f"{self.source} has no field {name!r}; its questions have {', '.join(self.fields) or 'none'}."
+                f"{self.source} has no field {name!r}; its questions have "
+                f"{', '.join(self.fields) or 'none'}."
             )
         return ["" if value is None else value for value in self.fields[name]]
 
 
 def read_jsonl(path: str | os.PathLike[str], *, dataset: str | None = None) -> Record:
-    """Draws from a `.jsonl` or `.jsonl.gz` file: one draw a line, with `question_id`, `model`, `answer` and `correct` or `score`.
+    """Read draws from a `.jsonl` or `.jsonl.gz` file of one draw a line.
 
-    An answer of "" or null is an abstention; two answers are the same where their text is, or where their `answer_class` is. A row
-    without `draw` is the member's next one. `calls`, `prompt_tokens`, `completion_tokens` and `cost` tell what the draw took. All
-    other keys belong to the question.
+    >>> import tempfile
+    >>> from dspy_mux import read_jsonl
+    >>> with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
+    ...     print(
+    ...         '{"question_id": "q0", "model": "a", "answer": "4", "correct": true}',
+    ...         '{"question_id": "q0", "model": "a", "answer": "5", "correct": false}',
+    ...         sep="\\n",
+    ...         file=file,
+    ...         flush=True,
+    ...     )
+    ...     record = read_jsonl(file.name)
+    >>> record.votes.tolist(), record.scores.tolist()
+    ([[[0, 1]]], [[[1.0, 0.0]]])
+
+    A line has `question_id`, `model`, `answer`, and `correct` or `score`. An answer of "" or null
+    is an abstention. Two answers are equal where their text is, or where their `answer_class` is.
+    A row without `draw` is the member's next one. `calls`, `prompt_tokens`, `completion_tokens`
+    and `cost` are what the draw took. All other keys belong to the question.
 
     Args:
         dataset: which `dataset` of several in the file.
 
     Raises:
-        ConfigurationError: no such file, a line that is no such row (the sentence says which), a draw that is there twice, several
-            datasets of which none is named, draws of one member by several programs, or no draws.
+        ConfigurationError: there are several datasets and none is named, or not the one named.
+        DataError: the file or a line cannot be read or understood (the message names the line), a
+            draw is repeated, draws of one member are by several programs, or there are no draws.
     """
     reader = _Reader(str(path))
     datasets: dict[str, int] = {}
 
-    def chosen() -> Iterator[tuple[int, dict[str, Any]]]:
+    def selected() -> Iterator[tuple[int, dict[str, Any]]]:
         for number, row in json_lines(path):
             name = str(row.get("dataset") or "")
             datasets[name] = datasets.get(name, 0) + 1
             if name == dataset or (dataset is None and len(datasets) == 1):
                 yield number, row
 
-    for row in checked(chosen(), str(path)):
+    for row in check_rows(selected(), str(path)):
         reader.add(row)
     if dataset is None and len(datasets) > 1:
         raise ConfigurationError(
-            f"{path} holds several datasets: choose one of {', '.join(sorted(datasets))} with --dataset."
+            f"{path} holds several datasets: choose one of {', '.join(sorted(datasets))} with "
+            "--dataset."
         )
     if dataset is not None and dataset not in datasets:
-        told = ", ".join(sorted(filter(None, datasets))) or (
+        known = ", ".join(sorted(filter(None, datasets))) or (
             "rows that name none" if datasets else "no rows"
         )
-        raise ConfigurationError(f"{path} has no dataset {dataset!r}; it has {told}.")
+        raise ConfigurationError(f"{path} has no dataset {dataset!r}; it has {known}.")
     return reader.record()
 
 
 class _Reader:
-    """Rows of draws, gathered into arrays."""
+    """Gathers rows into the arrays of a record."""
 
     def __init__(self, source: str):
         self.source = source
@@ -228,89 +281,102 @@ class _Reader:
         self.members: dict[str, int] = {}
         self.programs: list[str] = []
         self.fields: list[dict[str, str | None]] = []
-        self.classes = Classes()
+        self.classes = AnswerClasses()
         self.places: list[tuple[int, int, int]] = []
         self.votes: list[int] = []
         self.scores: list[float] = []
-        # As numbers without an object each: most files tell of none, or all, of a million draws.
+        # Arrays hold a million numbers without an object for each.
         self.spent = {name: array("d") for name in ("calls", "tokens", "cost")}
 
     def add(self, row: Row) -> None:
         question = self.questions.setdefault(row.key, len(self.questions))
         if question == len(self.fields):
             self.names.append(row.question)
-            self.fields.append(
-                {key: None if value is None else str(value) for key, value in row.fields().items()}
-            )
+            self.fields.append({key: _text(value) for key, value in row.fields().items()})
         member = self.members.setdefault(row.member, len(self.members))
         if member == len(self.programs):
             self.programs.append(row.program)
         if self.programs[member] != row.program:
-            raise ConfigurationError(
-                f"{self.source} holds draws of {row.member!r} by several programs, which never mix: import it into a bank, where "
-                "--program chooses one."
+            raise DataError(
+                f"{self.source} holds draws of {row.member!r} by several programs, which never "
+                "mix: import it into a bank, where --program chooses one."
             )
         self.places.append((question, member, row.draw))
-        answer_class = self.classes.of(question, row)
+        answer_class = self.classes.classify(question, row)
         self.votes.append(ABSTAINED if answer_class is None else answer_class)
-        self.scores.append(
-            0.0 if row.answer is None else float("nan") if row.score is None else row.score
+        unscored = 0.0 if row.answer is None else float("nan")
+        self.scores.append(unscored if row.answer is None or row.score is None else row.score)
+        raw = row.raw
+        self.spent["calls"].append(_number(raw.get("calls")))
+        self.spent["tokens"].append(
+            _number(raw.get("prompt_tokens")) + _number(raw.get("completion_tokens"))
         )
-        calls, cost = _number(row.told.get("calls")), _number(row.told.get("cost"))
-        tokens = _number(row.told.get("prompt_tokens")) + _number(row.told.get("completion_tokens"))
-        for name, value in (("calls", calls), ("tokens", tokens), ("cost", cost)):
-            self.spent[name].append(value)
+        self.spent["cost"].append(_number(raw.get("cost")))
 
     def record(self) -> Record:
         if not self.votes:
-            raise ConfigurationError(f"{self.source} holds no draws: collect some first.")
+            raise DataError(f"{self.source} holds no draws: collect some first.")
         places = np.array(self.places, dtype=np.int64)
-        shape = (len(self.questions), len(self.members), int(places[:, 2].max()) + 1)
+        at = (places[:, 0], places[:, 1], places[:, 2])
+        shape = (len(self.questions), len(self.members), int(at[2].max()) + 1)
         votes = np.full(shape, MISSING, np.int16 if max(self.votes) < 2**15 else np.int32)
         scores = np.zeros(shape, np.float32)
-        votes[tuple(places.T)] = self.votes
-        scores[tuple(places.T)] = self.scores
-        keys = dict.fromkeys(key for fields in self.fields for key in fields)
+        votes[at] = self.votes
+        scores[at] = self.scores
         return Record(
             members=tuple(self.members),
             questions=tuple(self.names),
             votes=votes,
             scores=scores,
-            fields={key: tuple(fields.get(key) for fields in self.fields) for key in keys},
+            fields=_columns(self.fields),
             source=self.source,
-            calls=_placed(self.spent["calls"], places, shape),
-            tokens=_placed(self.spent["tokens"], places, shape),
-            cost=_placed(self.spent["cost"], places, shape),
+            calls=_place(np.array(self.spent["calls"]), at, shape),
+            tokens=_place(np.array(self.spent["tokens"]), at, shape),
+            cost=_place(np.array(self.spent["cost"]), at, shape),
         )
 
 
-def _number(value: Any) -> float:
+def _number(value: float | None) -> float:
     return float("nan") if value is None else float(value)
 
 
-def _placed(values: array[float], places: Ints, shape: tuple[int, int, int]) -> Floats | None:
-    """What draws took, [Q, M, D], NaN where that is unknown; None where no row tells it, as in a bank."""
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _columns(fields: Sequence[Mapping[str, str | None]]) -> dict[str, tuple[str | None, ...]]:
+    keys = dict.fromkeys(key for one in fields for key in one)
+    return {key: tuple(one.get(key) for one in fields) for key in keys}
+
+
+def _place(
+    values: Floats, at: tuple[Ints, Ints, Ints], shape: tuple[int, int, int]
+) -> Floats | None:
+    """Return what draws took as [Q, M, D], NaN where unknown; None where nothing is known."""
     if np.isnan(values).all():
         return None
     spent = np.full(shape, np.nan)
-    spent[tuple(places.T)] = values
+    spent[at] = values
     return spent
 
 
-def record_of(table: Any, told: Sequence[Any], chosen: Mapping[int, str], source: str) -> Record:
-    """The record of a table of draws.
+def record_from_table(
+    table: Floats, asked: Sequence[sa.Row[Any]], chosen: Mapping[int, str], name: str
+) -> Record:
+    """Return the record of a bank's table of draws.
 
     Args:
-        table: [D, 9]: question, program, draw, answer class, score, calls, prompt and completion tokens, cost; NaN for unknown.
-        told: the dataset's questions (id, name, fields, fingerprint), in the order of their ids.
+        table: [D, 9]: question, program, draw, answer class, score, calls, prompt tokens,
+            completion tokens, cost; NaN for unknown.
+        asked: the dataset's questions (id, name, fields, fingerprint), ordered by id.
         chosen: program → member.
-        source: what the record is told to be of.
+        name: the bank's.
     """
     members = list(dict.fromkeys(chosen.values()))
     position = {program: members.index(member) for program, member in chosen.items()}
-    ids = np.array([row.id for row in told])
-    asked = np.isin(ids, table[:, 0])
-    told, ids = [row for row, keep in zip(told, asked, strict=True) if keep], ids[asked]
+    ids = np.array([row.id for row in asked])
+    drawn = np.isin(ids, table[:, 0])
+    asked, ids = [row for row, keep in zip(asked, drawn, strict=True) if keep], ids[drawn]
     at = (
         np.searchsorted(ids, table[:, 0].astype(np.int64)),
         np.array([position[program] for program in table[:, 1].astype(np.int64).tolist()]),
@@ -322,35 +388,23 @@ def record_of(table: Any, told: Sequence[Any], chosen: Mapping[int, str], source
     votes[at] = np.where(abstained, ABSTAINED, np.nan_to_num(table[:, 3]))
     scores = np.zeros(shape, np.float32)
     scores[at] = np.where(abstained, 0.0, table[:, 4])
-    fields = [json.loads(row.fields) for row in told]
-    keys = dict.fromkeys(key for each in fields for key in each)
+    fields = [{key: _text(value) for key, value in json.loads(row.fields).items()} for row in asked]
     return Record(
         members=tuple(members),
-        questions=tuple(row.name for row in told),
+        questions=tuple(row.name for row in asked),
         votes=votes,
         scores=scores,
-        fields={key: tuple(_text(each.get(key)) for each in fields) for key in keys},
-        keys=tuple(row.fingerprint for row in told),
-        calls=_spent(table[:, 5], at, shape),
-        tokens=_spent(table[:, 6] + table[:, 7], at, shape),
-        cost=_spent(table[:, 8], at, shape),
-        source=f"The bank {source}",
+        fields=_columns(fields),
+        keys=tuple(row.fingerprint for row in asked),
+        calls=_place(table[:, 5], at, shape),
+        tokens=_place(table[:, 6] + table[:, 7], at, shape),
+        cost=_place(table[:, 8], at, shape),
+        source=f"The bank {name}",
     )
 
 
-def _spent(values: Any, at: Any, shape: tuple[int, int, int]) -> Any:
-    if np.isnan(values).all():
-        return None
-    spent = np.full(shape, np.nan)
-    spent[at] = values
-    return spent
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
-
-
-def _joined(records: Sequence[Record]) -> Record:
+def join_records(records: Sequence[Record]) -> Record:
+    """Return one record of the questions of several, by the same members."""
     first = records[0]
     keys = dict.fromkeys(key for record in records for key in record.fields)
     blank = [(None,) * len(record.questions) for record in records]
@@ -361,7 +415,7 @@ def _joined(records: Sequence[Record]) -> Record:
         for key in keys
     }
 
-    def stacked(name: str) -> Any:
+    def stacked(name: str) -> Ints | Floats | None:
         values = [getattr(record, name) for record in records]
         return None if any(value is None for value in values) else np.concatenate(values)
 

@@ -1,4 +1,4 @@
-"""From a settled draw to a row of the bank: its answer's class, its outputs, and the thread that writes."""
+"""Write draws to a bank from one thread: their answers' classes, their outputs, one row each."""
 
 from __future__ import annotations
 
@@ -13,32 +13,37 @@ import dspy
 import pydantic
 
 from ..answers.plain_text import as_text
-from ..errors import BankError
+from ..errors import BankError, StorageError
 from ..mux.slm_mux import SLMMux
 from ..sampling.abstention import UNUSABLE
 from ..sampling.draw import Draw
 from ..sampling.threads import take
+from .answers import Answered
 from .fingerprint import describe_comparison, jsonable
 from .limits import Share
-from .sample_bank import Answered, SampleBank
+from .sample_bank import SampleBank
 
-#: How often a collection shows that it lives.
+#: Seconds between signs of life of a collection.
 BEAT_S = 20.0
-#: Calls that DSPy's histories keep while draws are recorded.
+#: LM calls that DSPy's histories keep while draws are recorded.
 HISTORY = 256
-#: Seconds between tries to write to a server, which may be restarting.
+#: Seconds to wait before writing to a server again, which may be restarting.
 PAUSES_S = (0.5, 2.0, 5.0)
 
 
 class RecordedDraw(Draw):
-    """A draw with the question it belongs to, its answer and its score.
+    """A draw with its question, answer and score.
 
     Attributes:
         unit: (question, program) in the bank.
-        completes: whether it is the last that this collection had to make for its unit.
-        repeats: whether one that failed is recorded in its place, until it arrives.
-        score: by the metric; scored_by: the fingerprint of that and the gold answer.
-        answered: whether what it answered is known; its score may still be on its way.
+        completes: whether it is the last draw of its unit in this collection.
+        repeats: whether a recorded failure stands in its place until it arrives.
+        answer: None for an abstention.
+        answered: whether the answer is extracted; the score may follow later.
+        score: the metric's value.
+        scored_by: the fingerprint of the metric and the gold answer.
+        metric_error: what the metric raised.
+        judge: extracts and scores the answer.
         share: of the collection's budget; None where that is unlimited.
     """
 
@@ -59,7 +64,7 @@ class RecordedDraw(Draw):
             self.judge(self)
 
     def _settings(self) -> dict[str, Any]:
-        # The bank keeps what was said; DSPy would keep 10,000 calls for every LM and module of the program.
+        # The bank keeps the responses. DSPy would keep 10,000 calls of each LM and module too.
         settings: dict[str, Any] = {
             "max_history_size": min(dspy.settings.max_history_size, HISTORY)
         }
@@ -69,13 +74,17 @@ class RecordedDraw(Draw):
 
 
 class Writer:
-    """Writes draws from one thread, all that have arrived in one transaction."""
+    """Writes draws from one thread; those that arrive together share a transaction.
+
+    Attributes:
+        error: what ended the thread; None while all is well.
+    """
 
     def __init__(self, bank: SampleBank, mux: SLMMux, owner: str):
         self.bank, self.mux, self.owner = bank, mux, owner
-        self._types = Types(mux)
+        self._types = OutputTypes(mux)
         self._comparison = describe_comparison(mux)
-        self._comparisons: dict[int, Any] = {}  # of the programs met so far
+        self._comparisons: dict[int, list[str] | None] = {}  # of the programs met so far
         self.error: BaseException | None = None
         self._unwritten = 0  # draws
         self._queue: queue.SimpleQueue[RecordedDraw | None] = queue.SimpleQueue()
@@ -83,11 +92,11 @@ class Writer:
         self._thread.start()
 
     def put(self, draw: RecordedDraw) -> None:
-        """To be written; where that fails, `error` says so, and `close` how many were not."""
+        """Queue a draw. Where writing fails, `error` says why and `close` how many were lost."""
         self._queue.put(draw)
 
     def close(self) -> None:
-        """Until all is written and the claims are given up.
+        """Wait until all draws are written and the claims released.
 
         Raises:
             BankError: something could not be written.
@@ -96,8 +105,9 @@ class Writer:
         self._thread.join()
         lost = self._unwritten + sum(draw is not None for draw in self._arrived(0))
         if isinstance(self.error, BankError) and lost:
-            raise BankError(
-                f"{self.error} Draws that had arrived and are not in it: {lost}; DSPy's cache, where it is on, has their responses."
+            raise type(self.error)(
+                f"{self.error} Lost: {lost} draws that had arrived; DSPy's cache, where it is on, "
+                "has their responses."
             ) from self.error
         if self.error is not None:
             raise self.error
@@ -113,37 +123,37 @@ class Writer:
                     self._persist(rows)
                     self._unwritten = 0
                 if time.monotonic() - beat > BEAT_S:
-                    self.bank.beat(self.owner)
+                    self.bank.claims.beat(self.owner)
                     beat = time.monotonic()
             with self.bank.writing() as connection:
-                self.bank.release(connection, self.owner)
+                self.bank.claims.release(connection, self.owner)
         except BaseException as error:  # noqa: BLE001  (ends the collection, and is raised by `close`)
             self.error = error
         finally:
-            self.bank.abandon(self.owner)
+            self.bank.claims.abandon(self.owner)
 
     def _persist(self, rows: Sequence[RecordedDraw]) -> None:
         for pause in (*(PAUSES_S if self.bank.path is None else ()), None):
             try:
                 self._record(rows)
                 return
-            except BankError:
+            except StorageError:
                 if pause is None:
                     raise
                 time.sleep(pause)
 
     def _record(self, arrived: Sequence[RecordedDraw]) -> None:
-        """Write draws, their answers numbered with those that are recorded.
+        """Write draws, their answers' classes numbered along with the recorded ones.
 
-        Comparing answers may take long, mathematics above all, so others can write meanwhile; where they wrote answers to the same
-        questions, these are compared too.
+        Comparing answers may take long, mathematics above all, so it holds no transaction. Where
+        other processes recorded answers to the same questions meanwhile, it is done again.
         """
         questions = list(dict.fromkeys(draw.unit[0] for draw in arrived))
         while True:
             with self.bank.writing() as connection:
-                latest, recorded = self.bank.answers(connection, questions)
+                latest, recorded = self.bank.answers.latest(connection, questions)
                 if not self._comparisons.keys() >= {answered.program for answered in recorded}:
-                    self._comparisons = self.bank.comparisons(connection)
+                    self._comparisons = self.bank.answers.comparisons(connection)
             known: dict[int, list[Answered]] = {}
             for answered in recorded:
                 known.setdefault(answered.question, []).append(answered)
@@ -153,14 +163,14 @@ class Writer:
                 for row in self._numbered(question, arrived, known.get(question, []))
             ]
             with self.bank.writing() as connection:
-                if self.bank.answered_since(connection, questions, latest):
+                if self.bank.answers.came_after(connection, questions, latest):
                     continue
                 self.bank.forget_failures(
                     connection, [(*draw.unit, draw.number) for draw in arrived if draw.repeats]
                 )
                 self.bank.add(connection, rows)
-                # With the draws, not before: another process must see a unit as claimed or as drawn.
-                self.bank.release(
+                # In one transaction with the draws: a unit is either claimed or drawn.
+                self.bank.claims.release(
                     connection, self.owner, [draw.unit for draw in arrived if draw.completes]
                 )
                 return
@@ -180,10 +190,10 @@ class Writer:
     def _numbered(
         self, question: int, arrived: Sequence[RecordedDraw], known: Sequence[Answered]
     ) -> list[dict[str, Any]]:
-        """The rows of a question's draws that have arrived.
+        """Return the rows of the draws that have arrived for a question.
 
-        What is recorded keeps its class; a new answer equal to none of it gets the next number. What was compared in another way is
-        equal to nothing here.
+        A recorded answer keeps its class; a new answer that equals none of them gets the next
+        number. Answers that were compared in another way count as different.
         """
         draws = [draw for draw in arrived if draw.unit[0] == question]
         ours = [
@@ -231,7 +241,7 @@ def _row(draw: RecordedDraw, answer_class: int | None) -> dict[str, Any]:
 
 
 def _json(value: Any) -> str:
-    """A value as JSON; what has no form there, such as a number of thousands of digits, as its text or its type's name."""
+    """Return a value as JSON; else its text (a number of thousands of digits), or its type."""
     try:
         return json.dumps(jsonable(value))
     except (ValueError, RecursionError):
@@ -252,45 +262,46 @@ def _json_of_fields(prediction: dspy.Prediction) -> str:
         )
 
 
-class Types:
-    """The types of a mux's output fields."""
+class OutputTypes:
+    """Restores a mux's output fields from JSON to the types that its signature declares."""
 
     def __init__(self, mux: SLMMux):
         self._answer_field = mux.answer_field
         self._readers: dict[str, pydantic.TypeAdapter[Any]] = {}
         for predictor in mux.programs[0].predictors():
             for name, info in predictor.signature.output_fields.items():
-                if (
-                    name not in self._readers
-                    and (reader := _reader(info.rebuild_annotation())) is not None
-                ):
+                if name in self._readers:
+                    continue
+                if (reader := _reader(info.rebuild_annotation())) is not None:
                     self._readers[name] = reader
 
-    def answer(self, told: Any) -> Any:
-        """An answer as it was drawn."""
-        return self._restored(self._answer_field, told)
+    def answer(self, value: Any) -> Any:
+        """Return an answer as it was drawn."""
+        return self._restore(self._answer_field, value)
 
     def prediction(self, answer: Any, outputs: Mapping[str, Any]) -> dspy.Prediction:
-        """A prediction as it was drawn; of one whose outputs are not known, the answer."""
-        told = {**outputs, self._answer_field: answer}
+        """Return a prediction as it was drawn; with the answer alone where that is all."""
+        values = {**outputs, self._answer_field: answer}
         return dspy.Prediction(
-            **{name: self._restored(name, value) for name, value in told.items()}
+            **{name: self._restore(name, value) for name, value in values.items()}
         )
 
-    def _restored(self, name: str, told: Any) -> Any:
+    def _restore(self, name: str, value: Any) -> Any:
         reader = self._readers.get(name)
         if reader is None:
-            return told
+            return value
         try:
-            value = reader.validate_json(json.dumps(told))
-            # A program may return another type than it declares: a text that reads as a number stays a text.
-            return value if not isinstance(told, str) or jsonable(value) == told else told
+            restored = reader.validate_json(json.dumps(value))
+            # A program may return another type than it declares: a text that reads as a number
+            # stays a text.
+            changed = isinstance(value, str) and jsonable(restored) != value
         except ValueError:
-            return told
+            return value
+        return value if changed else restored
 
 
 def _reader(annotation: Any) -> pydantic.TypeAdapter[Any] | None:
-    """What reads a type from JSON; None for what JSON has as it is, or cannot be read."""
+    """Return what reads a type from JSON; None where JSON has it as it is, or cannot hold it."""
     if annotation in (str, bool, Any):
         return None
     try:

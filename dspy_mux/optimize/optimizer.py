@@ -18,7 +18,7 @@ from rich.console import Console
 
 from ..bank.collect import Collected, Metric, collect, recorded
 from ..bank.fingerprint import fingerprint_inputs
-from ..bank.record import Record, _joined
+from ..bank.record import Record, join_records
 from ..bank.sample_bank import SampleBank
 from ..errors import ConfigurationError
 from ..mux.slm_mux import SLMMux
@@ -199,7 +199,7 @@ class MuxOptimizer(Teleprompter):
         splits = None
         if valset:
             collected.append(self._drawn("validation", student, valset, bank, k))
-            record = _joined([train, recorded(student, valset, bank, dataset=_SPLIT, k=k)])
+            record = join_records([train, recorded(student, valset, bank, dataset=_SPLIT, k=k)])
             count = len(train.questions)
             splits = [Split(np.arange(count), np.arange(count, len(record.questions)))]
         tuned = run_study(record, splits, self.options, self.study_options)

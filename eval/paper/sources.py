@@ -153,7 +153,7 @@ def datasets_of(bank: str) -> list[str]:
     Raises:
         BankError: the bank cannot be read, or holds no draws.
     """
-    from dspy_mux.bank.rows import json_lines
+    from dspy_mux.bank.files import json_lines
     from dspy_mux.bank.sample_bank import SampleBank
 
     rows = (row for _, row in json_lines(bank)) if bank.endswith(FILES) else SampleBank(bank).info()

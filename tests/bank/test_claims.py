@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from dspy_mux import SampleBank
-from dspy_mux.bank.sample_bank import CLAIM_LASTS_S
+from dspy_mux.bank.claims import CLAIM_LASTS_S
 from dspy_mux.bank.storage.schema import claims
 
 from ..support import kill
@@ -24,20 +24,20 @@ from ..support.fill import a_draw, a_program, fill, some_questions, write
 
 def test_a_claim_of_a_live_process_is_not_given(bank):
     units = [(q, a_program(bank)) for q in some_questions(bank)]
-    assert bank.claim(units[:2], "one") == units[:2]
-    assert bank.claim(units, "two") == units[2:]
-    assert bank.claim(units, "one") == units[:2]
+    assert bank.claims.take(units[:2], "one") == units[:2]
+    assert bank.claims.take(units, "two") == units[2:]
+    assert bank.claims.take(units, "one") == units[:2]
 
 
 def test_released_claims_can_be_taken(bank):
     units = [(q, a_program(bank)) for q in some_questions(bank)]
-    bank.claim(units, "one")
+    bank.claims.take(units, "one")
     with bank.writing() as connection:
-        bank.release(connection, "one", units[:1])
-    assert bank.claim(units, "two") == units[:1]
+        bank.claims.release(connection, "one", units[:1])
+    assert bank.claims.take(units, "two") == units[:1]
     with bank.writing() as connection:
-        bank.release(connection, "one")
-    assert bank.claim(units, "two") == units
+        bank.claims.release(connection, "one")
+    assert bank.claims.take(units, "two") == units
 
 
 def change_claims(bank, **values):
@@ -53,24 +53,24 @@ def a_dead_pid():
 
 def test_a_claim_of_a_dead_process_on_this_host_is_given_at_once(bank):
     units = [(q, a_program(bank)) for q in some_questions(bank)]
-    bank.claim(units, "one")
+    bank.claims.take(units, "one")
     change_claims(bank, pid=a_dead_pid())
-    assert bank.claim(units, "two") == units
+    assert bank.claims.take(units, "two") == units
 
 
 def test_a_claim_of_an_earlier_process_of_this_ones_number_is_given(bank):
     # As in a container, where the number is always the same.
     units = [(q, a_program(bank)) for q in some_questions(bank)]
-    bank.claim(units, "one")
+    bank.claims.take(units, "one")
     change_claims(bank, owner="of an earlier process", pid=os.getpid())
-    assert bank.claim(units, "two") == units
+    assert bank.claims.take(units, "two") == units
 
 
 def test_what_an_owner_abandons_in_this_process_is_given_though_it_was_never_released(bank):
     units = [(q, a_program(bank)) for q in some_questions(bank)]
-    bank.claim(units, "one")
-    bank.abandon("one")
-    assert bank.claim(units, "two") == units
+    bank.claims.take(units, "one")
+    bank.claims.abandon("one")
+    assert bank.claims.take(units, "two") == units
 
 
 @pytest.mark.parametrize(
@@ -78,20 +78,20 @@ def test_what_an_owner_abandons_in_this_process_is_given_though_it_was_never_rel
 )
 def test_a_claim_of_another_host_is_given_once_it_shows_no_life(bank, age, given):
     units = [(q, a_program(bank)) for q in some_questions(bank)]
-    bank.claim(units, "one")
+    bank.claims.take(units, "one")
     # The pid says nothing there: another host's processes cannot be seen.
     change_claims(
         bank, host=f"not-{socket.gethostname()}", pid=a_dead_pid(), beat=time.time() - age
     )
-    assert bank.claim(units, "two") == (units if given else [])
+    assert bank.claims.take(units, "two") == (units if given else [])
 
 
 def test_a_beat_keeps_a_claim(bank):
     units = [(q, a_program(bank)) for q in some_questions(bank)]
-    bank.claim(units, "one")
+    bank.claims.take(units, "one")
     change_claims(bank, host="elsewhere", beat=time.time() - CLAIM_LASTS_S - 30)
-    bank.beat("one")
-    assert bank.claim(units, "two") == []
+    bank.claims.beat("one")
+    assert bank.claims.take(units, "two") == []
 
 
 # --- several at once
@@ -106,7 +106,7 @@ def write_a_share(url, start, step, count):
             bank,
             *(a_draw(question, made_by, draw, f"of {start}") for draw in (start, start + step, 9)),
         )
-        bank.claim([(question, made_by)], f"owner {start}")
+        bank.claims.take([(question, made_by)], f"owner {start}")
     bank.close()
 
 
@@ -158,7 +158,7 @@ def test_who_writes_has_read_what_the_writer_before_wrote(bank, bank_url):
     def add_the_next_draw():
         own = SampleBank(bank_url)
         with own.writing() as connection:
-            found = len(own.answers(connection, [question])[1])
+            found = len(own.answers.latest(connection, [question])[1])
             time.sleep(0.1)
             own.add(connection, [a_draw(question, made_by, found, f"answer {found}", found)])
         own.close()
@@ -182,7 +182,7 @@ def test_a_record_is_of_one_moment_though_others_write_meanwhile(bank, bank_url)
             more = some_questions(bank, 9)[3:]
             write(bank, *(a_draw(q, made_by[0], 5, "new", 7, 0.5) for q in [*more, asked[0]]))
 
-    sa.event.listen(reader._database._reader, "after_cursor_execute", write_more)
+    sa.event.listen(reader.database._reader, "after_cursor_execute", write_more)
     found = reader.record()
     assert wrote
     assert (found.questions, found.votes.tolist()) == (before.questions, before.votes.tolist())

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from dspy_mux import (
-    BankError,
     ConfigurationError,
     Member,
     MetricFailed,
@@ -89,7 +88,7 @@ def test_draws_of_another_program_stay_apart(bank):
         dspy.Predict(dspy.Signature(QA, "Answer in French.")), [a_member("a")], k=3, temperature=0.5
     )
     assert collect(changed, questions(3), metric, bank).drawn == 9
-    with pytest.raises(BankError, match="by 2 programs"):
+    with pytest.raises(ConfigurationError, match="by 2 programs"):
         bank.record()
     assert bank.record(program="latest").votes.shape == (3, 1, 3)
 

@@ -325,7 +325,7 @@ def test_others_can_write_while_answers_are_compared(bank, bank_url):
     thread = threading.Thread(target=collect, args=(mux, questions(1), metric, bank))
     thread.start()
     assert comparing.wait(30)
-    bank.questions_of("other", [("key", "q", {})])
+    bank.add_questions("other", [("key", "q", {})])
     go_on.set()
     thread.join(30)
     assert len(list(bank.rows(dataset="default"))) == 1
@@ -338,7 +338,7 @@ def test_who_compared_meanwhile_compares_anew_with_what_another_wrote(bank):
         nonlocal first
         if first and threading.current_thread().name == "dspy-mux-bank":
             first = False
-            [question] = bank.questions_of(
+            [question] = bank.add_questions(
                 "default", [(fingerprint_inputs({"question": "q0?"}), "q0?", {})]
             )
             write(bank, a_draw(question, made_by, 0, "x", 0))

@@ -50,7 +50,7 @@ CLASHING |= {
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.parquet"])
 def test_a_field_of_a_question_is_never_taken_for_the_draws(bank, tmp_path, name):
-    question = bank.questions_of("d", [("key", "q", {**CLASHING, "task": "a"})])[0]
+    question = bank.add_questions("d", [("key", "q", {**CLASHING, "task": "a"})])[0]
     write(
         bank,
         a_draw(question, a_program(bank), 0),
@@ -82,7 +82,7 @@ def test_a_field_of_a_name_of_its_own_stays_beside_the_draw(bank, tmp_path):
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.parquet"])
 def test_an_unscored_draw_comes_back_unscored_with_its_outputs(bank, tmp_path, name):
-    question = bank.questions_of("d", [("key", "q", {"correct": 1})])[0]
+    question = bank.add_questions("d", [("key", "q", {"correct": 1})])[0]
     outputs = {"reasoning": "because \ud83d", "answer": "x", "parts": [1, None]}
     write(
         bank,

@@ -7,7 +7,7 @@ import gzip
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from dspy_mux import ConfigurationError, SampleBank
+from dspy_mux import ConfigurationError, DataError, SampleBank
 from dspy_mux.bank.import_export import export_file, import_file
 from dspy_mux.bank.record import read_jsonl
 
@@ -194,7 +194,7 @@ BROKEN = {
 def test_a_row_that_is_not_understood_names_its_line_and_nothing_is_written(bank, tmp_path, what):
     rows = some_rows()
     path = jsonl(tmp_path / "rows.jsonl", [*rows[:16], BROKEN[what], *rows[16:]])
-    with pytest.raises(ConfigurationError, match=r"Line 17 of .*rows\.jsonl") as caught:
+    with pytest.raises(DataError, match=r"Line 17 of .*rows\.jsonl") as caught:
         import_file(bank, path)
     assert "\n" not in str(caught.value)
     assert not bank.exists()
@@ -209,7 +209,7 @@ def test_half_a_character_in_an_answer_or_a_field_is_kept(bank, tmp_path):
 
 
 def test_lines_are_counted_as_an_editor_counts_them(bank, tmp_path):
-    with pytest.raises(ConfigurationError, match=r"^Line 4 of"):
+    with pytest.raises(DataError, match=r"^Line 4 of"):
         import_file(
             bank, jsonl(tmp_path / "rows.jsonl", [a_row(draw=0), "", a_row(draw=1), a_row(draw=-1)])
         )
@@ -221,22 +221,21 @@ def test_lines_are_counted_as_an_editor_counts_them(bank, tmp_path):
         ("none.jsonl", None, "There is no"),
         ("none.parquet", None, "There is no"),
         ("none.json", None, "There is no"),
-        ("rows.csv", b"a,b\n", "is no bank file: import .jsonl"),
         ("rows.jsonl", b"", "holds no draws"),
-        ("rows.jsonl", b"\xff\xfe\x00", "no UTF-8 text"),
+        ("rows.jsonl", b"\xff\xfe\x00", "not UTF-8 text"),
         ("rows.jsonl.gz", b"not gzip", "cannot be read"),
         (
             "rows.jsonl.gz",
             gzip.compress(b'{"a": 1}\n' * 99, mtime=0)[:-20],
             "cannot be read|Line 1 ",
         ),
-        ("rows.parquet", b"not parquet", "is no Parquet file"),
-        ("rows.json", b"[]", "is no result file of the reference implementation"),
-        ("rows.json", b'{"model": "a"}', "is no result file"),
-        ("rows.json", b'{"model": "a", "responses": 3}', "is no result file"),
+        ("rows.parquet", b"not parquet", "is not a Parquet file"),
+        ("rows.json", b"[]", "is not a result file of the reference implementation"),
+        ("rows.json", b'{"model": "a"}', "is not a result file"),
+        ("rows.json", b'{"model": "a", "responses": 3}', "is not a result file"),
         ("rows.json", b'{"model": "a", "responses": []}', "holds no draws"),
-        ("rows.json", b"{", "is no result file"),
-        ("rows.json", b"\xff", "is no result file"),
+        ("rows.json", b"{", "is not a result file"),
+        ("rows.json", b"\xff", "is not a result file"),
     ],
 )
 def test_a_file_that_is_none_of_ours_is_refused_and_nothing_is_written(
@@ -244,7 +243,14 @@ def test_a_file_that_is_none_of_ours_is_refused_and_nothing_is_written(
 ):
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(ConfigurationError, match=told) as caught:
+    with pytest.raises(DataError, match=told) as caught:
         import_file(bank, tmp_path / name)
     assert name in str(caught.value)
+    assert not bank.exists()
+
+
+def test_a_file_of_unknown_ending_is_refused(bank, tmp_path):
+    (tmp_path / "rows.csv").write_text("a,b\n")
+    with pytest.raises(ConfigurationError, match=r"rows\.csv' is not a bank file: import \.jsonl"):
+        import_file(bank, tmp_path / "rows.csv")
     assert not bank.exists()

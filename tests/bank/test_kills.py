@@ -59,7 +59,7 @@ def _killed_and_finished(url, notes, luck):
     assert (done.already, done.missing) == (len(before), 0)
     assert sum(member.lm.engine.calls for member in mux.members) == total - len(before)
     assert len(_check(bank, notes, before)) == total
-    bank.claim([], "nobody")  # what the killed ones claimed is given up
+    bank.claims.take([], "nobody")  # what the killed ones claimed is given up
     with bank.writing() as connection:
         assert connection.execute(sa.select(claims)).all() == []
     bank.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dspy_mux import ConfigurationError
+from dspy_mux import DataError
 from dspy_mux.bank import import_export
 from dspy_mux.bank.import_export import Imported, import_file
 from dspy_mux.sampling.members import MOST_DRAWS
@@ -63,12 +63,35 @@ def test_each_run_that_is_there_adds_nothing_however_many_there_are(bank, tmp_pa
     assert list(bank.rows()) == before
 
 
-def test_a_run_of_which_the_beginning_is_there_is_gone_on_with(bank, tmp_path):
-    import_file(bank, a_run(tmp_path, "begun", ["xy", "z"]))
-    assert import_file(bank, a_run(tmp_path, "whole", ["xyz", "zz", "x"])) == Imported(
-        added=3, already=3
-    )
+def appended(path, more):
+    """Append the rows of another file, as a log that grows."""
+    path.write_text(path.read_text() + more.read_text())
+    return path
+
+
+def test_a_file_that_grew_adds_its_new_rows(bank, tmp_path):
+    path = a_run(tmp_path, "begun", ["xy", "z"])
+    import_file(bank, path)
+    appended(path, a_run(tmp_path, "more", ["z", "z", "x"]))
+    assert import_file(bank, path) == Imported(added=3, already=3)
     assert recorded(bank) == {"q0": "xyz", "q1": "zz", "q2": "x"}
+    assert import_file(bank, path) == Imported(added=0, already=6)
+
+
+def test_a_file_that_grew_after_another_adds_its_new_rows(bank, tmp_path):
+    path = a_run(tmp_path, "begun", ["xy", "z"])
+    for run in (path, a_run(tmp_path, "other", ["xx", "yy"])):
+        import_file(bank, run)
+    appended(path, a_run(tmp_path, "more", ["z"]))
+    assert import_file(bank, path) == Imported(added=1, already=3)
+    assert recorded(bank) == {"q0": "xyxxz", "q1": "zyy"}
+
+
+def test_equal_rows_of_another_dataset_are_further_draws(bank, tmp_path):
+    path = a_run(tmp_path, "one", ["xy"])
+    assert import_file(bank, path, dataset="d") == Imported(2, 0)
+    assert import_file(bank, path, dataset="e") == Imported(2, 0)
+    assert import_file(bank, path, dataset="d") == Imported(0, 2)
 
 
 def test_a_run_without_numbers_is_written_whole_or_not_at_all(bank, tmp_path, monkeypatch):
@@ -139,7 +162,7 @@ def test_numbers_that_rows_have_are_kept(bank, tmp_path):
 def test_more_draws_than_a_bank_numbers_are_refused(bank, tmp_path):
     import_file(bank, jsonl(tmp_path / "one.jsonl", [a_row(draw=MOST_DRAWS - 1)]))
     with pytest.raises(
-        ConfigurationError,
+        DataError,
         match="more than 10000 draws of 'a' for one question: import into another one",
     ):
         import_file(bank, a_run(tmp_path, "two", ["yy"]))

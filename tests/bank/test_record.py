@@ -12,7 +12,7 @@ import pytest
 from dspy_mux import SampleBank
 from dspy_mux.bank.import_export import import_file
 from dspy_mux.bank.record import MISSING, json_lines, read_jsonl
-from dspy_mux.errors import ConfigurationError
+from dspy_mux.errors import ConfigurationError, DataError
 from dspy_mux.replay.replay import replay
 from dspy_mux.voting.tally import ABSTAINED
 
@@ -221,9 +221,9 @@ def test_blank_lines_are_skipped_and_counted(write):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{broken", "is no JSON: "),
-        ("[" * 100_000, "is no JSON: "),
-        ("[1, 2]", "is no JSON object"),
+        ("{broken", "is not JSON: "),
+        ("[" * 100_000, "is not JSON: "),
+        ("[1, 2]", "is not a JSON object"),
         (without(row(), "question_id"), "needs a question_id"),
         (row(None), "needs a question_id"),
         (row(True), "needs a question_id"),
@@ -240,7 +240,7 @@ def test_blank_lines_are_skipped_and_counted(write):
 )
 def test_the_line_at_fault_is_named(write, line, said):
     path = write(*[row(f"q{at}") for at in range(16)], line, row("later"))
-    with pytest.raises(ConfigurationError) as error:
+    with pytest.raises(DataError) as error:
         read_jsonl(path)
     assert str(error.value).startswith("Line 17 of ")
     assert str(path) in str(error.value)
@@ -249,25 +249,25 @@ def test_the_line_at_fault_is_named(write, line, said):
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(ConfigurationError, match="There is no bank '.*nowhere.jsonl'"):
+    with pytest.raises(DataError, match="There is no bank '.*nowhere.jsonl'"):
         read_jsonl(tmp_path / "nowhere.jsonl")
 
 
 @pytest.mark.parametrize("name", ["bank.jsonl", "bank.jsonl.gz"])
 def test_a_file_without_draws_is_refused(write, name):
-    with pytest.raises(ConfigurationError, match="holds no draws"):
+    with pytest.raises(DataError, match="holds no draws"):
         read_jsonl(write(name=name))
 
 
 def test_a_folder_is_no_bank(tmp_path):
-    with pytest.raises(ConfigurationError, match="cannot be read"):
+    with pytest.raises(DataError, match="cannot be read"):
         read_jsonl(tmp_path)
 
 
 def test_text_in_another_encoding_is_refused(tmp_path):
     path = tmp_path / "latin.jsonl"
     path.write_bytes(json.dumps(row()).encode() + b'\n{"answer": "\xe9"}\n')
-    with pytest.raises(ConfigurationError, match="is no UTF-8 text"):
+    with pytest.raises(DataError, match="is not UTF-8 text"):
         read_jsonl(path)
 
 
@@ -293,7 +293,7 @@ def test_a_damaged_gzip_file_is_refused_in_one_sentence(write, harm):
         *[row(f"q{at}", answer=str(at * 7919 % 1000)) for at in range(300)], name="bank.jsonl.gz"
     )
     path.write_bytes(harm(path.read_bytes()))
-    with pytest.raises(ConfigurationError, match="cannot be read"):
+    with pytest.raises(DataError, match="cannot be read"):
         read_jsonl(path)
 
 
@@ -389,13 +389,13 @@ def test_k_that_was_not_recorded_is_refused(uneven, k, said):
 
 
 def test_members_that_share_no_question_are_refused(write):
-    with pytest.raises(ConfigurationError, match="no question that all of a, b answered"):
+    with pytest.raises(DataError, match="no question that all of a, b answered"):
         read_jsonl(write(row("q1", "a"), row("q2", "b"))).of(None, 1)
 
 
 def test_draws_without_a_score_are_refused_where_they_would_count(write):
     record = read_jsonl(write(row(), without(row(), "correct"), row(model="b"), row(model="b")))
-    with pytest.raises(ConfigurationError, match="has 1 draws without a score"):
+    with pytest.raises(DataError, match="has 1 draws without a score"):
         record.of(None, 2)
     assert record.of(["b"], 2)[1] == 0
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from dspy_mux import ConfigurationError
+from dspy_mux import DataError
 from dspy_mux.bank.import_export import export_file, import_file
 from dspy_mux.bank.record import read_jsonl
 from dspy_mux.voting.tally import ABSTAINED
@@ -77,6 +77,6 @@ def test_a_response_without_its_question_or_samples_is_told_by_its_number(bank, 
     path = a_result_file(tmp_path / "a.json", "org/a", {"1+3?": ["4"]})
     told = json.loads(path.read_text())
     path.write_text(json.dumps({**told, "responses": [*told["responses"], response]}))
-    with pytest.raises(ConfigurationError, match="Response 2 of"):
+    with pytest.raises(DataError, match="Response 2 of"):
         import_file(bank, path)
     assert not bank.exists()

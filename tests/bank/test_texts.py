@@ -30,7 +30,7 @@ TEXTS = {
 @pytest.mark.parametrize("what", TEXTS)
 def test_a_cause_of_any_characters_is_recorded(bank, what):
     text, (question, *_) = TEXTS[what], some_questions(bank)
-    made_by = bank.programs_of([("a", "f" * 64, {})])[0]
+    made_by = bank.add_programs([("a", "f" * 64, {})])[0]
     write(
         bank,
         a_draw(question, made_by, 0),
@@ -46,10 +46,10 @@ def test_a_cause_of_any_characters_is_recorded(bank, what):
 @pytest.mark.parametrize("what", [what for what in TEXTS if what != "long"])
 def test_names_of_any_characters_are_found_again(bank, what):
     text = TEXTS[what]
-    asked = bank.questions_of(text, [(text, text, {"note": text}), ("key", "q", {})])
-    made_by = bank.programs_of([(text, text, {"model": text})])
-    assert bank.questions_of(text, [(text, text, {})]) == asked[:1]
-    assert bank.programs_of([(text, text, {})]) == made_by
+    asked = bank.add_questions(text, [(text, text, {"note": text}), ("key", "q", {})])
+    made_by = bank.add_programs([(text, text, {"model": text})])
+    assert bank.add_questions(text, [(text, text, {})]) == asked[:1]
+    assert bank.add_programs([(text, text, {})]) == made_by
     write(bank, a_draw(asked[0], made_by[0], 0, text, outputs=json.dumps({"answer": text})))
     record = bank.record(dataset=text, programs=[(text, text)])
     assert record.votes.tolist() == [[[0]]]
@@ -76,7 +76,7 @@ NUMBERS = [
 
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: str(number)[:20])
 def test_a_number_that_cannot_be_is_recorded_as_unknown(bank, number):
-    asked, (made_by,) = some_questions(bank), bank.programs_of([("a", "f" * 64, {})])
+    asked, (made_by,) = some_questions(bank), bank.add_programs([("a", "f" * 64, {})])
     told = dict.fromkeys(
         ("calls", "prompt_tokens", "completion_tokens", "seconds", "cost", "created"), number
     )
@@ -143,7 +143,7 @@ def test_answers_and_outputs_of_any_kind_are_recorded_each_and_cost_the_others_n
             mux,
             examples,
             lambda *_: 1.0,
-            SampleBank(bank._database.url.render_as_string(hide_password=False)),
+            SampleBank(bank.database.url.render_as_string(hide_password=False)),
         ).drawn
         == 0
     )

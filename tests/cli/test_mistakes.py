@@ -74,14 +74,14 @@ def test_a_malformed_line_is_told_by_its_number(tmp_path, verb, refused):
     lines = [json.dumps(row) for row in some_rows()]
     lines[16] = lines[16][:-5]
     path = jsonl(tmp_path / "bank.jsonl", lines)
-    assert f"Line 17 of {path} is no JSON" in refused(verb[0], path, *verb[1:])
+    assert f"Line 17 of {path} is not JSON" in refused(verb[0], path, *verb[1:])
 
 
 def test_a_malformed_line_is_not_imported(tmp_path, refused):
     lines = [json.dumps(row) for row in some_rows()]
     lines[16] = "{"
     path = jsonl(tmp_path / "rows.jsonl", lines)
-    assert f"Line 17 of {path} is no JSON" in refused(
+    assert f"Line 17 of {path} is not JSON" in refused(
         "bank", "import", tmp_path / "bank.sqlite", path
     )
     assert not (tmp_path / "bank.sqlite").exists()
@@ -216,4 +216,4 @@ def test_few_questions_are_one_line_or_figures_and_never_a_traceback(
         assert err.startswith("dspy-mux: ")
         assert len(err.splitlines()) == 1
     else:
-        json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+        json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))

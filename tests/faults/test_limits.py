@@ -215,7 +215,7 @@ def test_a_max_cost_of_zero_makes_no_call(bank):
 def test_max_cost_without_any_price_is_refused(bank):
     with fault_server(lambda _: None) as server:
         with pytest.raises(
-            ConfigurationError, match="no price of a, b, so max_cost cannot hold: bound max_calls"
+            ConfigurationError, match="no price of a, b, so max_cost cannot hold: set max_calls"
         ):
             collect(
                 a_mux(server, "a", "b"), questions(20), metric, bank, max_cost=1.0, num_threads=16
@@ -227,7 +227,7 @@ def test_a_member_without_a_price_is_warned_about(bank, caplog):
     with fault_server(lambda _: None) as server:
         done = collect(a_mux(server, "a", CHEAP), questions(5), metric, bank, max_cost=1.0)
         assert (done.missing, done.stopped) == (0, None)
-        assert "DSPy tells no price of a, whose calls max_cost does not count" in caplog.text
+        assert "DSPy knows no price of a, whose calls max_cost does not count" in caplog.text
 
 
 def test_a_slow_metric_is_not_draw_time(bank):

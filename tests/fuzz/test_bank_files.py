@@ -17,14 +17,14 @@ from hypothesis import given, strategies as st
 from dspy_mux import SampleBank
 from dspy_mux.bank.import_export import export_file, import_file
 from dspy_mux.bank.record import read_jsonl
-from dspy_mux.bank.rows import OF_A_DRAW
+from dspy_mux.bank.rows import DRAW_KEYS
 from dspy_mux.errors import BankError, ConfigurationError
 
 from ..support.limits import share, within
 from ..support.records import renamed, same, spent
 from .strategies import ANY_TEXT, CHARACTERS, JSON, TEXTS, damaged, damaged_json, nested
 
-NAMES = ["question_id", "dataset", "task", *sorted(OF_A_DRAW)]
+NAMES = ["question_id", "dataset", "task", *sorted(DRAW_KEYS)]
 ANYTHING = st.one_of(
     JSON,
     nested(),

@@ -159,7 +159,7 @@ def test_a_key_deep_in_an_lms_settings_is_no_part_of_what_the_bank_says(tmp_path
     assert told["settings"]["extra_body"] == {"top_k": 5}
     assert SECRET not in str(told)
     bank = SampleBank(tmp_path / "bank.sqlite")
-    bank.programs_of([("a", key, told)])
+    bank.add_programs([("a", key, told)])
     bank.close()
     assert SECRET.encode() not in (tmp_path / "bank.sqlite").read_bytes()
     other = {**deep, "extra_body": {"auth": {"token": "another"}, "top_k": 5}}

@@ -58,7 +58,7 @@ def test_every_form_of_file_holds_the_same_rows(tmp_path, name):
     ("name", "content", "told"),
     [
         ("x.txt", "", "has an unknown format"),
-        ("x.jsonl", '{"a": 1}\nnot json\n', "Line 2 of .* is no JSON"),
+        ("x.jsonl", '{"a": 1}\nnot json\n', "Line 2 of .* is not JSON"),
         ("x.json", '{"a": 1}', "must hold a list of objects"),
         ("x.json", "[1]", "Row 1 of .* is not a JSON object"),
         ("x.json", "[" * 100_000, "cannot be read as JSON"),

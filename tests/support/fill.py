@@ -33,13 +33,13 @@ def write(bank, *rows):
 
 
 def some_questions(bank, count=3, dataset="d"):
-    return bank.questions_of(
+    return bank.add_questions(
         dataset, [(f"key{n}", f"q{n}", {"task": "ab"[n % 2], "n": n}) for n in range(count)]
     )
 
 
 def a_program(bank, member="a", key="f" * 64, **description):
-    return bank.programs_of([(member, key, {"model": f"openai/{member}", **description})])[0]
+    return bank.add_programs([(member, key, {"model": f"openai/{member}", **description})])[0]
 
 
 def fill(bank, members="ab", count=3, k=2):

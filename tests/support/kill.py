@@ -91,7 +91,7 @@ def collect_and_note(url: str, notes: Path, questions: int) -> None:
 
 def recorded(bank: SampleBank) -> dict[tuple[int, int, int], tuple[str | None, int | None]]:
     """(question, program, draw) → (answer, class) of all draws, each there once, and answers of a class the same."""
-    with bank._database.reading() as connection:
+    with bank.database.reading() as connection:
         rows = connection.execute(
             sa.select(
                 draws.c.question,

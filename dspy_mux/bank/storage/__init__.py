@@ -1,4 +1,4 @@
-"""The database under a bank: its tables, their versions, and what to do when a disk or a server fails."""
+"""The database under a bank: its tables, their versions, and what to do when it fails."""
 
 import lazy_loader
 

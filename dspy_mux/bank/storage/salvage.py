@@ -1,4 +1,4 @@
-"""What can still be read of a damaged SQLite bank, into a new one."""
+"""Salvage a damaged SQLite bank: copy what can still be read into a new one."""
 
 from __future__ import annotations
 
@@ -13,33 +13,35 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ...errors import BankError, ConfigurationError
+from ...errors import ConfigurationError, DataError
 from . import sqlite
 from .database import Database
 from .schema import draws, programs, questions
 
-#: A page holds fewer rows: behind so many that cannot be read in a row, none can.
+#: More rows than a page holds: when this many in a row cannot be read, the rest cannot either.
 _MOST_ON_A_PAGE = 1000
 _JSON = ("fields", "description", "answer", "outputs")
 
 
 def salvage(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> int:
-    """Copy every draw that can be read, with its question and its program, from a damaged file; the number of draws.
+    """Copy every draw that can be read, with its question and program; return how many.
 
     Args:
-        source: stays as it is, with the write-ahead log beside it.
+        source: the damaged file; it and its write-ahead log stay as they are.
         target: a new file.
 
     Raises:
-        ConfigurationError: there is no file `source`, or the target is there already.
-        BankError: nothing of a bank can be read in it.
+        ConfigurationError: the target exists already, or is not a file.
+        DataError: there is no file `source`, or nothing of a bank can be read in it.
     """
     path, bank = Path(source), Database(target)
     if not path.is_file():
-        raise ConfigurationError(f"There is no file {str(path)!r}.")
+        raise DataError(f"There is no file {str(path)!r}.")
     if bank.path is None or bank.path.exists():
-        # (On a server, rows that bring their ids along would not move its counters on.)
-        raise ConfigurationError(f"{bank.name!r} is there already, or no file: name a new file.")
+        # On a server, rows with ids of their own would not advance its counters.
+        raise ConfigurationError(
+            f"{bank.name!r} exists already, or is not a file: name a new file."
+        )
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "bank.sqlite"
         shutil.copyfile(path, copy)
@@ -60,7 +62,7 @@ def salvage(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> i
         finally:
             connection.close()
     if not drawn:
-        raise BankError(f"Nothing can be read of {path}: put back a copy of it.")
+        raise DataError(f"Nothing can be read of {path}: put back a copy of it.")
     with bank.writing() as writing:
         for table, rows in ((questions, asked), (programs, made_by), (draws, drawn)):
             bank.insert(writing, table, rows)
@@ -69,7 +71,7 @@ def salvage(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> i
 
 
 def _fit_header(path: Path) -> None:
-    """Say in its header that a file that was cut off is as long as it is; else SQLite reads none of it."""
+    """Write the actual size of a file that was cut off into its header; else SQLite reads nothing."""
     with path.open("r+b") as file:
         page = int.from_bytes(file.read(100)[16:18], "big")
         page = 65536 if page == 1 else page
@@ -81,7 +83,7 @@ def _fit_header(path: Path) -> None:
 
 
 def _rows(connection: sqlite3.Connection, table: sa.Table) -> Iterator[dict[str, Any]]:
-    """The rows of a table that can be read whole, in the order of their ids."""
+    """Yield the rows of a table that can be read whole, in the order of their ids."""
     last, missed = 0, 0
     while missed < _MOST_ON_A_PAGE:
         try:
@@ -100,7 +102,7 @@ def _rows(connection: sqlite3.Connection, table: sa.Table) -> Iterator[dict[str,
 
 
 def _whole(row: dict[str, Any]) -> bool:
-    """Whether its texts are: SQLite reads a page that is missing as zeros."""
+    """Whether a row's texts are whole; SQLite reads a missing page as zeros."""
     try:
         for name in _JSON:
             if row.get(name) is not None:

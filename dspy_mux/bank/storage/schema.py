@@ -20,15 +20,15 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-#: Raised when a table changes, with a step in `migrations.py`; a bank says which one it was written with.
+#: The version of the tables. A change of them raises it and adds a step to `STEPS`.
 VERSION = 3
-#: No draw takes as many calls or tokens; what says so is wrong, and kept as unknown.
+#: No draw takes this many calls or tokens; such numbers are wrong, and kept as unknown.
 _MOST = 10**9
 _GREATEST = 1e300
 
 
 def storable(text: str) -> str:
-    """`text` with what no database holds, NUL and half a surrogate pair, written out as an escape such as `\\x00`."""
+    """Escape what no database holds, NUL and lone surrogates, as in `\\x00`."""
     return (
         text
         if text.isascii() and "\0" not in text
@@ -37,7 +37,7 @@ def storable(text: str) -> str:
 
 
 class AnyText(TypeDecorator[str]):
-    """Text of whatever characters a server or a file sent: one of them never costs a draw."""
+    """Text of any characters that a server or a file sent, escaped where it must be."""
 
     impl = Text
     cache_ok = True
@@ -47,7 +47,7 @@ class AnyText(TypeDecorator[str]):
 
 
 class Count(TypeDecorator[int]):
-    """A whole number; NULL, unknown, for what is none or cannot be."""
+    """A whole number; NULL, unknown, for impossible values."""
 
     impl = Integer
     cache_ok = True
@@ -57,7 +57,7 @@ class Count(TypeDecorator[int]):
 
 
 class Amount(TypeDecorator[float]):
-    """A number; NULL, unknown, for NaN and what is beyond all measure."""
+    """A number; NULL, unknown, for NaN and impossible values."""
 
     impl = Float
     cache_ok = True
@@ -67,13 +67,13 @@ class Amount(TypeDecorator[float]):
 
 
 class Moment(Amount):
-    """Seconds since 1970; now for what is no time."""
+    """Seconds since 1970; now for impossible values."""
 
     cache_ok = True
 
     def process_bind_param(self, value: float | None, dialect: Any) -> float:
-        told = super().process_bind_param(value, dialect)
-        return time.time() if told is None else told
+        moment = super().process_bind_param(value, dialect)
+        return time.time() if moment is None else moment
 
 
 metadata = MetaData()
@@ -115,7 +115,7 @@ draws = Table(
     Column("draw", Integer, nullable=False),
     Column("answer", Text),  # JSON; NULL for an abstention
     Column("answer_class", Integer),  # within its question; NULL for an abstention
-    Column("score", Float),  # NULL where the metric has not told yet
+    Column("score", Float),  # NULL until the metric has run
     Column("cause", AnyText),  # of an abstention
     Column("outputs", Text),  # JSON: all fields of the prediction
     Column("calls", Count),
@@ -124,12 +124,11 @@ draws = Table(
     Column("seconds", Amount),
     Column("cost", Amount),  # US dollars
     Column("created", Moment, nullable=False),
-    Column(
-        "scored_by", Text
-    ),  # fingerprint of the metric and the gold answer; NULL where they are unknown, as for imported scores
+    # Fingerprint of the metric and gold answer; NULL where unknown, as for imported scores.
+    Column("scored_by", Text),
     UniqueConstraint("question", "program", "draw"),
 )
-# Whatever a record is made of, so that reading one does not go through the outputs, which are most of a bank.
+# All that a record needs, so that reading one skips the outputs, which are most of a bank.
 Index(
     "mux_draws_numbers",
     *(draws.c.program, draws.c.question, draws.c.draw, draws.c.answer_class, draws.c.score),
@@ -153,7 +152,7 @@ Index(
     postgresql_where=_known,
 )
 
-#: What a running collection is at work on: a question of a program belongs to one process at a time.
+#: Which process draws what: a question of a program belongs to one process at a time.
 claims = Table(
     "mux_claims",
     metadata,
@@ -166,38 +165,41 @@ claims = Table(
 )
 
 
-def _index_what_is_read_often(connection: sa.Connection) -> None:
+def _add_indexes(connection: sa.Connection) -> None:
     connection.execute(
         sa.text(
             "CREATE INDEX mux_draws_numbers ON mux_draws "
-            "(program, question, draw, answer_class, score, calls, prompt_tokens, completion_tokens, cost)"
+            "(program, question, draw, answer_class, score, calls, prompt_tokens, "
+            "completion_tokens, cost)"
         )
     )
     connection.execute(
         sa.text(
-            "CREATE INDEX mux_draws_unscored ON mux_draws (program, question) WHERE score IS NULL AND answer IS NOT NULL"
+            "CREATE INDEX mux_draws_unscored ON mux_draws (program, question) "
+            "WHERE score IS NULL AND answer IS NOT NULL"
         )
     )
 
 
-def _tell_what_scored(connection: sa.Connection) -> None:
+def _add_scored_by(connection: sa.Connection) -> None:
     connection.execute(sa.text("ALTER TABLE mux_draws ADD COLUMN scored_by TEXT"))
     connection.execute(
         sa.text(
-            "CREATE INDEX mux_draws_scored ON mux_draws (program, question, scored_by) WHERE scored_by IS NOT NULL"
+            "CREATE INDEX mux_draws_scored ON mux_draws (program, question, scored_by) "
+            "WHERE scored_by IS NOT NULL"
         )
     )
 
 
-#: Version → the step that leads on from it.
+#: Version → the step to the next one.
 STEPS: dict[int, Callable[[sa.Connection], None]] = {
-    1: _index_what_is_read_often,
-    2: _tell_what_scored,
+    1: _add_indexes,
+    2: _add_scored_by,
 }
 
 
 def upgrade(connection: sa.Connection, version: int) -> None:
-    """Take the steps from `version` on, in the transaction of `connection`, which must hold the bank's write lock."""
+    """Upgrade from `version`, in a transaction that holds the bank's write lock."""
     for at in range(version, VERSION):
         STEPS[at](connection)
         connection.execute(

@@ -1,4 +1,4 @@
-"""The file of an SQLite bank: how it is opened, and what SQLite itself does not notice of a file that lost a part."""
+"""The file of an SQLite bank: open it, and notice the damage that SQLite itself overlooks."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
-from ...errors import BankError
+from ...errors import DataError
 
 #: Seconds that a writer waits for another one.
 PATIENCE_S = 60
 
 
 def wal_of(path: Path) -> Path:
-    """The write-ahead log beside it: what was committed last, until SQLite moves it into the file."""
+    """Return the write-ahead log beside a file; it holds the last commits until SQLite moves them."""
     return path.with_name(path.name + "-wal")
 
 
 def reader(path: Path) -> Callable[[], sqlite3.Connection]:
-    """Opens it so that nothing is ever written."""
+    """Return a function that opens the file and never writes."""
 
     def connect() -> sqlite3.Connection:
-        # Reading a bank takes a small file beside it; where none can be made, and nobody writes, it is read as it stands.
-        # Asked at each connection: where this process may not write, another one may begin to.
+        # SQLite reads with a small file beside the bank. Where it cannot be made and nobody writes,
+        # the bank is read as it stands. Checked each time, as another process may begin to write.
         settled = not os.access(path.parent, os.W_OK) and not _size(wal_of(path))
         uri = f"file:{quote(str(path))}?mode=ro{'&immutable=1' if settled else ''}"
         return sqlite3.connect(uri, uri=True, timeout=PATIENCE_S, isolation_level=None)
@@ -39,7 +39,7 @@ def reader(path: Path) -> Callable[[], sqlite3.Connection]:
 
 
 def set_up(connection: Any, _: Any) -> None:
-    """A new connection to write with."""
+    """Set up a new connection to write with."""
     connection.isolation_level = None
     cursor = connection.cursor()
     _keep_log(cursor)
@@ -48,7 +48,7 @@ def set_up(connection: Any, _: Any) -> None:
 
 
 def _keep_log(cursor: Any) -> None:
-    """Switch to a write-ahead log. SQLite does not wait here for who makes or closes the file at the moment."""
+    """Switch to a write-ahead log; wait while another process makes or closes the file."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
@@ -61,56 +61,66 @@ def _keep_log(cursor: Any) -> None:
 
 
 def is_unfinished(path: Path) -> bool:
-    """Whether a process was killed, or is at work, before the file had a write-ahead log: while it is made, that is."""
+    """Return whether the file is being made, or the process that made it was killed."""
     return _size(path.with_name(path.name + "-journal")) > 0
 
 
 def finish(path: Path) -> None:
-    """Let SQLite undo what a killed process left half done, which a connection that only reads may not."""
+    """Let SQLite undo what a killed process left half done; a read-only connection cannot."""
     with closing(sqlite3.connect(path, timeout=PATIENCE_S)) as connection:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
 
 
-def refuse_none(path: Path) -> None:
-    """Raise BankError, before it is opened, where SQLite would write over the file, or delete the write-ahead log of a lost one."""
+def refuse_lost(path: Path) -> None:
+    """Refuse, before it is opened, a path where SQLite would destroy what is left of a bank.
+
+    SQLite takes a file of a few bytes for an empty one and writes over it, and it deletes the
+    write-ahead log of a file that is gone.
+
+    Raises:
+        DataError: it is such a path, or not a file.
+    """
     log = wal_of(path)
     if path.exists() and not path.is_file():
-        raise BankError(
-            f"The bank {path} is a directory, or something else that is no file: name a file."
-        )
+        raise DataError(f"The bank {path} is a directory or a device: name a file.")
     if 0 < _size(path) < 512:
-        # SQLite takes a file of one byte for an empty one, and writes over it.
-        raise BankError(
-            f"{path} is no SQLite database, or a damaged one ({_size(path)} bytes): name another file."
+        raise DataError(
+            f"{path} is not an SQLite database, or a damaged one ({_size(path)} bytes): name "
+            "another file."
         )
     if not _size(path) and _size(log):
-        raise BankError(
-            f"The bank {path} is gone or empty, while {log.name} beside it holds what was recorded last: put the file back, "
-            "or delete both to begin anew."
+        raise DataError(
+            f"The bank {path} is gone or empty, while {log.name} beside it holds what was recorded "
+            "last: put the file back, or delete both to begin anew."
         )
 
 
 def refuse_cut_off(path: Path, connection: sa.Connection) -> None:
-    """Raise BankError where the end of the file is gone, within a transaction that reads.
+    """Refuse a file whose end is missing, within a transaction that reads.
 
-    SQLite compares the size with what it should be only where there is no write-ahead log, and then by whole pages; what is missing
-    it reads as zeros. The file must not be opened here: closing it would end all locks that SQLite holds on it for this process.
+    SQLite checks the size only where there is no write-ahead log, and then by whole pages; what is
+    missing it reads as zeros. The file must not be opened here: closing it would end all locks
+    that SQLite holds on it for this process.
+
+    Raises:
+        DataError: the end is missing.
     """
     page = int(connection.exec_driver_sql("PRAGMA page_size").scalar_one())
     pages = int(connection.exec_driver_sql("PRAGMA page_count").scalar_one())
     size = _size(path)
     if size >= pages * page:
         return
-    # While the log is moved into the file, the file may be shorter than it will be; the log has the rest.
+    # While SQLite moves the log into the file, the file may lack pages that the log has.
     log = wal_of(path)
     if not _size(log) or not set(range(size // page + 1, pages + 1)) <= _pages_in(log, page):
         raise damaged(path, f"its end is missing after {size} bytes")
 
 
-def damaged(path: Path, what: str) -> BankError:
-    return BankError(
-        f"The bank {path} is damaged ({what}): put back a copy of it, or save what can be read of it with "
-        f"`dspy-mux bank salvage {shlex.quote(str(path))} NEW`."
+def damaged(path: Path, what: str) -> DataError:
+    """Return the error to raise for a damaged bank."""
+    return DataError(
+        f"The bank {path} is damaged ({what}): put back a copy of it, or save what can be read of "
+        f"it with `dspy-mux bank salvage {shlex.quote(str(path))} NEW`."
     )
 
 
@@ -122,7 +132,7 @@ def _size(path: Path) -> int:
 
 
 def _pages_in(log: Path, page: int) -> set[int]:
-    """Numbers of the pages that a write-ahead log holds, up to its last commit."""
+    """Return the numbers of the pages that a write-ahead log holds, up to its last commit."""
     pages: set[int] = set()
     committed: set[int] = set()
     with log.open("rb", buffering=0) as file:

@@ -13,7 +13,7 @@ import sys
 import pytest
 import sqlalchemy as sa
 
-from dspy_mux import BankError, ConfigurationError, SampleBank
+from dspy_mux import ConfigurationError, DataError, SampleBank
 from dspy_mux.bank.storage.salvage import salvage
 from dspy_mux.bank.storage.schema import draws
 from dspy_mux.bank.storage.sqlite import wal_of
@@ -49,7 +49,7 @@ def filled(folder, checkpoint_after=None):
             }
         )
         if number == checkpoint_after:
-            with bank._database._writer.connect().execution_options(
+            with bank.database._writer.connect().execution_options(
                 isolation_level="AUTOCOMMIT"
             ) as connection:
                 connection.connection.driver_connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
@@ -74,7 +74,7 @@ def cut(path, to, size):
 
 def recorded(path):
     bank = SampleBank(path)
-    with bank._database.reading() as connection:
+    with bank.database.reading() as connection:
         rows = connection.execute(
             sa.select(draws.c.question, draws.c.program, draws.c.draw, draws.c.outputs)
         ).all()
@@ -99,7 +99,7 @@ def test_a_closed_bank_that_was_cut_off_anywhere_is_neither_read_nor_written(tmp
         found = cut(path, tmp_path, size)
         before = found.read_bytes()
         for use in (recorded, lambda found: some_questions(SampleBank(found), 30)):
-            with pytest.raises(BankError, match="damaged") as caught:
+            with pytest.raises(DataError, match="damaged") as caught:
                 use(found)
             assert str(found) in str(caught.value)
         assert found.read_bytes() == before
@@ -137,7 +137,7 @@ def test_a_file_cut_off_while_its_write_ahead_log_is_there_is_read_whole_or_not_
     for size in some_sizes(left, 12):
         try:
             outcomes.append(recorded(cut(left, tmp_path, size)))
-        except BankError as error:
+        except DataError as error:
             outcomes.append(str(error))
     damaged = [outcome for outcome in outcomes if outcome != states[-1]]
     assert all("damaged" in outcome for outcome in damaged)
@@ -151,7 +151,7 @@ def test_a_write_ahead_log_without_its_file_is_never_deleted(tmp_path, gone):
     left.unlink() if gone else os.truncate(left, 0)
     for use in (lambda: SampleBank(left).record(), lambda: some_questions(SampleBank(left))):
         with pytest.raises(
-            BankError,
+            DataError,
             match="gone or empty, while bank.sqlite-wal beside it holds what was recorded last: put the file",
         ):
             use()
@@ -177,7 +177,7 @@ def test_what_is_left_of_a_damaged_bank_can_be_saved(tmp_path, share):
 def test_what_is_left_with_a_write_ahead_log_can_be_saved(tmp_path):
     _, left, states = filled(tmp_path, checkpoint_after=30)
     damaged = cut(left, tmp_path, left.stat().st_size // 2)
-    with pytest.raises(BankError, match="damaged"):
+    with pytest.raises(DataError, match="damaged"):
         recorded(damaged)
     salvage(damaged, tmp_path / "saved.sqlite")
     found = recorded(tmp_path / "saved.sqlite")
@@ -201,13 +201,13 @@ def test_a_page_in_the_middle_that_is_lost_costs_its_own_draws_alone(tmp_path):
 
 def test_what_cannot_be_saved_is_told(tmp_path):
     (tmp_path / "text.sqlite").write_text("no bank " * 1000)
-    with pytest.raises(BankError, match=r"Nothing can be read of .*text\.sqlite"):
+    with pytest.raises(DataError, match=r"Nothing can be read of .*text\.sqlite"):
         salvage(tmp_path / "text.sqlite", tmp_path / "saved.sqlite")
-    with pytest.raises(ConfigurationError, match=r"There is no file .*none\.sqlite"):
+    with pytest.raises(DataError, match=r"There is no file .*none\.sqlite"):
         salvage(tmp_path / "none.sqlite", tmp_path / "saved.sqlite")
     path, _, _ = filled(tmp_path)
     for target in (path, "postgresql://127.0.0.1:1/db"):
-        with pytest.raises(ConfigurationError, match="there already, or no file"):
+        with pytest.raises(ConfigurationError, match="exists already, or is not a file"):
             salvage(path, target)
     assert not (tmp_path / "saved.sqlite").exists()
 
@@ -215,7 +215,7 @@ def test_what_cannot_be_saved_is_told(tmp_path):
 def test_what_the_message_of_a_damaged_bank_says_to_run_saves_it(tmp_path, capsys, monkeypatch):
     path, _, states = filled(tmp_path / "a folder")
     damaged = cut(path, tmp_path, path.stat().st_size // 2)
-    with pytest.raises(BankError) as caught:
+    with pytest.raises(DataError) as caught:
         SampleBank(damaged).record()
     command = shlex.split(re.search("`(.*)`", str(caught.value)).group(1))
     assert command[-1] == "NEW"

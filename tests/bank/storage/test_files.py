@@ -28,7 +28,7 @@ def read_everything(bank):
     bank.record()
     list(bank.rows())
     bank.drawn([1, 2], [1, 2, 3])
-    bank.unscored([1, 2], dict.fromkeys([1, 2, 3], "m"))
+    bank.answers.unscored([1, 2], dict.fromkeys([1, 2, 3], "m"))
 
 
 def test_reading_never_changes_the_file(bank, tmp_path):
@@ -140,10 +140,10 @@ def newer(path, version="999"):
 
 NO_BANKS = {
     "truncated": (truncated, "damaged"),
-    "cut in its header": (lambda path: truncated(path, 0.001), "damaged|no sample bank"),
-    "foreign": (foreign, "no sample bank"),
-    "text": (lambda path: path.write_text("question,answer\n" * 100), "no SQLite database"),
-    "empty file": (lambda path: path.write_bytes(b""), "no sample bank"),
+    "cut in its header": (lambda path: truncated(path, 0.001), "damaged|not a sample bank"),
+    "foreign": (foreign, "not a sample bank"),
+    "text": (lambda path: path.write_text("question,answer\n" * 100), "not an SQLite database"),
+    "empty file": (lambda path: path.write_bytes(b""), "not a sample bank"),
     "directory": (lambda path: path.mkdir(), "cannot be used|directory"),
     "newer": (newer, "newer dspy-mux"),
     "of an unknown version": (lambda path: newer(path, "two"), "newer dspy-mux"),

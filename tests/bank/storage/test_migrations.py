@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from dspy_mux import BankError, SampleBank
-from dspy_mux.bank.sample_bank import Unscored
+from dspy_mux.bank.answers import Unscored
 from dspy_mux.bank.storage import schema
 from dspy_mux.bank.storage.schema import VERSION, about, metadata
 
@@ -27,7 +27,7 @@ def older(bank_url):
 
 def shape(bank):
     """Columns, keys and indexes of all tables."""
-    with bank._database.reading(check=False) as connection:
+    with bank.database.reading(check=False) as connection:
         inspector = sa.inspect(connection)
         return {
             name: (
@@ -56,7 +56,7 @@ def _where(index):
 
 
 def version(bank):
-    with bank._database.reading(check=False) as connection:
+    with bank.database.reading(check=False) as connection:
         return connection.execute(sa.select(about.c.value).where(about.c.key == "version")).scalar()
 
 
@@ -89,7 +89,7 @@ def test_the_first_write_makes_an_older_bank_what_a_new_one_is(older):
     assert version(older) == str(VERSION)
     upgraded = shape(older)
     assert [row["answer"] for row in older.rows()] == ["x", "y", "", "z"]
-    assert older.unscored([1], {1: "m", 2: "m"}) == [Unscored(2, 1, "y", {"answer": "y"})]
+    assert older.answers.unscored([1], {1: "m", 2: "m"}) == [Unscored(2, 1, "y", {"answer": "y"})]
     with older.writing() as connection:
         metadata.drop_all(connection)
     older.close()
@@ -195,6 +195,6 @@ def test_a_bank_of_a_newer_version_is_neither_read_nor_written(bank_url, told):
         ):
             use()
     assert shape(bank) == before
-    with bank._database.reading(check=False) as connection:
+    with bank.database.reading(check=False) as connection:
         assert connection.execute(sa.text("SELECT count(*) FROM mux_questions")).scalar() == 3
     bank.close()

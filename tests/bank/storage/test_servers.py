@@ -10,7 +10,8 @@ from contextlib import contextmanager
 import pytest
 import sqlalchemy as sa
 
-from dspy_mux import BankError, ConfigurationError, MuxError, SampleBank
+from dspy_mux import ConfigurationError, DataError, MissingExtra, MuxError, SampleBank, StorageError
+from dspy_mux.bank.answers import Answers
 from dspy_mux.bank.storage.schema import metadata
 from dspy_mux.bank.writer import PAUSES_S
 
@@ -62,7 +63,7 @@ def test_what_can_keep_no_bank_is_refused_at_once(url):
 def test_a_missing_driver_is_told_with_what_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(
-        BankError,
+        MissingExtra,
         match=r"needs psycopg, which is not installed: pip install 'dspy-mux\[postgres\]'",
     ):
         SampleBank("postgresql://u@127.0.0.1:1/db").info()
@@ -112,12 +113,12 @@ SAID = {
     "a wrong password": (
         "28P01",
         'password authentication failed for user "ada"',
-        "mend the user and password in the URL",
+        "correct the user and password in the URL",
     ),
     "an unknown user": (
         "28000",
         'role "ada" does not exist',
-        "mend the user and password in the URL",
+        "correct the user and password in the URL",
     ),
     "a host that is not let in": ("28000", 'no pg_hba.conf entry for host "h"', "refuses the user"),
     "no such database": (
@@ -129,12 +130,12 @@ SAID = {
     "a server that starts": (
         "57P03",
         "the database system is starting up",
-        "start it, or mend the URL, and go on",
+        "start it, or correct the URL, and go on",
     ),
     "a server that stops": (
         "57P03",
         "the database system is shutting down",
-        "start it, or mend the URL, and go on",
+        "start it, or correct the URL, and go on",
     ),
 }
 
@@ -144,7 +145,7 @@ def test_what_a_server_refuses_with_is_told_with_what_to_do(case):
     code, message, told = SAID[case]
     with a_server_that_says(code, message) as url:
         for use in (SampleBank(url).info, lambda url=url: some_questions(SampleBank(url))):
-            with pytest.raises(BankError) as caught:
+            with pytest.raises(StorageError) as caught:
                 use()
             assert told in str(caught.value)
             assert message in str(caught.value)
@@ -157,8 +158,8 @@ def test_a_server_that_is_out_of_reach_is_told_with_what_to_do():
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(
-        BankError,
-        match=r"is out of reach \(.*refused.*\): it keeps what is recorded; start it, or mend the URL",
+        StorageError,
+        match=r"is out of reach \(.*refused.*\): it keeps what is recorded; start it, or correct the URL",
     ):
         SampleBank(f"postgresql://u@127.0.0.1:{port}/db").record()
 
@@ -166,7 +167,7 @@ def test_a_server_that_is_out_of_reach_is_told_with_what_to_do():
 def test_a_server_that_never_answers_is_given_up():
     with (
         a_server_that_says("", None) as url,
-        pytest.raises(BankError, match="is out of reach .*timeout"),
+        pytest.raises(StorageError, match="is out of reach .*timeout"),
     ):
         SampleBank(f"{url}?connect_timeout=2").record()
 
@@ -204,10 +205,10 @@ def test_reading_makes_no_table(url):
     assert not bank.exists()
     for read in (bank.info, bank.record, lambda: list(bank.rows())):
         with pytest.raises(
-            BankError, match="holds no sample bank yet: collect or import draws first"
+            DataError, match="holds no sample bank yet: collect or import draws first"
         ):
             read()
-    with bank._database.reading(check=False) as connection:
+    with bank.database.reading(check=False) as connection:
         assert sa.inspect(connection).get_table_names() == []
     bank.close()
 
@@ -217,7 +218,7 @@ def test_other_tables_of_the_database_are_left_alone(url):
     admin(url, "CREATE TABLE invoices (id integer)")
     bank = SampleBank(url)
     fill(bank)
-    with bank._database.reading() as connection:
+    with bank.database.reading() as connection:
         assert set(sa.inspect(connection).get_table_names()) == {"invoices", *metadata.tables}
     bank.close()
 
@@ -225,7 +226,7 @@ def test_other_tables_of_the_database_are_left_alone(url):
 @needs_server
 def test_a_database_that_is_not_there_is_told(url):
     elsewhere = sa.make_url(url).set(database="mux_nowhere").render_as_string(hide_password=False)
-    with pytest.raises(BankError, match='database "mux_nowhere" does not exist'):
+    with pytest.raises(StorageError, match='database "mux_nowhere" does not exist'):
         SampleBank(elsewhere).info()
 
 
@@ -240,7 +241,7 @@ def test_a_server_that_takes_no_writes_is_read(url):
     )
     bank = SampleBank(standby.render_as_string(hide_password=False))
     assert len(bank.record().questions) == 3
-    with pytest.raises(BankError, match="takes no writes .*: name the primary server"):
+    with pytest.raises(StorageError, match="takes no writes .*: name the primary server"):
         some_questions(bank, 9)
     bank.close()
 
@@ -258,7 +259,7 @@ def test_a_user_who_may_not_write_can_read(url):
             sa.make_url(url).set(username=f"{schema}_r").render_as_string(hide_password=False)
         )
         assert len(bank.record().questions) == 3
-        with pytest.raises(BankError, match="lacks a permission .*: grant it"):
+        with pytest.raises(StorageError, match="lacks a permission .*: grant it"):
             some_questions(bank, 9)
         bank.close()
     finally:
@@ -278,7 +279,7 @@ def test_a_writer_that_never_ends_is_waited_for_no_longer_than_a_minute(url, mon
     fill(one)
     with (
         one.writing(),
-        pytest.raises(BankError, match="Another process has been writing to the bank"),
+        pytest.raises(StorageError, match="Another process has been writing to the bank"),
     ):
         some_questions(other, 9)
     assert len(some_questions(other, 9)) == 9
@@ -291,7 +292,7 @@ def test_a_server_that_drops_all_connections_costs_a_collection_no_draw(url, mon
     """As when it restarts: what was being written then is written again."""
     monkeypatch.setattr("dspy_mux.bank.writer.PAUSES_S", (0.05,) * len(PAUSES_S))
     asked, bank = 0, SampleBank(url)
-    answers = type(bank).answers
+    latest = Answers.latest
 
     def and_is_dropped(self, connection, question):
         nonlocal asked
@@ -299,9 +300,9 @@ def test_a_server_that_drops_all_connections_costs_a_collection_no_draw(url, mon
         if asked <= len(PAUSES_S):
             own = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
             admin(url, f"SELECT pg_terminate_backend({own})")
-        return answers(self, connection, question)
+        return latest(self, connection, question)
 
-    monkeypatch.setattr(type(bank), "answers", and_is_dropped)
+    monkeypatch.setattr(Answers, "latest", and_is_dropped)
     mux = kill.a_mux()
     done = kill.collect_all(bank, 10, mux)
     assert asked > len(PAUSES_S)

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from dspy_mux import BankError
+from dspy_mux import ConfigurationError
 from dspy_mux.bank.record import MISSING
 from dspy_mux.voting.tally import ABSTAINED
 
@@ -127,13 +127,15 @@ def test_scores_are_added_only_where_they_are_missing(bank):
     (first, second, _), made_by = some_questions(bank), a_program(bank)
     write(bank, a_draw(first, made_by, 0, score=None), a_draw(second, made_by, 0, score=0.5))
     asked = {first: "by 1", second: "by 1"}
-    unscored = bank.unscored([made_by], asked)
+    unscored = bank.answers.unscored([made_by], asked)
     assert [(one.question, one.answer, one.outputs) for one in unscored] == [
         (first, "x", {"answer": "x"})
     ]
-    bank.score({unscored[0].draw: (1.0, "by 1")})
+    bank.answers.score({unscored[0].draw: (1.0, "by 1")})
     assert [row["score"] for row in bank.rows()] == [1.0, 0.5]
-    assert bank.unscored([made_by], asked) == [], "by what the second was scored is not known"
+    assert bank.answers.unscored([made_by], asked) == [], (
+        "by what the second was scored is not known"
+    )
 
 
 def test_scores_by_another_metric_or_gold_answer_are_found_and_replaced(bank):
@@ -149,11 +151,11 @@ def test_scores_by_another_metric_or_gold_answer_are_found_and_replaced(bank):
     other = a_program(bank, "b", "b" * 64)
     write(bank, a_draw(first, other, 0, scored_by="by another"), a_draw(third, made_by, 0, None))
     asked = {first: f"by {first}", second: "anew", third: "anew"}
-    found = bank.unscored([made_by], asked)
+    found = bank.answers.unscored([made_by], asked)
     assert [one.question for one in found] == [second, second]
-    bank.score({one.draw: (0.25, "anew") for one in found})
+    bank.answers.score({one.draw: (0.25, "anew") for one in found})
     assert [row["score"] for row in bank.rows()][:4] == [1.0, 1.0, 0.25, 0.25]
-    assert bank.unscored([made_by], asked) == []
+    assert bank.answers.unscored([made_by], asked) == []
 
 
 def test_failed_draws_can_be_forgotten_and_no_others(bank):
@@ -189,7 +191,7 @@ def twice(bank):
 
 
 def test_two_programs_of_a_member_never_mix(twice):
-    with pytest.raises(BankError, match="'a' by 2 programs") as caught:
+    with pytest.raises(ConfigurationError, match="'a' by 2 programs") as caught:
         twice.record()
     assert "111111111111" in str(caught.value)
     assert "222222222222" in str(caught.value)
@@ -207,7 +209,7 @@ def test_the_very_programs_can_be_named(twice):
 
 
 def test_a_fingerprint_that_is_not_there_is_refused(twice):
-    with pytest.raises(BankError, match="no program '3333'"):
+    with pytest.raises(ConfigurationError, match="no program '3333'"):
         twice.record(program="3333")
 
 
@@ -229,7 +231,7 @@ def test_no_member_is_dropped_because_its_program_was_not_chosen(twice):
     for key in ("3333" * 16, "4444" * 16):
         write(twice, a_draw(question, a_program(twice, "b", key), 0))
     with pytest.raises(
-        BankError,
+        ConfigurationError,
         match="of 'b' by 2 programs .*none of which starts with '1111'.*several, by comma",
     ):
         twice.record(program="1111")
@@ -238,8 +240,8 @@ def test_no_member_is_dropped_because_its_program_was_not_chosen(twice):
 
 
 def test_what_is_known_of_a_question_is_brought_up_to_date(bank):
-    bank.questions_of("d", [("key", "q", {"split": "train", "level": 1})])
-    asked = bank.questions_of("d", [("key", "q", {"split": "test"})])
+    bank.add_questions("d", [("key", "q", {"split": "train", "level": 1})])
+    asked = bank.add_questions("d", [("key", "q", {"split": "test"})])
     write(bank, a_draw(asked[0], a_program(bank), 0))
     assert bank.record().fields == {"level": ("1",), "split": ("test",)}
 
@@ -252,7 +254,7 @@ def test_datasets_are_read_apart(bank):
     assert len(bank.record(dataset="e").questions) == 3
     assert len(list(bank.rows(dataset="d"))) == 2
     assert [(row["dataset"], row["draws"]) for row in bank.info()] == [("d", 2), ("e", 3)]
-    with pytest.raises(BankError, match=r"several datasets: choose one of d, e"):
+    with pytest.raises(ConfigurationError, match=r"several datasets: choose one of d, e"):
         bank.record()
-    with pytest.raises(BankError, match=r"no dataset 'f'; it has d, e"):
+    with pytest.raises(ConfigurationError, match=r"no dataset 'f'; it has d, e"):
         bank.record(dataset="f")

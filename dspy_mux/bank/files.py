@@ -1,0 +1,83 @@
+"""Read rows from JSONL files, gzipped or not, and from Parquet files."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ..errors import DataError, MissingExtra
+from ..text import first_line
+
+
+def json_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, object) of a JSONL file.
+
+    Raises:
+        DataError: the file cannot be read, or a line is not a JSON object.
+    """
+    opener = gzip.open if str(path).endswith(".gz") else open
+    number = 0
+    try:
+        with opener(Path(path), "rt", encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if not line.strip():
+                    continue
+                try:
+                    row = json.loads(line)
+                except (ValueError, RecursionError) as error:
+                    raise DataError(
+                        f"Line {number} of {path} is not JSON: {first_line(error)}."
+                    ) from error
+                if not isinstance(row, dict):
+                    raise DataError(f"Line {number} of {path} is not a JSON object.")
+                yield number, row
+    except FileNotFoundError as error:
+        raise DataError(f"There is no bank {str(path)!r}.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text after line {number}.") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(
+            f"{path} cannot be read after line {number}: {first_line(error)}."
+        ) from error
+
+
+def parquet() -> ModuleType:
+    """Return pyarrow with its Parquet reader.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingExtra(
+            "Parquet needs pyarrow, which is not installed: pip install 'dspy-mux[parquet]'."
+        ) from error
+    return pyarrow
+
+
+def parquet_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a Parquet file.
+
+    Raises:
+        DataError: it cannot be read as one.
+    """
+    arrow = parquet()
+    try:
+        rows: list[dict[str, Any]] = arrow.parquet.read_table(path).to_pylist()
+    except FileNotFoundError as error:
+        raise DataError(f"There is no file {str(path)!r}.") from error
+    except (OSError, arrow.ArrowException) as error:
+        raise DataError(f"{str(path)!r} is not a Parquet file: {first_line(error)}.") from error
+    # Such as text that is not UTF-8, or a time before the year 1.
+    except (ArithmeticError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{str(path)!r} holds values that cannot be read: {first_line(error)}."
+        ) from error
+    return rows

@@ -1,0 +1,88 @@
+"""Score answers by the user's metric: new draws, and recorded ones whose score is out of date."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import SupportsFloat
+
+import dspy
+
+from ..errors import MetricFailed
+from ..mux.code_hash import hash_callable
+from ..mux.slm_mux import SLMMux
+from .fingerprint import fingerprint_score, jsonable
+from .sample_bank import SampleBank
+from .writer import OutputTypes, RecordedDraw
+
+#: `(example, prediction, trace=None)` → bool or number, as in DSPy.
+Metric = Callable[..., SupportsFloat]
+
+
+class Scorer:
+    """Scores the answers to some questions by one metric.
+
+    Args:
+        examples: question (its id in the bank) → its example, with the gold answer.
+    """
+
+    def __init__(self, mux: SLMMux, metric: Metric, examples: Mapping[int, dspy.Example]):
+        self.mux, self.metric, self.examples = mux, metric, examples
+        metric_hash = hash_callable(metric)
+        self._scored_by = {
+            question: fingerprint_score(metric_hash, example)
+            for question, example in examples.items()
+        }
+
+    def judge(self, draw: RecordedDraw) -> None:
+        """Extract and score a draw's answer; runs in the draw's thread, as a metric may be slow."""
+        draw.answer = self.mux.answer_of(draw)
+        draw.answered = True
+        if draw.answer is None:
+            return
+        question = draw.unit[0]
+        try:
+            draw.score = self._score(self.examples[question], draw.prediction)
+            draw.scored_by = self._scored_by[question]
+        except Exception as error:  # noqa: BLE001  (the user's code; reported once the draw is recorded)
+            draw.metric_error = error
+
+    def score_recorded(self, bank: SampleBank, programs: Sequence[int]) -> int:
+        """Score recorded answers that lack a score by this metric and gold answer; return how many.
+
+        Makes no LM call.
+
+        Raises:
+            MetricFailed: the metric raised; the scores computed before are kept.
+        """
+        types, scores = OutputTypes(self.mux), dict[int, tuple[float, str]]()
+        try:
+            for draw, question, answer, outputs in bank.answers.unscored(programs, self._scored_by):
+                try:
+                    prediction = types.prediction(answer, outputs)
+                    score = self._score(self.examples[question], prediction)
+                except Exception as error:
+                    raise self.failure(question, error) from error
+                scores[draw] = (score, self._scored_by[question])
+        finally:
+            if scores:
+                bank.answers.score(scores)
+        return len(scores)
+
+    def failure(self, question: int, error: Exception) -> MetricFailed:
+        """Return the error to raise after the metric raised `error` on a question."""
+        inputs = json.dumps(jsonable(self.examples[question].inputs().toDict()), ensure_ascii=False)
+        cause = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        failed = MetricFailed(
+            f"The metric raised {cause} on the example {inputs[:200]}; its draws are recorded "
+            "without a score, and a collection with a fixed metric scores them without a call."
+        )
+        failed.__cause__ = error
+        return failed
+
+    def _score(self, example: dspy.Example, prediction: dspy.Prediction | None) -> float:
+        score = float(self.metric(example, prediction))
+        if not math.isfinite(score):
+            raise ValueError(f"the score is {score}")
+        return score
