@@ -20,7 +20,7 @@ from ..errors import ConfigurationError
 from ..replay.replay import Result, replay
 from ..replay.splits import Split, folds
 from ..voting.tally import Floats, Ints
-from .options import TuneOptions
+from .options import ChoiceOptions
 from .search import ENUMERABLE, search
 from .study import Comparable, describe_data
 
@@ -46,7 +46,7 @@ class Objective:
             is to be minimised and the record lacks the cost of some draw.
     """
 
-    def __init__(self, record: Record, splits: Sequence[Split] | None, options: TuneOptions):
+    def __init__(self, record: Record, splits: Sequence[Split] | None, options: ChoiceOptions):
         recorded = record.votes.shape[2]
         self.record, self.options = record, options
         self.cross_fitted = splits is None or len(splits) > 1

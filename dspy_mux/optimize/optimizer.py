@@ -28,7 +28,7 @@ from ..voting.calibration import Training, fit
 from ..voting.early_stopping import fit_early_stopping
 from ..voting.rules import rule_of
 from ..voting.tally import Tally
-from .options import RULES, STUDY_NAME, StudyOptions, TuneOptions
+from .options import DEFAULT_RULES, STUDY_NAME, ChoiceOptions, StudyOptions
 from .report import MuxReport
 from .tune import run_study
 from .tuned import Setting, Tuned
@@ -99,7 +99,7 @@ class MuxOptimizer(Teleprompter):
         min_members: int = 1,
         k_max: int | None = None,
         n_trials: int = 100,
-        rules: Sequence[str] = RULES,
+        rules: Sequence[str] = DEFAULT_RULES,
         context: str | None = None,
         threshold: float = 1.0,
         bound: float | None = None,
@@ -127,7 +127,7 @@ class MuxOptimizer(Teleprompter):
         self.metric, self.k_max, self.bound, self.progress = metric, k_max, bound, progress
         self.bank = bank if bank is None or isinstance(bank, SampleBank) else SampleBank(bank)
         # All recorded draws may be tried: `k_max` bounds the drawing already.
-        self.options = TuneOptions(
+        self.options = ChoiceOptions(
             max_members, min_members, None, rules, context, threshold, minimize, budget, seed
         )
         self.study_options = StudyOptions(

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 #: The rules that are tried by default.
-RULES = ("consistency", "pooled", "calibrated")
+DEFAULT_RULES = ("consistency", "pooled", "calibrated")
 #: What a study may minimise beside maximising accuracy.
 SECOND_OBJECTIVES = ("calls_per_question", "cost_per_question")
 STUDY_NAME = "dspy-mux"
 
 
 @dataclass(frozen=True)
-class TuneOptions:
+class ChoiceOptions:
     """What a study may choose, and how a choice is scored; `tune` documents each option.
 
     Raises:
@@ -31,7 +31,7 @@ class TuneOptions:
     max_members: int = 3
     min_members: int = 1
     k_max: int | None = None
-    rules: Sequence[str] = RULES
+    rules: Sequence[str] = DEFAULT_RULES
     context: str | None = None
     threshold: float = 1.0
     minimize: str | None = None

@@ -22,7 +22,7 @@ from ..bank.record import Record
 from ..errors import ConfigurationError, MissingExtra, StorageError
 from ..replay.splits import Split
 from ..voting.tally import Floats, Ints
-from .options import StudyOptions, TuneOptions
+from .options import ChoiceOptions, StudyOptions
 from .tuned import TrialRow
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Comparable:
         )
 
 
-def describe_data(record: Record, splits: Sequence[Split], options: TuneOptions) -> StudyData:
+def describe_data(record: Record, splits: Sequence[Split], options: ChoiceOptions) -> StudyData:
     """Return what a trial's value depends on beside its own choices.
 
     Raises:

@@ -9,7 +9,7 @@ from ..bank.record import Record
 from ..replay.splits import Split
 from .choose import Chooser
 from .objective import Objective
-from .options import RULES, STUDY_NAME, StudyOptions, TuneOptions
+from .options import DEFAULT_RULES, STUDY_NAME, ChoiceOptions, StudyOptions
 from .study import open_study, storage_errors
 from .tuned import Tuned
 
@@ -25,7 +25,7 @@ def tune(  # noqa: PLR0913  (public: keyword arguments that users of Optuna know
     max_members: int = 3,
     min_members: int = 1,
     k_max: int | None = None,
-    rules: Sequence[str] = RULES,
+    rules: Sequence[str] = DEFAULT_RULES,
     n_trials: int = 100,
     seed: int = 0,
     context: str | None = None,
@@ -90,7 +90,7 @@ def tune(  # noqa: PLR0913  (public: keyword arguments that users of Optuna know
     return run_study(
         record,
         splits,
-        TuneOptions(
+        ChoiceOptions(
             max_members, min_members, k_max, rules, context, threshold, minimize, budget, seed
         ),
         StudyOptions(n_trials, timeout, n_jobs, callbacks, sampler, storage, study_name, study),
@@ -101,7 +101,7 @@ def tune(  # noqa: PLR0913  (public: keyword arguments that users of Optuna know
 def run_study(
     record: Record,
     splits: Sequence[Split] | None,
-    options: TuneOptions,
+    options: ChoiceOptions,
     study_options: StudyOptions,
     *,
     left_out: int = 0,

@@ -114,7 +114,7 @@
     for (const turn of turns) {
       const head = titled("p", `round ${turn.round}, agent ${turn.agent}, ${turn.member}: `, "said");
       const approved = turn.approvals ? ` — ${turn.approvals.map(([aspect, said]) => `${aspect} ${said ? "✓" : "✗"}`).join(", ")}` : "";
-      head.append(judged(turn), approved, ...turn.unjudged.map((told) => `; ${told}`));
+      head.append(judged(turn), approved, ...turn.unjudged.map((reason) => `; ${reason}`));
       details.append(head, titled("p", turn.text || "(nothing)", "turn"));
     }
     return details;
