@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+import pytest
 
 ROOT = Path(__file__).parent.parent
 
 
 def test_imports_run_down_the_rooms(monkeypatch, capsys):
+    linter = pytest.importorskip("importlinter.cli", reason="not for Python 3.10")
     monkeypatch.chdir(ROOT)
     monkeypatch.syspath_prepend(ROOT)
-    code = lint_imports(no_cache=True, no_logo=True)
+    code = linter.lint_imports(no_cache=True, no_logo=True)
     # What is printed names each import that breaks a contract.
-    assert code == EXIT_STATUS_SUCCESS, capsys.readouterr().out
+    assert code == linter.EXIT_STATUS_SUCCESS, capsys.readouterr().out
 
 
 def test_every_room_says_what_it_is_for():
