@@ -1,7 +1,4 @@
-"""The scanners of `extraction.py`.
-
-Marks, numerals, labels, truth values, JSON, and text made to hang them.
-"""
+"""The scanners: marks, numerals, labels, truth values, JSON, and text made to hang them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Mathematical equivalence.
-
-Canonical text, the process that compares, and what is done about hostile expressions.
-"""
+"""Equal mathematics: canonical text, the process that compares, and hostile expressions."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What mathematics a free text answers with, as models end their solutions, and text made to hang
-the scanners.
-"""
+"""The mathematics of a free text, as models end their solutions; text made to hang the scanners."""
 
 from __future__ import annotations
 

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import tempfile
-from contextlib import contextmanager
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 from hypothesis import given, strategies as st
 
-from dspy_mux import SampleBank
-from dspy_mux.bank.import_export import export_file, import_file
 from dspy_mux.bank.record import read_jsonl
 from dspy_mux.bank.rows import DRAW_KEYS
-from dspy_mux.errors import BankError, ConfigurationError
 
-from ..support.limits import share, within
-from ..support.records import renamed, same, spent
+from ..support.imports import a_bank, imported, jsonl, round_trip
+from ..support.limits import share
+from ..support.records import same, spent
 from .strategies import ANY_TEXT, CHARACTERS, JSON, TEXTS, damaged, damaged_json, nested
 
 NAMES = ["question_id", "dataset", "task", *sorted(DRAW_KEYS)]
@@ -75,82 +68,6 @@ def damaged_rows(draw):
             if key != name or draw(st.integers(0, 3))
         }
     return rows
-
-
-@contextmanager
-def a_bank():
-    """An empty bank in a folder of its own.
-
-    In memory where the system has such folders, for a bank waits for its disk.
-    """
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as name:
-        bank = SampleBank(Path(name) / "bank.sqlite")
-        yield bank, Path(name)
-        bank.close()
-
-
-def imported(bank, path):
-    """Whether the file was.
-
-    Where it was not, one sentence says so and nothing is there that was not there before.
-    """
-    before = contents(bank)
-    try:
-        with within(30):
-            count = import_file(bank, path).added
-    except ConfigurationError as error:
-        told = str(error)
-        assert len(told.splitlines()) == 1, told
-        assert len(told) < 1_000
-        assert contents(bank) == before
-        return False
-    after = contents(bank)
-    assert len(after["draws"]) - len(before["draws"]) == count
-    return True
-
-
-def contents(bank):
-    if not bank.exists():
-        return {"draws": [], "datasets": {}, "programs": []}
-    programs = sorted({(row["member"], row["program"]) for row in bank.info()})
-    return {"draws": written(bank), "datasets": bank.datasets(), "programs": programs}
-
-
-def round_trip(bank, folder):
-    """Out and in again: the same draws, and the same records."""
-    for name in ("out.jsonl", "out.parquet"):
-        other = SampleBank(folder / f"{name}.sqlite")
-        export_file(bank, folder / name)
-        import_file(other, folder / name)
-        if name == "out.jsonl":
-            assert written(other) == written(bank)
-        for dataset in bank.datasets():
-            one, two = (record_of(each, dataset) for each in (bank, other))
-            if one is None or two is None:
-                assert one is two is None
-                continue
-            same(one, two, fields=name == "out.jsonl")
-            assert str(spent(one)) == str(spent(two))  # as texts: a NaN equals itself
-        other.close()
-
-
-def written(bank):
-    return [json.dumps(row, sort_keys=True) for row in bank.rows()]
-
-
-def record_of(bank, dataset):
-    try:
-        return bank.record(dataset=dataset)
-    except BankError:
-        assert len({(row["member"], row["program"]) for row in bank.info()}) > len(
-            {row["member"] for row in bank.info()}
-        )
-        return None
-
-
-def jsonl(rows):
-    return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
 @share(0.3)
@@ -337,171 +254,3 @@ def test_a_damaged_parquet_file_is_imported_or_refused(table, data):
             else content
         ),
     )
-
-
-# --------------------------------------------------------------------------------------------------
-# What was found
-
-GOOD = {"question_id": "q0", "model": "a", "draw": 0, "answer": "x", "correct": True}
-REFUSED = {
-    "a score beyond all numbers": ({"correct": 10**400}, "has the score"),
-    "a score that 32 bits cannot hold": ({"correct": 1e300}, "has the score"),
-    "half a call": ({"calls": 2.5}, "has calls 2.5, which must be a whole number"),
-    "fewer tokens than none": ({"prompt_tokens": -1}, "must be a whole number"),
-    "more tokens than a bank can count": ({"completion_tokens": 10**30}, "must be a whole number"),
-    "a time that is none": ({"created": float("nan")}, "has created nan"),
-    "an endless time": ({"seconds": float("inf")}, "has seconds inf"),
-    "a dataset of half a character": ({"dataset": "\ud800"}, "has the dataset"),
-    "a dataset that is a number": ({"dataset": 5}, "has the dataset 5, which must be text"),
-    "a program that is a number": ({"program": 5}, "has the program 5, which must be text"),
-    "a fingerprint of half a character": (
-        {"question_fingerprint": "\ud800"},
-        "has the question_fingerprint",
-    ),
-    "a NUL in a name": ({"model": "a\0b"}, "needs a model"),
-    "a class that is an object": ({"answer_class": {"a": 1}}, "has the answer_class"),
-}
-
-
-@pytest.mark.parametrize("what", REFUSED)
-def test_a_row_that_no_bank_can_hold_is_refused_and_nothing_is_written(what):
-    wrong, told = REFUSED[what]
-    with a_bank() as (bank, folder):
-        (folder / "a.jsonl").write_bytes(jsonl([GOOD, {**GOOD, "draw": 1, **wrong}]))
-        with pytest.raises(ConfigurationError, match=f"Line 2 of .* {told}") as caught:
-            import_file(bank, folder / "a.jsonl")
-        assert len(str(caught.value)) < 500
-        assert not bank.exists()
-
-
-def test_an_answer_nested_beyond_all_readers_is_refused():
-    with a_bank() as (bank, folder):
-        deep = "[" * 900 + "]" * 900
-        (folder / "a.jsonl").write_text(
-            f'{{"question_id": "q", "model": "a", "answer": {deep}, "answer_class": {deep}}}\n'
-        )
-        assert not imported(bank, folder / "a.jsonl")
-
-
-@pytest.mark.parametrize("names", [(None, ""), (None, "default"), ("", "default")])
-def test_a_draw_told_twice_is_refused_however_its_dataset_is_told(names):
-    rows = [{**GOOD, "dataset": name} if name is not None else GOOD for name in names]
-    with a_bank() as (bank, folder):
-        (folder / "a.jsonl").write_bytes(jsonl(rows))
-        with pytest.raises(ConfigurationError, match="Line 2 of .* repeats draw 0 of 'a'"):
-            import_file(bank, folder / "a.jsonl")
-
-
-@pytest.mark.parametrize("names", [(None, ""), (None, "imported"), ("", "imported")])
-def test_a_draw_told_twice_is_refused_however_its_program_is_told(names):
-    with a_bank() as (bank, folder):
-        (folder / "a.jsonl").write_bytes(jsonl([{**GOOD, "program": name} for name in names]))
-        with pytest.raises(ConfigurationError, match="Line 2 of .* repeats draw 0 of 'a'"):
-            import_file(bank, folder / "a.jsonl")
-
-
-def test_two_questions_of_one_name_stay_two_where_their_fingerprints_differ():
-    rows = [
-        {**GOOD, "question_fingerprint": key, "answer": key, "draw": draw}
-        for key in ("one", "two")
-        for draw in (0, 1)
-    ]
-    with a_bank() as (bank, folder):
-        (folder / "a.jsonl").write_bytes(jsonl(rows))
-        assert imported(bank, folder / "a.jsonl")
-        record = bank.record()
-        assert (record.questions, record.votes.tolist()) == (("q0", "q0"), [[[0, 0]], [[0, 0]]])
-        same(record, read_jsonl(folder / "a.jsonl"), fields=False)
-
-
-def test_a_question_told_with_its_fingerprint_and_without_is_refused():
-    with a_bank() as (bank, folder):
-        (folder / "a.jsonl").write_bytes(jsonl([GOOD]))
-        import_file(bank, folder / "a.jsonl")
-        key = next(bank.rows())["question_fingerprint"]
-        (folder / "b.jsonl").write_bytes(
-            jsonl([GOOD, {**GOOD, "draw": 1, "question_fingerprint": key}])
-        )
-        with pytest.raises(
-            ConfigurationError,
-            match="one question with its question_fingerprint, and rows without it",
-        ):
-            import_file(bank, folder / "b.jsonl")
-
-
-def test_a_file_of_draws_by_two_programs_is_no_record():
-    with a_bank() as (bank, folder):
-        (folder / "a.jsonl").write_bytes(
-            jsonl([{**GOOD, "program": "p"}, {**GOOD, "program": "q", "answer": "y"}])
-        )
-        with pytest.raises(
-            ConfigurationError, match="holds draws of 'a' by several programs, which never mix"
-        ):
-            read_jsonl(folder / "a.jsonl")
-        assert import_file(bank, folder / "a.jsonl").added == 2
-
-
-def test_answers_are_compared_in_a_file_as_in_the_bank_that_it_is_imported_into():
-    told = [("x", 0), ("x", None), ("y", 0), ("z", 1), (float("nan"), None), ("z", None)]
-    rows = [
-        {**GOOD, "draw": draw, "answer": answer, "answer_class": number}
-        for draw, (answer, number) in enumerate(told)
-    ]
-    with a_bank() as (bank, folder):
-        (folder / "a.jsonl").write_bytes(jsonl(rows))
-        import_file(bank, folder / "a.jsonl")
-        assert (
-            renamed(bank.record().votes)
-            == renamed(read_jsonl(folder / "a.jsonl").votes)
-            == [[0, 0, 0, 1, -1, 1]]
-        )
-
-
-def test_a_dataset_that_no_row_names_is_told_as_such():
-    with a_bank() as (_, folder):
-        (folder / "a.jsonl").write_bytes(jsonl([GOOD]))
-        with pytest.raises(ConfigurationError, match="no dataset 'd'; it has rows that name none"):
-            read_jsonl(folder / "a.jsonl", dataset="d")
-
-
-def parquet_of(folder, **columns):
-    told = {
-        "question_id": pa.array(["q0", "q1"]),
-        "model": pa.array(["a", "a"]),
-        "answer": pa.array(["x", "y"]),
-        **columns,
-    }
-    pq.write_table(pa.table(told), folder / "a.parquet")
-    return folder / "a.parquet"
-
-
-def test_what_json_has_no_form_for_is_text_in_a_question_and_no_answer():
-    day = pa.array([0, 1], pa.date32())
-    with a_bank() as (bank, folder):
-        import_file(bank, parquet_of(folder, day=day, raw=pa.array([b"\xff", None])))
-        assert bank.record().fields["day"] == ("1970-01-01", "1970-01-02")
-    with a_bank() as (bank, folder):
-        with pytest.raises(
-            ConfigurationError,
-            match="Row 1 of .* has the answer datetime.date.*, which JSON has no form for",
-        ):
-            import_file(bank, parquet_of(folder, answer=day))
-        assert not bank.exists()
-
-
-def test_parquet_values_that_python_cannot_hold_are_told():
-    text = pa.Array.from_buffers(
-        pa.string(), 2, pa.array([b"\xff\xfe", b"x"], pa.binary()).buffers()
-    )
-    for wrong in (text, pa.array([2**60, 0], pa.timestamp("ms"))):
-        with a_bank() as (bank, folder):
-            assert not imported(bank, parquet_of(folder, task=wrong))
-
-
-def test_a_file_that_cannot_be_exported_to_is_told():
-    with a_bank() as (bank, folder):
-        (folder / "a.jsonl").write_bytes(jsonl([GOOD]))
-        import_file(bank, folder / "a.jsonl")
-        for name in ("x" * 300 + ".jsonl", "x" * 300 + ".parquet"):
-            with pytest.raises(ConfigurationError, match="cannot be written: .*File name too long"):
-                export_file(bank, folder / name)

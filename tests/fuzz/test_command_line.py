@@ -1,7 +1,4 @@
-"""The command line: whatever is asked of it, it answers, or says in one line what is wrong.
-
-No traceback ever.
-"""
+"""The command line answers any arguments, or says in one line what is wrong; no traceback ever."""
 
 from __future__ import annotations
 
@@ -257,7 +254,8 @@ VERBS = {
     },
     "budget": SHARED | SPLIT | {
         "--k": COUNTS, "--bounds": mostly(["0.05", "0,0.1", "0.1,0.1"], ODD_NUMBERS),
-    "--html": HTML},
+        "--html": HTML,
+    },
     "tune": SHARED | SPLIT | {
         "--trials": mostly(["1", "2"], st.sampled_from(["0", "-1", "x", ""])),
         "--max-members": COUNTS, "--k-max": COUNTS,

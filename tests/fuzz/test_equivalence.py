@@ -1,7 +1,4 @@
-"""Whether two values are one answer.
-
-Reflexive, symmetric, as the keys say, transitive where keys decide, never an error.
-"""
+"""Equality of answers is reflexive, symmetric, transitive where keys decide, and never raises."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Pool files: whatever stands in one, it describes a pool, or one sentence says what is wrong;
-never a key in it.
-"""
+"""Any pool file describes a pool, or one sentence without a key says what is wrong."""
 
 from __future__ import annotations
 

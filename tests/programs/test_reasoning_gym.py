@@ -1,6 +1,4 @@
-"""reasoning-gym: every task by its name, its own gold answers, and answers that are never
-evaluated.
-"""
+"""reasoning-gym: every task by name, its own gold answers, and answers that are not evaluated."""
 
 from __future__ import annotations
 
