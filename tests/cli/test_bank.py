@@ -29,7 +29,7 @@ def test_a_bank_is_filled_told_and_written_out(bank, tmp_path, dspy_mux, as_json
     assert as_json("replay", out) == as_json("replay", bank)
 
 
-def test_every_verb_reads_a_bank_as_it_reads_a_file(bank, tmp_path, dspy_mux, as_json):
+def test_every_verb_reads_banks_and_files_alike(bank, tmp_path, dspy_mux, as_json):
     made = tmp_path / "bank.sqlite"
     dspy_mux("bank", "import", made, bank)
     for verb in (("search",), ("scale", "--k", 2)):
@@ -51,7 +51,7 @@ def test_several_files_are_imported_at_once(tmp_path, dspy_mux, as_json):
     ]
 
 
-def test_a_second_file_of_draws_without_numbers_is_added_to_the_first(
+def test_a_second_unnumbered_file_adds_draws(
     bank, tmp_path, dspy_mux, as_json
 ):
     made, row = tmp_path / "bank.sqlite", {"model": "a", "correct": True}
@@ -102,7 +102,7 @@ def test_bank_info_is_of_the_dataset_asked_for(tmp_path, dspy_mux, as_json, refu
         )
 
 
-def test_bank_info_of_an_empty_bank_has_no_rows(tmp_path, as_json):
+def test_an_empty_banks_info_has_no_rows(tmp_path, as_json):
     from dspy_mux import SampleBank
 
     with SampleBank(tmp_path / "bank.sqlite").writing():
@@ -126,7 +126,7 @@ def test_names_in_brackets_are_text_and_no_markup(tmp_path, dspy_mux):
     assert "[red]a[/red]" in out
 
 
-def test_two_programs_of_a_member_are_chosen_on_the_command_line(
+def test_program_chooses_between_two_programs(
     tmp_path, dspy_mux, as_json, refused
 ):
     made = tmp_path / "bank.sqlite"
@@ -142,7 +142,7 @@ def test_two_programs_of_a_member_are_chosen_on_the_command_line(
     assert "no program '3333'" in refused("replay", made, "--program", "3333")
 
 
-def test_errors_in_a_bank_are_counted_and_told_by_every_verb(tmp_path, dspy_mux, as_json):
+def test_errors_in_a_bank_are_counted_and_shown(tmp_path, dspy_mux, as_json):
     rows = [
         {"question_id": f"q{n}", "model": m, "draw": 0, "answer": "x", "correct": True}
         for n in range(8)

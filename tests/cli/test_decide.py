@@ -51,7 +51,7 @@ def test_replay_tells_what_the_rule_scores(bank, as_json):
     assert 0.9 < sum(told["wins"].values()) <= 1 + 1e-9
 
 
-def test_replay_of_all_rules_is_one_object_of_each(bank, as_json):
+def test_replay_of_all_rules_is_one_object(bank, as_json):
     told = as_json("replay", bank, "--rule", "all", "--k", 4, "--repeats", 1)
     assert told.keys() == {"rules"}
     assert set(told["rules"]) >= {"consistency", "pooled", "calibrated", "self_consistency"}
@@ -69,7 +69,7 @@ def test_a_member_that_is_always_right_scores_one(tmp_path, as_json):
     assert as_json("replay", path, "--members", "wrong")["accuracy"] == 0
 
 
-def test_random_holdouts_are_the_same_for_the_same_seed(bank, as_json):
+def test_a_seed_repeats_random_holdouts(bank, as_json):
     options = ("replay", bank, "--k", 2, "--repeats", 3, "--holdout", 0.3)
     assert as_json(*options, "--seed", 1) == as_json(*options, "--seed", 1)
     assert as_json(*options, "--seed", 1)["accuracy"] != as_json(*options, "--seed", 2)["accuracy"]
@@ -77,7 +77,7 @@ def test_random_holdouts_are_the_same_for_the_same_seed(bank, as_json):
     assert as_json(*calibrated) == as_json(*calibrated)
 
 
-def test_a_recorded_split_is_the_one_that_is_reported(bank, as_json):
+def test_a_recorded_split_is_reported(bank, as_json):
     told = as_json("replay", bank, "--split-field", "split")
     assert (told["questions"], told["repeats"]) == (20, 1)
     other = as_json("replay", bank, "--split-field", "split", "--train", "test", "--test", "train")
@@ -85,7 +85,7 @@ def test_a_recorded_split_is_the_one_that_is_reported(bank, as_json):
 
 
 def test_a_recorded_split_by_hand(tmp_path, as_json):
-    # The train questions say that b is the better one; at the tie of the only test question its answer is taken.
+    # b is better on the train questions, so its answer wins the tie of the only test question.
     rows = []
     for name, split in (("q1", "train"), ("q2", "test"), ("q3", "test")):
         rows += [
@@ -96,7 +96,7 @@ def test_a_recorded_split_by_hand(tmp_path, as_json):
     assert (told["accuracy"], told["wins"], told["questions"]) == (1.0, {"a": 0.0, "b": 1.0}, 2)
 
 
-def test_one_tested_question_has_no_standard_error_and_is_json_all_the_same(tmp_path, as_json):
+def test_one_tested_question_is_valid_json(tmp_path, as_json):
     rows = [a_row(name, member, 0, split=name) for name in ("train", "test") for member in "ab"]
     assert (
         as_json("replay", jsonl(tmp_path / "bank.jsonl", rows), "--split-field", "split")[
@@ -111,7 +111,7 @@ def test_members_and_k_are_chosen(bank, as_json):
     assert (told["members"], told["k"], told["calls_per_question"]) == (["c", "a"], 1, 2)
 
 
-def test_questions_with_too_few_draws_are_left_out_and_counted(tmp_path, as_json):
+def test_questions_with_too_few_draws_are_left_out(tmp_path, as_json):
     rows = [
         row
         for row in some_rows()

@@ -1,4 +1,4 @@
-"""The command line, as a process: results on stdout, one clear line on stderr, exit code 1 or 2, never a traceback."""
+"""The command line: results on stdout, one line on stderr, exit code 1 or 2, no traceback."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_a_saved_mux_of_other_members(pool, tmp_path):
     )
 
 
-def test_no_verb_shows_the_help_and_a_version_is_told():
+def test_no_verb_shows_the_help():
     done = dspy_mux_process()
     assert done.returncode == 2
     assert "Commands" in done.stdout + done.stderr

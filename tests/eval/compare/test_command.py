@@ -24,7 +24,8 @@ def server():
 def pool(server, tmp_path):
     path = tmp_path / "pool.toml"
     members = [
-        f'[[members]]\nname = "{n}"\nmodel = "openai/{n}"\napi_base = "{server.address}/v1"\nengine = "lm15"\n'
+        f'[[members]]\nname = "{n}"\nmodel = "openai/{n}"\n'
+        f'api_base = "{server.address}/v1"\nengine = "lm15"\n'
         for n in "ab"
     ]
     path.write_text("k = 2\ntemperature = 0.4\n" + "\n".join(members))
@@ -55,9 +56,7 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path / "dspy-cache"))
 
 
-def test_all_methods_are_compared_and_the_run_is_gone_on_with_for_nothing(
-    server, pool, questions, tmp_path
-):
+def test_all_methods_are_compared_and_resumed_without_calls(server, pool, questions, tmp_path):
     run = tmp_path / "run"
     asked = [
         "--task",

@@ -1,4 +1,4 @@
-"""Comparisons through servers that fail: what an error cost is told, kept, and asked again only when that is asked for."""
+"""Comparisons through servers that fail: errors are noted, kept, and retried on request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SMALL = Options(
 
 
 class Flaky:
-    """Members that are right, but for the questions that `down` holds, ("t", 1) for one, which meet a refused connection."""
+    """Members that are right, but refuse the connection on the questions in `down`."""
 
     def __init__(self, *names):
         self.down, self.unreadable = set(), set()
@@ -50,14 +50,15 @@ def scores(run):
     return {method: sorted(each) for method, each in told.items()}
 
 
-def test_what_failed_with_an_error_is_asked_again_and_nothing_else(tmp_path):
+def test_only_errors_are_asked_again(tmp_path):
     pool = Flaky("a", "b")
     pool.down, pool.unreadable = {("t", 1)}, {("t", 2)}
     run = pool.compared(tmp_path / "run")
     assert scores(run) == dict.fromkeys(SMALL.methods, [0.0] * 2 + [1.0] * (COUNT - 2))
     (note,) = [note for note in Comparison.of(run).notes if "errors" in note]
     assert note.startswith(
-        f"sums: errors cost draws or turns on 1 of {COUNT} questions, most often 'LMUnexpectedError: "
+        f"sums: errors cost draws or turns on 1 of {COUNT} questions, "
+        "most often 'LMUnexpectedError: "
     )
     assert note.endswith("refused'; --retry-failed asks them again.")
 
@@ -73,7 +74,7 @@ def test_what_failed_with_an_error_is_asked_again_and_nothing_else(tmp_path):
     assert pool.calls == before + 10
 
 
-def test_what_fails_again_counts_once_and_stays_to_be_asked(tmp_path):
+def test_a_second_failure_counts_once(tmp_path):
     pool = Flaky("a", "b")
     pool.down = {("t", 1)}
     pool.compared(tmp_path / "run")
@@ -85,7 +86,7 @@ def test_what_fails_again_counts_once_and_stays_to_be_asked(tmp_path):
     }
 
 
-def test_discussions_are_not_held_again_for_validation_draws_that_are(tmp_path):
+def test_redrawn_validation_repeats_no_discussion(tmp_path):
     pool = Flaky("a", "b")
     pool.down = {("v", 1)}
     measured = pool.compared(tmp_path / "run").task("sums")["accuracies"]
@@ -95,7 +96,7 @@ def test_discussions_are_not_held_again_for_validation_draws_that_are(tmp_path):
     assert pool.calls == before + 2 * 2
 
 
-def test_a_discussion_that_came_to_no_answer_tells_what_was_said(tmp_path):
+def test_a_discussion_without_an_answer_keeps_its_turns(tmp_path):
     pool = Flaky("a", "b")
     pool.down, pool.unreadable = {("t", 1)}, {("t", 2)}
     options = dataclasses.replace(
@@ -114,7 +115,7 @@ def test_a_discussion_that_came_to_no_answer_tells_what_was_said(tmp_path):
         assert "no idea" in unreadable["turns"][0]["text"]
 
 
-def test_a_verifier_that_fails_is_told_and_asked_again(tmp_path):
+def test_a_failed_verifier_is_asked_again(tmp_path):
     pool = Flaky("a", "b")
     options = dataclasses.replace(SMALL, methods=("multi_agent_verification",))
     verifying = {"a": {"correct": "True"}, "b": ConnectionError("refused")}
@@ -136,7 +137,7 @@ def test_a_verifier_that_fails_is_told_and_asked_again(tmp_path):
 
 
 @pytest.mark.parametrize("method", ["llm_debate", "mixture_of_agents", "multi_agent_verification"])
-def test_servers_that_are_out_of_order_end_a_run_and_cost_no_method_its_name(tmp_path, method):
+def test_servers_that_are_down_end_a_run(tmp_path, method):
     pool, options = Flaky("a", "b"), dataclasses.replace(SMALL, methods=(method,))
     pool.compared(tmp_path / "run", dataclasses.replace(SMALL, methods=("slm_mux",)), test=30)
     pool.down = {("t", i) for i in range(30)}
@@ -161,7 +162,7 @@ def test_servers_that_are_out_of_order_end_a_run_and_cost_no_method_its_name(tmp
         ("multi_agent_verification", "solution"),
     ],
 )
-def test_so_do_servers_that_fail_where_it_is_decided(tmp_path, method, of_its):
+def test_servers_that_fail_late_end_a_run(tmp_path, method, of_its):
     pool = Flaky("a", "b")
     for each in pool.members:
         answer = each.lm.engine.reply
@@ -177,7 +178,7 @@ def test_so_do_servers_that_fail_where_it_is_decided(tmp_path, method, of_its):
         )
 
 
-def test_questions_that_fail_for_good_end_no_run_and_are_asked_once_a_retry(tmp_path):
+def test_permanent_failures_are_asked_once_per_retry(tmp_path):
     pool = Flaky("a", "b")
     pool.down = {("t", i) for i in range(2, 28, 2)}
     told = scores(pool.compared(tmp_path / "run", test=30))
@@ -187,7 +188,7 @@ def test_questions_that_fail_for_good_end_no_run_and_are_asked_once_a_retry(tmp_
         assert pool.calls == before + 13 * (2 * 2 + 3 * 2)
 
 
-def test_an_answer_stays_where_a_retry_meets_servers_that_are_down(tmp_path):
+def test_a_failed_retry_keeps_the_earlier_answer(tmp_path):
     pool, debate = (
         Flaky("a", "b"),
         dataclasses.replace(SMALL, methods=("llm_debate",), debate_agents=2),
@@ -204,7 +205,7 @@ def test_an_answer_stays_where_a_retry_meets_servers_that_are_down(tmp_path):
 # --- all methods see the same draws
 
 
-def test_methods_that_a_retry_does_not_name_are_decided_on_its_draws_too(tmp_path):
+def test_a_retry_decides_unnamed_methods_too(tmp_path):
     banked = dataclasses.replace(
         SMALL, methods=("slm_mux", "agent_forest", "self_consistency", "self_consistency_equal")
     )
@@ -222,7 +223,7 @@ def test_methods_that_a_retry_does_not_name_are_decided_on_its_draws_too(tmp_pat
     assert (pool.calls, (tmp_path / "run" / "results.jsonl").read_bytes()) == (before, written)
 
 
-def test_a_debate_is_not_held_again_as_it_asks_no_one_who_is_best(tmp_path):
+def test_a_debate_does_not_depend_on_accuracies(tmp_path):
     pool = Flaky("a", "b")
     right, wrong = pool.members[0].lm.engine.reply, {"answer": "100"}
     pool.members[0].lm.engine.reply = lambda prompt, draw: (

@@ -1,8 +1,9 @@
+"""Comparisons in this process: banked methods, discussions, and what cannot be compared."""
+
 from __future__ import annotations
 
 import dataclasses
 import json
-import random
 
 import pytest
 
@@ -10,49 +11,20 @@ from dspy_mux import AllMembersFailed, ConfigurationError, MetricFailed, SampleB
 from dspy_mux.bank.collect import recorded
 from dspy_mux.baselines import AgentForest, SelfConsistency, SingleModel
 from eval.compare.draw import grouped_by
-from eval.compare.methods import Options, chosen
+from eval.compare.methods import chosen
 from eval.compare.offline import Measured, decider
-from eval.compare.run import compare
-from eval.runs.folder import Run
 from eval.tables.comparison import Comparison
 
+from ...support.comparisons import (
+    BANKED,
+    DISCUSSION,
+    SMALL,
+    calls,
+    compared,
+    pool_of_three,
+    rows_of,
+)
 from ...support.small_task import COUNT, member, small_task
-
-SMALL = Options(k=3, mav_n=2, mav_aspects=("logic", "facts"), num_threads=4)
-DISCUSSION = ("mixture_of_agents", "llm_debate", "multi_agent_verification")
-
-
-def noisy(right, seed):
-    """Right, wrong or silent by chance, but the same for the same draw."""
-
-    def answer(split, i, draw):
-        chance = random.Random(f"{seed} {split} {i} {draw}")
-        return (
-            i + 1
-            if chance.random() < right
-            else None
-            if chance.random() < 0.3
-            else i + chance.choice([5, 7])
-        )
-
-    return answer
-
-
-def pool_of_three():
-    return [member("a", noisy(0.6, 1)), member("b", noisy(0.75, 2)), member("c", noisy(0.65, 3))]
-
-
-def compared(out, members, options=SMALL, task=None, **settings):
-    return compare([task or small_task()], lambda name: members, options, out=out, **settings)
-
-
-def rows_of(run, method):
-    return {row["question_id"]: row for row in run.rows() if row["method"] == method}
-
-
-def calls(members):
-    return sum(each.lm.engine.calls for each in members)
-
 
 # --- methods that share the bank
 
@@ -96,7 +68,7 @@ def outcome(module, example):
         return None, str(failure)
 
 
-def test_banked_methods_decide_as_the_live_methods_do_on_the_same_draws(tmp_path):
+def test_banked_and_live_methods_decide_alike(tmp_path):
     task, members = small_task(validation=24, test=24), pool_of_three()
     run = compared(tmp_path / "run", members, dataclasses.replace(SMALL, methods=BANKED), task)
     assert run.task("sums")["choices"]["calibrated"]["context"] == "kind"
@@ -130,21 +102,10 @@ def test_banked_methods_decide_as_the_live_methods_do_on_the_same_draws(tmp_path
                 )
 
 
-BANKED = (
-    "single",
-    "self_consistency",
-    "self_consistency_equal",
-    "agent_forest",
-    "slm_mux",
-    "calibrated",
-    "searched",
-)
-
-
 def test_banked_methods_share_their_draws(tmp_path):
     members = pool_of_three()
     compared(tmp_path / "run", members, dataclasses.replace(SMALL, methods=BANKED))
-    # Three members thrice on both splits, and the best one's six further draws for the row of equal budget.
+    # Three members, three draws, both splits; then the best member's six more for equal calls.
     assert calls(members) == 3 * 3 * 2 * COUNT + 6 * COUNT
 
 
@@ -196,7 +157,7 @@ def test_discussion_rows_tell_every_turn_with_its_score(tmp_path):
         assert row["seconds"] > 0
 
 
-def test_a_question_on_which_every_member_fails_stays_in_the_denominator_with_its_cause_and_its_calls(
+def test_a_question_that_every_member_fails_counts(
     tmp_path,
 ):
     silent = [
@@ -219,7 +180,7 @@ def test_a_question_on_which_every_member_fails_stays_in_the_denominator_with_it
     assert lines["llm_debate"].accuracy.mean == pytest.approx((COUNT - 1) / COUNT)
 
 
-def test_a_member_that_always_fails_abstains_under_every_method(tmp_path):
+def test_a_failing_member_abstains_everywhere(tmp_path):
     broken = member("broken", lambda split, i, draw: None)
     good = member("good", lambda split, i, draw: i + 1)
     run = compared(tmp_path / "run", [broken, good])
@@ -238,7 +199,7 @@ def test_a_member_that_always_fails_abstains_under_every_method(tmp_path):
         assert lines[method].unanswered == 0
 
 
-def test_a_metric_that_fails_is_told_with_its_question(tmp_path):
+def test_a_failing_metric_names_its_question(tmp_path):
     def metric(example, prediction, trace=None):
         if prediction.get("answer") == 101:
             raise RuntimeError("no such answer")
@@ -254,169 +215,6 @@ def test_a_metric_that_fails_is_told_with_its_question(tmp_path):
         compared(
             tmp_path / "run", [live], dataclasses.replace(SMALL, methods=("llm_debate",)), task
         )
-
-
-# --- going on
-
-
-def test_an_interrupted_comparison_goes_on_without_a_second_call_and_without_a_second_row(tmp_path):
-    whole = pool_of_three()
-    expected = compared(tmp_path / "whole", whole)
-
-    class Interrupted:
-        _at = None
-
-        def __call__(self, example, prediction, trace=None):
-            if example.question_id == self._at:
-                raise KeyboardInterrupt
-            return prediction.answer == example.answer
-
-    members, metric = pool_of_three(), Interrupted()
-    compared(
-        tmp_path / "run",
-        members,
-        dataclasses.replace(SMALL, methods=BANKED),
-        task=small_task(metric=metric),
-    )
-    metric._at = "t-3"
-    with pytest.raises(KeyboardInterrupt):
-        compared(tmp_path / "run", members, task=small_task(metric=metric))
-    metric._at = None
-    kept = rows_of(Run.open(tmp_path / "run"), "mixture_of_agents")
-    assert "t-0" in kept
-    assert "t-3" not in kept
-    run = compared(tmp_path / "run", members, task=small_task(metric=metric))
-    rows = list(run.rows())
-    keys = [(row["method"], row["question_id"]) for row in rows]
-    assert len(keys) == len(set(keys)) == len(list(expected.rows()))
-    # Mixture-of-Agents asked t-3 once more, whose answer had come to no row: 2 layers of 3 and the aggregator.
-    assert calls(members) == calls(whole) + 7
-    before = calls(members)
-    again = compared(tmp_path / "run", members, task=small_task(metric=metric))
-    assert calls(members) == before
-    assert list(again.rows()) == rows
-
-
-def test_another_metric_decides_again_from_the_draws_and_says_of_discussions_that_theirs_was_another(
-    tmp_path,
-):
-    def otherwise(example, prediction, trace=None):
-        return 0.25 if example.question_id.startswith("t") else prediction.answer == example.answer
-
-    members, options = (
-        pool_of_three(),
-        dataclasses.replace(SMALL, methods=("slm_mux", "llm_debate")),
-    )
-    before = rows_of(compared(tmp_path / "run", members, options), "llm_debate")
-    spent = calls(members)
-    again = compared(tmp_path / "run", members, options, task=small_task(metric=otherwise))
-    assert calls(members) == spent
-    assert {row["score"] for row in rows_of(again, "slm_mux").values()} == {0.25}
-    assert rows_of(again, "llm_debate") == before
-    assert any("the metric has changed" in note for note in again.manifest["notes"])
-
-
-def test_draws_that_an_interruption_left_in_the_bank_are_not_made_again(tmp_path):
-    members = pool_of_three()
-    reply, made = members[1].lm.engine.reply, []
-
-    def interrupted(prompt, draw):
-        made.append(draw)
-        return KeyboardInterrupt() if len(made) == 20 else reply(prompt, draw)
-
-    members[1].lm.engine.reply = interrupted
-    few = dataclasses.replace(SMALL, methods=("slm_mux",), num_threads=1)
-    with pytest.raises(KeyboardInterrupt):
-        compared(tmp_path / "run", members, few)
-    members[1].lm.engine.reply = reply
-    compared(tmp_path / "run", members, few)
-    assert calls(members) == 3 * 3 * 2 * COUNT + 1  # the one that was interrupted
-
-
-def test_methods_and_tasks_may_be_added_to_a_run(tmp_path):
-    members = pool_of_three()
-    compared(tmp_path / "run", members, dataclasses.replace(SMALL, methods=("slm_mux",)))
-    before = calls(members)
-    run = compared(tmp_path / "run", members, dataclasses.replace(SMALL, methods=("agent_forest",)))
-    assert calls(members) == before
-    run = compared(
-        tmp_path / "run",
-        members,
-        dataclasses.replace(SMALL, methods=("slm_mux",)),
-        small_task("more"),
-    )
-    assert [task["name"] for task in run.manifest["tasks"]] == ["sums", "more"]
-    assert [method["id"] for method in run.manifest["methods"]] == ["slm_mux", "agent_forest"]
-    lines = [
-        (line.task, line.method)
-        for line in Comparison.of(run).lines
-        if line.method != "any_member_right"
-    ]
-    assert lines == [("sums", "slm_mux"), ("sums", "agent_forest"), ("more", "slm_mux")]
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        ({"k": 2}, "k 3, now 2"),
-        ({"temperature": 0.9}, "temperature 0.5, now 0.9"),
-        ({"limit": 2}, "limit null, now 2"),
-        ({"seed": 1}, "seed 0, now 1"),
-        (
-            {"methods": ("multi_agent_verification",), "mav_n": 3},
-            "multi_agent_verification settings",
-        ),
-    ],
-)
-def test_a_run_folder_of_other_settings_is_refused_and_left_alone(tmp_path, change, told):
-    members = pool_of_three()
-    compared(tmp_path / "run", members)
-    before, rows = calls(members), (tmp_path / "run" / "results.jsonl").read_bytes()
-    with pytest.raises(ConfigurationError, match="made with other settings") as refused:
-        compared(tmp_path / "run", members, dataclasses.replace(SMALL, **change))
-    assert told in str(refused.value)
-    assert calls(members) == before
-    assert (tmp_path / "run" / "results.jsonl").read_bytes() == rows
-
-
-def test_a_run_folder_of_another_pool_or_of_other_questions_is_refused(tmp_path):
-    members, few = pool_of_three(), dataclasses.replace(SMALL, methods=("slm_mux",))
-    compared(tmp_path / "run", members, few)
-    with pytest.raises(ConfigurationError, match="pool a, b, c, now a, b"):
-        compared(tmp_path / "run", members[:2], few)
-    with pytest.raises(ConfigurationError, match="other questions or answers of sums"):
-        compared(tmp_path / "run", members, few, small_task(test=COUNT - 1))
-
-
-@pytest.mark.parametrize("changed", [{"answer": 99}, {"tolerance": 1}])
-def test_a_run_folder_of_other_gold_answers_is_refused_and_left_alone(tmp_path, changed):
-    members, few, task = (
-        pool_of_three(),
-        dataclasses.replace(SMALL, methods=("slm_mux",)),
-        small_task(),
-    )
-
-    def with_labels(**labels):
-        return dataclasses.replace(
-            task,
-            examples=lambda *asked, **more: [
-                row.copy(**labels) for row in task.examples(*asked, **more)
-            ],
-        )
-
-    compared(tmp_path / "run", members, few, task)
-    rows, before = (tmp_path / "run" / "results.jsonl").read_bytes(), calls(members)
-    with pytest.raises(
-        ConfigurationError, match="other questions or answers of sums.: name another --out"
-    ):
-        compared(tmp_path / "run", members, few, with_labels(**changed))
-    compared(
-        tmp_path / "run",
-        members,
-        few,
-        with_labels(dspy_uuid="DSPy's own, another one at each load"),
-    )
-    assert ((tmp_path / "run" / "results.jsonl").read_bytes(), calls(members)) == (rows, before)
 
 
 # --- what cannot be compared
@@ -435,7 +233,7 @@ def test_a_run_folder_of_other_gold_answers_is_refused_and_left_alone(tmp_path, 
         ),
     ],
 )
-def test_what_cannot_be_compared_is_said_before_a_call(tmp_path, change, told):
+def test_wrong_comparisons_are_refused_before_a_call(tmp_path, change, told):
     alone = member("a", lambda split, i, draw: 1)
     with pytest.raises(ConfigurationError, match=told):
         compared(tmp_path / "run", [alone], dataclasses.replace(SMALL, **change))
@@ -443,14 +241,14 @@ def test_what_cannot_be_compared_is_said_before_a_call(tmp_path, change, told):
     assert not (tmp_path / "run").exists()
 
 
-def test_one_member_alone_is_compared_without_the_methods_that_need_two(tmp_path):
+def test_one_member_skips_methods_that_need_two(tmp_path):
     run = compared(tmp_path / "run", [member("a", lambda split, i, draw: i + 1)])
     methods = [method["id"] for method in run.manifest["methods"]]
     assert methods == ["single:a", "self_consistency", "slm_mux", "calibrated", *DISCUSSION]
     assert any("Agent Forest" in note for note in run.manifest["notes"])
 
 
-def test_questions_of_the_same_inputs_are_asked_once_and_measure_nothing_twice(tmp_path):
+def test_repeated_questions_are_asked_and_measured_once(tmp_path):
     task = small_task()
 
     def examples(split=None, *, seed=0, limit=None):

@@ -1,4 +1,4 @@
-"""The scaling tables and figures, from the command line, on a bank whose right figures are known."""
+"""The scaling tables and figures, on a bank whose figures were worked out by hand."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ def command(*arguments):
     return run_here(python_m_eval, *arguments)
 
 
-def test_the_curves_have_the_figures_worked_out_by_hand(bank):
+def test_the_curves_have_hand_worked_figures(bank):
     source = sources(SourceOptions([str(bank)], split_field="split", train="val"), None)[0]
     told = scale(source.record, k=3, size=2, splits=by_field(source.record, "split", "val", "test"))
     mux = {point.size: point for point in told.by_members if point.rule == "consistency"}
     forest = {point.size: point for point in told.by_members if point.rule == "pooled"}
-    # One: steady, right on three of five. Two: with other, right on all; nobody is sure and wrong. Three: twin changes nothing.
+    # One: steady, right on three of five. Two: with other, right on all; nobody is sure and wrong.
+    # Three: twin changes nothing.
     assert [mux[size].accuracy for size in (1, 2, 3)] == [
         pytest.approx(value) for value in (3 / 5, 1, 1)
     ]
@@ -40,14 +41,15 @@ def test_the_curves_have_the_figures_worked_out_by_hand(bank):
     ]
     assert [mux[size].contradiction for size in (1, 2, 3)] == [0, 0, 0]
     assert [mux[size].calls_per_question for size in (1, 2, 3)] == [3, 6, 9]
-    # Agent Forest: steady + other pool to R on the first, second, fourth and fifth; RRX + XYZ is a tie of R and X, R first seen.
-    # All three: the fourth pools X, Y, Z twice each against three R, the fifth XYX, ZYZ against RRR.
+    # Agent Forest: steady + other pool to R on the first, second, fourth and fifth; RRX + XYZ is a
+    # tie of R and X, R first seen. All three: the fourth pools X, Y, Z twice each against three R,
+    # the fifth XYX, ZYZ against RRR.
     assert [forest[size].accuracy for size in (1, 2, 3)] == [
         pytest.approx(value) for value in (3 / 5, 1, 1)
     ]
 
 
-def test_the_command_tells_both_curves_and_the_closing_table(bank):
+def test_the_command_prints_curves_and_closing_table(bank):
     ran = command("scale", bank, "--split-field", "split", "--train", "val", "--markdown")
     assert ran.returncode == 0, ran.stderr
     heads = [line for line in ran.stdout.splitlines() if line.startswith("###")]
@@ -64,7 +66,7 @@ def test_the_command_tells_both_curves_and_the_closing_table(bank):
     assert "sweet spot 2 members" in ran.stdout
 
 
-def test_json_holds_the_curves_of_every_source_and_html_the_figures(tmp_path):
+def test_json_holds_curves_and_html_figures(tmp_path):
     plotly = pytest.importorskip("plotly")
     both = written(tmp_path / "both.jsonl", rows(dataset="one"), rows(dataset="<b>two"))
     html = tmp_path / "scale.html"
@@ -79,7 +81,7 @@ def test_json_holds_the_curves_of_every_source_and_html_the_figures(tmp_path):
     assert plotly.__version__
 
 
-def test_the_members_figure_shows_union_and_contradiction_beside_accuracy(bank):
+def test_the_members_figure_shows_union_and_contradiction(bank):
     pytest.importorskip("plotly")
     source = sources(SourceOptions([str(bank)], repeats=2), None)[0]
     told = scale(source.record, k=3, size=2, splits=source.splits)
@@ -98,7 +100,7 @@ def test_the_members_figure_shows_union_and_contradiction_beside_accuracy(bank):
     )
 
 
-def test_a_page_is_one_file_that_carries_plotly_once(bank):
+def test_a_page_carries_plotly_once(bank):
     pytest.importorskip("plotly")
     source = sources(SourceOptions([str(bank)], repeats=2), None)[0]
     told = scale(source.record, k=3, size=2, splits=source.splits)
@@ -108,13 +110,13 @@ def test_a_page_is_one_file_that_carries_plotly_once(bank):
     assert "src=" not in text.partition("</script>")[0]
 
 
-def test_k_above_the_record_is_refused_by_the_command(bank):
+def test_k_above_the_record_is_refused(bank):
     ran = command("scale", bank, "--k", "4")
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "fewer than k=4" in ran.stderr
 
 
-def test_a_page_without_a_place_is_refused_before_anything_is_worked_out(bank, tmp_path):
+def test_a_page_without_a_place_is_refused_first(bank, tmp_path):
     ran = command("scale", bank, "--html", tmp_path / "no" / "scale.html")
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "cannot hold a page: name a file in a folder that exists" in ran.stderr

@@ -1,4 +1,4 @@
-"""The model selection table, on a bank whose right figures were worked out by hand, and from the command line."""
+"""The model selection table, on a bank whose figures were worked out by hand."""
 
 from __future__ import annotations
 
@@ -38,11 +38,12 @@ def command(*arguments):
     return run_here(python_m_eval, *arguments)
 
 
-def test_the_table_has_the_figures_worked_out_by_hand(bank):
+def test_the_table_has_hand_worked_figures(bank):
     source = one_source(bank, split_field="split", train="val")
     (line,) = search_rows(source, [2], k=3, penalty=1.0)
-    # Each block: steady (and twin alike) is right on the first three of five, other on the last two, on which steady is unsure, and
-    # nobody is ever sure of a wrong answer. So steady + other is right on all five; twin stands after steady in the pool.
+    # Each block: steady and twin are right on the first three of five, other on the last two, where
+    # steady is unsure; nobody is ever sure of a wrong answer. So steady + other is right on all
+    # five; twin stands after steady in the pool.
     assert line.composed.members == ("steady", "other")
     assert (line.composed.accuracy, line.composed.share, line.composed.distinct) == (1.0, 1.0, 1)
     assert (line.union_accuracy, line.contradiction, line.objective) == (1.0, 0.0, 1.0)
@@ -60,8 +61,8 @@ def test_the_table_has_the_figures_worked_out_by_hand(bank):
     assert (line.questions, line.left_out, line.repeats) == (20, 0, 1)
 
 
-def test_a_sure_wrong_answer_is_a_contradiction_and_may_cost_the_answer(tmp_path):
-    # "loud" is sure and wrong where steady is right twice of three: under the paper's rule the wrong answer wins.
+def test_a_sure_wrong_answer_is_a_contradiction(tmp_path):
+    # "loud" is sure and wrong where steady is right twice of three: the wrong answer wins.
     extra = [
         {**row, "model": "loud", "answer": "L", "correct": False}
         for row in rows()
@@ -84,8 +85,8 @@ def test_a_sure_wrong_answer_is_a_contradiction_and_may_cost_the_answer(tmp_path
     assert line.composed.accuracy == pytest.approx(4 / 5)
 
 
-def test_nothing_is_chosen_on_the_questions_that_are_scored(tmp_path):
-    # On the val half "other" is worthless, on the test half it would complete the pair: the val half must not know.
+def test_nothing_is_chosen_on_scored_questions(tmp_path):
+    # "other" is worthless on the val half and completes the pair on the test half.
     part = [
         {**row, "answer": "W", "correct": False}
         if row["model"] == "other" and row["split"] == "val"
@@ -98,7 +99,7 @@ def test_nothing_is_chosen_on_the_questions_that_are_scored(tmp_path):
     assert line.composed.accuracy == pytest.approx(3 / 5)
 
 
-def test_several_sizes_have_a_row_each_and_one_in_which_the_size_is_chosen(bank):
+def test_several_sizes_also_have_a_joint_row(bank):
     source = one_source(bank)
     told = search_rows(source, [2, 3, 4, 5], k=3, penalty=1.0)
     assert [line.sizes for line in told] == [(2,), (3,), (2, 3)]
@@ -106,7 +107,7 @@ def test_several_sizes_have_a_row_each_and_one_in_which_the_size_is_chosen(bank)
     assert [line.size() for line in told] == ["2", "3", "2–3"]
 
 
-def test_fewer_draws_than_recorded_are_redrawn_and_the_seed_decides(bank):
+def test_fewer_draws_are_redrawn_by_seed(bank):
     source = one_source(bank, split_field="split", train="val")
     one, again, other = (
         search_rows(source, [2], k=2, penalty=1.0, seed=seed)[0] for seed in (0, 0, 1)
@@ -115,7 +116,7 @@ def test_fewer_draws_than_recorded_are_redrawn_and_the_seed_decides(bank):
     assert one.repeats == 20
 
 
-def test_each_random_half_is_scored_once_by_what_the_other_chose(bank):
+def test_each_random_half_is_scored_once(bank):
     source = one_source(bank, repeats=3, seed=5)
     assert len(source.splits) == 6
     for one, other in zip(source.splits[::2], source.splits[1::2], strict=True):
@@ -127,8 +128,8 @@ def test_each_random_half_is_scored_once_by_what_the_other_chose(bank):
     assert line.composed.ci95[0] <= line.composed.accuracy <= line.composed.ci95[1]
 
 
-def test_splits_that_choose_differently_are_told_and_all_counted(tmp_path):
-    # A fourth member as good as "other", on other questions: which of the two a half takes is chance.
+def test_splits_that_choose_differently_all_count(tmp_path):
+    # A fourth member as good as "other", on other questions: each half takes either by chance.
     fourth = [
         {
             **row,
@@ -150,7 +151,7 @@ def test_splits_that_choose_differently_are_told_and_all_counted(tmp_path):
     assert line.composed.accuracy <= line.union_accuracy + 1e-12
 
 
-def test_a_size_that_the_pool_cannot_have_is_refused(bank):
+def test_a_size_above_the_pool_is_refused(bank):
     with pytest.raises(ConfigurationError, match="Subsets of 3 members"):
         search_rows(one_source(bank), [5], k=3, penalty=1.0)
 
@@ -183,12 +184,12 @@ def test_a_database_gives_what_its_rows_give(bank, tmp_path):
     )
 
 
-def test_rows_without_a_dataset_are_called_by_their_file(tmp_path):
+def test_rows_without_a_dataset_take_the_files_name(tmp_path):
     plain = [{key: value for key, value in row.items() if key != "dataset"} for row in rows()]
     assert one_source(written(tmp_path / "plain.jsonl", plain)).name == "plain"
 
 
-def test_questions_that_lack_draws_are_left_out_and_counted(bank, tmp_path):
+def test_questions_that_lack_draws_are_left_out(bank, tmp_path):
     short = [
         row
         for row in rows()
@@ -209,7 +210,7 @@ def test_questions_that_lack_draws_are_left_out_and_counted(bank, tmp_path):
         ({"data": Path("nowhere")}, "There is no bank"),
     ],
 )
-def test_what_cannot_be_read_is_refused_in_a_sentence(bank, asked, said):
+def test_wrong_sources_are_refused(bank, asked, said):
     banks = [str(bank)] if asked and "data" not in asked else []
     with pytest.raises(ConfigurationError, match=said):
         sources(SourceOptions(banks, **asked), 3)
@@ -221,7 +222,7 @@ def test_an_empty_bank_is_refused(tmp_path):
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="the public banks are not here")
-def test_the_known_pools_of_the_public_banks_are_each_a_source_once():
+def test_each_known_pool_is_a_source_once():
     found = sources(SourceOptions(data=DATA, repeats=1), 3)
     assert len({source.name for source in found}) == len(found) == 7
     assert {len(source.record.members) for source in found} == {3, 4, 5, 6}
@@ -230,7 +231,7 @@ def test_the_known_pools_of_the_public_banks_are_each_a_source_once():
 # --- the command ---------------------------------------------------------------------------------
 
 
-def test_the_command_prints_one_json_object_with_every_row(bank):
+def test_the_command_prints_one_json_object(bank):
     ran = command(
         "search", bank, "--sizes", "2", "--split-field", "split", "--train", "val", "--json"
     )
@@ -241,7 +242,7 @@ def test_the_command_prints_one_json_object_with_every_row(bank):
     assert told["protocol"] == "chosen where split is 'val', scored where it is 'test'"
 
 
-def test_the_command_prints_a_markdown_table_as_the_paper_lays_it_out(bank):
+def test_the_command_prints_the_papers_markdown_table(bank):
     ran = command("search", bank, "--sizes", "2-3", "--markdown")
     assert ran.returncode == 0, ran.stderr
     head = next(line for line in ran.stdout.splitlines() if line.startswith("| task"))

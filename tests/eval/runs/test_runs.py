@@ -20,7 +20,7 @@ from eval.tables.comparison import Comparison
 from ...support.run_files import a_task, a_turn, an_answer, manifest, row, without
 
 
-def test_rows_come_back_in_the_order_they_were_added(tmp_path):
+def test_rows_come_back_in_order(tmp_path):
     with Run.start(tmp_path / "run", manifest()) as run:
         for number in range(3):
             run.append(row(number, answer="é|\n"))
@@ -45,7 +45,7 @@ def test_rows_of_many_threads_never_mix(tmp_path):
 
 
 @pytest.mark.parametrize("cut", [1, 20, 60])
-def test_a_last_line_that_was_cut_short_is_left_out_and_then_mended(tmp_path, cut):
+def test_a_cut_last_line_is_removed(tmp_path, cut):
     with Run.start(tmp_path / "run", manifest()) as run:
         run.append(row(0))
         run.append(row(1))
@@ -62,7 +62,7 @@ def test_a_last_line_that_was_cut_short_is_left_out_and_then_mended(tmp_path, cu
 
 
 @pytest.mark.parametrize("damage", ["no json\n", "[]\n", '{"task": "sums"}\n'])
-def test_a_damaged_line_in_the_middle_is_told_with_its_number(tmp_path, damage):
+def test_a_damaged_line_is_named_by_number(tmp_path, damage):
     with Run.start(tmp_path / "run", manifest()) as run:
         run.append(row(0))
     rows = tmp_path / "run" / "results.jsonl"
@@ -71,7 +71,7 @@ def test_a_damaged_line_in_the_middle_is_told_with_its_number(tmp_path, damage):
         list(Run.open(tmp_path / "run").rows())
 
 
-def test_rows_of_settings_that_were_replaced_are_left_out(tmp_path):
+def test_rows_of_replaced_settings_are_left_out(tmp_path):
     with Run.start(tmp_path / "run", manifest()) as run:
         run.append(row(0, settings="old", score=0.0))
         run.append(row(0))
@@ -116,7 +116,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
         Run.start(tmp_path / "file" / "run", manifest())
 
 
-def test_a_run_goes_on_with_longer_replies_for_a_new_task_alone(tmp_path):
+def test_a_new_task_may_have_longer_replies(tmp_path):
     longer = a_task(name="gsm8k", fingerprint="g", max_tokens={"a": 256}, settings={})
     with Run.start(tmp_path / "run", manifest()):
         pass
@@ -145,7 +145,7 @@ def test_a_run_goes_on_with_longer_replies_for_a_new_task_alone(tmp_path):
         (manifest(notes=None), "notes: Input should be a valid list"),
     ],
 )
-def test_a_manifest_that_lacks_a_part_is_damaged_and_told_where(tmp_path, damaged, told):
+def test_a_damaged_manifest_names_the_missing_part(tmp_path, damaged, told):
     (tmp_path / "run.json").write_text(json.dumps(damaged))
     with pytest.raises(
         DataError,
@@ -195,7 +195,7 @@ def test_a_manifest_that_lacks_a_part_is_damaged_and_told_where(tmp_path, damage
         ),
     ],
 )
-def test_a_row_that_lacks_a_part_is_told_by_its_line_in_every_table(tmp_path, damaged, told):
+def test_every_table_names_the_damaged_line(tmp_path, damaged, told):
     (tmp_path / "run.json").write_text(json.dumps(manifest()))
     (tmp_path / "results.jsonl").write_text(
         "".join(json.dumps(each) + "\n" for each in (row(0), damaged, row(2)))
@@ -261,7 +261,7 @@ def full_disk(monkeypatch, path):
 @pytest.mark.parametrize(
     "name", ["run.json.part", "results.jsonl", "table.md.part", "table.json.part"]
 )
-def test_a_disk_that_fills_up_is_told_in_a_sentence(tmp_path, monkeypatch, name):
+def test_a_full_disk_is_a_storage_error(tmp_path, monkeypatch, name):
     with Run.start(tmp_path / "run", manifest()) as run:
         run.append(row(0))
         full_disk(monkeypatch, tmp_path / "run" / name)
@@ -280,7 +280,7 @@ def test_a_disk_that_fills_up_is_told_in_a_sentence(tmp_path, monkeypatch, name)
     assert next(Run.open(tmp_path / "run").rows()) == row(0)
 
 
-def test_a_folder_in_the_place_of_a_file_is_told(tmp_path):
+def test_a_folder_in_place_of_a_file_is_refused(tmp_path):
     with Run.start(tmp_path / "run", manifest()):
         pass
     (tmp_path / "run" / "results.jsonl").mkdir()

@@ -27,7 +27,8 @@ METHODS = [
         "discussion": True,
     },
 ]
-#: Ten questions: the mux has 8 right, the member alone 3, two of them both; the debate is right where the member is, but once.
+#: Ten questions: the mux has 8 right, the member alone 3, both have two; the debate is right where
+#: the member is, except once.
 SCORES = {
     "slm_mux": [1, 1, 1, 1, 1, 1, 1, 1, 0, 0],
     "single:a": [1, 1, 0, 0, 0, 0, 0, 0, 1, 0],
@@ -42,7 +43,8 @@ def hand_made(path, scores=None, **changes):
     with Run.start(path, told) as run:
         for method, values in (scores or SCORES).items():
             for number, score in enumerate(values):
-                # A member other than the mux's choice is right on the ninth question, and on none is a third.
+                # Another member than the mux's choice is right on the ninth question, a third on
+                # none.
                 answers = (
                     [an_answer(group=1, score=float(score))],
                     [an_answer(score=float(number == 8))],
@@ -84,7 +86,7 @@ def test_accuracies_have_wilson_intervals(table):
     assert mux.accuracy.n == 10
 
 
-def test_the_difference_to_slm_mux_is_paired_and_its_p_exact(table):
+def test_the_difference_is_paired_with_exact_p(table):
     alone = line_of(table, "single:a")
     # Six questions are lost, one is won: the mean is −0.5, p is 2 · (C(7,0) + C(7,1)) / 2^7, and of
     # the means of ten questions drawn anew about 2.5 % lie at either end of the interval or beyond.
@@ -102,7 +104,7 @@ def test_the_difference_to_slm_mux_is_paired_and_its_p_exact(table):
     )
 
 
-def test_what_a_question_took_is_a_mean_over_all_questions(table):
+def test_usage_is_a_mean_over_all_questions(table):
     mux, alone = line_of(table, "slm_mux"), line_of(table, "single:a")
     assert (mux.calls, mux.prompt_tokens, mux.completion_tokens, mux.seconds) == (9, 45, 2, 0.5)
     assert mux.cost == pytest.approx(0.001)
@@ -110,7 +112,7 @@ def test_what_a_question_took_is_a_mean_over_all_questions(table):
     assert mux.unanswered == 1
 
 
-def test_a_cost_is_told_only_where_every_question_tells_its_own(tmp_path):
+def test_a_cost_needs_the_cost_of_every_question(tmp_path):
     run = hand_made(tmp_path / "run")
     rows = [json.loads(line) for line in (run.path / "results.jsonl").read_text().splitlines()]
     next(row for row in rows if row["method"] == "slm_mux")["cost"] = None
@@ -122,11 +124,11 @@ def test_a_cost_is_told_only_where_every_question_tells_its_own(tmp_path):
     )
 
 
-def test_the_upper_bound_counts_questions_on_which_some_members_plurality_is_right(table):
+def test_the_upper_bound_counts_any_right_plurality(table):
     assert line_of(table, "any_member_right").accuracy.mean == 0.9
 
 
-def test_the_upper_bound_of_graded_scores_is_the_best_answer_of_each_question(tmp_path):
+def test_the_upper_bound_takes_the_best_graded_score(tmp_path):
     table = Comparison.of(
         hand_made(tmp_path / "run", {"slm_mux": [0.5, 0.25, 1, 0, 0, 0, 0, 0, 0.5, 0]})
     )
@@ -137,13 +139,13 @@ def test_the_upper_bound_of_graded_scores_is_the_best_answer_of_each_question(tm
     assert line_of(table, "slm_mux").accuracy.mean <= bound.accuracy.mean
 
 
-def test_whether_discussion_hurts_is_said_against_the_best_members_one_draw(table):
+def test_discussion_is_compared_with_the_best_member(table):
     note = table.notes[-1]
     assert "LLM-Debate against one draw of the best member (a): -10.0" in note
     assert "neither helps nor hurts by more than chance" in note
 
 
-def test_scores_that_are_neither_right_nor_wrong_have_no_mcnemar_p(tmp_path):
+def test_graded_scores_have_no_mcnemar_p(tmp_path):
     table = Comparison.of(hand_made(tmp_path / "run", {**SCORES, "single:a": [0.5] * 10}))
     alone = line_of(table, "single:a")
     assert alone.mcnemar_p is None
@@ -152,18 +154,18 @@ def test_scores_that_are_neither_right_nor_wrong_have_no_mcnemar_p(tmp_path):
     assert line_of(table, "llm_debate").mcnemar_p is not None
 
 
-def test_a_run_without_slm_mux_has_no_differences_and_no_bound(tmp_path):
+def test_without_slm_mux_there_are_no_differences(tmp_path):
     table = Comparison.of(hand_made(tmp_path / "run", {"single:a": SCORES["single:a"]}))
     assert [line.method for line in table.lines] == ["single:a"]
     assert table.lines[0].cells()[-2:] == ["", ""]
 
 
-def test_a_method_that_was_interrupted_is_compared_on_the_questions_it_has(tmp_path):
+def test_an_interrupted_method_is_compared_on_its_questions(tmp_path):
     table = Comparison.of(hand_made(tmp_path / "run", {**SCORES, "llm_debate": [1, 0]}))
     assert line_of(table, "llm_debate").difference.n == 2
 
 
-def test_one_question_is_told_without_an_interval_of_the_difference(tmp_path):
+def test_one_question_has_no_interval(tmp_path):
     table = Comparison.of(hand_made(tmp_path / "run", {"slm_mux": [1], "single:a": [0]}))
     assert line_of(table, "single:a").cells()[-2] == "-100.0"
     json.dumps(table.as_dict(), allow_nan=False)
@@ -171,7 +173,7 @@ def test_one_question_is_told_without_an_interval_of_the_difference(tmp_path):
     assert next(csv.DictReader(io.StringIO(table.csv())))["difference_low"] == ""
 
 
-def test_the_table_is_written_as_markdown_csv_and_json(tmp_path):
+def test_the_table_is_written_in_three_forms(tmp_path):
     run = hand_made(tmp_path / "run")
     table = write_table(run)
     markdown = (run.path / "table.md").read_text()
@@ -195,7 +197,7 @@ def test_the_table_is_written_as_markdown_csv_and_json(tmp_path):
     assert told["caption"] == table.caption
 
 
-def test_the_printed_table_names_k_temperature_n_and_the_split(table):
+def test_the_caption_names_k_temperature_and_split(table):
     console = Console(width=200, record=True, quiet=False, file=io.StringIO())
     for each in table.rich(200):
         console.print(each)
@@ -205,7 +207,7 @@ def test_the_printed_table_names_k_temperature_n_and_the_split(table):
     assert "up to 16 calls in flight" in shown
 
 
-def test_in_80_columns_no_figure_and_no_name_is_cut(table):
+def test_nothing_is_cut_in_80_columns(table):
     console = Console(width=80, record=True, file=io.StringIO())
     for each in table.rich(80):
         console.print(each)
@@ -235,7 +237,7 @@ def test_names_in_a_table_are_no_markup(tmp_path):
         st.tuples(st.sampled_from([0.0, 1.0]), st.sampled_from([0.0, 1.0])), min_size=1, max_size=60
     )
 )
-def test_mcnemar_is_the_same_from_both_sides_and_counts_only_discordant_questions(pairs):
+def test_mcnemar_is_symmetric_over_discordant_questions(pairs):
     ours, theirs = [a for a, _ in pairs], [b for _, b in pairs]
     p = mcnemar(ours, theirs)
     assert 0 < p <= 1
@@ -254,7 +256,7 @@ def test_mcnemar_is_the_same_from_both_sides_and_counts_only_discordant_question
 @pytest.mark.parametrize(
     ("ours", "theirs"), [(1, 0), (0, 1), (1, 1), (0, 0), (0.5, 0.25), (0.3, 0.2)]
 )
-def test_a_difference_that_is_the_same_on_every_question_is_not_certain(ours, theirs):
+def test_a_constant_difference_is_not_certain(ours, theirs):
     few, many = (
         paired_difference([ours, ours + 0.1] * n, [theirs, theirs + 0.1] * n) for n in (5, 500)
     )
