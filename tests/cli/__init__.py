@@ -1,1 +1,1 @@
-"""The verbs over recorded draws: results on stdout, one JSON object with --json, one line per mistake."""
+"""The verbs over recorded draws: results on stdout, one JSON object with --json."""

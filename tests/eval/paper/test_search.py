@@ -207,13 +207,17 @@ def test_questions_that_lack_draws_are_left_out(bank, tmp_path):
         ({"datasets": ["hand", "nine"]}, "No bank that was named has the dataset 'nine'"),
         ({"members": "steady,nobody"}, "no member 'nobody'"),
         ({"split_field": "split"}, "No question has split='train'"),
-        ({"data": Path("nowhere")}, "There is no bank"),
     ],
 )
 def test_wrong_sources_are_refused(bank, asked, said):
-    banks = [str(bank)] if asked and "data" not in asked else []
+    banks = [str(bank)] if asked else []
     with pytest.raises(ConfigurationError, match=said):
         sources(SourceOptions(banks, **asked), 3)
+
+
+def test_a_missing_public_bank_is_refused():
+    with pytest.raises(DataError, match="There is no bank"):
+        sources(SourceOptions(data=Path("nowhere")), 3)
 
 
 def test_an_empty_bank_is_refused(tmp_path):
