@@ -129,11 +129,13 @@ def collect(  # noqa: PLR0913  (users pass keyword arguments; CollectOptions tak
     >>> import tempfile
     >>> import dspy
     >>> from dspy_mux import SampleBank, SLMMux, collect
-    >>> lms = [dspy.utils.DummyLM([{"answer": "4"}] * 8) for _ in range(2)]
+    >>> lms = {name: dspy.utils.DummyLM([{"reasoning": "", "answer": "4"}] * 8) for name in "ab"}
     >>> mux = SLMMux("question -> answer", lms=lms, k=3, temperature=0.3)
     >>> examples = [dspy.Example(question="2+2?", answer="4").with_inputs("question")]
     >>> bank = SampleBank(tempfile.mkdtemp() + "/bank.sqlite")
-    >>> done = collect(mux, examples, lambda example, said: example.answer == said.answer, bank)
+    >>> def metric(example, prediction, trace=None):
+    ...     return prediction.answer == example.answer
+    >>> done = collect(mux, examples, metric, bank)
     >>> done.drawn, done.already, done.missing
     (6, 0, 0)
     >>> bank.record().scores.mean(axis=2).tolist()

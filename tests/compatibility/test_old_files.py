@@ -15,9 +15,9 @@ from dspy_mux.bank.fingerprint import fingerprint_member
 from dspy_mux.bank.import_export import export_file, import_file
 from dspy_mux.cli.main import main
 from dspy_mux.mux import open_mux
-from eval.compare import run as comparison
 from eval.compare.command import write_table
 from eval.compare.methods import Options
+from eval.compare.run import compare
 from eval.runs.folder import Run
 
 from ..support.scripted import calls, everything, scripted_lm
@@ -124,9 +124,7 @@ def test_an_old_run_makes_the_same_table(files):
 
 def test_an_old_run_goes_on_without_a_call(files, members):
     options = Options(**figures.RUN_OPTIONS)
-    again = comparison.run(
-        [world.task()], lambda name: list(members.values()), options, out=files / "run"
-    )
+    again = compare([world.task()], lambda name: list(members.values()), options, out=files / "run")
     assert not any(calls(member.lm) for member in members.values())
     assert_same(figures.table(write_table(again).as_dict()), FIGURES["table"])
 
