@@ -1,6 +1,6 @@
-"""The test suite on other Pythons and on the lowest declared versions: `make test-lowest`, `make test-pythons`.
+"""The tests on other Pythons and on the lowest versions: `make test-lowest`, `make test-pythons`.
 
-A Python that is not on this machine ends its session with an error that names it; nothing is skipped in silence.
+A missing Python ends its session with an error that names it; nothing is skipped silently.
 """
 
 import nox

@@ -1,4 +1,4 @@
-"""What must not be shown: find keys in settings and texts, and mask them.
+"""Find API keys in settings and texts, and mask them: what must not be shown.
 
 `text.py` holds the other half: what may be shown.
 """

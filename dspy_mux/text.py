@@ -1,4 +1,4 @@
-"""What may be shown: text of models and files, made safe for terminals, files and Markdown.
+"""Make models' text safe for terminals, files and Markdown: what may be shown.
 
 `redact.py` holds the other half: what must not be shown.
 """

@@ -1,4 +1,4 @@
-"""A second chance for responses that an adapter cannot parse: find the answer in their text."""
+"""When an adapter cannot parse a response: let `answers/` find the answer, or ask once more."""
 
 from __future__ import annotations
 

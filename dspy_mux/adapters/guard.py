@@ -1,4 +1,4 @@
-"""Guard what passes between a program and a model's server.
+"""Guard against forged markers, lone surrogates, echoed keys and huge replies.
 
 - A field marker in an input, such as `[[ ## answer ## ]]` in a question, a document or another
   agent's text, is shown to the model with its brackets apart. So a text that is merely quoted back

@@ -1,4 +1,4 @@
-"""SampleBank: recorded draws in a database, one row a draw.
+"""SampleBank: recorded draws in a database, one row per draw.
 
 The database is an SQLite file (a path) or PostgreSQL (a URL). A draw is written once and stays,
 except that its score is set when it is missing or by another metric or gold answer. Reading never

@@ -1,4 +1,4 @@
-"""Turn settled draws into a verdict: ballots with their answers, what was spent, all failed."""
+"""Turn settled draws into a verdict: ballots with their answers, what was spent, or the error."""
 
 from __future__ import annotations
 

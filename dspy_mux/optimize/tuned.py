@@ -1,4 +1,4 @@
-"""What a study returns: the setting it chose, what that is compared with, and every trial."""
+"""The result types of a study: the chosen setting, its comparisons, every trial."""
 
 from __future__ import annotations
 

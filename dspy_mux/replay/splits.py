@@ -1,4 +1,4 @@
-"""Split questions into those that fit and those that are reported: never the same ones."""
+"""Split questions into those that are fitted on and those that are reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accuracy against calls of the early-stopping rule, from recorded draws: one point a bound."""
+"""Accuracy against calls of the early-stopping rule, from recorded draws: one point per bound."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Load the client of a member's LM before the time of its draws runs."""
+"""Load the client of a member's LM before the clock of its draws starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The deadline of a draw, and what an engine tells the draw around its call.
+"""The deadline of a draw, and how an engine reports loading or offers to be stopped.
 
 An engine can say how its call is stopped (`offer`), and that it is loading something, which does
 not count against the draw (`loading`).

@@ -1,4 +1,4 @@
-"""End a call that hangs: shut the socket at which its thread waits, once nobody waits for the call.
+"""End a hung call: shut the socket that its thread waits at, once nobody waits for the call.
 
 This is the one place where dspy-mux reaches below DSPy's clients. Nothing DSPy offers ends a
 synchronous call from outside; the alternatives were measured on a server that hangs, with DSPy

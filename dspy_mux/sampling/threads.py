@@ -1,4 +1,4 @@
-"""Threads for draws, used again: starting one costs as much as a fifth of a draw."""
+"""Reuse threads for draws: starting one costs as much as a fifth of a draw."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which draws the frugal schedule makes: replayed counts, and the proof for the calibrated rule.
+"""Play the frugal schedule out on recorded draws (`rules.py` decides), and list open outcomes.
 
 A rule decides by its `next_draws` what is still to be drawn. Here that is played out over recorded
 draws, exactly as a live mux does it.

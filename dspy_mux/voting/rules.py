@@ -1,4 +1,4 @@
-"""The rules that need no fitting: the paper's, Agent Forest's, and self-consistency.
+"""The rules that need no fitting: what each picks, and which draws it still needs (frugal).
 
 Each rule is written once and decides live questions, replays and what is still to be drawn. The
 method is SLM-MUX's (ICLR 2026, "Confidence Estimation" and "Confidence Selection").

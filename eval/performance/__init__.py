@@ -1,1 +1,1 @@
-"""Timings, each as a ratio against something real in the same run. Benchmarks only: no test asserts them."""
+"""Benchmarks: timings as ratios within one run; no test asserts them."""

@@ -30,22 +30,24 @@ def main() -> None:
     parser.add_argument(
         "--only",
         default="",
-        help="benchmarks by comma, such as latency,local; enduring runs only so",
+        help="benchmarks by comma, such as latency,local; endurance runs only when named",
     )
     asked = parser.parse_args()
     logging.getLogger("dspy").setLevel(logging.ERROR)  # short answers are meant to be short
     named = {each.__name__.rpartition(".")[2]: each for each in (*BENCHMARKS, *LONG)}
-    wanted = (
-        [named[name] for name in named if name in asked.only.split(",")]
-        if asked.only
-        else BENCHMARKS
-    )
+    names = asked.only.split(",") if asked.only else [name for name in named if name != "endurance"]
+    if unknown := sorted({*names} - {*named}):
+        parser.error(f"no benchmark {', '.join(unknown)}: choose from {', '.join(named)}")
+    wanted = [named[name] for name in named if name in names]
     console, rows = Console(), []
     for benchmark in wanted:
         for figure in benchmark.figures():
             rows.append(_cells(figure))
             console.print(" · ".join(rows[-1]), highlight=False)
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, DSPy {dspy.__version__}"
+    machine = (
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"DSPy {dspy.__version__}"
+    )
     table = Table(title=machine)
     for column in COLUMNS:
         table.add_column(column, justify="left" if column in ("benchmark", "") else "right")
@@ -55,21 +57,21 @@ def main() -> None:
     if not asked.only:
         lines = [f"| {' | '.join(row)} |" for row in (COLUMNS, ["---"] * len(COLUMNS), *rows)]
         asked.out.write_text(
-            f"# Performance\n\n    make bench\n\ndspy-mux {__version__}; {machine}. × is a ratio against the thing named, in one "
-            + "\n".join(["run.", "", *lines, ""]),
+            f"# Performance\n\n    make bench\n\ndspy-mux {__version__}; {machine}. × is a ratio "
+            "against the thing named, in one run.\n\n" + "\n".join([*lines, ""]),
             encoding="utf-8",
         )
 
 
 def _cells(figure: Figure) -> list[str]:
-    def told(value: float) -> str:
+    def number(value: float) -> str:
         return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}"
 
     unit = f" {figure.unit}" if figure.unit else ""
-    spread = f"{told(figure.low)} – {told(figure.high)}" if figure.n > 1 else ""
+    spread = f"{number(figure.low)} – {number(figure.high)}" if figure.n > 1 else ""
     return [
         figure.name,
-        f"{told(figure.median)}{unit}",
+        f"{number(figure.median)}{unit}",
         spread,
         str(figure.n),
         figure.target,

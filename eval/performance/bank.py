@@ -1,4 +1,4 @@
-"""A million draws in and out of a bank, and how near a collection comes to what its server allows."""
+"""A million draws in and out of a bank; a collection against what its server allows."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _write(path: Path) -> None:
 
 
 def _collection() -> Figure:
-    """200 questions × 3 members × 5 draws against a server that takes 200 ms, anew each time: ideal time over taken."""
+    """Collect 200 questions × 3 × 5 draws from a 200 ms server: ideal time over time taken."""
     examples = [
         dspy.Example(question=f"What is {n}?", answer=42).with_inputs("question")
         for n in range(200)
@@ -90,7 +90,10 @@ def _collection() -> Figure:
                 num_threads=AT_ONCE,
             )
             over.append(done.drawn / AT_ONCE * LATENCY / (time.perf_counter() - began))
-    why = "at 64 in flight the ideal leaves 3.1 ms a draw, about what a call takes of one interpreter (see latency)"
+    why = (
+        "at 64 in flight the ideal leaves 3.1 ms per draw, about what one call takes of one "
+        "interpreter (see latency)"
+    )
     return Figure.of(
         "bank: throughput of a collection over the server's", over, target="≥ 0.8", why=why
     )

@@ -1,7 +1,7 @@
-"""Ten thousand questions × five members through `dspy-mux collect`, a tenth of the requests failing: what its process holds on to.
+"""Memory, files and threads of a long collection: 10,000 questions × 5 members, 10 % failing.
 
-It and the server run in processes of their own, and are watched from outside, as Linux tells it. Takes minutes: run with
-`--only enduring`.
+`dspy-mux collect` and the server run in processes of their own, watched through /proc. Takes
+minutes: run with `--only endurance`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .figures import Figure
 
 QUESTIONS, MEMBERS, AT_ONCE, TIMEOUT = 10_000, 5, 64, 5
 FAULT_RATE = 0.1
-#: Questions between two looks, and those after which DSPy's own histories, of 10,000 calls, are full.
+#: Questions between two looks; questions until DSPy's own histories of 10,000 calls are full.
 EVERY, WARM = 1_000, 2_000
 
 _MEMBER = '[[members]]\nmodel = "openai/{name}"\napi_base = "http://127.0.0.1:{port}/v1"\n'
@@ -33,7 +33,8 @@ def program():
     return dspy.Predict("question -> answer")
 
 def examples(split=None, limit=None):
-    return [dspy.Example(question=f"What is {{n}}?", answer="42").with_inputs("question") for n in range({questions})]
+    asked = [f"What is {{n}}?" for n in range({questions})]
+    return [dspy.Example(question=each, answer="42").with_inputs("question") for each in asked]
 
 def metric(example, prediction, trace=None):
     return prediction.answer == example.answer
@@ -54,7 +55,10 @@ def figures() -> Iterator[Figure]:
     began = time.perf_counter()
     looks = list(watched(QUESTIONS, EVERY))
     seconds = time.perf_counter() - began
-    told = f"enduring: {QUESTIONS:,} questions × {MEMBERS} members, {FAULT_RATE:.0%} faults, {AT_ONCE} draws at once"
+    told = (
+        f"endurance: {QUESTIONS:,} questions × {MEMBERS} members, {FAULT_RATE:.0%} faults, "
+        f"{AT_ONCE} draws at once"
+    )
     warm = [look for look in looks if look.questions >= WARM]
     added = (warm[-1].memory - warm[0].memory) / (warm[-1].questions - warm[0].questions) * 1000
     yield Figure.of(

@@ -1,4 +1,4 @@
-"""What a benchmark measured: a ratio against something real in the same run, or a plain figure told beside it."""
+"""The result of a benchmark: a ratio against something real in the same run, or a plain figure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Figure:
     Attributes:
         median, low, high: over `n` runs, in `unit`; "×" for a ratio.
         target: what was aimed at, "≤ 1.25" or "≥ 1,000"; "" for none.
-        why: what keeps it from its target, as profiles show; told only where the median misses it.
+        why: what keeps it from its target, as profiles show; shown only if the median misses it.
     """
 
     name: str

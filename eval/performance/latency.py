@@ -1,4 +1,6 @@
-"""A question's wall time over one call's latency, and that of fifty at once over bare calls: a loop would take members × k.
+"""Wall time of one question over one call's latency, and of fifty at once over bare calls.
+
+A loop would take members × k.
 
 The server answers after 200 ms and runs in a process of its own.
 """
@@ -19,14 +21,17 @@ from .server import model_server
 
 LATENCY = 0.2
 RUNS = 9
-#: Where these miss: profiles show no waiting, but one interpreter's work, most of it DSPy's; `_work` measures the parts.
-BUSY = "all calls leave at once and take one interpreter's time, most of it DSPy's: see a call's CPU below"
+#: Where these miss, profiles show one interpreter's work, most of it DSPy's; `_work` measures it.
+BUSY = (
+    "all calls leave at once and take one interpreter's time, most of it DSPy's: see a call's CPU "
+    "below"
+)
 #: Questions at once, and runs of them: each sends questions × members × k requests.
 QUESTIONS, CROWDS = 50, 3
 
 
 def figures() -> Iterator[Figure]:
-    """One question through 3 × k=3 and 5 × k=9, and fifty questions through 3 × k=3, sync and async."""
+    """Ask one question with 3 × k=3 and 5 × k=9, and fifty with 3 × k=3, sync and async."""
     with model_server(LATENCY) as address:
         for members, k, target in ((3, 3, "≤ 1.15"), (5, 9, "≤ 1.3")):
             mux = _mux(address, members, k)
@@ -43,7 +48,10 @@ def figures() -> Iterator[Figure]:
                 f"{name}, async, {over}", asyncio.run(_one_async(mux)), target=target, why=BUSY
             )
         mux = _mux(address, 3, 3)
-        name = f"latency: {QUESTIONS} questions at once, 3 members × k=3, over bare dspy.LM calls with the same requests"
+        name = (
+            f"latency: {QUESTIONS} questions at once, 3 members × k=3, over bare dspy.LM calls "
+            "with the same requests"
+        )
         threads = [_crowd(mux, i) / _bare(mux, i) for i in range(CROWDS)]
         yield Figure.of(f"{name}, threads", threads, target="≤ 1.3", why=BUSY)
         yield Figure.of(f"{name}, tasks", asyncio.run(_crowds_async(mux)), target="≤ 1.3", why=BUSY)
@@ -105,7 +113,7 @@ async def _crowds_async(mux: SLMMux) -> list[float]:
 
 
 def _work(mux: SLMMux) -> Iterator[Figure]:
-    """What a call takes of the processor: bare, through DSPy's Predict with the same adapter, through a mux; all as tasks."""
+    """Measure a call's CPU, as tasks: bare, through Predict with the same adapter, in a mux."""
     calls, lms = (
         _requests(mux, 0),
         [member.lm for member in mux.members for _ in range(member.k or 1)],
@@ -135,7 +143,7 @@ def _work(mux: SLMMux) -> Iterator[Figure]:
 
 
 def _requests(mux: SLMMux, run: int) -> list[tuple[dspy.LM, list[dict[str, str]]]]:
-    """What the muxes send: every member k times, with the messages that its adapter makes of each question."""
+    """Return what the muxes send: every member k times, with its adapter's messages."""
     calls = []
     for at, member in enumerate(mux.members):
         predict, adapter = mux.programs[at].predict, mux.adapter_of(at)

@@ -1,7 +1,7 @@
-"""The embedded engine: tokens a second through a mux over llama.cpp's own server, and what draws gain by sharing a prompt.
+"""The embedded engine: tokens per second through a mux over llama.cpp's own server.
 
-Both sides draw a question's k answers as one request of n = k, so both share the prompt. SmolLM2-135M, weights in memory, prompts
-that neither side has seen.
+Both sides draw a question's k answers as one request of n = k, so both share the prompt.
+SmolLM2-135M, weights in memory, prompts that neither side has seen.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .figures import Figure
 MODEL = "smollm2-135m"
 SLOTS = K = 8
 RUNS = 3
-#: Tokens of an answer; without an end of text a model goes on to the last one. Questions of a run: long answers take long.
+#: Tokens per answer (a model goes on to the last one), and questions per run.
 SHORT, LONG = 12, 48
 QUESTIONS = {SHORT: 6, LONG: 1}
 _WORDS = (
@@ -56,7 +56,8 @@ def figures() -> Iterator[Figure]:
     for tokens, name in ((SHORT, "short"), (LONG, "long")):
         pairs = [_ours(lm, tokens) / _raw(server._llama, tokens) for _ in range(RUNS)]
         yield Figure.of(
-            f"engine: tokens a second through a mux over the raw server, {name} answers ({tokens} tokens, k={K})",
+            f"engine: tokens a second through a mux over the raw server, {name} answers "
+            f"({tokens} tokens, k={K})",
             pairs,
             target="≥ 0.9",
         )
@@ -74,7 +75,7 @@ def _prompt(words: int = 220) -> str:
 
 
 def _ours(lm: dspy.LM, tokens: int) -> float:
-    """Tokens a second through the mux, questions one after the other, each question's draws together."""
+    """Measure tokens per second through the mux: one question at a time, its draws together."""
     program = dspy.Predict(OneLine)
     # No stop sequence: every draw is `tokens` long on both sides.
     copy = lm.copy(max_tokens=tokens, stop=["\0"])

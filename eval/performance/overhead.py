@@ -1,4 +1,4 @@
-"""What a draw costs beside DSPy's own work: CPU time with a model that answers at once, and wall time where all is cached."""
+"""Overhead of a mux over DSPy's own work: CPU per draw and decision, wall time when cached."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from random import Random
 from typing import Any
 
 import dspy
@@ -14,6 +15,8 @@ from dspy.lm15 import Message, Request, Response, TextPart, Usage
 
 from dspy_mux import SLMMux
 from dspy_mux.adapters.formats import default_adapter
+from dspy_mux.voting.ballot import Ballot, Rule
+from dspy_mux.voting.rules import Consistency, Pooled
 
 from .figures import Figure
 
@@ -63,10 +66,37 @@ def figures() -> Iterator[Figure]:
         "µs",
     )
     yield _cached()
+    yield from _decisions()
+
+
+def _decisions() -> Iterator[Figure]:
+    """Time a rule on one live question, over only counting its votes in a dict."""
+    random = Random(0)
+    questions = [
+        [tuple(random.choice((0, 1, 2, None)) for _ in range(K)) for _ in range(MEMBERS)]
+        for _ in range(200)
+    ]
+
+    def count() -> None:
+        for votes in questions:
+            for ballot in ballots_of(votes):
+                ballot.most  # noqa: B018  (counted on first use)
+
+    def ballots_of(votes: list[tuple[int | None, ...]]) -> list[Ballot]:
+        return [Ballot(f"m{at}", each, 0.5 + at / 10) for at, each in enumerate(votes)]
+
+    for rule in (Consistency(), Pooled()):
+
+        def decide(rule: Rule = rule) -> None:
+            for votes in questions:
+                rule.choose(ballots_of(votes))
+
+        values = [_wall(decide) / _wall(count) for _ in range(RUNS * 4)]
+        yield Figure.of(f"overhead: a live decision by {rule.name} over counting its votes", values)
 
 
 def _cached() -> Figure:
-    """A question that DSPy's cache answers, over looking up its k answers of each member one after the other."""
+    """Time a cached question over looking up its k answers of each member in turn."""
     lms = [dspy.LM(f"cached/{at}", engine=InstantEngine()) for at in range(MEMBERS)]
     mux = SLMMux(dspy.Predict(PROGRAM), lms, k=K)
     predict = dspy.Predict(PROGRAM)

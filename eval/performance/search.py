@@ -1,4 +1,4 @@
-"""Subsets a second of the exact search, over a plain-Python loop of the same objective: per subset, per question, per member."""
+"""Subsets per second of the exact search, over a plain-Python loop of the same objective."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ RUNS = 5
 LOOPED = 40
 #: Seconds for the proof of a search too large to enumerate.
 LIMIT = 20.0
-ALIKE = "where members are nearly the same, millions of subsets lie within a question of the best, and bounds cut late"
+ALIKE = (
+    "with nearly equal members, millions of subsets lie within a question of the best, and bounds "
+    "cut late"
+)
 #: Pools of 100 that are harder to prove than the one of mixed strength: skill and its spread.
 HARDER = {"weak members": (-1.0, 0.5), "members hardly apart": (0.0, 0.2)}
 
@@ -36,7 +39,7 @@ def synthetic(
     spread: float = 0.6,
     seed: int = 0,
 ) -> Record:
-    """Members of different strength, `skill` ± `spread` in log-odds, that each know other questions."""
+    """Make members of strength `skill` ± `spread` in log-odds that know different questions."""
     random = np.random.default_rng(seed)
     ease = random.normal(size=(questions, 1, 1)) + 0.8 * random.normal(size=(questions, members, 1))
     skills = random.normal(skill, spread, size=(1, members, 1))
@@ -107,7 +110,7 @@ def _small(record: Record) -> tuple[list[float], list[float]]:
 
 
 def _reading(outcomes: Outcomes) -> float:
-    """Seconds to count the bits of each subset's members once, where they lie one after the other."""
+    """Return the seconds to count the bits of each subset's members once, in contiguous memory."""
     seconds = 0.0
     for size in SIZES:
         members = np.array(list(itertools.combinations(range(MEMBERS), size)))
@@ -119,7 +122,7 @@ def _reading(outcomes: Outcomes) -> float:
 
 
 def _growth() -> Iterator[Figure]:
-    """How the time of enumeration grows: the exponent of a power law fitted over members, size (in subsets) and questions."""
+    """Fit how the time of enumeration grows: a power law over subsets and questions."""
     over = {
         "members (40 to 120, size 3)": [(m, synthetic(m, 500, 3), 3) for m in (40, 60, 80, 120)],
         "subsets (60 members, sizes 2 to 4)": [

@@ -1,4 +1,4 @@
-"""A model server that answers everything after a fixed latency, in a process of its own: what clients cost, and nothing else.
+"""A model server that answers after a fixed latency, in a process of its own.
 
 with model_server(latency=0.2) as address:
     dspy.LM("openai/any", api_base=address, api_key="none", engine="lm15")
@@ -18,7 +18,7 @@ _TEXT = "[[ ## reasoning ## ]]\nr\n\n[[ ## answer ## ]]\n42\n\n[[ ## completed #
 
 @contextlib.contextmanager
 def model_server(latency: float) -> Iterator[str]:
-    """The base address of a running server, shaped as OpenAI's; it answers 42 after `latency` seconds."""
+    """Run an OpenAI-shaped server that answers 42 after `latency` seconds; yield its address."""
     command = [sys.executable, "-m", __name__, str(latency)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

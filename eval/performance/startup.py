@@ -1,4 +1,4 @@
-"""What importing dspy_mux adds to importing DSPy, and what `dspy-mux --help` takes beside an empty process."""
+"""Start-up: importing dspy_mux on top of DSPy, and `dspy-mux --help` over an empty process."""
 
 from __future__ import annotations
 

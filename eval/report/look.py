@@ -1,4 +1,4 @@
-"""What charts have in common: a colour and a marker for each method and member, axes, and words.
+"""Shared style of the charts: a colour and a marker for each method and member, axes, and words.
 
 Colours are the page's CSS variables: `page.css` has a light and a dark value of each, distinct for
 colour-blind readers too, and `charts.js` resolves them. Markers separate what colours may not.

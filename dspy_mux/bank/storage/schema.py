@@ -1,4 +1,4 @@
-"""The tables of a sample bank, and what a column can hold."""
+"""The tables of a sample bank, what a column can hold, and upgrades of older versions."""
 
 from __future__ import annotations
 
