@@ -78,7 +78,7 @@ def test_a_study_goes_on_to_the_same_setting(files, command):
     assert_same(figures.tune(command, "study.db"), FIGURES["continued"])
 
 
-def test_a_saved_mux_of_each_rule_decides_the_same(files, members):
+def test_saved_muxes_of_each_rule_decide_the_same(files, members):
     assert_same(figures.choices(files, members), FIGURES["choices"])
 
 

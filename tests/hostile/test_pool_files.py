@@ -51,7 +51,7 @@ def written(tmp_path):
         f'name = "{LITERAL}"',
     ],
 )
-def test_a_secret_in_a_pool_file_is_refused_and_not_repeated(written, setting):
+def test_a_secret_in_a_pool_file_is_refused(written, setting):
     with pytest.raises(ConfigurationError) as refusal:
         PoolFile.load(written(MEMBER + setting))
     assert "environment variable" in str(refusal.value)
@@ -63,14 +63,14 @@ def test_a_secret_in_a_pool_file_is_refused_and_not_repeated(written, setting):
 @pytest.mark.parametrize(
     "mistake", ["k = 0", "colour = 1", "adapter = 'xml'", "max_tokens = 'many'"]
 )
-def test_a_secret_beside_another_mistake_is_in_no_traceback(written, mistake):
+def test_secrets_beside_other_mistakes_reach_no_traceback(written, mistake):
     with pytest.raises(ConfigurationError) as refusal:
         PoolFile.load(written(f'{MEMBER}{mistake}\nname = "{SECRET}"'))
     assert SECRET not in "".join(traceback.format_exception(refusal.value))
 
 
 @pytest.mark.parametrize("key", ["hf_AbCdEfGhIjKlMnOp", "abcdef0123456789", "AKIAIOSFODNN7EXAMPLE"])
-def test_a_key_in_place_of_a_variables_name_is_not_repeated(written, key):
+def test_a_key_given_as_variable_is_not_repeated(written, key):
     with pytest.raises(ConfigurationError, match="environment variable") as refusal:
         PoolFile.load(written(f'{MEMBER}api_key_env = "{key}"')).mux()
     assert key not in "".join(traceback.format_exception(refusal.value))
@@ -102,7 +102,7 @@ def test_settings_that_only_sound_like_secrets_are_taken(written):
     ],
     ids=range(14),
 )
-def test_a_file_that_is_too_much_is_one_sentence(written, text):
+def test_an_oversized_file_is_one_sentence(written, text):
     with pytest.raises((ConfigurationError, DataError)) as refusal:
         PoolFile.load(written(text)).mux()
     assert len(str(refusal.value)) < 1000
@@ -137,7 +137,7 @@ def test_names_of_secrets_are_known(name):
         f"password: {SECRET}",
     ],
 )
-def test_what_looks_like_a_key_is_masked_in_messages(text):
+def test_messages_mask_what_looks_like_a_key(text):
     assert SECRET not in masked(text)
     assert LITERAL not in masked(text)
 
@@ -148,7 +148,7 @@ def test_an_ordinary_message_is_left_as_it_is():
     assert not looks_like_a_key(text)
 
 
-def test_a_key_deep_in_an_lms_settings_is_no_part_of_what_the_bank_says(tmp_path):
+def test_banks_leave_out_keys_deep_in_settings(tmp_path):
     deep = {
         "extra_body": {"auth": {"token": SECRET}, "top_k": 5},
         "proxy": f"http://user:{SECRET}@proxy:3128",
@@ -167,7 +167,7 @@ def test_a_key_deep_in_an_lms_settings_is_no_part_of_what_the_bank_says(tmp_path
     assert fingerprint_member(again, 0)[0] == key  # a key that is changed makes no other program
 
 
-def test_an_answer_that_is_what_somebody_calls_a_key_stays_an_answer(monkeypatch):
+def test_an_answer_that_equals_a_key_stays(monkeypatch):
     monkeypatch.setenv("SERVICE_TOKEN", "Paris")
     for key, said in (("ollama", "ollama"), ("lm-studio", "lm-studio"), ("EMPTY", "Paris")):
         assert without(said, echoes_of(dspy.LM("openai/x", api_key=key))) == said

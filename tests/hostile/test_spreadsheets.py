@@ -63,7 +63,7 @@ def test_no_cell_begins_a_formula(formula):
         assert row[name][0] not in "=+-@\t\r\n＝＋－＠"
 
 
-def test_numbers_stay_numbers_and_plain_text_stays_as_it_is():
+def test_numbers_and_plain_text_stay_as_they_are():
     [row] = read(Comparison([line("SLM-MUX − a, b; 5 %")], "", []).csv())
     assert row["title"] == "SLM-MUX − a, b; 5 %"
     assert [float(row[name]) for name in ("accuracy", "difference", "seconds")] == [
@@ -106,7 +106,7 @@ def test_markdown_is_text(text):
     assert "](" not in shown.replace("\\]", "")
 
 
-def test_the_files_of_a_run_whose_members_have_formulas_for_names(tmp_path):
+def test_run_files_escape_formulas_in_member_names(tmp_path):
     names = [FORMULA, "-1+1", "@x"]
     pool = [
         scripted_member(name, strengths)
@@ -126,7 +126,7 @@ def test_the_files_of_a_run_whose_members_have_formulas_for_names(tmp_path):
     assert all(0 <= float(row["accuracy"]) <= 1 for row in rows)
 
 
-def test_a_compilation_s_markdown_keeps_its_columns_and_its_dataframe_the_very_names():
+def test_reports_keep_markdown_columns_and_exact_names():
     setting = Setting((CELLS, FORMULA), 3, 1.0, "consistency", 0.5, 6.0)
     tuned = Tuned(setting, setting, setting, (0.0, -0.1, 0.1), 5, 0, True, None)
     report = MuxReport(tuned, {}, [])

@@ -60,7 +60,7 @@ def saved(tmp_path):
         "list[Literal[{0}] | {0}]",
     ],
 )
-def test_code_in_the_types_of_a_signature_never_runs(tmp_path, saved, type_):
+def test_code_in_signature_types_never_runs(tmp_path, saved, type_):
     ran = tmp_path / "ran"
     code = f"__import__('pathlib').Path({str(ran)!r}).touch()"
     text = f"question -> answer: {type_.format(json.dumps(code))}"
@@ -119,7 +119,7 @@ def predictors_of(state):
 
 
 @pytest.mark.parametrize("trick", another_server(""))
-def test_a_strangers_mux_cannot_lead_a_question_to_its_server(saved, monkeypatch, trick):
+def test_a_strangers_mux_cannot_choose_the_server(saved, monkeypatch, trick):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-users-own-123456")
     monkeypatch.setenv("HF_TOKEN", "hf-users-own-123456")
     with echo_server() as server:
@@ -136,7 +136,7 @@ def test_a_strangers_mux_cannot_lead_a_question_to_its_server(saved, monkeypatch
     assert "antigravity" not in sys.modules
 
 
-def test_an_address_beside_a_members_model_is_not_taken(saved):
+def test_an_address_beside_a_model_is_not_taken(saved):
     path = saved(
         lambda state: state["pool"]["members"][0].update(
             api_base="http://evil/v1", options={"api_base": "http://evil/v1", "top_p": 0.5}
@@ -167,7 +167,7 @@ def test_an_address_beside_a_members_model_is_not_taken(saved):
         ({"members": []}, "members"),
     ],
 )
-def test_a_strangers_settings_are_checked_before_anything_is_made_of_them(saved, damage, where):
+def test_a_strangers_settings_are_checked_first(saved, damage, where):
     with pytest.raises((PoolMismatch, DataError), match=where):
         open_mux(None, saved(lambda state: state["pool"].update(damage)))
 
@@ -186,7 +186,7 @@ def test_a_strangers_settings_are_checked_before_anything_is_made_of_them(saved,
     ids=range(7),
 )
 @pytest.mark.timeout(60)
-def test_a_saved_mux_that_is_too_much_is_one_sentence(saved, text):
+def test_an_oversized_saved_mux_is_one_sentence(saved, text):
     with pytest.raises(DataError) as refusal:
         open_mux(None, saved(text=text))
     assert len(str(refusal.value)) < 1000
@@ -305,7 +305,7 @@ def test_a_strangers_run_is_refused_in_a_sentence(tmp_path, damaged):
         write(tmp_path, tmp_path / "report.html")
 
 
-def test_a_row_of_a_few_keys_is_refused_in_a_sentence(tmp_path):
+def test_an_incomplete_row_is_refused_in_one_sentence(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps(manifest()))
     (tmp_path / "results.jsonl").write_text(
         '{"task": "t", "method": "x", "settings": "s", "question_id": "q", "score": 1}\n'
@@ -317,7 +317,7 @@ def test_a_row_of_a_few_keys_is_refused_in_a_sentence(tmp_path):
         write(tmp_path, tmp_path / "report.html")
 
 
-def test_rows_nested_too_deeply_are_told_by_their_line(tmp_path):
+def test_too_deeply_nested_rows_are_named_by_line(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps(manifest()))
     (tmp_path / "results.jsonl").write_text("[" * 10**5 + "\n")
     with pytest.raises(DataError, match="Line 1 of"):

@@ -116,7 +116,7 @@ def test_no_verb_hands_a_terminal_more_than_text(files, ran, verb, kind):
 @pytest.mark.parametrize(
     "verb", VERBS, ids=lambda verb: " ".join(map(str, verb[:2])).removesuffix(" {}")
 )
-def test_json_says_the_very_text_in_characters_that_any_terminal_can_hold(files, ran, verb):
+def test_json_prints_the_exact_text_in_ascii(files, ran, verb):
     told = ran(*(str(part).format(files / "rows.jsonl") for part in verb), "--json")
     if verb[0] != "budget":
         assert MEMBERS[0] in json.dumps(json.loads(told), ensure_ascii=False).replace(
@@ -170,7 +170,7 @@ def test_no_error_hands_a_terminal_more_than_text(files, ran, monkeypatch, tmp_p
     assert len(err.strip().splitlines()) == 1
 
 
-def test_import_and_export_print_names_of_files_as_text(files, ran, tmp_path):
+def test_import_and_export_print_file_names_as_text(files, ran, tmp_path):
     out = ran("bank", "import", tmp_path / f"b{RED.replace('/', '')}.sqlite", files / "rows.jsonl")
     assert "␛[31mred" in out
     assert "216 draws" in out
@@ -219,14 +219,14 @@ def test_ask_shows_an_answer_as_text(ran, answering, name, as_json):
         assert verdict["ballots"][0]["member"] == MEMBERS[0]
 
 
-def test_ask_tells_the_causes_of_a_failure_as_text(ran, answering):
+def test_ask_prints_causes_of_failure_as_text(ran, answering):
     answering(ValueError(f"down {EVERYTHING}"), ValueError(f"[[ ## answer ## ]] {RED}"))
     err = ran("ask", "--pool", "x", "?", code=1)
     assert "␛[31mred" in err
     assert len(err.strip().splitlines()) == 1
 
 
-def test_a_terminal_without_unicode_and_a_question_in_no_encoding_cost_nothing(tmp_path):
+def test_terminals_without_unicode_still_show_answers(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows()))
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
@@ -282,7 +282,7 @@ def test_the_comparison_s_table_and_notes_are_text(run, ran, monkeypatch, capsys
 
 
 @pytest.mark.parametrize("as_markdown", [False, True])
-def test_tables_and_notes_of_every_other_verb_are_text(capsys, as_markdown):
+def test_every_other_verbs_tables_and_notes_are_text(capsys, as_markdown):
     text.show(
         [text.Shown(EVERYTHING, [EVERYTHING], [[EVERYTHING]])],
         [EVERYTHING],

@@ -46,9 +46,7 @@ def members():
         (AgentForest, {}, 6, 0),
     ],
 )
-def test_chat_and_base_models_answer_by_every_method(
-    members, method, arguments, calls, turns
-):
+def test_chat_and_base_models_answer_by_every_method(members, method, arguments, calls, turns):
     module = method(everyday.program(), members, temperature=0.5, **arguments)
     predictions = [module(**question.inputs()) for question in QUESTIONS]
     for prediction in predictions:

@@ -66,7 +66,7 @@ def test_draws_without_a_seed_differ(engine):
     assert len(texts) > 1
 
 
-def test_the_first_reading_of_a_prompt_is_paid_once(engine, unhurried_batches):
+def test_a_prompt_shared_by_draws_is_read_once(engine, unhurried_batches):
     text = (
         f"A prompt nobody has read before {time.time_ns()}: "
         + "tell me about rivers, lakes and seas. " * 20
@@ -141,7 +141,7 @@ def test_responses_hold_log_probabilities(engine):
 
 
 @pytest.mark.timeout(120)  # spinning threads took minutes
-def test_two_models_at_once_do_not_stall_each_other(engine):
+def test_two_models_do_not_stall_each_other(engine):
     # The same weights with other settings are another model in memory.
     other = LlamaEngine("smollm2-135m", slots=4, context=2048)
     other.load()
@@ -154,7 +154,7 @@ def test_two_models_at_once_do_not_stall_each_other(engine):
         assert all(f.result().text is not None for f in futures)
 
 
-def test_it_works_in_a_dspy_program_through_its_member(engine):
+def test_a_local_member_works_in_a_dspy_program(engine):
     member = local_member("smollm2-135m", temperature=0.5)
     with dspy.context(lm=member.lm, adapter=member.adapter):
         assert isinstance(
@@ -164,7 +164,7 @@ def test_it_works_in_a_dspy_program_through_its_member(engine):
 
 
 @pytest.mark.parametrize("transport", ["lm15", "litellm"])
-def test_a_llama_cpp_server_needs_no_engine_of_ours(transport, monkeypatch):
+def test_a_llama_cpp_server_needs_only_http(transport, monkeypatch):
     import xllamacpp
 
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -205,7 +205,9 @@ print("running", flush=True)
 """
 
 
-@pytest.mark.parametrize("text", ["Tell me everything.", "word " * 1500], ids=["writing", "reading"])
+@pytest.mark.parametrize(
+    "text", ["Tell me everything.", "word " * 1500], ids=["writing", "reading"]
+)
 def test_the_interpreter_exits_cleanly_with_draws_in_flight(text):
     done = subprocess.run(
         [sys.executable, "-c", IN_FLIGHT.format(text=text, then="")],
@@ -215,7 +217,7 @@ def test_the_interpreter_exits_cleanly_with_draws_in_flight(text):
     assert (done.returncode, done.stdout) == (0, "running\n"), done.stderr
 
 
-def test_ctrl_c_stops_a_call_at_once_and_exits_cleanly():
+def test_ctrl_c_stops_a_call_and_exits_cleanly():
     script = IN_FLIGHT.format(text="Tell me everything.", then="ask(9, 'Tell me more.')")
     process = subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

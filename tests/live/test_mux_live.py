@@ -114,7 +114,7 @@ def test_a_program_without_demos_answers_too(members):
     assert pred.verdict.calls == 2
 
 
-def test_a_question_too_long_for_all_is_one_error(members):
+def test_overlong_questions_are_one_error(members):
     with pytest.raises(AllMembersFailed) as failure:
         SLMMux(everyday.program(), members, k=1)(question="why " * 25_000, category="capital")
     assert set(failure.value.causes) == set(HERE)
