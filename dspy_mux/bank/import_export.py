@@ -282,7 +282,7 @@ def _write_parquet(rows: list[dict[str, Any]], target: Path) -> int:
 
 
 def _cell(value: Any) -> Any:
-    """Return a value as Parquet can hold it: structures and huge integers as JSON, text as UTF-8."""
+    """Return a value for Parquet: structures and huge integers as JSON, text as UTF-8."""
     if isinstance(value, (dict, list)) or (
         isinstance(value, int) and not -(2**63) <= value < 2**63
     ):

@@ -1,4 +1,4 @@
-"""What a collection may spend, counted call by call, whichever of its threads makes them."""
+"""Budget: the LM calls and US dollars that a collection may spend, counted call by call."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _ROUNDING = 1e-9
 
 
 class LimitReached(BaseException):
-    """Ends a draw whose next call the budget has no room for. No `Exception`: a program must not take it for a failed call."""
+    """Ends a draw whose next call does not fit the budget.
+
+    A `BaseException`: a program must not take it for a failed call.
+    """
 
 
 @dataclass(eq=False)
@@ -25,8 +28,11 @@ class _Seen:
     """What a member's draws took so far.
 
     Attributes:
-        calls, cost: of its longest and its dearest draw; known: whether one of them came to an answer; dearest: of its calls;
-            priced: whether what a call costs is known, None before one was made.
+        calls: LM calls of its longest draw.
+        cost: US dollars of its dearest draw.
+        known: whether one of its draws came to an answer.
+        dearest: US dollars of its dearest call.
+        priced: whether its calls have a known price; None before the first one.
     """
 
     calls: int
@@ -37,17 +43,23 @@ class _Seen:
 
 
 class Budget:
-    """LM calls and US dollars that all draws together may take.
+    """The LM calls and US dollars that all draws together may take.
 
-    A draw is begun where there is room for as much as the member's longest and dearest draw so far took, and a call made where
-    there is room for it; else the draw ends there (`LimitReached`). So `max_calls` holds to the call. What a call costs is known
-    only from its response: until a member's first one is there its draws are made one at a time, and from then on calls under way
-    count as the member's dearest. So the costs can pass `max_cost` by no more than what a member's first draw takes, and what
-    calls under way take above the member's dearest before them.
+    A draw begins where as much is left as the member's longest and dearest draw took, and a call
+    is made where it fits; otherwise the draw ends there (`LimitReached`). So `max_calls` holds to
+    the call. A price is known only from a response: until a member's first one, its draws are made
+    one at a time; from then on calls in flight count as its dearest. So the cost exceeds
+    `max_cost` by at most a member's first draw, and what calls in flight cost above the member's
+    dearest call before them.
+
+    >>> budget = Budget(max_calls=2, max_cost=None, longest={"a": 1})
+    >>> one, two = budget.share("a"), budget.share("a")
+    >>> budget.share("a") is None  # both calls are reserved
+    True
 
     Args:
-        longest: member → LM calls that one of its draws is taken to need until one has come to an answer: a program may have steps
-            that it does not always take. Where no draw is under way, one may start with less.
+        longest: member → LM calls that a draw is assumed to need until one has come to an answer,
+            as a program may skip steps. Where no draw is in flight, one may start with less.
 
     Attributes:
         stopped: the limit that was reached, or None.
@@ -67,7 +79,7 @@ class Budget:
         return [name for name, seen in self._seen.items() if seen.priced is False]
 
     def share(self, member: str) -> Share | None:
-        """What a draw of this member may spend; None while, or because, there is no room for one more."""
+        """Return what a draw of this member may spend; None where nothing is left for it (yet)."""
         with self._lock:
             over = self.stopped or self._without_room(member)
             if over is None:
@@ -79,7 +91,7 @@ class Budget:
             return None
 
     def settled(self, share: Share, *, answered: bool) -> None:
-        """The draw has an outcome, or is given up."""
+        """Take note that a draw ended or was given up."""
         with self._lock:
             self._drawing.discard(share)
             seen = self._seen[share.member]
@@ -88,14 +100,14 @@ class Budget:
             seen.calls, seen.cost = max(seen.calls, share.calls), max(seen.cost, share.cost)
 
     def _without_room(self, member: str) -> Limit | Literal["price"] | None:
-        """What leaves no room for a draw of this member beside those under way."""
+        """Return what forbids a draw of this member beside those in flight."""
         ours = self._seen[member]
         if self.max_calls is not None:
-            under_way = sum(
+            in_flight = sum(
                 max(0, self._seen[share.member].calls - share.calls) for share in self._drawing
             )
             needed = ours.calls if ours.known or self._drawing else 1
-            if self._calls + under_way + needed > self.max_calls:
+            if self._calls + in_flight + needed > self.max_calls:
                 return "max_calls"
         if self.max_cost is not None:
             if ours.priced is None and any(share.member == member for share in self._drawing):
@@ -111,7 +123,7 @@ class Budget:
         return None
 
     def _begin(self, share: Share) -> float:
-        """Make room for a call; what it is expected to cost."""
+        """Reserve a call; return what it is expected to cost."""
         with self._lock:
             expected = self._seen[share.member].dearest
             if self.max_calls is not None and self._calls + 1 > self.max_calls:
@@ -144,28 +156,31 @@ class Budget:
 
 
 class Share(BaseCallback):
-    """One draw's part of a budget; as a DSPy callback it sees every LM call that the draw makes, by whichever LM.
+    """One draw's share of a budget.
+
+    As a DSPy callback it sees every LM call that the draw makes, by whichever LM.
 
     Attributes:
         member: whose draw it is.
-        calls, cost: spent by it, calls under way included.
-        refused: whether a call of it was not made, for want of room.
+        calls: LM calls made, those in flight included.
+        cost: US dollars spent.
+        refused: whether one of its calls did not fit the budget.
     """
 
     def __init__(self, budget: Budget, member: str):
         self.budget, self.member = budget, member
         self.calls, self.cost, self.refused = 0, 0.0, False
-        self._under_way: dict[str, tuple[float, PricedCall]] = {}
+        self._in_flight: dict[str, tuple[float, PricedCall]] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Share:
         return self  # it is the draw's, wherever DSPy's settings are copied to
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         call = PricedCall()
-        self._under_way[call_id] = self.budget._begin(self), call
+        self._in_flight[call_id] = self.budget._begin(self), call
         current_call.set(call)
 
     def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
-        expected, call = self._under_way.pop(call_id)
+        expected, call = self._in_flight.pop(call_id)
         current_call.set(None)
         self.budget._end(self, expected, call, exception is not None)

@@ -8,7 +8,7 @@ from pathlib import Path
 import dspy
 import pytest
 
-from dspy_mux import ConfigurationError, Member, SampleBank, SLMMux
+from dspy_mux import ConfigurationError, DataError, Member, SampleBank, SLMMux
 from dspy_mux.bank.collect import collect
 from dspy_mux.bank.import_export import export_file, import_file
 from dspy_mux.bank.record import read_jsonl
@@ -107,7 +107,7 @@ def test_a_row_is_stored_whole_or_refused(tmp_path, more):
     )
     try:
         assert import_file(bank, path).added == 2
-    except ConfigurationError as error:
+    except DataError as error:
         assert f"Line 2 of {path}" in str(error)  # noqa: PT017
         assert not bank.exists()
         return
@@ -127,7 +127,7 @@ def test_a_score_that_is_no_number_writes_nothing(tmp_path, score):
     path, bank = tmp_path / "rows.jsonl", SampleBank(tmp_path / "bank.sqlite")
     good = json.dumps(ROW)
     path.write_text(f"{good}\n" + good.replace('"q"', '"q2"').replace("true", score) + "\n")
-    with pytest.raises(ConfigurationError, match="Line 2 of .* has the score"):
+    with pytest.raises(DataError, match="Line 2 of .* has the score"):
         import_file(bank, path)
     assert not bank.exists()
 

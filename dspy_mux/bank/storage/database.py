@@ -1,4 +1,4 @@
-"""Connections to a bank's database, an SQLite file or PostgreSQL; failures become one clear error."""
+"""Connections to a bank's database, an SQLite file or PostgreSQL, with clear errors."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from . import schema, sqlite as sqlite_file
 from .failures import describe_failure
 from .schema import VERSION, about, metadata
 
-#: One writer at a time, as in SQLite: who numbers answer classes must have read them all. (7173496 is
-#: "mux" in ASCII.)
+#: One writer at a time, as in SQLite: who numbers answer classes must have read them all.
+#: (7173496 is "mux" in ASCII.)
 _LOCK = (
     f"SET LOCAL lock_timeout = '{sqlite_file.PATIENCE_S}s'",
     "SELECT pg_advisory_xact_lock(7173496, hashtext(coalesce(current_schema(), '')))",
@@ -151,7 +151,7 @@ class Database:
             if sqlite_file.is_unfinished(self.path):
                 sqlite_file.finish(self.path)
             if self.path.exists() and self.path.stat().st_size:
-                # Before it is opened to write: files of others and of newer versions stay untouched.
+                # Not yet open to write: files of others and newer banks stay untouched.
                 with self.reading(check=False) as connection:
                     self._check_ours(connection)
             self.path.parent.mkdir(parents=True, exist_ok=True)

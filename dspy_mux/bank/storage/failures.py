@@ -37,7 +37,8 @@ _SERVER = (
     ),
     (
         "lock timeout",
-        "Another process has been writing to the bank {name} for a minute: go on when it has ended.",
+        "Another process has been writing to the bank {name} for a minute: go on when it has "
+        "ended.",
     ),
     (
         "connection|could not translate|timeout|terminat|server closed|starting up|shutting down"
@@ -63,7 +64,8 @@ _FILE = (
     ),
     (
         "locked",
-        "Another process has been writing to the bank {name} for a minute: go on when it has ended.",
+        "Another process has been writing to the bank {name} for a minute: go on when it has "
+        "ended.",
     ),
     (
         "unable to open",

@@ -71,7 +71,7 @@ def salvage(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> i
 
 
 def _fit_header(path: Path) -> None:
-    """Write the actual size of a file that was cut off into its header; else SQLite reads nothing."""
+    """Write the size of a file that was cut off into its header; else SQLite reads nothing."""
     with path.open("r+b") as file:
         page = int.from_bytes(file.read(100)[16:18], "big")
         page = 65536 if page == 1 else page

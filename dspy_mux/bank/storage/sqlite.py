@@ -21,7 +21,7 @@ PATIENCE_S = 60
 
 
 def wal_of(path: Path) -> Path:
-    """Return the write-ahead log beside a file; it holds the last commits until SQLite moves them."""
+    """Return the write-ahead log beside a file, which holds the last commits."""
     return path.with_name(path.name + "-wal")
 
 
