@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
+import dspy
 from rich.console import Console
 from rich.table import Table
 
 from dspy_mux import MuxOptimizer, SampleBank, SLMMux
 from dspy_mux.bank.collect import collect, recorded
 from dspy_mux.local import local_member
+from dspy_mux.optimize.tuned import Setting
 from dspy_mux.replay.intervals import accuracy, paired_difference
 from dspy_mux.replay.replay import picks_of
 from dspy_mux.voting.tally import Floats, Tally
@@ -50,7 +51,7 @@ def run(*, k: int, trials: int, limit: int, out: Path, as_json: bool, accept_lic
     ]
     spent = sum(verdict.verdict.calls for verdict in verdicts)
     tuned = compiled.report.tuned
-    rows: dict[str, tuple[Any, Floats | list[float]]] = {
+    rows: dict[str, tuple[Setting, Floats | list[float]]] = {
         "best member alone": (tuned.single, _scores(student, test, bank, tuned.single, {})),
         "paper's defaults": (
             tuned.baseline,
@@ -118,7 +119,7 @@ def run(*, k: int, trials: int, limit: int, out: Path, as_json: bool, accept_lic
 
 
 def _measured(
-    student: SLMMux, examples: list[Any], bank: SampleBank, setting: Any
+    student: SLMMux, examples: list[dspy.Example], bank: SampleBank, setting: Setting
 ) -> dict[str, float]:
     """Return members' accuracies on the split that the mux was compiled on."""
     record = recorded(student, examples, bank, dataset="mux_split", k=setting.k)
@@ -128,7 +129,11 @@ def _measured(
 
 
 def _scores(
-    student: SLMMux, test: list[Any], bank: SampleBank, setting: Any, accuracies: dict[str, float]
+    student: SLMMux,
+    test: list[dspy.Example],
+    bank: SampleBank,
+    setting: Setting,
+    accuracies: dict[str, float],
 ) -> Floats:
     """Return a setting's scores on the recorded test draws."""
     part = recorded(student, test, bank, dataset="test", k=setting.k).of(setting.members, None)[0]
