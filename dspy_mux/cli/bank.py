@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -34,6 +35,7 @@ def bank_info(bank: BankPath, dataset: Dataset = None, as_json: AsJson = False) 
     from ..bank.sample_bank import SampleBank
     from ..bank.storage.schema import storable
 
+    rows: Sequence[Mapping[str, object]]
     if bank.endswith(FILES):
         title, rows = bank, read_jsonl(bank, dataset=dataset).info()
     else:
