@@ -8,7 +8,7 @@ import pytest
 
 from dspy_mux.bank.import_export import export_file, import_file
 from dspy_mux.bank.record import read_jsonl
-from dspy_mux.errors import ConfigurationError
+from dspy_mux.errors import ConfigurationError, DataError, StorageError
 
 from ..support.imports import a_bank, imported, jsonl
 from ..support.records import renamed, same
@@ -39,7 +39,7 @@ def test_a_row_that_no_bank_can_hold_is_refused_and_nothing_is_written(what):
     wrong, told = REFUSED[what]
     with a_bank() as (bank, folder):
         (folder / "a.jsonl").write_bytes(jsonl([GOOD, {**GOOD, "draw": 1, **wrong}]))
-        with pytest.raises(ConfigurationError, match=f"Line 2 of .* {told}") as caught:
+        with pytest.raises(DataError, match=f"Line 2 of .* {told}") as caught:
             import_file(bank, folder / "a.jsonl")
         assert len(str(caught.value)) < 500
         assert not bank.exists()
@@ -59,7 +59,7 @@ def test_a_draw_told_twice_is_refused_however_its_dataset_is_told(names):
     rows = [{**GOOD, "dataset": name} if name is not None else GOOD for name in names]
     with a_bank() as (bank, folder):
         (folder / "a.jsonl").write_bytes(jsonl(rows))
-        with pytest.raises(ConfigurationError, match="Line 2 of .* repeats draw 0 of 'a'"):
+        with pytest.raises(DataError, match="Line 2 of .* repeats draw 0 of 'a'"):
             import_file(bank, folder / "a.jsonl")
 
 
@@ -67,7 +67,7 @@ def test_a_draw_told_twice_is_refused_however_its_dataset_is_told(names):
 def test_a_draw_told_twice_is_refused_however_its_program_is_told(names):
     with a_bank() as (bank, folder):
         (folder / "a.jsonl").write_bytes(jsonl([{**GOOD, "program": name} for name in names]))
-        with pytest.raises(ConfigurationError, match="Line 2 of .* repeats draw 0 of 'a'"):
+        with pytest.raises(DataError, match="Line 2 of .* repeats draw 0 of 'a'"):
             import_file(bank, folder / "a.jsonl")
 
 
@@ -94,7 +94,7 @@ def test_a_question_told_with_its_fingerprint_and_without_is_refused():
             jsonl([GOOD, {**GOOD, "draw": 1, "question_fingerprint": key}])
         )
         with pytest.raises(
-            ConfigurationError,
+            DataError,
             match="one question with its question_fingerprint, and rows without it",
         ):
             import_file(bank, folder / "b.jsonl")
@@ -106,7 +106,7 @@ def test_a_file_of_draws_by_two_programs_is_no_record():
             jsonl([{**GOOD, "program": "p"}, {**GOOD, "program": "q", "answer": "y"}])
         )
         with pytest.raises(
-            ConfigurationError, match="holds draws of 'a' by several programs, which never mix"
+            DataError, match="holds draws of 'a' by several programs, which never mix"
         ):
             read_jsonl(folder / "a.jsonl")
         assert import_file(bank, folder / "a.jsonl").added == 2
@@ -153,8 +153,8 @@ def test_what_json_has_no_form_for_is_text_in_a_question_and_no_answer():
         assert bank.record().fields["day"] == ("1970-01-01", "1970-01-02")
     with a_bank() as (bank, folder):
         with pytest.raises(
-            ConfigurationError,
-            match="Row 1 of .* has the answer datetime.date.*, which JSON has no form for",
+            DataError,
+            match="Row 1 of .* has the answer datetime.date.*, which JSON cannot hold",
         ):
             import_file(bank, parquet_of(folder, answer=day))
         assert not bank.exists()
@@ -174,5 +174,5 @@ def test_a_file_that_cannot_be_exported_to_is_told():
         (folder / "a.jsonl").write_bytes(jsonl([GOOD]))
         import_file(bank, folder / "a.jsonl")
         for name in ("x" * 300 + ".jsonl", "x" * 300 + ".parquet"):
-            with pytest.raises(ConfigurationError, match="cannot be written: .*File name too long"):
+            with pytest.raises(StorageError, match="cannot be written: .*File name too long"):
                 export_file(bank, folder / name)
