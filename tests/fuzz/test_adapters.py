@@ -46,7 +46,7 @@ def shown(adapter: dspy.Adapter, fields: Any, demo: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
 @given(st.data())
-def test_what_a_demo_shows_is_read_back_to_the_same_fields(adapter, data):
+def test_a_demo_reads_back_to_the_same_fields(adapter, data):
     name, reasons = data.draw(
         st.sampled_from([key for key in SIGNATURES if not DECLARED[key[0]].values.is_empty])
     )
@@ -108,7 +108,7 @@ def test_any_reply_is_fields_or_cannot_be_parsed(reply, adapter, which):
 
 
 @given(REPLIES, st.sampled_from(sorted(ADAPTERS)), st.sampled_from(sorted(SIGNATURES)))
-def test_any_reply_of_a_model_is_an_answer_of_its_type_or_cannot_be_parsed(reply, adapter, which):
+def test_any_reply_is_a_typed_answer_or_unparsable(reply, adapter, which):
     fields = SIGNATURES[which]
     lm = scripted_lm("fuzz", lambda *_: reply, cache=False)
     kind = answer_kind(fields.output_fields["answer"])
@@ -130,14 +130,14 @@ def test_any_reply_of_a_model_is_an_answer_of_its_type_or_cannot_be_parsed(reply
     "reply",
     ["{answer:{", '{"answer": {"x": 1}}', '{"answer": ' + "[" * 1_000, "[" * 1_000, "{" * 1_000],
 )
-def test_an_object_or_a_nest_where_an_option_should_stand_cannot_be_parsed(reply):
+def test_an_object_instead_of_an_option_is_unparsable(reply):
     for name in ("enum", "letters", "int", "list"):
         with pytest.raises(AdapterParseError):
             GuardedAdapter(ADAPTERS["json_schema"](), LM).parse(SIGNATURES[name, False], reply)
 
 
 @pytest.mark.parametrize("piece", ['["', "{a", "{"])
-def test_a_long_reply_that_is_no_json_is_not_repaired(piece):
+def test_a_long_reply_without_json_is_not_repaired(piece):
     with within(10), pytest.raises(AdapterParseError):
         GuardedAdapter(ADAPTERS["json_schema"](), LM).parse(
             SIGNATURES["text", True], piece * 15_000

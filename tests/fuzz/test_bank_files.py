@@ -72,7 +72,7 @@ def damaged_rows(draw):
 
 @share(0.3)
 @given(ROWS)
-def test_good_rows_are_imported_as_the_record_that_the_file_gives(rows):
+def test_good_rows_are_imported_as_the_file_says(rows):
     with a_bank() as (bank, folder):
         path = folder / "rows.jsonl"
         path.write_bytes(jsonl({**row, "dataset": "default"} for row in rows))
@@ -93,7 +93,7 @@ def test_damaged_rows_are_imported_wholly_or_refused_wholly(rows):
 
 @share(0.3)
 @given(ROWS, damaged_rows())
-def test_a_second_file_changes_nothing_or_is_added_whole(first, second):
+def test_a_second_file_is_added_whole_or_not(first, second):
     with a_bank() as (bank, folder):
         for name, rows in (
             ("one.jsonl", first),

@@ -35,7 +35,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_a_row_that_no_bank_can_hold_is_refused_and_nothing_is_written(what):
+def test_a_row_no_bank_can_hold_is_refused(what):
     wrong, told = REFUSED[what]
     with a_bank() as (bank, folder):
         (folder / "a.jsonl").write_bytes(jsonl([GOOD, {**GOOD, "draw": 1, **wrong}]))
@@ -55,7 +55,7 @@ def test_an_answer_nested_beyond_all_readers_is_refused():
 
 
 @pytest.mark.parametrize("names", [(None, ""), (None, "default"), ("", "default")])
-def test_a_draw_told_twice_is_refused_however_its_dataset_is_told(names):
+def test_a_repeated_draw_of_any_dataset_is_refused(names):
     rows = [{**GOOD, "dataset": name} if name is not None else GOOD for name in names]
     with a_bank() as (bank, folder):
         (folder / "a.jsonl").write_bytes(jsonl(rows))
@@ -64,14 +64,14 @@ def test_a_draw_told_twice_is_refused_however_its_dataset_is_told(names):
 
 
 @pytest.mark.parametrize("names", [(None, ""), (None, "imported"), ("", "imported")])
-def test_a_draw_told_twice_is_refused_however_its_program_is_told(names):
+def test_a_repeated_draw_of_any_program_is_refused(names):
     with a_bank() as (bank, folder):
         (folder / "a.jsonl").write_bytes(jsonl([{**GOOD, "program": name} for name in names]))
         with pytest.raises(DataError, match="Line 2 of .* repeats draw 0 of 'a'"):
             import_file(bank, folder / "a.jsonl")
 
 
-def test_two_questions_of_one_name_stay_two_where_their_fingerprints_differ():
+def test_questions_with_different_fingerprints_stay_apart():
     rows = [
         {**GOOD, "question_fingerprint": key, "answer": key, "draw": draw}
         for key in ("one", "two")
@@ -85,7 +85,7 @@ def test_two_questions_of_one_name_stay_two_where_their_fingerprints_differ():
         same(record, read_jsonl(folder / "a.jsonl"), fields=False)
 
 
-def test_a_question_told_with_its_fingerprint_and_without_is_refused():
+def test_a_question_with_half_its_fingerprints_is_refused():
     with a_bank() as (bank, folder):
         (folder / "a.jsonl").write_bytes(jsonl([GOOD]))
         import_file(bank, folder / "a.jsonl")
@@ -112,7 +112,7 @@ def test_a_file_of_draws_by_two_programs_is_no_record():
         assert import_file(bank, folder / "a.jsonl").added == 2
 
 
-def test_answers_are_compared_in_a_file_as_in_the_bank_that_it_is_imported_into():
+def test_file_and_bank_compare_answers_alike():
     told = [("x", 0), ("x", None), ("y", 0), ("z", 1), (float("nan"), None), ("z", None)]
     rows = [
         {**GOOD, "draw": draw, "answer": answer, "answer_class": number}
@@ -128,7 +128,7 @@ def test_answers_are_compared_in_a_file_as_in_the_bank_that_it_is_imported_into(
         )
 
 
-def test_a_dataset_that_no_row_names_is_told_as_such():
+def test_a_dataset_that_no_row_names_is_refused():
     with a_bank() as (_, folder):
         (folder / "a.jsonl").write_bytes(jsonl([GOOD]))
         with pytest.raises(ConfigurationError, match="no dataset 'd'; it has rows that name none"):
@@ -146,7 +146,7 @@ def parquet_of(folder, **columns):
     return folder / "a.parquet"
 
 
-def test_what_json_has_no_form_for_is_text_in_a_question_and_no_answer():
+def test_values_unknown_to_json_become_text():
     day = pa.array([0, 1], pa.date32())
     with a_bank() as (bank, folder):
         import_file(bank, parquet_of(folder, day=day, raw=pa.array([b"\xff", None])))
@@ -169,7 +169,7 @@ def test_parquet_values_that_python_cannot_hold_are_told():
             assert not imported(bank, parquet_of(folder, task=wrong))
 
 
-def test_a_file_that_cannot_be_exported_to_is_told():
+def test_a_file_that_cannot_be_written_is_named():
     with a_bank() as (bank, folder):
         (folder / "a.jsonl").write_bytes(jsonl([GOOD]))
         import_file(bank, folder / "a.jsonl")

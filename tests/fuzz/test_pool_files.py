@@ -317,14 +317,14 @@ def test_one_sentence_says_what_is_wrong(path, what):
     one_sentence(caught.value)
 
 
-def test_what_python_doubts_in_a_signature_is_refused_without_a_warning(path, recwarn):
+def test_a_doubtful_signature_is_refused_without_a_warning(path, recwarn):
     path.write_text('program = "question -> answer: 1or 2"\n' + VALID.partition("\n\n")[2])
     with pytest.raises(ConfigurationError, match="is not a signature|uses the type"):
         PoolFile.load(path).mux()
     assert not list(recwarn)
 
 
-def test_options_that_an_embedded_model_does_not_take_are_told(path):
+def test_unknown_options_of_embedded_models_are_named(path):
     path.write_text(
         '[[members]]\nlocal = "nowhere.gguf"\noptions = { slots = "many", unheard_of = 1 }\n'
     )

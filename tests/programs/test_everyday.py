@@ -49,7 +49,7 @@ def test_every_category_has_its_share_of_every_split(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_splits_are_disjoint_and_together_hold_every_question_once(seed: int) -> None:
+def test_every_question_is_in_one_split(seed: int) -> None:
     by_split = [ids(examples(split, seed=seed)) for split in SPLITS]
     assert [*chain(*by_split)] == ids(examples(seed=seed))
     for left, right in combinations(by_split, 2):
@@ -86,7 +86,7 @@ def test_question_and_category_are_the_inputs() -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_training_rows_share_no_country_and_no_word_with_held_out_rows(seed: int) -> None:
+def test_training_rows_give_away_no_held_out_answer(seed: int) -> None:
     train = set().union(*map(topics, examples("train", seed=seed)))
     for split in ("validation", "test"):
         for row in examples(split, seed=seed):
@@ -117,7 +117,7 @@ def test_the_split_depends_on_the_seed_alone() -> None:
     ]
 
 
-def test_examples_of_one_call_can_be_changed_without_harm_to_the_next() -> None:
+def test_each_call_returns_its_own_examples() -> None:
     examples(limit=1)[0].accepted.append("nonsense")
     assert "nonsense" not in examples(limit=1)[0].accepted
 
@@ -157,7 +157,7 @@ def test_the_next_different_answer_of_the_category_fails() -> None:
             assert not metric(row, says(other.answer)), (row.question_id, other.answer)
 
 
-def test_the_subject_itself_is_an_answer_only_where_singular_and_plural_agree() -> None:
+def test_the_subject_answers_only_unchanging_plurals() -> None:
     subjects = [(row, row.question_id.removeprefix(f"{row.category}-")) for row in examples()]
     parroted = [row.question_id for row, subject in subjects if metric(row, says(subject))]
     assert parroted == ["plural-sheep"]

@@ -85,7 +85,7 @@ def graded(pairs: Sequence[tuple[dspy.Example, object]]) -> list[bool]:
 # Grading
 
 
-def test_every_gold_passes_however_it_is_written_and_no_other_does(
+def test_only_golds_pass_however_they_are_written(
     ours: list[dspy.Example],
 ) -> None:
     for example, row in zip(ours, ROWS, strict=True):
@@ -138,7 +138,7 @@ def test_all_golds_of_the_release_pass(release: list[dspy.Example]) -> None:
 
 
 @needs_release
-def test_no_gold_of_the_release_passes_the_next_ones_tests_and_no_empty_body_passes(
+def test_wrong_functions_of_the_release_fail(
     release: list[dspy.Example],
 ) -> None:
     following = [*release[1:], release[0]]
@@ -185,7 +185,7 @@ def key(row: dict[str, str], answer: str) -> object:
     return KIND.key(source)
 
 
-def test_code_that_does_the_same_is_the_same_answer() -> None:
+def test_code_with_equal_behaviour_is_one_answer() -> None:
     comprehension = key(EVENS, EVENS["canonical_solution"])
     loop = key(
         EVENS,
@@ -204,7 +204,7 @@ def test_code_that_does_the_same_is_the_same_answer() -> None:
     )  # seen on a made input only
 
 
-def test_code_that_does_nothing_is_compared_by_its_source() -> None:
+def test_empty_code_is_compared_by_its_source() -> None:
     broken = key(EVENS, "return undefined")
     assert broken is not None
     assert key(EVENS, "# a comment\n    return  undefined") == broken
@@ -223,7 +223,7 @@ def test_code_without_a_prompt_is_compared_by_its_source() -> None:
     assert KIND.key("    return 1") == CodeKind().key("    return (1)") is not None
 
 
-def test_values_that_differ_are_told_apart_and_equal_ones_are_not() -> None:
+def test_only_different_values_are_distinguished() -> None:
     prompt = 'def f(x: int):\n    """Do it."""\n'
 
     def of(expression: str) -> object:
@@ -251,7 +251,7 @@ def test_values_that_differ_are_told_apart_and_equal_ones_are_not() -> None:
     assert [of(a) == of(b) for a, b in different] == [False] * len(different)
 
 
-def test_without_a_sandbox_grading_is_refused_and_answers_are_compared_by_source(
+def test_without_a_sandbox_nothing_is_graded_or_run(
     tmp_path: Path,
 ) -> None:
     code = """
@@ -285,7 +285,7 @@ for refused in (task, lambda: metric(example, dspy.Prediction(answer=one))):
 
 
 @needs_release
-def test_nearly_every_prompt_of_the_release_gives_inputs_that_its_gold_answers(
+def test_nearly_every_release_prompt_gives_usable_inputs(
     release: list[dspy.Example],
 ) -> None:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -306,7 +306,7 @@ WRONG = "def evens(values):\n    return values[::2]"
 
 
 @pytest.mark.parametrize("shape", [lambda text: marked(answer=text), str], ids=["markers", "plain"])
-def test_a_mux_takes_the_code_that_most_draws_agree_on_by_what_it_does(
+def test_a_mux_votes_on_what_code_does(
     ours: list[dspy.Example], shape: Callable[[str], str]
 ) -> None:
     written = [RIGHT, WRONG, RIGHT_TOO]

@@ -304,7 +304,7 @@ def test_a_files_rows_become_examples(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("column", ["problem", "answer", "subject", "level", "unique_id"])
-def test_a_row_that_lacks_a_column_is_refused_by_name(tmp_path: Path, column: str) -> None:
+def test_a_row_without_a_column_is_refused(tmp_path: Path, column: str) -> None:
     lines = rows()
     del lines[4][column]
     with pytest.raises(DataError, match=f"Line 5 of .*own.jsonl lacks the column '{column}'"):
@@ -318,7 +318,7 @@ def test_an_answer_without_mathematics_is_refused(tmp_path: Path) -> None:
         examples(file=written(tmp_path, lines))
 
 
-def test_the_demos_are_in_no_release_and_right_by_their_own_reasoning() -> None:
+def test_the_demos_are_right_and_in_no_release() -> None:
     assert len(demos()) == 4
     assert len({demo.question for demo in demos()}) == 4
     for demo in demos():

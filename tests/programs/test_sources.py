@@ -92,7 +92,7 @@ def examples(path, split=None, **arguments):
     return sources.examples("sum", made, sources.Hub("none/none"), split, file=path, **arguments)
 
 
-def test_a_row_added_later_moves_few_of_the_others(tmp_path):
+def test_a_row_added_later_moves_few_others(tmp_path):
     rows = [{"question": f"q{n}", "answer": "a"} for n in range(200)]
     before, after = tmp_path / "before.json", tmp_path / "after.json"
     before.write_text(json.dumps(rows))
@@ -102,7 +102,7 @@ def test_a_row_added_later_moves_few_of_the_others(tmp_path):
     assert len(validation[0] ^ validation[1]) <= 2
 
 
-def test_a_question_told_twice_counts_once_unless_its_answers_differ(tmp_path):
+def test_a_repeated_question_counts_once(tmp_path):
     path = tmp_path / "twice.json"
     path.write_text(json.dumps([*ROWS, ROWS[0]]))
     assert len(examples(path)) == 10

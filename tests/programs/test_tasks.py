@@ -59,7 +59,7 @@ def of_name(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_every_task_has_a_program_examples_and_a_metric_that_passes_its_gold(name, tmp_path):
+def test_every_task_passes_its_gold_answers(name, tmp_path):
     found = of_name(name, tmp_path)
     assert found.name == name
     program = found.program()
@@ -90,7 +90,7 @@ def test_everyday_is_what_it_was():
     assert found.context == "category"
 
 
-def test_unknown_tasks_and_files_for_tasks_that_read_none_are_refused(tmp_path):
+def test_unknown_tasks_and_needless_files_are_refused(tmp_path):
     with pytest.raises(
         ConfigurationError,
         match="There is no task 'gms8k', perhaps 'gsm8k': choose one of everyday, gsm8k",

@@ -76,7 +76,7 @@ def test_however_it_is_written_the_function_is_found(written: str) -> None:
 
 
 @pytest.mark.parametrize("written", WRITTEN)
-def test_code_taken_out_of_a_text_first_completes_the_same(written: str) -> None:
+def test_code_extracted_first_completes_the_same(written: str) -> None:
     code = code_in(WRITTEN[written])
     assert code is not None
     assert complete(PROMPT, code) is not None
@@ -105,7 +105,7 @@ BREAKING = ["x = " + "(" * 9_000, "-" * 19_000 + "1", "\0", "x = 1\n" * 10_000, 
 
 
 @pytest.mark.parametrize("text", BREAKING)
-def test_a_text_that_would_break_a_parser_is_no_answer(text: str) -> None:
+def test_text_that_breaks_a_parser_is_no_answer(text: str) -> None:
     assert complete(PROMPT, text) is None
     assert code_in(text) is None
 

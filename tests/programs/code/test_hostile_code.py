@@ -211,7 +211,7 @@ def test_tests_that_misbehave_are_contained_too() -> None:
 # What must not be seen
 
 
-def test_no_file_of_ours_is_seen_and_none_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_file_of_ours_is_seen_or_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     with tempfile.NamedTemporaryFile("w", dir=Path.home(), suffix=".secret") as ours:
         ours.write("secret")
@@ -282,7 +282,7 @@ def f(port):
             server.accept()
 
 
-def test_limits_cannot_be_raised_nor_left_by_system_calls() -> None:
+def test_system_calls_cannot_raise_the_limits() -> None:
     source = """
 import ctypes, os, resource
 def f():

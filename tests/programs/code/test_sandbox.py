@@ -22,7 +22,7 @@ def _sandbox() -> None:
 # What is right
 
 
-def test_the_right_code_passes_and_the_wrong_one_is_told_why_not() -> None:
+def test_wrong_code_learns_why_it_fails() -> None:
     assert sandbox.failure(RIGHT, "f", TESTS, limits=SHORT) is None
     assert (
         sandbox.failure("def f(x):\n    return 'expected 4'", "f", TESTS, limits=SHORT)
@@ -42,7 +42,7 @@ def test_the_right_code_passes_and_the_wrong_one_is_told_why_not() -> None:
     )
 
 
-def test_tests_may_use_the_context_and_call_the_candidate_by_name() -> None:
+def test_tests_may_use_the_context() -> None:
     context = "def twice(x):\n    return 2 * x\n\ndef f(x):\n    return 'not this one'\n"
     tests = (
         "def check(candidate):\n    assert candidate(twice(2)) == f(x=4) == 16\n"

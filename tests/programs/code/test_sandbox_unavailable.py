@@ -15,7 +15,7 @@ from programs.code.sandbox import SandboxUnavailable
 RIGHT = "def f(x):\n    return f'expected {x * x}'\n"
 
 
-def test_without_bubblewrap_nothing_runs_and_the_message_says_what_to_install(
+def test_without_bubblewrap_nothing_runs(
     tmp_path: Path,
 ) -> None:
     touched = tmp_path / "touched"
@@ -50,9 +50,7 @@ def test_on_another_platform_it_says_what_is_needed(monkeypatch: pytest.MonkeyPa
         sandbox.outputs(RIGHT, "f", [(1,)])
 
 
-def test_a_bubblewrap_that_cannot_make_namespaces_is_told_with_its_own_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failing_bubblewrap_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bwrap = tmp_path / "bwrap"
     bwrap.write_text(
         "#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n"
