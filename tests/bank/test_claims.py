@@ -98,7 +98,7 @@ def test_a_beat_keeps_a_claim(bank):
 
 
 def write_a_share(url, start, step, count):
-    """What one of several processes does: the same questions, its own draws, some of them another's too."""
+    """One of several processes: the same questions, its own draws, some of them shared."""
     bank = SampleBank(url)
     asked, made_by = some_questions(bank, count), a_program(bank)
     for question in asked:
@@ -152,7 +152,7 @@ def test_a_transaction_that_fails_writes_nothing(bank):
 
 
 def test_who_writes_has_read_what_the_writer_before_wrote(bank, bank_url):
-    """Classes of answers are numbered so: two writers that number at once would give one number to two answers."""
+    """Two writers that number classes at once would give one number to two answers."""
     question, made_by = some_questions(bank)[0], a_program(bank)
 
     def add_the_next_draw():

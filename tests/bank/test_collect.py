@@ -134,7 +134,8 @@ def test_a_draw_that_fails_abstains_with_its_cause_and_can_be_tried_again(bank):
     again = collect(mux, questions(2), metric, bank)
     assert (again.drawn, again.failed) == (0, 2)
     assert again.errors == (
-        "Errors cost 2 of 6 draws, most often 'LMUnexpectedError: [scripted/a] out of order': retry_failed (--retry-failed) "
+        "Errors cost 2 of 6 draws, most often 'LMUnexpectedError: [scripted/a] out of order': "
+        "retry_failed (--retry-failed) "
         "makes them again."
     )
     assert [row["errors"] for row in bank.info()] == [2]

@@ -1,4 +1,4 @@
-"""Draws out of a bank: what goes round comes back the same, and an export that fails leaves nothing behind."""
+"""Exports: a round trip changes nothing, and a failed export leaves nothing behind."""
 
 from __future__ import annotations
 

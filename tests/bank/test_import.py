@@ -1,4 +1,4 @@
-"""Draws into a bank: a file gives the record that reading it gives, and one that is not understood changes nothing."""
+"""Imports: the record of a file is the bank's, and a bad file changes nothing."""
 
 from __future__ import annotations
 
@@ -185,7 +185,9 @@ BROKEN = {
     "calls that are text": a_row("q9", calls="many"),
     "seconds that are an object": a_row("q9", seconds={}),
     "fields of a question that are text": a_row("q9", question_fields="task"),
-    "a name of half a character": '{"question_id": "\\ud800", "model": "a", "draw": 0, "answer": "x"}',
+    "a name of half a character": (
+        '{"question_id": "\\ud800", "model": "a", "draw": 0, "answer": "x"}'
+    ),
     "a draw that is there twice": a_row("q0", "a", 0, "z"),
 }
 

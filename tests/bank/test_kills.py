@@ -1,4 +1,4 @@
-"""Collections killed at any moment: what was committed is there, once, and the next collection draws the rest."""
+"""Collections killed at any moment: what was committed stays, and the rest is drawn next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that do not say which draw they are: a new run stands behind what is recorded, and one that is recorded adds nothing."""
+"""Rows without `draw`: a new run is numbered behind the recorded ones, a known one adds nothing."""
 
 from __future__ import annotations
 

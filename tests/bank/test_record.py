@@ -316,7 +316,7 @@ def test_one_of_several_datasets_has_to_be_chosen(write):
 
 @pytest.fixture
 def uneven(write):
-    """a answered all three questions three times; b q1 three times, q2 twice, q3 never; a's second draw of q3 is lost."""
+    """Member a has three draws of each question, its second of q3 lost; b has 3, 2 and 0."""
     rows = [
         row(question, "a", str(draw), draw=draw)
         for question in ("q1", "q2", "q3")

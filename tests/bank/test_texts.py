@@ -1,4 +1,4 @@
-"""Whatever characters and numbers a server, a model or a file sends: no draw is lost for them, nor those written with it."""
+"""Hostile characters and numbers of servers, models and files cost no draw."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An SQLite bank whose files lost a part: what is there is read right, or one sentence says what to do; never a wrong answer."""
+"""A damaged SQLite bank is read right or refused in one sentence, never read wrong."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BATCHES, A_BATCH = 60, 4
 
 
 def filled(folder, checkpoint_after=None):
-    """What a power loss leaves of a bank, its files alone; and what was committed, batch by batch."""
+    """Return what a power loss leaves of a bank, and what each batch had committed."""
     luck = random.Random(3)
     bank = SampleBank(folder / "live" / "bank.sqlite")
     asked, made_by = some_questions(bank, 20), [a_program(bank, name, name * 64) for name in "ab"]
@@ -105,7 +105,7 @@ def test_a_closed_bank_that_was_cut_off_anywhere_is_neither_read_nor_written(tmp
         assert found.read_bytes() == before
 
 
-def test_of_a_write_ahead_log_that_was_cut_off_all_commits_before_the_cut_are_read_and_the_rest_can_be_drawn(
+def test_commits_before_a_cut_log_are_read(
     tmp_path,
 ):
     _, left, states = filled(tmp_path)
@@ -152,7 +152,7 @@ def test_a_write_ahead_log_without_its_file_is_never_deleted(tmp_path, gone):
     for use in (lambda: SampleBank(left).record(), lambda: some_questions(SampleBank(left))):
         with pytest.raises(
             DataError,
-            match="gone or empty, while bank.sqlite-wal beside it holds what was recorded last: put the file",
+            match="gone or empty, while bank.sqlite-wal beside it holds what was recorded last",
         ):
             use()
     assert wal_of(left).read_bytes() == log

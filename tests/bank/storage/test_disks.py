@@ -1,4 +1,4 @@
-"""A bank on a disk that is full, or that cannot be written: nothing committed is lost, and one sentence says what to do."""
+"""Banks on full and read-only disks: nothing committed is lost, and a sentence says what to do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ...support.fill import fill
 
 
 def sandboxed(*arguments):
-    """What a Python module prints in a sandbox, where a user who may do everything may not either."""
+    """Return what a module prints in a sandbox whose disk even root cannot write."""
     done = subprocess.run(
         ["bwrap", "--dev-bind", "/", "/", *map(str, arguments)],
         capture_output=True,
@@ -49,7 +49,8 @@ def test_on_a_full_disk_what_was_committed_is_kept_and_collecting_goes_on_once_t
     assert len(told["told"]) == 2
     for message in told["told"]:
         assert message.startswith(
-            f"The disk is full: the bank {small / 'bank.sqlite'} keeps what is recorded; make room and go on."
+            f"The disk is full: the bank {small / 'bank.sqlite'} keeps what is recorded; make room "
+            "and go on."
         )
     assert told["committed"] > 0
     assert told["kept"]
@@ -117,7 +118,7 @@ def closed(tmp_path):
 
 @pytest.fixture
 def killed(tmp_path):
-    """The files of a bank whose process was killed: what was committed last is in its write-ahead log alone."""
+    """Return the files of a killed bank, whose last commits are in its write-ahead log."""
     bank = SampleBank(tmp_path / "live" / "bank.sqlite")
     fill(bank)
     folder = tmp_path / "killed"

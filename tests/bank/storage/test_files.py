@@ -1,4 +1,4 @@
-"""A bank in an SQLite file: reading alone changes nothing, and a file that is no bank is refused in one sentence."""
+"""SQLite banks: reading changes nothing, and other files are refused in one sentence."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_what_is_no_bank_is_not_written_either(tmp_path, what):
 
 
 def test_a_new_connection_waits_for_who_makes_or_closes_the_file_at_the_moment():
-    """SQLite says "locked" at once to a switch to its write-ahead log, now and then, where many processes open a new bank."""
+    """SQLite sometimes reports "locked" at once where many processes open a new bank."""
 
     class Cursor:
         tries = 0

@@ -1,4 +1,4 @@
-"""A bank of an older version: read as it stands, brought up to date at the first write, in one step that happens or does not."""
+"""Banks of older versions: read as they stand, upgraded whole or not at all by the first write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bank by URL: which databases it may be in, and what is said when a server fails. No message shows a password."""
+"""Banks by URL: which databases, and what a server's failure says; never a password."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def packet(kind, content):
 
 @contextmanager
 def a_server_that_says(code, message):
-    """A PostgreSQL server that ends every connection with an error; without a message, one that never answers."""
+    """A PostgreSQL server that ends every connection with an error, or never answers."""
     listener = socket.create_server(("127.0.0.1", 0))
     open_ = []
 
@@ -159,7 +159,7 @@ def test_a_server_that_is_out_of_reach_is_told_with_what_to_do():
         port = free.getsockname()[1]
     with pytest.raises(
         StorageError,
-        match=r"is out of reach \(.*refused.*\): it keeps what is recorded; start it, or correct the URL",
+        match=r"out of reach \(.*refused.*\): it keeps what is recorded; start it, or correct",
     ):
         SampleBank(f"postgresql://u@127.0.0.1:{port}/db").record()
 
