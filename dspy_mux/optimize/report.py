@@ -149,7 +149,8 @@ class MuxReport:
         ]
 
     def _repr_html_(self) -> str:
-        table = notebook.table(_COLUMNS, self._cells(), numbers=("k", "accuracy %", "n"))
+        rows = [[notebook.escaped(cell) for cell in cells] for cells in self._cells()]
+        table = notebook.table(_COLUMNS, rows, numbers=("k", "accuracy %", "n"))
         return notebook.section(table, f"<p class='quiet'>{notebook.escaped(self.note)}</p>")
 
     def __str__(self) -> str:
