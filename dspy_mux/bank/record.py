@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 import numpy as np
-import sqlalchemy as sa
 
 from ..errors import ConfigurationError, DataError
 from ..voting.tally import ABSTAINED, Floats, Ints
@@ -361,7 +360,7 @@ def _place(
 
 
 def record_from_table(
-    table: Floats, asked: Sequence[sa.Row[Any]], chosen: Mapping[int, str], name: str
+    table: Floats, asked: Sequence[Any], chosen: Mapping[int, str], name: str
 ) -> Record:
     """Return the record of a bank's table of draws.
 
@@ -415,7 +414,7 @@ def join_records(records: Sequence[Record]) -> Record:
         for key in keys
     }
 
-    def stacked(name: str) -> Ints | Floats | None:
+    def stacked(name: str) -> Any:  # whichever array the field has
         values = [getattr(record, name) for record in records]
         return None if any(value is None for value in values) else np.concatenate(values)
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import chain
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import numpy as np
 import sqlalchemy as sa
@@ -143,10 +143,12 @@ class SampleBank:
             .order_by(questions.c.dataset, programs.c.id)
         )
         with self.database.reading() as connection:
-            found = [dict(row) for row in connection.execute(query).mappings()]
-        return [
-            ProgramInfo(**{**row, "model": json.loads(row["model"]).get("model")}) for row in found
-        ]
+            found: list[dict[str, Any]] = [
+                dict(row) for row in connection.execute(query).mappings()
+            ]
+        for row in found:
+            row["model"] = json.loads(row["model"]).get("model")
+        return cast("list[ProgramInfo]", found)
 
     def record(
         self,
