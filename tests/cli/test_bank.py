@@ -51,9 +51,7 @@ def test_several_files_are_imported_at_once(tmp_path, dspy_mux, as_json):
     ]
 
 
-def test_a_second_unnumbered_file_adds_draws(
-    bank, tmp_path, dspy_mux, as_json
-):
+def test_a_second_unnumbered_file_adds_draws(bank, tmp_path, dspy_mux, as_json):
     made, row = tmp_path / "bank.sqlite", {"model": "a", "correct": True}
     files = [
         jsonl(
@@ -126,9 +124,7 @@ def test_names_in_brackets_are_text_and_no_markup(tmp_path, dspy_mux):
     assert "[red]a[/red]" in out
 
 
-def test_program_chooses_between_two_programs(
-    tmp_path, dspy_mux, as_json, refused
-):
+def test_program_chooses_between_two_programs(tmp_path, dspy_mux, as_json, refused):
     made = tmp_path / "bank.sqlite"
     for program in ("1111", "2222"):
         rows = [

@@ -207,10 +207,7 @@ def test_search_shows_a_table(bank, dspy_mux):
 
 def test_figures_of_the_questions_that_chose_say_so(bank, dspy_mux, as_json):
     assert as_json("search", bank)["chosen_on_these_questions"] is True
-    assert (
-        "in-sample: these questions chose the subsets"
-        in dspy_mux("search", bank)[1]
-    )
+    assert "in-sample: these questions chose the subsets" in dspy_mux("search", bank)[1]
     pytest.importorskip("optuna")
     for split, told in (
         ((), "cross-fitted (no question is scored"),

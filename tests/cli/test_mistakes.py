@@ -203,9 +203,7 @@ def test_a_password_of_a_storage_is_not_told(bank, refused):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_few_questions_never_end_in_a_traceback(
-    tmp_path, verb, dspy_mux, count
-):
+def test_few_questions_never_end_in_a_traceback(tmp_path, verb, dspy_mux, count):
     if verb[0] == "tune":
         pytest.importorskip("optuna")
     code, out, err = dspy_mux(
