@@ -9,8 +9,10 @@ from hypothesis import HealthCheck, settings
 
 from .support.databases import bank, bank_url, pytest_report_header  # noqa: F401
 
-# `ci` tries the same examples at each run, so that nobody's build fails by luck; `deep` (`make fuzz`) tries new ones at each.
-# Neither has hypothesis's deadline, which a busy machine breaks: where time is bounded, the test says how.
+# `ci` tries the same examples at each run, so that nobody's build fails by luck; `deep` (`make
+# fuzz`) tries new ones at each.
+# Neither has hypothesis's deadline, which a busy machine breaks: where time is bounded, the test
+# says how.
 settings.register_profile("ci", deadline=None, max_examples=100, derandomize=True)
 settings.register_profile(
     "deep",
@@ -46,7 +48,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
-# A shell that runs the tests in the background has them ignore Ctrl-C, and with them the processes that they send one to.
+# A shell that runs the tests in the background has them ignore Ctrl-C, and with them the
+# processes that they send one to.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -61,13 +64,15 @@ def fresh_cache():
 
 @pytest.fixture
 def unhurried_batches(monkeypatch):
-    """Draws of one prompt are waited for long enough that they meet in one request, however busy the machine is."""
+    """Draws of one prompt are waited for long enough that they meet in one request, however busy
+    the machine is."""
     monkeypatch.setattr("dspy_mux.local.batch.GAP_S", 1.0)
     monkeypatch.setattr("dspy_mux.local.batch.WINDOW_S", 5.0)
 
 
 @pytest.fixture(autouse=True)
 def draws_are_numbered(request, monkeypatch):
-    """Scripted models know a draw by its seed: count seeds from 0, except in tests of the seeds themselves."""
+    """Scripted models know a draw by its seed: count seeds from 0, except in tests of the seeds
+    themselves."""
     if "real_seeds" not in request.keywords and "live" not in request.keywords:
         monkeypatch.setattr("dspy_mux.sampling.draw._first_seed", lambda member, inputs: 0)

@@ -1,4 +1,5 @@
-"""Archives of weights that are bombs, lies or tricks: one named member, of one size, and not a byte more."""
+"""Archives of weights that are bombs, lies or tricks: one named member, of one size, and not a
+byte more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Banks: no character, number or shape in what a model or a file says costs a draw, its own or another's."""
+"""Banks: no character, number or shape in what a model or a file says costs a draw, its own or
+another's."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ def example(name, text):
 
 
 def test_an_entirely_hostile_collection_loses_no_draw(tmp_path):
-    """Questions, their names and fields, answers, reasons, errors, members' names, the dataset's: each text, all at once."""
+    """Questions, their names and fields, answers, reasons, errors, members' names, the dataset's:
+    each text, all at once."""
     said = {**TEXTS, **NUMBERS}
     names = list(said)
 
@@ -90,10 +92,14 @@ ROW = {"question_id": "q", "model": "m", "draw": 0, "answer": "x", "correct": Tr
 @pytest.mark.parametrize(
     "more",
     [
-        {"answer": HALF}, {"answer": [HALF, {HALF: HALF}]}, {"answer": 10**3000}, {"answer": json.loads("[" * 300 + "]" * 300)},
-        {"dataset": HALF}, {"program": HALF}, {"question_fingerprint": HALF}, {"answer": "", "cause": HALF}, {"text": HALF},
-        {"field": HALF}, {HALF: "x"}, {"answer_class": HALF}, {"answer_class": 10**400}, {"calls": 10**30}, {"cost": 1e308},
-        {"prompt_tokens": -(10**30)}, {"created": 1e999}, {"seconds": 1e999}, {"question_id": 10**30}, {"field": 10**30},
+        {"answer": HALF}, {"answer": [HALF, {HALF: HALF}]}, {"answer": 10**3000},
+        {"answer": json.loads("[" * 300 + "]" * 300)},
+        {"dataset": HALF}, {"program": HALF}, {"question_fingerprint": HALF},
+        {"answer": "", "cause": HALF}, {"text": HALF},
+        {"field": HALF}, {HALF: "x"}, {"answer_class": HALF}, {"answer_class": 10**400},
+        {"calls": 10**30}, {"cost": 1e308},
+        {"prompt_tokens": -(10**30)}, {"created": 1e999}, {"seconds": 1e999},
+        {"question_id": 10**30}, {"field": 10**30},
     ],
     ids=range(20),
 )  # fmt: skip

@@ -83,7 +83,8 @@ def quotings(key: str) -> list[str]:
     quoted = quote(key, safe="")
     plain = [
         key, quoted, in_small_letters(quoted), quote(key), quote_plus(key), quote(quoted),
-        in_json(key), json.dumps(key, ensure_ascii=False)[1:-1], in_json(key).replace("/", r"\/"), repr(key)[1:-1],
+        in_json(key), json.dumps(key, ensure_ascii=False)[1:-1],
+        in_json(key).replace("/", r"\/"), repr(key)[1:-1],
     ]  # fmt: skip
     in_html = [html.escape(key), key.replace("/", "&#x2F;").replace("+", "&#43;")]
     return [
@@ -98,7 +99,8 @@ def quotings(key: str) -> list[str]:
 @pytest.mark.parametrize(
     "key",
     [
-        "sk-fake-A1b2C3d4E5f6G7h8", "fake/B+9=8.key-0123456789", "p4ss word&<1>\"2\"'3'", "back\\slash\\\\/1\\", "ключ-é-😀-1",
+        "sk-fake-A1b2C3d4E5f6G7h8", "fake/B+9=8.key-0123456789", "p4ss word&<1>\"2\"'3'",
+        "back\\slash\\\\/1\\", "ключ-é-😀-1",
         "100%2F%25", "-----BEGIN KEY-----\nMII/+A=\n-----END KEY-----",
     ],
 )  # fmt: skip

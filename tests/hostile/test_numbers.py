@@ -1,4 +1,5 @@
-"""Numbers and formulas that no one can finish: read in bounded time, whole or not at all, and never as their first digits."""
+"""Numbers and formulas that no one can finish: read in bounded time, whole or not at all, and
+never as their first digits."""
 
 from __future__ import annotations
 
@@ -63,8 +64,10 @@ def test_no_number_is_read_in_part(name, form):
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("It was 1_000 once, it is 7.", 7), ("0x1F and 7", 7), ("Answer: 7 (of 0b101)", 7), ("3.5e3.", 3500), ("1e5", 100_000),
-        ("1/2.", Fraction(1, 2)), ("12/05", Fraction(12, 5)), ("10x4 is 7", 7), ("$1,234.50", Fraction("1234.5")),
+        ("It was 1_000 once, it is 7.", 7), ("0x1F and 7", 7), ("Answer: 7 (of 0b101)", 7),
+        ("3.5e3.", 3500), ("1e5", 100_000),
+        ("1/2.", Fraction(1, 2)), ("12/05", Fraction(12, 5)), ("10x4 is 7", 7),
+        ("$1,234.50", Fraction("1234.5")),
         ("1e-3 or so", Fraction(1, 1000)), ("1/2e3", Fraction(1, 2000)),
     ],
 )  # fmt: skip
@@ -108,7 +111,8 @@ def test_a_bomb_equals_its_own_text_alone(impatient, name):
 
 
 def test_a_question_of_many_bombs_ends(impatient):
-    """Every pair of 24 answers would run out of time: 276 deadlines, each with a worker to start anew."""
+    """Every pair of 24 answers would run out of time: 276 deadlines, each with a worker to start
+    anew."""
     bombs = [rf"\sum_{{n=1}}^{{10^{{9}}}} n^{{{at}}}" for at in range(2, 26)]
     with within(60):
         classes = MathKind().classes([*bombs, *bombs, r"\frac{1}{2}", "0.5"])

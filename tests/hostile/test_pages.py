@@ -1,4 +1,5 @@
-"""Pages in a real browser: hostile text is shown, letter for letter, and nothing of it runs, loads or becomes an element."""
+"""Pages in a real browser: hostile text is shown, letter for letter, and nothing of it runs,
+loads or becomes an element."""
 
 from __future__ import annotations
 
@@ -57,7 +58,8 @@ def hovered(page, chart="js-plotly-plot"):
         f"for (const plot of document.getElementsByClassName('{chart}'))"
         "  plot.data.forEach((trace, curveNumber) => (trace.x || []).forEach((_, pointNumber) => {"
         "    try { Plotly.Fx.hover(plot, [{curveNumber, pointNumber}]) } catch { return }"
-        "    told.push([...plot.querySelectorAll('.hoverlayer text')].map(e => e.textContent).join(' '));"
+        "    const shown = [...plot.querySelectorAll('.hoverlayer text')];"
+        "    told.push(shown.map(e => e.textContent).join(' '));"
         "  }));"
         "return told"
     )
@@ -69,8 +71,14 @@ def record(tmp_path_factory):
         "/", "\u2215"
     )
     rows = [
-        {"question_id": f"q{q}", "model": m, "draw": d, "answer": EVERYTHING if right else "w", "correct": right}
-        for q in range(24) for at, m in enumerate(MEMBERS) for d in range(2) for right in [(q * 7 + at + d) % 4 > 0]
+        {
+            "question_id": f"q{q}", "model": m, "draw": d,
+            "answer": EVERYTHING if right else "w", "correct": right,
+        }
+        for q in range(24)
+        for at, m in enumerate(MEMBERS)
+        for d in range(2)
+        for right in [(q * 7 + at + d) % 4 > 0]
     ]  # fmt: skip
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path

@@ -1,4 +1,5 @@
-"""Pool files that hold a secret, or more than a reader should be made to read: refused in a sentence that repeats nothing."""
+"""Pool files that hold a secret, or more than a reader should be made to read: refused in a
+sentence that repeats nothing."""
 
 from __future__ import annotations
 
@@ -77,8 +78,12 @@ def test_a_key_given_as_variable_is_not_repeated(written, key):
 
 
 def test_settings_that_only_sound_like_secrets_are_taken(written):
-    options = 'stop_token_ids = [1], max_completion_tokens = 5, prompt_cache_key = "a", pad_token = "b", min_tokens = 1'
-    text = f'{MEMBER}name = "sk-learn-helper"\napi_base = "http://user@host/v1?tokens=5"\noptions = {{ {options} }}'
+    options = (
+        'stop_token_ids = [1], max_completion_tokens = 5, prompt_cache_key = "a", pad_token = "b", '
+        "min_tokens = 1"
+    )
+    address = 'api_base = "http://user@host/v1?tokens=5"'
+    text = f'{MEMBER}name = "sk-learn-helper"\n{address}\noptions = {{ {options} }}'
     assert PoolFile.load(written(text)).members[0].options["stop_token_ids"] == [1]
 
 
@@ -143,7 +148,10 @@ def test_messages_mask_what_looks_like_a_key(text):
 
 
 def test_an_ordinary_message_is_left_as_it_is():
-    text = "HTTP 404: the model 'sklearn' is not found at http://127.0.0.1:9/v1; set HF_HUB_OFFLINE or a token limit of 5"
+    text = (
+        "HTTP 404: the model 'sklearn' is not found at http://127.0.0.1:9/v1; set HF_HUB_OFFLINE "
+        "or a token limit of 5"
+    )
     assert masked(text) == text
     assert not looks_like_a_key(text)
 

@@ -1,4 +1,5 @@
-"""Tables as files: what a spreadsheet would compute or a Markdown reader would render is text; numbers stay numbers."""
+"""Tables as files: what a spreadsheet would compute or a Markdown reader would render is text;
+numbers stay numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A saved mux, a study and a run from a stranger: read as data. Nothing in them is imported, evaluated or unpickled, and no key or
+"""A saved mux, a study and a run from a stranger: read as data. Nothing in them is imported,
+evaluated or unpickled, and no key or
 question goes to where they say."""
 
 from __future__ import annotations
@@ -79,10 +80,14 @@ def test_code_in_signature_types_never_runs(tmp_path, saved, type_):
 @pytest.mark.parametrize(
     "text",
     [
-        "a, /, b: antigravity -> c", "*a: antigravity -> c", "a, *, b: antigravity -> c", "**a: antigravity -> c",
-        "a=antigravity -> c", "q): pass\nimport antigravity\ndef g(x -> a", "q -> a: antigravity.x", "q -> a: list[antigravity]",
-        "q -> a: f()", "q -> a: Literal[antigravity]", "q -> a: Literal[f'{antigravity}']", "q -> a: " + "-" * 1900 + "1",
-        "q -> a: " + "list[" * 50 + "int" + "]" * 50, "_q -> a", "model_config -> a", "q -> q", "q -> __class__",
+        "a, /, b: antigravity -> c", "*a: antigravity -> c", "a, *, b: antigravity -> c",
+        "**a: antigravity -> c",
+        "a=antigravity -> c", "q): pass\nimport antigravity\ndef g(x -> a",
+        "q -> a: antigravity.x", "q -> a: list[antigravity]",
+        "q -> a: f()", "q -> a: Literal[antigravity]", "q -> a: Literal[f'{antigravity}']",
+        "q -> a: " + "-" * 1900 + "1",
+        "q -> a: " + "list[" * 50 + "int" + "]" * 50, "_q -> a", "model_config -> a", "q -> q",
+        "q -> __class__",
         "q -> a: (lambda: 1)", "q -> a: list[...]", "q -> a: Any[int]",
     ],
 )  # fmt: skip
@@ -104,11 +109,19 @@ def test_the_options_of_a_literal_stay_text():
 
 def another_server(address):
     return {
-        "a language model": lambda s: s["predict"].update(lm={"model": "openai/evil", "api_base": address, "cache": False}),
-        "one by its class": lambda s: s["predict"].update(lm={"model": "openai/evil", LM_CLASS_STATE_KEY: "antigravity.LM"}),
-        "settings of calls": lambda s: s["predict"].update(config={"api_base": address, "extra_headers": {"a": "b"}}),
+        "a language model": lambda s: s["predict"].update(
+            lm={"model": "openai/evil", "api_base": address, "cache": False}
+        ),
+        "one by its class": lambda s: s["predict"].update(
+            lm={"model": "openai/evil", LM_CLASS_STATE_KEY: "antigravity.LM"}
+        ),
+        "settings of calls": lambda s: s["predict"].update(
+            config={"api_base": address, "extra_headers": {"a": "b"}}
+        ),
         "an attribute": lambda s: s["predict"].update(forward="x"),
-        "an address for a member": lambda s: s["pool"]["members"][0].update(model=f"huggingface/{address}"),
+        "an address for a member": lambda s: s["pool"]["members"][0].update(
+            model=f"huggingface/{address}"
+        ),
         "a control in a model": lambda s: s["pool"]["members"][0].update(model=f"openai/x{RED}"),
     }  # fmt: skip
 
@@ -216,7 +229,10 @@ def test_a_pickle_is_never_loaded(tmp_path, name):
 def record(tmp_path):
     path = tmp_path / "bank.jsonl"
     rows = [
-        {"question_id": f"q{q}", "model": m, "draw": d, "answer": "r" if (q + d) % 3 else "w", "correct": bool((q + d) % 3)}
+        {
+            "question_id": f"q{q}", "model": m, "draw": d,
+            "answer": "r" if (q + d) % 3 else "w", "correct": bool((q + d) % 3),
+        }
         for q in range(12) for m in "ab" for d in range(2)
     ]  # fmt: skip
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -233,8 +249,10 @@ def strange_trial(
     import optuna
 
     choices = {
-        "k": optuna.distributions.IntDistribution(1, 99), "rule": optuna.distributions.CategoricalDistribution(rules),
-        "size": optuna.distributions.IntDistribution(1, 2), "penalty": optuna.distributions.FloatDistribution(0, 2, step=0.05),
+        "k": optuna.distributions.IntDistribution(1, 99),
+        "rule": optuna.distributions.CategoricalDistribution(rules),
+        "size": optuna.distributions.IntDistribution(1, 2),
+        "penalty": optuna.distributions.FloatDistribution(0, 2, step=0.05),
     }  # fmt: skip
     used = {name: choices[name] for name in params}
     study.add_trial(

@@ -1,4 +1,5 @@
-"""Terminals: no text from a model, a file or a name reaches one as anything but text. Every verb, its errors too."""
+"""Terminals: no text from a model, a file or a name reaches one as anything but text. Every verb,
+its errors too."""
 
 from __future__ import annotations
 

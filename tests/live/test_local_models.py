@@ -195,7 +195,8 @@ from dspy_mux.local import LlamaEngine
 engine = LlamaEngine("smollm2-135m")
 def ask(seed, text={text!r}):
     config = lm15.Config(max_tokens=3000, seed=seed, extensions={{"ignore_eos": True}})
-    return engine.complete(lm15.Request(model="m", messages=(lm15.Message.user(text),), config=config))
+    message = lm15.Message.user(text)
+    return engine.complete(lm15.Request(model="m", messages=(message,), config=config))
 engine.load()
 for seed in range(3):
     threading.Thread(target=ask, args=(seed,), daemon=True).start()
@@ -254,7 +255,8 @@ def test_a_saved_program_answers_in_another_process(tmp_path):
     program.lm = local_lm("smollm2-135m", temperature=0.0, max_tokens=8)
     program.save(tmp_path / "program.json")
     script = (
-        "import sys, dspy; p = dspy.Predict('question -> answer'); p.load(sys.argv[1], allow_unsafe_lm_state=True)\n"
+        "import sys, dspy; p = dspy.Predict('question -> answer')\n"
+        "p.load(sys.argv[1], allow_unsafe_lm_state=True)\n"
         "import json; print(json.dumps(p.lm('The capital of France is')))"
     )
     done = subprocess.run(

@@ -13,7 +13,8 @@ from programs import everyday
 
 pytestmark = pytest.mark.live
 
-#: Qwen's weights are larger than a test run should fetch: it takes part where they are on the machine already.
+#: Qwen's weights are larger than a test run should fetch: it takes part where they are on the
+#: machine already.
 HERE = [
     "smollm2-135m",
     "gemma3-270m",

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-#: member → its answers' first letters to the questions of a block, one a draw; R is right, other letters are wrong answers, - none.
+#: member → its answers' first letters to the questions of a block, one a draw; R is right, other
+#: letters are wrong answers, - none.
 BLOCK = (
     {"steady": "RRR", "twin": "RRR", "other": "XYZ"},
     {"steady": "RRR", "twin": "RRR", "other": "XY-"},
@@ -17,7 +18,8 @@ BLOCK = (
 
 
 def rows(blocks: int = 8, dataset: str = "hand", **more: Any) -> list[dict[str, Any]]:
-    """The block over and over, each time as other questions; the first half of the blocks is the split "val", the rest "test"."""
+    """The block over and over, each time as other questions; the first half of the blocks is the
+    split "val", the rest "test"."""
     return [
         {
             "dataset": dataset,

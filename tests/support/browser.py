@@ -47,14 +47,17 @@ class Page:
 
     def texts(self, selector: str) -> list[str]:
         return self.driver.execute_script(
-            "return [...document.querySelectorAll(arguments[0])].map(element => element.textContent)",
+            "return [...document.querySelectorAll(arguments[0])]"
+            ".map(element => element.textContent)",
             selector,
         )
 
     def select(self, selector: str, value: str) -> None:
         self.driver.execute_script(
-            "const [element] = document.querySelectorAll(arguments[0]); element.value = arguments[1];"
-            "for (const kind of ['input', 'change']) element.dispatchEvent(new Event(kind, {bubbles: true}))",
+            "const [element] = document.querySelectorAll(arguments[0]);"
+            "element.value = arguments[1];"
+            "for (const kind of ['input', 'change'])"
+            "  element.dispatchEvent(new Event(kind, {bubbles: true}))",
             selector,
             value,
         )
@@ -74,7 +77,10 @@ class Page:
         told = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", told)
         # Charts follow the width a moment later.
-        settled = "return [...document.querySelectorAll('.plot .main-svg')].every(e => e.clientWidth <= e.closest('.plot').clientWidth)"
+        settled = (
+            "return [...document.querySelectorAll('.plot .main-svg')]"
+            ".every(e => e.clientWidth <= e.closest('.plot').clientWidth)"
+        )
         self.wait(lambda: self.run("return innerWidth") == width and self.run(settled))
 
     def prefer(self, theme: str) -> None:
@@ -90,7 +96,8 @@ class Page:
     @property
     def requests(self) -> list[str]:
         return self.run(
-            "return [location.href, ...performance.getEntriesByType('resource').map(entry => entry.name)]"
+            "const loaded = performance.getEntriesByType('resource');"
+            "return [location.href, ...loaded.map(entry => entry.name)]"
         )
 
     def errors(self) -> list[str]:
@@ -99,7 +106,8 @@ class Page:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Page]:
-    """The file in a fresh Chromium, its charts drawn. A test without Chromium fails: what it is named for was not looked at."""
+    """The file in a fresh Chromium, its charts drawn. A test without Chromium fails: what it is
+    named for was not looked at."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
@@ -109,7 +117,8 @@ def opened(path: Path) -> Iterator[Page]:
     )
     if chromium is None or driver is None:
         pytest.fail(
-            "Reports are tested in a real browser: install it (Debian: apt install chromium chromium-driver)."
+            "Reports are tested in a real browser: install it "
+            "(Debian: apt install chromium chromium-driver)."
         )
     with tempfile.TemporaryDirectory() as profile:
         options = webdriver.ChromeOptions()

@@ -1,4 +1,5 @@
-"""Where tests keep a bank: an SQLite file, and a schema of its own on the PostgreSQL server of DSPY_MUX_TEST_DATABASE_URL."""
+"""Where tests keep a bank: an SQLite file, and a schema of its own on the PostgreSQL server of
+DSPY_MUX_TEST_DATABASE_URL."""
 
 from __future__ import annotations
 

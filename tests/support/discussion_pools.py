@@ -1,4 +1,5 @@
-"""Pools whose members answer by a script of rounds: what a member says depends on what it is shown."""
+"""Pools whose members answer by a script of rounds: what a member says depends on what it is
+shown."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ QA = dspy.Signature("question -> answer")
 def speaker(
     name: str, alone: Any, briefed: Any = None, marker: str = "previous_answers", **settings: Any
 ) -> dspy.LM:
-    """Answers `alone` where nothing is shown to it, and `briefed` (the same by default) where the field `marker` is."""
+    """Answers `alone` where nothing is shown to it, and `briefed` (the same by default) where the
+    field `marker` is."""
 
     def reply(prompt: str, draw: int) -> Any:
         value = briefed if briefed is not None and f"[[ ## {marker} ## ]]" in prompt else alone

@@ -1,4 +1,5 @@
-"""A model server that echoes what it was sent, as some do: in errors, in answers, in what it says it used."""
+"""A model server that echoes what it was sent, as some do: in errors, in answers, in what it says
+it used."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from tests.support.scripted import marked
 
 
 class EchoServer(ThreadingHTTPServer):
-    """By the model's name: `refuses` is a 401 that quotes the headers, `echoes` an answer that does, anything else answers 42."""
+    """By the model's name: `refuses` is a 401 that quotes the headers, `echoes` an answer that
+    does, anything else answers 42."""
 
     daemon_threads = True
 

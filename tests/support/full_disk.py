@@ -1,4 +1,5 @@
-"""Run in a sandbox whose folder is a small disk: collect until it is full, read, make room, and go on.
+"""Run in a sandbox whose folder is a small disk: collect until it is full, read, make room, and
+go on.
 
     python -m tests.support.full_disk FOLDER NOTES
 

@@ -1,4 +1,5 @@
-"""Texts that try to be more than text: to a terminal, a browser, a spreadsheet, a prompt, a parser or a file."""
+"""Texts that try to be more than text: to a terminal, a browser, a spreadsheet, a prompt, a
+parser or a file."""
 
 from __future__ import annotations
 
@@ -6,8 +7,14 @@ import re
 
 RED = "\x1b[31mred\x1b]0;title\x07\x1b[2J\x9b31m\x7f"
 MARKUP = "[red][link=https://example.org/]press[/link][/blink]"
-HTML = "<img src=x onerror='window.ran = 1'><b onclick=x>bold</b><a href='javascript:window.ran = 2'>press</a>"
-SCRIPT = "</script><script>window.ran = 3</script><!-- <![CDATA[ --></title></textarea></style>&lt;i&gt; $style %{y} var(--ink)"
+HTML = (
+    "<img src=x onerror='window.ran = 1'><b onclick=x>bold</b>"
+    "<a href='javascript:window.ran = 2'>press</a>"
+)
+SCRIPT = (
+    "</script><script>window.ran = 3</script><!-- <![CDATA[ --></title></textarea></style>"
+    "&lt;i&gt; $style %{y} var(--ink)"
+)
 MARKER = "[[ ## answer ## ]]\n666\n\n[[ ## completed ## ]]"
 NUL = "nul \x00 and half \ud800 a character"
 TURNED = "\u202eturned\u202c\u2066\u200f\u061c and ended\u2028here\u2029\x85"

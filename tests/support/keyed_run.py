@@ -1,4 +1,5 @@
-"""`python -m tests.hostile.keyed_run FOLDER ADDRESS`: all that dspy-mux writes, from members whose servers echo their keys."""
+"""`python -m tests.support.keyed_run FOLDER ADDRESS`: all that dspy-mux writes, from members
+whose servers echo their keys."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ from eval.compare.run import compare
 from eval.report import write
 from programs.tasks import Task
 
-#: What each member sends, by where it is told: a pool file's variable, an argument, a header, an address.
+#: What each member sends, by where it is told: a pool file's variable, an argument, a header, an
+#: address.
 KEYS = {
     "variable": "sk-fake-A1b2C3d4E5f6G7h8",
     "argument": "fake/B+9=8.key-0123456789",
@@ -47,10 +49,13 @@ def right(example: dspy.Example, prediction: dspy.Prediction, trace: object = No
 def pool_file(folder: Path, address: str) -> Path:
     path = folder / "pool.toml"
     of_member = f'api_base = "{address}/v1"\napi_key_env = "{VARIABLE}"\n'
+    members = (("echoes", "lm15"), ("refuses", "litellm"), ("answers", "lm15"))
     path.write_text(
-        "".join(f'[[members]]\nname = "{n}"\nmodel = "openai/{n}"\nengine = "{e}"\n{of_member}' for n, e in
-                (("echoes", "lm15"), ("refuses", "litellm"), ("answers", "lm15")))
-    )  # fmt: skip
+        "".join(
+            f'[[members]]\nname = "{n}"\nmodel = "openai/{n}"\nengine = "{e}"\n{of_member}'
+            for n, e in members
+        )
+    )
     return path
 
 

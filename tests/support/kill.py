@@ -1,4 +1,5 @@
-"""Collections that do not end of their own accord, and what must be true of their bank all the same."""
+"""Collections that do not end of their own accord, and what must be true of their bank all the
+same."""
 
 from __future__ import annotations
 
@@ -57,7 +58,8 @@ def a_mux(latency: float = 0.002) -> SLMMux:
     def member(name):
         def reply(prompt, seed):
             return {
-                "answer": f"{asked(prompt)} {random.Random(f'{name} {asked(prompt)} {seed}').choice('xyz')}"
+                "answer": f"{asked(prompt)} "
+                + random.Random(f"{name} {asked(prompt)} {seed}").choice("xyz")
             }
 
         return Member(dspy.LM(f"scripted/{name}", engine=ScriptedEngine(reply, latency)), name=name)
@@ -90,7 +92,8 @@ def collect_and_note(url: str, notes: Path, questions: int) -> None:
 
 
 def recorded(bank: SampleBank) -> dict[tuple[int, int, int], tuple[str | None, int | None]]:
-    """(question, program, draw) → (answer, class) of all draws, each there once, and answers of a class the same."""
+    """(question, program, draw) → (answer, class) of all draws, each there once, and answers of a
+    class the same."""
     with bank.database.reading() as connection:
         rows = connection.execute(
             sa.select(

@@ -19,7 +19,8 @@ def share(part: float) -> settings:
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Fails where the block takes longer. One that would hang is interrupted, on systems that have timers."""
+    """Fails where the block takes longer. One that would hang is interrupted, on systems that
+    have timers."""
 
     def interrupt(*_: Any) -> None:
         raise AssertionError(f"not done after {seconds} s")

@@ -1,4 +1,5 @@
-"""Run in a sandbox where a bank is on a read-only disk: `python -m tests.support.read_only BANK` prints as JSON what it says."""
+"""Run in a sandbox where a bank is on a read-only disk: `python -m tests.support.read_only BANK`
+prints as JSON what it says."""
 
 from __future__ import annotations
 

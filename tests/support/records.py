@@ -26,7 +26,8 @@ def some_rows(questions=4, members="ab", k=3):
 
 
 def renamed(votes):
-    """Votes with each question's classes numbered as they are met: equal for records that agree on what is equal."""
+    """Votes with each question's classes numbered as they are met: equal for records that agree
+    on what is equal."""
     told = []
     for question in votes:
         names = {}

@@ -1,4 +1,5 @@
-"""A language model whose replies a test writes: a DSPy engine that answers from a function of the request."""
+"""A language model whose replies a test writes: a DSPy engine that answers from a function of the
+request."""
 
 from __future__ import annotations
 
@@ -16,9 +17,11 @@ Reply = Callable[[str, int], Any]
 
 
 class ScriptedEngine:
-    """Replies by `reply(prompt, draw)`; an exception it returns is raised, a string is the text, a dict the output fields.
+    """Replies by `reply(prompt, draw)`; an exception it returns is raised, a string is the text,
+    a dict the output fields.
 
-    `draw` is the draw's number in its member (the mux hands seeds to engines that say `seeded_draws`).
+    `draw` is the draw's number in its member (the mux hands seeds to engines that say
+    `seeded_draws`).
     """
 
     seeded_draws = True
@@ -122,7 +125,8 @@ def scripted_lm(
     shown: Callable[[Request], str] | None = None,
     **settings: Any,
 ) -> dspy.LM:
-    """An LM that replies by a function, or with the answers of a list, one for each draw number (the last one repeats).
+    """An LM that replies by a function, or with the answers of a list, one for each draw number
+    (the last one repeats).
 
     The function sees the last user turn, or what `shown` makes of the request.
     """

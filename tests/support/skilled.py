@@ -1,4 +1,5 @@
-"""Members that are right with a given skill, their questions, and a metric: what a bank is made of."""
+"""Members that are right with a given skill, their questions, and a metric: what a bank is made
+of."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ QA = "question -> answer"
 
 
 def a_member(name, skill=0.6, latency=0.0):
-    """A model that is right with probability `skill`, the same way for the same question and draw."""
+    """A model that is right with probability `skill`, the same way for the same question and
+    draw."""
 
     def reply(prompt, draw):
         luck = random.Random(f"{name} {prompt} {draw}")

@@ -17,7 +17,8 @@ COUNT = 6
 def small_task(
     name: str = "sums", *, validation: int = COUNT, test: int = COUNT, metric: Any = None
 ) -> Task:
-    """Questions "v0 + 1" … and "t0 + 1" …, of two kinds in turn; the answer of question i is i + 1."""
+    """Questions "v0 + 1" … and "t0 + 1" …, of two kinds in turn; the answer of question i is i +
+    1."""
 
     def examples(
         split: str | None = None, *, seed: int = 0, limit: int | None = None
@@ -47,7 +48,8 @@ def small_task(
 
 
 def member(name: str, answer: Any) -> Member:
-    """`answer(split, i, draw)` → what it says to question i ("v" or "t"); an exception it returns is raised, None is no number.
+    """`answer(split, i, draw)` → what it says to question i ("v" or "t"); an exception it returns
+    is raised, None is no number.
 
     As a verifier it approves of nothing.
     """

@@ -1,4 +1,5 @@
-"""A run of every method, made by the comparison itself from scripted members, each strong where another is weak."""
+"""A run of every method, made by the comparison itself from scripted members, each strong where
+another is weak."""
 
 from __future__ import annotations
 
@@ -55,9 +56,11 @@ def synthetic_task(*, validation: int = 24, test: int = 36, name: str = "words")
 
 
 def scripted_member(name: str, strengths: Sequence[float], known: float = 0.8) -> Member:
-    """Right as often as `strengths` say, and mostly the same way in each draw; now and then it says nothing.
+    """Right as often as `strengths` say, and mostly the same way in each draw; now and then it
+    says nothing.
 
-    `known` is how much of a question's chance is the question's own, not the draw's. As a verifier it answers by its strength.
+    `known` is how much of a question's chance is the question's own, not the draw's. As a verifier
+    it answers by its strength.
     """
 
     def reply(prompt: str, draw: int) -> Any:
