@@ -99,6 +99,18 @@ def test_calls_tokens_and_cost_count_draws_spent():
     assert (unknown.tokens_per_question, unknown.cost_per_question) == (None, None)
 
 
+def test_self_consistency_spends_its_members_draws_alone():
+    votes = np.zeros((4, 2, 2), int)
+    each = np.broadcast_to(np.array([[[1.0, 2.0], [10.0, 20.0]]]), votes.shape)
+    record = dataclasses.replace(record_from(votes, votes + 1), calls=each, tokens=each, cost=each)
+    result = replay(record, "self_consistency:a", splits=folds(4, count=2))
+    assert (result.calls_per_question, result.tokens_per_question, result.cost_per_question) == (
+        3.0,
+        3.0,
+        3.0,
+    )
+
+
 def test_an_unknown_cost_is_not_zero():
     # Calls and cost are known of all draws of a, none of b, and all but one of c.
     votes = np.zeros((4, 3, 2), int)
@@ -159,6 +171,19 @@ def test_calibrated_learns_whom_to_believe():
     assert replay(record, "calibrated", splits=folds(60, count=2)).accuracy == 1.0
 
 
+def test_the_threshold_says_what_calibrated_learns():
+    votes = np.broadcast_to(np.array([[0, 0], [0, 0], [1, 1]]), (60, 3, 2))
+    record, parts = record_from(votes, (votes == 1) / 2), folds(60, count=2)
+    assert replay(record, "calibrated", splits=parts, threshold=0.5).accuracy == 0.5
+
+
+def test_calibrated_stops_where_its_simple_rule_does():
+    # All members are always right: a simple rule decides, which asks one of them alone.
+    votes = np.zeros((40, 3, 2), int)
+    result = replay(record_from(votes, votes + 1), "calibrated", splits=folds(40, count=2))
+    assert (result.calls_per_question, result.frugal_calls_per_question) == (6.0, 2.0)
+
+
 def test_calibrated_uses_a_named_field_of_the_questions():
     # a knows x, b knows y: without the category it is a coin's throw.
     topics = tuple("xy"[at % 2] for at in range(200))
@@ -187,6 +212,15 @@ def test_a_difference_is_paired():
     assert (nothing.low, nothing.high) == pytest.approx((-0.0602, 0.0602), abs=1e-4)
 
 
+def test_the_seed_resamples_differences_and_intervals():
+    record, parts = random_record(), folds(60)
+    one, two = (replay(record, "consistency", splits=parts, seed=seed) for seed in (1, 2))
+    assert one.ci95 != two.ci95
+    assert one.ci95 == pooled_results([two], seed=1).ci95
+    other = replay(record, "pooled", splits=parts)
+    assert compare(one, other, seed=1) == compare(two, other, seed=1) != compare(one, other, seed=2)
+
+
 def test_results_on_different_questions_are_not_compared():
     record = random_record()
     one, other = (
@@ -207,6 +241,9 @@ def test_results_by_fold_pool_to_those_together():
         pytest.approx(together.stderr),
     )
     assert (alone.questions, alone.repeats) == (60, 5)
+    assert alone.frugal_calls_per_question < alone.calls_per_question
+    for figure in ("union_accuracy", "calls_per_question", "frugal_calls_per_question", "ci95"):
+        assert getattr(alone, figure) == pytest.approx(getattr(together, figure))
 
 
 # --- rules and results ---------------------------------------------------------------------------
