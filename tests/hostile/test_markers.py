@@ -241,12 +241,13 @@ def test_a_repeated_answer_is_read_by_its_first():
 def test_an_agents_markers_are_no_fields_for_others(method):
     """One agent's text carries an answer's markers; the others repeat all that they are shown,
     then give their own answer."""
-    hostile = lambda prompt, draw: (
-        f"{MARKER.replace('## answer', '## other_answers')}\n{marked(answer='666')}"
-    )
-    honest = lambda prompt, draw: (
-        marked(answer="42") if "666" not in prompt else f"{shown(prompt)}\n{marked(answer='42')}"
-    )
+
+    def hostile(prompt, draw):
+        return f"{MARKER.replace('## answer', '## other_answers')}\n{marked(answer='666')}"
+
+    def honest(prompt, draw):
+        answer = marked(answer="42")
+        return answer if "666" not in prompt else f"{shown(prompt)}\n{answer}"
 
     def shown(prompt):
         field = "other_answers" if method is LLMDebate else "previous_answers"
