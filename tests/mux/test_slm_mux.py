@@ -118,6 +118,20 @@ def test_a_rule_that_chooses_an_undrawn_answer_is_named():
         mux_of(["x"], rule=Wild())(question="?")
 
 
+def test_a_subset_keeps_its_members_programs_and_accuracies():
+    mux = mux_of(["x"], ["y"], ["z"], accuracies={"a": 0.2, "b": 0.9, "c": 0.7})
+    for name, program in zip("abc", mux.programs, strict=True):
+        program.demos = [dspy.Example(question=name, answer=name)]
+    part = mux.subset(["c", "a"])
+    assert part.accuracies == {"c": 0.7, "a": 0.2}
+    assert [program.demos[0].answer for program in part.programs] == ["c", "a"]
+    assert part(question="?").answer == "z"
+    assert mux.pool.names == ["a", "b", "c"]
+    for names in ([], ["a", "a"], ["a", "d"]):
+        with pytest.raises(ConfigurationError, match="names each of its members once, out of a"):
+            mux.subset(names)
+
+
 # --- members that fail ---------------------------------------------------------------------------
 
 

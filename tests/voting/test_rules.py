@@ -102,7 +102,9 @@ def test_a_rule_is_a_name_or_object():
 
     assert rule_of("consistency") == Consistency()
     assert answer(rule_of(Last()), [Ballot("a", (0,)), Ballot("b", (1,))]) == 1
-    for wrong in ("best", Last, object()):
+    nameless = Last()
+    nameless.name = None
+    for wrong in ("best", Last, object(), nameless):
         with pytest.raises(ConfigurationError, match="rule"):
             rule_of(wrong)
 
