@@ -8,7 +8,7 @@ import pytest
 from dspy_mux.replay.splits import Split
 from dspy_mux.replay.stopping_curve import stopping_curve
 
-from ..support.votes import random_record
+from ..support.votes import random_record, record_from
 
 EARLY, LATE = np.arange(30), np.arange(30, 60)
 
@@ -45,3 +45,14 @@ def test_the_seed_chooses_the_draws():
     )
     assert one == again
     assert one.accuracy != other.accuracy
+
+
+def test_the_threshold_says_what_is_learned():
+    votes = np.broadcast_to(np.array([[0, 0], [0, 0], [1, 1]]), (60, 3, 2))
+    [point] = stopping_curve(
+        record_from(votes, (votes == 1) / 2),
+        bounds=(),
+        splits=[Split(EARLY, LATE)],
+        threshold=0.5,
+    )
+    assert point.accuracy == 0.5
