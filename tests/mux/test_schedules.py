@@ -47,8 +47,10 @@ def test_consistency_gives_the_choice_of_all_draws(batch):
 @settings(max_examples=300)
 @given(batches())
 def test_pooled_gives_the_answer_of_all_draws(batch):
-    for ballots in batch:
-        short, _ = draw_as_wanted(Pooled(), ballots)
+    spent = frugal_draws(Pooled(), tally_of(batch), [])
+    for row, ballots in enumerate(batch):
+        short, made = draw_as_wanted(Pooled(), ballots)
+        assert made == spent[row].tolist(), "replay counts the draws that a live mux makes"
         full = Pooled().choose(ballots)
         assert (short and (short.answer, short.ballot)) == (full and (full.answer, full.ballot))
         assert short is None or short.confidence <= full.confidence
@@ -106,6 +108,8 @@ def test_completions_are_all_ways_that_differ():
         (1, 2),
     ]
     assert completions([Ballot("a", (), asked=9)]) is None
+    assert len(completions([Ballot("b", (), asked=2)], most=5)) == 5
+    assert completions([Ballot("b", (), asked=2)], most=4) is None
 
 
 def lms(**drawn):

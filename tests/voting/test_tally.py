@@ -116,6 +116,7 @@ def test_abstentions_alone_have_no_winner():
         assert picks.member.tolist() == [-1]
         assert picks.scores(np.ones((1, 2, 3))).tolist() == [0.0]
         assert picks.confidence.tolist() == [0.0]
+    assert tally.plurality_scores(np.ones((1, 2, 3))).tolist() == [[0.0, 0.0]]
 
 
 def test_the_score_is_the_first_winning_draws():
