@@ -177,7 +177,7 @@ class TestDraws:
         ).verdict
 
     def test_a_draw_withdrawn_during_the_load_never_runs(self, slow, chat_file):
-        draw = self.a_mux(chat_file).draw(0, 0, {"question": "?"})
+        draw = self.a_mux(chat_file).draws(0, [0], {"question": "?"})[0]
         thread = threading.Thread(target=draw.run)
         thread.start()
         assert slow.begun.wait(10)

@@ -69,7 +69,7 @@ def test_a_draw_is_withdrawn_without_a_free_thread(monkeypatch):
     def refused(job):
         raise RuntimeError("can't start new thread")
 
-    draw = SLMMux(dspy.Predict(QA), [scripted_lm("a", ["x"])]).draw(0, 0, {"question": "?"})
+    draw = SLMMux(dspy.Predict(QA), [scripted_lm("a", ["x"])]).draws(0, [0], {"question": "?"})[0]
     monkeypatch.setattr("dspy_mux.sampling.hung_calls.workers.start", refused)
     with draw._calls.blocking.under_way():
         draw.withdraw()
@@ -92,7 +92,7 @@ def test_a_withdrawn_draws_inner_mux_stops():
             return self.step(question=question)
 
     outer = scripted_lm("outer", ["x"])
-    draw = SLMMux(Nested(), [outer]).draw(0, 0, {"question": "?"})
+    draw = SLMMux(Nested(), [outer]).draws(0, [0], {"question": "?"})[0]
     thread = threading.Thread(target=draw.run)
     thread.start()
     until(lambda: calls(inner))

@@ -29,20 +29,20 @@ CREATE TABLE mux_draws (
     draw INTEGER NOT NULL, answer TEXT,
     answer_class INTEGER, score FLOAT, cause TEXT, outputs TEXT, calls INTEGER,
     prompt_tokens INTEGER, completion_tokens INTEGER,
-    seconds FLOAT, cost FLOAT, created FLOAT NOT NULL, PRIMARY KEY (id), UNIQUE (question,
-    program, draw),
+    seconds FLOAT, cost FLOAT, created FLOAT NOT NULL, PRIMARY KEY (id),
+    UNIQUE (question, program, draw),
     FOREIGN KEY (question) REFERENCES mux_questions (id),
     FOREIGN KEY (program) REFERENCES mux_programs (id)
 );
 INSERT INTO mux_bank VALUES ('version', '1');
 INSERT INTO mux_questions (dataset, fingerprint, name, fields) VALUES
     ('d', 'key0', 'q0', '{{"n": 0, "task": "a"}}'), ('d', 'key1', 'q1', '{{"n": 1, "task": "b"}}');
-INSERT INTO mux_programs (member, fingerprint, description) VALUES ('a', 'ffff',
-'{{"model": "openai/a"}}');
-INSERT INTO mux_draws (question, program, draw, answer, answer_class, score, cause, outputs,
-calls, created) VALUES
-    (1, 1, 0, '"x"', 0, 1.0, NULL, '{{"answer": "x"}}', 1, 1e9), (1, 1, 1, '"y"', 1, NULL, NULL,
-    '{{"answer": "y"}}', 1, 1e9),
+INSERT INTO mux_programs (member, fingerprint, description) VALUES
+    ('a', 'ffff', '{{"model": "openai/a"}}');
+INSERT INTO mux_draws
+    (question, program, draw, answer, answer_class, score, cause, outputs, calls, created) VALUES
+    (1, 1, 0, '"x"', 0, 1.0, NULL, '{{"answer": "x"}}', 1, 1e9),
+    (1, 1, 1, '"y"', 1, NULL, NULL, '{{"answer": "y"}}', 1, 1e9),
     (2, 1, 0, NULL, NULL, NULL, 'no answer', NULL, 1, 1e9);
 """
 
