@@ -13,8 +13,8 @@ synchronous call from outside; the alternatives were measured on a server that h
 - The asynchronous client on an event loop in a thread can be cancelled at the same cost. But
   DSPy caches its answers under another key, and `lm.close()` leaves its connections open.
 
-Shutting the socket ends every such call within 0.1 s of its draw's end, at a cost in CPU below the
-noise. Calls of `acall` need none of this: asyncio cancels them.
+Shutting the socket ends every such call within 0.1 s of its draw's end. Calls of `acall` need none
+of this: asyncio cancels them.
 """
 
 from __future__ import annotations
