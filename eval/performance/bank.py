@@ -35,13 +35,13 @@ def figures() -> Iterator[Figure]:
                 float,
                 subprocess.run(command, capture_output=True, text=True, check=True).stdout.split(),
             )
-            told = (
+            title = (
                 "a million JSONL rows imported"
                 if what == "write"
                 else "a million draws read for replay"
             )
-            yield Figure.of(f"bank: {told}", [value], unit, target)
-            yield Figure.of(f"bank: {told}, peak memory", [peak], "MB", "≤ 1,000")
+            yield Figure.of(f"bank: {title}", [value], unit, target)
+            yield Figure.of(f"bank: {title}, peak memory", [peak], "MB", "≤ 1,000")
     yield _collection()
 
 

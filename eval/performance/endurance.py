@@ -55,26 +55,28 @@ def figures() -> Iterator[Figure]:
     began = time.perf_counter()
     looks = list(watched(QUESTIONS, EVERY))
     seconds = time.perf_counter() - began
-    told = (
+    title = (
         f"endurance: {QUESTIONS:,} questions × {MEMBERS} members, {FAULT_RATE:.0%} faults, "
         f"{AT_ONCE} draws at once"
     )
     warm = [look for look in looks if look.questions >= WARM]
     added = (warm[-1].memory - warm[0].memory) / (warm[-1].questions - warm[0].questions) * 1000
     yield Figure.of(
-        f"{told}: memory that 1,000 more questions add, after the first {WARM:,}",
+        f"{title}: memory that 1,000 more questions add, after the first {WARM:,}",
         [added],
         "MB",
         "≤ 2",
     )
-    yield Figure.of(f"{told}: memory at the looks after that", [look.memory for look in warm], "MB")
     yield Figure.of(
-        f"{told}: open files, every {EVERY:,} questions", [look.files for look in looks], ""
+        f"{title}: memory at the looks after that", [look.memory for look in warm], "MB"
     )
     yield Figure.of(
-        f"{told}: threads, every {EVERY:,} questions", [look.threads for look in looks], ""
+        f"{title}: open files, every {EVERY:,} questions", [look.files for look in looks], ""
     )
-    yield Figure.of(f"{told}: draws a second", [QUESTIONS * MEMBERS / seconds], "1/s")
+    yield Figure.of(
+        f"{title}: threads, every {EVERY:,} questions", [look.threads for look in looks], ""
+    )
+    yield Figure.of(f"{title}: draws a second", [QUESTIONS * MEMBERS / seconds], "1/s")
 
 
 def watched(questions: int, every: int) -> Iterator[Look]:

@@ -49,16 +49,16 @@ def figures() -> Iterator[Figure]:
         ours.append(_cpu(lambda question: mux(question=question), questions))
         alone.append(_cpu(lambda question: _bare(predict, lms, question), questions))
         pooled.append(_cpu(lambda question: _threaded(predict, lms, question), questions))
-    told = "overhead: CPU per draw through a mux over bare dspy.Predict calls"
+    title = "overhead: CPU per draw through a mux over bare dspy.Predict calls"
     why = "draws run in threads, as calls that wait must; against as many threads see the next line"
     yield Figure.of(
-        f"{told} in one thread",
+        f"{title} in one thread",
         [a / b for a, b in zip(ours, alone, strict=True)],
         target="≤ 1.25",
         why=why,
     )
     yield Figure.of(
-        f"{told} in as many threads", [a / b for a, b in zip(ours, pooled, strict=True)]
+        f"{title} in as many threads", [a / b for a, b in zip(ours, pooled, strict=True)]
     )
     yield Figure.of(
         "overhead: CPU per draw through a mux",

@@ -52,12 +52,12 @@ def synthetic(
 def figures() -> Iterator[Figure]:
     record = synthetic(MEMBERS, QUESTIONS, DRAWS)
     over_loop, over_floor = _small(record)
-    told = f"{MEMBERS} members × {QUESTIONS} questions × {DRAWS} draws, sizes 2–5"
+    title = f"{MEMBERS} members × {QUESTIONS} questions × {DRAWS} draws, sizes 2–5"
     yield Figure.of(
-        f"search: subsets a second over a plain-Python loop ({told})", over_loop, target="≥ 1,000"
+        f"search: subsets a second over a plain-Python loop ({title})", over_loop, target="≥ 1,000"
     )
     yield Figure.of(
-        f"search: time over reading each subset's packed bits once ({told})",
+        f"search: time over reading each subset's packed bits once ({title})",
         over_floor,
         target="≤ 5",
     )
@@ -76,9 +76,9 @@ def figures() -> Iterator[Figure]:
     for name, pool in {"mixed strength": large, **harder}.items():
         for size, subsets, target in ((5, "75 million", "≤ 20"), (8, "186 billion", "")):
             found = search(pool, [size], top=1, time_limit=LIMIT)
-            told = f"search: 100 members ({name}), size {size} ({subsets} subsets)"
-            yield Figure.of(told, [found.seconds], "s", target)
-            yield Figure.of(f"{told}, gap left to a proof", [found.gap], "", "≤ 0", why=ALIKE)
+            title = f"search: 100 members ({name}), size {size} ({subsets} subsets)"
+            yield Figure.of(title, [found.seconds], "s", target)
+            yield Figure.of(f"{title}, gap left to a proof", [found.gap], "", "≤ 0", why=ALIKE)
     wide = synthetic(40, 1000, 3)
     seconds = [search(wide, SIZES, by="accuracy", top=1).seconds for _ in range(3)]
     yield Figure.of(

@@ -25,16 +25,16 @@ RULES = {
 
 
 def figures() -> Iterator[Figure]:
-    for told, rules in RULES.items():
+    for title, rules in RULES.items():
         # In a process of its own: its peak of memory is its own.
         command = [sys.executable, "-m", __name__, *rules]
         measured = [
             subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
             for _ in range(RUNS)
         ]
-        name = f"study: {TRIALS:,} trials over as many empty trials of the same study, {told}"
+        name = f"study: {TRIALS:,} trials over as many empty trials of the same study, {title}"
         yield Figure.of(name, [float(over) for over, _ in measured], target="≤ 1.5", why=FITS)
-        name = f"study: peak memory that its second half adds, {told}"
+        name = f"study: peak memory that its second half adds, {title}"
         yield Figure.of(name, [float(added) for _, added in measured], "MB", "≤ 5")
 
 
