@@ -8,20 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 
 from .ballot import Ballot
-from .tally import ABSTAINED, Ints, Progress, Tally
-
-
-class NextDraws(Protocol):
-    """What `frugal_draws` needs of a rule."""
-
-    def next_draws(
-        self, so_far: Progress, order: Sequence[int]
-    ) -> tuple[int | Ints, int | Ints]: ...
+from .rules import VotingRule
+from .tally import ABSTAINED, Ints, Tally
 
 
 class DrawsSoFar:
@@ -116,7 +108,7 @@ class RunningCounts:
             yield counts, np.where(vote >= 0, votes, 0)[..., 0]
 
 
-def frugal_draws(rule: NextDraws, tally: Tally, order: Sequence[int]) -> Ints:
+def frugal_draws(rule: VotingRule, tally: Tally, order: Sequence[int]) -> Ints:
     """[Q, M]: draws that the rule makes of each member under the frugal schedule.
 
     Args:
