@@ -7,8 +7,8 @@ from .adapters.formats import (
 )
 from .answers.choose import answer_kind as answer_kind
 from .answers.equivalence import AnswerKind as AnswerKind
-from .answers.kinds import Percent as Percent
 from .answers.math_kind import MathAnswer as MathAnswer
+from .answers.number_kind import Percent as Percent
 from .bank.collect import Collected as Collected, collect as collect
 from .bank.record import Record as Record, read_jsonl as read_jsonl
 from .bank.sample_bank import SampleBank as SampleBank

@@ -20,8 +20,9 @@ from typing import Annotated, Any, Literal
 
 import dspy
 
+from dspy_mux.answers.choice_kind import ChoiceKind
 from dspy_mux.answers.equivalence import AnswerKind
-from dspy_mux.answers.kinds import ChoiceKind, TextKind
+from dspy_mux.answers.kinds import TextKind
 from dspy_mux.answers.plain_text import fold
 
 from . import sources

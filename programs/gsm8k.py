@@ -13,7 +13,7 @@ from typing import Any
 
 import dspy
 
-from dspy_mux.answers.kinds import NumberKind
+from dspy_mux.answers.number_kind import NumberKind
 
 from . import sources
 from .sources import Split

@@ -1,4 +1,4 @@
 from .choose import answer_kind as answer_kind
 from .equivalence import AnswerKind as AnswerKind
-from .kinds import Percent as Percent
 from .math_kind import MathAnswer as MathAnswer
+from .number_kind import Percent as Percent

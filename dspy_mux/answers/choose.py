@@ -16,9 +16,11 @@ import pydantic
 from pydantic.fields import FieldInfo
 
 from ..errors import ConfigurationError
+from .choice_kind import ChoiceKind
 from .custom import KeyKind, PairKind
 from .equivalence import AnswerKind
-from .kinds import BoolKind, ChoiceKind, NumberKind, Percent, PercentKind, TextKind
+from .kinds import BoolKind, TextKind
+from .number_kind import NumberKind, Percent, PercentKind
 from .structured import AnyKind, JsonKind, json_reader
 
 

@@ -10,6 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from typing import Any, ClassVar
 
+from .reply import final_text
+
 
 class AnswerKind(ABC):
     """Finds an answer in text and decides when two answers are equal.
@@ -91,3 +93,15 @@ class AnswerKind(ABC):
                     representatives.append(value)
             numbered.append(None if key is None else known[key])
         return numbered
+
+
+class ReplyKind(AnswerKind):
+    """A built-in kind: it reads a reply's final text, never the model's thinking."""
+
+    def extract(self, text: str) -> Any | None:
+        final = final_text(text)
+        return None if final is None else self._find(final)
+
+    @abstractmethod
+    def _find(self, text: str) -> Any | None:
+        """Return the value that a final text answers with, or None."""

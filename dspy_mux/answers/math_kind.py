@@ -18,7 +18,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from .equivalence import AnswerKind
+from .equivalence import ReplyKind
 from .math_canonical import canonical
 from .math_equal import math_key, patience, same_mathematics
 from .math_extract import lone_answer, math_answer
@@ -26,7 +26,7 @@ from .plain_text import as_text
 
 
 @dataclass(frozen=True)
-class MathKind(AnswerKind):
+class MathKind(ReplyKind):
     """Mathematics in LaTeX or plain writing, compared as `math_equal.py` describes.
 
     Where a value holds more than its answer ("The answer is $5$."), the answer is compared.
@@ -34,7 +34,7 @@ class MathKind(AnswerKind):
 
     name = "math"
 
-    def extract(self, text: str) -> str | None:
+    def _find(self, text: str) -> str | None:
         return self.usable(math_answer(text))
 
     def key(self, value: Any) -> Hashable | None:

@@ -17,7 +17,7 @@ import pydantic
 
 from ..errors import ConfigurationError
 from ..text import first_line
-from .equivalence import AnswerKind
+from .equivalence import ReplyKind
 from .json_text import json_values, read_json
 from .kinds import TextKind
 from .marks import marked_answers
@@ -64,7 +64,7 @@ def _dump(value: Any) -> str:
 
 
 @dataclass(frozen=True)
-class JsonKind(AnswerKind):
+class JsonKind(ReplyKind):
     """Lists, tuples, sets, dicts, TypedDicts, dataclasses and pydantic models, compared as JSON.
 
     The order of a list counts, that of a set or of an object's names does not; 1 equals 1.0.
@@ -76,7 +76,7 @@ class JsonKind(AnswerKind):
     annotation: Any = Any
     name = "json"
 
-    def extract(self, text: str) -> Any | None:
+    def _find(self, text: str) -> Any | None:
         found = json_values(text)
         for answer in marked_answers(text):
             found += json_values(answer)
@@ -119,13 +119,13 @@ def json_reader(annotation: Any) -> pydantic.TypeAdapter[Any]:
 
 
 @dataclass(frozen=True)
-class AnyKind(AnswerKind):
+class AnyKind(ReplyKind):
     """A field of no particular type: JSON where the text is JSON, else text."""
 
     name = "any"
 
-    def extract(self, text: str) -> Any | None:
-        return self.usable(TextKind().extract(text))
+    def _find(self, text: str) -> Any | None:
+        return self.usable(TextKind()._find(text))
 
     def key(self, value: Any) -> Hashable | None:
         if isinstance(value, str):

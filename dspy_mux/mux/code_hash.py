@@ -33,6 +33,8 @@ _BY_NAME = ("dspy", "dspy_mux", "builtins")
 #: Where the answer kinds lived when the first hashes were recorded; hashes name them by it.
 _RECORDED_MODULES = {
     "dspy_mux.answers.kinds": "dspy_mux.kinds",
+    "dspy_mux.answers.number_kind": "dspy_mux.kinds",
+    "dspy_mux.answers.choice_kind": "dspy_mux.kinds",
     "dspy_mux.answers.choose": "dspy_mux.answers",
 }
 _DEEPEST = 4

@@ -14,8 +14,8 @@ from typing import Any
 import dspy
 from pydantic import PydanticUserError
 
-from ..answers.kinds import Percent
 from ..answers.math_kind import MathAnswer
+from ..answers.number_kind import Percent
 from ..errors import ConfigurationError
 
 _TYPES: dict[str, Any] = {

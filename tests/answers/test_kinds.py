@@ -21,18 +21,13 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from typing_extensions import TypedDict
 
+from dspy_mux.answers.choice_kind import ChoiceKind
 from dspy_mux.answers.choose import answer_kind
 from dspy_mux.answers.custom import KeyKind, PairKind
 from dspy_mux.answers.equivalence import AnswerKind
-from dspy_mux.answers.kinds import (
-    BoolKind,
-    ChoiceKind,
-    NumberKind,
-    Percent,
-    PercentKind,
-    TextKind,
-)
+from dspy_mux.answers.kinds import BoolKind, TextKind
 from dspy_mux.answers.math_kind import MathAnswer, MathKind
+from dspy_mux.answers.number_kind import NumberKind, Percent, PercentKind
 from dspy_mux.answers.structured import AnyKind, JsonKind
 from dspy_mux.errors import ConfigurationError
 

@@ -12,7 +12,7 @@ import dspy
 import pytest
 
 from dspy_mux import Member, MetricFailed, MuxError, MuxOptimizer, SLMMux
-from dspy_mux.answers.kinds import NumberKind
+from dspy_mux.answers.number_kind import NumberKind
 from dspy_mux.bank.collect import collect
 from dspy_mux.bank.fingerprint import fingerprint_inputs
 

@@ -13,8 +13,8 @@ import pydantic
 from hypothesis import strategies as st
 from typing_extensions import TypedDict
 
-from dspy_mux.answers.kinds import Percent
 from dspy_mux.answers.math_kind import MathAnswer
+from dspy_mux.answers.number_kind import Percent
 
 
 class City(enum.Enum):

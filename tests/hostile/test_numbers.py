@@ -10,11 +10,11 @@ import pytest
 
 from dspy_mux.answers import math_equal
 from dspy_mux.answers.choose import answer_kind
-from dspy_mux.answers.kinds import Percent
 from dspy_mux.answers.marks import marked_answer
 from dspy_mux.answers.math_canonical import canonical
 from dspy_mux.answers.math_equal import MathWorker, same_mathematics
 from dspy_mux.answers.math_kind import MathAnswer, MathKind
+from dspy_mux.answers.number_kind import Percent
 from dspy_mux.answers.numerals import numerals, parse_number
 from dspy_mux.answers.plain_text import TAIL
 

@@ -1,0 +1,93 @@
+"""Numbers and percentages as kinds of answers, compared by value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, ClassVar
+
+from pydantic_core.core_schema import (
+    CoreSchema,
+    float_schema,
+    no_info_before_validator_function,
+)
+
+from .equivalence import ReplyKind
+from .marks import marked_answers
+from .numerals import as_decimal, exact_value, numeral_of_answer, numerals, twelve_digits
+
+
+@dataclass(frozen=True)
+class NumberKind(ReplyKind):
+    """Numbers by value: `1,234` = 1234, `$18.00` = 18, `1/2` = 0.5.
+
+    Keys of int, Decimal and Fraction are exact; those of float have 12 significant digits.
+
+    >>> NumberKind().same("$18.00", 18)
+    True
+    """
+
+    type: type = float
+    name = "number"
+    percent: ClassVar[bool] = False
+
+    def _find(self, text: str) -> int | float | Decimal | Fraction | None:
+        for answer in marked_answers(text):
+            numeral = numeral_of_answer(answer)
+            if numeral is not None and (value := self._value(numeral)) is not None:
+                return value
+        found = numerals(text)
+        return self._value(found[-1]) if found else None
+
+    def key(self, value: Any) -> Hashable | None:
+        if isinstance(value, float) and math.isinf(value):
+            return str(value)
+        exact = exact_value(value, percent=self.percent)
+        if exact is None:
+            return None
+        return twelve_digits(exact) if self.type is float else str(exact)
+
+    def _value(self, numeral: str) -> int | float | Decimal | Fraction | None:
+        exact = exact_value(numeral, percent=self.percent)
+        if exact is None or self.type is Fraction:
+            return exact
+        if self.type is int:
+            return int(exact) if exact.denominator == 1 else None
+        try:
+            return float(exact) if self.type is float else as_decimal(exact)
+        except OverflowError:
+            return None
+
+
+@dataclass(frozen=True)
+class PercentKind(NumberKind):
+    """Numbers that may be written as percentages: `50%` = 0.5; a bare 50 stays 50."""
+
+    name = "percent"
+    percent: ClassVar[bool] = True
+
+
+class Percent(float):
+    """Annotation of a field that is a share: a model may answer `50%` or `0.5`.
+
+    The field's value is the float 0.5.
+
+    >>> from dspy_mux import Percent, answer_kind
+    >>> kind = answer_kind(Percent)
+    >>> kind.extract("The answer is 50%.")
+    0.5
+    >>> kind.same("50%", 0.5)
+    True
+    """
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> CoreSchema:
+        return no_info_before_validator_function(cls._read, float_schema())
+
+    @staticmethod
+    def _read(value: Any) -> Any:
+        exact = exact_value(value, percent=True)
+        return value if exact is None else float(exact)
