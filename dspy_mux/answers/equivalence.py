@@ -6,11 +6,21 @@ a value without a key is an abstention.
 
 from __future__ import annotations
 
+import enum
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, Literal
 
-from .reply import final_text
+from .reply import CutOffText, final_text, stated_in_full
+
+
+class _Abstention(enum.Enum):
+    NO_ANSWER = "no answer"
+
+
+#: What stands for the answer of a draw that abstained: where a type admits None, None is an answer.
+NO_ANSWER: Final = _Abstention.NO_ANSWER
+NoAnswer = Literal[_Abstention.NO_ANSWER]
 
 
 class AnswerKind(ABC):
@@ -38,6 +48,14 @@ class AnswerKind(ABC):
     name: ClassVar[str]
     #: Whether an answer may go over more than one line.
     several_lines: ClassVar[bool] = False
+
+    @property
+    def reads_fields(self) -> bool:
+        """Whether `extract` also reads what stands in the answer's field, not DSPy's parser.
+
+        That parser takes 10 from `10^6`.
+        """
+        return False
 
     @abstractmethod
     def extract(self, text: str) -> Any | None:
@@ -81,7 +99,7 @@ class AnswerKind(ABC):
         representatives: list[Any] = []
         numbered: list[int | None] = []
         for value in values:
-            key = self.key(value)
+            key = None if value is NO_ANSWER else self.key(value)
             if key is not None and key not in known:
                 alike = (
                     number
@@ -96,10 +114,15 @@ class AnswerKind(ABC):
 
 
 class ReplyKind(AnswerKind):
-    """A built-in kind: it reads a reply's final text, never the model's thinking."""
+    """A built-in kind: it reads a reply's final text, never the model's thinking.
+
+    Of a `CutOffText`, it reads only an answer that was stated in full.
+    """
 
     def extract(self, text: str) -> Any | None:
         final = final_text(text)
+        if isinstance(final, CutOffText):
+            final = stated_in_full(final)
         return None if final is None else self._find(final)
 
     @abstractmethod

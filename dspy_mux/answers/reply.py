@@ -1,8 +1,180 @@
-"""What a model says for its answer: its reply without thinking, and up to where it runs on."""
+r"""What a reply says for its answer: without thinking, template tokens and what it runs on into.
+
+Reasoning models think aloud before they answer, in tags of their own (`<think>`, `[THINK]`,
+`<|channel|>analysis`, …). Base models go on after their answer with a question of their own making.
+Neither is the answer. A reply that was cut off at `max_tokens` has one only where it had stated it
+in full before.
+"""
 
 from __future__ import annotations
 
+import itertools
+import re
+
+from .marks import marked_answer
+
+
+class CutOffText(str):
+    """A reply, or its end, that the server cut off at `max_tokens`."""
+
+    __slots__ = ()
+
+
+# ------------------------------------------------------------------------------------------------
+# Thinking
+
+_NAMES = r"(?:seed:)?(?:think(?:ing)?|thoughts?|reasoning|reflection|scratchpad|analysis)"
+_OPEN = (
+    rf"<{_NAMES}(?:\s[^<>]{{0,80}})?>",  # DeepSeek R1, Qwen3, EXAONE, Seed, Claude's
+    r"\[THINK\]",  # Magistral
+    r"◁think▷",  # Kimi
+    r"<\|START_THINKING\|>",  # Command
+    r"<\|begin_of_thought\|>",  # Sky-T1, OpenThinker
+    r"<\|inner_prefix\|>",  # Apertus
+    r"<\|think\|>",  # Solar
+    r"<unused94>(?:thought\b)?",  # MedGemma
+    r"<\|channel>thought\b",  # Gemma
+    r"<\|channel\|>\s*(?:analysis|commentary)\b[^<\n]{0,80}<\|message\|>",  # gpt-oss
+)
+_CLOSE = (
+    rf"</{_NAMES}\s*>",
+    r"\[/THINK\]",
+    r"◁/think▷",
+    r"<\|END_THINKING\|>",
+    r"<\|end_of_thought\|>",
+    r"<\|inner_suffix\|>",
+    r"<\|/think\|>|<\|content\|>",
+    r"<unused95>",
+    r"<channel\|>",
+    r"<\|channel\|>\s*final\b[^<\n]{0,80}<\|message\|>",
+)
+_THINKING = re.compile(f"(?P<open>{'|'.join(_OPEN)})|(?P<close>{'|'.join(_CLOSE)})", re.I)
+#: gpt-oss without its special tokens, as some servers send it.
+_BARE_ANALYSIS = re.compile(r"\s*analysis(?=[A-Z])")
+_BARE_FINAL = "assistantfinal"
+_GRANITE = re.compile(r"\s*Here(?: is|'s) my thought process:", re.I)
+_GRANITE_FINAL = re.compile(r"Here(?: is|'s) my response:[ \t]*", re.I)
+
+
+def _without_thinking(text: str) -> str | None:
+    """Return what stands outside of thinking blocks; None where one is not closed."""
+    if _BARE_ANALYSIS.match(text):
+        return text.rpartition(_BARE_FINAL)[2] if _BARE_FINAL in text else None
+    if _GRANITE.match(text):
+        responses = list(_GRANITE_FINAL.finditer(text))
+        return text[responses[-1].end() :] if responses else None
+    kept: list[str] = []
+    start: int | None = 0  # of what is outside of a block; None inside
+    for tag in _THINKING.finditer(text):
+        if tag["close"]:
+            # A block that the prompt had opened, or one within another: all before it is thinking.
+            kept = [] if start is not None else kept
+            start = tag.end()
+        elif start is not None:
+            kept.append(text[start : tag.start()])
+            start = None
+    if start is None:
+        return None
+    if not kept:
+        return text[start:]
+    return "\n".join(part.strip("\n") for part in (*kept, text[start:]) if part.strip())
+
+
+# ------------------------------------------------------------------------------------------------
+# The end of the turn
+
+_END = re.compile(
+    r"<\|(?:im_end|eot_id|eom_id|endoftext|end_of_text|end|return|call|END_OF_TURN_TOKEN"
+    r"|END_RESPONSE|end_of_solution|user)\|>|<(?:end_of_turn|eos|/s|end_of_utterance)>"
+    r"|<\|(?:im_start|start_header_id)\|>\s*user|<start_of_turn>\s*user"
+    r"|<｜(?:end▁of▁sentence|User)｜>|\[/?INST\]"
+)
+_START = re.compile(
+    r"\s*(?:(?:<bos>|<\|begin_of_text\|>|<｜Assistant｜>|<\|(?:im_start|start)\|>(?:assistant)?"
+    r"|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>|<start_of_turn>\s*model"
+    r"|<\|assistant\|>|<\|START_RESPONSE\|>|<\|begin_of_solution\|>|<\|message\|>)\s*)+"
+)
+#: A line that begins the next turn of a conversation or few-shot text.
+_NEXT_TURN = re.compile(
+    r"^[ \t]*(?:\*\*|#{1,4} ?)?"
+    r"(?:(?P<speaker>Human|User)|(?:Next\s)?(?:Question|Q|Problem|Exercise|Example|Task))"
+    r"(?:\s?\#?\d{1,4})?(?:\*\*)?\s?[:.)](?:\*\*)?(?=\s|$)"
+    r"|^\#{2,4}[ ]?(?P<heading>Instruction|Input|User|Human)\b",
+    re.MULTILINE,
+)
+_ANSWER_LINE = re.compile(r"^[ \t*]*A(?:nswer)?[*]{0,2}[ ]?[:.][ *]*\S", re.MULTILINE)
+_RESTATED = re.compile(r"\b(?:questions?|problems?|restate|rephrase|asked|given)\b|:\s*$", re.I)
+_FENCE_LINE = re.compile(r"^[ \t]*```", re.MULTILINE)
+_MOST_TURNS = 20
+
+
+def _first_turn(text: str) -> str:
+    """Return a text up to where it goes on with a next question or another speaker's turn."""
+    text = text[start.end() :] if (start := _START.match(text)) else text
+    if (end := _END.search(text)) and not (end.group() == "</s>" and "<s>" in text[: end.start()]):
+        text = text[: end.start()]
+    for turn in itertools.islice(_NEXT_TURN.finditer(text), _MOST_TURNS):
+        if _is_next(turn, text[: turn.start()]):
+            return text[: turn.start()]
+    return text
+
+
+def _is_next(turn: re.Match[str], before: str) -> bool:
+    """Return whether a line asks anew, rather than repeats the question before an answer."""
+    if not before.strip() or len(_FENCE_LINE.findall(before)) % 2:
+        return False  # nothing is answered yet, or the line stands in code
+    if marked_answer(before) is not None or _ANSWER_LINE.search(before):
+        return True
+    if _NEXT_TURN.match(before.lstrip()):  # it began by repeating the question
+        return False
+    is_turn = turn["speaker"] or turn["heading"]
+    return bool(is_turn) or not _RESTATED.search(before.rstrip().rpartition("\n")[2])
+
+
+# ------------------------------------------------------------------------------------------------
+
 
 def final_text(reply: str) -> str | None:
-    """Return the part of a reply that may hold the answer; None where there is none."""
-    return reply
+    """Return the part of a reply that may hold its answer; None where there is none.
+
+    A reply that was cut off stays a `CutOffText`, unless it had come to the end of its own turn.
+
+    >>> final_text("<think>24? No, 72.</think> There are 72.")
+    'There are 72.'
+    >>> final_text("<think>24? The answer is 24, or") is None
+    True
+    >>> final_text("Paris\\nQ: What is the capital of Spain?\\nA: Madrid")
+    'Paris'
+    """
+    outside = _without_thinking(reply)
+    if outside is None:
+        return None
+    first = _first_turn(outside)
+    if first == reply:
+        return reply if reply.strip() else None
+    first = _BLANK_LINES.sub("", first).rstrip()
+    if not first:
+        return None
+    is_cut = isinstance(reply, CutOffText) and outside.rstrip().endswith(first)
+    return CutOffText(first) if is_cut else first
+
+
+_BLANK_LINES = re.compile(r"\A(?:[ \t]*\n)+|\A[ \t]+(?=\S[^\n]*\Z)")
+_SENTENCE_END = re.compile(r"[.!?。！？][*_\"')\]]{0,3}(?=\s)|\n")
+
+
+def stated_in_full(text: str) -> str | None:
+    r"""Return the answer that a text had stated before it was cut off; None where it had not.
+
+    >>> stated_in_full("So the answer is 18. Let me check: 9 * 2")
+    '18'
+    >>> stated_in_full("So the answer is 18") is None  # of 187, perhaps
+    True
+    """
+    ends = [match.end() for match in _SENTENCE_END.finditer(text)]
+    box = max(text.rfind("\\boxed"), text.rfind("\\fbox"))
+    if box >= (ends[-1] if ends else 0):
+        boxed = marked_answer(text[box:])
+        if boxed is not None and "}" in text[box:]:
+            return boxed
+    return marked_answer(text[: ends[-1]]) if ends else None
