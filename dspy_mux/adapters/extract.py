@@ -6,12 +6,12 @@ from contextlib import suppress
 from typing import Any
 
 import dspy
-from dspy.adapters.chat_adapter import field_header_pattern
 from dspy.utils.exceptions import AdapterParseError
 
-from ..answers.equivalence import AnswerKind
-from ..answers.kinds import TextKind
+from ..answers.equivalence import NO_ANSWER, AnswerKind
 from ..answers.marks import marked_answer
+from ..answers.reply import CutOffText, final_text, stated_in_full
+from .fields import Unanswered, is_echo, section
 from .formats import PlainAdapter
 from .guard import GuardedAdapter
 from .wrap import AdapterCall, Exchange, WrappingAdapter
@@ -52,25 +52,43 @@ class ExtractingAdapter(WrappingAdapter):
         try:
             return (yield from super()._exchange(call))
         except AdapterParseError as error:
-            if self.answer_field not in call.signature.output_fields or not _responded(error):
+            unanswered = isinstance(error, Unanswered)
+            asked = self.answer_field in call.signature.output_fields
+            if not asked or not (unanswered or _responded(error)):
                 raise
-            answer = self._by_rules(error)
-            if answer is None and self.ask_model:
+            answer = self._by_rules(error.lm_response)
+            if answer is NO_ANSWER and self.ask_model and not unanswered:
                 # A reading that cannot be parsed leaves the error of the response itself.
                 with suppress(AdapterParseError):
-                    readings = yield GuardedAdapter(PlainAdapter(), call.lm), self._ask(call, error)
-                    answer = readings[0]["answer"] if readings else None
-            if answer is None:
+                    readings = yield self._reader(call), self._ask(call, error)
+                    answer = readings[0]["answer"] if readings else NO_ANSWER
+            if answer is NO_ANSWER or self.kind.key(answer) is None:
                 raise
             values = dict.fromkeys(call.signature.output_fields)
             return [{**values, self.answer_field: answer}]
 
-    def _by_rules(self, error: AdapterParseError) -> Any:
-        """Return the answer that the rules of its kind find; None where they find none."""
-        text = _section(error.lm_response, self.answer_field)
-        # Any text would do as a text answer: there only what is marked as the answer counts.
-        found = marked_answer(text) if isinstance(self.kind, TextKind) else self.kind.extract(text)
-        return None if self.kind.key(found) is None else found
+    def _by_rules(self, reply: str) -> Any:
+        """Return the answer that the rules of its kind find; `NO_ANSWER` where they find none."""
+        text = final_text(reply)
+        if isinstance(text, CutOffText):
+            text = stated_in_full(text)
+        if text is None:
+            return NO_ANSWER
+        stands = section(text, self.answer_field)
+        if stands:
+            if is_echo(stands, self.answer_field):
+                return NO_ANSWER
+            found = stands if self.kind.takes_any_text else self.kind.extract(stands)
+        elif self.kind.takes_any_text and not isinstance(reply, CutOffText):
+            # Any text would do: there only what is marked as the answer counts.
+            marked = marked_answer(text)
+            found = None if marked is None else self.kind.extract(marked)
+        else:
+            found = self.kind.extract(text)
+        return NO_ANSWER if self.kind.key(found) is None else found
+
+    def _reader(self, call: AdapterCall) -> dspy.Adapter:
+        return GuardedAdapter(PlainAdapter(), call.lm)
 
     def _ask(self, call: AdapterCall, error: AdapterParseError) -> AdapterCall:
         """Return the call that has the same model read its response, with the same history."""
@@ -84,10 +102,3 @@ class ExtractingAdapter(WrappingAdapter):
 def _responded(error: AdapterParseError) -> bool:
     # DSPy shows an empty or null response as the text of the value it got.
     return str(error.lm_response or "").strip() not in ("", "None", "{}")
-
-
-def _section(text: str, field: str) -> str:
-    """Return what stands under DSPy's marker of `field`; the whole text without the marker."""
-    parts = field_header_pattern.split(text)
-    sections = dict(zip(parts[1::2], parts[2::2], strict=True))
-    return sections.get(field) or text

@@ -19,9 +19,9 @@ from dspy.utils.exceptions import AdapterParseError
 
 from ..answers.choose import answer_kind
 from ..answers.equivalence import AnswerKind
-from ..answers.kinds import TextKind
 from ..answers.marks import marked_answer
 from ..answers.plain_text import unfence
+from ..answers.reply import final_text
 from ..errors import ConfigurationError
 from .wrap import AdapterCall, ExchangeMixin, Fields, Message
 
@@ -89,9 +89,10 @@ class PlainAdapter(dspy.Adapter):
     def parse(self, signature: type[dspy.Signature], completion: str) -> Fields:
         *before, answer = signature.output_fields
         kind = answer_kind(signature.output_fields[answer])
+        completion = final_text(completion) or ""
         labelled = _labelled(completion, [*before, answer])
         value = self._answer(kind, labelled.get(answer), completion, reasons=bool(before))
-        if value is None or kind.key(value) is None:
+        if kind.key(value) is None:
             raise AdapterParseError(
                 adapter_name=type(self).__name__,
                 signature=signature,
@@ -116,7 +117,7 @@ class PlainAdapter(dspy.Adapter):
             value = kind.extract(labelled if kind.several_lines else first)
             if kind.key(value) is not None:
                 return value
-        if isinstance(kind, TextKind) and reasons and marked_answer(completion) is None:
+        if kind.takes_any_text and reasons and marked_answer(completion) is None:
             return _last_line(completion)
         return kind.extract(completion)
 
@@ -255,7 +256,7 @@ def response_model(signature: type[dspy.Signature]) -> type[pydantic.BaseModel]:
     ('integer', False)
     """
     fields: dict[str, Any] = {
-        name: (field.annotation, ...) for name, field in signature.output_fields.items()
+        name: (field.rebuild_annotation(), ...) for name, field in signature.output_fields.items()
     }
     try:
         model = pydantic.create_model(

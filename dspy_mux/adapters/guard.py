@@ -5,6 +5,11 @@
   is not a field of the reply.
 - Lone surrogates, which no request, file or database can hold, become U+FFFD both ways.
 - A member's key that its server echoes in a reply is masked before the reply is read.
+- Thinking is taken out of a reply before it is read, and what a server sends beside the reply
+  (reasoning, tool calls) is never read in its place.
+- Of a reply that was cut off at `max_tokens`, only an answer counts that was whole before.
+- Numbers, choices and truth values are read by the answer's kind: DSPy's reader repairs JSON, and
+  takes 10 from `10^6`.
 - Typed fields are not read from a reply of more than `LONGEST_TYPED` characters: DSPy's reader
   takes time quadratic in some replies. The linear rules of the answer's kind look for the answer
   then (`ExtractingAdapter`).
@@ -18,11 +23,25 @@ from functools import cached_property
 from typing import Any
 
 import dspy
+from dspy.adapters.types.tool import ToolCalls
 from dspy.utils.exceptions import AdapterParseError
 
+from ..answers.equivalence import AnswerKind
+from ..answers.reply import CutOffText, final_text
 from ..errors import ConfigurationError
 from ..redact import echoes_of, without
 from ..text import whole
+from .fields import (
+    CUT_OFF,
+    ONLY_THINKING,
+    Unanswered,
+    is_closed,
+    is_echo,
+    is_json,
+    member_text,
+    with_plain_markers,
+    with_required_answer,
+)
 from .markers import without_markers
 from .wrap import AdapterCall, Exchange, Fields, WrappingAdapter
 
@@ -35,6 +54,11 @@ class GuardedAdapter(WrappingAdapter):
     Args:
         inner: that adapter.
         lm: the member's LM, whose keys are masked.
+        answer_field: the output field that holds the answer; None where there is none to guard.
+        kind: how that field is read.
+
+    Raises:
+        Unanswered: on use: the reply is all thinking, or was cut off before its answer.
 
     >>> lm = dspy.LM("openai/a", api_key="a-made-up-key-42")
     >>> guarded = GuardedAdapter(dspy.ChatAdapter(), lm)
@@ -42,12 +66,19 @@ class GuardedAdapter(WrappingAdapter):
     {'answer': '***'}
     """
 
-    def __init__(self, inner: dspy.Adapter, lm: dspy.BaseLM):
+    def __init__(
+        self,
+        inner: dspy.Adapter,
+        lm: dspy.BaseLM,
+        answer_field: str | None = None,
+        kind: AnswerKind | None = None,
+    ):
         super().__init__(inner)
-        self.lm = lm
+        self.lm, self.answer_field, self.kind = lm, answer_field, kind
         # Whichever way the inner adapter calls the model, it reads the reply by this `parse`.
         self._guarded = copy.copy(inner)
         self._guarded.parse = self._parse
+        self._guarded._call_postprocess = self._postprocess
 
     def parse(self, signature: type[dspy.Signature], completion: str) -> Fields:
         return self._parse(signature, completion)
@@ -71,18 +102,83 @@ class GuardedAdapter(WrappingAdapter):
     def _keys(self) -> list[str]:
         return echoes_of(self.lm)
 
+    def _postprocess(
+        self,
+        shown: type[dspy.Signature],
+        signature: type[dspy.Signature],
+        outputs: list[Any],
+        *more: Any,
+    ) -> list[Fields]:
+        """Read the outputs of a call, after those without a text are refused.
+
+        DSPy would show what came instead, such as reasoning, as the text of the reply.
+        """
+        called = any(field.annotation is ToolCalls for field in signature.output_fields.values())
+        for output in outputs:
+            text = output.get("text") if isinstance(output, dict) else output
+            if text or (called and isinstance(output, dict) and output.get("tool_calls")):
+                continue
+            if isinstance(text, CutOffText):
+                raise Unanswered(CUT_OFF, signature, "")
+            raise AdapterParseError(type(self.inner).__name__, signature, "")
+        replies: list[Fields] = self.inner.__class__._call_postprocess(
+            self._guarded, shown, signature, outputs, *more
+        )
+        return replies
+
     def _parse(self, signature: type[dspy.Signature], completion: str) -> Fields:
-        completion = self._clean(completion)
-        if len(completion) > LONGEST_TYPED and self._is_slow(signature, completion):
-            raise self._unreadable(signature, completion)
+        reply = self._clean(completion)
+        text = final_text(reply)
+        if text is None and reply.strip():
+            is_cut = isinstance(reply, CutOffText)
+            raise Unanswered(CUT_OFF if is_cut else ONLY_THINKING, signature, reply)
+        if type(self.inner) is dspy.ChatAdapter:
+            plain = with_plain_markers(text or "", signature)
+            text = CutOffText(plain) if isinstance(text, CutOffText) else plain
+        if isinstance(text, CutOffText) and not self._is_whole(signature, text):
+            raise Unanswered(CUT_OFF, signature, text)
+        return self._fields(signature, str(text or ""))
+
+    def _fields(self, signature: type[dspy.Signature], text: str) -> Fields:
+        if len(text) > LONGEST_TYPED and self._is_slow(signature, text):
+            raise self._unreadable(signature, text)
+        field, kind = self.answer_field, self.kind
+        if field is None or kind is None or field not in signature.output_fields:
+            return self._parsed(signature, signature, text)
+        if not isinstance(self.inner, dspy.ChatAdapter):  # such as ours, which read by kinds too
+            return self._parsed(signature, signature, text)
+        asked = with_required_answer(signature, field, as_text=kind.reads_fields)  # type: ignore[arg-type]
+        fields = self._parsed(signature, asked, text)
+        if is_echo(fields[field], field):
+            raise self._unreadable(signature, text)
+        if kind.reads_fields:
+            shown = fields[field]
+            if isinstance(self.inner, dspy.JSONAdapter):
+                shown = member_text(text, field) or shown
+            fields[field] = kind.extract(shown)
+            if kind.key(fields[field]) is None:
+                raise self._unreadable(signature, text)
+        return fields
+
+    def _parsed(
+        self, signature: type[dspy.Signature], asked: type[dspy.Signature], text: str
+    ) -> Fields:
         try:
-            fields: Fields = self.inner.parse(signature, completion)
+            fields: Fields = self.inner.parse(asked, text)
         except ConfigurationError:
             raise
         except (ArithmeticError, MemoryError, RecursionError, TypeError, ValueError) as error:
             # Nested too deeply, a number too large, or an object where an option should stand.
-            raise self._unreadable(signature, completion) from error
+            raise self._unreadable(signature, text) from error
         return fields
+
+    def _is_whole(self, signature: type[dspy.Signature], text: str) -> bool:
+        """Return whether the answer of a reply that was cut off is whole."""
+        if self.answer_field is None or self.answer_field not in signature.output_fields:
+            return True  # a step before the answer may be cut short
+        if isinstance(self.inner, dspy.JSONAdapter):
+            return is_json(text)
+        return is_closed(text, self.answer_field)
 
     def _is_slow(self, signature: type[dspy.Signature], completion: str) -> bool:
         """Return whether DSPy may repair the reply as JSON: a typed value, or invalid JSON."""
@@ -108,7 +204,8 @@ class GuardedAdapter(WrappingAdapter):
         reads, did not pass `_parse`.
         """
         if isinstance(value, str):
-            return without(whole(value), self._keys)
+            cleaned = without(whole(value), self._keys)
+            return CutOffText(cleaned) if isinstance(value, CutOffText) else cleaned
         if type(value) is list:
             return [self._clean(inner) for inner in value]
         if type(value) is dict:
@@ -121,6 +218,8 @@ class GuardedAdapter(WrappingAdapter):
         self, error: AdapterParseError, signature: type[dspy.Signature]
     ) -> AdapterParseError:
         # A new error: the message of the old one repeats the reply.
+        if isinstance(error, Unanswered):
+            return Unanswered(error.cause, signature, self._clean(error.lm_response))
         return AdapterParseError(
             adapter_name=error.adapter_name,
             signature=signature,

@@ -60,6 +60,10 @@ class ChoiceKind(ReplyKind):
     def __hash__(self) -> int:
         return hash(self.options)
 
+    @property
+    def reads_fields(self) -> bool:
+        return True
+
     def _find(self, text: str) -> Any | None:
         for answer in marked_answers(text):
             if (option := self._chosen_or_mentioned(answer)) is not None:

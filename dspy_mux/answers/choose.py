@@ -12,12 +12,14 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+import annotated_types
 import pydantic
 from pydantic.fields import FieldInfo
 
 from ..errors import ConfigurationError
 from .choice_kind import ChoiceKind
 from .custom import KeyKind, PairKind
+from .declared import ConstrainedKind, OptionalKind
 from .equivalence import AnswerKind
 from .kinds import BoolKind, TextKind
 from .number_kind import NumberKind, Percent, PercentKind
@@ -85,10 +87,10 @@ def _required_arguments(function: object) -> int | None:
 
 def _kind_of(annotation: Any) -> AnswerKind:
     if isinstance(annotation, FieldInfo):
-        return _marked_kind(annotation.metadata) or _kind_of(annotation.annotation)
+        return _annotated_kind(annotation.annotation, annotation.metadata)
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _marked_kind(arguments[1:]) or _kind_of(arguments[0])
+        return _annotated_kind(arguments[0], arguments[1:])
     if origin is Literal:
         return BoolKind() if set(map(type, arguments)) == {bool} else ChoiceKind(arguments)
     if origin in (Union, types.UnionType):
@@ -101,14 +103,34 @@ def _kind_of(annotation: Any) -> AnswerKind:
     return _json_kind(annotation) if typing.is_typeddict(annotation) else AnyKind()
 
 
-def _marked_kind(marks: Iterable[object]) -> AnswerKind | None:
-    """Return the last kind among an annotation's marks."""
+def _annotated_kind(annotation: Any, marks: Sequence[Any]) -> AnswerKind:
+    """Return the kind of a type with marks: the last kind among them, and their constraints."""
     kinds = [mark for mark in marks if isinstance(mark, AnswerKind)]
-    return kinds[-1] if kinds else None
+    kind = kinds[-1] if kinds else _kind_of(annotation)
+    constraints = tuple(mark for mark in marks if _is_constraint(mark))
+    if not constraints:
+        return kind
+    base = kind.base if isinstance(kind, OptionalKind) else kind
+    declared: Any = (annotation, *constraints)
+    bounded = ConstrainedKind(base, json_reader(Annotated[declared]))
+    return OptionalKind(bounded) if isinstance(kind, OptionalKind) else bounded
 
 
-def _union_kind(arguments: Iterable[Any]) -> AnswerKind:
-    kinds = {_kind_of(argument) for argument in arguments if argument is not type(None)}
+def _is_constraint(mark: object) -> bool:
+    if isinstance(mark, AnswerKind):
+        return False
+    known = (annotated_types.BaseMetadata, annotated_types.GroupedMetadata, FieldInfo)
+    return isinstance(mark, known) or hasattr(mark, "__get_pydantic_core_schema__")
+
+
+def _union_kind(arguments: Sequence[Any]) -> AnswerKind:
+    given = [argument for argument in arguments if argument is not type(None)]
+    kind = _common_kind(given)
+    return OptionalKind(kind) if len(given) < len(arguments) else kind
+
+
+def _common_kind(arguments: Iterable[Any]) -> AnswerKind:
+    kinds = {_kind_of(argument) for argument in arguments}
     if len(kinds) == 1:
         return kinds.pop()
     if kinds and all(type(kind) is NumberKind for kind in kinds):

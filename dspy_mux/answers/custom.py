@@ -39,6 +39,14 @@ class KeyKind(AnswerKind):
     base: AnswerKind
     name = "key function"
 
+    @property
+    def reads_fields(self) -> bool:
+        return self.base.reads_fields
+
+    @property
+    def takes_any_text(self) -> bool:
+        return self.base.takes_any_text
+
     def extract(self, text: str) -> Any | None:
         return self.base.extract(text)
 
@@ -67,6 +75,14 @@ class PairKind(AnswerKind):
     function: Callable[[Any, Any], Any]
     base: AnswerKind
     name = "pair function"
+
+    @property
+    def reads_fields(self) -> bool:
+        return self.base.reads_fields
+
+    @property
+    def takes_any_text(self) -> bool:
+        return self.base.takes_any_text
 
     def extract(self, text: str) -> Any | None:
         return self.base.extract(text)

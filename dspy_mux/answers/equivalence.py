@@ -57,6 +57,11 @@ class AnswerKind(ABC):
         """
         return False
 
+    @property
+    def takes_any_text(self) -> bool:
+        """Whether any text is an answer: then only a marked one counts in a reply out of format."""
+        return False
+
     @abstractmethod
     def extract(self, text: str) -> Any | None:
         """Return a value for the field from a model's free text, or None if there is none."""

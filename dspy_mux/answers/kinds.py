@@ -18,6 +18,10 @@ class BoolKind(ReplyKind):
 
     name = "bool"
 
+    @property
+    def reads_fields(self) -> bool:
+        return True
+
     def _find(self, text: str) -> bool | None:
         found = (truth_in_text(answer) for answer in marked_answers(text))
         return next((value for value in found if value is not None), truth_in_text(text))
@@ -36,6 +40,10 @@ class TextKind(ReplyKind):
     """
 
     name = "text"
+
+    @property
+    def takes_any_text(self) -> bool:
+        return True
 
     def _find(self, text: str) -> str | None:
         return self.usable(marked_answer(text) or unwrap(unfence(text)))

@@ -34,6 +34,10 @@ class NumberKind(ReplyKind):
     name = "number"
     percent: ClassVar[bool] = False
 
+    @property
+    def reads_fields(self) -> bool:
+        return True
+
     def _find(self, text: str) -> int | float | Decimal | Fraction | None:
         for answer in marked_answers(text):
             numeral = numeral_of_answer(answer)

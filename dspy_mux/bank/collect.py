@@ -27,6 +27,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ..answers.equivalence import NO_ANSWER
 from ..errors import ConfigurationError
 from ..mux.slm_mux import SLMMux
 from ..sampling.draw import Draw, find_mistake
@@ -336,7 +337,7 @@ class _Collection:
         self.outstanding[draw.unit] -= 1
         draw.completes = self.outstanding[draw.unit] == 0
         self.drawn += 1
-        self.abstained += draw.answer is None
+        self.abstained += draw.answer is NO_ANSWER
         writer.put(draw)
         return True
 

@@ -9,6 +9,7 @@ from typing import SupportsFloat
 
 import dspy
 
+from ..answers.equivalence import NO_ANSWER
 from ..errors import MetricFailed
 from ..mux.code_hash import hash_callable
 from ..mux.slm_mux import SLMMux
@@ -39,7 +40,7 @@ class Scorer:
         """Extract and score a draw's answer; runs in the draw's thread, as a metric may be slow."""
         draw.answer = self.mux.answer_of(draw)
         draw.answered = True
-        if draw.answer is None:
+        if draw.answer is NO_ANSWER:
             return
         question = draw.unit[0]
         try:

@@ -12,6 +12,7 @@ from typing import Any
 import dspy
 import pydantic
 
+from ..answers.equivalence import NO_ANSWER
 from ..answers.plain_text import as_text
 from ..errors import BankError, StorageError
 from ..mux.slm_mux import SLMMux
@@ -38,7 +39,7 @@ class RecordedDraw(Draw):
         unit: (question, program) in the bank.
         completes: whether it is the last draw of its unit in this collection.
         repeats: whether a recorded failure stands in its place until it arrives.
-        answer: None for an abstention.
+        answer: `NO_ANSWER` for an abstention.
         answered: whether the answer is extracted; the score may follow later.
         score: the metric's value.
         scored_by: the fingerprint of the metric and the gold answer.
@@ -50,7 +51,7 @@ class RecordedDraw(Draw):
     unit: tuple[int, int]
     completes: bool = False
     repeats: bool = False
-    answer: Any = None
+    answer: Any = NO_ANSWER
     score: float | None = None
     scored_by: str | None = None
     metric_error: Exception | None = None
@@ -220,7 +221,9 @@ class Writer:
 def _row(draw: RecordedDraw, answer_class: int | None) -> dict[str, Any]:
     spent = draw.spent
     question, program = draw.unit
-    usable = draw.answer is not None and answer_class is not None and draw.prediction is not None
+    usable = (
+        draw.answer is not NO_ANSWER and answer_class is not None and draw.prediction is not None
+    )
     return {
         "question": question,
         "program": program,

@@ -21,6 +21,7 @@ import dspy
 import numpy as np
 import pydantic
 
+from ..answers.declared import ConstrainedKind, OptionalKind
 from ..answers.equivalence import AnswerKind
 
 #: A plain JSON value.
@@ -76,6 +77,8 @@ def hash_module(program: dspy.Module) -> str | None:
 
 def hash_kind(kind: AnswerKind) -> list[str]:
     """Hash how a user's own kind or function compares answers; empty for the built-in kinds."""
+    if isinstance(kind, (OptionalKind, ConstrainedKind)):
+        return hash_kind(kind.base)
     function = getattr(kind, "function", None)
     if function is None and type(kind).__module__.partition(".")[0] == "dspy_mux":
         return []

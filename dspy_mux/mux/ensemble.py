@@ -22,6 +22,7 @@ from ..adapters.extract import ExtractingAdapter
 from ..adapters.formats import default_adapter
 from ..adapters.guard import GuardedAdapter
 from ..answers.choose import answer_kind
+from ..answers.equivalence import NO_ANSWER
 from ..answers.plain_text import as_text
 from ..errors import ConfigurationError
 from ..sampling.abstention import NO_FIELD, NO_TEXT, UNUSABLE
@@ -197,11 +198,11 @@ class Ensemble(dspy.Module):
         )
 
     def answer_of(self, draw: Draw) -> Any:
-        """Return a draw's answer; None for an abstention, whose cause is noted on the draw."""
+        """Return a draw's answer; `NO_ANSWER` for an abstention, and note its cause on the draw."""
         answer = self._answer(draw)
         if draw.cause is None and self.kind.key(answer) is None:
             draw.cause = _missing_cause(answer)
-        return None if draw.cause is not None else answer
+        return NO_ANSWER if draw.cause is not None else answer
 
     def _rounds(self, inputs: Inputs) -> Rounds:
         raise NotImplementedError
@@ -210,16 +211,18 @@ class Ensemble(dspy.Module):
         return GuardedAdapter(
             self.members[member].adapter or dspy.settings.adapter or default_adapter(),
             self.members[member].lm,
+            self.answer_field,
+            self.kind,
         )
 
     def _answer(self, draw: Draw) -> Any:
         if draw.cause is not None or draw.prediction is None:
-            return None
+            return NO_ANSWER
         if self.answer_field not in draw.prediction:
             draw.cause = (
                 f"{NO_FIELD} {self.answer_field!r} (it has {', '.join(draw.prediction.keys())})"
             )
-            return None
+            return NO_ANSWER
         return draw.prediction[self.answer_field]
 
     def _classes(self, draws: Sequence[Draw]) -> list[int | None]:

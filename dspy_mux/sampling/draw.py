@@ -135,7 +135,9 @@ class Draw(AbstractContextManager["Draw"]):
         offer(self.withdraw)  # to the draw around this one
         self._calls.outer = current_deadline.get()
         self._outer_deadline = current_deadline.set(self._calls)
+        self._calls.keeps_history = not dspy.settings.disable_history
         self._context = dspy.context(
+            disable_history=False,  # of all DSPy reports, it alone says that a reply was cut off
             lm=self._lm(rollout_id),
             adapter=self.adapter,
             trace=self.trace,

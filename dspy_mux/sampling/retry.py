@@ -18,6 +18,7 @@ from typing import Any
 import dspy
 from dspy.utils.exceptions import is_retryable_lm_error
 
+from .cut_off import mark_cut_off
 from .deadline import Deadline
 from .hung_calls import BlockingCalls
 
@@ -41,6 +42,8 @@ class DrawCalls(Deadline):
         super().__init__()
         self.blocking = BlockingCalls()
         self._ended: threading.Event | None = None
+        #: Whether DSPy may keep a history of the calls.
+        self.keeps_history = True
 
     def __deepcopy__(self, memo: dict[int, Any]) -> DrawCalls:
         return self  # a copy of the LM within the program belongs to the same draw
@@ -112,6 +115,12 @@ class _DrawLM:
                 if seconds is None:
                     raise
             await asyncio.sleep(seconds)
+
+    def update_history(self, entry: dict[str, Any]) -> None:
+        # DSPy calls this before an adapter reads the outputs, of which it holds the same list.
+        mark_cut_off(entry)
+        if self._draw_calls.keeps_history:
+            super().update_history(entry)  # type: ignore[misc]
 
 
 def join_draw(lm: dspy.BaseLM, calls: DrawCalls) -> dspy.BaseLM:

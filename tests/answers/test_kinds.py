@@ -24,6 +24,7 @@ from typing_extensions import TypedDict
 from dspy_mux.answers.choice_kind import ChoiceKind
 from dspy_mux.answers.choose import answer_kind
 from dspy_mux.answers.custom import KeyKind, PairKind
+from dspy_mux.answers.declared import OptionalKind
 from dspy_mux.answers.equivalence import AnswerKind
 from dspy_mux.answers.kinds import BoolKind, TextKind
 from dspy_mux.answers.math_kind import MathAnswer, MathKind
@@ -70,8 +71,10 @@ WRITTEN = Literal["(A) Paris", "(B) Rome"]
         (LETTERS, ChoiceKind(["A", "B", "C", "D"])), (Literal[True, False], BoolKind()),
         (City, ChoiceKind(list(City))), (list[int], JsonKind(list[int])), (dict, JsonKind(dict)),
         (Point, JsonKind(Point)), (Pair, JsonKind(Pair)), (Row, JsonKind(Row)),
-        (OLD_OPTIONAL, NumberKind(int)), (int | None, NumberKind(int)),
-        (int | float, NumberKind(float)), (OLD_UNION, AnyKind()), (MathAnswer | None, MathKind()),
+        (OLD_OPTIONAL, OptionalKind(NumberKind(int))),
+        (int | None, OptionalKind(NumberKind(int))),
+        (int | float, NumberKind(float)), (OLD_UNION, AnyKind()),
+        (MathAnswer | None, OptionalKind(MathKind())),
         (Annotated[str, "a note"], TextKind()), (Annotated[str, NumberKind(int)], NumberKind(int)),
         (complex, AnyKind()), (list[MathAnswer], JsonKind(list[MathAnswer])),
         ("a string", AnyKind()),

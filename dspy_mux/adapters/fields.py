@@ -1,0 +1,136 @@
+"""Read the fields of a reply: markers in the forms that models write, and the answer's own text."""
+
+from __future__ import annotations
+
+import functools
+import json
+import operator
+import re
+import types
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import dspy
+from dspy.adapters.chat_adapter import field_header_pattern
+from dspy.adapters.utils import annotation_allows_none
+from dspy.utils.exceptions import AdapterParseError
+
+from ..answers.plain_text import unfence
+
+#: A field marker as models write it: bold, as a heading, with other spaces or another case.
+_MARKER = re.compile(r"(?P<start>^[ \t]{0,8}[#>]{0,6}[ \t]?)?(?P<lead>[*_`]{0,3})"
+                     r"\[\[[ \t]?\#{1,3}[ \t]?(?P<name>\w{1,80})[ \t]?\#{1,3}[ \t]?\]\]"
+                     r"(?P<trail>[*_`]{0,3}:?)(?P<end>[ \t]*$)?", re.MULTILINE)  # fmt: skip
+COMPLETED = "completed"
+
+
+CUT_OFF = "cut off at max_tokens"
+ONLY_THINKING = "thinking without an answer"
+
+
+class Unanswered(AdapterParseError):
+    """A reply that has no answer, whoever reads it.
+
+    Attributes:
+        cause: `CUT_OFF` or `ONLY_THINKING`.
+    """
+
+    def __init__(self, cause: str, signature: type[dspy.Signature], reply: str):
+        super().__init__("GuardedAdapter", signature, reply, message=f"No answer: {cause}.")
+        self.cause = cause
+
+
+def with_plain_markers(text: str, signature: type[dspy.Signature]) -> str:
+    r"""Write the markers of a signature's fields as DSPy reads them, each at the start of a line.
+
+    >>> with_plain_markers("**[[## Answer ##]]** Paris[[ ## completed ## ]]",
+    ...                    dspy.Signature("question -> answer"))
+    '[[ ## answer ## ]] Paris\n[[ ## completed ## ]]'
+    """
+    if "[[" not in text:
+        return text
+    names = {name.lower(): name for name in (*signature.fields, COMPLETED)}
+
+    def plain(match: re.Match[str]) -> str:
+        name = names.get(match["name"].lower())
+        starts_line = match["start"] is not None
+        # Within a line, a marker may be quoted: only one that ends the line, or the reply, is one.
+        if name is None or not (starts_line or match["end"] is not None or name == COMPLETED):
+            return match.group()
+        return f"{'' if starts_line else chr(10)}[[ ## {name} ## ]]{match['end'] or ''}"
+
+    return _MARKER.sub(plain, text)
+
+
+def section(text: str, field: str) -> str | None:
+    """Return what stands under DSPy's marker of `field`; None without the marker."""
+    parts = field_header_pattern.split(text)
+    sections = dict(zip(reversed(parts[1::2]), reversed(parts[2::2]), strict=True))
+    found = sections.get(field)
+    return None if found is None else found.strip()
+
+
+def is_echo(value: Any, field: str) -> bool:
+    """Return whether a value repeats the prompt's place for it, such as `{answer}`."""
+    if not isinstance(value, str) or len(value) > 300:
+        return False
+    shown = value.strip().strip("`*\"'")
+    return re.match(rf"\{{{re.escape(field)}\}}", shown) is not None or shown in ("...", "…")
+
+
+def is_closed(text: str, field: str) -> bool:
+    """Return whether a next marker begins after a field's value, which is whole then."""
+    _, marker, after = text.partition(f"[[ ## {field} ## ]]")
+    return bool(marker) and "\n[[" in after
+
+
+@functools.lru_cache(maxsize=256)
+def with_required_answer(
+    signature: type[dspy.Signature], field: str, *, as_text: bool
+) -> type[dspy.Signature]:
+    """Return a signature that has no value for a missing answer: no default, no None.
+
+    Args:
+        as_text: whether the answer is read as the text that stands there, whatever its type.
+    """
+    info = signature.output_fields[field]
+    if not as_text and info.is_required() and not annotation_allows_none(info.annotation):
+        return signature
+    type_ = str if as_text else _without_none(info.rebuild_annotation())
+    required = dspy.OutputField(desc=(info.json_schema_extra or {}).get("desc"))
+    at = list(signature.output_fields).index(field)
+    changed: type[dspy.Signature] = signature.delete(field).insert(at, field, required, type_=type_)
+    return changed
+
+
+def _without_none(annotation: Any) -> Any:
+    if get_origin(annotation) is Annotated:
+        inner, *marks = get_args(annotation)
+        marked: Any = (_without_none(inner), *marks)
+        return Annotated[marked]
+    if get_origin(annotation) not in (Union, types.UnionType):
+        return annotation
+    given = [one for one in get_args(annotation) if one is not type(None)]
+    return functools.reduce(operator.or_, given)
+
+
+def is_json(text: str) -> bool:
+    """Return whether a text is JSON, in a fence or not."""
+    try:
+        json.loads(unfence(text))
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def member_text(text: str, field: str) -> str | None:
+    """Return what stands for a field in an object that is not quite JSON, up to the next field.
+
+    None where the text is JSON, of which a reader takes no fragment, and where the field is absent.
+    """
+    if is_json(text):
+        return None
+    found = re.search(rf"[\"']?\b{re.escape(field)}[\"']?\s*:\s*([^\n{{}}\[\]]{{0,2000}})", text)
+    if found is None:
+        return None
+    value = re.split(r",\s*[\"'\w]+\s*:", found[1], maxsplit=1)[0]
+    return value.strip().rstrip(",").strip("\"' ")
