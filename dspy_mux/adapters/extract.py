@@ -78,7 +78,8 @@ class ExtractingAdapter(WrappingAdapter):
         if stands:
             if is_echo(stands, self.answer_field):
                 return NO_ANSWER
-            found = stands if self.kind.takes_any_text else self.kind.extract(stands)
+            as_it_stands = self.kind.takes_any_text and not self.kind.reads_fields
+            found = stands if as_it_stands else self.kind.extract(stands)
         elif self.kind.takes_any_text and not isinstance(reply, CutOffText):
             # Any text would do: there only what is marked as the answer counts.
             marked = marked_answer(text)

@@ -75,9 +75,8 @@ def _without_thinking(text: str) -> str | None:
             start = None
     if start is None:
         return None
-    if not kept:
-        return text[start:]
-    return "\n".join(part.strip("\n") for part in (*kept, text[start:]) if part.strip())
+    parts = [part for part in (*kept, text[start:]) if part.strip()]
+    return parts[0] if len(parts) == 1 else "\n".join(part.strip() for part in parts)
 
 
 # ------------------------------------------------------------------------------------------------

@@ -15,13 +15,18 @@ KNOWN_MODEL = "known"
 
 
 class ModelServer(ThreadingHTTPServer):
-    """Answers every question with 42; a model name that contains "unknown" is a 404."""
+    """Answers every question with 42; a model name that contains "unknown" is a 404.
+
+    Attributes:
+        replies: model → the message and finish reason that it gives instead.
+    """
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.paths: list[str] = []
+        self.replies: dict[str, tuple[dict[str, Any], str]] = {}
         self.keys: list[str | None] = []
 
     @property
@@ -52,7 +57,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/api/chat":
             self._send(200, _ollama(request["model"], text))
         else:
-            self._send(200, _openai(request["model"], text))
+            message, ending = self.server.replies.get(request["model"], ({"content": text}, "stop"))
+            self._send(200, _openai(request["model"], message, ending))
 
     def do_GET(self) -> None:
         self._send(404, {"error": {"message": "not found"}})
@@ -69,14 +75,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
-def _openai(model: str, text: str) -> dict[str, Any]:
-    message = {"role": "assistant", "content": text}
+def _openai(model: str, message: dict[str, Any], ending: str) -> dict[str, Any]:
+    message = {"role": "assistant", **message}
     return {
         "id": "1",
         "object": "chat.completion",
         "created": 0,
         "model": model,
-        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "choices": [{"index": 0, "message": message, "finish_reason": ending}],
         "usage": {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12},
     }
 
