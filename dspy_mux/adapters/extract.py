@@ -11,7 +11,8 @@ from dspy.utils.exceptions import AdapterParseError
 from ..answers.equivalence import NO_ANSWER, AnswerKind
 from ..answers.marks import marked_answer
 from ..answers.reply import CutOffText, final_text, stated_in_full
-from .fields import Unanswered, is_echo, section
+from ..answers.sections import section
+from .fields import Unanswered, is_echo
 from .formats import PlainAdapter
 from .guard import GuardedAdapter
 from .wrap import AdapterCall, Exchange, WrappingAdapter

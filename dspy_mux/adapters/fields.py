@@ -1,4 +1,4 @@
-"""Read the fields of a reply: markers in the forms that models write, and the answer's own text."""
+"""Read the answer's field of a reply as the text that stands there, and nothing in its place."""
 
 from __future__ import annotations
 
@@ -10,18 +10,10 @@ import types
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import dspy
-from dspy.adapters.chat_adapter import field_header_pattern
 from dspy.adapters.utils import annotation_allows_none
 from dspy.utils.exceptions import AdapterParseError
 
 from ..answers.plain_text import unfence
-
-#: A field marker as models write it: bold, as a heading, with other spaces or another case.
-_MARKER = re.compile(r"(?P<start>^[ \t]{0,8}[#>]{0,6}[ \t]?)?(?P<lead>[*_`]{0,3})"
-                     r"\[\[[ \t]?\#{1,3}[ \t]?(?P<name>\w{1,80})[ \t]?\#{1,3}[ \t]?\]\]"
-                     r"(?P<trail>[*_`]{0,3}:?)(?P<end>[ \t]*$)?", re.MULTILINE)  # fmt: skip
-COMPLETED = "completed"
-
 
 CUT_OFF = "cut off at max_tokens"
 ONLY_THINKING = "thinking without an answer"
@@ -39,48 +31,12 @@ class Unanswered(AdapterParseError):
         self.cause = cause
 
 
-def with_plain_markers(text: str, signature: type[dspy.Signature]) -> str:
-    r"""Write the markers of a signature's fields as DSPy reads them, each at the start of a line.
-
-    >>> with_plain_markers("**[[## Answer ##]]** Paris[[ ## completed ## ]]",
-    ...                    dspy.Signature("question -> answer"))
-    '[[ ## answer ## ]] Paris\n[[ ## completed ## ]]'
-    """
-    if "[[" not in text:
-        return text
-    names = {name.lower(): name for name in (*signature.fields, COMPLETED)}
-
-    def plain(match: re.Match[str]) -> str:
-        name = names.get(match["name"].lower())
-        starts_line = match["start"] is not None
-        # Within a line, a marker may be quoted: only one that ends the line, or the reply, is one.
-        if name is None or not (starts_line or match["end"] is not None or name == COMPLETED):
-            return match.group()
-        return f"{'' if starts_line else chr(10)}[[ ## {name} ## ]]{match['end'] or ''}"
-
-    return _MARKER.sub(plain, text)
-
-
-def section(text: str, field: str) -> str | None:
-    """Return what stands under DSPy's marker of `field`; None without the marker."""
-    parts = field_header_pattern.split(text)
-    sections = dict(zip(reversed(parts[1::2]), reversed(parts[2::2]), strict=True))
-    found = sections.get(field)
-    return None if found is None else found.strip()
-
-
 def is_echo(value: Any, field: str) -> bool:
     """Return whether a value repeats the prompt's place for it, such as `{answer}`."""
     if not isinstance(value, str) or len(value) > 300:
         return False
     shown = value.strip().strip("`*\"'")
     return re.match(rf"\{{{re.escape(field)}\}}", shown) is not None or shown in ("...", "…")
-
-
-def is_closed(text: str, field: str) -> bool:
-    """Return whether a next marker begins after a field's value, which is whole then."""
-    _, marker, after = text.partition(f"[[ ## {field} ## ]]")
-    return bool(marker) and "\n[[" in after
 
 
 @functools.lru_cache(maxsize=256)

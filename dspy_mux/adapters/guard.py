@@ -28,6 +28,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from ..answers.equivalence import AnswerKind
 from ..answers.reply import CutOffText, final_text
+from ..answers.sections import is_closed, with_plain_markers
 from ..errors import ConfigurationError
 from ..redact import echoes_of, without
 from ..text import whole
@@ -35,11 +36,9 @@ from .fields import (
     CUT_OFF,
     ONLY_THINKING,
     Unanswered,
-    is_closed,
     is_echo,
     is_json,
     member_text,
-    with_plain_markers,
     with_required_answer,
 )
 from .markers import without_markers
@@ -133,7 +132,7 @@ class GuardedAdapter(WrappingAdapter):
             is_cut = isinstance(reply, CutOffText)
             raise Unanswered(CUT_OFF if is_cut else ONLY_THINKING, signature, reply)
         if type(self.inner) is dspy.ChatAdapter:
-            plain = with_plain_markers(text or "", signature)
+            plain = with_plain_markers(text or "", signature.fields)
             text = CutOffText(plain) if isinstance(text, CutOffText) else plain
         if isinstance(text, CutOffText) and not self._is_whole(signature, text):
             raise Unanswered(CUT_OFF, signature, text)

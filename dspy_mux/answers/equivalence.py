@@ -12,6 +12,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any, ClassVar, Final, Literal
 
 from .reply import CutOffText, final_text, stated_in_full
+from .sections import answer_section
 
 
 class _Abstention(enum.Enum):
@@ -128,7 +129,8 @@ class ReplyKind(AnswerKind):
         final = final_text(text)
         if isinstance(final, CutOffText):
             final = stated_in_full(final)
-        return None if final is None else self._find(final)
+        shown = None if final is None else answer_section(final)
+        return None if not shown else self._find(shown)
 
     @abstractmethod
     def _find(self, text: str) -> Any | None:

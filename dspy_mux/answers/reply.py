@@ -23,7 +23,10 @@ class CutOffText(str):
 # ------------------------------------------------------------------------------------------------
 # Thinking
 
-_NAMES = r"(?:seed:)?(?:think(?:ing)?|thoughts?|reasoning|reflection|scratchpad|analysis)"
+_NAMES = (
+    r"(?:seed:)?(?:think(?:ing)?|thoughts?|reasoning|reflection|scratchpad|analysis"
+    r"|tool_calls?|function_calls?)"
+)
 _OPEN = (
     rf"<{_NAMES}(?:\s[^<>]{{0,80}})?>",  # DeepSeek R1, Qwen3, EXAONE, Seed, Claude's
     r"\[THINK\]",  # Magistral
@@ -34,13 +37,15 @@ _OPEN = (
     r"<\|think\|>",  # Solar
     r"<unused94>(?:thought\b)?",  # MedGemma
     r"<\|channel>thought\b",  # Gemma
-    r"<\|channel\|>\s*(?:analysis|commentary)\b[^<\n]{0,80}<\|message\|>",  # gpt-oss
+    r"<\|channel\|>\s*(?:analysis|commentary)\b[^<\n]{0,80}(?:<\|constrain\|>\w{0,20}\s?)?"
+    r"<\|message\|>",  # gpt-oss
+    r"<\|START_ACTION\|>|\[TOOL_CALLS\]",  # a call of a tool is no answer either
 )
 _CLOSE = (
     rf"</{_NAMES}\s*>",
     r"\[/THINK\]",
     r"◁/think▷",
-    r"<\|END_THINKING\|>",
+    r"<\|END_THINKING\|>|<\|END_ACTION\|>",
     r"<\|end_of_thought\|>",
     r"<\|inner_suffix\|>",
     r"<\|/think\|>|<\|content\|>",
@@ -79,6 +84,11 @@ def _without_thinking(text: str) -> str | None:
     return parts[0] if len(parts) == 1 else "\n".join(part.strip() for part in parts)
 
 
+#: An agent's step that calls a tool: its answer is still to come.
+_TOOL_STEP = re.compile(r"^[ \t]*Action Input[ \t]*:", re.MULTILINE)
+_FINAL_STEP = re.compile(r"^[ \t*#]*Final Answer\b|^[ \t]*Observation[ \t]*:", re.M | re.I)
+
+
 # ------------------------------------------------------------------------------------------------
 # The end of the turn
 
@@ -95,8 +105,9 @@ _START = re.compile(
 )
 #: A line that begins the next turn of a conversation or few-shot text.
 _NEXT_TURN = re.compile(
-    r"^[ \t]*(?:\*\*|#{1,4} ?)?"
-    r"(?:(?P<speaker>Human|User)|(?:Next\s)?(?:Question|Q|Problem|Exercise|Example|Task))"
+    r"^[ \t]*(?:Human|User)[ \t]*$"
+    r"|^[ \t]*(?:\*\*|#{1,4} ?)?"
+    r"(?:(?P<speaker>Human|User|<(?:human|user)>)|(?:Next\s)?(?:Question|Q|Problem|Exercise|Example|Task))"
     r"(?:\s?\#?\d{1,4})?(?:\*\*)?\s?[:.)](?:\*\*)?(?=\s|$)"
     r"|^\#{2,4}[ ]?(?P<heading>Instruction|Input|User|Human)\b",
     re.MULTILINE,
@@ -126,7 +137,7 @@ def _is_next(turn: re.Match[str], before: str) -> bool:
         return True
     if _NEXT_TURN.match(before.lstrip()):  # it began by repeating the question
         return False
-    is_turn = turn["speaker"] or turn["heading"]
+    is_turn = turn["speaker"] or turn["heading"] or turn.group().strip() in ("Human", "User")
     return bool(is_turn) or not _RESTATED.search(before.rstrip().rpartition("\n")[2])
 
 
@@ -146,7 +157,7 @@ def final_text(reply: str) -> str | None:
     'Paris'
     """
     outside = _without_thinking(reply)
-    if outside is None:
+    if outside is None or (_TOOL_STEP.search(outside) and not _FINAL_STEP.search(outside)):
         return None
     first = _first_turn(outside)
     if first == reply:
