@@ -15,9 +15,6 @@ from dspy.utils.exceptions import AdapterParseError
 
 from ..answers.plain_text import unfence
 
-CUT_OFF = "cut off at max_tokens"
-ONLY_THINKING = "thinking without an answer"
-
 
 class Unanswered(AdapterParseError):
     """A reply that has no answer, whoever reads it.

@@ -27,20 +27,12 @@ from dspy.adapters.types.tool import ToolCalls
 from dspy.utils.exceptions import AdapterParseError
 
 from ..answers.equivalence import AnswerKind
-from ..answers.reply import CutOffText, final_text
+from ..answers.reply import CUT_OFF, ONLY_THINKING, CutOffText, final_text
 from ..answers.sections import is_closed, with_plain_markers
 from ..errors import ConfigurationError
 from ..redact import echoes_of, without
 from ..text import whole
-from .fields import (
-    CUT_OFF,
-    ONLY_THINKING,
-    Unanswered,
-    is_echo,
-    is_json,
-    member_text,
-    with_required_answer,
-)
+from .fields import Unanswered, is_echo, is_json, member_text, with_required_answer
 from .markers import without_markers
 from .wrap import AdapterCall, Exchange, Fields, WrappingAdapter
 

@@ -13,6 +13,10 @@ import re
 
 from .marks import marked_answer
 
+#: Why a reply has no answer, whoever reads it.
+CUT_OFF = "cut off at max_tokens"
+ONLY_THINKING = "all thinking and no answer"
+
 
 class CutOffText(str):
     """A reply, or its end, that the server cut off at `max_tokens`."""

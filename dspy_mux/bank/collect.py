@@ -28,6 +28,7 @@ from rich.progress import (
 )
 
 from ..answers.equivalence import NO_ANSWER
+from ..answers.reply import CUT_OFF
 from ..errors import ConfigurationError
 from ..mux.slm_mux import SLMMux
 from ..sampling.draw import Draw, find_mistake
@@ -64,6 +65,7 @@ class Collected:
         failed: all draws, new and recorded, that failed with an error; they count as abstentions
             until they are retried.
         cause: the most frequent cause of these failures.
+        cut_off: abstentions now that ended at `max_tokens` before they had stated an answer.
     """
 
     drawn: int
@@ -77,6 +79,7 @@ class Collected:
     rescored: int = 0
     failed: int = 0
     cause: str | None = None
+    cut_off: int = 0
 
     @property
     def errors(self) -> str | None:
@@ -214,7 +217,7 @@ class _Collection:
         self.budget = _budget(mux, options)
         self.health = Health(self.scorer, self.budget, len(mux.members))
         self.calls, self.cost, self.costs_known = 0, 0.0, False
-        self.drawn = self.abstained = 0
+        self.drawn = self.abstained = self.cut_off = 0
         self.mistake: BaseException | None = None
         self.outstanding: dict[tuple[int, int], int] = {}
 
@@ -240,6 +243,7 @@ class _Collection:
             already=total - wanted,
             missing=wanted - self.drawn,
             abstained=self.abstained,
+            cut_off=self.cut_off,
             calls=self.calls,
             cost=self.cost if self.costs_known else None,
             seconds=time.monotonic() - began,
@@ -338,6 +342,7 @@ class _Collection:
         draw.completes = self.outstanding[draw.unit] == 0
         self.drawn += 1
         self.abstained += draw.answer is NO_ANSWER
+        self.cut_off += draw.cause == CUT_OFF
         writer.put(draw)
         return True
 

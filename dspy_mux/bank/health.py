@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from ..errors import ConfigurationError, MuxError
-from ..sampling.abstention import is_error
+from ..sampling.causes import is_error
 from ..sampling.draw import find_mistake
 from .limits import Budget
 from .score import Scorer

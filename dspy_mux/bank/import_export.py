@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigurationError, DataError, StorageError
-from ..sampling.abstention import NO_ANSWER
+from ..sampling.causes import NO_CAUSE
 from ..text import whole
 from .files import json_lines, parquet, parquet_rows
 from .fingerprint import fingerprint_inputs
@@ -240,7 +240,7 @@ def _values(
         "answer": json.dumps(raw["answer"]) if usable else None,
         "answer_class": answer_class,
         "score": row.score if usable else None,
-        "cause": None if usable else cause if isinstance(cause, str) else NO_ANSWER,
+        "cause": None if usable else cause if isinstance(cause, str) else NO_CAUSE,
         "outputs": row.outputs,
         "calls": raw.get("calls"),
         "prompt_tokens": raw.get("prompt_tokens"),

@@ -17,8 +17,9 @@ from typing import Any, TypedDict, cast
 import numpy as np
 import sqlalchemy as sa
 
+from ..answers.reply import CUT_OFF
 from ..errors import DataError
-from ..sampling.abstention import NO_FIELD, NO_PREDICTION, RESPONSE_CAUSES
+from ..sampling.causes import NO_FIELD, NO_PREDICTION, RESPONSE_CAUSES
 from .answers import Answers
 from .claims import Claims
 from .record import Record, record_from_table
@@ -32,7 +33,7 @@ _AT_ONCE = 400
 _NULL = -1e300
 #: Columns that banks of all versions have.
 _OLDEST = [column for column in draws.c if column is not draws.c.scored_by]
-#: Draws that failed before a response came (`abstention.is_error`).
+#: Draws that failed before a response came (`causes.is_error`).
 _FAILED = (
     draws.c.outputs.is_(None)
     & draws.c.answer.is_(None)
@@ -47,6 +48,7 @@ class ProgramInfo(TypedDict):
     """What a bank holds of one program on one dataset.
 
     `errors` are the abstentions that a retry may repair: draws that failed before a response came.
+    `cut_off` are those whose response ended at `max_tokens` before it had stated its answer.
     `latest` is when the last draw was recorded, in seconds since 1970.
     """
 
@@ -58,6 +60,7 @@ class ProgramInfo(TypedDict):
     draws: int
     abstentions: int
     errors: int
+    cut_off: int
     calls: int | None
     tokens: int | None
     cost: float | None
@@ -132,6 +135,7 @@ class SampleBank:
                 sa.func.count().label("draws"),
                 sa.func.sum(sa.case((draws.c.answer.is_(None), 1), else_=0)).label("abstentions"),
                 sa.func.sum(sa.case((_FAILED, 1), else_=0)).label("errors"),
+                sa.func.sum(sa.case((draws.c.cause == CUT_OFF, 1), else_=0)).label("cut_off"),
                 sa.func.sum(draws.c.calls).label("calls"),
                 sa.func.sum(tokens).label("tokens"),
                 sa.func.sum(draws.c.cost).label("cost"),

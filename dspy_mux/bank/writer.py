@@ -16,7 +16,7 @@ from ..answers.equivalence import NO_ANSWER
 from ..answers.plain_text import as_text
 from ..errors import BankError, StorageError
 from ..mux.slm_mux import SLMMux
-from ..sampling.abstention import UNUSABLE
+from ..sampling.causes import UNUSABLE
 from ..sampling.draw import Draw
 from ..sampling.threads import take
 from .answers import Answered

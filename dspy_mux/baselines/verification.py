@@ -18,7 +18,7 @@ from ..mux.ensemble import Inputs, Rounds, Wave
 from ..mux.options import SharedOptions
 from ..mux.program import copy_for_a_member
 from ..mux.saved import MethodChoices
-from ..sampling.abstention import UNUSABLE
+from ..sampling.causes import UNUSABLE
 from ..sampling.draw import Draw
 from ..sampling.members import Pool
 from .discussion import Discussion

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ConfigurationError, DataError
+from ..sampling.causes import advice
 from .options import AcceptLicense, Timeout
 from .output import print_json
 
@@ -127,6 +128,9 @@ def _show(verdict: Verdict) -> None:
         table.add_row(*map(_literal, _cells(ballot)), style=style)
     console.print(table)
     console.print(_summary(verdict), highlight=False)
+    for ballot in verdict.ballots:
+        for sentence in advice(ballot.abstentions):
+            console.print(_literal(f"{_plain(ballot.member)}: {sentence}"))
 
 
 def _cells(ballot: MemberBallot) -> list[str]:

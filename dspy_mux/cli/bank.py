@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
 
+from ..answers.reply import CUT_OFF
 from ..errors import ConfigurationError
+from ..sampling.causes import advice
 from .options import FILES, AsJson, BankPath, Dataset
 from .output import print_json, say, table
 
@@ -22,6 +25,7 @@ _COLUMNS = (
     "draws",
     "abstentions",
     "errors",
+    "cut_off",
     "calls",
     "tokens",
     "cost",
@@ -49,7 +53,14 @@ def bank_info(bank: BankPath, dataset: Dataset = None, as_json: AsJson = False) 
     if as_json:
         print_json({"draws": rows})
     else:
-        table(title, _COLUMNS, [[_cell(name, row.get(name)) for name in _COLUMNS] for row in rows])
+        heads = [name.replace("_", " ") for name in _COLUMNS]
+        table(title, heads, [[_cell(name, row.get(name)) for name in _COLUMNS] for row in rows])
+        cut_off: Counter[object] = Counter()
+        for row in rows:
+            cut_off[row["member"]] += int(str(row.get("cut_off", 0)))
+        for member, count in cut_off.items():
+            for sentence in advice({CUT_OFF: count}):
+                say(f"{member}: {sentence}")
 
 
 def _cell(column: str, value: object) -> str:

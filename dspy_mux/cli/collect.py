@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Protocol, cast
 
 import typer
 
+from ..answers.reply import CUT_OFF
 from ..errors import ConfigurationError
+from ..sampling.causes import advice
 from .options import AcceptLicense, AsJson, Timeout, finite
 from .output import print_json, say
 
@@ -153,6 +155,8 @@ def _show(done: Collected, bank: str) -> None:
     )
     if done.errors is not None:
         say(done.errors)
+    for sentence in advice({CUT_OFF: done.cut_off}):
+        say(sentence)
 
 
 def _load_task(name: str) -> TaskModule:

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..answers.reply import CUT_OFF
 from ..errors import ConfigurationError
+from ..sampling.causes import advice
 from .output import say
 
 if TYPE_CHECKING:
@@ -133,6 +135,8 @@ class BankOptions:
                 "here: run `dspy-mux collect … --retry-failed` to redraw them.",
                 file=sys.stderr,
             )
+        for sentence in advice({CUT_OFF: sum(row["cut_off"] for row in rows)}):
+            say(f"dspy-mux: {sentence}", file=sys.stderr)
 
 
 @dataclass(frozen=True)

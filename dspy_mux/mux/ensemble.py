@@ -25,7 +25,7 @@ from ..answers.choose import answer_kind
 from ..answers.equivalence import NO_ANSWER
 from ..answers.plain_text import as_text
 from ..errors import ConfigurationError
-from ..sampling.abstention import NO_FIELD, NO_TEXT, UNUSABLE
+from ..sampling.causes import NO_FIELD, NO_TEXT, UNUSABLE
 from ..sampling.draw import Draw, raise_mistakes
 from ..sampling.members import Member, Pool, build_pool
 from ..sampling.run import asample, sample

@@ -21,7 +21,8 @@ from pydantic import BaseModel
 
 from ..errors import ConfigurationError, MissingExtra
 from ..voting.verdict import Spent
-from .abstention import EMPTY, NO_PREDICTION, describe_error
+from .abstention import describe_error
+from .causes import EMPTY, NO_PREDICTION
 from .deadline import current_deadline, offer
 from .members import Member
 from .retry import DrawCalls, DrawOver, join_draw

@@ -12,7 +12,7 @@ import dspy
 from rich.console import Console
 
 from dspy_mux import AllMembersFailed, ConfigurationError, Member, MuxError, Turn
-from dspy_mux.sampling.abstention import is_error
+from dspy_mux.sampling.causes import is_error
 from dspy_mux.sampling.usage import DrawMeter
 from programs.tasks import Task
 

@@ -21,7 +21,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from dspy_mux.errors import ConfigurationError, DataError, StorageError
-from dspy_mux.sampling.abstention import is_error
+from dspy_mux.sampling.causes import is_error
 
 from .schema import Manifest, Row, mistake_in
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dspy_mux.replay.intervals import Estimate, accuracy, mcnemar, paired_difference
+from dspy_mux.sampling.causes import advice
 from dspy_mux.text import in_markdown, visible
 
 from ..runs.folder import Run, errors_in
@@ -125,7 +126,12 @@ class Comparison:
             for task in run.manifest["tasks"]
             for line in _lines(task, run.manifest["methods"], rows)
         ]
-        notes = [*run.manifest["notes"], *_on_errors(rows), *_on_discussion(run.manifest, rows)]
+        notes = [
+            *run.manifest["notes"],
+            *_on_errors(rows),
+            *_on_replies(rows),
+            *_on_discussion(run.manifest, rows),
+        ]
         return cls(lines, _caption(run.manifest), notes)
 
     def tasks(self) -> dict[str, list[Line]]:
@@ -323,6 +329,16 @@ def _on_errors(rows: Mapping[tuple[str, str], list[dict[str, Any]]]) -> list[str
             f"most often {most!r}; --retry-failed asks them again."
         )
     return notes
+
+
+def _on_replies(rows: Mapping[tuple[str, str], list[dict[str, Any]]]) -> list[str]:
+    """Note replies that the user can make whole, with the remedy."""
+    causes: dict[str, Counter[str]] = defaultdict(Counter)
+    for (task, method), of_method in rows.items():
+        for ballot in (ballot for row in of_method for ballot in row["ballots"]):
+            if method == MUX:
+                causes[f"{task}, {ballot['member']}"].update(ballot["abstentions"])
+    return [f"{where}: {each}" for where, counts in causes.items() for each in advice(counts)]
 
 
 def _on_discussion(

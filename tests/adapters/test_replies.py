@@ -10,8 +10,8 @@ import dspy
 import pytest
 
 from dspy_mux import AllMembersFailed, Member, PlainAdapter, SLMMux
-from dspy_mux.adapters.fields import CUT_OFF, ONLY_THINKING
-from dspy_mux.sampling.abstention import EMPTY, UNPARSABLE
+from dspy_mux.answers.reply import CUT_OFF, ONLY_THINKING
+from dspy_mux.sampling.causes import EMPTY, UNPARSABLE
 
 from ..support.http_models import ModelServer, model_server
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from dspy_mux import AllMembersFailed, Ballot, Turn, Verdict
-from dspy_mux.sampling.abstention import is_error
+from dspy_mux.sampling.causes import is_error
 from dspy_mux.voting.verdict import MemberBallot, most_frequent_first
 
 

@@ -104,6 +104,7 @@ def test_info_counts_what_each_program_drew_and_took(bank):
         "questions": 3,
         "draws": 6,
         "errors": 0,
+        "cut_off": 0,
         "abstentions": 3,
         "calls": 6,
         "tokens": 90,
