@@ -5,51 +5,62 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Hashable, Sequence
+from fractions import Fraction
 from typing import Any
 
+from .decision import CORRECTION, SILENT, UNDECIDED, Reading, decide
 from .equivalence import ReplyKind
-from .labels import label_in_text, leading_label
-from .marks import marked_answers
-from .plain_text import TAIL, as_text, fold, normalise
+from .marks import Mark, marks, unlatex_text
+from .numerals import exact_value
+from .option_names import OptionNames
+from .plain_text import TAIL, as_text, normalise, unfence, unwrap
 
-# The dash of "A - Paris", not the sign of "A) -5".
-_AFTER_LABEL = re.compile(r"^[)\].:\s]*(?:[-–]\s+)?")
+_SHORT = 300  # characters; a longer text decides by its first or last line
+_LINE = 200
+_PARTS = re.compile(r"\n+|(?<=[.!?])\s+")
+_TITLE = re.compile(
+    r"(?!.*\b(?:not|wrong|incorrect|except|eliminated|false|unless|if|least|opposite)\b)"
+    r"[\w *_'’/-]{2,40}[:：]\s*(?=\S)",
+    re.IGNORECASE,
+)
+_LINE_LABEL = re.compile(r"[\s>*_#-]{0,6}[(\[]?(\d{1,3}|[A-Za-z])[).:\]]{1,2}(?=[\s*_]|$)")
+_SCALE = re.compile(
+    r"(-?\d+(?:\.\d+)?)\s*(?:/|out\s+of|of|von|sur|de|из)\s*(\d+)\b[\s.!)*_]*(?:stars?|points?)?\W*"
+)
+_JOINED_BOXES = re.compile(
+    r"[\s$}\\()\[\].*]{0,12}(?:,|and|or|/|&|\\text\{\s*(?:and|or)\s*\})[\s$\\()\[\]*]{0,12}(?:\\(?:boxed|fbox)\s*\{)"
+)
+_CORRECTS = re.compile(
+    r"[\s.*_$)\]}\"'?]{0,12}\s(?:but\s)?(?:wait|actually|correction|scratch that"
+    r"|on second thoughts?|oops|sorry|no,|hold on|hmm+|i mean|i meant|or (?:maybe|perhaps|possibly)|alternatively|my mistake"
+    r"|let me correct)\b",
+    re.IGNORECASE,
+)
 
 
 class ChoiceKind(ReplyKind):
     """One of given options, by label or by text: `(B)`, `B.`, `Option B`, `B. Paris`, `paris`.
 
+    A text that decides for none of them, or for more than one, is an abstention.
+
     Args:
-        options: values of a Literal, or the members of an Enum, which go by name and by value.
+        options: values of a Literal, or the members of an Enum, which go by value and by name.
 
     >>> ChoiceKind(["(A) Rome", "(B) Paris"]).extract("I choose option B.")
     '(B) Paris'
+    >>> ChoiceKind(["(A) Rome", "(B) Paris"]).extract("It is A or B.") is None
+    True
     """
 
     name = "choice"
 
     def __init__(self, options: Sequence[Any]):
         self.options = tuple(options)
-        self._named: dict[str, Any] = {}
-        self._labels: dict[str, Any] = {}
-        for option in self.options:
-            names = (option.value, option.name) if isinstance(option, enum.Enum) else (option,)
-            for written in map(str, names):
-                self._add_name(written, option)
-        texts = sorted((name for name in self._named if len(name) > 1), key=len, reverse=True)
-        self._texts = (
-            re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, texts))})(?!\w)") if texts else None
-        )
-
-    def _add_name(self, written: str, option: Any) -> None:
-        name, label = fold(written), leading_label(written)
-        self._named.setdefault(name, option)
-        if label is None:
-            return
-        self._labels.setdefault(label.casefold(), option)
-        if len(name) != len(label):  # an option written "(B) Paris" goes by B and by Paris
-            after = written[written.index(label) + len(label) :]
-            self._named.setdefault(fold(_AFTER_LABEL.sub("", after, count=1)), option)
+        self._names = OptionNames(self.options)
+        self._values: dict[Fraction, list[int]] = {}
+        for number, option in enumerate(self.options):
+            if (value := _number(option)) is not None:
+                self._values.setdefault(value, []).append(number)
 
     def __repr__(self) -> str:
         return f"ChoiceKind({list(self.options)!r})"
@@ -65,45 +76,153 @@ class ChoiceKind(ReplyKind):
         return True
 
     def _find(self, text: str) -> Any | None:
-        for answer in marked_answers(text):
-            if (option := self._chosen_or_mentioned(answer)) is not None:
-                return option
-        tail = text[-TAIL:]
-        label = label_in_text(tail, self._labels)
-        if label is not None:
-            return self._labels[label.casefold()]
-        if (option := self._chosen_or_mentioned(tail)) is not None:
-            return option
-        return self._mentioned(tail.rstrip().rsplit("\n", 1)[-1])
+        text = text[-TAIL:]
+        reading = self._marked(text)
+        if reading is SILENT:
+            reading = self._unmarked(text)
+        return None if reading.option is None else self.options[reading.option]
 
     def key(self, value: Any) -> Hashable | None:
-        option = next((option for option in self.options if value is option), None)
-        if option is None and value is not None and not isinstance(value, enum.Enum):
-            option = self._chosen(as_text(value))
-        if option is None:
+        if value is None:
             return None
-        return str(next(number for number, known in enumerate(self.options) if known is option))
+        for number, option in enumerate(self.options):
+            if type(option) is type(value) and option == value:
+                return str(number)
+        if isinstance(value, enum.Enum) or len(text := as_text(value)) > TAIL:
+            return None
+        option = self._phrase(text).option
+        return None if option is None else str(option)
 
-    def _chosen_or_mentioned(self, answer: str) -> Any | None:
-        option = self._chosen(answer)
-        return self._mentioned(answer) if option is None else option
+    # ----------------------------------------------------------------------------------------------
 
-    def _chosen(self, answer: str) -> Any | None:
-        """Return the option that an answer is, by its text or by the label it starts with."""
+    def _marked(self, text: str) -> Reading:
+        """Return what the best mark says, SILENT where there is no mark."""
+        every = [mark for mark in marks(text) if not self._comments(mark)]
+        found = [mark for mark in every if mark.answer]
+        if not found:
+            # A blank or a template's echo, with which the text ends, is no answer.
+            ends = any(not re.search(r"\w", text[mark.end :]) for mark in every)
+            return UNDECIDED if ends else SILENT
+        best, *others = found
+        if text[best.end - 1 : best.end] == "?":
+            return UNDECIDED
+        reading = self._phrase(best.answer)
+        if reading.option is None and best.denies:
+            rest = self._unmarked(text[best.end :])
+            return rest if rest.option is not None else UNDECIDED
+        if self._joined(text, found):
+            return UNDECIDED
+        for mark in others:
+            if mark.sort > best.sort and mark.start > best.end:
+                later = self._phrase(mark.answer)
+                if later.mentions and later.option != reading.option:
+                    corrects = CORRECTION.search(text, best.end, mark.start)
+                    return later if corrects and later.option is not None else UNDECIDED
+        return self._corrected(text, best, reading)
+
+    def _comments(self, mark: Mark) -> bool:
+        return mark.comments and not self._names.mentions(mark.answer)
+
+    def _joined(self, text: str, found: list[Mark]) -> bool:
+        """Return whether the last box is one of several that a sentence lists."""
+        if len(found) < 2 or {found[0].sort, found[1].sort} != {1}:
+            return False
+        between = text[found[1].end : found[0].start]
+        return bool(_JOINED_BOXES.fullmatch(between)) and found[0].answer != found[1].answer
+
+    def _corrected(self, text: str, mark: Mark, reading: Reading) -> Reading:
+        """Return the reading, or another where the text after the mark takes it back."""
+        after = text[mark.end : mark.end + _SHORT]
+        match = _CORRECTS.match(after)
+        if match is None:
+            return reading if reading.option is not None else UNDECIDED
+        rest = self._phrase(after[match.end() :])
+        return rest if rest.option is not None else UNDECIDED
+
+    def _unmarked(self, text: str) -> Reading:
+        """Return what a text without a mark decides: all of it, its first line or its last."""
+        plain = _plain(unfence(text.strip())).strip()
+        lines = [line.strip() for line in plain.split("\n") if line.strip()]
+        if len(plain) <= _SHORT or len(lines) == 1:
+            return self._phrase(plain, decisive=len(plain) > _SHORT)
+        labels = {leading for line in lines if (leading := self._leading(line)) is not None}
+        ends = {self._line(line) if len(labels) < 2 else self._whole(line).option
+                for line in (lines[0], lines[-1])}  # fmt: skip
+        ends.discard(None)
+        if ends:
+            return Reading(ends.pop(), True) if len(ends) == 1 else UNDECIDED
+        return self._last_words(lines[-1])
+
+    def _line(self, line: str) -> int | None:
+        """Return the option that a line is, or whose label it starts with."""
+        whole = self._whole(line) if len(line) <= _LINE else SILENT
+        return self._leading(line) if whole.option is None else whole.option
+
+    def _leading(self, line: str) -> int | None:
+        match = _LINE_LABEL.match(line)
+        return self._names.label(match[1]) if match else None
+
+    def _last_words(self, line: str) -> Reading:
+        """Return what the last line of a long text decides, if it is a whole sentence that does."""
+        sentences = [part for part in _PARTS.split(line[-_SHORT:]) if part.strip()]
+        if not sentences or not re.search(r"[.!:。*_)\]\"'`]\s*$", line):
+            return SILENT
+        return self._phrase(sentences[-1], decisive=True)
+
+    # ----------------------------------------------------------------------------------------------
+
+    def _phrase(self, answer: str, *, decisive: bool = False) -> Reading:
+        """Return what an answer in words decides."""
+        answer = _plain(answer)
         if len(answer) > TAIL:
-            return None
-        if (option := self._named.get(fold(answer))) is not None:
-            return option
-        label = leading_label(answer)
-        return None if label is None else self._labels.get(label.casefold())
+            return UNDECIDED
+        whole = self._whole(answer)
+        if whole.mentions:
+            return whole
+        mentions = self._names.mentions(answer)
+        reading = decide(answer, mentions, of=len(self.options), decisive=decisive)
+        return UNDECIDED if reading.option == -1 else reading
 
-    def _mentioned(self, text: str) -> Any | None:
-        """Return the only option whose text occurs in a text.
+    def _whole(self, text: str) -> Reading:
+        """Return the option that a text is and nothing else: its text, its label, or its value."""
+        text = unwrap(text)
+        parts = [text, _bare(text)]
+        if (title := _TITLE.match(text)) and not self._names.mentions(title.group()):
+            parts += [text[title.end() :], _bare(text[title.end() :])]
+        for part in parts:
+            named = self._names.named(part)
+            if named:
+                return Reading(next(iter(named)), True) if len(named) == 1 else UNDECIDED
+            if (label := self._names.label(part)) is not None:
+                return Reading(label, True)
+        return self._valued(parts[-1])
 
-        Longer options hide the shorter ones within them.
-        """
-        if self._texts is None:
-            return None
-        names = set(self._texts.findall(" ".join(normalise(text).casefold().split())))
-        options = {id(option): option for option in map(self._named.__getitem__, names)}
-        return next(iter(options.values())) if len(options) == 1 else None
+    def _valued(self, text: str) -> Reading:
+        """Return the option that is the number a text is: "4.0" or "4/5" for 4."""
+        if not self._values or len(text) > _LINE:
+            return SILENT
+        value = exact_value(text)
+        if scale := _SCALE.fullmatch(text):
+            value = (
+                exact_value(scale[1])
+                if Fraction(scale[2]) == max(self._values)
+                else Fraction(-1, 7)
+            )
+        if value is None:
+            return SILENT
+        numbers = self._values.get(value, [])
+        return Reading(numbers[0], True) if len(numbers) == 1 else UNDECIDED
+
+
+def _number(option: Any) -> Fraction | None:
+    value = option.value if isinstance(option, enum.Enum) else option
+    return None if isinstance(value, bool) else exact_value(value)
+
+
+def _plain(text: str) -> str:
+    return unlatex_text(normalise(text)).replace("\\", " ")
+
+
+def _bare(text: str) -> str:
+    """Return a text without the brackets and braces around it."""
+    return text.lstrip(" \t\n([{<*_`\"'$").rstrip(" \t\n)]}>*_`\"'.$:;,!")

@@ -1,4 +1,4 @@
-r"""Marks of a final answer: the last `\boxed{…}`, then `#### …`, then "the answer is …".
+r"""Marks of a final answer: tags, then the last `\boxed{…}`, then `####`, then "the answer is …".
 
 Without a mark, the answer's kind decides what to look for.
 """
@@ -7,41 +7,65 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from .plain_text import FENCE, head, unwrap
+from .json_text import answer_of_json, lone_json
+from .plain_text import as_text, unwrap
+from .statements import FORMULA as FORMULA, statements
+from .templates import is_template
 
 _MAX_MARKS = 16  # marks of one sort that are tried, last first
-_MAX_SENTENCE = 2_000
+_TAG = re.compile(
+    r"([<\[])(/?)(?:ans|answer|final[_ -]?answer)(?:\s[^<>\[\]\n]{0,60})?[>\]]", re.IGNORECASE
+)
 _BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 _BARE_BOX = re.compile(r"\\(?:boxed|fbox)\s{0,3}(-?\d[\d.,/]*|[A-Za-z](?![A-Za-z]))")
 #: In mathematics "- x" is a sign, not an item of a list.
 SPACED_SIGN = re.compile(r"^([-+])\s+(?![A-Za-z]{3}|[$*])")
 _HASHES = re.compile(r"####[ \t]*(\S[^\n]*)")
-_WORD = re.compile(r"\b(?:answers?|option|choice)\b", re.IGNORECASE)
-_COPULA = re.compile(
-    r"""[ \t]{0,2}(?:[*_]{1,3}[ \t]?)?                     # **Answer**: …
-    (?:\([^()\n]{0,40}\)[ \t]?)?                          # answer (in dollars): …
-    (?:(?:to|for|of|in|here|then|therefore|thus)\b[^.:=\n]{0,120}?[ ,])?   # the answer to the …
-    (?:[:=：][ \t]*|->[ \t]*|→[ \t]*|
-       (?:is|are|was|be|will\ be|would\ be|should\ be|must\ be|comes\ out\ to|equals)\b
-       [ \t]*(?:that\b)?:?[ \t]*)
-    (?:[*_]{1,3}(?=[\s:]))?:?[ \t]*""",
-    re.VERBOSE | re.IGNORECASE,
-)
-_HEADING_END = re.compile(r"[ \t]{0,4}[*_:]{0,4}[ \t]{0,4}\n")
-_HEADING = re.compile(r"[\s#*_]*(?:(?:the|my|final|correct|short)\s+){0,3}", re.I)
-_SENTENCE_END = re.compile(r"(?<!\\)[.!?。！？](?=[\s*_\"')\]]|$)|\n")
-_ABBREVIATION = re.compile(
-    r"(?:^|[\s(])(?:St|Dr|Mr|Mrs|Ms|Mt|Ft|Jr|Sr|No|vs|ca|approx|(?-i:[A-Z])(?:\.[A-Z])*)$"
-)
-#: A price does not open a formula: in "from $5 to $9" a digit follows the second sign.
-FORMULA = re.compile(
-    r"(?<!\\)\$\$(?:[^$\\]|\\.){1,2000}\$\$|(?<!\\)\$(?:[^$\\\n]|\\.){1,2000}\$(?!\d)"
-    r"|\\\((?:[^\\]|\\[^()]){1,2000}\\\)|\\\[(?:[^\\]|\\[^\[\]]){1,2000}\\\]",
-    re.DOTALL,
-)
 _NEGATION = re.compile(r"(?:not|n't|never|neither|wrong|incorrect)\b", re.IGNORECASE)
-_BLANK = re.compile(r"[\s*_]*")
+#: "The answer is rounded" says something of an answer that stands elsewhere.
+_COMMENT = re.compile(
+    r"(?:(?:found|given|obtained|derived|calculated|computed|determined|reached|provided|shown"
+    r"|stated|based|explained|supported|confirmed)\b(?=\s+(?:by|in|on|from|as|with|above|below)\b)"
+    r"|(?:(?:rounded|clear|obvious|straightforward|simple|right|correct|verified|unique"
+    r"|as follows|below|above|here)\b[\s.:!]*$))",
+    re.IGNORECASE,
+)
+_INSTEAD = re.compile(
+    r"not\s[^.;\n]{1,80}?[,;]?\s(?:but(?:\srather)?|(?:it|they)\s(?:is|are)|it['’]s)\s(\S.*)",
+    re.IGNORECASE,
+)
+_LATEX_TEXT = re.compile(
+    r"\\(?:text|textbf|textit|textrm|texttt|mathrm|mathbf|mathsf|mathit|mbox|bf|rm)\s*"
+    r"\{((?:[^{}\\]|\\[^A-Za-z])*)\}"
+)
+
+
+class Mark(NamedTuple):
+    """An answer that is marked as one.
+
+    Attributes:
+        answer: without markdown, `$` and the final stop; empty for a blank or a template's echo.
+        start: where its content starts in the text.
+        end: where its content ends.
+        sort: 0 for a tag or JSON, 1 boxed, 2 after `####`, 3 stated.
+    """
+
+    answer: str
+    start: int
+    end: int
+    sort: int
+
+    @property
+    def denies(self) -> bool:
+        """Whether it says what the answer is not: "not 5", "wrong"."""
+        return self.sort == 3 and bool(_NEGATION.match(self.answer))
+
+    @property
+    def comments(self) -> bool:
+        """Whether it tells about the answer and gives none: "rounded", "based on the text"."""
+        return self.sort == 3 and bool(_COMMENT.match(self.answer))
 
 
 def marked_answer(text: str) -> str | None:
@@ -54,15 +78,26 @@ def marked_answer(text: str) -> str | None:
 
 
 def marked_answers(text: str) -> Iterator[str]:
-    """Yield every marked answer, best first: boxed, then `####`, then stated; each last first."""
-    for content in reversed(boxed(text)[-_MAX_MARKS:]):
+    """Yield every marked answer, best first; each sort last first."""
+    for mark in marks(text):
+        if mark.answer and not mark.denies and not mark.comments:
+            yield mark.answer
+        elif mark.denies and (other := _INSTEAD.match(mark.answer)):
+            yield other[1]
+
+
+def marks(text: str) -> Iterator[Mark]:
+    """Yield every mark, best first, with the blank ones and those that deny an answer."""
+    yield from _tagged(text)
+    for start, end, content in reversed(_boxes(text)[-_MAX_MARKS:]):
         inner = boxed(content) if content.startswith(("\\boxed", "\\fbox")) else None
-        yield from _clean(SPACED_SIGN.sub(r"\1", inner[-1] if inner else content))
+        answer = SPACED_SIGN.sub(r"\1", inner[-1] if inner else content)
+        yield Mark(_clean(answer), start, end, 1)
     if "####" in text:
         for match in list(_HASHES.finditer(text))[: -_MAX_MARKS - 1 : -1]:
-            yield from _clean(match.group(1))
-    for sentence in _stated(text):
-        yield from _clean(sentence)
+            yield Mark(_clean(match.group(1)), match.start(1), match.end(1), 2)
+    for answer, start, end in statements(text):
+        yield Mark(_clean(answer), start, end, 3)
 
 
 def boxed(text: str) -> list[str]:
@@ -70,11 +105,26 @@ def boxed(text: str) -> list[str]:
 
     A bare `\boxed 5` counts too.
     """
+    return [content for _, _, content in _boxes(text)]
+
+
+def unlatex_text(answer: str) -> str:
+    r"""Return text without LaTeX's commands for it: `\text{Paris}` → `Paris`.
+
+    >>> unlatex_text(r"\text{Paris}")
+    'Paris'
+    """
+    for _ in range(3):
+        before, answer = answer, _LATEX_TEXT.sub(r"\1", answer)
+        if answer == before:
+            break
+    return answer
+
+
+def _boxes(text: str) -> list[tuple[int, int, str]]:
     if "\\boxed" not in text and "\\fbox" not in text:
         return []
-    found: list[tuple[int, str]] = [
-        (match.end(), match.group(1)) for match in _BARE_BOX.finditer(text)
-    ]
+    found = [(match.start(1), match.end(), match[1]) for match in _BARE_BOX.finditer(text)]
     opened: list[int] = []  # where the content of each open brace starts, negative for plain braces
     spans: list[tuple[int, int]] = []
     for match in _BRACES.finditer(text):
@@ -87,60 +137,36 @@ def boxed(text: str) -> list[str]:
             opened.append(-1)
         elif len(token) > 2:
             opened.append(match.end())
-    found += [(end, text[start:end]) for start, end in spans[-_MAX_MARKS:]]
-    return [content.strip() for _, content in sorted(found)]
+    found += [(start, end, text[start:end].strip()) for start, end in spans[-_MAX_MARKS:]]
+    return sorted(found, key=lambda box: box[1])
 
 
-def _stated(text: str) -> Iterator[str]:
-    """Yield what follows "answer:" or "the answer is", last first."""
-    for match in list(_WORD.finditer(text))[: -_MAX_MARKS - 1 : -1]:
-        start = _statement_start(text, match)
-        if start is None:
-            continue
-        ahead = _BLANK.match(text, start, start + 200)
-        start = ahead.end() if ahead and "\n" in ahead.group() else start
-        sentence = _sentence(text, start)
-        if not _NEGATION.match(sentence):
-            yield sentence
+def _tagged(text: str) -> list[Mark]:
+    """Return what stands between the tags of an answer, or under its name in JSON; last first."""
+    found: list[Mark] = []
+    opening: re.Match[str] | None = None
+    for tag in _TAG.finditer(text):
+        if not tag[2]:
+            opening = tag
+        elif opening is not None and opening[1] == tag[1]:
+            inner = text[opening.end() : tag.start()]
+            content = (boxed(inner)[-1:] or [inner])[0]
+            found.append(Mark(_clean(content), opening.end(), tag.start(), 0))
+            opening = None
+    rest = text[opening.end() :].strip() if opening is not None else ""
+    if opening is not None and rest and "\n" not in rest:
+        found.append(Mark(_clean(rest), opening.end(), len(text), 0))
+    if not found and (lone := lone_json(text)) is not None:
+        for value in answer_of_json(lone.value):
+            if not isinstance(value, dict):
+                answer = "" if value is None else _clean(as_text(value))
+                found.append(Mark(answer, lone.start, lone.end, 0))
+    return found[::-1]
 
 
-def _statement_start(text: str, word: re.Match[str]) -> int | None:
-    """Return where the statement after the word "answer" starts; None where it states nothing."""
-    copula = _COPULA.match(text, word.end())
-    needs_is = word.group().lower() in ("option", "choice")
-    if copula and not (needs_is and copula.group().strip(" \t*_") != "is"):
-        return copula.end()
-    heading_end = _HEADING_END.match(text, word.end())
-    line_start = text.rfind("\n", 0, word.start()) + 1
-    if heading_end and _HEADING.fullmatch(text[line_start : word.start()]):
-        return heading_end.end()  # a heading on its own line: the answer is on the next one
-    return None
-
-
-def _sentence(text: str, start: int) -> str:
-    """Return the rest of the sentence at `start`, up to a full stop or the end of the line.
-
-    A stop inside 3.5 or a formula, or after "St", does not end it.
-    """
-    text = head(text[start : start + _MAX_SENTENCE + 1], _MAX_SENTENCE)
-    if fence := FENCE.match(text):
-        return fence.group(1)
-    formula = FORMULA.match(text)
-    for match in _SENTENCE_END.finditer(text, formula.end() if formula else 0):
-        before = text[: match.start()]
-        if match.group() == "." and (abbreviation := _ABBREVIATION.search(before)):
-            # A lone capital ends "The answer is B. Because"; in "J. K. Rowling" it does not.
-            initials = re.match(r"\.\s+[A-Z]\.", text[match.start() :])
-            lone = len(before.strip(" *_(")) == 1 and not initials
-            if not lone and abbreviation.group() and match.end() < len(text.rstrip(" *_\n")):
-                continue
-        return before
-    return text
-
-
-def _clean(found: str) -> Iterator[str]:
-    found = found.rstrip()
+def _clean(found: str) -> str:
+    found = found.strip()
     if found.endswith("**") and found.count("**") == 1:
         found = found[:-2]  # the end of "**Answer: Paris**"
-    if answer := unwrap(found):
-        yield answer
+    answer = unwrap(found)
+    return "" if is_template(answer) or is_template(found) else answer
