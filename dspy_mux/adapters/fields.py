@@ -7,11 +7,13 @@ import json
 import operator
 import re
 import types
+from collections.abc import Iterator
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import dspy
 from dspy.adapters.utils import annotation_allows_none
 from dspy.utils.exceptions import AdapterParseError
+from pydantic_core import to_jsonable_python
 
 from ..answers.plain_text import unfence
 
@@ -64,6 +66,35 @@ def _without_none(annotation: Any) -> Any:
         return annotation
     given = [one for one in get_args(annotation) if one is not type(None)]
     return functools.reduce(operator.or_, given)
+
+
+#: A number that ends where a reader of JSON ends it: neither 10^6 nor 5 million.
+_WHOLE_NUMBER = re.compile(
+    r"(?<=[\s\[,:({\"'])-?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,3})?(?=\s*(?:[\],})\"'\n]|$))"
+)
+
+
+def has_fragments(value: Any, text: str) -> bool:
+    """Return whether a value that was read from a text holds a number that the text does not.
+
+    DSPy repairs what is not JSON, and reads [10, 6, 3] for `[10^6, 3]`.
+    """
+    if is_json(text):
+        return False
+    whole = {float(match) for match in _WHOLE_NUMBER.findall(f" {text}")}
+    return not all(
+        float(number) in whole for number in _numbers_in(to_jsonable_python(value, fallback=str))
+    )
+
+
+def _numbers_in(value: Any) -> Iterator[float]:
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, list):
+        for inner in value:
+            yield from _numbers_in(inner)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield value
 
 
 def is_json(text: str) -> bool:

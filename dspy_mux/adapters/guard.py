@@ -28,11 +28,18 @@ from dspy.utils.exceptions import AdapterParseError
 
 from ..answers.equivalence import AnswerKind
 from ..answers.reply import CUT_OFF, ONLY_THINKING, CutOffText, final_text
-from ..answers.sections import is_closed, with_plain_markers
+from ..answers.sections import is_closed, section, with_plain_markers
 from ..errors import ConfigurationError
 from ..redact import echoes_of, without
 from ..text import whole
-from .fields import Unanswered, is_echo, is_json, member_text, with_required_answer
+from .fields import (
+    Unanswered,
+    has_fragments,
+    is_echo,
+    is_json,
+    member_text,
+    with_required_answer,
+)
 from .markers import without_markers
 from .wrap import AdapterCall, Exchange, Fields, WrappingAdapter
 
@@ -149,7 +156,23 @@ class GuardedAdapter(WrappingAdapter):
             fields[field] = kind.extract(shown)
             if kind.key(fields[field]) is None:
                 raise self._unreadable(signature, text)
+        elif signature.output_fields[field].annotation is not str:
+            fields[field] = self._unbroken(signature, text, fields[field])
         return fields
+
+    def _unbroken(self, signature: type[dspy.Signature], text: str, value: Any) -> Any:
+        """Return a structured answer; where DSPy's repair broke a number, it is read anew."""
+        assert self.answer_field is not None
+        assert self.kind is not None
+        shown = (
+            None if isinstance(self.inner, dspy.JSONAdapter) else section(text, self.answer_field)
+        )
+        if not has_fragments(value, shown or text):
+            return value
+        anew = None if shown is None else self.kind.extract(shown)
+        if self.kind.key(anew) is None:
+            raise self._unreadable(signature, text)
+        return anew
 
     def _parsed(
         self, signature: type[dspy.Signature], asked: type[dspy.Signature], text: str

@@ -16,14 +16,19 @@ from .reply import CutOffText, final_text, stated_in_full
 
 _NONE_KEY = ("none",)
 #: What models write for "there is none", where the type admits None.
+_ABSENT = (
+    r"(?:not |un)(?:found|given|available|specified|mentioned|stated|provided|applicable|known"
+    r"|present|listed)(?: (?:in|by|from) (?:\w+ ?){1,4})?"
+)
 _NONE = re.compile(
     r"(?:none|null|nil|n/?a|nothing|<none>|<null>|\[\]|{}|missing|absent"
     r"|no (?:answer|value|result|match|data|information|such \w+)"
     r"(?: (?:was |is )?(?:found|given|available|provided|exists|applies))?"
-    r"|(?:it (?:is|was) )?(?:not |un)(?:found|given|available|specified|mentioned|stated|provided"
-    r"|applicable|known|present|listed)(?: (?:in|by|from) (?:\w+ ?){1,4})?)"
+    rf"|(?:it (?:is|was) )?{_ABSENT}|the (?:\w+ ){{1,6}}(?:is|are|was|were) {_ABSENT}"
+    r"|(?:the|this) (?:document|text|passage|context|article|question|source) (?:does not|doesn't)"
+    r" (?:mention|say|state|give|specify|provide|contain|include)(?: \w+){0,8})"
 )
-_LONGEST_NONE = 80
+_LONGEST_NONE = 120
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,9 @@ _OPEN = (
     r"<\|START_THINKING\|>",  # Command
     r"<\|begin_of_thought\|>",  # Sky-T1, OpenThinker
     r"<\|inner_prefix\|>",  # Apertus
-    r"<\|think\|>",  # Solar
+    r"<\|think\|>|<\|think:start\|>",  # Solar
+    r"\[unused16\]",  # Pangu
+    r"\A\s*Thinking\.\.\.[ \t]*\n",  # as Ollama prints it
     r"<unused94>(?:thought\b)?",  # MedGemma
     r"<\|channel>thought\b",  # Gemma
     r"<\|channel\|>\s*(?:analysis|commentary)\b[^<\n]{0,80}(?:<\|constrain\|>\w{0,20}\s?)?"
@@ -52,7 +54,9 @@ _CLOSE = (
     r"<\|END_THINKING\|>|<\|END_ACTION\|>",
     r"<\|end_of_thought\|>",
     r"<\|inner_suffix\|>",
-    r"<\|/think\|>|<\|content\|>",
+    r"<\|/think\|>|<\|content\|>|<\|think:end\|>",
+    r"\[unused17\]",
+    r"\.\.\.done thinking\.",
     r"<unused95>",
     r"<channel\|>",
     r"<\|channel\|>\s*final\b[^<\n]{0,80}<\|message\|>",
@@ -89,7 +93,7 @@ def _without_thinking(text: str) -> str | None:
 
 
 #: An agent's step that calls a tool: its answer is still to come.
-_TOOL_STEP = re.compile(r"^[ \t]*Action Input[ \t]*:", re.MULTILINE)
+_TOOL_STEP = re.compile(r"^[ \t]*Action Input[ \t]*:|\A\s*\{\s*\"tool_calls\"\s*:", re.MULTILINE)
 _FINAL_STEP = re.compile(r"^[ \t*#]*Final Answer\b|^[ \t]*Observation[ \t]*:", re.M | re.I)
 
 
@@ -107,16 +111,28 @@ _START = re.compile(
     r"|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>|<start_of_turn>\s*model"
     r"|<\|assistant\|>|<\|START_RESPONSE\|>|<\|begin_of_solution\|>|<\|message\|>)\s*)+"
 )
+_QUESTION_WORDS = (
+    "Frage|Pregunta|Pergunta|Domanda|Vraag|Pytanie|Otázka|Fråga|Soru|Câu hỏi|Întrebare|Kérdés"
+    "|Вопрос|Питання|Ερώτηση|问题|問題|问|質問|질문|문제|سؤال|السؤال|प्रश्न|প্রশ্ন"
+)
+_ANSWER_WORDS = (
+    "Antwort|Respuesta|Réponse|Resposta|Risposta|Antwoord|Odpowiedź|Odpověď|Svar|Cevap|Đáp án"
+    "|Trả lời|Răspuns|Válasz|Ответ|Відповідь|Απάντηση|答案|回答|答え|答|답변|정답|답|الجواب|الإجابة"
+    "|उत्तर|উত্তর"
+)
 #: A line that begins the next turn of a conversation or few-shot text.
 _NEXT_TURN = re.compile(
     r"^[ \t]*(?:Human|User)[ \t]*$"
     r"|^[ \t]*(?:\*\*|#{1,4} ?)?"
-    r"(?:(?P<speaker>Human|User|<(?:human|user)>)|(?:Next\s)?(?:Question|Q|Problem|Exercise|Example|Task))"
-    r"(?:\s?\#?\d{1,4})?(?:\*\*)?\s?[:.)](?:\*\*)?(?=\s|$)"
+    r"(?:(?P<speaker>Human|User|<(?:human|user)>)|(?:Next\s)?(?:Question|Q|Problem|Exercise|Example|Task)"
+    rf"|{_QUESTION_WORDS})"
+    r"(?:\s?\#?\d{1,4})?(?:\*\*)?\s?(?:[:.)](?:\*\*)?(?=\s|$)|：)"
     r"|^\#{2,4}[ ]?(?P<heading>Instruction|Input|User|Human)\b",
     re.MULTILINE,
 )
-_ANSWER_LINE = re.compile(r"^[ \t*]*A(?:nswer)?[*]{0,2}[ ]?[:.][ *]*\S", re.MULTILINE)
+_ANSWER_LINE = re.compile(
+    rf"^[ \t*]*(?:A(?:nswer)?|{_ANSWER_WORDS})[*]{{0,2}}[ ]?[:：.][ *]*\S", re.MULTILINE | re.I
+)
 _RESTATED = re.compile(r"\b(?:questions?|problems?|restate|rephrase|asked|given)\b|:\s*$", re.I)
 _FENCE_LINE = re.compile(r"^[ \t]*```", re.MULTILINE)
 _MOST_TURNS = 20

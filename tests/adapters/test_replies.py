@@ -224,3 +224,21 @@ def test_an_answer_outside_the_fields_bounds_abstains(server, content):
         mux(question="Which month?")
     assert mux.kind.key(12) is not None
     assert mux.kind.key(13) is None
+
+
+@pytest.mark.parametrize("adapter", [None, dspy.JSONAdapter()], ids=["chat", "json"])
+@pytest.mark.parametrize(
+    ("value", "answer"),
+    [("[1000000, 3]", [1e6, 3.0]), ("[1, 2,]", [1.0, 2.0]), ("[10^6, 3]", None)],
+)
+def test_a_repaired_list_holds_no_fragments(server, adapter, value, answer):
+    content = f"[[ ## answer ## ]]\n{value}" if adapter is None else f'{{"answer": {value}}}'
+    signature = dspy.Signature("question -> answer: list[float]")
+    mux = mux_of(
+        server, {"one": ({"content": content}, "stop")}, signature=signature, adapter=adapter
+    )
+    try:
+        given = mux(question="Which?").answer
+    except AllMembersFailed:
+        given = None
+    assert given in (answer, [1e6, 3.0])  # or the right value
