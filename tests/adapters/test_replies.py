@@ -205,7 +205,7 @@ def test_an_answer_without_its_reasoning_counts(server):
 def test_other_adapters_read_the_field_by_its_kind(server, adapter, value, answer):
     is_json = isinstance(adapter, dspy.JSONAdapter)
     content = f'{{"answer": {value}}}' if is_json else f"<answer>{value}</answer>"
-    signature = dspy.Signature("question -> answer: float")
+    signature = dspy.Predict("question -> answer: float")
     mux = mux_of(
         server, {"one": ({"content": content}, "stop")}, signature=signature, adapter=adapter
     )
@@ -233,7 +233,7 @@ def test_an_answer_outside_the_fields_bounds_abstains(server, content):
 )
 def test_a_repaired_list_holds_no_fragments(server, adapter, value, answer):
     content = f"[[ ## answer ## ]]\n{value}" if adapter is None else f'{{"answer": {value}}}'
-    signature = dspy.Signature("question -> answer: list[float]")
+    signature = dspy.Predict("question -> answer: list[float]")
     mux = mux_of(
         server, {"one": ({"content": content}, "stop")}, signature=signature, adapter=adapter
     )
