@@ -49,8 +49,9 @@ lint: .venv/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/.installed-dev  ## timings, as ratios within one run
+bench: .venv/.installed-dev  ## timings, as ratios within one run; then how the corpus of answers is read
 	$(BIN)/python -m eval.performance
+	$(BIN)/python -m tests.answers.corpus
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .nox
