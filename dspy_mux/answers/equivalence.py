@@ -98,25 +98,32 @@ class AnswerKind(ABC):
     def classes(self, values: Sequence[Any]) -> list[int | None]:
         """Return each value's equivalence class, numbered as first seen; None for an abstention.
 
-        A value with a new key is compared with the first value of each class, and joins the first
-        class that is `alike`.
+        The classes are the connected components of all comparisons, so that they do not depend on
+        the order of the values: two values that are not the `same` are one class where a third is
+        the same as both. Values that are already connected are not compared.
         """
-        known: dict[Hashable, int] = {}
-        representatives: list[Any] = []
-        numbered: list[int | None] = []
-        for value in values:
-            key = None if value is NO_ANSWER else self.key(value)
-            if key is not None and key not in known:
-                alike = (
-                    number
-                    for number, other in enumerate(representatives)
-                    if self.alike(other, value)
-                )
-                known[key] = next(alike, len(representatives))
-                if known[key] == len(representatives):
-                    representatives.append(value)
-            numbered.append(None if key is None else known[key])
-        return numbered
+        keys = [self.key(value) for value in values]
+        distinct: dict[Hashable, Any] = {}
+        for key, value in zip(keys, values, strict=True):
+            if key is not None:
+                distinct.setdefault(key, value)
+        components: list[list[Hashable]] = []
+        for key, value in distinct.items():
+            joined = [key]
+            apart = []
+            for component in components:
+                is_one = any(self.alike(distinct[other], value) for other in component)
+                if is_one:
+                    joined = component + joined
+                else:
+                    apart.append(component)
+            components = [*apart, joined]
+        component_of = {key: at for at, component in enumerate(components) for key in component}
+        numbers: dict[int, int] = {}
+        return [
+            None if key is None else numbers.setdefault(component_of[key], len(numbers))
+            for key in keys
+        ]
 
 
 class ReplyKind(AnswerKind):

@@ -13,7 +13,8 @@ from fractions import Fraction
 from functools import lru_cache
 
 from .marks import SPACED_SIGN, boxed
-from .math_extract import MATH_WORDS
+from .math_sides import interval_of, value_of
+from .math_units import time_of_day, without_units
 from .plain_text import fold, normalise, unwrap
 
 MAX_LENGTH = 10_000  # characters; a longer answer is only folded
@@ -24,36 +25,19 @@ _SYMBOLS = {
         "π": r"\pi ", "∞": r"\infty ", "×": r"\cdot ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": "/",
         "±": r"\pm ",
         "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ",
-        "√": r"\sqrt ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "°": "",
-        "≈": r"\approx ", "∅": r"\emptyset ", "ℝ": r"\mathbb{R}",
+        "√": r"\sqrt ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "°": r"^{\circ}",
+        "ˆ": "^", "≈": r"\approx ", "∅": r"\emptyset ", "ℝ": r"\mathbb{R}",
         "¼": " 1/4", "½": " 1/2", "¾": " 3/4", "⅓": " 1/3", "⅔": " 2/3",
         **{power: f"^{digit}" for digit, power in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
     }.items()
 }  # fmt: skip
 _SPACING = re.compile(
-    r"(?<!\\)\\(?:[!,;:> ]|quad|qquad|displaystyle|limits|left|right|[bB]igg?[lr]?)(?![A-Za-z])|~"
+    r"(?<!\\)\\(?:[!,;:> ]|(?:quad|qquad|enspace|thinspace|displaystyle|textstyle|limits|left|right"
+    r"|[bB]igg?[lrm]?)(?![A-Za-z]))|~"
 )
+_DOUBLED = re.compile(r"\\\\(?=[A-Za-z])")
 _LATEX_COMMA = re.compile(r"(?<=\d)(?:\{,\}|,\\!)\s*(?=\d{3})")
 _COMMAS = re.compile(r"(?<![\w.,(\[{])\d{1,3}(?:(?:,\d{3})+|(?: \d{3}(?! ?/))+)(?![\d,)\]}])")
-_SIGNS = re.compile(
-    r"\^\s*(?:\{\s*\\(?:circ|degree)\s*\}|\\(?:circ|degree)(?![A-Za-z]))|\\degree"
-    r"|\\?[%$€£¥₹¢]|\\cents?(?![A-Za-z])"
-)
-_UNIT = re.compile(
-    r"(?<=[^\s=(,])\s*\\(?:text|mbox|textrm|mathrm)\s*"
-    r"\{\s*(?!(?:and|or)\b)[A-Za-z][A-Za-z. /]{0,40}\}(?:\^\{?\d\}?)?$"
-)
-_UNIT_WORDS = re.compile(
-    r"(?:(?<=[\d})])|(?<=\\pi)|(?<=[^A-Za-z]pi))\s+"
-    rf"(?!(?:{MATH_WORDS}|abcd?|pqrs?|xyz|(?:ten|hundred|thousand)ths?)\b)"
-    r"(?:(?:[cdkm]?m|in|ft|yd|mi|inches|feet|units|[a-z]+meters)\^\{?\d\}?"
-    r"|(?:[ck]?m|ft|mi)/(?:s|h|hr|min)(?:\^\{?2\}?)?"
-    r"|(?:[A-Za-z]{3,}|[cdkm]m|[km]g|sq|ft|in|yd|hr|lb|oz)\.?(?:\s[A-Za-z]{2,}){0,3})$"
-)
-_SCALE = re.compile(
-    r"(?<=[\d}])\s*(\\text\s*\{\s*|\s)(hundred|thousand|million|billion|trillion)\b"
-)
-_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _BASE = re.compile(
     r"\(?([0-9A-F]+)\)?\s*(?:_\s*\{?\s*(?:base\s*)?(\d+|[a-z]+)\s*\}?"
     r"|\(?\s*(?:in\s+)?base[\s-]+(\d+|[a-z]+)\)?)",
@@ -77,37 +61,49 @@ _OPTION = re.compile(  # its text may follow: (C) 5
     r"|(?:\(([A-Z])\)|([A-Z])[.:)])\s+(?![-+*/=^_,&<>]|\\c[au]p|\\cdot|\\times|(?:and|or)\b)\S.*"
 )
 _TEXT = re.compile(
-    r"\\(?:text|mbox|textbf|textit|textrm|mathrm|mathbf|mathit|operatorname)\s*\{([^{}]*)\}"
+    r"\\(?:text|mbox|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|operatorname)"
+    r"\s*\{([^{}]*)\}"
 )
-_FRACTION = re.compile(r"\\[dtc]frac(?![A-Za-z])")
 _SHORT_FRACTION = re.compile(r"\\frac\s*(?:\{([^{}]*)\}|(\d))\s*(?:\{([^{}]*)\}|(\d))")
-_SHORT_ROOT = re.compile(r"\\sqrt\s*(\d+|[A-Za-z])")
+_SHORT_ROOT = re.compile(r"\\sqrt\s*(\[\d{1,3}\])?\s*(\d+|[A-Za-z])")
 _LONG_POWER = re.compile(r"\^\s*(-?\d{2,}|-\d)")
 _FUNCTION = re.compile(
     r"(?<![\\A-Za-z])(arcsin|arccos|arctan|sin|cos|tan|sec|csc|cot|log|ln|exp|pi|theta)(?![A-Za-z])"
 )
 _INFINITY = re.compile(r"(?<![\\A-Za-z])(?:infinity|infty|oo|inf)(?![A-Za-z])", re.IGNORECASE)
 _OPENING = re.compile(r"(?P<root>(?<![\\A-Za-z])sqrt\s*\(|\\sqrt\s*\()|(?P<power>\^\s*\()|[()]")
-_ASSIGNED = re.compile(
-    r"(?:[A-Za-z](?:_\{?\w\}?)?|[A-Za-z]\([A-Za-z]\)|\((?:\s*(?:[A-Za-z]|\\[a-z]+)\s*[,)]){2,9})"
-    r"\s*(?:=|\\in(?![A-Za-z]))\s*(?=[^=\s])"
-)
 _STYLED = re.compile(
     r"(?:\\(?:mathbf|boldsymbol|bm|mathit|mathrm|text(?:bf|it|rm)?)\s*)?\{(.*)\}", re.DOTALL
 )
 _LEADING = re.compile(r"=\s*(?=\S)")
 _ROW_GAP = re.compile(r"(?<=\\\\)\[\s*-?[\d.]+\s*(?:pt|ex|em|mm|cm|in)\s*\]")
 _REPEATING = re.compile(r"(\d{0,20})\.(\d{0,20})\\(?:overline|bar)\s*\{?(\d{1,20})\}?")
-_RELATION = re.compile(r"\\(le|ge|ne)q?(?:slant)?(?![A-Za-z])")
-_LESS = r"\s*(<|\\le(?![A-Za-z]))\s*"
-_MORE = r"\s*(>|\\ge(?![A-Za-z]))\s*"
-_BETWEEN = re.compile(rf"([^,=<>]+?){_LESS}[A-Za-z]{_LESS}([^,=<>]+)")
-_BELOW = re.compile(rf"[A-Za-z]{_LESS}(?P<value>[^,=<>]+)|(?P<turned>[^,=<>]+?){_MORE}[A-Za-z]")
-_ABOVE = re.compile(rf"[A-Za-z]{_MORE}(?P<value>[^,=<>]+)|(?P<turned>[^,=<>]+?){_LESS}[A-Za-z]")
-_LETTER = re.compile(r"(?<![A-Za-z\\])[A-Za-z]")
 _SPACE = re.compile(r"(\\[A-Za-z]+(?=\s+[A-Za-z])|\d(?=\s+\d))\s+|\s+")
-_AND = re.compile(r",?\s+(?:and|or)\s+")
-_UNION = re.compile(r"(?<=[)\]])\s*U\s*(?=[(\[])")
+#: Each writing that has another name.
+_SPELLINGS = [
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r",?\s+(?:and|or)\s+|(?<=[\d)}\]])\s*(?:and|or)\s*(?=[\\(\[{\d-])", ", "),
+        (r"(?<=[)\]])\s*U\s*(?=[(\[])", r"\\cup "),
+        (r"\*\*", "^"),
+        (r"<=", r"\\le "),
+        (r">=", r"\\ge "),
+        (r"!=", r"\\ne "),
+        (r"\\(le|ge|ne)q{0,2}(?:slant)?(?![A-Za-z])", r"\\\1 "),
+        (r"\\lt(?![A-Za-z])", "<"),
+        (r"\\gt(?![A-Za-z])", ">"),
+        (r"\*|\\times(?![A-Za-z])|(?<=\d)\s*[xX]\s*(?=10\s*\^)", r"\\cdot "),
+        (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
+        (r"\\varnothing(?![A-Za-z])", r"\\emptyset"),
+        (r"\\l?angle(?![A-Za-z])(?=[^=]*,[^=]*\\rangle)", "("),
+        (r"\\rangle(?![A-Za-z])", ")"),
+        (r"\\(?:mid|[lr]?vert)(?![A-Za-z])", "|"),
+        (r"\\lbrace(?![A-Za-z])", r"\\{"),
+        (r"\\rbrace(?![A-Za-z])", r"\\}"),
+        (r"\\colon(?![A-Za-z])|\{:\}", ":"),
+        (r"\\(?:c|d|l)?dots[cbmio]?(?![A-Za-z])|\.\.\.|…", r"\\ldots "),
+    )
+]
 _WORDS = re.compile(r"[^\W\d_]+(?:[\s,.'’&-]+[^\W\d_]+)*[.'’]?")
 
 
@@ -135,21 +131,26 @@ def canonical(answer: str) -> str:
     >>> canonical(r"$x = \dfrac12$ cm")
     '\\frac{1}{2}'
     """
-    return _canonical(answer) if len(answer) <= MAX_LENGTH else fold(answer)
+    return _canonical(answer, False) if len(answer) <= MAX_LENGTH else fold(answer)
+
+
+def relation(answer: str) -> str:
+    r"""Return an answer as canonical LaTeX with the left side of its equation.
+
+    >>> canonical("y = 2x + 3"), relation("y = 2x + 3")
+    ('2x+3', 'y=2x+3')
+    """
+    return _canonical(answer, True) if len(answer) <= MAX_LENGTH else fold(answer)
 
 
 @lru_cache(maxsize=4096)
-def _canonical(answer: str) -> str:
-    text = normalise(answer.translate(_SYMBOLS)).strip()
-    if text.startswith(("\\boxed", "\\fbox", "$\\boxed")) and (boxes := boxed(text)):
-        text = boxes[-1]
+def _canonical(answer: str, whole: bool) -> str:
+    text = _unwrapped(answer)
     if text in ("\\[", "\\]", "\\(", "\\)", "```"):
         return ""
-    text = unwrap(SPACED_SIGN.sub(r"\1", _ROW_GAP.sub("", text.replace("\\$", "$"))))
-    text = _SPACING.sub(" ", _LATEX_COMMA.sub("", text))
-    text = _SCALE.sub(_power_of_ten, _SIGNS.sub("", text)).strip()
-    text = _UNIT_WORDS.sub("", _UNIT.sub("", _unstyled(text)))
-    text = _TEXT.sub(r"\1", text).strip()
+    if time := time_of_day(text):
+        return time
+    text = _TEXT.sub(r"\1", without_units(_unstyled(text))).strip()
     text = _LEADING.sub("", text, count=1) if _LEADING.match(text) else text
     if option := _OPTION.fullmatch(text):
         return next(filter(None, option.groups())).upper()
@@ -157,24 +158,34 @@ def _canonical(answer: str) -> str:
         return "\\text{" + re.sub(r"^(?:an?|the) ", "", fold(text)) + "}"
     if (base := _BASE.fullmatch(text)) and (named := base[2] or base[3]):
         text = f"{base[1]}_{_BASES.get(named.lower(), named)}"
-    text = _UNION.sub(r"\\cup ", _AND.sub(", ", text))
-    text = (
-        text.replace("**", "^").replace("<=", r"\le ").replace(">=", r"\ge ").replace("!=", r"\ne ")
-    )
-    text = _INFINITY.sub(r"\\infty ", _FUNCTION.sub(r"\\\1 ", _braced(text))).replace(
-        "\\varnothing", "\\emptyset"
-    )
-    text = text.replace("*", r"\cdot ")
-    text = _RELATION.sub(r"\\\1 ", text)
-    text = _SHORT_FRACTION.sub(
-        _full_fraction, _FRACTION.sub(r"\\frac", _REPEATING.sub(_repeating, text))
-    )
-    text = _LONG_POWER.sub(r"^{\1}", _SHORT_ROOT.sub(r"\\sqrt{\1}", text))
-    text = _value(text)
-    text = _SPACE.sub(
-        lambda match: match[1] + " " if match[1] else "", _COMMAS.sub(_without_commas, text)
-    )
-    return _interval(text).replace(",", ", ")  # "100, 200" stays two numbers
+    text = _spelled(text)
+    text = _SPACE.sub(_kept_space, text if whole else value_of(text)).strip()
+    return (text if whole else interval_of(text)).replace(",", ", ")  # "100, 200" stays two numbers
+
+
+def _unwrapped(answer: str) -> str:
+    """Return an answer without boxes, delimiters, emphasis and LaTeX's spacing."""
+    text = normalise(answer.translate(_SYMBOLS)).strip()
+    if "\\begin" not in text:
+        text = _DOUBLED.sub(r"\\", text)  # of a text that was escaped twice
+    if text.startswith(("\\boxed", "\\fbox", "$\\boxed")) and (boxes := boxed(text)):
+        text = boxes[-1]
+    text = unwrap(SPACED_SIGN.sub(r"\1", _ROW_GAP.sub("", text.replace("\\$", "$"))))
+    return _SPACING.sub(" ", _LATEX_COMMA.sub("", text)).strip()
+
+
+def _spelled(text: str) -> str:
+    """Write functions, fractions, powers, relations and numerals in one way."""
+    for pattern, replacement in _SPELLINGS:
+        text = pattern.sub(replacement, text)
+    text = _INFINITY.sub(r"\\infty ", _FUNCTION.sub(r"\\\1 ", _braced(text)))
+    text = _SHORT_FRACTION.sub(_full_fraction, _REPEATING.sub(_repeating, text))
+    text = _LONG_POWER.sub(r"^{\1}", _SHORT_ROOT.sub(_full_root, text))
+    return _COMMAS.sub(_without_commas, text)
+
+
+def _kept_space(match: re.Match[str]) -> str:
+    return match[1] + " " if match[1] else ""
 
 
 def _unstyled(text: str) -> str:
@@ -188,53 +199,6 @@ def _unstyled(text: str) -> str:
         if depth < 0:
             return text
     return text if depth else match[1].strip()
-
-
-def _value(text: str) -> str:
-    r"""Return the value that an equation ends on: 3 for `x = 3`, 5 for `x = 2 + 3 = 5`.
-
-    Of `1/3 \approx 0.33` the exact side, 1/3.
-    """
-    exact, _, rounded = text.partition("\\approx")
-    if rounded.strip() and "," not in text:
-        term = exact.rpartition("=")[2]
-        text = rounded if not term.strip() or _has_letters(term) else exact
-    sides = text.split("=")
-    if "," not in text and all(side.strip() and not _has_letters(side) for side in sides[1:]):
-        if not _has_letters(sides[0]):
-            return sides[-1]
-        text = "=".join([sides[0], *sides[1:][-1:]])
-    if text.count("=") + text.count("\\in") - text.count("\\inf") == 1 and (
-        assigned := _ASSIGNED.match(text)
-    ):
-        return text[assigned.end() :]
-    return text
-
-
-def _interval(text: str) -> str:
-    r"""Write an inequality of one variable as its interval: `0 < x \le 1` as `(0, 1]`."""
-    between = _BETWEEN.fullmatch(text)
-    if between and not (_has_letters(between[1]) or _has_letters(between[4])):
-        left, right = "(" if between[2] == "<" else "[", ")" if between[3] == "<" else "]"
-        return f"{left}{between[1]},{between[4]}{right}"
-    for form, sign in ((_BELOW, "<"), (_ABOVE, ">")):
-        if match := form.fullmatch(text):
-            bound = (match["value"] or match["turned"]).strip()
-            open_ = any(group in ("<", ">") for group in match.groups())
-            if not _has_letters(bound):
-                if sign == "<":
-                    return f"(-\\infty,{bound}{')' if open_ else ']'}"
-                return f"{'(' if open_ else '['}{bound},\\infty)"
-    return text
-
-
-def _has_letters(text: str) -> bool:
-    return bool(_LETTER.search(text))
-
-
-def _power_of_ten(match: re.Match[str]) -> str:
-    # A \text{ that opens here stays open for the unit.
-    return f"\\cdot 10^{{{_SCALES[match[2]]}}}{match[1]}"
 
 
 def _repeating(match: re.Match[str]) -> str:
@@ -257,6 +221,10 @@ def _is_prose(text: str) -> bool:
     if not _WORDS.fullmatch(text) or _FUNCTION.search(text) or _INFINITY.fullmatch(text):
         return False
     return text.lower() == "no" or any(len(word) > 2 for word in re.findall(r"[^\W\d_]+", text))
+
+
+def _full_root(match: re.Match[str]) -> str:
+    return f"\\sqrt{match[1] or ''}{{{match[2]}}}"
 
 
 def _full_fraction(match: re.Match[str]) -> str:

@@ -1,9 +1,10 @@
 r"""When two mathematical answers are equal: `1/2` = `0.5` = `\frac12`, `3\sqrt2` = `\sqrt{18}`.
 
 Three steps, each only if the one before did not decide: the same canonical text
-(`math_canonical.py`), the same number, then math-verify in a process of its own (`math_worker.py`)
-that has a deadline and a memory limit. Lists without brackets and sets are equal in any order,
-because MATH asks for several roots that way; tuples, intervals and matrices are not.
+(`math_canonical.py`), the same exact value or form (`math_form.py`), then math-verify in a process
+of its own (`math_worker.py`) that has a limit of time and memory. Lists without brackets and sets
+are equal in any order, because MATH asks for several roots that way; tuples, intervals and matrices
+are not.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import logging
 import os
 import queue
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -22,23 +24,28 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from fractions import Fraction
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
 
-from .math_canonical import canonical
-from .numerals import parse_number
+from .math_canonical import canonical, relation
+from .math_form import differ_in_form, form_key
 
 logger = logging.getLogger(__name__)
 
 _Key = TypeVar("_Key")
 
-DEADLINE = 3.0  # seconds for one pair of expressions; after that the pair counts as different
+DEADLINE = 3.0  # seconds of computing for one pair; after that the pair counts as different
 MEMORY = 1 << 30  # bytes of address space of the process that compares
 MAX_LENGTH = 1_000  # characters; a longer expression equals its own canonical text only
 _START_DEADLINE = 60.0  # seconds to import sympy, on a busy machine
-#: Seconds for all comparisons of one question; after that only answers of equal text are equal.
+#: Seconds of computing for all comparisons of one question; after that only answers of equal text
+#: or equal value are equal.
 PATIENCE = 20.0
+#: How often the deadline passes on the clock before a pair on a busy machine is given up for now.
+_BUSY = 8.0 if hasattr(signal, "setitimer") else 1.0
+#: How a process ends that has used up its time or memory, or crashed: the pair is to blame.
+_ENDINGS = {-getattr(signal, name, 0) for name in ("SIGPROF", "SIGSEGV", "SIGABRT", "SIGBUS")}
 _MEMORY_OF_PAIRS = 10_000  # verdicts kept
 _PROBE = "x+1"  # any sound expression can be compared with it
 #: Environment variables that Python needs: the process that reads models' text gets no keys.
@@ -47,19 +54,11 @@ _PASSED_ON = re.compile(
     r"|SYSTEMROOT|SYSTEMDRIVE|WINDIR|USERPROFILE|APPDATA|LOCALAPPDATA",
     re.IGNORECASE,
 )
-_BASED = re.compile(r"(\w+)_\{?(\d+)\}?")
 _UNFIT = re.compile(r"\d \d|\d\^\{?\(?-?\d+\^|\^\{?-?\d{7,}|\d{6,}!|!!!|\d{1000}")
-_COMMAND = re.compile(r"\\[A-Za-z]+")
-_EQUATION_OF_ZERO = re.compile(r"(?=.*\d.*=)[^=,]*[A-Za-z][^=,]*=0")
-
-
-def number(text: str) -> Fraction | None:
-    """Return the exact value of canonical text that is one numeral or simple fraction, or None."""
-    return parse_number(text)
 
 
 def math_key(answer: str) -> str:
-    """Return an answer's key: its canonical text, or a numeral's value in lowest terms.
+    """Return an answer's key: its canonical text, or the one text of its value or plain form.
 
     Equal keys are the same answer; a blank answer's key is "".
 
@@ -67,70 +66,45 @@ def math_key(answer: str) -> str:
     '1/2'
     """
     text = canonical(answer)
-    value = number(text)
-    return text if value is None else str(value)
+    return form_key(text) or text
 
 
-def _rounded_alike(a: str, b: str) -> bool | None:
-    """Return whether two canonical numerals are one number; None if they are not both numerals.
+def same_answers(a: str, b: str) -> bool:
+    r"""Return whether two answers are equal; symmetric.
 
-    A decimal of 6 or more significant digits also equals what it rounds or truncates:
-    0.333333 = 1/3.
+    The "y =" that canonical text drops counts where the other answer is an equation:
+    `2x + 4y - 3 = 0` is `y = -\frac{1}{2}x + \frac{3}{4}`.
     """
-    x, y = number(a), number(b)
-    if x is None or y is None:
-        return None
-    for numeral in (a, b):
-        whole, _, decimals = numeral.lstrip("-").partition(".")
-        is_long = decimals.isdigit() and len((whole + decimals).lstrip("0")) >= 6
-        if is_long and abs(x - y) * 10 ** len(decimals) < 1:
-            return True
-    return x == y
+    first, second = canonical(a), canonical(b)
+    if same_mathematics(first, second):
+        return True
+    if ("=" in first) == ("=" in second):
+        return False
+    first, second = (relation(a), second) if "=" in second else (first, relation(b))
+    return "=" in first and "=" in second and same_mathematics(first, second)
 
 
 def same_mathematics(a: str, b: str) -> bool:
     """Return whether two canonical expressions are equal; symmetric.
 
-    Takes at most `DEADLINE` seconds once it is this pair's turn. Verdicts are remembered, including
-    those of pairs that ran out of time.
+    Takes at most `DEADLINE` seconds of computing once it is this pair's turn. Verdicts are
+    remembered, including those of pairs that used up their time.
     """
     if a == b:
         return True
-    if (decided := _rounded_alike(a, b)) is not None:
-        return decided
-    bases = [_BASED.fullmatch(text) for text in (a, b)]
-    if bases[0] and bases[1]:  # math-verify ignores the base of a numeral
-        return bases[0].groups() == bases[1].groups()
-    if not _is_comparable(a) or not _is_comparable(b) or _differ_in_form(a, b):
+    plain = form_key(a), form_key(b)
+    if plain[0] is not None and plain[1] is not None:
+        return plain[0] == plain[1]
+    if not _is_comparable(a) or not _is_comparable(b) or differ_in_form(a, b):
         return False
     return _worker.same(*sorted((a, b)))
 
 
 def _is_comparable(text: str) -> bool:
-    if len(text) > MAX_LENGTH or text.startswith("\\text"):
-        return False
-    return _UNFIT.search(text) is None
+    return len(text) <= MAX_LENGTH and _UNFIT.search(text) is None
 
 
-def _differ_in_form(a: str, b: str) -> bool:
-    """Return whether two expressions differ in a way that math-verify overlooks.
-
-    Such are R and r, the lists 3, 5 and 3, 3, 5, and the line x + 2y + 3 = 0 and the value 0.
-    """
-    first, second = (
-        {letter for letter in _COMMAND.sub("", text) if letter.isalpha()} for text in (a, b)
-    )
-    if first != second and set(map(str.lower, first)) == set(map(str.lower, second)):
-        return True
-    commas = a.count(","), b.count(",")
-    if all(commas) and commas[0] != commas[1] and "\\pm" not in a + b:
-        return True
-    return any(
-        _EQUATION_OF_ZERO.fullmatch(text) and "=" not in other for text, other in ((a, b), (b, a))
-    )
-
-
-#: Seconds that each comparison has taken within a `patience`.
+#: Seconds of computing that each comparison has taken within a `patience`.
 _taken: ContextVar[list[float] | None] = ContextVar("dspy_mux_taken", default=None)
 
 
@@ -144,14 +118,31 @@ def patience() -> Iterator[None]:
         _taken.reset(token)
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What became of one comparison.
+
+    Attributes:
+        verdict: whether the two are equal; None if the process did not say.
+        seconds: how long it computed; if it did not say, how long we waited.
+        is_bomb: whether the pair used up its time or memory, or crashed the process.
+    """
+
+    verdict: bool | None
+    seconds: float
+    is_bomb: bool
+
+
 class MathWorker:
     """One process that compares expressions, started on first use.
 
     A pair that exceeds the deadline ends the process; the next pair starts another. Threads take
     turns. An expression that cannot be compared even with a trivial one in time is not tried again.
+    A pair that was not done because the machine was busy counts as different for now, and is
+    compared anew when it is next asked about.
 
     Args:
-        deadline: seconds for one pair.
+        deadline: seconds of computing for one pair; on Windows, seconds of the clock.
         memory: bytes of address space of the process.
     """
 
@@ -164,11 +155,13 @@ class MathWorker:
         self._verdicts: OrderedDict[tuple[str, str], bool] = OrderedDict()
         # expression → whether it was ever compared in time
         self._comparable: OrderedDict[str, bool] = OrderedDict()
+        #: What comparisons were refused, and errors of ours; none, unless SymPy has changed.
+        self.faults: list[str] = []
 
     def same(self, a: str, b: str) -> bool:
         """Return whether math-verify finds two expressions equal; False after the deadline.
 
-        The verdict of a pair never changes.
+        The verdict of a pair never changes once it is known.
         """
         with self._lock:
             if (a, b) in self._verdicts:
@@ -178,23 +171,24 @@ class MathWorker:
             comparable = self._comparable.get(a, True) and self._comparable.get(b, True)
             if not comparable or sum(taken or ()) > PATIENCE or self._running() is None:
                 return False
-            began = time.monotonic()
-            verdict = self._ask(a, b)
-            if verdict is None:
+            asked = self._ask(a, b)
+            if asked.is_bomb:
                 self._find_bomb(a, b)
-            else:
+            elif asked.verdict is not None:
                 self._remember(self._comparable, {a: True, b: True})
             if taken is not None:
-                taken.append(time.monotonic() - began)
-            self._remember(self._verdicts, {(a, b): bool(verdict)})
-            return bool(verdict)
+                taken.append(asked.seconds)
+            if asked.is_bomb or asked.verdict is not None:
+                self._remember(self._verdicts, {(a, b): bool(asked.verdict)})
+            return bool(asked.verdict)
 
     def _find_bomb(self, a: str, b: str) -> None:
         """Find which of two expressions was to blame for a timeout; the other is tried again."""
         for expression in (a, b):
             if expression not in self._comparable and self._running() is not None:
-                in_time = self._ask(*sorted((expression, _PROBE))) is not None
-                self._remember(self._comparable, {expression: in_time})
+                asked = self._ask(*sorted((expression, _PROBE)))
+                if asked.is_bomb or asked.verdict is not None:
+                    self._remember(self._comparable, {expression: not asked.is_bomb})
 
     @staticmethod
     def _remember(memory: OrderedDict[_Key, bool], verdicts: Mapping[_Key, bool]) -> None:
@@ -232,7 +226,8 @@ class MathWorker:
 
     def _start(self) -> bool:
         script = Path(__file__).with_name("math_worker.py")
-        command = [sys.executable, str(script), str(self.memory), str(self.deadline + 2)]
+        lifetime = self.deadline * _BUSY + 2
+        command = [sys.executable, str(script), *map(str, (self.memory, self.deadline, lifetime))]
         environment = {
             name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)
         }
@@ -269,21 +264,32 @@ class MathWorker:
             )
         return bool(ready)
 
-    def _ask(self, a: str, b: str) -> bool | None:
-        """Return the process's verdict; None if it ran out of time or memory, which ends it."""
+    def _ask(self, a: str, b: str) -> _Asked:
+        """Ask the process; one that ran out of time or memory is ended."""
         process = self._process
         assert process is not None
         assert process.stdin is not None
-        reply = b""
+        began, ending, reply = time.monotonic(), None, b""
         try:
             process.stdin.write(json.dumps([a, b]).encode() + b"\n")
-            reply = self._replies.get(timeout=self.deadline)
-        except (OSError, queue.Empty):
-            logger.debug("Comparing %.80r with %.80r ran out of time or memory.", a, b)
+            reply = self._replies.get(timeout=self.deadline * _BUSY)
+            ending = None if reply else process.wait(timeout=5)
+        except (OSError, queue.Empty, subprocess.TimeoutExpired):
+            logger.debug("Comparing %.80r with %.80r was not done in time.", a, b)
         finally:
             if not reply:  # also after Ctrl-C: a late reply must not answer the next pair
                 self.close()
-        return reply.strip() == b"true" if reply else None
+        if not reply:
+            is_bomb = _BUSY == 1.0 or ending in _ENDINGS
+            return _Asked(None, time.monotonic() - began, is_bomb)
+        answer = json.loads(reply)
+        if answer["faults"]:
+            logger.warning(
+                "Comparing %.80r with %.80r met what it should not (%s), so its verdict may be "
+                "wrong: please report it.", a, b, ", ".join(answer["faults"]),
+            )  # fmt: skip
+            self.faults.extend(answer["faults"])
+        return _Asked(answer["same"], answer["seconds"], False)
 
 
 def _pump(pipe: IO[bytes], replies: queue.Queue[bytes]) -> None:

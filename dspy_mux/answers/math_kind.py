@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from .equivalence import ReplyKind
-from .math_canonical import canonical
-from .math_equal import math_key, patience, same_mathematics
+from .math_equal import math_key, patience, same_answers
 from .math_extract import lone_answer, math_answer
 from .plain_text import as_text
 
@@ -46,8 +45,7 @@ class MathKind(ReplyKind):
             return super().classes(values)
 
     def alike(self, a: Any, b: Any) -> bool:
-        first, second = (canonical(lone_answer(as_text(value))) for value in (a, b))
-        return same_mathematics(first, second)
+        return same_answers(*(lone_answer(as_text(value)) for value in (a, b)))
 
 
 MathAnswer = Annotated[str, MathKind()]

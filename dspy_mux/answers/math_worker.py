@@ -1,9 +1,11 @@
 """The process that compares mathematics: a script that `math_equal.py` starts by its path.
 
-It never imports dspy_mux or DSPy. It speaks lines of JSON: first `"ready"`, then `true` or `false`
-for each `[expression, expression]`. math-verify reads the LaTeX with an ANTLR grammar; its path for
-plain expressions, which evaluates Python, is never used. sympy turns even a numeral into Python
-source and evaluates it, so `read_numeral` replaces that step.
+It never imports dspy_mux or DSPy. It speaks lines of JSON: first `"ready"`, then for each
+`[expression, expression]` an object: whether they are the `same`, the `seconds` it computed, and
+its `faults`: events that were refused and errors of ours, of which there should be none.
+math-verify reads the LaTeX with an ANTLR grammar; its path for plain expressions, which evaluates
+Python, is never used. sympy turns even a numeral into Python source and evaluates it;
+`math_steps.py` replaces each such step.
 
 As a second line of defence, an audit hook refuses to compile source, to start or signal processes,
 to open sockets, to use ctypes, and to write, create, change or remove files. It is not a sandbox:
@@ -14,13 +16,14 @@ the environment variables that Python needs, and no keys.
 from __future__ import annotations
 
 import faulthandler
+import importlib
 import json
 import os
-import re
 import signal
 import sys
+import time
 from collections.abc import Callable
-from functools import lru_cache
+from types import ModuleType
 from typing import Any
 
 _REFUSED = (
@@ -29,6 +32,8 @@ _REFUSED = (
 )  # fmt: skip
 _ADMITTED = ("os.listdir", "os.scandir")  # late imports need these
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+#: Events refused since the last reply, which a library may take for an answer.
+_refused: list[str] = []
 
 
 def limit_memory(size: int) -> None:
@@ -54,6 +59,7 @@ def contain(event: str, args: tuple[Any, ...]) -> None:
     else:
         refused = event.startswith(_REFUSED) and event not in _ADMITTED
     if refused:
+        _refused.append(event)
         raise RuntimeError(f"{event} is refused while expressions are compared")
 
 
@@ -63,56 +69,44 @@ def contain_from_now_on() -> None:
     sys.addaudithook(contain)
 
 
-def read_numeral(text: str, *args: object, **options: object) -> Any:
-    """Replace sympy's `parse_expr`: read numerals and nothing else."""
-    from sympy import Float, Integer, SympifyError
-
-    if not re.fullmatch(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?\s*", text):
-        raise SympifyError(text)
-    return Integer(text) if text.strip().lstrip("+-").isdigit() else Float(text)
-
-
-def comparison() -> Callable[[str, str], bool]:
-    """Import math-verify; return a symmetric comparison of LaTeX without delimiters."""
-    from math_verify import LatexExtractionConfig, parse, verify
-    from sympy.parsing import sympy_parser
-
-    sympy_parser.parse_expr = read_numeral
-
-    latex = [LatexExtractionConfig(boxed_match_priority=0)]
-
-    @lru_cache(maxsize=256)  # one answer is compared with several
-    def read(expression: str) -> list[Any]:
-        boxed = f"\\boxed{{{expression}}}"
-        return list(parse(boxed, latex, "no_fallback", "first_match", parsing_timeout=None))
-
-    def same(a: str, b: str) -> bool:
-        first, second = read(a), read(b)
-        if not first or not second:
-            return False
-        forth = verify(first, second, timeout_seconds=None)
-        # math-verify lets (1, 2) equal the set 2, 1 one way round: lists must be equal both ways.
-        if forth == ("," in a and "," in b):
-            return bool(verify(second, first, timeout_seconds=None))
-        return bool(forth)
-
-    return same
+def comparison() -> tuple[Callable[[str, str], bool], list[str]]:
+    """Import math-verify; return a symmetric comparison of LaTeX, and the list of its faults."""
+    # A package of the modules beside this script, without what dspy_mux itself imports.
+    package = ModuleType("dspy_mux_answers")
+    package.__path__ = [os.path.dirname(os.path.abspath(__file__))]
+    sys.modules[package.__name__] = package
+    importlib.import_module("dspy_mux_answers.math_steps").replace_compiled_steps()
+    compare = importlib.import_module("dspy_mux_answers.math_compare")
+    compare.replace_steps()
+    return compare.same, compare.faults
 
 
-def main(memory: int, lifetime: float) -> None:
+def limit_time(seconds: float) -> None:
+    """End the process once it has computed for so long; 0 takes the limit away.
+
+    Time of the processor, so that a busy machine proves nothing. Windows has no such limit.
+    """
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+
+
+def main(memory: int, seconds: float, lifetime: float) -> None:
     """Serve until standard input closes.
 
     Args:
         memory: address space in bytes.
+        seconds: time of the processor after which one comparison ends the process.
         lifetime: seconds after which one comparison ends the process, if no parent is left to.
     """
     # The parent handles Ctrl-C and closes our input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     limit_memory(memory)
+    if hasattr(sys, "set_int_max_str_digits"):
+        sys.set_int_max_str_digits(0)  # the limit of time is ours
     replies = os.fdopen(os.dup(1), "w", encoding="ascii")
     nowhere = open(os.devnull, "w")  # noqa: SIM115
     sys.stdout = sys.stderr = nowhere
-    same = comparison()
+    same, faults = comparison()
     same("x+1", "1+x")  # imports what sympy loads late
     contain_from_now_on()
     replies.write('"ready"\n')
@@ -120,6 +114,8 @@ def main(memory: int, lifetime: float) -> None:
     for line in sys.stdin:
         a, b = json.loads(line)
         faulthandler.dump_traceback_later(lifetime, exit=True, file=nowhere)
+        limit_time(seconds)
+        began = time.process_time()
         try:
             verdict = same(a, b)
         except (
@@ -127,18 +123,27 @@ def main(memory: int, lifetime: float) -> None:
             AttributeError,
             LookupError,
             MemoryError,
+            NotImplementedError,
             RuntimeError,
             TypeError,
             ValueError,
         ):
             verdict = False  # an expression that cannot be compared equals only its own text
+        limit_time(0)
         faulthandler.cancel_dump_traceback_later()
-        replies.write(json.dumps(verdict) + "\n")
+        reply = {
+            "same": verdict,
+            "seconds": time.process_time() - began,
+            "faults": [*_refused, *faults],
+        }
+        replies.write(json.dumps(reply) + "\n")
         replies.flush()
+        _refused.clear()
+        faults.clear()
 
 
 if __name__ == "__main__":
     here = os.path.dirname(os.path.abspath(__file__))
     # The modules beside this script are not top-level ones.
     sys.path[:] = [path for path in sys.path if os.path.abspath(path) != here]
-    main(int(sys.argv[1]), float(sys.argv[2]))
+    main(int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]))
