@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Hashable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -17,7 +18,15 @@ from pydantic_core.core_schema import (
 
 from .equivalence import ReplyKind
 from .marks import marked_answers
-from .numerals import as_decimal, exact_value, numeral_of_answer, numerals, twelve_digits
+from .numeral_answer import last_numeral, stated_numeral
+from .numeral_scan import Numeral
+from .numerals import as_decimal, exact_value, twelve_digits, value_of
+from .plain_text import head, tail
+
+#: Several boxes in one list are several answers.
+_LISTED_BOXES = re.compile(r"\\boxed\{[^{}]{0,60}\}\$?\s?(?:,|,?\s?and|,?\s?or)\s?\$?\\boxed\{")
+#: A percent sign after the box belongs to what is in it.
+_PERCENT_OF_BOX = re.compile(r"(\}\$?\s?)(\\?%)(?=[\s.,$]|$)")
 
 
 @dataclass(frozen=True)
@@ -39,12 +48,14 @@ class NumberKind(ReplyKind):
         return True
 
     def _find(self, text: str) -> int | float | Decimal | Fraction | None:
-        for answer in marked_answers(text):
-            numeral = numeral_of_answer(answer)
-            if numeral is not None and (value := self._value(numeral)) is not None:
-                return value
-        found = numerals(text)
-        return self._value(found[-1]) if found else None
+        if _LISTED_BOXES.search(text):
+            return None
+        for answer in marked_answers(_PERCENT_OF_BOX.sub(r"\2\1", text) if self.percent else text):
+            found = stated_numeral(head(answer), percent=self.percent)
+            if found is not None:
+                return self._value(found)  # a mark that is not understood hides no other answer
+        found = last_numeral(tail(text), percent=self.percent)
+        return None if found is None else self._value(found)
 
     def key(self, value: Any) -> Hashable | None:
         if isinstance(value, float) and math.isinf(value):
@@ -54,16 +65,24 @@ class NumberKind(ReplyKind):
             return None
         return twelve_digits(exact) if self.type is float else str(exact)
 
-    def _value(self, numeral: str) -> int | float | Decimal | Fraction | None:
-        exact = exact_value(numeral, percent=self.percent)
+    def _value(self, numeral: Numeral) -> int | float | Decimal | Fraction | None:
+        exact = value_of(numeral, percent=self.percent)
         if exact is None or self.type is Fraction:
             return exact
         if self.type is int:
-            return int(exact) if exact.denominator == 1 else None
+            return int(exact) if exact.denominator == 1 else _rating(numeral)
         try:
             return float(exact) if self.type is float else as_decimal(exact)
         except OverflowError:
             return None
+
+
+def _rating(numeral: Numeral) -> int | None:
+    """Return the points of a rating, 4 in 4/5, where a whole number is asked for."""
+    points, of = numeral.magnitude.ratio or (Fraction(0), Fraction(0))
+    return (
+        int(points) if of in (5, 10, 100) and 0 < points < of and points.denominator == 1 else None
+    )
 
 
 @dataclass(frozen=True)

@@ -9,34 +9,14 @@ from decimal import Context, Decimal, Inexact
 from fractions import Fraction
 from typing import Any
 
-from .plain_text import head, normalise, tail, unwrap
+from .numeral_answer import stated_numeral, whole_numeral
+from .numeral_grammar import MAX_DIGITS, read_digits, short
+from .numeral_scan import Numeral, NumeralScanner
+from .plain_text import head, tail, unwrap
 
-#: A longer numeral, or an exponent beyond this, is not read as a number.
-MAX_DIGITS = 2_000
+__all__ = ["MAX_DIGITS", "short"]
 
-_LATEX_NOISE = re.compile(r"\\(?:left|right|displaystyle|[,!;: ])|(?<=\d)\{(?=,\})|(?<=\d\{,)\}")
-_LATEX_FRACTION = re.compile(
-    r"(?P<whole>\d)?\s*\\[dtc]?frac\s*"
-    r"(?:\{\s*(-?[\d.,]+)\s*\}|(\d))\s*(?:\{\s*([\d.,]+)\s*\}|(\d))"
-)
-_UNSIGNED = r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,9}(?!\w|\.\d))?"
-_NUMERAL = re.compile(
-    rf"(?P<sign>[+-]?)\s?[$€£¥₹]?\s?(?P<minus>-?)(?:(?P<whole>\d+)\s+(?=\d+\s?/))?"
-    rf"(?P<top>{_UNSIGNED})(?:\s?/\s?(?P<bottom>{_UNSIGNED}))?"
-    rf"\s?[$€£¥₹]?\s?(?P<percent>%|percent\b)?"
-)
-_NUMERAL_IN_TEXT = re.compile(
-    rf"(?<![\w.])(?:(?<![\w.)\]}}])[+-])?[$€£¥₹]?(?:(?<=[$€£¥₹])-)?(?:(?<![\d.,])\d+ (?=\d+/\d))?"
-    # Read whole or not at all: the first digits of 0xff, 1_000 and 1e9999999999 are other numbers.
-    rf"(?!0[xXoObB][\da-fA-F])(?=(?P<whole>{_UNSIGNED}))(?P=whole)"
-    rf"(?![eE][+-]?\d|_\d|/\d+[eE][+-]?\d{{10}})"
-    rf"(?:/\d+(?:[eE][+-]?\d{{1,9}}(?!\w|\.\d))?)?(?:\s?(?:%|percent\b))?"
-)
-_HEDGE = re.compile(
-    r"(?:(?:about|around|approximately|roughly|exactly|only|just|simply|therefore|thus|so"
-    r"|a total of)\b|[\s*$(~:≈,=])*",
-    re.IGNORECASE,
-)
+_PLAIN = re.compile(r"-?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)")
 _TWELVE_DIGITS = Context(prec=12)
 #: All digits of any number that terminates and is short enough to read.
 _ALL_DIGITS = Context(prec=5 * MAX_DIGITS, traps=[Inexact])
@@ -46,23 +26,16 @@ _ALL_DIGITS = Context(prec=5 * MAX_DIGITS, traps=[Inexact])
 # In text
 
 
-def unlatex(text: str) -> str:
-    r"""Write the simplest LaTeX numerals plainly: `1{,}234` → `1,234`, `1\frac{4}{5}` → `1 4/5`."""
-    text = text.replace("\\$", "$").replace("\\%", "%").replace("{,}", ",")
-    if "\\" not in text:
-        return text
-
-    def plain(match: re.Match[str]) -> str:
-        whole, top, digit, bottom, last = match.groups()
-        return f"{whole + ' ' if whole else ''}{top or digit}/{bottom or last}"
-
-    return _LATEX_FRACTION.sub(plain, _LATEX_NOISE.sub("", text))
-
-
 def numerals(text: str) -> list[str]:
-    """Return the numerals in the last `TAIL` characters of a text, in order."""
-    plain = unlatex(normalise(tail(text)))
-    return [match.group().strip() for match in _NUMERAL_IN_TEXT.finditer(plain)]
+    """Return the numerals in the last `TAIL` characters of a text, in order.
+
+    A range, a date or a sum is written as its numerals, one by one.
+    """
+    scanner = NumeralScanner(tail(text))
+    found: list[str] = []
+    for numeral in scanner.numerals():
+        found += _written(scanner, numeral)
+    return found
 
 
 def numeral_of_answer(answer: str) -> str | None:
@@ -73,13 +46,29 @@ def numeral_of_answer(answer: str) -> str | None:
     """
     if parse_number(answer) is not None:
         return answer
-    answer = unlatex(normalise(head(answer)))
-    start = answer.rfind("=") + 1
-    found = list(_NUMERAL_IN_TEXT.finditer(answer, start))
-    if not found:
+    answer = head(answer)
+    found = stated_numeral(answer)
+    if found is None or found.value is None:
         return None
-    leads = _HEDGE.fullmatch(answer, start, found[0].start())
-    return (found[0] if leads else found[-1]).group().strip()
+    scanner = NumeralScanner(answer)
+    return scanner.plain[scanner.tokens[found.start].start : scanner.tokens[found.end - 1].end]
+
+
+def _written(scanner: NumeralScanner, numeral: Numeral) -> list[str]:
+    tokens = scanner.tokens[numeral.start : numeral.end]
+    if numeral.value is not None:
+        end = tokens[-1].end
+        end += tokens[-1].kind == "number" and scanner.plain[end : end + 1] == "."
+        return [scanner.plain[tokens[0].start : end].replace("_", "")]
+    written: list[str] = []
+    for start, end, value in numeral.parts:
+        start -= start > 0 and scanner.kind(start - 1) == "currency"
+        text = scanner.plain[scanner.tokens[start].start : scanner.tokens[end - 1].end]
+        if value is not None:
+            written.append(text)
+        elif len(text) < 100 and "," in text:
+            written += [part for part in text.split(",") if read_digits(part)[0] is not None]
+    return written
 
 
 # ------------------------------------------------------------------------------------------------
@@ -89,35 +78,28 @@ def numeral_of_answer(answer: str) -> str | None:
 def parse_number(text: str, *, percent: bool = False) -> Fraction | None:
     """Return the exact value of a text that is one number and nothing else, or None.
 
-    Numbers are `-5`, `1,234`, `$18.00`, `3.5e2`, `1/2`, `1 1/2`, the LaTeX of these, and `50%`,
-    which is 50 unless `percent` is set, where it is 1/2. Words, units, and numerals beyond
-    `MAX_DIGITS` are not numbers.
+    Numbers are `-5`, `1,234`, `$18.00`, `3.5e2`, `10^6`, `1/2`, `1 1/2`, the LaTeX of these, and
+    `50%`, which is 50 unless `percent` is set, where it is 1/2. Words, units, and numerals beyond
+    `MAX_DIGITS` are not numbers, and `1,23` are two: it is read as mathematics.
 
     >>> parse_number("$1,234.50")
     Fraction(2469, 2)
     """
-    if len(text) > 3 * MAX_DIGITS:
+    found = _whole(text)
+    if found is None or found.magnitude.word or found.magnitude.lone_comma:
         return None
-    match = _NUMERAL.fullmatch(unwrap(unlatex(normalise(text))))
-    if match is None or (match["sign"] and match["minus"]):
-        return None
-    if len(match["whole"] or "") > MAX_DIGITS:
-        return None
-    top, bottom = _decimal(match["top"]), _decimal(match["bottom"] or "1")
-    if top is None or not bottom:
-        return None
-    value = top / bottom + int(match["whole"] or 0)
-    value = -value if "-" in (match["sign"], match["minus"]) else value
-    return short(value / 100 if percent and match["percent"] else value)
+    return None if found.magnitude.ordinal else value_of(found, percent=percent)
 
 
 def exact_value(value: Any, *, percent: bool = False) -> Fraction | None:
     """Return the exact value of a number or numeral of at most about `MAX_DIGITS` digits.
 
-    None for anything else, booleans included.
+    A text is read as prose, where `1,5` is 3/2 and `twelve` is 12. None for anything else,
+    booleans included.
     """
     if isinstance(value, str):
-        return parse_number(value, percent=percent)
+        found = _whole(value)
+        return None if found is None else value_of(found, percent=percent)
     if isinstance(value, bool) or not isinstance(value, (numbers.Real, Decimal)):
         return None
     if isinstance(value, Decimal):
@@ -131,13 +113,19 @@ def exact_value(value: Any, *, percent: bool = False) -> Fraction | None:
     return Fraction(str(float(value))) if math.isfinite(value) else None
 
 
-def short(value: Fraction) -> Fraction | None:
-    """Return the value, or None where a term has more than about `MAX_DIGITS` digits.
+def value_of(numeral: Numeral, *, percent: bool = False) -> Fraction | None:
+    """Return a numeral's value, as a share where `percent` is set: 1/2 for 50%, 4/5 for 4 of 5."""
+    if numeral.value is None or not percent:
+        return short(numeral.value)
+    if numeral.of is not None:
+        return short(numeral.value / numeral.of)
+    return short(numeral.value * (1 if numeral.share is None else numeral.share))
 
-    Python refuses to write integers that are much longer.
-    """
-    longest = max(value.numerator.bit_length(), value.denominator.bit_length())
-    return value if longest <= MAX_DIGITS * 10 // 3 + 1 else None
+
+def _whole(text: str) -> Numeral | None:
+    if len(text) > 3 * MAX_DIGITS:
+        return None
+    return whole_numeral(unwrap(text))
 
 
 def twelve_digits(value: Fraction) -> str:
@@ -153,10 +141,3 @@ def as_decimal(value: Fraction) -> Decimal:
         return _ALL_DIGITS.divide(*ratio)
     except Inexact:
         return Context(prec=28).divide(*ratio)
-
-
-def _decimal(numeral: str) -> Fraction | None:
-    mantissa, _, exponent = numeral.replace(",", "").lower().partition("e")
-    if len(mantissa) > MAX_DIGITS or (exponent and abs(int(exponent)) > MAX_DIGITS):
-        return None
-    return Fraction(f"{mantissa}e{exponent}" if exponent else mantissa)

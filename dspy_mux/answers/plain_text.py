@@ -18,6 +18,14 @@ _CHARACTERS: dict[int, str | None] = {**_DASHES, **_QUOTES}
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]"
 )
+#: What is not seen does not join two numbers.
+_BETWEEN_DIGITS = re.compile(rf"(?<=[0-9]){_INVISIBLE.pattern}+(?=[0-9])")
+#: Raised digits, but not the charge of an ion: Ca²⁺ is Ca2+.
+_RAISED = re.compile("[⁺⁻]?[⁰¹²³⁴-⁹]+(?![⁰¹²³⁴-⁹⁺⁻])|(?<=[0-9])ⁿ")
+#: Lowered digits after a digit: the base of 1010₂, but not the number of atoms in H₂O.
+_LOWERED = re.compile("(?<=[0-9])[₀-₉]+")
+#: Fractions, and digits in circles or with a full stop: never a part of the number beside them.
+_OTHER_NUMBER = re.compile("[¼-¾⅐-⅞↉①-⒛⓪㉈-㉟㊱-㊿㋀-㋋㍘-㍰㏠-㏾🄀-🄊]")
 #: Texts are not cut within a numeral, because a part of a numeral is another number.
 _NUMERIC = "0123456789.,eE+/_-"
 
@@ -29,9 +37,35 @@ FENCE = re.compile(r"```[\w+-]*\n(.*?)\n?```", re.DOTALL)
 
 
 def normalise(text: str) -> str:
-    """Apply NFKC and plain dashes and quotes; drop control, zero-width and direction characters."""
-    plain = _INVISIBLE.sub("", text).translate(_CHARACTERS)
+    """Apply NFKC and plain dashes and quotes; drop control, zero-width and direction characters.
+
+    A raised digit becomes a power and `½` a fraction: NFKC alone reads `10²` as 102, `2½` as 21/2.
+
+    >>> normalise("10² and 2½")
+    '10^2 and 2 1/2'
+    """
+    plain = _INVISIBLE.sub("", _BETWEEN_DIGITS.sub(" ", text)).translate(_CHARACTERS)
+    if not plain.isascii():
+        plain = _RAISED.sub(_power, plain)
+        plain = _LOWERED.sub(lambda match: "_" + unicodedata.normalize("NFKC", match[0]), plain)
+        plain = _OTHER_NUMBER.sub(_apart, plain)
     return unicodedata.normalize("NFKC", plain).replace("⁄", "/")
+
+
+def _power(match: re.Match[str]) -> str:
+    power = unicodedata.normalize("NFKC", match[0]).replace("−", "-")
+    is_joined = match.string[match.end() : match.end() + 1].isdigit()
+    return f"^{power}" if len(power) == 1 and not is_joined else f"^{{{power}}}"
+
+
+def _apart(match: re.Match[str]) -> str:
+    """Return a fraction or circled digit in plain digits that do not join those beside it."""
+    plain = unicodedata.normalize("NFKC", match[0])
+    if "⁄" not in plain:
+        return f" {plain} "
+    start, end = match.span()
+    before, after = match.string[max(0, start - 1) : start], match.string[end : end + 1]
+    return " " * before.isdigit() + plain + " " * after.isdigit()
 
 
 def tail(text: str) -> str:
