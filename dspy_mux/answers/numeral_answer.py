@@ -13,10 +13,10 @@ _AROUND = frozenset("$\"'{}")
 _LEADING = frozenset("$~≈:*(\"'-=")
 _BRIEF = 80  # characters: a longer text without a mark is prose, which its answer ends
 _REFUSAL = re.compile(
-    r"(?:don't|do not|doesn't|does not) (?:have|contain|provide|include) (?:that|this|the|any|enough)"
-    r"\b|cannot be (?:determined|known|computed|calculated)|can't be determined"
-    r"|(?:not enough|insufficient) (?:information|data)|(?:can't|cannot|unable to) (?:tell|determine)"
-    r"|not provided|no answer",
+    r"(?:don't|do not|doesn't|does not) (?:have|contain|provide|include)"
+    r" (?:that|this|the|any|enough)\b|cannot be (?:determined|known|computed|calculated)|can't be determined"
+    r"|(?:not enough|insufficient) (?:information|data)"
+    r"|(?:can't|cannot|unable to) (?:tell|determine)|not provided|no answer",
     re.IGNORECASE,
 )
 
@@ -94,9 +94,8 @@ class _Prose:
         last = self._last_outside(digits)
         words = [each for each in self.found if each.magnitude.word and self._is_count(each)]
         word = self._last_outside(words)
-        if word is not None and (last is None or word.start > last.start):
-            if last is None or self._says_it_is(word, last):
-                last = word
+        if last is None or (word is not None and self._says_it_is(word, last)):
+            last = word
         if last is None or self._is_refused(last):
             return None
         if last.role == "compound" and last is not self.found[0]:
@@ -145,7 +144,7 @@ class _Prose:
 
     def _says_it_is(self, word: Numeral, last: Numeral) -> bool:
         """Return whether a number in words follows the digits as an answer of its own."""
-        return self._sentence(word) != self._sentence(last) and _is_said(self.scanner, word)
+        return self._sentence(word) > self._sentence(last) and _is_said(self.scanner, word)
 
     def _is_refused(self, last: Numeral) -> bool:
         start = last.start

@@ -32,6 +32,7 @@ MAX_DIGITS = 2_000
 _MAX_BITS = MAX_DIGITS * 10 // 3 + 1
 
 _WHOLE = re.compile(r"[0-9]+")
+_DECIMAL = re.compile(r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+")
 _GROUPED = (  # a pattern of the whole part's groups, then the sign of its decimals
     (re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+"), "."),
     (re.compile(r"[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}"), "."),
@@ -97,10 +98,8 @@ def read_digits(run: str) -> tuple[Fraction | None, bool]:
 
 
 def _plain_decimal(text: str) -> tuple[str | None, bool]:
-    whole, point, decimals = text.rpartition(".")
-    if "," not in text and "'" not in text and "_" not in text:
-        if not point or (_WHOLE.fullmatch(whole) or not whole):
-            return text, False
+    if _DECIMAL.fullmatch(text):
+        return text, False
     for groups, points in _GROUPED:
         match = groups.match(text)
         if match is None or match.group()[0] == "0":
@@ -230,9 +229,8 @@ class Magnitudes:
         found = self._spaced(at)
         if found.value is None:
             return found
-        if self.text(at) == "0" and not self.gap(found.end) and self.lower(found.end)[:1] in "xob":
-            if self.kind(found.end) == "word":
-                return Magnitude(None, found.end + 1)  # 0x1F
+        if self.text(at) == "0" and self._is_radix(found.end):
+            return Magnitude(None, found.end + 1)
         scientific = self._scientific(found)
         if scientific is not None:
             return scientific
@@ -366,6 +364,10 @@ class Magnitudes:
         dated = any(len(term) > 1 and term[0] == "0" and term.isdigit() for term in (top, bottom))
         value = short(found.value / below.value)
         return Magnitude(value, below.end, (found.value, below.value), dated=dated)
+
+    def _is_radix(self, at: int) -> bool:
+        """Return whether a word makes the zero before it a hexadecimal number: 0x1F."""
+        return self.kind(at) == "word" and not self.gap(at) and self.lower(at)[:1] in "xob"
 
     def _is_ordinal(self, at: int) -> bool:
         return not self.gap(at) and self.lower(at) in _ORDINAL_ENDINGS
@@ -501,9 +503,9 @@ class Magnitudes:
                 return (SCALES[word], at + 3) if word in SCALES else None
             return None
         word, text = self.lower(at), self.text(at)
-        if word[:5] == "dozen" and self.kind(start) == "number":
-            if word == "dozens" or self.text(start - 1) == "=":
-                return None  # a unit: 84 / 12 = 7 dozen
+        is_unit = word == "dozens" or self.text(start - 1) == "="
+        if word[:5] == "dozen" and self.kind(start) == "number" and is_unit:
+            return None  # 84 / 12 = 7 dozen
         of_money = start > 0 and self.kind(start - 1) == "currency"
         if not self.gap(at) and text in TOUCHING and not (text == "MM" and not of_money):
             return TOUCHING[text], at + 1
@@ -530,7 +532,7 @@ class Magnitudes:
             if not self.gap(at):
                 return None
         rest = self._words(at) if self.kind(at) == "word" else None
-        if rest is None and self.kind(at) == "number" and (not joint == "," and scale >= 100):
+        if rest is None and self.kind(at) == "number" and joint != "," and scale >= 100:
             rest = self._spaced(at)
             is_plain = rest.value is not None and _WHOLE.fullmatch(self.text(at))
             if not is_plain or (joint in ("and", "&") and scale > 100):

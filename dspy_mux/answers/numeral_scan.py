@@ -34,63 +34,21 @@ from .number_words import (
     UNIT,
     WHOLE_MONEY,
     WORD_LETTERS,
+    words,
 )
 from .numeral_grammar import Magnitude, Magnitudes
 from .numeral_tokens import plainly, tokens
 
 _OPERATORS = frozenset("+-×*·⋅∙÷/±&;,:、~")
-_JOINTS = frozenset(
-    [
-        "x",
-        "X",
-        "by",
-        "times",
-        "to",
-        "and",
-        "or",
-        "plus",
-        "minus",
-        "through",
-        "thru",
-        "till",
-        "until",
-        "vs",
-        "versus",
-        "und",
-        "oder",
-        "bis",
-        "et",
-        "ou",
-        "y",
-        "o",
-        "и",
-        "или",
-        "和",
-        "或",
-        "到",
-        "至",
-        "や",
-    ]
+_JOINTS = words(
+    "x X by times to and or plus minus through thru till until vs versus und oder bis et ou y o "
+    "и или 和 或 到 至 や"
 )
-_BETWEEN = frozenset(
-    [
-        "about",
-        "around",
-        "only",
-        "even",
-        "maybe",
-        "perhaps",
-        "possibly",
-        "another",
-        "approximately",
-        "roughly",
-        "then",
-        "rather",
-        "probably",
-        "either",
-    ]
+_BETWEEN = words(
+    "about around only even maybe perhaps possibly another approximately roughly then rather "
+    "probably either"
 )
-_LENGTHS = frozenset(["m", "cm", "mm", "km", "dm", "nm", "ft", "in", "yd", "mi", "s"])
+_LENGTHS = words("m cm mm km dm nm ft in yd mi s")
 _QUOTES = frozenset("\"'$|")
 _OPEN, _CLOSED = frozenset("([{"), frozenset(")]}")
 _BEFORE = _QUOTES | frozenset("~≈=:;,.([{…!?|>") | {"?"}
@@ -253,12 +211,12 @@ class NumeralScanner(Magnitudes):
 
     def _out_of(self, at: int) -> tuple[Fraction, int] | None:
         """Return the whole of "8 out of 10", "8 of the 10", "8 points out of 10", and its end."""
-        for words in range(3):
-            here = at + words
-            if words and (self.kind(here - 1) != "word" or self.lower(here - 1) in CLAUSE):
+        for skipped in range(3):
+            here = at + skipped
+            if skipped and (self.kind(here - 1) != "word" or self.lower(here - 1) in CLAUSE):
                 return None
             is_out = self.lower(here) == "out" and self.lower(here + 1) == "of"
-            if is_out or (self.lower(here) == "of" and not words):
+            if is_out or (self.lower(here) == "of" and not skipped):
                 here += 1 + is_out
                 here += self.lower(here) in ("the", "a", "those", "these", "possible")
                 whole = self._spaced(here) if self.kind(here) == "number" else None
@@ -343,9 +301,9 @@ class NumeralScanner(Magnitudes):
             return start, sign, "unknown"
         touches = not self.gap(start)
         while self.text(here) in _QUOTES or self.text(here) in ("(", "{", "["):
-            if self.text(here) != "$" and self.kind(here - 1) in ("word", "command", "number"):
-                if self.text(here) in ("(", "{") and not self.gap(here):
-                    return start, sign, "unknown"  # f(3), \frac{3}{x}
+            is_argument = self.kind(here - 1) in ("word", "command", "number")
+            if is_argument and self.text(here) in ("(", "{") and not self.gap(here):
+                return start, sign, "unknown"  # f(3), \frac{3}{x}
             here -= 1
         return start, sign, self._role(here, start, touches and here == start - 1, found)
 
@@ -427,8 +385,6 @@ class NumeralScanner(Magnitudes):
             return "unknown"
         if word in LABELS:
             return "aside"
-        if word in ("between", "from", "either") and False:
-            return "unknown"
         is_variable = (
             len(word) == 1
             and (word.isascii() or word in "πθφλμσ")
@@ -623,7 +579,7 @@ class NumeralScanner(Magnitudes):
         return None
 
     def _operand_after_unit(self, here: int) -> int | None:
-        """Return the next numeral where units stand between: 5 feet 11 inches, 3 dogs and 5 cats."""
+        """Return the next numeral where units stand between: 5 feet 11 inches, 3 dogs and 5."""
         unit = self.lower(here)
         after = here
         for _ in range(3):
@@ -635,10 +591,10 @@ class NumeralScanner(Magnitudes):
             if self.text(after) == "/" and self.kind(after + 1) == "word":
                 after += 2
             after += self.text(after) == "." and not self.gap(after) and after - here < 2
-        if after == here and unit not in ("'", "°", '"') and self.text(here - 1) not in UNIT:
-            if self.kind(here) not in ("currency", "dense"):
-                return None
-        if unit in ("'", "°", '"') or self.kind(here) in ("currency", "dense"):
+        is_sign = unit in ("'", "°", '"') or self.kind(here) in ("currency", "dense")
+        if after == here and not is_sign and self.text(here - 1) not in UNIT:
+            return None
+        if is_sign:
             after = here + 1
             after += unit == "°" and self.kind(after) == "word" and not self.gap(after)
         if self.starts(after) and self._is_adjacent(here, after):

@@ -48,7 +48,8 @@ _BULLET = re.compile(r"^[ \t]*(?:[*•]|>(?=\s))[ \t]+", re.MULTILINE)
 _LATEX_SIGNS = {
     **dict.fromkeys(["times", "ast"], "×"), "cdot": "·", "div": "÷", "pm": "±", "mp": "±",
     **dict.fromkeys(["approx", "sim", "simeq", "cong"], "≈"),
-    **dict.fromkeys(["le", "leq", "leqslant"], "≤"), **dict.fromkeys(["ge", "geq", "geqslant"], "≥"),
+    **dict.fromkeys(["le", "leq", "leqslant"], "≤"),
+    **dict.fromkeys(["ge", "geq", "geqslant"], "≥"),
     "lt": "<", "gt": ">", "ne": "≠", "neq": "≠", "degree": "°", "pi": "π", "sqrt": "√",
     **dict.fromkeys(["Rightarrow", "implies", "therefore", "equiv"], "="),
     "dots": "...", "ldots": "...", "cdots": "...", "euro": "€", "pounds": "£", "celsius": "°C",
