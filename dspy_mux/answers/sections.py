@@ -72,9 +72,10 @@ def answer_section(text: str) -> str | None:
     """
     if "[[" not in text:
         return text
-    sections = _sections(with_plain_markers(text))
-    if not sections:
-        return text
+    text = with_plain_markers(text)
+    sections = _sections(text)
+    if sections.keys() <= {COMPLETED}:
+        return text.partition(f"[[ ## {COMPLETED} ## ]]")[0].rstrip()
     given = [name for name in sections if name not in (*_REASONING, COMPLETED)]
     return sections["answer" if "answer" in given else given[-1]] if given else None
 
