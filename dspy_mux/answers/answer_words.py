@@ -71,8 +71,9 @@ def _statement(language: _Language) -> re.Pattern[str]:
         ways += rf"|(?<!\w)(?:{language.copulas})(?!\w)[ \t]*:?"
     elif language.copulas:
         ways += rf"|(?:{language.copulas})[ \t]*[:：]?"
+    before = _BREAK if spaced else f"{_BREAK}不非没沒"
     return re.compile(
-        rf"[ \t]{{0,2}}[*_]{{0,3}}(?:[^{_BREAK}]{{0,{40 if spaced else 8}}}?(?:{ways})"
+        rf"[ \t]{{0,2}}[*_]{{0,3}}(?:[^{before}]{{0,{40 if spaced else 8}}}?(?:{ways})"
         r"|(?=[ \t]*[(（]?[A-J1-9](?!\w)))[ \t]*[*_]{0,3}[ \t]*",
         re.IGNORECASE,
     )

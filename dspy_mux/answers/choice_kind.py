@@ -8,9 +8,10 @@ from collections.abc import Hashable, Sequence
 from fractions import Fraction
 from typing import Any
 
-from .decision import CORRECTION, SILENT, UNDECIDED, Reading, decide
+from .decision import SILENT, UNDECIDED, Reading, decide
 from .equivalence import ReplyKind
-from .marks import Mark, marks, unlatex_text
+from .final_mark import marked_reading
+from .marks import unlatex_text
 from .numerals import exact_value
 from .option_names import OptionNames
 from .plain_text import TAIL, as_text, normalise, unfence, unwrap
@@ -23,18 +24,14 @@ _TITLE = re.compile(
     r"[\w *_'’/-]{2,40}[:：]\s*(?=\S)",
     re.IGNORECASE,
 )
+_TIES = frozenset({"tie", "both", "neither", "equal", "draw", "none", "same"})
+#: Labels of lists in other scripts.
+_LETTERS = dict(zip("أابجدঅবডঢ", "AABCDABCD", strict=True))
 _LINE_LABEL = re.compile(r"[\s>*_#-]{0,6}[(\[]?(\d{1,3}|[A-Za-z])[).:\]]{1,2}(?=[\s*_]|$)")
+_DOLLARS = re.compile(r"^\s*\$\s*\(?([A-Z])\)?\s*\$")
+_VERDICT = re.compile(r"\[\[([^\[\]\n]{1,60})\]\]")
 _SCALE = re.compile(
     r"(-?\d+(?:\.\d+)?)\s*(?:/|out\s+of|of|von|sur|de|из)\s*(\d+)\b[\s.!)*_]*(?:stars?|points?)?\W*"
-)
-_JOINED_BOXES = re.compile(
-    r"[\s$}\\()\[\].*]{0,12}(?:,|and|or|/|&|\\text\{\s*(?:and|or)\s*\})[\s$\\()\[\]*]{0,12}(?:\\(?:boxed|fbox)\s*\{)"
-)
-_CORRECTS = re.compile(
-    r"[\s.*_$)\]}\"'?]{0,12}\s(?:but\s)?(?:wait|actually|correction|scratch that"
-    r"|on second thoughts?|oops|sorry|no,|hold on|hmm+|i mean|i meant|or (?:maybe|perhaps|possibly)|alternatively|my mistake"
-    r"|let me correct)\b",
-    re.IGNORECASE,
 )
 
 
@@ -57,6 +54,8 @@ class ChoiceKind(ReplyKind):
     def __init__(self, options: Sequence[Any]):
         self.options = tuple(options)
         self._names = OptionNames(self.options)
+        #: How many options are not "tie" or the like.
+        self._rivals = sum(str(option).strip().casefold() not in _TIES for option in self.options)
         self._values: dict[Fraction, list[int]] = {}
         for number, option in enumerate(self.options):
             if (value := _number(option)) is not None:
@@ -77,7 +76,9 @@ class ChoiceKind(ReplyKind):
 
     def _find(self, text: str) -> Any | None:
         text = text[-TAIL:]
-        reading = self._marked(text)
+        reading = self._verdict(text)
+        if reading is SILENT:
+            reading = marked_reading(text, self._phrase, self._unmarked, self._whole)
         if reading is SILENT:
             reading = self._unmarked(text)
         return None if reading.option is None else self.options[reading.option]
@@ -95,55 +96,24 @@ class ChoiceKind(ReplyKind):
 
     # ----------------------------------------------------------------------------------------------
 
-    def _marked(self, text: str) -> Reading:
-        """Return what the best mark says, SILENT where there is no mark."""
-        every = [mark for mark in marks(text) if not self._comments(mark)]
-        found = [mark for mark in every if mark.answer]
-        if not found:
-            # A blank or a template's echo, with which the text ends, is no answer.
-            ends = any(not re.search(r"\w", text[mark.end :]) for mark in every)
-            return UNDECIDED if ends else SILENT
-        best, *others = found
-        if text[best.end - 1 : best.end] == "?":
-            return UNDECIDED
-        reading = self._phrase(best.answer)
-        if reading.option is None and best.denies:
-            rest = self._unmarked(text[best.end :])
-            return rest if rest.option is not None else UNDECIDED
-        if self._joined(text, found):
-            return UNDECIDED
-        for mark in others:
-            if mark.sort > best.sort and mark.start > best.end:
-                later = self._phrase(mark.answer)
-                if later.mentions and later.option != reading.option:
-                    corrects = CORRECTION.search(text, best.end, mark.start)
-                    return later if corrects and later.option is not None else UNDECIDED
-        return self._corrected(text, best, reading)
-
-    def _comments(self, mark: Mark) -> bool:
-        return mark.comments and not self._names.mentions(mark.answer)
-
-    def _joined(self, text: str, found: list[Mark]) -> bool:
-        """Return whether the last box is one of several that a sentence lists."""
-        if len(found) < 2 or {found[0].sort, found[1].sort} != {1}:
-            return False
-        between = text[found[1].end : found[0].start]
-        return bool(_JOINED_BOXES.fullmatch(between)) and found[0].answer != found[1].answer
-
-    def _corrected(self, text: str, mark: Mark, reading: Reading) -> Reading:
-        """Return the reading, or another where the text after the mark takes it back."""
-        after = text[mark.end : mark.end + _SHORT]
-        match = _CORRECTS.match(after)
-        if match is None:
-            return reading if reading.option is not None else UNDECIDED
-        rest = self._phrase(after[match.end() :])
-        return rest if rest.option is not None else UNDECIDED
+    def _verdict(self, text: str) -> Reading:
+        """Return what the last `[[…]]` names, as judges write their verdicts."""
+        verdicts = [match for match in _VERDICT.finditer(text) if self._whole(match[1]).mentions]
+        if not verdicts:
+            return SILENT
+        last = verdicts[-1]
+        if len(verdicts) > 1 and verdicts[-2][1] != last[1]:
+            between = text[verdicts[-2].end() : last.start()]
+            if re.fullmatch(r"\W{0,5}(?:or|and|/|,)?\W{0,5}", between, re.IGNORECASE):
+                return UNDECIDED
+        is_format = text[last.end() : last.end() + 1] in ('"', "'", "`", "”")
+        return UNDECIDED if is_format else self._whole(last[1])
 
     def _unmarked(self, text: str) -> Reading:
         """Return what a text without a mark decides: all of it, its first line or its last."""
         plain = _plain(unfence(text.strip())).strip()
         lines = [line.strip() for line in plain.split("\n") if line.strip()]
-        if len(plain) <= _SHORT or len(lines) == 1:
+        if len(lines) < 2:
             return self._phrase(plain, decisive=len(plain) > _SHORT)
         labels = {leading for line in lines if (leading := self._leading(line)) is not None}
         ends = {self._line(line) if len(labels) < 2 else self._whole(line).option
@@ -151,6 +121,8 @@ class ChoiceKind(ReplyKind):
         ends.discard(None)
         if ends:
             return Reading(ends.pop(), True) if len(ends) == 1 else UNDECIDED
+        if len(plain) <= _SHORT and len(labels) < 2:
+            return self._phrase(plain)
         return self._last_words(lines[-1])
 
     def _line(self, line: str) -> int | None:
@@ -180,7 +152,7 @@ class ChoiceKind(ReplyKind):
         if whole.mentions:
             return whole
         mentions = self._names.mentions(answer)
-        reading = decide(answer, mentions, of=len(self.options), decisive=decisive)
+        reading = decide(answer, mentions, of=self._rivals, decisive=decisive)
         return UNDECIDED if reading.option == -1 else reading
 
     def _whole(self, text: str) -> Reading:
@@ -193,7 +165,7 @@ class ChoiceKind(ReplyKind):
             named = self._names.named(part)
             if named:
                 return Reading(next(iter(named)), True) if len(named) == 1 else UNDECIDED
-            if (label := self._names.label(part)) is not None:
+            if (label := self._names.label(_LETTERS.get(part, part))) is not None:
                 return Reading(label, True)
         return self._valued(parts[-1])
 
@@ -220,7 +192,8 @@ def _number(option: Any) -> Fraction | None:
 
 
 def _plain(text: str) -> str:
-    return unlatex_text(normalise(text)).replace("\\", " ")
+    text = unlatex_text(normalise(text)).replace("\\", " ")
+    return _DOLLARS.sub(r"\1", text, count=1)
 
 
 def _bare(text: str) -> str:

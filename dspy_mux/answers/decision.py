@@ -31,11 +31,12 @@ _WRONG = (
 )
 _DENY = (
     r"(?:\b(?:not|never|cannot|neither|nor|except|excluding|without|unlike|hardly|barely|scarcely"
-    r"|isn['’]?t|rather\sthan|instead\sof|other\sthan|far\sfrom|anything\sbut|opposed\sto|against"
+    r"|isn['’]?t|rather\sthan|instead\sof|other\sthan|far\sfrom|anything\sbut|(?:wrong|incorrect|false|mistake|error)\sto|opposed\sto|against"
     r"|(?:eliminat|exclud|discard|reject|dismiss)\w*|rul(?:e|es|ed|ing)\sout|absence\sof|lacks?"
-    r"|opposite\sof|less|non|no\slonger|nicht|kein\w*|pas|nunca|ni)\b|n['’]t\b|不是|并非|不选)"
+    r"|opposite\sof|less|non|no\slonger|nicht|kein\w*|pas|nunca|ni|не|niet|nie|inte|ikke|não|non|không)\b|n['’]t\b|不是|并非|不选)"
 )
-_GAP = rf"(?:(?!\b(?:but|so|however|therefore|it\sis|only)\b)[^.;:,{_FIRST}-{_LAST}]){{0,40}}?"
+_GAP = rf"(?:(?!\b(?:but|so|however|therefore|it\sis|only)\b)[^.;:,({_FIRST}-{_LAST}]){{0,40}}?"
+_NO = re.compile(rf"\bno\s(?!doubt\b)(?:\w+\s)?(?P<list>{_LIST})", re.I)
 _DENIED = [
     re.compile(rf"{_DENY}{_GAP}(?P<list>{_LIST})", re.I),
     re.compile(
@@ -52,8 +53,14 @@ _DENIED = [
         rf"\b(?:wrong|incorrect|false|worst)\s(?:\w+\s)?{_BE}{_P}\s(?:option\s)?(?P<list>{_LIST})",
         re.I,
     ),
-    re.compile(rf"(?P<list>{_LIST})(?:是)?(?:错误|不正确|不对|错)"),
+    re.compile(
+        rf"(?P<list>{_M}(?:{_P}(?:和{_P})?{_M})*)(?:选项|項|项)?[是均都]{{0,2}}(?:错误|错|不正确|不对)"
+    ),
+    _NO,
 ]
+_LIKEWISE = re.compile(
+    rf"\b(?:so|neither|nor)\s(?:is|are|was|does|do|did)\s(?P<list>{_LIST})", re.I
+)
 _ASIDE = [
     re.compile(
         rf"\b(?:than|over|compared\s(?:to|with)|versus|vs\.?|if|whether|unless|like|similar\sto"
@@ -64,25 +71,35 @@ _ASIDE = [
 _COMPARED = re.compile(
     rf"(?P<list>{_LIST}){_P}\b{_BE}\s{_FEW}(?:\w+er|more\s\w+|less\s\w+)\s{_FEW}than\b", re.I
 )
+#: "A if it rains, otherwise B", "partly true".
+_DIVIDED = re.compile(
+    r"\botherwise\b|\bor\selse\b"
+    rf"|\b(?:partially|partly|half|somewhat|mixed|in\spart)\W{{0,3}}{_M}",
+    re.I,
+)
 _UNDECIDED = re.compile(
-    rf"\b(?:none|neither)\b(?!\sof\sthe\s(?:others?|rest|remaining))|\bnothing\b"
+    rf"\b(?:none|neither)\b(?!\sof\sthe\s(?:others?|rest|remaining))|\bnothing\b(?!\selse)"
     rf"|\ball\s(?:of\s)?(?:the\s)?(?:above|these|them|those|options|choices|answers|two|three|four"
     rf"|five|correct|are)\b|\bany\s(?:of|option|one)\b|\bno\s(?:\w+\s){{0,2}}?(?:option|answer|choice"
     rf"|match)s?\b|\b(?:not|n['’]t)\s{_FEW}(?:sure|certain|clear|enough|possible|given|listed"
-    r"|provided|applicable|known?|determin\w+|decid\w*|say|tell|answer|choose|conclude|there)\b"
+    r"|provided|applicable|known?|determin\w+|decid\w*|say|tell|answer|choose|conclude|there"
+    r"|score|rate|grade|judge|classify|evaluate|assess)\b"
     r"|\b(?:cannot|can\snot|unable\sto|impossible\sto|hard\sto|difficult\sto)\s(?:be\s)?(?:\w+ly\s)?"
-    r"(?:determin\w+|decid\w+|say|tell|answer\w*|choose|conclude|infer\w*|know\w*|definitively)"
+    r"(?:determin\w+|decid\w+|say|tell|answer\w*|choose|conclude|infer\w*|know\w*|definitively"
+    r"|score|rate|grade|judge|classify|evaluate|assess)\b"
     r"|\b(?:unsure|unclear|uncertain|unknown|undetermined|undecided|inconclusive|ambiguous"
     r"|indeterminate|insufficient|debatable)\b|\bno\s(?:idea|way\sto)\b|\bdepends\son\b|\bn/a\b"
-    rf"|\b(?:both|equally|tied?)\b(?=\W{{0,3}}(?:{_M}|of\b|options?\b|answers?\b|choices?\b|are\b"
-    r"|correct\b|valid\b|possible\b|likely\b|between\b|$))|都不|皆可|均可|无法|不确定|以上都|都是|都对",
+    rf"|\b(?:both|equally|tied?)\b(?=\W{{0,3}}(?:{_M}|of\b|options?\b|answers?\b|choices?\b"
+    r"|are\s(?:\w+\s)?(?:correct|right|valid|possible|true|plausible|acceptable|good|fine|equal\w*"
+    r"|wrong|incorrect|false|likely)\b|correct\b|valid\b|possible\b|likely\b|between\b|$))"
+    r"|都不|皆可|均可|无法|不确定|以上都|都是|都对",
     re.IGNORECASE,
 )
 _REASON = re.compile(
     r"\b(?:because|since|as(?!\s(?:well|is\b))|due\sto|given|considering|which|where|who|whose|based\son"
     r"|according\sto|while|whereas|although|though|even\s(?:if|though)|so\sthat|in\sthat|when|thanks"
-    r"|if|unless|for\sthe|weil|denn|da|car|parce|porque|ya\sque|perché|poiché|omdat|потому|так\sкак)\b"
-    r"|因为|因為|由于|;|；"
+    r"|unless|for\sthe|weil|denn|da|car|parce|porque|ya\sque|perché|poiché|omdat|потому|так\sкак)\b"
+    r"|因为|因為|由于"
 )
 _OPENING_REASON = re.compile(
     rf"^\W*(?:because|since|as|given|although|though|while|if|considering)\b[^,]*,(?=.*{_M})", re.I
@@ -105,15 +122,20 @@ _LEAD = (
     r"|optie|вариант|c'est|es|est|ist|è|é|und|also|alors|donc|por|tanto|选项?|選項?|故|因此|所以|应)"
     r"\b[^\w\ue000-\uf8ff]{0,4})"
 )
+_TITLE = (
+    r"(?![\w *]{0,30}\b(?:not|wrong|incorrect|except|eliminat|false|unless|if|least|opposite"
+    r"|exclud|reject))"
+    r"[\w *]{2,30}:\s"
+)
 _HEAD = re.compile(
-    rf"^[^\w{_FIRST}-{_LAST}]*{_LEAD}{{0,8}}(?P<head>{_M})(?P<own>(?:{_P}{_M})*?){_P}?"
+    rf"^[^\w{_FIRST}-{_LAST}]*(?:{_TITLE})?{_LEAD}{{0,8}}(?P<head>{_M})(?P<own>(?:{_P}{_M})*?){_P}?"
     rf"(?:[:：.]\s|\s[-–—]+\s|\n|[,，]\s?(?={_M}[^\w{_FIRST}-{_LAST}]*$))(?P<rest>.*)$",
     re.DOTALL | re.IGNORECASE,
 )
 _JOINED = re.compile(rf"\s*(?:{_OR}\b|[/,&+|]|maybe\b|possibly\b|perhaps\b|but\b)", re.IGNORECASE)
 _GO = (
     r"(?:choose|chose|choosing|pick|picked|select\w*|go(?:ing)?\swith|opt(?:ing)?\sfor|vote\sfor|say"
-    r"|conclude|answer(?:\swith)?|settle\son|stick\swith|选择?|選擇?|应选|故选|wähle|choisis|elijo"
+    r"|conclude|answer\swith|settle\son|stick\swith|选择?|選擇?|应选|故选|wähle|choisis|elijo"
     r"|escolho|scelgo|выбираю)"
 )
 _SO = (
@@ -134,8 +156,8 @@ _STRONG = [
         re.I,
     ),
     re.compile(
-        rf"(?P<list>{_LIST}){_P}(?:is|are|was|seems?|looks?|appears?|would\sbe|must\sbe|best|是|ist|est"
-        rf"|es|è|é|är)?{_P}(?:(?!n['’]t|not\b)[\w'’]+\s){{0,3}}?{_RIGHT}",
+        rf"(?P<list>{_LIST})(?:{_P}(?:is|are|was|seems?|looks?|appears?|would\sbe|must\sbe|是|ist|est"
+        rf"|es|è|é|är)\s?(?:(?!n['’]t|not\b)[\w'’]+\s){{0,3}}?|\s){_RIGHT}",
         re.I,
     ),
 ]
@@ -147,7 +169,7 @@ _DECISIVE = [
         re.I,
     ),
 ]
-_SENTENCES = re.compile(r"(?<=[.!?。！？])\s+|(?<=[。！？])|\n+")
+_SENTENCES = re.compile(r"(?<=[.!?。！？])\s+|(?<=[。！？])|\n+|[;；]")
 
 
 class Mention(NamedTuple):
@@ -179,6 +201,9 @@ class _Sentence(NamedTuple):
     strong: frozenset[int]
     denied: frozenset[int]
     undecided: bool
+
+
+_ASKED = _Sentence(frozenset(), frozenset(), frozenset(), False)
 
 
 def decide(
@@ -216,12 +241,11 @@ class _Outline:
 
     def read(self, decisive: bool) -> Reading:
         text = self._text
-        for correction in reversed(list(CORRECTION.finditer(text))):
-            rest = text[correction.end() :]
+        if corrections := list(CORRECTION.finditer(text)):
+            before, rest = text[: corrections[-1].start()], text[corrections[-1].end() :]
             if _PRIVATE.search(rest) or _UNDECIDED.search(rest):
                 text = rest
-                break
-            if _PRIVATE.search(text[: correction.start()]):
+            elif _PRIVATE.search(before):
                 return UNDECIDED
         head = self._head(text)
         if head is not None:
@@ -265,17 +289,20 @@ class _Outline:
 
     def _sentence(self, text: str) -> _Sentence:
         if text.rstrip(" *_\"'").endswith(("?", "？")):
-            return _Sentence(frozenset(), frozenset(), frozenset(), bool(_PRIVATE.search(text)))
+            return _ASKED
         text = _OPENING_REASON.sub("", text, count=1)
         text = _PARENTHESES.sub(
             lambda match: match.group() if _ALTERNATIVE.search(match.group()) else " ", text
         )
+        if _DIVIDED.search(text):
+            return _Sentence(frozenset(), frozenset(), frozenset(), True)
         first = _PRIVATE.search(text)
         reason = _REASON.search(text, first.end()) if first else None
         main = text[: reason.start()] if reason else text
         denied = self._denied(main)
         spans = [match.span("list") for pattern in _DENIED for match in pattern.finditer(main)]
-        spans += [match.span("list") for pattern in self._aside for match in pattern.finditer(main)]
+        aside = [*self._aside, _LIKEWISE] if denied else self._aside
+        spans += [match.span("list") for pattern in aside for match in pattern.finditer(main)]
         affirmed = "".join(
             match.group()
             for match in _PRIVATE.finditer(main)
@@ -302,6 +329,7 @@ class _Outline:
             denied |= sentence.denied
             strong = sentence.strong or strong
             undecided = undecided or sentence.undecided
+        undecided = undecided or (bool(sentences) and sentences[-1] is _ASKED)
         if not affirmed and not denied and not undecided:
             return SILENT
         affirmed -= denied

@@ -26,7 +26,8 @@ _CLOSING = {"{": "}", "[": "]", "(": "]"}
 #: Names under which an object holds its answer, best first.
 _ANSWER_NAMES = (
     ("answer", "final_answer", "finalanswer", "the_answer", "correct_answer", "answer_choice",
-     "final", "antwort", "réponse", "respuesta", "resposta", "risposta", "答案", "답", "答え", "ответ"),
+     "final", "antwort", "réponse", "respuesta", "resposta", "risposta", "答案", "답", "答え",
+     "ответ"),
     ("choice", "option", "label", "prediction", "response", "result", "output", "solution", "value",
      "verdict", "classification", "category", "class", "sentiment", "selected_option", "decision"),
 )  # fmt: skip
@@ -117,23 +118,27 @@ def _decoded(literal: str, end: int) -> tuple[Any, int] | None:
     return None
 
 
-def lone_json(text: str) -> JsonSpan | None:
-    """Return the JSON that a text is or ends with, fenced or not; None for any other text."""
+def lone_json(text: str) -> list[JsonSpan]:
+    """Return the JSON values that a text is or ends with, fenced or not; no word between them."""
     stripped = text.rstrip()
     fenced = stripped.endswith("```") and len(stripped) > 6
     if not fenced and stripped[-1:] not in ("}", "]"):
-        return None
+        return []
+    cut = max(0, len(text) - _JSON_TAIL)
+    start, content = cut, text[cut:].rstrip()
     if fenced:
-        blocks = list(FENCE.finditer(text[-_JSON_TAIL:]))
-        content = blocks[-1][1].strip() if blocks else ""
-        start = text.rfind(content) if content else 0
-        stripped = content
-    else:
-        content, start = text[-_JSON_TAIL:].rstrip(), max(0, len(text) - _JSON_TAIL)
-    last = next(reversed(list(json_spans(content))), None)
-    if last is None or last.end != len(content):
-        return None
-    return JsonSpan(last.value, start + last.start, start + last.end)
+        blocks = list(FENCE.finditer(text, cut))
+        if not blocks:
+            return []
+        start, content = blocks[-1].start(1), blocks[-1][1].rstrip()
+    found: list[JsonSpan] = []
+    end = len(content)
+    for span in reversed(list(json_spans(content))):
+        if re.search(r"\w", content[span.end : end]):
+            break
+        found.insert(0, JsonSpan(span.value, start + span.start, start + span.end))
+        end = span.start
+    return found
 
 
 def answer_of_json(value: Any) -> list[Any]:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
+from .decision import SILENT
 from .equivalence import ReplyKind
-from .marks import marked_answer, marked_answers
+from .final_mark import marked_reading
+from .marks import NULL, marked_answer, marks, unlatex_text
 from .plain_text import as_text, fold, unfence, unwrap
-from .truth import read_truth, truth_in_text
+from .templates import is_template
+from .truth import read_truth, read_truth_of, truth_of_line
 
 
 @dataclass(frozen=True)
 class BoolKind(ReplyKind):
-    """Truth values: True, "yes", "False.", "no"."""
+    """Truth values: True, "yes", "False.", "no", "Ja".
+
+    >>> BoolKind().extract("Yes, it does."), BoolKind().extract("Yes and no.")
+    (True, None)
+    """
 
     name = "bool"
 
@@ -23,8 +31,10 @@ class BoolKind(ReplyKind):
         return True
 
     def _find(self, text: str) -> bool | None:
-        found = (truth_in_text(answer) for answer in marked_answers(text))
-        return next((value for value in found if value is not None), truth_in_text(text))
+        reading = marked_reading(text, read_truth_of, read_truth_of, truth_of_line)
+        if reading is SILENT:
+            reading = read_truth_of(unfence(text))
+        return None if reading.option is None else bool(reading.option)
 
     def key(self, value: Any) -> Hashable | None:
         truth = read_truth(as_text(value))  # through text, for numpy's bool too
@@ -46,7 +56,15 @@ class TextKind(ReplyKind):
         return True
 
     def _find(self, text: str) -> str | None:
-        return self.usable(marked_answer(text) or unwrap(unfence(text)))
+        answer = marked_answer(text)
+        if answer is None or answer == NULL:
+            # A blank or a template's echo, with which the text ends, is no answer.
+            blanks = (mark for mark in marks(text) if not mark.answer or mark.answer == NULL)
+            if any(not re.search(r"\w", text[mark.end :]) for mark in blanks):
+                return None
+            answer = unwrap(unfence(text))
+        answer = unlatex_text(answer) if "\\" in answer else answer
+        return None if is_template(answer) else self.usable(answer)
 
     def key(self, value: Any) -> Hashable | None:
         return None if value is None else fold(as_text(value)) or None

@@ -18,7 +18,8 @@ _DELIMITED = re.compile(
     rf"\s*({_LABEL})(?:[.)]\s+|\s*:\s+|\)|\s+[-–—]\s+(?!\d))(.*\S.*)", re.DOTALL
 )
 _KEYWORD = (
-    r"(?:options?|choices?|answers?|letters?|alternatives?|statements?|candidates?|opción|opcion|opção"
+    r"(?:options?|choices?|responses?|assistants?|models?|systems?|versions?|outputs?|summary|passages?"
+    r"|hypothesis|answers?|letters?|alternatives?|statements?|candidates?|opción|opcion|opção"
     r"|alternativa|réponse|reponse|antwort|respuesta|resposta|risposta|opzione|optie|antwoord|вариант"
     r"|ответ|选项|選項|选择|選擇|故选|应选|答案)"
 )
@@ -28,14 +29,15 @@ _BEFORE = re.compile(
     r"|(?:^|[\s\W])(?:is|are|be|was|s|re|d|ll|either|or|and|not|nor|neither|both|with|for|choose"
     r"|chose|choosing|pick|picked|select|selected|say|guess|therefore|thus|so|hence|then|than|over"
     r"|to|that|think|believe|because|since|as|if|whether|likely|probably|possibly|definitely"
-    r"|clearly|maybe|perhaps|certainly|actually|exactly|but|like|of|eliminate|eliminates|exclude"
+    r"|clearly|maybe|perhaps|certainly|actually|exactly|but|like|of|eliminat\w+|exclud\w+|reject\w*|dismiss\w*|discard\w*|leaving|leaves|leave|remains|sondern|а|не|mais|sino|mas|ma"
+    r"|maar|utan|lecz|ale|nicht|nie|niet|inte|ikke|não|pas|на"
     r"|out|reject|isn['’]t|aren['’]t|between|only|la|le|el|die|der|das|den|o|a|é|es|est|ist|è|là|ni"
     r"|adalah|lautet|som|er|är|je|jest|to|это|е|είναι|het|de|lo|il|un|una|et|und|y|ou|oder))\s*$",
     re.IGNORECASE,
 )
 #: What may follow a capital letter that is a label. "A good approach" names no option.
 _AFTER = re.compile(
-    r"\s*(?:$|[^\w\s'’+#*^=]|\*\*|[\u3040-\u9fff\uac00-\ud7af\u0900-\u0dff\u0600-\u06ff]"
+    r"\s*(?:$|[^\w\s'’+#*^=]|[A-Z](?![\w'’])|\*\*|[\u3040-\u9fff\uac00-\ud7af\u0900-\u0dff\u0600-\u06ff]"
     r"|(?:because|since|as|is|are|was|were|isn|and|or|but|nor|not|rather|instead|over|than|due|given"
     r"|which|where|while|who|with|from|by|based|according|seems|looks|appears|would|must|should|can"
     r"|cannot|will|has|does|doesn|fits|matches|says|correctly|best|correct|right|wrong|here|better"
@@ -52,6 +54,9 @@ _FORMS = re.compile(
     rf"|(?<![{_W}'’$\\^-])(?P<bare>(?P<l5>{_LABEL}))(?![{_W}'’]|-[{_W}])\)?",
     re.IGNORECASE,
 )
+
+
+_JOINT = re.compile(r"\s?(?:[,/&、]|,?\s(?:and|or|nor))\s?", re.IGNORECASE)
 
 
 class LabelMention(NamedTuple):
@@ -112,16 +117,19 @@ def label_mentions(
         only_labels: whether the options are their labels alone, so that any text may follow one.
     """
     letters = any(_LETTER.fullmatch(label.upper()) for label in labels)
+    listed = -1  # where a list of labels goes on: in "A, B and D" each is one
     for match in _FORMS.finditer(text):
         label = next(filter(None, (match[f"l{number}"] for number in range(1, 6))))
         known = _known(label, labels)
         if known is None and not (letters and _LETTER.fullmatch(label)):
             continue
-        if match["bare"] and not _is_label(text, match, only_labels):
+        joined = listed >= 0 and _JOINT.fullmatch(text, listed, match.start())
+        if match["bare"] and not joined and not _is_label(text, match, only_labels):
             continue
         if match["word"] and not _is_named(text, match, label):
             continue
         if known is not None or match["wrapped"] or match["word"] or label in "ABCDEFGH":
+            listed = match.end()
             yield LabelMention(match.start(), match.end(), known)
 
 

@@ -14,6 +14,7 @@ from .plain_text import as_text, unwrap
 from .statements import FORMULA as FORMULA, statements
 from .templates import is_template
 
+NULL = "null"  # the answer of `{"answer": null}`
 _MAX_MARKS = 16  # marks of one sort that are tried, last first
 _TAG = re.compile(
     r"([<\[])(/?)(?:ans|answer|final[_ -]?answer)(?:\s[^<>\[\]\n]{0,60})?[>\]]", re.IGNORECASE
@@ -29,6 +30,7 @@ _COMMENT = re.compile(
     r"(?:(?:found|given|obtained|derived|calculated|computed|determined|reached|provided|shown"
     r"|stated|based|explained|supported|confirmed)\b(?=\s+(?:by|in|on|from|as|with|above|below)\b)"
     r"|(?:(?:rounded|clear|obvious|straightforward|simple|right|correct|verified|unique"
+    r"|equivalent|identical|different|accurate|reasonable|the same"
     r"|as follows|below|above|here)\b[\s.:!]*$))",
     re.IGNORECASE,
 )
@@ -151,15 +153,15 @@ def _tagged(text: str) -> list[Mark]:
         elif opening is not None and opening[1] == tag[1]:
             inner = text[opening.end() : tag.start()]
             content = (boxed(inner)[-1:] or [inner])[0]
-            found.append(Mark(_clean(content), opening.end(), tag.start(), 0))
+            found.append(Mark(_clean(content), opening.end(), tag.end(), 0))
             opening = None
     rest = text[opening.end() :].strip() if opening is not None else ""
     if opening is not None and rest and "\n" not in rest:
         found.append(Mark(_clean(rest), opening.end(), len(text), 0))
-    if not found and (lone := lone_json(text)) is not None:
+    for lone in [] if found else lone_json(text):
         for value in answer_of_json(lone.value):
             if not isinstance(value, dict):
-                answer = "" if value is None else _clean(as_text(value))
+                answer = NULL if value is None else _clean(as_text(value))
                 found.append(Mark(answer, lone.start, lone.end, 0))
     return found[::-1]
 

@@ -40,10 +40,15 @@ _NO_NOUN = r"(?!\s+(?!(?:because|since|as|and|or|but|nor|is|was|when|if|given|du
 _NO_ANSWER = (
     r"(?!\s+(?:answer|option|choice|one|label|response|statement|way|approach|side|of|hand)s?\b)"
 )
+#: "5 reasons" counts reasons; it is no rating.
+_NO_COUNT = (
+    r"(?!\s+(?!(?:stars?|points?|out|of|because|since|as|and|or|but|is|was|on|for|would|seems|due|if|to"
+    r"|rather|instead|not|than|here|given|with|in|at)\b)[^\W\d_]{2,})"
+)
 #: What may stand before a name that is also the tail of another option's.
 _FREE = re.compile(
     r"(?:^|[^\w\s-]|\b(?:is|are|be|was|the|an?|as|probably|likely|or|and|not|than|option|choice|answer"
-    r"|it|either|choose|select|pick|with|for|say|label|sentiment|but|rather|actually|therefore|thus|so|hence))\W*$",
+    r"|it|either|choose|select|pick|with|for|in|at|from|of|to|near|by|into|say|label|sentiment|but|rather|actually|therefore|thus|so|hence))\W*$",
     re.IGNORECASE,
 )
 
@@ -180,7 +185,7 @@ def _flexible(name: str, highest: int | None) -> str:
     elif re.match(r"\w", name) and not _UNSPACED.match(name):
         left = r"(?<!\w)(?<!\w[-'’])"
     if name[-1].isdigit():
-        right = r"(?![\w%^]|[.,/:-]\d|\s?[×x*+]\s?\d)"
+        right = rf"(?![\w%^]|[.,/:-]\d|\s?[×x*+]\s?\d){_NO_COUNT}"
     elif re.search(r"\w$", name) and not _UNSPACED.match(name[-1]):
         right = r"(?!\w|-\w)"
     if name in _WORDS:

@@ -48,7 +48,9 @@ _UNSTATED = re.compile(
     r"(?:(?:the|my|its|an|our)\s+)?(?:(?:correct|right|final|true|best)\s+){0,2}[*_]{0,3}$"
     r"|\b(?:some|one|you|students|people|many|others)\s+(?:people\s+|students\s+)?"
     r"(?:might|may|could|would|will)\s+(?:\w+\s+)?(?:say|think|argue|believe|guess|conclude)\b"
-    r"[\w\s]{0,20}$",
+    r"[\w\s]{0,20}$"
+    r"|\b(?:gold|reference|ground[ -]truth|student['’]?s?|candidate['’]?s?|model['’]?s|target"
+    r"|their|his|her|your|or|or\s+the|or\s+that\s+the)\s+(?:final\s+|correct\s+)?$",
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"(?<!\\)[.!?](?=[\s*_\"')\]]|$)|[。！？।]|\n")
@@ -61,6 +63,9 @@ FORMULA = re.compile(
     r"|\\\((?:[^\\]|\\[^()]){1,2000}\\\)|\\\[(?:[^\\]|\\[^\[\]]){1,2000}\\\]",
     re.DOTALL,
 )
+
+
+_QUOTES = {'"': '"', "”": "“", "»": "«"}
 
 
 class Statement(NamedTuple):
@@ -130,5 +135,8 @@ def _sentence(text: str, start: int) -> tuple[str, int]:
             lone = len(before.strip(" *_(")) == 1 and not initials
             if not lone and abbreviation.group() and match.end() < len(text.rstrip(" *_\n")):
                 continue
+        closing = text[match.end() : match.end() + 1]
+        if closing in _QUOTES and text[0] == _QUOTES[closing]:  # "Who's Afraid of Virginia Woolf?"
+            return text[: match.end() + 1], match.end() + 1
         return before, match.start() + (match.group() == "?")
     return text, len(text)
