@@ -86,6 +86,7 @@ _SPELLINGS = [
         (r",?\s+(?:and|or)\s+|(?<=[\d)}\]])\s*(?:and|or)\s*(?=[\\(\[{\d-])", ", "),
         (r"(?<=[)\]])\s*U\s*(?=[(\[])", r"\\cup "),
         (r"\*\*", "^"),
+        (r"_(\d+)\s+(?=\d)", r"_{\1}"),
         (r"<=", r"\\le "),
         (r">=", r"\\ge "),
         (r"!=", r"\\ne "),
@@ -171,7 +172,7 @@ def _unwrapped(answer: str) -> str:
     if text.startswith(("\\boxed", "\\fbox", "$\\boxed")) and (boxes := boxed(text)):
         text = boxes[-1]
     text = unwrap(SPACED_SIGN.sub(r"\1", _ROW_GAP.sub("", text.replace("\\$", "$"))))
-    return _SPACING.sub(" ", _LATEX_COMMA.sub("", text)).strip()
+    return _SPACING.sub(" ", _LATEX_COMMA.sub("", text)).rstrip("\\ ").strip()
 
 
 def _spelled(text: str) -> str:

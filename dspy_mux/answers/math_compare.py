@@ -66,6 +66,7 @@ def replace_steps() -> None:
     grader.sympy_symbolic_eq = _symbolically_equal
     grader.sympy_deep_compare_set_and_tuple = _same_elements
     grader.sympy_solve_and_compare = _same_solutions
+    grader.INVERSE_RELATIONS[sympy.Ne] = sympy.Ne
 
 
 def same(a: str, b: str) -> bool:

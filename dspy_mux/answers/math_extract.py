@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from .marks import FORMULA, SPACED_SIGN, marked_answer
+from .marks import FORMULA, SPACED_SIGN, Mark, marked_answer, marks
 from .numerals import numerals
 from .plain_text import TAIL, unfence, unwrap
 
@@ -26,6 +26,23 @@ _COPULA = re.compile(
     r"\b(?:is|are|be|equals?|get|gives|obtain|have|has)\b:?\s+|[=≈]\s*", re.IGNORECASE
 )
 _JOINT = re.compile(r"\s*(?:,(?:\s*(?:and|or)\b)?|(?:and|or)\b)\s*")
+_OPEN_BOX = re.compile(r"\\f?boxe?d?\s{0,3}\{")
+_BOX_JOINT = re.compile(  # from the brace that closes a box to the content of the next
+    r"\}?\s{0,9}(?:\$\$?|\\\)|\\\])?"
+    r"(?:\s{0,9}(?:[A-Za-z]{2,12}\s{1,3})?(?:,?\s{0,9}(?:\\q?quad\s{0,9}|\\[,;:! ]){0,3}"
+    r"(?:\\text\{\s{0,3}(?:and|or)\s{0,3}\}|(?:and|or)\b)|,)"
+    r"\s{0,9}(?:\\q?quad\s{0,9}|\\[,;:! ]){0,3})?"
+    r"\s{0,9}(?:\$\$?|\\\(|\\\[)?\s{0,9}(?:[A-Za-z](?:_\{?\w{1,3}\}?)?\s{0,3}=\s{0,3})?\\f?boxe?d?\s{0,3}\{?\s{0,9}"
+)
+_NO_ANSWER = re.compile(
+    r"[\s*\"'(]{0,9}(?:(?:sorry|unfortunately)[,.]?\s)?(?:there is )?"
+    r"(?:not enough|insufficient) info"
+    r"|[\s*\"'(]{0,9}(?:sorry,? )?(?:but )?(?:i(?:['’]m| am) (?:not sure|unable)"
+    r"|i (?:do not|don['’]t|can ?not|can['’]t|could not|couldn['’]t) "
+    r"(?:know|solve|determine|answer|find|compute)|je ne sais pas|no (?:lo )?s[eé]\b"
+    r"|ich wei(?:ß|ss) (?:es )?nicht|non (?:lo )?so\b|n[aã]o sei|не знаю|我不知道|わかりません)",
+    re.IGNORECASE,
+)
 _CLAUSE = re.compile(
     r"\s{1,9}\((?!(?:in\s)?base\b)(?=[A-Za-z]{2,}\s)|,?\s{1,9}or\s(?:about|approximately|equivalently|simply)\b"
     r"|[.,;]?\s{1,9}\(?(?:since|because|as|which|who|whose|where|when|while|so|thus|hence|but|for|if"
@@ -42,20 +59,56 @@ def math_answer(text: str) -> str | None:
     >>> math_answer("Adding them up, the roots are $3$ and $5$.")
     '3, 5'
     """
-    return _standing_out(text) or next(reversed(numerals(text)), None)
+    found = _standing_out(text)
+    return next(reversed(numerals(text)), None) if found is None else found or None
 
 
 def lone_answer(text: str) -> str:
     """Return the mathematics of an answer field, which may hold more than the answer.
 
-    The text itself if nothing stands out in it.
+    The text itself if nothing stands out in it; "" where it says that there is no answer.
     """
-    return _standing_out(text) or text
+    found = _standing_out(text)
+    return text if found is None else found
 
 
 def _standing_out(text: str) -> str | None:
+    """Return what stands out in a text; "" where it gives no answer, None where nothing does."""
+    text = text.replace("\\framebox{", "\\boxed{")
+    boxes = _listed_boxes(text)
+    if boxes is not None:
+        return boxes
     marked = marked_answer(text)
+    if marked is None and _NO_ANSWER.match(text):
+        return ""
     return last_formula(text) if marked is None else formula_of_answer(marked)
+
+
+def _listed_boxes(text: str) -> str | None:
+    """Return the last boxes of a text that are listed, `\\boxed{3} and \\boxed{5}`, as one answer.
+
+    "" where the last box is blank or not closed; None where one box or another mark decides.
+    """
+    last = max(text.rfind("\\boxed"), text.rfind("\\fbox"))
+    if last < 0:
+        return None
+    found = list(marks(text))
+    boxes = [mark for mark in found if mark.sort == 1]
+    if any(mark.sort == 0 and mark.answer for mark in found):
+        return None
+    if _OPEN_BOX.match(text, last) and not any(box.start > last for box in boxes):
+        return ""  # cut off within it
+    listed: list[Mark] = []
+    for box in boxes:  # last first
+        if listed and box.end > listed[-1].start:  # within another
+            continue
+        if listed and not _BOX_JOINT.fullmatch(text, box.end, listed[-1].start):
+            break
+        listed.append(box)
+    answers = list(dict.fromkeys(box.answer for box in reversed(listed)))
+    if listed and not listed[0].answer:
+        return ""
+    return ", ".join(answers) if len(answers) > 1 and all(answers) else None
 
 
 def formula_of_answer(answer: str) -> str:
@@ -66,9 +119,13 @@ def formula_of_answer(answer: str) -> str:
         if head.strip() and braces_match and head.replace("\\$", "").count("$") % 2 == 0:
             answer = unwrap(head)
             break
+    for opening, closing in (("\\[", "\\]"), ("\\(", "\\)")):
+        if answer.endswith(closing) and opening not in answer:
+            answer = answer.removesuffix(closing).rstrip()
     found = list(FORMULA.finditer(answer[:TAIL]))
     if found and _WORD.search(answer[: found[0].start()]):
-        return _run(answer, found)
+        # "The largest $n$ is 34"
+        return _stated(answer[found[-1].end() :]) or _run(answer, found)
     return answer  # units may follow: "$5$ cm"
 
 

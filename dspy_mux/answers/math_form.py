@@ -17,7 +17,8 @@ _TIME = re.compile(r"\\text\{(\d{1,2}:[0-5]\d [ap]m)\}")
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
 _PLUS_MINUS = re.compile(r"([^,;]*?)\\pm\s*([^,;]+)")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
-_RELATION = re.compile(r"[<>=]|\\(?:le|ge|ne|in|lt|gt|sub|sup|neq|leq|geq)(?![A-Za-z])")
+_RELATION = re.compile(r"[<>=]|\\(?:le|ge|ne|in|subset|supset)(?![A-Za-z])")
+_SETS = re.compile(r"\\(?:cup|cap|setminus|mathbb|emptyset)(?![A-Za-z])")
 _DOTS = re.compile(r"\\[lcdv]?dots(?![A-Za-z])|\.\.\.")
 _OPAQUE = re.compile(r"\\text|\d{1,9}-\d{1,9}$")  # a range is no difference
 
@@ -112,12 +113,12 @@ def is_group(text: str) -> bool:
 
 
 def _shape(text: str) -> str:
-    """Return "list", "tuple" or "value"; "" for a relation, which may mean an interval."""
+    """Return "list", "tuple" or "value"; "" for what may mean an interval."""
     if text.startswith("\\{") and text.endswith("\\}"):
         return "list" if len(split(text[2:-2])) > 1 or "\\pm" in text else "value"
     if len(split(text)) > 1 or "\\pm" in text:
         return "list"
-    if _RELATION.search(text):
+    if _RELATION.search(text) or _SETS.search(text):
         return ""
     if text[:1] in ("(", "[") and text[-1:] in (")", "]") and is_group(text):
         return "tuple" if len(split(text[1:-1])) > 1 else "value"
@@ -141,7 +142,7 @@ def differ_in_form(a: str, b: str) -> bool:
     if all(shapes) and shapes[0] != shapes[1]:
         return True
     commas = a.count(","), b.count(",")
-    if all(commas) and commas[0] != commas[1] and "\\pm" not in a + b:
+    if all(shapes) and all(commas) and commas[0] != commas[1] and "\\pm" not in a + b:
         return True
     if bool(_BASED.fullmatch(a)) != bool(_BASED.fullmatch(b)):  # math-verify ignores the base
         return True

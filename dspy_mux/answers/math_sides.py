@@ -55,8 +55,9 @@ def value_of(text: str) -> str:
 
     Of `1/3 \approx 0.33` the exact side, 1/3.
     """
-    if len(split(text)) > 1:
-        return text
+    parts = split(text)
+    if len(parts) > 1:
+        return _values_of(text, parts)
     exact, _, about = text.partition("\\approx")
     if about.strip():
         term = exact.rpartition("=")[2]
@@ -76,6 +77,22 @@ def value_of(text: str) -> str:
     middle = sides[1:-1]
     if _is_assigned(first) and not any(_is_assigned(side.strip()) for side in middle):
         return last if not has_letters(last) or not middle or _is_assigned_chain(middle) else text
+    return text
+
+
+def _values_of(text: str, parts: list[str]) -> str:
+    """Return a list without its letter: 1, 2 for `x = 1, 2` and `x = 1, x = 2`.
+
+    In `x = 1, y = 2` the letters matter.
+    """
+    sides = [_sides(part.strip()) for part in parts]
+    first = sides[0][0].strip()
+    if ";" in text or len(sides[0]) != 2 or not _is_assigned(first):
+        return text
+    if all(len(side) == 1 for side in sides[1:]):
+        return ",".join([sides[0][1], *parts[1:]])
+    if all(len(side) == 2 and side[0].strip() == first for side in sides):
+        return ",".join(side[1] for side in sides)
     return text
 
 
