@@ -95,8 +95,8 @@ UNIT = words(
     "ml mL cl dl lb lbs oz ft in yd mi hr hrs min mins sec secs ms ns us kW kWh MW MWh GW GWh "
     "TWh kV mA mV kHz MHz GHz Hz KB MB GB TB PB kB kb Mb Gb K Pa kPa MPa hPa bar N kN kJ MJ "
     "kcal cal Cal eV keV MeV GeV TeV mol mmol M mM dB rpm mph kmh kph fps dpi px pt em rem deg "
-    "rad gal qt pts ea pcs pc yr yrs y mo wk wks c ct cts p hp ppm ppb BTU lx lm cd sq cu ha ac "
-    "kt Mt MT Gt HT TTC st gr μm μs μg μL Ω kΩ MΩ µm µs µg x X US EA usd USD eur EUR gbp GBP "
+    "rad gal qt pts ea pcs pc yr yrs mo wk wks c ct cts p hp ppm ppb BTU lx lm cd sq cu ha ac "
+    "kt Mt MT Gt HT TTC st gr μm μs μg μL Ω kΩ MΩ µm µs µg US EA usd USD eur EUR gbp GBP "
     "inr INR jpy JPY cny CNY rmb RMB chf CHF cad CAD aud AUD kr Kr Kč zł Ft Rs Lei lei руб руб. "
     "грн р Tk BTC ETH Wh Ah mAh Nm Bq Sv Gy"
 )

@@ -12,9 +12,11 @@ from .plain_text import TAIL, unwrap
 _AROUND = frozenset("$\"'{}")
 _LEADING = frozenset("$~≈:*(\"'-=")
 _BRIEF = 80  # characters: a longer text without a mark is prose, which its answer ends
+_END = 1_000
 _REFUSAL = re.compile(
     r"(?:don't|do not|doesn't|does not) (?:have|contain|provide|include)"
-    r" (?:that|this|the|any|enough)\b|cannot be (?:determined|known|computed|calculated)|can't be determined"
+    r" (?:that|this|the|any|enough)\b"
+    r"|(?:cannot|can't) be (?:determined|known|computed|calculated)"
     r"|(?:not enough|insufficient) (?:information|data)"
     r"|(?:can't|cannot|unable to) (?:tell|determine)|not provided|no answer",
     re.IGNORECASE,
@@ -63,13 +65,23 @@ def stated_numeral(answer: str, *, percent: bool = False) -> Numeral | None:
 
 def last_numeral(text: str, *, percent: bool = False) -> Numeral | None:
     """Return the numeral that a text without a mark ends on, or None."""
-    if len(text) <= _BRIEF and (whole := whole_numeral(unwrap(text))) is not None:
-        return whole
-    reader = _Prose(text)
+    if len(text) <= _BRIEF and ".." not in text:
+        whole = whole_numeral(unwrap(text))
+        if whole is not None:
+            return whole
+    reader = _Prose(_end_of(text))
     found = reader.last()
+    if found is None and not reader.found:
+        reader = _Prose(text)
+        found = reader.last() or reader.aside()
     if found is None or not percent or found.share is not None:
         return found if not percent or found is None else reader.one_share(found)
     return reader.last_share(found) or found
+
+
+def _end_of(text: str) -> str:
+    """Return the last lines of a text: a numeral in them spares the others."""
+    return text if len(text) <= _END else text[text.rfind("\n", 0, len(text) - _END // 2) + 1 :]
 
 
 class _Prose:
@@ -108,6 +120,11 @@ class _Prose:
         is_brief = len(scanner.plain) <= _BRIEF and self.sentences[last.end - 1] == 0
         leads = all(scanner.lower(at) in HEDGES for at in range(first.start))
         return is_brief and leads and scanner.lower(last.start - 1) in MODIFIERS
+
+    def aside(self) -> Numeral | None:
+        """Return the one number of a brief text that would be no answer beside others: page 5."""
+        found = [each for each in self.scanner.numerals() if each.role == "aside"]
+        return found[0] if len(found) == 1 and len(self.scanner.plain) <= _BRIEF else None
 
     def one_share(self, last: Numeral) -> Numeral | None:
         """Return the last share, unless its sentence has another: 17% in 2018 and 15% in 2019."""

@@ -34,6 +34,7 @@ from .number_words import (
     UNIT,
     WHOLE_MONEY,
     WORD_LETTERS,
+    YEAR_SIGNS,
     words,
 )
 from .numeral_grammar import Magnitude, Magnitudes
@@ -73,6 +74,7 @@ class Numeral:
         in_brackets: it stands in parentheses after other words.
         has_unit: a unit or currency goes with it.
         parts: the numerals that it is made of: 5 and 7 of "5 to 7".
+        is_rate: it is a share alone: "1 in 5".
     """
 
     start: int
@@ -85,6 +87,7 @@ class Numeral:
     in_brackets: bool = False
     has_unit: bool = False
     parts: tuple[Part, ...] = ()
+    is_rate: bool = False
 
 
 class NumeralScanner(Magnitudes):
@@ -147,39 +150,58 @@ class NumeralScanner(Magnitudes):
         start, sign, role = self._before(at, found)
         end, share, has_unit = self._after(found.end)
         share = share or self._share_before(start)
-        has_unit = has_unit or self.kind(at - 1) == "currency"
         value = None if found.value is None or role == "unknown" else sign * found.value
-        of = None
         if value is not None and self._is_grouped_money(at):
             value *= 1000
-        rated = self._out_of(end)
-        if rated is not None:
-            of, end = rated
-            value = value if share is None else None
-        elif (cents := self._hundredths(at, found, end)) is not None and value is not None:
-            value, end = sign * (abs(value) + cents[0]), cents[1]
-        elif (tolerance := self._tolerance(found, end)) is not None:
-            end = tolerance
+        in_all = self._in_all(end)
+        whole = in_all or self._out_of(end)
+        value, end = self._extended(at, found, value, end)
+        if whole is not None:
+            value, end = (None if share else value), whole[1]
         parts = [] if found.value is None and self.text(at) == "0" else self._chain(end)
         if parts:
             value, end = None, parts[-1][1]
-        elif not self._is_clear(end):
+        elif not self._is_clear(end) or self._is_factorial(start, end):
             value = None
-        if self._is_accounted(start, end) and value is not None:
+        role = self._last_role(start, end, sign, role, found)
+        if value is not None and self._is_accounted(start, end):
             value, start, end = -value, start - 2, end + 1
-        if self.text(end) == "-" and not self.gap(end) and self._is_compound(end):
-            role = "compound" if role == "value" else role
-        if self._is_lone_in_brackets(start, end, sign):
-            role = "never"
-        elif found.ordinal and role == "value":
-            is_place = self.lower(end) in PLACES or self.text(start - 1) == "="
-            role = "value" if is_place and not found.word else "aside"
-        elif role == "value" and self._is_dated(at, end):
-            role = "never"
         return Numeral(
-            start, end, value, found, share, of, "value" if role == "unknown" else role,
-            self._is_explanation(at), has_unit, ((at, found.end, found.value), *parts),
-        )  # fmt: skip
+            start,
+            end,
+            value,
+            found,
+            share=share,
+            of=None if whole is None else whole[0],
+            role="value" if role == "unknown" else role,
+            in_brackets=self._is_explanation(at),
+            has_unit=has_unit or self.kind(at - 1) == "currency",
+            parts=((at, found.end, found.value), *parts),
+            is_rate=in_all is not None,
+        )
+
+    def _extended(
+        self, at: int, found: Magnitude, value: Fraction | None, end: int
+    ) -> tuple[Fraction | None, int]:
+        """Return the value with its cents, and the end of these or of a tolerance."""
+        cents = self._hundredths(at, found, end)
+        if cents is not None and value is not None:
+            return value + (cents[0] if value > 0 else -cents[0]), cents[1]
+        return value, self._tolerance(found, end) or end
+
+    def _last_role(self, start: int, end: int, sign: int, role: str, found: Magnitude) -> str:
+        """Return the role that both sides of a numeral give it together."""
+        if self._is_lone_in_brackets(start, end, sign) and not self._is_accounted(start, end):
+            return "never"
+        if self._is_dated(end):
+            return "never"
+        if role != "value":
+            return role
+        if found.ordinal:
+            is_place = self.lower(end) in PLACES or self.text(start - 1) == "="
+            return "value" if is_place and not found.word else "aside"
+        is_compound = self.text(end) == "-" and not self.gap(end) and self._is_compound(end)
+        return "compound" if is_compound else "value"
 
     def _after(self, at: int) -> tuple[int, Fraction | None, bool]:
         """Return the end of a percent sign or currency, the share, and whether there is a unit."""
@@ -226,6 +248,21 @@ class NumeralScanner(Magnitudes):
                     return None
                 return whole.value, self._after(whole.end)[0]
         return None
+
+    def _in_all(self, at: int) -> tuple[Fraction, int] | None:
+        """Return the whole of "1 in 5", and its end."""
+        if self.lower(at) != "in" or not self.starts(at + 1):
+            return None
+        whole = self.read(at + 1)
+        if whole is None or not whole.value or whole.value.denominator != 1:
+            return None
+        is_when = 1900 <= whole.value < 2100 or self.lower(whole.end) in STEPPED
+        is_alike = self.kind(at - 1) == self.kind(at + 1)
+        return (whole.value, whole.end) if is_alike and not is_when else None
+
+    def _is_factorial(self, start: int, end: int) -> bool:
+        """Return whether a text is 5!, which may be a factorial or a cry."""
+        return start == 0 and self.text(end) == "!" and end + 1 >= self.count
 
     def _hundredths(self, at: int, found: Magnitude, end: int) -> tuple[Fraction, int] | None:
         """Return the cents of "3 dollars and 50 cents", as a part of one, and their end."""
@@ -301,6 +338,8 @@ class NumeralScanner(Magnitudes):
             return start, sign, "unknown"
         touches = not self.gap(start)
         while self.text(here) in _QUOTES or self.text(here) in ("(", "{", "["):
+            if self.text(here) == "{" and self.text(here - 1) == "}":
+                return start, sign, "unknown"  # \frac{x}{2}
             is_argument = self.kind(here - 1) in ("word", "command", "number")
             if is_argument and self.text(here) in ("(", "{") and not self.gap(here):
                 return start, sign, "unknown"  # f(3), \frac{3}{x}
@@ -383,6 +422,8 @@ class NumeralScanner(Magnitudes):
             return "never"
         if word in BOUNDS or word == "than" or pair in BOUNDS_OF_MANY:
             return "unknown"
+        if word in MATHEMATICAL:
+            return "unknown"
         if word in LABELS:
             return "aside"
         is_variable = (
@@ -417,8 +458,12 @@ class NumeralScanner(Magnitudes):
         text, after = self.text(here), here + 1
         if text in ("^", "_", "π", "√", "∞", "×", "·", "⋅", "÷", "±", "\\"):
             return False
+        if text == "(" and self.text(after + 1) == ")" and self.kind(after + 2) == "number":
+            return False  # a telephone number
         if text in ("(", "{", "["):
             return gap or not (self.starts(after) or self._is_sign(after)) or text == "["
+        if text in SHARES and not gap:
+            return False
         if text == "+" or (text == "*" and (self.starts(after) or self.text(after) == "(")):
             return False
         if text == "-":
@@ -479,7 +524,7 @@ class NumeralScanner(Magnitudes):
         ahead = [self.text(each) for each in range(at, at + 3)]
         return ahead[0][:1].isupper() and not STREETS.isdisjoint(ahead[1:])
 
-    def _is_dated(self, at: int, end: int) -> bool:
+    def _is_dated(self, end: int) -> bool:
         """Return whether it is the day or year of a date: 5 September 2024."""
         here = end + (self.lower(end) in ("st", "nd", "rd", "th", "of", "de"))
         return self.text(here) in MONTHS or (
@@ -539,13 +584,15 @@ class NumeralScanner(Magnitudes):
     def _joint(self, here: int) -> int | None:
         """Return the token after an operator or a word that joins numbers, or None."""
         text, gap, after = self.text(here), self.gap(here), self.gap(here + 1)
+        if self.lower(here) == "by" and self.kind(here - 1) != "number":
+            return None  # "35% by 1960"; 5 by 7 are two sides
         if self.lower(here) in _JOINTS and self.kind(here) in ("word", "dense"):
             follows_by = self.lower(here) in ("divided", "multiplied")
             return here + 1 + follows_by
         if self.lower(here) in ("divided", "multiplied") and self.lower(here + 1) == "by":
             return here + 2
-        if text == "." == self.text(here + 1) == self.text(here + 2) and not gap:
-            return here + 3  # −2…3
+        if text in (".", ",") and self.text(here + 1) == text and not gap:
+            return here + 2 + (self.text(here + 2) == text)  # −2…3
         if text not in _OPERATORS or not text:
             return here + 1 if text == "." and not gap and not after else None
         if text == ":" and (gap or after):
@@ -598,7 +645,7 @@ class NumeralScanner(Magnitudes):
             after = here + 1
             after += unit == "°" and self.kind(after) == "word" and not self.gap(after)
         if self.starts(after) and self._is_adjacent(here, after):
-            is_stepped = unit in STEPPED or unit[-1:] in DATE_SIGNS or unit in ("'",)
+            is_stepped = unit in STEPPED or unit[-1:] in DATE_SIGNS | YEAR_SIGNS or unit in ("'",)
             return after if is_stepped and after == here + 1 else None
         joined = self._joint(after)
         if joined is None or self.lower(after) == "by":

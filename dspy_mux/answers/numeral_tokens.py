@@ -43,7 +43,7 @@ _NARROW = re.compile(r"(?<=[0-9])(?:[\u00a0\u2007-\u2009\u202f]|\\[,; ]|~)(?=[0-
 _FOREIGN_DIGIT = re.compile(r"(?![0-9])\d")
 _FOREIGN = str.maketrans("٫٬،।", ".,,.")
 _MARKDOWN = re.compile(r"\*{1,3}|__|`+")
-_BULLET = re.compile(r"^[ \t]*(?:[*•]|>(?=\s))[ \t]+", re.MULTILINE)
+_BULLET = re.compile(r"^[ \t]*[*•][ \t]+", re.MULTILINE)
 
 _LATEX_SIGNS = {
     **dict.fromkeys(["times", "ast"], "×"), "cdot": "·", "div": "÷", "pm": "±", "mp": "±",
@@ -125,7 +125,7 @@ def plainly(text: str) -> str:
         text = _TAG.sub(_untagged, _CALCULATION.sub("", text))
     if "\\" in text or "{" in text or "^" in text:
         text = _unlatex(text)
-    if "*" in text or "`" in text or "__" in text or "•" in text or ">" in text:
+    if "*" in text or "`" in text or "__" in text or "•" in text:
         text = _MARKDOWN.sub(_unmarked, _BULLET.sub("", text))
     return text
 

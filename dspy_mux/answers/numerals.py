@@ -116,7 +116,7 @@ def exact_value(value: Any, *, percent: bool = False) -> Fraction | None:
 def value_of(numeral: Numeral, *, percent: bool = False) -> Fraction | None:
     """Return a numeral's value, as a share where `percent` is set: 1/2 for 50%, 4/5 for 4 of 5."""
     if numeral.value is None or not percent:
-        return short(numeral.value)
+        return None if numeral.is_rate else short(numeral.value)
     if numeral.of is not None:
         return short(numeral.value / numeral.of)
     return short(numeral.value * (1 if numeral.share is None else numeral.share))

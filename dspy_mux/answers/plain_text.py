@@ -31,8 +31,8 @@ _NUMERIC = "0123456789.,eE+/_-"
 
 _LAYERS = 8  # of wrapping; a text with more is not an answer
 _PAIRS = ("**", "__", "*", "_", "```", "`", "$$", "$", '"', "'")
-# "- 5" is a number, not an item of a list.
-_LEAD = re.compile(r"(?:#{1,6}|[*•>]|[-+](?!\s+(?:[\d\\]|\.\d)))\s+")
+# "- 5" is a number and "> 5" a bound, not an item of a list and a quotation.
+_LEAD = re.compile(r"(?:#{1,6}|[*•]|[-+>](?!\s+(?:[\d\\$€£-]|\.\d)))\s+")
 FENCE = re.compile(r"```[\w+-]*\n(.*?)\n?```", re.DOTALL)
 
 
