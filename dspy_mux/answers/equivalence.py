@@ -102,7 +102,7 @@ class AnswerKind(ABC):
         the order of the values: two values that are not the `same` are one class where a third is
         the same as both. Values that are already connected are not compared.
         """
-        keys = [self.key(value) for value in values]
+        keys = [None if value is NO_ANSWER else self.key(value) for value in values]
         distinct: dict[Hashable, Any] = {}
         for key, value in zip(keys, values, strict=True):
             if key is not None:
@@ -112,8 +112,7 @@ class AnswerKind(ABC):
             joined = [key]
             apart = []
             for component in components:
-                is_one = any(self.alike(distinct[other], value) for other in component)
-                if is_one:
+                if any(self.alike(distinct[other], value) for other in component):
                     joined = component + joined
                 else:
                     apart.append(component)

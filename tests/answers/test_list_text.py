@@ -40,7 +40,9 @@ def test_list_items(text: str, items: list[str] | None) -> None:
 
 
 ITEMS = st.lists(
-    st.text("abcdefghij", min_size=1, max_size=8).filter(lambda item: item not in ("a", "if", "be")),
+    st.text("abcdefghij", min_size=1, max_size=8).filter(
+        lambda item: item not in ("a", "if", "be")
+    ),
     min_size=2,
     max_size=6,
 )
