@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from .decision import CORRECTION, SILENT, UNDECIDED, Reading
-from .marks import Mark, marks
+from .marks import Mark, left_blank, marks
 
 _AFTER = 300  # characters after a mark that may take it back
 _JOINED_BOXES = re.compile(
@@ -37,12 +37,11 @@ def marked_reading(
         unmarked: what a text without marks decides.
         line: the option that a line is. The last line is a mark, too, where it is one.
     """
-    every = _without_comments(list(marks(text)), phrase)
-    found = [mark for mark in every if mark.answer]
+    if left_blank(text):
+        return UNDECIDED
+    found = [mark for mark in _without_comments(list(marks(text)), phrase) if mark.answer]
     if not found:
-        # A blank or a template's echo, with which the text ends, is no answer.
-        ends = any(not re.search(r"\w", text[mark.end :]) for mark in every)
-        return UNDECIDED if ends else SILENT
+        return SILENT
     best, *others = found
     reading = phrase(best.answer)
     if text[best.end - 1 : best.end] == "?" or _is_joined(text, found, phrase):

@@ -33,6 +33,14 @@ _ANSWER_NAMES = (
 )  # fmt: skip
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object, if no name in it has two values."""
+    value = dict(pairs)
+    if len(value) < len(pairs) and any(value[name] != given for name, given in pairs):
+        raise ValueError("two values under one name")
+    return value
+
+
 class JsonSpan(NamedTuple):
     """A JSON value in a text, and where it stands."""
 
@@ -66,7 +74,7 @@ def json_spans(text: str) -> Iterator[JsonSpan]:
     """Yield the JSON objects and arrays in the end of a text, outermost only, in order."""
     cut = max(0, len(text) - _JSON_TAIL)
     text, failures, literals, position = text[cut:], 0, 0, 0
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(object_pairs_hook=_object)
     while failures < _MAX_FAILURES and (match := _OPENING.search(text, position)):
         try:
             value, position = decoder.raw_decode(text, match.start())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from .decision import SILENT
 from .equivalence import ReplyKind
 from .final_mark import marked_reading
-from .marks import NULL, marked_answer, marks, unlatex_text
+from .marks import NULL, left_blank, marked_answer, unlatex_text
 from .plain_text import as_text, fold, unfence, unwrap
 from .templates import is_template
 from .truth import read_truth, read_truth_of, truth_of_line
@@ -57,12 +56,9 @@ class TextKind(ReplyKind):
 
     def _find(self, text: str) -> str | None:
         answer = marked_answer(text)
-        if answer is None or answer == NULL:
-            # A blank or a template's echo, with which the text ends, is no answer.
-            blanks = (mark for mark in marks(text) if not mark.answer or mark.answer == NULL)
-            if any(not re.search(r"\w", text[mark.end :]) for mark in blanks):
-                return None
-            answer = unwrap(unfence(text))
+        if answer == NULL or left_blank(text):
+            return None
+        answer = unwrap(unfence(text)) if answer is None else answer
         answer = unlatex_text(answer) if "\\" in answer else answer
         return None if is_template(answer) else self.usable(answer)
 

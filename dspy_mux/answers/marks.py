@@ -19,8 +19,16 @@ _MAX_MARKS = 16  # marks of one sort that are tried, last first
 _TAG = re.compile(
     r"([<\[])(/?)(?:ans|answer|final[_ -]?answer)(?:\s[^<>\[\]\n]{0,60})?[>\]]", re.IGNORECASE
 )
-_BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
-_BARE_BOX = re.compile(r"\\(?:boxed|fbox)\s{0,3}(-?\d[\d.,/]*|[A-Za-z](?![A-Za-z]))")
+_BOXES = ("\\boxed", "\\fbox", "\\framebox")
+#: A reply that is one block, named for what it holds.
+_BLOCK = re.compile(
+    r"\s*<(output|response|result|solution)>(.*)</\1>\s*", re.DOTALL | re.IGNORECASE
+)
+_UNFINISHED = re.compile(
+    r"\\(?:boxed|fbox|framebox)\s*\{?[\s$]*$|<(?:ans|answer|final[_ -]?answer)>\s*$", re.I
+)
+_BRACES = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{|\\.|[{}]", re.DOTALL)
+_BARE_BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s{0,3}(-?\d[\d.,/]*|[A-Za-z](?![A-Za-z]))")
 #: In mathematics "- x" is a sign, not an item of a list.
 SPACED_SIGN = re.compile(r"^([-+])\s+(?![A-Za-z]{3}|[$*])")
 _HASHES = re.compile(r"####[ \t]*(\S[^\n]*)")
@@ -92,7 +100,7 @@ def marks(text: str) -> Iterator[Mark]:
     """Yield every mark, best first, with the blank ones and those that deny an answer."""
     yield from _tagged(text)
     for start, end, content in reversed(_boxes(text)[-_MAX_MARKS:]):
-        inner = boxed(content) if content.startswith(("\\boxed", "\\fbox")) else None
+        inner = boxed(content) if content.startswith(_BOXES) else None
         answer = SPACED_SIGN.sub(r"\1", inner[-1] if inner else content)
         yield Mark(_clean(answer), start, end, 1)
     if "####" in text:
@@ -100,6 +108,23 @@ def marks(text: str) -> Iterator[Mark]:
             yield Mark(_clean(match.group(1)), match.start(1), match.end(1), 2)
     for answer, start, end in statements(text):
         yield Mark(_clean(answer), start, end, 3)
+
+
+def left_blank(text: str) -> bool:
+    r"""Return whether a text ends with a mark that nothing was put in: no answer at all.
+
+    >>> left_blank(r"It is not \boxed{5}. The answer is \boxed{}"), left_blank("Answer: {answer}")
+    (True, True)
+    """
+    if _UNFINISHED.search(text[-60:]):
+        return True
+    found = list(marks(text))
+    blank = any(
+        not mark.answer and not re.search(r"\w", text[mark.end :])
+        for mark in found
+        if mark.sort < 2 or not any(other.answer for other in found)
+    )
+    return blank
 
 
 def boxed(text: str) -> list[str]:
@@ -124,7 +149,7 @@ def unlatex_text(answer: str) -> str:
 
 
 def _boxes(text: str) -> list[tuple[int, int, str]]:
-    if "\\boxed" not in text and "\\fbox" not in text:
+    if not any(box in text for box in _BOXES):
         return []
     found = [(match.start(1), match.end(), match[1]) for match in _BARE_BOX.finditer(text)]
     opened: list[int] = []  # where the content of each open brace starts, negative for plain braces
@@ -155,6 +180,8 @@ def _tagged(text: str) -> list[Mark]:
             content = (boxed(inner)[-1:] or [inner])[0]
             found.append(Mark(_clean(content), opening.end(), tag.end(), 0))
             opening = None
+    if not found and (block := _BLOCK.fullmatch(text)):
+        found.append(Mark(_clean(block[2]), block.start(2), block.end(), 0))
     rest = text[opening.end() :].strip() if opening is not None else ""
     if opening is not None and rest and "\n" not in rest:
         found.append(Mark(_clean(rest), opening.end(), len(text), 0))
@@ -170,5 +197,7 @@ def _clean(found: str) -> str:
     found = found.strip()
     if found.endswith("**") and found.count("**") == 1:
         found = found[:-2]  # the end of "**Answer: Paris**"
+    if found.endswith(("\\]", "\\)")) and f"\\{'[' if found[-1] == ']' else '('}" not in found:
+        found = found[:-2]  # the end of "\\[Answer: 5\\]"
     answer = unwrap(found)
     return "" if is_template(answer) or is_template(found) else answer
