@@ -63,10 +63,11 @@ _LIKEWISE = re.compile(
 )
 _ASIDE = [
     re.compile(
-        rf"\b(?:than|over|compared\s(?:to|with)|versus|vs\.?|if|whether|unless|like|similar\sto"
-        rf"|close(?:r|st)?\sto|between|among)\s{_FEW}(?P<list>{_LIST})",
+        rf"\b(?:than|over|compared\s(?:to|with)|versus|vs\.?|like|similar\sto|close(?:r|st)?\sto"
+        rf"|between|among|look\w*\sat|consider\w*)\s{_FEW}(?P<list>{_LIST})",
         re.I,
-    )
+    ),
+    re.compile(rf"\b(?:if|whether|unless)\s(?:[\w'’]+\s){{0,4}}?(?P<list>{_LIST})", re.I),
 ]
 _COMPARED = re.compile(
     rf"(?P<list>{_LIST}){_P}\b{_BE}\s{_FEW}(?:\w+er|more\s\w+|less\s\w+)\s{_FEW}than\b", re.I

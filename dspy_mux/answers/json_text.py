@@ -56,7 +56,7 @@ def read_json(text: str) -> Any:
         ValueError: the text is not JSON, is nested too deeply, or holds a number that is too long.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_object)
     except RecursionError as error:
         raise ValueError("JSON nested too deeply") from error
 
@@ -119,7 +119,7 @@ def _literal(text: str, start: int) -> tuple[Any, int] | None:
 def _decoded(literal: str, end: int) -> tuple[Any, int] | None:
     for written in (literal, f"[{literal[1:-1]}]"):  # a set is written like an object
         try:
-            return json.loads(written), end
+            return json.loads(written, object_pairs_hook=_object), end
         except (ValueError, RecursionError):
             if not literal.startswith("{"):
                 break
