@@ -241,7 +241,7 @@ def test_extract_lm_asks_the_member_again_at_zero():
 
 async def test_extract_lm_works_in_acall():
     lm = scripted_lm(
-        "a", lambda prompt, _: "42" if prompt.startswith("Forty") else "Forty-two it is"
+        "a", lambda prompt, _: "42" if prompt.startswith("What") else "What Deep Thought said"
     )
     pred = await SLMMux("question -> answer: int", [lm], k=1, extract="lm").acall(question="?")
     assert (pred.answer, pred.verdict.calls) == (42, 2)
