@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -12,7 +14,7 @@ from ..answers.equivalence import NO_ANSWER, AnswerKind
 from ..answers.marks import marked_answer
 from ..answers.reply import CutOffText, final_text, stated_in_full
 from ..answers.sections import section
-from .fields import Unanswered, is_echo
+from .fields import Unanswered, is_echo, members
 from .formats import PlainAdapter
 from .guard import GuardedAdapter
 from .wrap import AdapterCall, Exchange, WrappingAdapter
@@ -81,6 +83,8 @@ class ExtractingAdapter(WrappingAdapter):
                 return NO_ANSWER
             as_it_stands = self.kind.takes_any_text and not self.kind.reads_fields
             found = stands if as_it_stands else self.kind.extract(stands)
+        elif (given := members(text)) is not None:
+            found = self._of_object(text, given)
         elif self.kind.takes_any_text and not isinstance(reply, CutOffText):
             # Any text would do: there only what is marked as the answer counts.
             marked = marked_answer(text)
@@ -88,6 +92,21 @@ class ExtractingAdapter(WrappingAdapter):
         else:
             found = self.kind.extract(text)
         return NO_ANSWER if self.kind.key(found) is None else found
+
+    def _of_object(self, text: str, given: Mapping[str, Any]) -> Any:
+        """Return the answer of a reply that is a JSON object."""
+        name = self.answer_field.casefold()
+        if name not in given:
+            # Any text would do, and a note or a reason is no answer.
+            unnamed = self.kind.takes_any_text and "answer" not in given
+            return NO_ANSWER if unnamed else self.kind.extract(text)
+        value = given[name]
+        if value is None:
+            return None if self.kind.key(None) is not None else NO_ANSWER
+        found = self.kind.extract(value if isinstance(value, str) else json.dumps(value))
+        if self.kind.key(found) is not None or self.kind.takes_any_text:
+            return found
+        return self.kind.extract(text)
 
     def _reader(self, call: AdapterCall) -> dspy.Adapter:
         return GuardedAdapter(PlainAdapter(), call.lm)

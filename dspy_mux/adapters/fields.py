@@ -15,6 +15,7 @@ from dspy.adapters.utils import annotation_allows_none
 from dspy.utils.exceptions import AdapterParseError
 from pydantic_core import to_jsonable_python
 
+from ..answers.json_text import lone_json
 from ..answers.plain_text import unfence
 
 
@@ -118,3 +119,25 @@ def member_text(text: str, field: str) -> str | None:
         return None
     value = re.split(r",\s*[\"'\w]+\s*:", found[1], maxsplit=1)[0]
     return value.strip().rstrip(",").strip("\"' ")
+
+
+def members(text: str) -> dict[str, Any] | None:
+    """Return what the JSON object that a text is or ends with holds, by names in lower case.
+
+    >>> members('Here: {"Answer": null}')
+    {'answer': None}
+    """
+    found = lone_json(text)
+    if len(found) != 1 or not isinstance(found[0].value, dict):
+        return None
+    return {str(name).strip().casefold(): value for name, value in found[0].value.items()}
+
+
+def is_null(text: str, field: str) -> bool:
+    """Return whether an object says that a field has no value; DSPy shows it as the text "None"."""
+    if "null" not in text and "None" not in text:
+        return False
+    given = members(text)
+    if given is None:
+        return member_text(text, field) in ("null", "None")
+    return given.get(field.casefold(), "") is None

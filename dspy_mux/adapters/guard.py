@@ -37,6 +37,7 @@ from .fields import (
     has_fragments,
     is_echo,
     is_json,
+    is_null,
     member_text,
     with_required_answer,
 )
@@ -77,6 +78,8 @@ class GuardedAdapter(WrappingAdapter):
         self._guarded = copy.copy(inner)
         self._guarded.parse = self._parse
         self._guarded._call_postprocess = self._postprocess
+        if isinstance(inner, dspy.ChatAdapter):
+            self._guarded._make_json_adapter_fallback = self._fallback
 
     def parse(self, signature: type[dspy.Signature], completion: str) -> Fields:
         return self._parse(signature, completion)
@@ -90,6 +93,11 @@ class GuardedAdapter(WrappingAdapter):
 
     def _talker(self) -> dspy.Adapter:
         return self._guarded
+
+    def _fallback(self) -> GuardedAdapter:
+        """Return what DSPy asks anew, by its JSON adapter, after a reply that it cannot parse."""
+        again = self.inner._make_json_adapter_fallback()
+        return GuardedAdapter(again, self.lm, self.answer_field, self.kind)
 
     def _show(
         self, signature: type[dspy.Signature], inputs: Fields
@@ -147,7 +155,8 @@ class GuardedAdapter(WrappingAdapter):
             return self._parsed(signature, signature, text)
         asked = with_required_answer(signature, field, as_text=kind.reads_fields)  # type: ignore[arg-type]
         fields = self._parsed(signature, asked, text)
-        if is_echo(fields[field], field):
+        is_absent = kind.key(None) is None and is_null(text, field)
+        if is_absent or is_echo(fields[field], field):
             raise self._unreadable(signature, text)
         if kind.reads_fields:
             shown = fields[field]
@@ -192,6 +201,8 @@ class GuardedAdapter(WrappingAdapter):
             return True  # a step before the answer may be cut short
         if isinstance(self.inner, dspy.JSONAdapter):
             return is_json(text)
+        if isinstance(self.inner, dspy.XMLAdapter):
+            return f"</{self.answer_field}>" in text
         return is_closed(text, self.answer_field)
 
     def _is_slow(self, signature: type[dspy.Signature], completion: str) -> bool:

@@ -242,3 +242,66 @@ def test_a_repaired_list_holds_no_fragments(server, adapter, value, answer):
     except AllMembersFailed:
         given = None
     assert given in (answer, [1e6, 3.0])  # or the right value
+
+
+@pytest.mark.parametrize("how", ["call", "acall"])
+@pytest.mark.parametrize("adapter", [dspy.XMLAdapter(), dspy.ChatAdapter()], ids=["xml", "chat"])
+@pytest.mark.parametrize(
+    ("message", "ending", "cause"),
+    [
+        ({"content": None, "reasoning_content": "<answer>24</answer>"}, "stop", EMPTY),
+        ({"content": None, "reasoning_content": "<answer>24</answer>"}, "length", CUT_OFF),
+        ({"content": "<think>The answer is 24."}, "stop", ONLY_THINKING),
+        ({"content": CUT}, "length", CUT_OFF),
+    ],
+)
+def test_dspys_second_call_through_json_is_guarded_too(
+    server, adapter, message, ending, cause, how
+):
+    mux = mux_of(server, {"one": (message, ending)}, adapter=adapter)
+    with pytest.raises(AllMembersFailed) as raised:
+        asked(mux, how)
+    assert raised.value.causes == {"one": [cause]}
+
+
+@pytest.mark.parametrize("content", ["<answer>72</answer>", "<answer>72</answer> To che"])
+def test_a_closed_xml_answer_before_the_cut_counts(server, content):
+    mux = mux_of(
+        server,
+        {"one": ({"content": content}, "length")},
+        signature=dspy.Predict(Legs),
+        adapter=dspy.XMLAdapter(),
+    )
+    assert mux(question="How many legs have 18 dogs?").answer == 72
+
+
+@pytest.mark.parametrize("adapter", [None, dspy.JSONAdapter()], ids=["chat", "json"])
+@pytest.mark.parametrize("type_", [int, str])
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"answer": null}',
+        '```json\n{"answer": null,}\n```',
+        '{"answer": ""}',
+        '{"note": "well"}',
+        "{}",
+    ],
+)
+def test_an_object_without_an_answer_is_none(server, content, type_, adapter):
+    signature = dspy.Signature({
+        "question": (str, dspy.InputField()), "answer": (type_, dspy.OutputField())
+    })  # fmt: skip
+    mux = mux_of(
+        server,
+        {"one": ({"content": content}, "stop")},
+        signature=dspy.Predict(signature),
+        adapter=adapter,
+    )
+    with pytest.raises(AllMembersFailed):
+        mux(question="Which?")
+
+
+def test_an_object_is_read_by_the_fields_own_name(server):
+    signature = dspy.Predict("question -> legs: int")
+    reply = {"content": '{"Legs": 72, "dogs": 18}'}
+    assert mux_of(server, {"one": (reply, "stop")}, signature=signature)(question="?").legs == 72
