@@ -75,6 +75,8 @@ def lone_answer(text: str) -> str:
 def _standing_out(text: str) -> str | None:
     """Return what stands out in a text; "" where it gives no answer, None where nothing does."""
     text = text.replace("\\framebox{", "\\boxed{")
+    if "\\\\boxed" in text:  # escaped twice
+        text = text.replace("\\\\", "\\")
     boxes = _listed_boxes(text)
     if boxes is not None:
         return boxes

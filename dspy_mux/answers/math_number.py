@@ -17,7 +17,7 @@ _MAX_LENGTH = 2_000
 _MAX_FACTORIAL = 500
 _DECIMALS = 6  # of the fixed rounding
 _NOISE_DIGITS = 12  # significant digits; what follows them is noise of floating point
-_MAX_DENOMINATOR = 1_000  # of a fraction that a rounded decimal stands for
+_MAX_DENOMINATOR = 2_000  # of a fraction that a rounded decimal stands for
 _LONGEST = 20  # decimals
 
 _TOKEN = re.compile(
