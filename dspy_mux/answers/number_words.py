@@ -152,8 +152,10 @@ BOUNDS_AFTER = words(
     "or_better or_worse or_up or_larger or_smaller at_least at_most and_above and_up and_over "
     "and_below below_zero and_more and_counting or_older or_younger or_longer or_later"
 )
-NEGATIONS = words("not never isn't aren't wasn't without except excluding")
+NEGATIONS = words("not never neither nor isn't aren't wasn't without except excluding")
 INSTEAD = words("rather_than instead_of other_than apart_from except_for as_opposed_to")
+WRONG = words("wrong incorrect not too never")
+DOUBTS = words("possibly maybe perhaps probably or")
 #: The number of a step or figure is its name.
 LABELS = words(
     "step steps equation eq eqn figure fig table section sec chapter page pages footnote note "

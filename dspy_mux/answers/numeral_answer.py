@@ -112,7 +112,16 @@ class _Prose:
             return None
         if last.role == "compound" and last is not self.found[0]:
             return None
+        if self._is_item(last) and sum(map(self._is_item, self.found)) > 1:
+            return None
         return self.found[0] if self._is_modified(last) else last
+
+    def _is_item(self, numeral: Numeral) -> bool:
+        """Return whether a numeral is all of an item of a counted list: 1. 5705"""
+        scanner, at = self.scanner, numeral.start - 2
+        is_counted = scanner.text(at + 1) in (".", ")") and scanner.kind(at) == "number"
+        ends = scanner.kind(at - 1) in ("", "line") and scanner.kind(numeral.end) in ("", "line")
+        return is_counted and ends
 
     def _is_modified(self, last: Numeral) -> bool:
         """Return whether a brief text leads with its number: 18 dollars for 3 days."""

@@ -17,6 +17,7 @@ from .number_words import (
     CLOCK,
     COPULAS,
     DATE_SIGNS,
+    DOUBTS,
     DURATIONS,
     HUNDREDTHS,
     INSTEAD,
@@ -34,6 +35,7 @@ from .number_words import (
     UNIT,
     WHOLE_MONEY,
     WORD_LETTERS,
+    WRONG,
     YEAR_SIGNS,
     words,
 )
@@ -193,7 +195,8 @@ class NumeralScanner(Magnitudes):
         """Return the role that both sides of a numeral give it together."""
         if self._is_lone_in_brackets(start, end, sign) and not self._is_accounted(start, end):
             return "never"
-        if self._is_dated(end):
+        is_denied = self.lower(end) in ("is", "was") and self.lower(end + 1) in WRONG
+        if self._is_dated(end) or is_denied:
             return "never"
         if role != "value":
             return role
@@ -411,6 +414,8 @@ class NumeralScanner(Magnitudes):
 
     def _role_after_word(self, here: int, touches: bool) -> str:
         word, before = self.lower(here), self.lower(here - 1)
+        if self.text(here) in ("Q1", "Q2", "Q3", "Q4"):
+            return "never"  # the year of a quarter
         if touches and self.text(here) not in ("x",):
             return "never"
         if self.text(here) in MONTHS or (word == "of" and self.text(here - 1) in MONTHS):
@@ -462,7 +467,7 @@ class NumeralScanner(Magnitudes):
             return False  # a telephone number
         if text in ("(", "{", "["):
             return gap or not (self.starts(after) or self._is_sign(after)) or text == "["
-        if text in SHARES and not gap:
+        if (text in SHARES and not gap) or text in ("<", ">", "≤", "≥", "≠"):
             return False
         if text == "+" or (text == "*" and (self.starts(after) or self.text(after) == "(")):
             return False
@@ -502,7 +507,7 @@ class NumeralScanner(Magnitudes):
         if self._is_address(at):
             return False
         if word in ("plus", "minus", "divided", "multiplied", "times", "mod"):
-            return (word == "times" and not self.starts(at + 1)) or not self._has_operand(at)
+            return word == "times" and not self.starts(at + 1)
         if word in MATHEMATICAL or word in ("π", "θ"):
             return False
         if word == "times" and self.lower(at + 1) in ("as", "more", "less", "older", "the", "that"):
@@ -513,6 +518,8 @@ class NumeralScanner(Magnitudes):
             return self._is_clear_rate(at + 1)
         if not gap:
             return len(word) > 3 and text.isalpha() and text.islower()
+        if len(word) > 1 and word[0].isascii() and text[1:].isdigit():
+            return False
         if len(word) == 1 and text not in WORD_LETTERS:
             return word in UNIT or not word.isascii() or (word in ("y", "e", "o") and text != "y")
         return not (text[-1].isdigit() and len(text) > 1 and text[1] in "^_") and (
@@ -536,9 +543,6 @@ class NumeralScanner(Magnitudes):
         if self.text(at) not in ("/", "·", "*", "⋅") or self.gap(at):
             return True
         return self.kind(at + 1) != "number" and self.text(at + 1) != "√"
-
-    def _has_operand(self, at: int) -> bool:
-        return any(self.starts(at + ahead) or self.text(at + ahead) == "(" for ahead in (1, 2))
 
     # ---------------------------------------------------------------------------------------------
     # Chains: 5 to 7, 2024-03-15, 3 × 4, 5 hours and 30 minutes
@@ -584,6 +588,12 @@ class NumeralScanner(Magnitudes):
     def _joint(self, here: int) -> int | None:
         """Return the token after an operator or a word that joins numbers, or None."""
         text, gap, after = self.text(here), self.gap(here), self.gap(here + 1)
+        if self.lower(here) == "and" and self.text(here + 1) == "/":
+            return here + 3
+        if self.lower(here) == "but" and self.lower(here + 1) in DOUBTS:
+            return here + 2
+        if text == "(" and self.lower(here + 1) in DOUBTS:
+            return here + 2
         if self.lower(here) == "by" and self.kind(here - 1) != "number":
             return None  # "35% by 1960"; 5 by 7 are two sides
         if self.lower(here) in _JOINTS and self.kind(here) in ("word", "dense"):
@@ -599,8 +609,8 @@ class NumeralScanner(Magnitudes):
             return None
         if text == "," and gap:
             return None
-        if text == "~" and gap:
-            return None
+        if self.starts(here + 1) and text == "~":
+            return here + 1
         extra = self.lower(here + 1) in ("and", "or") and text in ",;"
         return here + 1 + extra
 

@@ -39,6 +39,7 @@ _CURRENCY = re.compile(
 _TAG = re.compile(r"</?(?P<name>[A-Za-z][A-Za-z0-9]{0,15})(?:\s[^<>=]{1,20}=[^<>]{0,100})?\s?/?>")
 _CALCULATION = re.compile(r"<<[^<>\n]{0,200}>>")
 _ARROW = re.compile(r"(?:={1,2}|-{1,2})>|[→⇒⟹↦⟶]")
+_CHANGE = re.compile(r"(?<=[0-9])(?:->|→)(?=[0-9])")
 _NARROW = re.compile(r"(?<=[0-9])(?:[\u00a0\u2007-\u2009\u202f]|\\[,; ]|~)(?=[0-9]{3}(?![0-9]))")
 _FOREIGN_DIGIT = re.compile(r"(?![0-9])\d")
 _FOREIGN = str.maketrans("٫٬،।", ".,,.")
@@ -120,7 +121,7 @@ def plainly(text: str) -> str:
     text = text.replace("—", " - ")
     if not text.isascii() or "\\" in text:
         text = _NARROW.sub("_", _FOREIGN_DIGIT.sub(_ascii_digit, text.translate(_FOREIGN)))
-    text = _ARROW.sub(" = ", normalise(text))
+    text = _ARROW.sub(" = ", normalise(_CHANGE.sub("…", text)))
     if "<" in text:
         text = _TAG.sub(_untagged, _CALCULATION.sub("", text))
     if "\\" in text or "{" in text or "^" in text:
