@@ -127,7 +127,7 @@ MONTHS = words(
 )
 CLOCK = words("am pm a.m p.m a.m. p.m. o'clock oclock uhr")
 #: A position that answers: "in 6th place".
-MODIFIERS = words("for per in at within every each after during from with on over")
+MODIFIERS = words("d'ici dans pour for per in at within every each after during from with on over")
 PLACES = words("place position")
 DATE_SIGNS = frozenset("月日号时点分秒時月일시분월")
 YEAR_SIGNS = frozenset("年년")

@@ -59,6 +59,8 @@ def stated_numeral(answer: str, *, percent: bool = False) -> Numeral | None:
         for at in range(equals + 1, first.start)
     )
     said = [each for each in outside if not each.magnitude.word or _is_said(scanner, each)]
+    if len(said) > 1 and scanner.lower(said[-1].start - 1) in MODIFIERS:
+        said.pop()  # "she earns $20 in 2 days"
     chosen = first if leads else said[-1] if said else None
     return None if chosen is None or _is_pronoun(scanner, chosen) else chosen
 
@@ -166,7 +168,11 @@ class _Prose:
         """Return whether a number in words may be an answer, not a turn such as "half as many"."""
         is_half = word.value == Fraction(1, 2) and word.end - word.start == 1
         after = self.scanner.lower(word.end)
-        return not is_half and after not in ("times", "as", "-") and word.role == "value"
+        if is_half or after in ("times", "as", "-") or word.role != "value":
+            return False
+        before = self.scanner.lower(word.start - 1)
+        closes = after in (".", "!", "") and before not in ("the", "these", "those", "all", "other")
+        return closes or word.end - word.start > 1 or _is_said(self.scanner, word)
 
     def _says_it_is(self, word: Numeral, last: Numeral) -> bool:
         """Return whether a number in words follows the digits as an answer of its own."""

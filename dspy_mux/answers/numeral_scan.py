@@ -48,7 +48,7 @@ _JOINTS = words(
     "и или 和 或 到 至 や"
 )
 _BETWEEN = words(
-    "about around only even maybe perhaps possibly another approximately roughly then rather "
+    "about around only even maybe perhaps possibly another approximately roughly rather "
     "probably either"
 )
 _LENGTHS = words("m cm mm km dm nm ft in yd mi s")
