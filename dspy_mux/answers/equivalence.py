@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from typing import Any, ClassVar, Final, Literal
 
+from .marks import left_blank
 from .reply import CutOffText, final_text, stated_in_full
 from .sections import answer_section
 
@@ -136,7 +137,7 @@ class ReplyKind(AnswerKind):
         if isinstance(final, CutOffText):
             final = stated_in_full(final)
         shown = None if final is None else answer_section(final)
-        return None if not shown else self._find(shown)
+        return None if not shown or left_blank(shown) else self._find(shown)
 
     @abstractmethod
     def _find(self, text: str) -> Any | None:

@@ -40,6 +40,7 @@ _OPEN = (
     r"<\|inner_prefix\|>",  # Apertus
     r"<\|think\|>|<\|think:start\|>",  # Solar
     r"\[unused16\]",  # Pangu
+    r"<\|plamo:begin_think:plamo\|>",
     r"\A\s*Thinking\.\.\.[ \t]*\n",  # as Ollama prints it
     r"<unused94>(?:thought\b)?",  # MedGemma
     r"<\|channel>thought\b",  # Gemma
@@ -56,6 +57,7 @@ _CLOSE = (
     r"<\|inner_suffix\|>",
     r"<\|/think\|>|<\|content\|>|<\|think:end\|>",
     r"\[unused17\]",
+    r"<\|plamo:end_think:plamo\|>",
     r"\.\.\.done thinking\.",
     r"<unused95>",
     r"<channel\|>",
@@ -101,9 +103,8 @@ _FINAL_STEP = re.compile(r"^[ \t*#]*Final Answer\b|^[ \t]*Observation[ \t]*:", r
 # The end of the turn
 
 _END = re.compile(
-    r"<\|(?:im_end|eot_id|eom_id|endoftext|end_of_text|end|return|call|END_OF_TURN_TOKEN"
-    r"|END_RESPONSE|end_of_solution|user)\|>|<(?:end_of_turn|eos|/s|end_of_utterance)>"
-    r"|<\|(?:im_start|start_header_id)\|>\s*user|<start_of_turn>\s*user"
+    r"<\|[A-Za-z_]{2,40}(?::\w{1,40}){0,2}\|>|<[a-z_]{2,40}\|>"  # of most chat templates
+    r"|<(?:end_of_turn|eos|/s|end_of_utterance)>|<start_of_turn>\s*user"
     r"|<｜(?:end▁of▁sentence|User)｜>|\[/?INST\]"
 )
 _START = re.compile(
