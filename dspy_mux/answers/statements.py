@@ -16,7 +16,10 @@ _ADVERB = (
     r"|probably|likely|most\ likely|very\ likely|presumably|surely|actually|undoubtedly|perhaps"
     r"|in\ fact|in\ this\ case|of\ course|I\ think|I\ believe)"
 )
-_WORD = re.compile(r"\b(?:answers?|ans|options?|choice)\b", re.IGNORECASE)
+_WORD = re.compile(
+    r"\b(?:answers?|ans|options?|choice|(?:my|final|overall)[ ](?:rating|score|grade|verdict))\b",
+    re.I,
+)
 _COPULA = re.compile(
     rf"""[ \t]{{0,2}}(?:[*_]{{1,3}}[ \t]?)?                     # **Answer**: …
     (?:\([^()\n]{{0,40}}\)[ \t]?)?                            # answer (in dollars): …

@@ -211,7 +211,8 @@ FORMS = [
     "The answer is {}, since nothing else fits.",
 ]  # fmt: skip
 OPEN_FORMS = [
-    "The answer is {} or {}.", "{} or {}", "{}, {}", "{} and {}", "Answer: {}/{}", "Answer: {} & {}",
+    "The answer is {} or {}.", "{} or {}", "{}, {}", "{} and {}", "Answer: {}/{}",
+    "Answer: {} & {}",
     "Either {} or {}.", "Both {} and {}.", "Neither {} nor {}.", "The answer is neither {} nor {}.",
     "Answer: {} and {}", "<answer>{}, {}</answer>", "\\boxed{{{}, {}}}", "#### {} or {}",
     "It could be {} or {}, I cannot decide.", "The answer is not {} and not {}.",
