@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import permutations
+from random import Random
 from typing import Any
 
+import dspy
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from dspy_mux import MathAnswer, answer_kind
+from dspy_mux import MathAnswer, SLMMux, answer_kind
 from dspy_mux.answers import math_equal
+
+from ..support.scripted import scripted_lm
 
 KIND = answer_kind(MathAnswer)
 
@@ -142,3 +146,41 @@ def test_small_differences_are_differences(a: str, b: str) -> None:
 )  # fmt: skip
 def test_the_same_value_in_another_writing(a: str, b: str) -> None:
     assert KIND.same(a, b)
+
+
+# --------------------------------------------------------------------------------------------------
+# Frugal drawing, which compares the answers that have come so far
+
+
+@pytest.mark.parametrize("answers", ANSWERS, ids=lambda answers: answers[0])
+def test_classes_so_far_are_those_of_all_answers(answers: list[str]) -> None:
+    for shuffled in list(permutations(answers))[::11]:
+        whole = KIND.classes(shuffled)
+        for count in range(len(shuffled)):
+            assert KIND.classes(shuffled[:count]) == whole[:count]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_frugal_answers_as_full_does(seed: int) -> None:
+    drawn = Random(seed)
+    rows = [[drawn.choice(drawn.choice(ANSWERS[:6])) for _ in range(4)] for _ in range(3)]
+    found = []
+    for schedule in ("full", "frugal"):
+        lms = {name: list(row) for name, row in zip("abc", rows, strict=True)}
+        pool = [
+            scripted_lm(name, lambda _, draw, row=row: {"answer": row[draw]})
+            for name, row in lms.items()
+        ]
+        program = dspy.Predict(Solve)
+        mux = SLMMux(program, pool, k=4, schedule=schedule, temperature=0.7)
+        found.append(mux(question=f"Question {seed}?"))
+    full, frugal = found
+    assert KIND.same(full.answer, frugal.answer)
+    assert full.verdict.member == frugal.verdict.member
+
+
+class Solve(dspy.Signature):
+    """Answer the question."""
+
+    question: str = dspy.InputField()
+    answer: MathAnswer = dspy.OutputField()
