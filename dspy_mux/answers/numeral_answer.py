@@ -171,7 +171,13 @@ class _Prose:
         if is_half or after in ("times", "as", "-") or word.role != "value":
             return False
         before = self.scanner.lower(word.start - 1)
-        closes = after in (".", "!", "") and before not in ("the", "these", "those", "all", "other")
+        closes = after in (".", "!", "", "(") and before not in (
+            "the",
+            "these",
+            "those",
+            "all",
+            "other",
+        )
         return closes or word.end - word.start > 1 or _is_said(self.scanner, word)
 
     def _says_it_is(self, word: Numeral, last: Numeral) -> bool:

@@ -10,8 +10,8 @@ from fractions import Fraction
 from typing import Any
 
 from .numeral_answer import stated_numeral, whole_numeral
-from .numeral_grammar import MAX_DIGITS, read_digits, short
 from .numeral_scan import Numeral, NumeralScanner
+from .numeral_values import MAX_DIGITS, read_digits, short
 from .plain_text import head, tail, unwrap
 
 __all__ = ["MAX_DIGITS", "short"]
