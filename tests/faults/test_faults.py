@@ -30,7 +30,7 @@ EXPECTED = {
     Fault.HTML: (1, "LMProviderError: .*text/html.* is not JSON"),
     Fault.NO_CHOICES: (1, "empty response"),
     Fault.NULL_CONTENT: (1, "empty response"),
-    Fault.CUT_OFF: (1, "unparsable response"),
+    Fault.CUT_OFF: (1, "cut off at max_tokens"),
     Fault.HUGE: (1, "unparsable response"),
     Fault.OTHER_MODEL: (1, None),
     Fault.UNAUTHORIZED: (1, "LMAuthError: .*Incorrect API key"),
