@@ -8,9 +8,10 @@ from collections.abc import Hashable, Sequence
 from fractions import Fraction
 from typing import Any
 
-from .decision import SILENT, UNDECIDED, Reading, decide
+from .decision import CORRECTION, SILENT, UNDECIDED, Reading, decide
 from .equivalence import ReplyKind
 from .final_mark import marked_reading
+from .json_text import lone_json
 from .marks import unlatex_text
 from .numerals import exact_value
 from .option_names import OptionNames
@@ -112,8 +113,11 @@ class ChoiceKind(ReplyKind):
     def _unmarked(self, text: str) -> Reading:
         """Return what a text without a mark decides: all of it, its first line or its last."""
         plain = _plain(unfence(text.strip())).strip()
+        if any(isinstance(span.value, dict) for span in lone_json(plain)):
+            return UNDECIDED  # an object without an answer, such as the options' probabilities
         lines = [line.strip() for line in plain.split("\n") if line.strip()]
-        if len(lines) < 2:
+        corrects = len(plain) <= _SHORT and CORRECTION.search(plain)
+        if len(lines) < 2 or corrects:
             return self._phrase(plain, decisive=len(plain) > _SHORT)
         labels = {leading for line in lines if (leading := self._leading(line)) is not None}
         ends = {self._line(line) if len(labels) < 2 else self._whole(line).option
@@ -171,7 +175,7 @@ class ChoiceKind(ReplyKind):
 
     def _valued(self, text: str) -> Reading:
         """Return the option that is the number a text is: "4.0" or "4/5" for 4."""
-        if not self._values or len(text) > _LINE:
+        if not self._values or len(text) > _LINE or "%" in text:
             return SILENT
         value = exact_value(text)
         if scale := _SCALE.fullmatch(text):

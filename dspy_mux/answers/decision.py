@@ -103,7 +103,8 @@ _REASON = re.compile(
     r"|因为|因為|由于"
 )
 _OPENING_REASON = re.compile(
-    rf"^\W*(?:because|since|as|given|although|though|while|if|considering)\b[^,]*,(?=.*{_M})", re.I
+    rf"^[^\w{_FIRST}-{_LAST}]*(?:because|since|as|given|although|though|while|if|considering)\b[^,]*,(?=.*{_M})",
+    re.I,
 )
 _PARENTHESES = re.compile(r"\([^()]*\)")
 _ALTERNATIVE = re.compile(

@@ -16,9 +16,13 @@ _JOINED_BOXES = re.compile(
 _CORRECTS = re.compile(
     r"[\s.*_$)\]}\"'?]{0,12}\s(?:but\s)?(?:wait|actually|correction|scratch that"
     r"|on second thoughts?|oops|sorry|no,|hold on|hmm+|i mean|i meant"
-    r"|or (?:maybe|perhaps|possibly)|alternatively|my mistake|let me correct)\b",
+    r"|(?:or )?(?:maybe|perhaps|possibly)|alternatively|my mistake|let me correct)(?!\w)",
     re.IGNORECASE,
 )
+
+
+#: "Hmm, but C also works", "possibly C"
+_ADDS = re.compile(r"\b(?:also|too|as well|maybe|perhaps|possibly|alternatively)\b", re.IGNORECASE)
 
 
 def marked_reading(
@@ -93,4 +97,8 @@ def _corrected(
     if match is None:
         return reading if reading.option is not None else UNDECIDED
     rest = phrase(after[match.end() :])
+    if reading.option not in (rest.option, None) and _ADDS.search(
+        match.group() + after[match.end() :]
+    ):
+        return UNDECIDED
     return rest if rest.option is not None else UNDECIDED

@@ -29,7 +29,7 @@ _BEFORE = re.compile(
     r"|(?:^|[\s\W])(?:is|are|be|was|s|re|d|ll|either|or|and|not|nor|neither|both|with|for|choose"
     r"|chose|choosing|pick|picked|select|selected|say|guess|therefore|thus|so|hence|then|than|over"
     r"|to|that|think|believe|because|since|as|if|whether|likely|probably|possibly|definitely"
-    r"|clearly|maybe|perhaps|certainly|actually|exactly|but|like|of|eliminat\w+|exclud\w+|reject\w*|dismiss\w*|discard\w*|leaving|leaves|leave|remains|sondern|а|не|mais|sino|mas|ma"
+    r"|meant|mean|clearly|maybe|perhaps|certainly|actually|exactly|but|like|of|eliminat\w+|exclud\w+|reject\w*|dismiss\w*|discard\w*|leaving|leaves|leave|remains|sondern|а|не|mais|sino|mas|ma"
     r"|maar|utan|lecz|ale|nicht|nie|niet|inte|ikke|não|pas|на"
     r"|out|reject|isn['’]t|aren['’]t|between|only|la|le|el|die|der|das|den|o|a|é|es|est|ist|è|là|ni"
     r"|adalah|lautet|som|er|är|je|jest|to|это|е|είναι|het|de|lo|il|un|una|et|und|y|ou|oder))\s*$",
@@ -37,7 +37,7 @@ _BEFORE = re.compile(
 )
 #: What may follow a capital letter that is a label. "A good approach" names no option.
 _AFTER = re.compile(
-    r"\s*(?:$|[^\w\s'’+#*^=]|[A-Z](?![\w'’])|\*\*|[\u3040-\u9fff\uac00-\ud7af\u0900-\u0dff\u0600-\u06ff]"
+    r"\s*(?:$|[^\w\s'’+#*^=]|\+?\s?[A-Z](?![\w'’+])|\*\*|[\u3040-\u9fff\uac00-\ud7af\u0900-\u0dff\u0600-\u06ff]"
     r"|(?:because|since|as|is|are|was|were|isn|and|or|but|nor|not|rather|instead|over|than|due|given"
     r"|which|where|while|who|with|from|by|based|according|seems|looks|appears|would|must|should|can"
     r"|cannot|will|has|does|doesn|fits|matches|says|correctly|best|correct|right|wrong|here|better"
