@@ -48,6 +48,7 @@ def stated_numeral(answer: str, *, percent: bool = False) -> Numeral | None:
     equals = max((at for at in range(scanner.count) if scanner.text(at) in ("=", "≈")), default=-1)
     after = [each for each in found if each.end > equals] or found
     answers = [each for each in after if each.role != "aside"] or after
+    answers = [each for each in answers if each.role != "compound"] or answers
     outside = [each for each in answers if not each.in_brackets] or answers
     if percent:
         outside = [each for each in outside if each.share is not None] or outside
