@@ -97,6 +97,8 @@ UNDECIDED: list[tuple[Any, str]] = [
     (LETTERS, r"\boxed{A} The answer is B."), (LETTERS, "A) iron\nB) tin\nC) zinc\nD) lead"),
     (LETTERS, '{"answer": "D"} {"answer": "A"}'), (LETTERS, "[[A]] or [[B]]"),
     (LETTERS, r"It was \boxed{A}, which is wrong. The answer is \boxed{}"),
+    (LETTERS, "It looks like A. But it is not A."), (LETTERS, "Given A alone, none of them fits A"),
+    (LETTERS, "B is close, but it cannot be determined."), (Literal["D", "E"], "We found E. coli"),
     (LETTERS, "A+B"), (LETTERS, "Answer: B. Possibly C."), (LETTERS, '{"A": 0.1, "B": 0.9}'),
     (LETTERS, "The answer is B. Hmm, but C also works."), (Literal[1, 2, 3], "2%"),
     (CITIES, "(A) Rome"), (CITIES, "If we look at (B), it says that"),
