@@ -23,6 +23,7 @@ from ..answers.marks import marked_answer
 from ..answers.plain_text import unfence
 from ..answers.reply import final_text
 from ..errors import ConfigurationError
+from .fields import is_null
 from .wrap import AdapterCall, ExchangeMixin, Fields, Message
 
 # DSPy's instructions for a signature without any; they name fields that a plain prompt hides.
@@ -91,7 +92,9 @@ class PlainAdapter(dspy.Adapter):
         kind = answer_kind(signature.output_fields[answer])
         completion = final_text(completion) or ""
         labelled = _labelled(completion, [*before, answer])
-        value = self._answer(kind, labelled.get(answer), completion, reasons=bool(before))
+        value = None
+        if kind.key(None) is not None or not is_null(completion, answer):
+            value = self._answer(kind, labelled.get(answer), completion, reasons=bool(before))
         if kind.key(value) is None:
             raise AdapterParseError(
                 adapter_name=type(self).__name__,

@@ -137,7 +137,8 @@ class GuardedAdapter(WrappingAdapter):
         text = final_text(reply)
         if text is None and reply.strip():
             is_cut = isinstance(reply, CutOffText)
-            raise Unanswered(CUT_OFF if is_cut else ONLY_THINKING, signature, reply)
+            # Without the thinking, which nobody else in a discussion may see.
+            raise Unanswered(CUT_OFF if is_cut else ONLY_THINKING, signature, "")
         if type(self.inner) is dspy.ChatAdapter:
             plain = with_plain_markers(text or "", signature.fields)
             text = CutOffText(plain) if isinstance(text, CutOffText) else plain

@@ -11,6 +11,7 @@ import pytest
 
 from dspy_mux import AllMembersFailed, Member, PlainAdapter, SLMMux
 from dspy_mux.answers.reply import CUT_OFF, ONLY_THINKING
+from dspy_mux.baselines import LLMDebate, MixtureOfAgents
 from dspy_mux.sampling.causes import EMPTY, UNPARSABLE
 
 from ..support.http_models import ModelServer, model_server
@@ -275,7 +276,9 @@ def test_a_closed_xml_answer_before_the_cut_counts(server, content):
     assert mux(question="How many legs have 18 dogs?").answer == 72
 
 
-@pytest.mark.parametrize("adapter", [None, dspy.JSONAdapter()], ids=["chat", "json"])
+@pytest.mark.parametrize(
+    "adapter", [None, dspy.JSONAdapter(), PlainAdapter()], ids=["chat", "json", "plain"]
+)
 @pytest.mark.parametrize("type_", [int, str])
 @pytest.mark.parametrize(
     "content",
@@ -291,6 +294,8 @@ def test_an_object_without_an_answer_is_none(server, content, type_, adapter):
     signature = dspy.Signature({
         "question": (str, dspy.InputField()), "answer": (type_, dspy.OutputField())
     })  # fmt: skip
+    if isinstance(adapter, PlainAdapter) and "null" not in content:
+        return  # a plain text needs no form
     mux = mux_of(
         server,
         {"one": ({"content": content}, "stop")},
@@ -305,3 +310,26 @@ def test_an_object_is_read_by_the_fields_own_name(server):
     signature = dspy.Predict("question -> legs: int")
     reply = {"content": '{"Legs": 72, "dogs": 18}'}
     assert mux_of(server, {"one": (reply, "stop")}, signature=signature)(question="?").legs == 72
+
+
+@pytest.mark.parametrize("method", [LLMDebate, MixtureOfAgents])
+@pytest.mark.parametrize(
+    ("content", "ending"),
+    [
+        ("<think>SECRET: 24.</think>\n[[ ## answer ## ]]\n72", "stop"),
+        ("<think>SECRET: 24.</think>\nI give up.", "stop"),
+        ("<think>SECRET: 24.", "stop"),
+        ("<think>SECRET: 24.", "length"),
+    ],
+)
+@pytest.mark.parametrize("adapter", [None, PlainAdapter()], ids=["chat", "plain"])
+def test_agents_never_see_thinking(server, adapter, content, ending, method):
+    server.replies = {
+        "thinker": ({"content": content}, ending),
+        "other": ({"content": "[[ ## answer ## ]]\n72\n\n[[ ## completed ## ]]"}, "stop"),
+    }
+    members = [member(server, "lm15", name, adapter) for name in ("thinker", "other")]
+    # The thinker must not aggregate.
+    choices = {"aggregator": "other"} if method is MixtureOfAgents else {}
+    verdict = method(dspy.Predict(Legs), members, **choices)(question="How many?").verdict
+    assert "SECRET" not in "".join(turn.text for turn in verdict.turns)

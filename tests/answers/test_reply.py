@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from dspy_mux import MathAnswer, answer_kind
+from dspy_mux.adapters.fields import has_fragments, is_null, member_text
 from dspy_mux.answers.reply import CutOffText, final_text, stated_in_full
+from dspy_mux.answers.sections import answer_section, with_plain_markers
 
 BLOCKS = [
     ("<think>", "</think>"), ("<thinking>", "</thinking>"), ("<thought>", "</thought>"),
@@ -109,3 +111,26 @@ def test_a_cut_number_is_no_answer(value):
     kind = answer_kind(int)
     for end in range(len(reply)):
         assert kind.extract(CutOffText(reply[:end])) in (None, value)
+
+
+MEGABYTE = 10**6
+PIECES = [
+    "a", " ", "\n", "<", "<think>", "</think>", "<thinking ", "[[", "[[ ## ", "**[[",
+    "[[ ## answer ## ]] ", "```\n", "User:\n", "Q: x\n", "Answer: \n", "{", "[", '{"a":',
+    '"answer": ', "answer: ", "9", "1,", "<|channel|>analysis ", "analysisA",
+    "Here is my response:", "</s>", "<s>", "Action Input:", "null ", "assistantfinal",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("piece", PIECES)
+@pytest.mark.timeout(120)  # quadratic scanners take hours
+def test_a_megabyte_of_anything_ends_soon(piece):
+    text = (piece * (MEGABYTE // len(piece) + 1))[:MEGABYTE]
+    for reply in (text, CutOffText(text)):
+        final_text(reply)
+    stated_in_full(text)
+    answer_section(text)
+    with_plain_markers(text, ["answer"])
+    member_text(text, "answer")
+    has_fragments([1], text)
+    is_null(f"{text}null", "answer")
