@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from typing import Any, ClassVar, Final, Literal
 
+from .json_text import is_beside
 from .marks import left_blank
 from .reply import CutOffText, final_text, stated_in_full
 from .sections import answer_section
@@ -132,12 +133,17 @@ class ReplyKind(AnswerKind):
     Of a `CutOffText`, it reads only an answer that was stated in full.
     """
 
+    #: Whether an object of nothing but reasoning or notes is no answer.
+    ignores_notes: ClassVar[bool] = True
+
     def extract(self, text: str) -> Any | None:
         final = final_text(text)
         if isinstance(final, CutOffText):
             final = stated_in_full(final)
         shown = None if final is None else answer_section(final)
-        return None if not shown or left_blank(shown) else self._find(shown)
+        if not shown or left_blank(shown) or (self.ignores_notes and is_beside(shown)):
+            return None
+        return self._find(shown)
 
     @abstractmethod
     def _find(self, text: str) -> Any | None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from .plain_text import FENCE
+from .plain_text import FENCE, unfence
 
 _JSON_TAIL = 200_000
 _MAX_FAILURES = 500
@@ -39,6 +39,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) < len(pairs) and any(value[name] != given for name, given in pairs):
         raise ValueError("two values under one name")
     return value
+
+
+#: Names of what is said beside an answer, which is never the answer.
+_BESIDE = frozenset(
+    "reasoning rationale reason thought thoughts thinking explanation analysis note notes comment"
+    " error confidence status message".split()
+)
 
 
 class JsonSpan(NamedTuple):
@@ -164,5 +171,22 @@ def answer_of_json(value: Any) -> list[Any]:
         found = [named[name] for name in names if name in named]
         if len(found) == 1 or (found and names is _ANSWER_NAMES[0]):
             return [value[found[0]]]
-    only = list(value.values())
-    return only if len(only) == 1 and isinstance(only[0], (str, int, float)) else []
+    only = [inner for name, inner in value.items() if str(name).strip().casefold() not in _BESIDE]
+    return only if len(value) == len(only) == 1 and isinstance(only[0], (str, int, float)) else []
+
+
+def is_beside(text: str) -> bool:
+    """Return whether a text is an object that holds reasoning, notes or an error, and no answer.
+
+    >>> is_beside('{"reasoning": "It may be 24."}'), is_beside('{"answer": 24}')
+    (True, False)
+    """
+    shown = unfence(text).strip()
+    if not (shown.startswith("{") and shown.endswith("}")) or len(shown) > _JSON_TAIL:
+        return False
+    try:
+        value = read_json(shown)
+    except ValueError:
+        return False
+    names = {str(name).strip().casefold() for name in value}
+    return bool(names) and names <= _BESIDE

@@ -92,6 +92,7 @@ class JsonKind(ReplyKind):
 
     annotation: Any = Any
     name = "json"
+    ignores_notes = False  # a model's own fields may have these names
 
     def _find(self, text: str) -> Any | None:
         marked = marked_answer(text)

@@ -241,7 +241,7 @@ class SampleBank:
                     "model": row.member,
                     "program": row.made_by,
                     "draw": row.draw,
-                    "answer": "" if row.answer is None else json.loads(row.answer),
+                    "answer": _exported(row.answer),
                     "answer_class": row.answer_class,
                     "score": row.score,
                     "cause": row.cause,
@@ -353,3 +353,11 @@ class SampleBank:
     def close(self) -> None:
         """Close the connections; they open again on use."""
         self.database.close()
+
+
+def _exported(answer: str | None) -> Any:
+    """Return a recorded answer as rows hold it: null and "" are abstentions there, None is not."""
+    if answer is None:
+        return ""
+    value = json.loads(answer)
+    return "None" if value is None else value

@@ -134,3 +134,16 @@ def test_a_megabyte_of_anything_ends_soon(piece):
     member_text(text, "answer")
     has_fragments([1], text)
     is_null(f"{text}null", "answer")
+
+
+@pytest.mark.parametrize("type_", [int, float, str, bool, Literal["24", "72"]])
+@pytest.mark.parametrize(
+    "reply",
+    ['{"reasoning": "The answer is 24."}', '```json\n{"note": "yes, 24", "confidence": 0.9}\n```'],
+)
+def test_an_object_of_reasoning_is_no_answer(type_, reply):
+    assert answer_kind(type_).extract(reply) is None
+
+
+def test_a_models_own_fields_may_be_named_so():
+    assert answer_kind(dict[str, str]).extract('{"note": "well"}') == {"note": "well"}
