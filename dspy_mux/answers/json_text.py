@@ -42,10 +42,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 #: Names of what is said beside an answer, which is never the answer.
-_BESIDE = frozenset(
-    "reasoning rationale reason thought thoughts thinking explanation analysis note notes comment"
-    " error confidence status message".split()
-)
+_BESIDE = {
+    "reasoning", "rationale", "reason", "thought", "thoughts", "thinking", "explanation",
+    "analysis", "note", "notes", "comment", "error", "confidence", "status", "message",
+}  # fmt: skip
 
 
 class JsonSpan(NamedTuple):
