@@ -12,7 +12,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from ..answers.equivalence import NO_ANSWER, AnswerKind
 from ..answers.marks import marked_answer
-from ..answers.reply import CutOffText, final_text, stated_in_full
+from ..answers.reply import CutOffText, answering_text
 from ..answers.sections import section
 from .fields import Unanswered, is_echo, members
 from .formats import PlainAdapter
@@ -63,7 +63,7 @@ class ExtractingAdapter(WrappingAdapter):
             if answer is NO_ANSWER and self.ask_model and not unanswered:
                 # A reading that cannot be parsed leaves the error of the response itself.
                 with suppress(AdapterParseError):
-                    readings = yield self._reader(call), self._ask(call, error)
+                    readings = yield GuardedAdapter(PlainAdapter(), call.lm), self._ask(call, error)
                     answer = readings[0]["answer"] if readings else NO_ANSWER
             if answer is NO_ANSWER or self.kind.key(answer) is None:
                 raise
@@ -72,9 +72,7 @@ class ExtractingAdapter(WrappingAdapter):
 
     def _by_rules(self, reply: str) -> Any:
         """Return the answer that the rules of its kind find; `NO_ANSWER` where they find none."""
-        text = final_text(reply)
-        if isinstance(text, CutOffText):
-            text = stated_in_full(text)
+        text = answering_text(reply)
         if text is None:
             return NO_ANSWER
         stands = section(text, self.answer_field)
@@ -107,9 +105,6 @@ class ExtractingAdapter(WrappingAdapter):
         if self.kind.key(found) is not None or self.kind.takes_any_text:
             return found
         return self.kind.extract(text)
-
-    def _reader(self, call: AdapterCall) -> dspy.Adapter:
-        return GuardedAdapter(PlainAdapter(), call.lm)
 
     def _ask(self, call: AdapterCall, error: AdapterParseError) -> AdapterCall:
         """Return the call that has the same model read its response, with the same history."""

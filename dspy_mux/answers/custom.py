@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from .equivalence import AnswerKind
+from .equivalence import AnswerKind, WrappingKind
 from .structured import AnyKind
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def _equals_itself(key: Any) -> bool:
 
 
 @dataclass(frozen=True)
-class KeyKind(AnswerKind):
+class KeyKind(WrappingKind):
     """Answers are the same when a function of one answer returns equal keys.
 
     None, or an exception, is an abstention.
@@ -38,17 +38,6 @@ class KeyKind(AnswerKind):
     function: Callable[[Any], Any]
     base: AnswerKind
     name = "key function"
-
-    @property
-    def reads_fields(self) -> bool:
-        return self.base.reads_fields
-
-    @property
-    def takes_any_text(self) -> bool:
-        return self.base.takes_any_text
-
-    def extract(self, text: str) -> Any | None:
-        return self.base.extract(text)
 
     def key(self, value: Any) -> Hashable | None:
         if value is None:
@@ -66,7 +55,7 @@ class KeyKind(AnswerKind):
 
 
 @dataclass(frozen=True)
-class PairKind(AnswerKind):
+class PairKind(WrappingKind):
     """Answers are the same when they are equal, or a function of two answers says so.
 
     The function is asked in both orders.
@@ -75,17 +64,6 @@ class PairKind(AnswerKind):
     function: Callable[[Any, Any], Any]
     base: AnswerKind
     name = "pair function"
-
-    @property
-    def reads_fields(self) -> bool:
-        return self.base.reads_fields
-
-    @property
-    def takes_any_text(self) -> bool:
-        return self.base.takes_any_text
-
-    def extract(self, text: str) -> Any | None:
-        return self.base.extract(text)
 
     def key(self, value: Any) -> Hashable | None:
         if self.base.key(value) is None:

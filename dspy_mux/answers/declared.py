@@ -9,10 +9,10 @@ from typing import Any
 
 import pydantic
 
-from .equivalence import NO_ANSWER, AnswerKind
+from .equivalence import NO_ANSWER, AnswerKind, WrappingKind
 from .marks import marked_answer
 from .plain_text import fold, unfence
-from .reply import CutOffText, final_text, stated_in_full
+from .reply import answering_text
 
 _NONE_KEY = ("none",)
 #: What models write for "there is none", where the type admits None.
@@ -32,7 +32,7 @@ _LONGEST_NONE = 120
 
 
 @dataclass(frozen=True)
-class OptionalKind(AnswerKind):
+class OptionalKind(WrappingKind):
     """A kind whose type admits None: "not found" is an answer, and can win.
 
     `extract` returns `NO_ANSWER` where a text gives neither a value nor None.
@@ -55,14 +55,8 @@ class OptionalKind(AnswerKind):
     def reads_fields(self) -> bool:
         return self.base.reads_fields or self.base.takes_any_text
 
-    @property
-    def takes_any_text(self) -> bool:
-        return self.base.takes_any_text
-
     def extract(self, text: str) -> Any:
-        final = final_text(text)
-        if isinstance(final, CutOffText):
-            final = stated_in_full(final)
+        final = answering_text(text)
         if final is None:
             return NO_ANSWER
         marked = marked_answer(final)
@@ -97,7 +91,7 @@ class OptionalKind(AnswerKind):
 
 
 @dataclass(frozen=True)
-class ConstrainedKind(AnswerKind):
+class ConstrainedKind(WrappingKind):
     """A kind whose values obey a field's constraints, such as `ge=1, le=12`; others abstain.
 
     Args:
@@ -111,14 +105,6 @@ class ConstrainedKind(AnswerKind):
     @property
     def name(self) -> str:  # type: ignore[override]
         return self.base.name
-
-    @property
-    def reads_fields(self) -> bool:
-        return self.base.reads_fields
-
-    @property
-    def takes_any_text(self) -> bool:
-        return self.base.takes_any_text
 
     def extract(self, text: str) -> Any:
         value = self.base.extract(text)

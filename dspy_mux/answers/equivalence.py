@@ -9,11 +9,11 @@ from __future__ import annotations
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final
 
 from .json_text import is_beside
 from .marks import left_blank
-from .reply import CutOffText, final_text, stated_in_full
+from .reply import answering_text
 from .sections import answer_section
 
 
@@ -23,7 +23,6 @@ class _Abstention(enum.Enum):
 
 #: What stands for the answer of a draw that abstained: where a type admits None, None is an answer.
 NO_ANSWER: Final = _Abstention.NO_ANSWER
-NoAnswer = Literal[_Abstention.NO_ANSWER]
 
 
 class AnswerKind(ABC):
@@ -127,6 +126,23 @@ class AnswerKind(ABC):
         ]
 
 
+class WrappingKind(AnswerKind):
+    """A kind around another one, whose way of reading it keeps."""
+
+    base: AnswerKind
+
+    @property
+    def reads_fields(self) -> bool:
+        return self.base.reads_fields
+
+    @property
+    def takes_any_text(self) -> bool:
+        return self.base.takes_any_text
+
+    def extract(self, text: str) -> Any | None:
+        return self.base.extract(text)
+
+
 class ReplyKind(AnswerKind):
     """A built-in kind: it reads a reply's final text, never the model's thinking.
 
@@ -137,9 +153,7 @@ class ReplyKind(AnswerKind):
     ignores_notes: ClassVar[bool] = True
 
     def extract(self, text: str) -> Any | None:
-        final = final_text(text)
-        if isinstance(final, CutOffText):
-            final = stated_in_full(final)
+        final = answering_text(text)
         shown = None if final is None else answer_section(final)
         if not shown or left_blank(shown) or (self.ignores_notes and is_beside(shown)):
             return None

@@ -190,6 +190,12 @@ def final_text(reply: str) -> str | None:
     return CutOffText(first) if is_cut else first
 
 
+def answering_text(reply: str) -> str | None:
+    """Return what a kind reads of a reply: its final text; of a cut-off one, the stated answer."""
+    final = final_text(reply)
+    return stated_in_full(final) if isinstance(final, CutOffText) else final
+
+
 _BLANK_LINES = re.compile(r"\A(?:[ \t]*\n)+|\A[ \t]+(?=\S[^\n]*\Z)")
 _SENTENCE_END = re.compile(r"[.!?。！？][*_\"')\]]{0,3}(?=\s)|\n")
 
