@@ -80,7 +80,12 @@ class Discussion(Ensemble):
         member = self.members[at]
         # Each round has its own draw numbers, even where its prompt repeats an earlier round's.
         return Draw(
-            member, (round_ - 1) * (member.k or 1) + number, self.programs[at], extracting, inputs
+            member,
+            (round_ - 1) * (member.k or 1) + number,
+            self.programs[at],
+            extracting,
+            inputs,
+            self.pool.settings.on_error,
         )
 
     def _said(self, draw: Draw) -> str:

@@ -212,7 +212,7 @@ class MultiAgentVerification(Discussion):
         adapter = ExtractingAdapter(self._own_adapter(at), "correct", BoolKind())
         member = dataclasses.replace(self.members[at], temperature=0.0, k=1)
         asked = {"question": question, "solution": solution, "aspect": aspect}
-        return Draw(member, 0, self.verifiers[at], adapter, asked)
+        return Draw(member, 0, self.verifiers[at], adapter, asked, self.pool.settings.on_error)
 
 
 def _instructions(aspects: Sequence[str] | Mapping[str, str]) -> dict[str, str]:

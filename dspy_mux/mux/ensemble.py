@@ -97,7 +97,7 @@ class Ensemble(dspy.Module):
             ),
             choices=choices or MethodChoices(),
             accuracies=options.accuracies,
-            settings=MuxSettings(options.extract, options.timeout),
+            settings=MuxSettings(options.extract, options.timeout, on_error=options.on_error),
         )
         self.num_threads = options.num_threads
         # Hashed once, before a run: a program that counts its calls stays the same program.
@@ -134,7 +134,8 @@ class Ensemble(dspy.Module):
             with closing(
                 sample(wave.draws, timeout=self.timeout, num_threads=self.num_threads)
             ) as settled:
-                for _ in settled:
+                for draw in settled:
+                    raise_mistakes([draw])  # at once: the other draws would repeat it
                     if wave.enough is not None and wave.enough():
                         break
             wave, prediction = _next_wave(rounds, wave)
@@ -189,7 +190,11 @@ class Ensemble(dspy.Module):
         They share one adapter, which keeps no state of a draw.
         """
         program, adapter = self.programs[member], self.adapter_of(member)
-        return [kind(self.members[member], number, program, adapter, inputs) for number in numbers]
+        on_error = self.pool.settings.on_error
+        return [
+            kind(self.members[member], number, program, adapter, inputs, on_error)
+            for number in numbers
+        ]
 
     def adapter_of(self, member: int) -> dspy.Adapter:
         """Return the adapter that asks the member at position `member` and reads its answer."""
@@ -201,7 +206,7 @@ class Ensemble(dspy.Module):
         """Return a draw's answer; `NO_ANSWER` for an abstention, and note its cause on the draw."""
         answer = self._answer(draw)
         if draw.cause is None and self.kind.key(answer) is None:
-            draw.cause = _missing_cause(answer)
+            draw.abstain(_missing_cause(answer))
         return NO_ANSWER if draw.cause is not None else answer
 
     def _rounds(self, inputs: Inputs) -> Rounds:
@@ -219,7 +224,7 @@ class Ensemble(dspy.Module):
         if draw.cause is not None or draw.prediction is None:
             return NO_ANSWER
         if self.answer_field not in draw.prediction:
-            draw.cause = (
+            draw.abstain(
                 f"{NO_FIELD} {self.answer_field!r} (it has {', '.join(draw.prediction.keys())})"
             )
             return NO_ANSWER
@@ -234,7 +239,7 @@ class Ensemble(dspy.Module):
         classes = self.kind.classes(answers)
         for draw, answer, answer_class in zip(draws, answers, classes, strict=True):
             if answer_class is None and draw.cause is None:
-                draw.cause = _missing_cause(answer)
+                draw.abstain(_missing_cause(answer))
         return classes
 
     def _ballots(self, draws: Sequence[Draw], classes: Sequence[int | None]) -> list[Ballot]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import dspy
 from typing_extensions import TypedDict
 
 from ..answers.equivalence import AnswerKind
 from ..errors import ConfigurationError
+from ..sampling.draw import OnError
 
 #: What `equivalence` accepts: a kind, a type such as `MathAnswer`, or a function of the user's.
 Equivalence: TypeAlias = AnswerKind | Callable[..., Any]
@@ -31,6 +32,7 @@ class SharedOptions(TypedDict, total=False):
     extract: Literal["lm"] | None
     timeout: float | None
     num_threads: int | None
+    on_error: OnError
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,15 @@ class MuxOptions:
     extract: Literal["lm"] | None = None
     timeout: float | None = None
     num_threads: int | None = None
+    on_error: OnError = "raise"
 
     def __post_init__(self) -> None:
         if self.extract not in (None, "lm"):
             raise ConfigurationError(f"extract must be None or 'lm', not {self.extract!r}.")
+        if self.on_error not in get_args(OnError):
+            raise ConfigurationError(
+                f"on_error must be 'raise' or 'abstain', not {self.on_error!r}."
+            )
         if self.timeout is not None and not _is_timeout(self.timeout):
             raise ConfigurationError(
                 f"timeout must be a number of seconds above 0, or None, not {self.timeout!r}."

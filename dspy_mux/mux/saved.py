@@ -19,6 +19,7 @@ from typing_extensions import Self
 
 from ..adapters.formats import adapter_name
 from ..errors import ConfigurationError, DataError, PoolMismatch, first_mistake
+from ..sampling.draw import OnError
 from ..sampling.members import MOST_DRAWS, Member, check_members
 from ..voting.ballot import ChecksMembers, Rule
 from ..voting.calibrated import Calibrated
@@ -101,6 +102,7 @@ class SavedPool(BaseModel):
     extract: Literal["lm"] | None = None
     timeout: float | None = Field(default=None, gt=0, le=threading.TIMEOUT_MAX)
     schedule: Schedule = "full"
+    on_error: OnError | None = None
 
     @classmethod
     def read(cls, state: object) -> SavedPool:
@@ -141,6 +143,7 @@ class MuxSettings:
     extract: Literal["lm"] | None = None
     timeout: float | None = None
     schedule: Schedule = "full"
+    on_error: OnError = "raise"
 
 
 class PoolState(Parameter):
@@ -203,7 +206,9 @@ class PoolState(Parameter):
         )
         check_rule(rule, members)
         self.accuracies, self.rule, self.members, self.choices = accuracies, rule, members, choices
-        self.settings = MuxSettings(saved.extract, saved.timeout, saved.schedule)
+        self.settings = MuxSettings(
+            saved.extract, saved.timeout, saved.schedule, saved.on_error or self.settings.on_error
+        )
 
     def _check_method(self, saved: SavedPool) -> None:
         if saved.method != self.description.method:

@@ -64,6 +64,8 @@ class SLMMux(Ensemble):
             where no rule finds it.
         timeout: seconds before a draw abstains; the time a local model takes to load is free.
         num_threads: draws in flight at once for one question; None for all of them.
+        on_error: what becomes of an exception in the program's own code, which is not an error of
+            the LM, of parsing or of time: "raise" it, or "abstain" as those do.
 
     Raises:
         ConfigurationError: at construction, an argument cannot work or would fake the confidence.

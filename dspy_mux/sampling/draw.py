@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, suppress
 from contextvars import ContextVar
 from functools import partial
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import dspy
 from dspy.utils.usage_tracker import UsageTracker
@@ -22,9 +22,11 @@ from pydantic import BaseModel
 from ..errors import ConfigurationError, MissingExtra
 from ..voting.verdict import Spent
 from .abstention import describe_error
+from .blame import is_mistake
 from .causes import EMPTY, NO_PREDICTION
 from .deadline import current_deadline, offer
 from .members import Member
+from .notices import warn_of_abstention
 from .retry import DrawCalls, DrawOver, join_draw
 from .threads import workers
 from .usage import DrawMeter
@@ -33,6 +35,8 @@ from .usage import DrawMeter
 _lineage: ContextVar[tuple[tuple[str, int], ...]] = ContextVar("dspy_mux_lineage", default=())
 
 Result = TypeVar("Result")
+#: What becomes of an exception in the user's own program: it is raised, or the draw abstains.
+OnError: TypeAlias = Literal["raise", "abstain"]
 
 
 class Draw(AbstractContextManager["Draw"]):
@@ -44,6 +48,7 @@ class Draw(AbstractContextManager["Draw"]):
         inputs: the question's.
         prediction: what the program returned; None where it failed.
         trace: the program's DSPy trace.
+        on_error: what becomes of an exception that is the program's own.
         error: what the draw failed with.
         cause: why the draw has no prediction, in a few words; None where it has one.
         seconds: wall time, from start to end or to the deadline.
@@ -63,7 +68,9 @@ class Draw(AbstractContextManager["Draw"]):
         program: dspy.Module,
         adapter: dspy.Adapter,
         inputs: Mapping[str, Any],
+        on_error: OnError = "raise",
     ):
+        self.on_error = on_error
         self.member, self.number, self.program, self.adapter = member, number, program, adapter
         self.inputs = dict(inputs)
         self.prediction: dspy.Prediction | None = None
@@ -111,13 +118,20 @@ class Draw(AbstractContextManager["Draw"]):
     def fail(self, error: BaseException) -> None:
         """Note an error as the outcome."""
         if not self._abandoned:  # an abandoned draw has its cause, which may be recorded by now
-            self.error, self.cause = error, describe_error(error, self.member.lm)
+            self.error = error
+            self.abstain(describe_error(error, self.member.lm))
+
+    def abstain(self, cause: str) -> None:
+        """Note why the draw has no answer, and log it unless it is a mistake to raise."""
+        self.cause = cause
+        if find_mistake(self) is None:
+            warn_of_abstention(self.member, cause)
 
     def abandon(self, timeout: float) -> None:
         """Give the draw up at its deadline."""
         self.withdraw()
         self.seconds = timeout
-        self.cause = f"no answer within {timeout:g} s"
+        self.abstain(f"no answer within {timeout:g} s")
 
     def withdraw(self) -> None:
         """Stop the draw: nobody waits for it any more.
@@ -195,11 +209,11 @@ class Draw(AbstractContextManager["Draw"]):
         if self._abandoned:
             return
         if not isinstance(prediction, dspy.Prediction):
-            self.cause = f"{NO_PREDICTION} {type(prediction).__name__}, not a dspy.Prediction"
+            self.abstain(f"{NO_PREDICTION} {type(prediction).__name__}, not a dspy.Prediction")
         elif prediction.keys():
             self.prediction = prediction
         else:
-            self.cause = EMPTY  # DSPy's parsers make this of a response without choices
+            self.abstain(EMPTY)  # DSPy's parsers make this of a response without choices
 
 
 def raise_mistakes(draws: Sequence[Draw]) -> None:
@@ -211,9 +225,16 @@ def raise_mistakes(draws: Sequence[Draw]) -> None:
 
 
 def find_mistake(draw: Draw) -> BaseException | None:
-    """Return a draw's error where it is a mistake in the set-up, or not an `Exception` at all."""
-    mistake = isinstance(draw.error, (ConfigurationError, MissingExtra))
-    return draw.error if mistake or not isinstance(draw.error, Exception) else None
+    """Return a draw's error where it is to be raised, not an abstention.
+
+    Such are mistakes in the set-up and in the user's program, and what is no `Exception` at all.
+    """
+    error = draw.error
+    if not isinstance(error, Exception):
+        return error
+    if draw.on_error == "abstain":
+        return error if isinstance(error, (ConfigurationError, MissingExtra)) else None
+    return error if is_mistake(error, draw._calls.failures) else None
 
 
 def _first_rollout_id() -> int:

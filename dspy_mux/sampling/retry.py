@@ -42,6 +42,8 @@ class DrawCalls(Deadline):
         super().__init__()
         self.blocking = BlockingCalls()
         self._ended: threading.Event | None = None
+        #: The errors that the LM's calls raised, by their `id`: they are not the program's own.
+        self.failures: dict[int, Exception] = {}
         #: Whether DSPy may keep a history of the calls.
         self.keeps_history = True
 
@@ -102,6 +104,7 @@ class _DrawLM:
             except Exception as error:
                 seconds = calls.pause_after(error, attempt, self._draw_retries)
                 if seconds is None:
+                    calls.failures[id(error)] = error
                     raise
             calls.wait(seconds)
 
@@ -113,6 +116,7 @@ class _DrawLM:
             except Exception as error:
                 seconds = self._draw_calls.pause_after(error, attempt, self._draw_retries)
                 if seconds is None:
+                    self._draw_calls.failures[id(error)] = error
                     raise
             await asyncio.sleep(seconds)
 
