@@ -25,6 +25,7 @@ from .abstention import describe_error
 from .blame import is_mistake
 from .causes import EMPTY, NO_PREDICTION
 from .deadline import current_deadline, offer
+from .inputs import inputs_taken
 from .members import Member
 from .notices import warn_of_abstention
 from .retry import DrawCalls, DrawOver, join_draw
@@ -45,7 +46,7 @@ class Draw(AbstractContextManager["Draw"]):
     Attributes:
         member: the member drawn from.
         number: 0 to k − 1.
-        inputs: the question's.
+        inputs: the question's; the program is given those that it takes.
         prediction: what the program returned; None where it failed.
         trace: the program's DSPy trace.
         on_error: what becomes of an exception that is the program's own.
@@ -94,14 +95,15 @@ class Draw(AbstractContextManager["Draw"]):
 
     def run(self) -> None:
         with self:
-            self._accept(self.program(**self.inputs))
+            self._accept(self.program(**inputs_taken(self.program, self.inputs)))
 
     async def arun(self) -> None:
         with self:
+            inputs = inputs_taken(self.program, self.inputs)
             if hasattr(type(self.program), "aforward"):
-                self._accept(await self.program.acall(**self.inputs))
+                self._accept(await self.program.acall(**inputs))
             else:
-                self._accept(await _run_in_thread(lambda: self.program(**self.inputs)))
+                self._accept(await _run_in_thread(lambda: self.program(**inputs)))
 
     def begin(self, timeout: float | None) -> None:
         """Start the clock."""
