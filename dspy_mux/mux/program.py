@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,7 +32,18 @@ def copy_for_a_member(template: dspy.Module) -> dspy.Module:
     for _, module in copy.named_sub_modules(dspy.Module):
         # DSPy leaves compiled modules out of named_predictors(): neither optimised nor saved.
         module._compiled = False
+        if isinstance(module, dspy.MultiChainComparison):
+            _drop_default_temperature(module.predict)
     return copy
+
+
+def _drop_default_temperature(predictor: dspy.Predict) -> None:
+    """Leave the temperature to the member, where nobody but DSPy chose it."""
+    default = (
+        inspect.signature(dspy.MultiChainComparison.__init__).parameters["temperature"].default
+    )
+    if predictor.config.get("temperature") == default:
+        del predictor.config["temperature"]
 
 
 def predictors(value: object) -> Iterator[dspy.Predict]:

@@ -19,6 +19,7 @@ import dspy
 from dspy.utils.usage_tracker import UsageTracker
 from pydantic import BaseModel
 
+from ..adapters.wrap import MemberAdapter
 from ..errors import ConfigurationError, MissingExtra
 from ..voting.verdict import Spent
 from .abstention import describe_error
@@ -100,7 +101,7 @@ class Draw(AbstractContextManager["Draw"]):
     async def arun(self) -> None:
         with self:
             inputs = inputs_taken(self.program, self.inputs)
-            if hasattr(type(self.program), "aforward"):
+            if has_async_form(type(self.program)):
                 self._accept(await self.program.acall(**inputs))
             else:
                 self._accept(await _run_in_thread(lambda: self.program(**inputs)))
@@ -156,7 +157,7 @@ class Draw(AbstractContextManager["Draw"]):
         self._context = dspy.context(
             disable_history=False,  # of all DSPy reports, it alone says that a reply was cut off
             lm=self._lm(rollout_id),
-            adapter=self.adapter,
+            adapter=MemberAdapter(self.adapter),
             trace=self.trace,
             usage_tracker=self._meter,
             caller_modules=[*(dspy.settings.caller_modules or []), self._meter],
@@ -216,6 +217,16 @@ class Draw(AbstractContextManager["Draw"]):
             self.prediction = prediction
         else:
             self.abstain(EMPTY)  # DSPy's parsers make this of a response without choices
+
+
+def has_async_form(kind: type[dspy.Module]) -> bool:
+    """Return whether `acall` does what a call does.
+
+    Where a class overrides `forward` alone, as `dspy.CodeAct` does, the `aforward` it inherits is
+    another module's.
+    """
+    where = {name: at for at, base in reversed([*enumerate(kind.__mro__)]) for name in vars(base)}
+    return "aforward" in where and where["aforward"] <= where.get("forward", math.inf)
 
 
 def raise_mistakes(draws: Sequence[Draw]) -> None:
