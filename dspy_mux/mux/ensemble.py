@@ -21,8 +21,9 @@ from typing_extensions import Unpack
 from ..adapters.extract import ExtractingAdapter
 from ..adapters.formats import default_adapter
 from ..adapters.guard import GuardedAdapter
-from ..answers.choose import answer_kind
-from ..answers.equivalence import NO_ANSWER
+from ..adapters.joint import JointGuard
+from ..adapters.wrap import WrappingAdapter
+from ..answers.equivalence import NO_ANSWER, AnswerKind
 from ..answers.plain_text import as_text
 from ..errors import ConfigurationError
 from ..sampling.causes import NO_FIELD, NO_TEXT, UNUSABLE
@@ -33,8 +34,9 @@ from ..voting.ballot import Ballot, Rule, TieBreak
 from ..voting.verdict import AllMembersFailed, Turn, Verdict
 from . import outcome
 from .code_hash import hash_kind, hash_module
+from .compared import compared
 from .options import MuxOptions, SharedOptions
-from .program import answer_field_of, as_module, copy_for_a_member, predictors, saved_program
+from .program import as_module, copy_for_a_member, predictors, saved_program
 from .saved import MethodChoices, MuxDescription, MuxSettings, PoolState, check_predictors
 
 logger = logging.getLogger(__name__)
@@ -87,8 +89,7 @@ class Ensemble(dspy.Module):
         super().__init__()
         options = MuxOptions(**shared)
         template = as_module(program)
-        self.answer_field, field = answer_field_of(template, options.answer_field)
-        self.kind = answer_kind(field, options.equivalence)
+        self.compared = compared(template, options.answer_field, options.equivalence)
         self.pool = PoolState(
             build_pool(lms, k=k, temperature=temperature, adapter=options.adapter),
             rule,
@@ -99,12 +100,26 @@ class Ensemble(dspy.Module):
             accuracies=options.accuracies,
             settings=MuxSettings(options.extract, options.timeout, on_error=options.on_error),
         )
+        if self.compared.kinds is not None and options.extract is not None:
+            raise ConfigurationError(
+                "extract='lm' asks for one field, and answer_field names several: leave it out."
+            )
         self.num_threads = options.num_threads
         # Hashed once, before a run: a program that counts its calls stays the same program.
         self.code = hash_module(template)
         self.compares = [self.kind.name, *hash_kind(self.kind)]
         self.programs = [copy_for_a_member(template) for _ in self.pool.members]
         self._refuse_own_lms()
+
+    @property
+    def answer_field(self) -> str:
+        """The output field that is compared; several as one text, such as `title, score`."""
+        return self.compared.label
+
+    @property
+    def kind(self) -> AnswerKind:
+        """How answers are compared."""
+        return self.compared.kind
 
     @property
     def members(self) -> list[Member]:
@@ -198,9 +213,10 @@ class Ensemble(dspy.Module):
 
     def adapter_of(self, member: int) -> dspy.Adapter:
         """Return the adapter that asks the member at position `member` and reads its answer."""
-        return ExtractingAdapter(
-            self._own_adapter(member), self.answer_field, self.kind, ask_model=self.extract == "lm"
-        )
+        own = self._own_adapter(member)
+        if self.compared.kinds is not None:
+            return WrappingAdapter(own)  # free text does not say which field is which
+        return ExtractingAdapter(own, self.answer_field, self.kind, ask_model=self.extract == "lm")
 
     def answer_of(self, draw: Draw) -> Any:
         """Return a draw's answer; `NO_ANSWER` for an abstention, and note its cause on the draw."""
@@ -213,22 +229,19 @@ class Ensemble(dspy.Module):
         raise NotImplementedError
 
     def _own_adapter(self, member: int) -> dspy.Adapter:
-        return GuardedAdapter(
-            self.members[member].adapter or dspy.settings.adapter or default_adapter(),
-            self.members[member].lm,
-            self.answer_field,
-            self.kind,
-        )
+        chosen = self.members[member].adapter or dspy.settings.adapter or default_adapter()
+        lm = self.members[member].lm
+        if self.compared.kinds is not None:
+            return JointGuard(chosen, lm, self.compared.kinds)
+        return GuardedAdapter(chosen, lm, self.answer_field, self.kind)
 
     def _answer(self, draw: Draw) -> Any:
         if draw.cause is not None or draw.prediction is None:
             return NO_ANSWER
-        if self.answer_field not in draw.prediction:
-            draw.abstain(
-                f"{NO_FIELD} {self.answer_field!r} (it has {', '.join(draw.prediction.keys())})"
-            )
+        if (field := self.compared.missing(draw.prediction)) is not None:
+            draw.abstain(f"{NO_FIELD} {field!r} (it has {', '.join(draw.prediction.keys())})")
             return NO_ANSWER
-        return draw.prediction[self.answer_field]
+        return self.compared.of(draw.prediction)
 
     def _classes(self, draws: Sequence[Draw]) -> list[int | None]:
         """Return the equivalence class of each draw's answer.
@@ -271,7 +284,7 @@ class Ensemble(dspy.Module):
         """
         assert winner.prediction is not None  # an abstention wins nothing
         verdict = Verdict(
-            answer=winner.prediction[self.answer_field],
+            answer=self.compared.of(winner.prediction),
             member=winner.member.label,
             confidence=confidence,
             tie_break=tie_break,

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from ..errors import ConfigurationError, DataError, MuxError, first_mistake
 from ..local import CATALOG
 from ..sampling.members import check_members
+from .compared import answer_of_label
 from .options import SharedOptions
 from .pool_file import PoolFile, read_text
 from .saved import SAVED_OPTIONS, SavedMember, SavedPool, check_rule
@@ -56,7 +57,7 @@ def open_mux(
         assert pool is not None  # the caller gives one of them
         return _with_k(PoolFile.load(pool).mux(accept_license=accept_license, **changes), k)
     state = _saved_pool(saved)
-    changes["answer_field"] = state.answer_field
+    changes["answer_field"] = answer_of_label(state.answer_field)
     source = PoolFile.load(pool) if pool is not None else _pool_file(state, saved)
     mux = source.mux(_program(state, saved), accept_license=accept_license, **changes)
     names = [member.name for member in state.members]

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, get_args
 
 import dspy
 from typing_extensions import TypedDict
 
-from ..answers.equivalence import AnswerKind
 from ..errors import ConfigurationError
 from ..sampling.draw import OnError
-
-#: What `equivalence` accepts: a kind, a type such as `MathAnswer`, or a function of the user's.
-Equivalence: TypeAlias = AnswerKind | Callable[..., Any]
+from .compared import AnswerField, Equivalence
 
 
 class SharedOptions(TypedDict, total=False):
@@ -25,7 +22,7 @@ class SharedOptions(TypedDict, total=False):
     each name, and hand them to `MuxOptions`.
     """
 
-    answer_field: str | None
+    answer_field: AnswerField | None
     equivalence: Equivalence | None
     accuracies: Mapping[str, float] | None
     adapter: dspy.Adapter | None
@@ -43,7 +40,7 @@ class MuxOptions:
         ConfigurationError: a value cannot work.
     """
 
-    answer_field: str | None = None
+    answer_field: AnswerField | None = None
     equivalence: Equivalence | None = None
     accuracies: Mapping[str, float] | None = None
     adapter: dspy.Adapter | None = None

@@ -145,6 +145,13 @@ class MuxSettings:
     schedule: Schedule = "full"
     on_error: OnError = "raise"
 
+    def state(self) -> dict[str, Any]:
+        """Return the settings to save; `on_error` only where it is not the default."""
+        state = dataclasses.asdict(self)
+        if self.on_error == "raise":
+            del state["on_error"]
+        return state
+
 
 class PoolState(Parameter):
     """The pool of a mux.
@@ -184,7 +191,7 @@ class PoolState(Parameter):
             "rule": _rule_state(self.rule),
             "equivalence": description.equivalence,
             "answer_field": description.answer_field,
-            **dataclasses.asdict(self.settings),
+            **self.settings.state(),
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:

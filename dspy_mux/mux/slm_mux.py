@@ -53,6 +53,8 @@ class SLMMux(Ensemble):
             "hedged" starts the two most accurate members together, the others only if still
             needed, and withdraws what is no longer needed. Both require a transitive equivalence.
         answer_field: the output field that is compared; by default `answer`, else the last one.
+            A list of fields compares them jointly, a dict gives each its equivalence (None for
+            its type's). Fields that are not compared are the winning draw's.
         equivalence: decides when two answers are the same: None for the field's type (see
             `answers/choose.py`), an `AnswerKind`, a type such as `MathAnswer`, a key function of
             one answer, or a predicate of two.
