@@ -36,6 +36,7 @@ from . import outcome
 from .code_hash import hash_kind, hash_module
 from .compared import compared
 from .options import MuxOptions, SharedOptions
+from .prediction import with_verdict
 from .program import as_module, copy_for_a_member, predictors, saved_program
 from .saved import MethodChoices, MuxDescription, MuxSettings, PoolState, check_predictors
 
@@ -294,7 +295,7 @@ class Ensemble(dspy.Module):
             **outcome.total_spent(spent).model_dump(),
         )
         outcome.extend_trace(winner.trace)
-        return outcome.with_verdict(winner.prediction, verdict)
+        return with_verdict(winner.prediction, verdict)
 
     def _all_failed(
         self, draws: Sequence[Draw], decided_by: str, turns: Sequence[Turn] = ()

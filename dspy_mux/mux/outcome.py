@@ -15,7 +15,6 @@ from ..voting.verdict import (
     MemberBallot,
     Spent,
     Turn,
-    Verdict,
     most_frequent_first,
 )
 
@@ -96,10 +95,3 @@ def extend_trace(trace: Sequence[Any]) -> None:
     if settings.trace is not None and settings.max_trace_size > 0:
         settings.trace.extend(trace)
         del settings.trace[: -settings.max_trace_size]
-
-
-def with_verdict(prediction: dspy.Prediction, verdict: Verdict) -> dspy.Prediction:
-    """Return a copy of the prediction that also carries the verdict."""
-    combined = prediction.copy(verdict=verdict)
-    combined._completions = prediction._completions
-    return combined
