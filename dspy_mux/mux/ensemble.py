@@ -13,10 +13,11 @@ import types
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 import dspy
-from typing_extensions import Unpack
+from typing_extensions import Self, Unpack
 
 from ..adapters.extract import ExtractingAdapter
 from ..adapters.formats import default_adapter
@@ -38,6 +39,7 @@ from .compared import compared
 from .options import MuxOptions, SharedOptions
 from .prediction import with_verdict
 from .program import as_module, copy_for_a_member, predictors, saved_program
+from .restore import restore
 from .saved import MethodChoices, MuxDescription, MuxSettings, PoolState, check_predictors
 
 logger = logging.getLogger(__name__)
@@ -193,6 +195,50 @@ class Ensemble(dspy.Module):
                 "save to a .json file instead."
             )
         super().save(path, save_program=save_program, modules_to_serialize=modules_to_serialize)
+
+    @classmethod
+    def from_file(
+        cls,
+        path: str | os.PathLike[str],
+        lms: Pool | None = None,
+        *,
+        program: str | type[dspy.Signature] | dspy.Module | None = None,
+        k: int | None = None,
+        rule: Rule | None = None,
+        accept_license: bool = False,
+        **shared: Unpack[SharedOptions],
+    ) -> Self:
+        """Build a mux as `mux.save("mux.json")` saved it.
+
+        The file holds neither keys nor addresses; `lms` does.
+
+        Args:
+            lms: the pool, in any order, which may have more members than were saved:
+                `load_pool("pool.toml")`, or what the mux was built with. None is enough for
+                embedded models, and for hosted ones whose key is in its usual variable.
+            program: needed where it was not a signature, `dspy.Predict` or `dspy.ChainOfThought`.
+            k: replaces the file's.
+            rule: needed where it was an object of your own.
+            accept_license: accept the terms of embedded weights that ask for it.
+            shared: what is not saved, such as `equivalence`; or replaces what is, such as
+                `timeout`.
+
+        Raises:
+            DataError: the file is missing, damaged, or not a saved mux.
+            ConfigurationError: it does not say how to reach a member, or a setting is wrong.
+            PoolMismatch: the pool lacks a member, or the mux was saved of something else.
+        """
+        mux: Self = restore(
+            cls,
+            Path(path),
+            lms,
+            program=program,
+            rule=rule,
+            accept_license=accept_license,
+            **shared,
+        )
+        mux.pool.set_k(k)
+        return mux
 
     def draws(
         self,

@@ -153,6 +153,10 @@ class MuxSettings:
         return state
 
 
+#: Settings that can be given anew when a saved mux is opened.
+_CHANGEABLE = ("extract", "timeout", "on_error")
+
+
 class PoolState(Parameter):
     """The pool of a mux.
 
@@ -216,6 +220,24 @@ class PoolState(Parameter):
         self.settings = MuxSettings(
             saved.extract, saved.timeout, saved.schedule, saved.on_error or self.settings.on_error
         )
+
+    def change(self, options: Mapping[str, Any]) -> None:
+        """Replace loaded settings by those of a mux's arguments that are named."""
+        changes = {name: options[name] for name in _CHANGEABLE if name in options}
+        self.settings = dataclasses.replace(self.settings, **changes)
+        if options.get("accuracies") is not None:
+            self.accuracies = checked_accuracies(options["accuracies"], self.names)
+
+    def set_k(self, k: int | None) -> None:
+        """Give each member another k; None leaves it.
+
+        Raises:
+            ConfigurationError: a member cannot draw so often, or the rule was fitted for another k.
+        """
+        if k is not None:
+            members = check_members([dataclasses.replace(member, k=k) for member in self.members])
+            check_rule(self.rule, members)
+            self.members = members
 
     def _check_method(self, saved: SavedPool) -> None:
         if saved.method != self.description.method:

@@ -105,6 +105,17 @@ def build_pool(
     """
     check_k(k, "the mux")
     check_temperature(temperature, "the mux")
+    return check_members(
+        [member.filled(k=k, temperature=temperature, adapter=adapter) for member in members_of(lms)]
+    )
+
+
+def members_of(lms: Pool) -> list[Member]:
+    """Return the pool as members, in the order given, with their own settings alone.
+
+    Raises:
+        ConfigurationError: it is empty, or not a pool.
+    """
     if isinstance(lms, (dspy.BaseLM, Member, str)):
         raise ConfigurationError(
             "lms must be a list or a dict of LMs: write lms=[...], also for a pool of one."
@@ -115,9 +126,7 @@ def build_pool(
         given = [entry if isinstance(entry, Member) else Member(entry) for entry in lms]
     if not given:
         raise ConfigurationError("The pool is empty: a mux needs at least one LM.")
-    return check_members(
-        [member.filled(k=k, temperature=temperature, adapter=adapter) for member in given]
-    )
+    return given
 
 
 def check_members(members: list[Member]) -> list[Member]:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from dspy_mux import Choice, ConfigurationError, PoolMismatch, SLMMux
-from dspy_mux.mux.open import _with_k
 from dspy_mux.voting.calibration import Training, fit
 from dspy_mux.voting.rules import SelfConsistencyRule
 from dspy_mux.voting.tally import Tally
@@ -105,9 +104,10 @@ def test_a_rule_fitted_for_other_members_is_refused(tmp_path):
     with pytest.raises(ConfigurationError, match=told):
         mux.subset(["a"])
     with pytest.raises(ConfigurationError, match=told):
-        _with_k(mux, 5)
+        mux.pool.set_k(5)
     assert [member.k for member in mux.members] == [3, 3]
-    assert _with_k(mux, 3)(question="?").answer == "x"
+    mux.pool.set_k(3)
+    assert mux(question="?").answer == "x"
     mux.pool.members = [replace(member, k=2) for member in mux.members]
     asked = [calls(member.lm) for member in mux.members]
     for schedule in ("full", "frugal", "hedged"):
