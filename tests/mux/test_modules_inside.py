@@ -21,7 +21,11 @@ from ..support.scripted import (
     scripted_lm,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    # Of a retriever's half copy, which DSPy gives up.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 def run(program, reply, how, *, k=2, adapter=None, **inputs):
