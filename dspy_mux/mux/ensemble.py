@@ -22,6 +22,7 @@ from typing_extensions import Self, Unpack
 from ..adapters.extract import ExtractingAdapter
 from ..adapters.formats import default_adapter
 from ..adapters.guard import GuardedAdapter
+from ..adapters.hints import HintingAdapter, Hints
 from ..adapters.joint import JointGuard
 from ..adapters.wrap import WrappingAdapter
 from ..answers.equivalence import NO_ANSWER, AnswerKind
@@ -40,6 +41,7 @@ from .options import MuxOptions, SharedOptions
 from .prediction import with_verdict
 from .program import as_module, copy_for_a_member, predictors, saved_program
 from .restore import restore
+from .rollout import PoolLM
 from .saved import MethodChoices, MuxDescription, MuxSettings, PoolState, check_predictors
 
 logger = logging.getLogger(__name__)
@@ -146,6 +148,15 @@ class Ensemble(dspy.Module):
 
     def forward(self, *unnamed: Any, **inputs: Any) -> dspy.Prediction:
         self._check_inputs(unnamed, inputs)
+        with self.pool.as_drawn():
+            return self._run(inputs)
+
+    async def aforward(self, *unnamed: Any, **inputs: Any) -> dspy.Prediction:
+        self._check_inputs(unnamed, inputs)
+        with self.pool.as_drawn():
+            return await self._arun(inputs)
+
+    def _run(self, inputs: Inputs) -> dspy.Prediction:
         rounds = self._rounds(inputs)
         wave, prediction = _next_wave(rounds, Wave(()))
         while prediction is None:
@@ -159,8 +170,7 @@ class Ensemble(dspy.Module):
             wave, prediction = _next_wave(rounds, wave)
         return prediction
 
-    async def aforward(self, *unnamed: Any, **inputs: Any) -> dspy.Prediction:
-        self._check_inputs(unnamed, inputs)
+    async def _arun(self, inputs: Inputs) -> dspy.Prediction:
         rounds = self._rounds(inputs)
         wave, prediction = _next_wave(rounds, Wave(()))
         while prediction is None:
@@ -171,13 +181,19 @@ class Ensemble(dspy.Module):
             wave, prediction = await asyncio.to_thread(_next_wave, rounds, wave)
         return prediction
 
-    def set_lm(self, lm: dspy.BaseLM) -> None:
+    def set_lm(self, lm: dspy.BaseLM | None) -> None:
+        """Draw anew, where `lm` is a rollout of the configured LM or of this mux's; None ends that.
+
+        Raises:
+            ConfigurationError: any other LM, which would make all members the same model.
+        """
         name = type(self).__name__
         article = "An" if name.startswith(("A", "SLM")) else "A"
-        raise ConfigurationError(
-            f"{article} {name} keeps one LM per member, so set_lm would make all members the same "
-            f"model: build a new {name} with other lms instead."
-        )
+        self.pool.take_rollout(lm, f"{article} {name}", name)
+
+    def get_lm(self) -> dspy.BaseLM:
+        """Return what stands for the members' LMs: it can be copied for a rollout, for `set_lm`."""
+        return self.pool.rollout or PoolLM(self.pool.names)
 
     def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
         check_predictors(state)
@@ -253,10 +269,8 @@ class Ensemble(dspy.Module):
         """
         program, adapter = self.programs[member], self.adapter_of(member)
         on_error = self.pool.settings.on_error
-        return [
-            kind(self.members[member], number, program, adapter, inputs, on_error)
-            for number in numbers
-        ]
+        drawn_from = self.pool.drawn_from(self.members[member])
+        return [kind(drawn_from, number, program, adapter, inputs, on_error) for number in numbers]
 
     def adapter_of(self, member: int) -> dspy.Adapter:
         """Return the adapter that asks the member at position `member` and reads its answer."""
@@ -276,11 +290,16 @@ class Ensemble(dspy.Module):
         raise NotImplementedError
 
     def _own_adapter(self, member: int) -> dspy.Adapter:
-        chosen = self.members[member].adapter or dspy.settings.adapter or default_adapter()
+        hints = Hints.of(dspy.settings.adapter)
+        configured = hints.beneath if hints is not None else dspy.settings.adapter
+        chosen = self.members[member].adapter or configured or default_adapter()
         lm = self.members[member].lm
-        if self.compared.kinds is not None:
-            return JointGuard(chosen, lm, self.compared.kinds)
-        return GuardedAdapter(chosen, lm, self.answer_field, self.kind)
+        guarded = (
+            GuardedAdapter(chosen, lm, self.answer_field, self.kind)
+            if self.compared.kinds is None
+            else JointGuard(chosen, lm, self.compared.kinds)
+        )
+        return guarded if hints is None else HintingAdapter(guarded, hints, member)
 
     def _answer(self, draw: Draw) -> Any:
         if draw.cause is not None or draw.prediction is None:
@@ -361,6 +380,7 @@ class Ensemble(dspy.Module):
             )
 
     def _refuse_own_lms(self) -> None:
+        self.pool.unpin(predictors(self))
         if all(predictor.lm is None and not predictor.config for predictor in predictors(self)):
             return
         for name, predictor in self.named_predictors():

@@ -7,6 +7,7 @@ members, and refuses any other LM: it would make all members the same model.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NoReturn
@@ -14,7 +15,7 @@ from typing import Any, NoReturn
 import dspy
 
 from ..errors import ConfigurationError
-from .program import predictors
+from ..sampling.members import Member
 
 
 class PoolLM(dspy.BaseLM):
@@ -41,24 +42,25 @@ class TakesRollouts(dspy.Module):
     They visit every module that is a parameter.
     """
 
-    _rollout: dspy.BaseLM | None = None
+    #: The LM whose rollout the pool draws by; None for the first.
+    rollout: dspy.BaseLM | None = None
 
     @property
     def lm(self) -> dspy.BaseLM | None:
-        if self._rollout is None and dspy.settings.lm is None:
+        if self.rollout is None and dspy.settings.lm is None:
             raise ConfigurationError(
                 "This program contains a mux, whose members each have an LM of their own, and no "
                 "other LM is configured: call dspy.configure(lm=…) first, then its copies say "
                 "which rollout of the program is meant."
             )
-        return self._rollout
+        return self.rollout
 
     @lm.setter
     def lm(self, lm: dspy.BaseLM | None) -> None:
         self.take_rollout(lm, "The mux of this program")
 
-    def take_rollout(self, lm: dspy.BaseLM | None, whose: str) -> None:
-        """Draw by another rollout from now on; None for the first one.
+    def take_rollout(self, lm: dspy.BaseLM | None, whose: str, kind: str = "mux") -> None:
+        """Draw by this rollout from now on; None for the first one.
 
         Raises:
             ConfigurationError: `lm` is no rollout of the configured LM, or of the pool.
@@ -66,22 +68,33 @@ class TakesRollouts(dspy.Module):
         if not (lm is None or isinstance(lm, PoolLM) or _is_rollout(lm, dspy.settings.lm)):
             raise ConfigurationError(
                 f"{whose} keeps one LM per member, so set_lm would make all members the same "
-                f"model: build a new one with other lms instead."
+                f"model: build a new {kind} with other lms instead."
             )
-        self._rollout = lm
+        self.rollout = lm
 
     def as_drawn(self) -> AbstractContextManager[Any]:
-        """Return the context that the pool's draws are begun in."""
-        return nullcontext() if self._rollout is None else dspy.context(lm=self._rollout)
+        """Return the context in which draws begin: they number their rollouts by its LM."""
+        return nullcontext() if self.rollout is None else dspy.context(lm=self.rollout)
 
-    def unpin(self, program: dspy.Module) -> None:
-        """Leave the LM of a program's predictors to the members again.
+    def drawn_from(self, member: Member) -> Member:
+        """Return the member that draws.
+
+        Within a rollout a greedy one draws at the rollout's temperature, as its own draws would all
+        be the same.
+        """
+        temperature = None if self.rollout is None else self.rollout.kwargs.get("temperature")
+        if member.temperature or not temperature:
+            return member
+        return dataclasses.replace(member, temperature=temperature)
+
+    def unpin(self, predictors: Iterable[dspy.Predict]) -> None:
+        """Leave the LM of the pool's predictors to the members again.
 
         The `set_lm` of a larger program sets the pool's and then theirs.
         """
-        if self._rollout is not None:
-            for predictor in predictors(program):
-                if predictor.lm is not None and _is_rollout(predictor.lm, self._rollout):
+        if self.rollout is not None:
+            for predictor in predictors:
+                if predictor.lm is not None and _is_rollout(predictor.lm, self.rollout):
                     predictor.lm = None
 
 
@@ -94,6 +107,8 @@ def _is_rollout(lm: object, of: object) -> bool:
 
 def _identity(lm: dspy.BaseLM) -> tuple[Any, ...]:
     settings = {
-        name: value for name, value in lm.kwargs.items() if name not in ("rollout_id", "temperature")
+        name: value
+        for name, value in lm.kwargs.items()
+        if name not in ("rollout_id", "temperature")
     }
     return type(lm), lm.model, lm.model_type, settings

@@ -25,6 +25,7 @@ from ..voting.ballot import ChecksMembers, Rule
 from ..voting.calibrated import Calibrated
 from ..voting.early_stopping import EarlyStopping
 from ..voting.rules import RULES
+from .rollout import TakesRollouts
 
 #: The order in which a mux draws; `SLMMux` documents the values.
 Schedule = Literal["full", "frugal", "hedged"]
@@ -157,7 +158,7 @@ class MuxSettings:
 _CHANGEABLE = ("extract", "timeout", "on_error")
 
 
-class PoolState(Parameter):
+class PoolState(TakesRollouts, Parameter):
     """The pool of a mux.
 
     It is a DSPy parameter, so that a mux inside a larger program saves and loads too.
@@ -173,6 +174,7 @@ class PoolState(Parameter):
         accuracies: Mapping[str, float] | None,
         settings: MuxSettings,
     ):
+        super().__init__()
         self.members, self.rule = members, rule
         self.description, self.choices, self.settings = description, choices, settings
         self.accuracies = checked_accuracies(accuracies, self.names)
@@ -183,6 +185,7 @@ class PoolState(Parameter):
 
     def reset(self) -> None:
         """Keep the pool: optimizers reset demos and instructions only."""
+        self.take_rollout(None, "The mux")
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
         description = self.description
@@ -198,7 +201,7 @@ class PoolState(Parameter):
             **self.settings.state(),
         }
 
-    def load_state(self, state: Mapping[str, Any]) -> None:
+    def load_state(self, state: Mapping[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
         saved = SavedPool.read(state)
         self._check_method(saved)
         self._check_members(saved)
