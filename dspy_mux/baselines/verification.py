@@ -117,7 +117,8 @@ class MultiAgentVerification(Discussion):
         choices = VerificationChoices.read(values, "MultiAgentVerification")
         super().__init__(program, lms, choices=choices, temperature=temperature, **shared)
         self.verifiers = [
-            copy_for_a_member(verifier or dspy.ChainOfThought(Verify)) for _ in self.members
+            copy_for_a_member(verifier or dspy.ChainOfThought(Verify), at)
+            for at in range(len(self.members))
         ]
         if not any(
             "correct" in predictor.signature.output_fields

@@ -43,6 +43,7 @@ from .program import as_module, copy_for_a_member, predictors, saved_program
 from .restore import restore
 from .rollout import PoolLM
 from .saved import MethodChoices, MuxDescription, MuxSettings, PoolState, check_predictors
+from .traces import extend_trace
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ class Ensemble(dspy.Module):
         # Hashed once, before a run: a program that counts its calls stays the same program.
         self.code = hash_module(template)
         self.compares = [self.kind.name, *hash_kind(self.kind)]
-        self.programs = [copy_for_a_member(template) for _ in self.pool.members]
+        self.programs = [copy_for_a_member(template, at) for at in range(len(self.members))]
         self._refuse_own_lms()
 
     @property
@@ -359,7 +360,7 @@ class Ensemble(dspy.Module):
             turns=list(turns),
             **outcome.total_spent(spent).model_dump(),
         )
-        outcome.extend_trace(winner.trace)
+        extend_trace(winner, cast, spent)
         return with_verdict(winner.prediction, verdict)
 
     def _all_failed(

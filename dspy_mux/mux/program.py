@@ -11,6 +11,7 @@ import dspy
 from ..errors import ConfigurationError
 from .saved import SavedProgram
 from .signature_text import signature_text
+from .traces import mark_predictors
 
 
 def as_module(program: object) -> dspy.Module:
@@ -26,14 +27,15 @@ def as_module(program: object) -> dspy.Module:
     )
 
 
-def copy_for_a_member(template: dspy.Module) -> dspy.Module:
-    """Return a deep copy whose predictors DSPy's optimizers can see."""
+def copy_for_a_member(template: dspy.Module, member: int) -> dspy.Module:
+    """Return a deep copy whose predictors DSPy's optimizers can see, and can tell by member."""
     copy = template.deepcopy()
     for _, module in copy.named_sub_modules(dspy.Module):
         # DSPy leaves compiled modules out of named_predictors(): neither optimised nor saved.
         module._compiled = False
         if isinstance(module, dspy.MultiChainComparison):
             _drop_default_temperature(module.predict)
+    mark_predictors(copy, member)
     return copy
 
 

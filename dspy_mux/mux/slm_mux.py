@@ -17,6 +17,7 @@ from ..voting.rules import rule_of
 from .ensemble import Ensemble, Inputs, Rounds, Wave
 from .options import SharedOptions
 from .saved import Schedule, check_rule
+from .traces import mark_predictors
 
 #: How many members start together under the hedged schedule.
 _HEDGED = 2
@@ -141,6 +142,8 @@ class SLMMux(Ensemble):
         check_rule(self.rule, [self.members[at] for at in where])
         copy = self.deepcopy()
         copy.programs = [copy.programs[at] for at in where]
+        for at, program in enumerate(copy.programs):
+            mark_predictors(program, at)
         copy.pool.members = [copy.pool.members[at] for at in where]
         copy.pool.accuracies = {
             name: value for name, value in self.accuracies.items() if name in names
