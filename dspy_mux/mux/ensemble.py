@@ -40,6 +40,7 @@ from .compared import compared
 from .options import MuxOptions, SharedOptions
 from .prediction import with_verdict
 from .program import as_module, copy_for_a_member, predictors, saved_program
+from .refusals import check_inputs, refuse_inner_mux, refuse_own_lms
 from .restore import restore
 from .rollout import PoolLM
 from .saved import MethodChoices, MuxDescription, MuxSettings, PoolState, check_predictors
@@ -95,6 +96,7 @@ class Ensemble(dspy.Module):
         super().__init__()
         options = MuxOptions(**shared)
         template = as_module(program)
+        refuse_inner_mux(template)
         self.compared = compared(template, options.answer_field, options.equivalence)
         self.pool = PoolState(
             build_pool(lms, k=k, temperature=temperature, adapter=options.adapter),
@@ -148,12 +150,12 @@ class Ensemble(dspy.Module):
         return self.pool.settings.timeout
 
     def forward(self, *unnamed: Any, **inputs: Any) -> dspy.Prediction:
-        self._check_inputs(unnamed, inputs)
+        check_inputs(type(self).__name__, self.programs[0], unnamed, inputs)
         with self.pool.as_drawn():
             return self._run(inputs)
 
     async def aforward(self, *unnamed: Any, **inputs: Any) -> dspy.Prediction:
-        self._check_inputs(unnamed, inputs)
+        check_inputs(type(self).__name__, self.programs[0], unnamed, inputs)
         with self.pool.as_drawn():
             return await self._arun(inputs)
 
@@ -368,29 +370,10 @@ class Ensemble(dspy.Module):
     ) -> AllMembersFailed:
         return outcome.all_members_failed(self.pool.names, draws, decided_by, turns)
 
-    def _check_inputs(self, unnamed: Sequence[Any], inputs: Inputs) -> None:
-        """Refuse missing inputs before a call; DSPy itself only warns, once per draw."""
-        program = self.programs[0]
-        plain = program.predict if isinstance(program, dspy.ChainOfThought) else program
-        fields = list(plain.signature.input_fields) if isinstance(plain, dspy.Predict) else []
-        if unnamed or (fields and not inputs.keys() & set(fields)):
-            wanted = ", ".join(f"{name}=…" for name in fields) or "question=…"
-            got = f"{len(unnamed)} without a name" if unnamed else ", ".join(inputs) or "none"
-            raise ConfigurationError(
-                f"{type(self).__name__} takes its inputs by name, {wanted}, and was given {got}."
-            )
-
     def _refuse_own_lms(self) -> None:
         self.pool.unpin(predictors(self))
-        if all(predictor.lm is None and not predictor.config for predictor in predictors(self)):
-            return
-        for name, predictor in self.named_predictors():
-            own = "lm" if predictor.lm is not None else "config" if predictor.config else None
-            if own is not None:
-                raise ConfigurationError(
-                    f"The predictor {name} has its own {own}, which would override its member's: "
-                    "leave it out and set it on the member instead."
-                )
+        if any(predictor.lm is not None or predictor.config for predictor in predictors(self)):
+            refuse_own_lms(self)
 
 
 def _next_wave(rounds: Rounds, done: Wave) -> tuple[Wave, dspy.Prediction | None]:

@@ -140,7 +140,13 @@ def test_a_programs_own_kind_of_prediction_stays():
     assert (pred.cite(), pred.keys(), pred.verdict.member) == ("x [1]", ["answer"], "a")
 
 
-def test_a_mux_in_a_mux_has_the_outer_verdict():
+def test_a_program_that_returns_what_a_mux_said_has_the_outer_verdict():
     inner = SLMMux(dspy.Predict(QA), [scripted_lm("inner", ["x"])], k=2)
-    pred = SLMMux(inner, {"outer": scripted_lm("o", ["-"])}, k=2)(question="?")
+
+    class Asks(dspy.Module):
+        def forward(self, question):
+            return inner(question=question)
+
+    program = Asks()
+    pred = SLMMux(program, {"outer": scripted_lm("o", ["-"])}, k=2)(question="?")
     assert (pred.keys(), pred.verdict.member) == (["answer"], "outer")
