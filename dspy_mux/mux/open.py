@@ -18,6 +18,7 @@ from .program import copy_for_a_member
 from .saved import SavedPool
 from .saved_file import arranged, load_errors, read_json
 from .slm_mux import SLMMux
+from .traces import mark_predictors
 
 Program = TypeVar("Program", bound=dspy.Module)
 
@@ -116,5 +117,10 @@ def _arrange(mux: Ensemble, members: Sequence[Member]) -> None:
     """Give a mux these members, each with its program; a new one with a copy of the first."""
     programs = dict(zip(mux.pool.names, mux.programs, strict=True))
     first = mux.programs[0]
-    mux.programs = [programs.get(member.label) or copy_for_a_member(first) for member in members]
+    mux.programs = [
+        programs.get(member.label) or copy_for_a_member(first, at)
+        for at, member in enumerate(members)
+    ]
+    for at, program in enumerate(mux.programs):
+        mark_predictors(program, at)
     mux.pool.members = list(members)
