@@ -37,7 +37,7 @@ from ..voting.verdict import AllMembersFailed, Turn, Verdict
 from . import outcome
 from .code_hash import hash_kind, hash_module
 from .compared import compared
-from .options import MuxOptions, SharedOptions
+from .options import MuxOptions, SharedOptions, check_names
 from .prediction import with_verdict
 from .program import as_module, copy_for_a_member, predictors, saved_program
 from .refusals import check_inputs, refuse_inner_mux, refuse_own_lms
@@ -94,6 +94,7 @@ class Ensemble(dspy.Module):
         **shared: Unpack[SharedOptions],
     ):
         super().__init__()
+        check_names(type(self), shared)
         options = MuxOptions(**shared)
         template = as_module(program)
         refuse_inner_mux(template)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
+import inspect
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -67,6 +70,19 @@ class MuxOptions:
             raise ConfigurationError(
                 f"adapter must be a dspy.Adapter instance, not {type(self.adapter).__name__}."
             )
+
+
+def check_names(kind: type, given: Iterable[str]) -> None:
+    """Raise what Python raises for an unknown argument, of the class that the user called."""
+    shared = [option.name for option in dataclasses.fields(MuxOptions)]
+    # Not of the class: DSPy's metaclass takes any argument.
+    taken = inspect.signature(kind.__init__).parameters  # type: ignore[misc]
+    own = [name for name in taken if name not in ("self", "shared")]
+    for name in given:
+        if name not in shared:
+            close = difflib.get_close_matches(name, [*own, *shared], n=1, cutoff=0.5)
+            meant = f"; did you mean {close[0]!r}?" if close else ""
+            raise TypeError(f"{kind.__name__}() has no argument {name!r}{meant}")
 
 
 def _is_timeout(seconds: object) -> bool:

@@ -100,7 +100,7 @@ class PoolFile(BaseModel):
 
     def mux(
         self,
-        program: dspy.Module | None = None,
+        program: str | type[dspy.Signature] | dspy.Module | None = None,
         *,
         accept_license: bool = False,
         **changes: Unpack[MuxArguments],

@@ -123,7 +123,10 @@ def members_of(lms: Pool) -> list[Member]:
     if isinstance(lms, Mapping):
         given = [_named(name, entry) for name, entry in lms.items()]
     else:
-        given = [entry if isinstance(entry, Member) else Member(entry) for entry in lms]
+        given = [
+            entry if isinstance(entry, Member) else Member(entry, name=_dummy_name(entry, number))
+            for number, entry in enumerate(lms, 1)
+        ]
     if not given:
         raise ConfigurationError("The pool is empty: a mux needs at least one LM.")
     return given
@@ -154,6 +157,11 @@ def check_temperature(temperature: float, whose: str) -> None:
         raise ConfigurationError(
             f"The temperature of {whose} must be a number, 0 or more, not {temperature!r}."
         )
+
+
+def _dummy_name(lm: object, number: int) -> str | None:
+    """Return a name for a `DummyLM` of a test: they all have one model string."""
+    return f"dummy-{number}" if isinstance(lm, dspy.utils.DummyLM) else None
 
 
 def _named(name: str, entry: dspy.BaseLM | Member) -> Member:
