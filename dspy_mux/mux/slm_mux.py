@@ -52,7 +52,8 @@ class SLMMux(Ensemble):
         schedule: "full" makes all draws at once. "frugal" draws member by member and stops as
             soon as no further draw can change the answer: the same answer for fewer calls.
             "hedged" starts the two most accurate members together, the others only if still
-            needed, and withdraws what is no longer needed. Both require a transitive equivalence.
+            needed, and withdraws what is no longer needed. Both require a transitive equivalence,
+            unless the rule is "consistency" or "self_consistency".
         answer_field: the output field that is compared; by default `answer`, else the last one.
             A list of fields compares them jointly, a dict gives each its equivalence (None for
             its type's). Fields that are not compared are the winning draw's.
@@ -220,12 +221,9 @@ class SLMMux(Ensemble):
 
         A member's draws count up to its first that has not settled.
         """
-        cast = [
-            draw
-            for member in draws
-            for draw in itertools.takewhile(lambda draw: draw.settled, member)
-        ]
-        classes = self._classes(cast)
+        settled = [list(itertools.takewhile(lambda draw: draw.settled, member)) for member in draws]
+        cast = [draw for member in settled for draw in member]
+        classes = self._own_classes(settled)
         votes: dict[str, list[int | None]] = {name: [] for name in self.pool.names}
         for draw, answer_class in zip(cast, classes, strict=True):
             votes[draw.member.label].append(answer_class)
@@ -234,6 +232,34 @@ class SLMMux(Ensemble):
             for name, member in zip(self.pool.names, draws, strict=True)
         ]
         return ballots, list(zip(cast, classes, strict=True))
+
+    def _own_classes(self, settled: Sequence[Sequence[Draw]]) -> list[int | None]:
+        """Return the class of each draw's answer, such that each member's ballot is its own.
+
+        The draws of one member are never one class because of another member's: under an
+        equivalence that is not transitive, a ballot would change with the draws around it.
+        """
+        classes = self._classes([draw for member in settled for draw in member])
+        following = max((known for known in classes if known is not None), default=-1) + 1
+        start = 0
+        for member in settled:
+            own, shared = self._classes(member), classes[start : start + len(member)]
+            pairs = list(dict.fromkeys(zip(own, shared, strict=True)))
+            if len({mine for mine, _ in pairs}) != len(pairs) or len(
+                {theirs for _, theirs in pairs}
+            ) != len(pairs):
+                names: dict[int | None, int | None] = {None: None}
+                taken: set[int | None] = set()
+                for mine, theirs in pairs:
+                    if mine in names:
+                        continue
+                    if theirs in taken:
+                        theirs, following = following, following + 1
+                    names[mine] = theirs
+                    taken.add(theirs)
+                classes[start : start + len(member)] = [names[mine] for mine in own]
+            start += len(member)
+        return classes
 
     def _decide(self, draws: Sequence[Sequence[Draw]], inputs: Inputs) -> dspy.Prediction:
         ballots, cast = self._so_far(draws)
