@@ -7,9 +7,7 @@ prediction. Calls drive the generator on threads, `acall`s on asyncio tasks.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-import types
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -45,8 +43,6 @@ from .restore import restore
 from .rollout import PoolLM
 from .saved import MethodChoices, MuxDescription, MuxSettings, PoolState, check_predictors
 from .traces import extend_trace
-
-logger = logging.getLogger(__name__)
 
 AnyDraw = TypeVar("AnyDraw", bound=Draw)
 #: A question: the program's inputs by name.
@@ -202,19 +198,6 @@ class Ensemble(dspy.Module):
     def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
         check_predictors(state)
         super().load_state(state, allow_unsafe_lm_state=allow_unsafe_lm_state)
-
-    def save(
-        self,
-        path: str | os.PathLike[str],
-        save_program: bool = False,
-        modules_to_serialize: list[types.ModuleType] | None = None,
-    ) -> None:
-        if save_program:
-            logger.warning(
-                "save_program=True pickles the members' LMs with their API keys; "
-                "save to a .json file instead."
-            )
-        super().save(path, save_program=save_program, modules_to_serialize=modules_to_serialize)
 
     @classmethod
     def from_file(

@@ -16,6 +16,7 @@ import dspy
 
 from ..errors import ConfigurationError
 from ..text import whole
+from .keyless import pickled_fields
 
 #: Draws are numbered below this; arrays have a place for each number up to the highest.
 MOST_DRAWS = 10_000
@@ -88,6 +89,17 @@ class Member:
     def __deepcopy__(self, memo: dict[int, Any]) -> Member:
         # Copies of a program share the LM: its connections, its loaded weights and its history.
         return self
+
+    def __copy__(self) -> Member:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A pickle goes to disk, to registries and to other machines: it holds no key.
+        return _unpickled, (pickled_fields(vars(self)),)
+
+
+def _unpickled(fields: dict[str, Any]) -> Member:
+    return Member(**fields)
 
 
 #: What a mux takes as its pool.
