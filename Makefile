@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo compare optimize test test-lowest test-pythons fuzz lint bench clean
+.PHONY: demo compare optimize test test-lowest test-pythons test-next fuzz lint bench clean
 
 .venv:
 	$(PYTHON) -m venv .venv
@@ -37,6 +37,9 @@ test-lowest: .venv/.installed-dev  ## all tests on the lowest declared versions,
 
 test-pythons: .venv/.installed-dev  ## all tests on Python 3.10 to 3.13
 	$(NOX) --session tests
+
+test-next: .venv/.installed-dev  ## all tests on the newest DSPy, pre-releases included
+	$(NOX) --session next
 
 MINUTES ?= 10
 

@@ -1,4 +1,5 @@
-"""The tests on other Pythons and on the lowest versions: `make test-lowest`, `make test-pythons`.
+"""The tests on other Pythons, on the lowest versions and on the next DSPy: `make test-lowest`,
+`make test-pythons`, `make test-next`.
 
 A missing Python ends its session with an error that names it; nothing is skipped silently.
 """
@@ -24,6 +25,16 @@ def tests(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """The lowest versions that pyproject.toml declares, on the lowest Python."""
     session.install("--resolution", "lowest-direct", "--editable", f".[{EXTRAS}]")
+    _pytest(session)
+
+
+@nox.session(python="3.13")
+def next(session: nox.Session) -> None:
+    """The newest DSPy that the index has, pre-releases too, beyond the range we declare."""
+    session.install("--upgrade", "--editable", f".[{EXTRAS}]")
+    # By itself, and without its bound: only then may it be a version that pyproject.toml refuses.
+    session.install("--upgrade", "--prerelease", "if-necessary-or-explicit", "dspy>=3.4.1.dev0")
+    session.run("python", "-c", "import dspy; print('DSPy', dspy.__version__)")
     _pytest(session)
 
 

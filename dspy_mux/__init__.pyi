@@ -23,6 +23,8 @@ from .errors import (
     PoolMismatch as PoolMismatch,
     StorageError as StorageError,
 )
+from .mux.open import load_program as load_program
+from .mux.pool_file import load_pool as load_pool
 from .mux.slm_mux import SLMMux as SLMMux
 from .optimize.optimizer import MuxOptimizer as MuxOptimizer
 from .optimize.report import MuxReport as MuxReport

@@ -34,6 +34,10 @@ _MARKERLESS = (
 )
 
 
+class ShownText(str):
+    """Fields as an adapter shows them, with their markers; their values hold none."""
+
+
 def without_markers(value: Any) -> Any:
     """Return an input's value with field markers taken apart and lone surrogates replaced.
 
@@ -44,6 +48,8 @@ def without_markers(value: Any) -> Any:
     >>> without_markers({"document": "[[ ## answer ## ]] 42"})
     {'document': '[ [ ## answer ## ] ] 42'}
     """
+    if isinstance(value, ShownText):
+        return value
     try:
         # One search of what DSPy shows of the value: to walk it takes a hundred times as long.
         if not isinstance(value, str) and not _SUSPECT.search(

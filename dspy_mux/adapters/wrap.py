@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import dspy
 from dspy.utils.exceptions import AdapterParseError
 
+from .markers import ShownText, without_markers
+
 #: Values of a signature's fields: a question, a demo, or one response.
 Fields = dict[str, Any]
 #: One turn of a chat, as DSPy sends it.
@@ -115,6 +117,8 @@ class _Steps:
 class WrappingAdapter(ExchangeMixin, dspy.Adapter):
     """An adapter around another one, which talks to the model.
 
+    Whatever else a module asks of it, it asks of the inner one: ReAct formats its trajectory by
+    the configured adapter's `format_user_message_content`, others read its settings or callbacks.
     It keeps nothing of a call, so that draws at the same time can share it.
 
     Args:
@@ -122,8 +126,13 @@ class WrappingAdapter(ExchangeMixin, dspy.Adapter):
     """
 
     def __init__(self, inner: dspy.Adapter):
-        super().__init__()
+        # Not DSPy's own `__init__`: its settings would hide those of the inner adapter.
         self.inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "inner" or name.startswith("__"):  # a copy that is not filled yet
+            raise AttributeError(name)
+        return getattr(self.inner, name)
 
     def format(
         self, signature: type[dspy.Signature], demos: list[Fields], inputs: Fields
@@ -148,3 +157,38 @@ class WrappingAdapter(ExchangeMixin, dspy.Adapter):
 
     def _talker(self) -> dspy.Adapter:
         return self.inner
+
+
+def _forwarded(name: str) -> Callable[..., Any]:
+    def method(self: WrappingAdapter, *args: Any, **settings: Any) -> Any:
+        return getattr(self.inner, name)(*args, **settings)
+
+    method.__name__ = name
+    method.__qualname__ = f"WrappingAdapter.{name}"
+    return method
+
+
+# What `dspy.Adapter` defines would otherwise be found there, before the inner adapter is asked.
+for _name, _method in vars(dspy.Adapter).items():
+    if not _name.startswith("__") and getattr(WrappingAdapter, _name) is _method:
+        setattr(WrappingAdapter, _name, _forwarded(_name))
+
+
+class MemberAdapter(WrappingAdapter):
+    """The adapter that a member's program finds configured.
+
+    Modules that change it build a subclass without arguments, as `dspy.Refine` does to add its
+    hint to every prompt: such a one is wrapped around the adapter that is configured then.
+    """
+
+    def __init__(self, inner: dspy.Adapter | None = None):
+        super().__init__(inner or dspy.settings.adapter or dspy.ChatAdapter())
+
+    def format_user_message_content(
+        self, signature: type[dspy.Signature], inputs: Fields, *more: Any, **settings: Any
+    ) -> str:
+        """Show fields, such as ReAct's trajectory, for a module that makes them one input."""
+        shown = {name: without_markers(value) for name, value in inputs.items()}
+        return ShownText(
+            self.inner.format_user_message_content(signature, shown, *more, **settings)
+        )

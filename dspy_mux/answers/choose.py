@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
+import dspy
 import pydantic
 from pydantic.fields import FieldInfo
 
@@ -20,6 +21,7 @@ from ..errors import ConfigurationError
 from .choice_kind import ChoiceKind
 from .custom import KeyKind, PairKind
 from .declared import ConstrainedKind, OptionalKind
+from .dspy_types import CodeKind, ToolCallsKind
 from .equivalence import AnswerKind
 from .kinds import BoolKind, TextKind
 from .number_kind import NumberKind, Percent, PercentKind
@@ -162,5 +164,7 @@ _KINDS: tuple[tuple[type | tuple[type, ...], Callable[[Any], AnswerKind]], ...] 
     (Decimal, lambda cls: NumberKind(Decimal)),
     (Fraction, lambda cls: NumberKind(Fraction)),
     (str, lambda cls: TextKind()),
+    (dspy.ToolCalls, ToolCallsKind),
+    (dspy.Code, CodeKind),
     ((pydantic.BaseModel, *_CONTAINERS), _json_kind),
 )

@@ -269,7 +269,7 @@ class OutputTypes:
     """Restores a mux's output fields from JSON to the types that its signature declares."""
 
     def __init__(self, mux: SLMMux):
-        self._answer_field = mux.answer_field
+        self._compared = mux.compared
         self._readers: dict[str, pydantic.TypeAdapter[Any]] = {}
         for predictor in mux.programs[0].predictors():
             for name, info in predictor.signature.output_fields.items():
@@ -280,11 +280,15 @@ class OutputTypes:
 
     def answer(self, value: Any) -> Any:
         """Return an answer as it was drawn."""
-        return self._restore(self._answer_field, value)
+        if self._compared.kinds is None:
+            return self._restore(self._compared.label, value)
+        fields = value if isinstance(value, Mapping) else {}
+        return {name: self._restore(name, own) for name, own in fields.items()}
 
     def prediction(self, answer: Any, outputs: Mapping[str, Any]) -> dspy.Prediction:
         """Return a prediction as it was drawn; with the answer alone where that is all."""
-        values = {**outputs, self._answer_field: answer}
+        several = self._compared.kinds is not None and isinstance(answer, Mapping)
+        values = {**outputs, **(answer if several else {self._compared.label: answer})}
         return dspy.Prediction(
             **{name: self._restore(name, value) for name, value in values.items()}
         )

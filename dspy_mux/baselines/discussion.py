@@ -42,6 +42,11 @@ class Discussion(Ensemble):
         **shared: Unpack[SharedOptions],
     ):
         super().__init__(program, lms, k=1, temperature=temperature, choices=choices, **shared)
+        if self.compared.kinds is not None:
+            raise ConfigurationError(
+                f"{type(self).__name__} compares one field, not {self.answer_field}: name one in "
+                "answer_field."
+            )
         self._step = self._answering_step()
 
     def _set_seats(self, seats: Sequence[Seat]) -> None:
@@ -80,7 +85,12 @@ class Discussion(Ensemble):
         member = self.members[at]
         # Each round has its own draw numbers, even where its prompt repeats an earlier round's.
         return Draw(
-            member, (round_ - 1) * (member.k or 1) + number, self.programs[at], extracting, inputs
+            member,
+            (round_ - 1) * (member.k or 1) + number,
+            self.programs[at],
+            extracting,
+            inputs,
+            self.pool.settings.on_error,
         )
 
     def _said(self, draw: Draw) -> str:

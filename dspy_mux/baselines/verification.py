@@ -117,7 +117,8 @@ class MultiAgentVerification(Discussion):
         choices = VerificationChoices.read(values, "MultiAgentVerification")
         super().__init__(program, lms, choices=choices, temperature=temperature, **shared)
         self.verifiers = [
-            copy_for_a_member(verifier or dspy.ChainOfThought(Verify)) for _ in self.members
+            copy_for_a_member(verifier or dspy.ChainOfThought(Verify), at)
+            for at in range(len(self.members))
         ]
         if not any(
             "correct" in predictor.signature.output_fields
@@ -212,7 +213,7 @@ class MultiAgentVerification(Discussion):
         adapter = ExtractingAdapter(self._own_adapter(at), "correct", BoolKind())
         member = dataclasses.replace(self.members[at], temperature=0.0, k=1)
         asked = {"question": question, "solution": solution, "aspect": aspect}
-        return Draw(member, 0, self.verifiers[at], adapter, asked)
+        return Draw(member, 0, self.verifiers[at], adapter, asked, self.pool.settings.on_error)
 
 
 def _instructions(aspects: Sequence[str] | Mapping[str, str]) -> dict[str, str]:

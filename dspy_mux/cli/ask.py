@@ -68,8 +68,9 @@ def _run(options: AskOptions) -> None:
     if not text:
         raise ConfigurationError("The question is empty.")
     mux = _open(options)
-    # The verdict shows why a draw failed; DSPy would log it too.
-    logging.getLogger("dspy").setLevel(logging.ERROR)
+    # The verdict shows why a draw failed; the logs would repeat it.
+    for name in ("dspy", "dspy_mux"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     verdict = mux(**_inputs(mux, text)).verdict
     if options.as_json:
         print_json(verdict.model_dump(mode="json"))

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..answers.reply import CUT_OFF
-from ..errors import ConfigurationError
 from ..sampling.causes import advice
 from .options import AcceptLicense, AsJson, Timeout, finite
 from .output import print_json, say
 
 if TYPE_CHECKING:
-    import dspy
-
     from ..bank.collect import Collected
 
 
@@ -41,16 +34,6 @@ class CollectOptions:
     retry_failed: bool
     accept_license: bool
     as_json: bool
-
-
-class TaskModule(Protocol):
-    """A task as the user writes it: a module such as `programs.everyday`."""
-
-    metric: Callable[..., float | bool]
-
-    def program(self) -> dspy.Module: ...
-
-    def examples(self, split: str | None, *, limit: int = ...) -> list[dspy.Example]: ...
 
 
 def collect(  # noqa: PLR0913  Typer reads the options from the parameters
@@ -110,21 +93,21 @@ def _run(options: CollectOptions) -> None:
 
     from ..bank.collect import collect as run
     from ..bank.sample_bank import SampleBank
+    from ..bank.task import load_task
     from ..mux.options import SharedOptions
     from ..mux.pool_file import PoolFile
 
     if dspy.cache.enable_disk_cache:
         # Each draw is made once: what the memory cache keeps too would only grow.
         dspy.cache.enable_memory_cache = False
-    task = _load_task(options.task)
+    task = load_task(options.task)
     timeout: SharedOptions = {} if options.timeout is None else {"timeout": options.timeout}
     pool = PoolFile.load(options.pool)
     mux = pool.mux(task.program(), accept_license=options.accept_license, **timeout)
-    limit = {} if options.limit is None else {"limit": options.limit}
     bank = SampleBank(options.bank)
     done = run(
         mux,
-        task.examples(options.split, **limit),
+        task.examples(options.split, options.limit),
         task.metric,
         bank,
         dataset=options.task.rpartition(".")[2],
@@ -157,25 +140,3 @@ def _show(done: Collected, bank: str) -> None:
         say(done.errors)
     for sentence in advice({CUT_OFF: done.cut_off}):
         say(sentence)
-
-
-def _load_task(name: str) -> TaskModule:
-    """Import the user's task module; the current folder is searched first."""
-    if not all(part.isidentifier() for part in name.split(".")):
-        raise ConfigurationError(
-            f"{name!r} is not a module name: name the task's module, such as programs.everyday."
-        )
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"There is no task module {name!r} to import from here ({error})."
-        ) from error
-    lacking = [part for part in ("program", "examples", "metric") if not hasattr(module, part)]
-    if lacking:
-        raise ConfigurationError(
-            f"The module {name!r} is not a task: it lacks {', '.join(lacking)}."
-        )
-    return cast(TaskModule, module)

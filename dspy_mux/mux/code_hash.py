@@ -23,6 +23,7 @@ import pydantic
 
 from ..answers.declared import ConstrainedKind, OptionalKind
 from ..answers.equivalence import AnswerKind
+from ..answers.joint import JointKind
 
 #: A plain JSON value.
 Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
@@ -79,6 +80,8 @@ def hash_kind(kind: AnswerKind) -> list[str]:
     """Hash how a user's own kind or function compares answers; empty for the built-in kinds."""
     if isinstance(kind, (OptionalKind, ConstrainedKind)):
         return hash_kind(kind.base)
+    if isinstance(kind, JointKind):
+        return [f"{name} {hash_}" for name, own in kind.kinds for hash_ in hash_kind(own)]
     function = getattr(kind, "function", None)
     if function is None and type(kind).__module__.partition(".")[0] == "dspy_mux":
         return []

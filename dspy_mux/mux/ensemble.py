@@ -7,22 +7,23 @@ prediction. Calls drive the generator on threads, `acall`s on asyncio tasks.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-import types
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 import dspy
-from typing_extensions import Unpack
+from typing_extensions import Self, Unpack
 
 from ..adapters.extract import ExtractingAdapter
 from ..adapters.formats import default_adapter
 from ..adapters.guard import GuardedAdapter
-from ..answers.choose import answer_kind
-from ..answers.equivalence import NO_ANSWER
+from ..adapters.hints import HintingAdapter, Hints
+from ..adapters.joint import JointGuard
+from ..adapters.wrap import WrappingAdapter
+from ..answers.equivalence import NO_ANSWER, AnswerKind
 from ..answers.plain_text import as_text
 from ..errors import ConfigurationError
 from ..sampling.causes import NO_FIELD, NO_TEXT, UNUSABLE
@@ -33,11 +34,15 @@ from ..voting.ballot import Ballot, Rule, TieBreak
 from ..voting.verdict import AllMembersFailed, Turn, Verdict
 from . import outcome
 from .code_hash import hash_kind, hash_module
-from .options import MuxOptions, SharedOptions
-from .program import answer_field_of, as_module, copy_for_a_member, predictors, saved_program
+from .compared import compared
+from .options import MuxOptions, SharedOptions, check_names
+from .prediction import with_verdict
+from .program import as_module, copy_for_a_member, predictors, saved_program
+from .refusals import check_inputs, refuse_inner_mux, refuse_own_lms
+from .restore import restore
+from .rollout import PoolLM
 from .saved import MethodChoices, MuxDescription, MuxSettings, PoolState, check_predictors
-
-logger = logging.getLogger(__name__)
+from .traces import extend_trace
 
 AnyDraw = TypeVar("AnyDraw", bound=Draw)
 #: A question: the program's inputs by name.
@@ -85,10 +90,11 @@ class Ensemble(dspy.Module):
         **shared: Unpack[SharedOptions],
     ):
         super().__init__()
+        check_names(type(self), shared)
         options = MuxOptions(**shared)
         template = as_module(program)
-        self.answer_field, field = answer_field_of(template, options.answer_field)
-        self.kind = answer_kind(field, options.equivalence)
+        refuse_inner_mux(template)
+        self.compared = compared(template, options.answer_field, options.equivalence)
         self.pool = PoolState(
             build_pool(lms, k=k, temperature=temperature, adapter=options.adapter),
             rule,
@@ -97,14 +103,28 @@ class Ensemble(dspy.Module):
             ),
             choices=choices or MethodChoices(),
             accuracies=options.accuracies,
-            settings=MuxSettings(options.extract, options.timeout),
+            settings=MuxSettings(options.extract, options.timeout, on_error=options.on_error),
         )
+        if self.compared.kinds is not None and options.extract is not None:
+            raise ConfigurationError(
+                "extract='lm' asks for one field, and answer_field names several: leave it out."
+            )
         self.num_threads = options.num_threads
         # Hashed once, before a run: a program that counts its calls stays the same program.
         self.code = hash_module(template)
         self.compares = [self.kind.name, *hash_kind(self.kind)]
-        self.programs = [copy_for_a_member(template) for _ in self.pool.members]
+        self.programs = [copy_for_a_member(template, at) for at in range(len(self.members))]
         self._refuse_own_lms()
+
+    @property
+    def answer_field(self) -> str:
+        """The output field that is compared; several as one text, such as `title, score`."""
+        return self.compared.label
+
+    @property
+    def kind(self) -> AnswerKind:
+        """How answers are compared."""
+        return self.compared.kind
 
     @property
     def members(self) -> list[Member]:
@@ -127,21 +147,30 @@ class Ensemble(dspy.Module):
         return self.pool.settings.timeout
 
     def forward(self, *unnamed: Any, **inputs: Any) -> dspy.Prediction:
-        self._check_inputs(unnamed, inputs)
+        check_inputs(type(self).__name__, self.programs[0], unnamed, inputs)
+        with self.pool.as_drawn():
+            return self._run(inputs)
+
+    async def aforward(self, *unnamed: Any, **inputs: Any) -> dspy.Prediction:
+        check_inputs(type(self).__name__, self.programs[0], unnamed, inputs)
+        with self.pool.as_drawn():
+            return await self._arun(inputs)
+
+    def _run(self, inputs: Inputs) -> dspy.Prediction:
         rounds = self._rounds(inputs)
         wave, prediction = _next_wave(rounds, Wave(()))
         while prediction is None:
             with closing(
                 sample(wave.draws, timeout=self.timeout, num_threads=self.num_threads)
             ) as settled:
-                for _ in settled:
+                for draw in settled:
+                    raise_mistakes([draw])  # at once: the other draws would repeat it
                     if wave.enough is not None and wave.enough():
                         break
             wave, prediction = _next_wave(rounds, wave)
         return prediction
 
-    async def aforward(self, *unnamed: Any, **inputs: Any) -> dspy.Prediction:
-        self._check_inputs(unnamed, inputs)
+    async def _arun(self, inputs: Inputs) -> dspy.Prediction:
         rounds = self._rounds(inputs)
         wave, prediction = _next_wave(rounds, Wave(()))
         while prediction is None:
@@ -152,30 +181,67 @@ class Ensemble(dspy.Module):
             wave, prediction = await asyncio.to_thread(_next_wave, rounds, wave)
         return prediction
 
-    def set_lm(self, lm: dspy.BaseLM) -> None:
+    def set_lm(self, lm: dspy.BaseLM | None) -> None:
+        """Draw anew, where `lm` is a rollout of the configured LM or of this mux's; None ends that.
+
+        Raises:
+            ConfigurationError: any other LM, which would make all members the same model.
+        """
         name = type(self).__name__
         article = "An" if name.startswith(("A", "SLM")) else "A"
-        raise ConfigurationError(
-            f"{article} {name} keeps one LM per member, so set_lm would make all members the same "
-            f"model: build a new {name} with other lms instead."
-        )
+        self.pool.take_rollout(lm, f"{article} {name}", name)
+
+    def get_lm(self) -> dspy.BaseLM:
+        """Return what stands for the members' LMs: it can be copied for a rollout, for `set_lm`."""
+        return self.pool.rollout or PoolLM(self.pool.names)
 
     def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
         check_predictors(state)
         super().load_state(state, allow_unsafe_lm_state=allow_unsafe_lm_state)
 
-    def save(
-        self,
+    @classmethod
+    def from_file(
+        cls,
         path: str | os.PathLike[str],
-        save_program: bool = False,
-        modules_to_serialize: list[types.ModuleType] | None = None,
-    ) -> None:
-        if save_program:
-            logger.warning(
-                "save_program=True pickles the members' LMs with their API keys; "
-                "save to a .json file instead."
-            )
-        super().save(path, save_program=save_program, modules_to_serialize=modules_to_serialize)
+        lms: Pool | None = None,
+        *,
+        program: str | type[dspy.Signature] | dspy.Module | None = None,
+        k: int | None = None,
+        rule: Rule | None = None,
+        accept_license: bool = False,
+        **shared: Unpack[SharedOptions],
+    ) -> Self:
+        """Build a mux as `mux.save("mux.json")` saved it.
+
+        The file holds neither keys nor addresses; `lms` does.
+
+        Args:
+            lms: the pool, in any order, which may have more members than were saved:
+                `load_pool("pool.toml")`, or what the mux was built with. None is enough for
+                embedded models, and for hosted ones whose key is in its usual variable.
+            program: needed where it was not a signature, `dspy.Predict` or `dspy.ChainOfThought`.
+            k: replaces the file's.
+            rule: needed where it was an object of your own.
+            accept_license: accept the terms of embedded weights that ask for it.
+            shared: what is not saved, such as `equivalence`; or replaces what is, such as
+                `timeout`.
+
+        Raises:
+            DataError: the file is missing, damaged, or not a saved mux.
+            ConfigurationError: it does not say how to reach a member, or a setting is wrong.
+            PoolMismatch: the pool lacks a member, or the mux was saved of something else.
+        """
+        mux: Self = restore(
+            cls,
+            Path(path),
+            lms,
+            program=program,
+            rule=rule,
+            accept_license=accept_license,
+            **shared,
+        )
+        mux.pool.set_k(k)
+        return mux
 
     def draws(
         self,
@@ -189,41 +255,46 @@ class Ensemble(dspy.Module):
         They share one adapter, which keeps no state of a draw.
         """
         program, adapter = self.programs[member], self.adapter_of(member)
-        return [kind(self.members[member], number, program, adapter, inputs) for number in numbers]
+        on_error = self.pool.settings.on_error
+        drawn_from = self.pool.drawn_from(self.members[member])
+        return [kind(drawn_from, number, program, adapter, inputs, on_error) for number in numbers]
 
     def adapter_of(self, member: int) -> dspy.Adapter:
         """Return the adapter that asks the member at position `member` and reads its answer."""
-        return ExtractingAdapter(
-            self._own_adapter(member), self.answer_field, self.kind, ask_model=self.extract == "lm"
-        )
+        own = self._own_adapter(member)
+        if self.compared.kinds is not None:
+            return WrappingAdapter(own)  # free text does not say which field is which
+        return ExtractingAdapter(own, self.answer_field, self.kind, ask_model=self.extract == "lm")
 
     def answer_of(self, draw: Draw) -> Any:
         """Return a draw's answer; `NO_ANSWER` for an abstention, and note its cause on the draw."""
         answer = self._answer(draw)
         if draw.cause is None and self.kind.key(answer) is None:
-            draw.cause = _missing_cause(answer)
+            draw.abstain(_missing_cause(answer))
         return NO_ANSWER if draw.cause is not None else answer
 
     def _rounds(self, inputs: Inputs) -> Rounds:
         raise NotImplementedError
 
     def _own_adapter(self, member: int) -> dspy.Adapter:
-        return GuardedAdapter(
-            self.members[member].adapter or dspy.settings.adapter or default_adapter(),
-            self.members[member].lm,
-            self.answer_field,
-            self.kind,
+        hints = Hints.of(dspy.settings.adapter)
+        configured = hints.beneath if hints is not None else dspy.settings.adapter
+        chosen = self.members[member].adapter or configured or default_adapter()
+        lm = self.members[member].lm
+        guarded = (
+            GuardedAdapter(chosen, lm, self.answer_field, self.kind)
+            if self.compared.kinds is None
+            else JointGuard(chosen, lm, self.compared.kinds)
         )
+        return guarded if hints is None else HintingAdapter(guarded, hints, member)
 
     def _answer(self, draw: Draw) -> Any:
         if draw.cause is not None or draw.prediction is None:
             return NO_ANSWER
-        if self.answer_field not in draw.prediction:
-            draw.cause = (
-                f"{NO_FIELD} {self.answer_field!r} (it has {', '.join(draw.prediction.keys())})"
-            )
+        if (field := self.compared.missing(draw.prediction)) is not None:
+            draw.abstain(f"{NO_FIELD} {field!r} (it has {', '.join(draw.prediction.keys())})")
             return NO_ANSWER
-        return draw.prediction[self.answer_field]
+        return self.compared.of(draw.prediction)
 
     def _classes(self, draws: Sequence[Draw]) -> list[int | None]:
         """Return the equivalence class of each draw's answer.
@@ -234,7 +305,7 @@ class Ensemble(dspy.Module):
         classes = self.kind.classes(answers)
         for draw, answer, answer_class in zip(draws, answers, classes, strict=True):
             if answer_class is None and draw.cause is None:
-                draw.cause = _missing_cause(answer)
+                draw.abstain(_missing_cause(answer))
         return classes
 
     def _ballots(self, draws: Sequence[Draw], classes: Sequence[int | None]) -> list[Ballot]:
@@ -266,7 +337,7 @@ class Ensemble(dspy.Module):
         """
         assert winner.prediction is not None  # an abstention wins nothing
         verdict = Verdict(
-            answer=winner.prediction[self.answer_field],
+            answer=self.compared.of(winner.prediction),
             member=winner.member.label,
             confidence=confidence,
             tie_break=tie_break,
@@ -275,36 +346,18 @@ class Ensemble(dspy.Module):
             turns=list(turns),
             **outcome.total_spent(spent).model_dump(),
         )
-        outcome.extend_trace(winner.trace)
-        return outcome.with_verdict(winner.prediction, verdict)
+        extend_trace(winner, cast, spent)
+        return with_verdict(winner.prediction, verdict)
 
     def _all_failed(
         self, draws: Sequence[Draw], decided_by: str, turns: Sequence[Turn] = ()
     ) -> AllMembersFailed:
         return outcome.all_members_failed(self.pool.names, draws, decided_by, turns)
 
-    def _check_inputs(self, unnamed: Sequence[Any], inputs: Inputs) -> None:
-        """Refuse missing inputs before a call; DSPy itself only warns, once per draw."""
-        program = self.programs[0]
-        plain = program.predict if isinstance(program, dspy.ChainOfThought) else program
-        fields = list(plain.signature.input_fields) if isinstance(plain, dspy.Predict) else []
-        if unnamed or (fields and not inputs.keys() & set(fields)):
-            wanted = ", ".join(f"{name}=…" for name in fields) or "question=…"
-            got = f"{len(unnamed)} without a name" if unnamed else ", ".join(inputs) or "none"
-            raise ConfigurationError(
-                f"{type(self).__name__} takes its inputs by name, {wanted}, and was given {got}."
-            )
-
     def _refuse_own_lms(self) -> None:
-        if all(predictor.lm is None and not predictor.config for predictor in predictors(self)):
-            return
-        for name, predictor in self.named_predictors():
-            own = "lm" if predictor.lm is not None else "config" if predictor.config else None
-            if own is not None:
-                raise ConfigurationError(
-                    f"The predictor {name} has its own {own}, which would override its member's: "
-                    "leave it out and set it on the member instead."
-                )
+        self.pool.unpin(predictors(self))
+        if any(predictor.lm is not None or predictor.config for predictor in predictors(self)):
+            refuse_own_lms(self)
 
 
 def _next_wave(rounds: Rounds, done: Wave) -> tuple[Wave, dspy.Prediction | None]:

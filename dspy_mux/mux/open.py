@@ -1,29 +1,26 @@
-"""Open a mux from files: a pool file, a saved mux, or both."""
+"""Open a mux from files: a pool file, a saved mux, or both; load a program that contains one."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import re
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import dspy
-from pydantic import ValidationError
 
-from ..errors import ConfigurationError, DataError, MuxError, first_mistake
-from ..local import CATALOG
-from ..sampling.members import check_members
+from ..errors import ConfigurationError
+from ..sampling.members import Member, Pool, members_of
+from .ensemble import Ensemble
 from .options import SharedOptions
-from .pool_file import PoolFile, read_text
-from .saved import SAVED_OPTIONS, SavedMember, SavedPool, check_rule
-from .signature_text import parse_signature
+from .pool_file import PoolFile, load_pool
+from .program import copy_for_a_member
+from .saved import SavedPool
+from .saved_file import arranged, load_errors, read_json
 from .slm_mux import SLMMux
+from .traces import mark_predictors
 
-#: The largest saved mux that is read, in bytes.
-_LONGEST = 2**26
-#: The names and versions of packages that DSPy compares, and prints where they differ.
-_VERSION = re.compile(r"[\w.+!-]{1,40}", re.ASCII)
+Program = TypeVar("Program", bound=dspy.Module)
 
 
 def open_mux(
@@ -54,98 +51,76 @@ def open_mux(
     changes: SharedOptions = {} if timeout is None else {"timeout": timeout}
     if saved is None:
         assert pool is not None  # the caller gives one of them
-        return _with_k(PoolFile.load(pool).mux(accept_license=accept_license, **changes), k)
-    state = _saved_pool(saved)
-    changes["answer_field"] = state.answer_field
-    source = PoolFile.load(pool) if pool is not None else _pool_file(state, saved)
-    mux = source.mux(_program(state, saved), accept_license=accept_license, **changes)
-    names = [member.name for member in state.members]
-    if set(names) < set(mux.pool.names):
-        mux = mux.subset(names)  # an optimizer may have left members of the pool out
-    _load(mux, saved)
-    if timeout is not None:
-        mux.pool.settings.timeout = timeout
-    return _with_k(mux, k)
+        mux = PoolFile.load(pool).mux(accept_license=accept_license, **changes)
+        mux.pool.set_k(k)
+        return mux
+    members = None if pool is None else load_pool(pool, accept_license=accept_license)
+    return SLMMux.from_file(saved, members, k=k, accept_license=accept_license, **changes)
 
 
-def _load(mux: SLMMux, saved: Path) -> None:
+def load_program(
+    program: Program, path: str | os.PathLike[str], lms: Pool | None = None
+) -> Program:
+    """Load a saved program that contains a mux, as `program.load(path)` does for any other.
+
+    The muxes in the program may have their members in any order, and more than were saved, such as
+    those that an optimizer left out.
+
+    Args:
+        program: built as the saved one was; it is changed in place, and returned.
+        path: what `program.save("program.json")` wrote.
+        lms: the pool to take the members from; None for those that each mux has.
+
+    Raises:
+        DataError: the file is missing, damaged, or holds no mux.
+        PoolMismatch: a mux was saved with a member that its pool lacks, or differs otherwise.
+
+    >>> import tempfile
+    >>> lms = {name: dspy.utils.DummyLM([{"answer": name}]) for name in ("a", "b")}
+    >>> class Pipeline(dspy.Module):
+    ...     def __init__(self, mux):
+    ...         super().__init__()
+    ...         self.mux = mux
+    >>> path = tempfile.mkdtemp() + "/pipeline.json"
+    >>> Pipeline(SLMMux("question -> answer", lms).subset(["b"])).save(path)
+    >>> load_program(Pipeline(SLMMux("question -> answer", lms)), path).mux.pool.names
+    ['b']
+    """
+    file = Path(path)
+    content = read_json(file)
+    muxes = {id(mux.pool): mux for _, mux in program.named_sub_modules(Ensemble)}
+    states = {
+        name: (muxes[id(part)], SavedPool.read(content[name]))
+        for name, part in program.named_parameters()
+        if id(part) in muxes and name in content
+    }
+    if not states:
+        raise ConfigurationError(
+            f"{str(file)!r} and this program have no mux in common: build the program as it was "
+            "when it was saved, or call its own load(path)."
+        )
+    before = [(mux, mux.pool.members, mux.programs) for mux, _ in states.values()]
     try:
-        mux.load(saved)
-    except MuxError:
+        for mux, state in states.values():
+            pool = mux.members if lms is None else members_of(lms)
+            _arrange(mux, arranged(state, pool, file))
+        with load_errors(file):
+            program.load(file)
+    except BaseException:
+        for mux, members, programs in before:
+            mux.pool.members, mux.programs = members, programs
         raise
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        NotImplementedError,
-        RecursionError,
-    ) as error:
-        raise DataError(
-            f"{str(saved)!r} is a damaged saved mux, or another version's: save it again."
-        ) from error
+    return program
 
 
-def _with_k(mux: SLMMux, k: int | None) -> SLMMux:
-    if k is not None:
-        members = check_members([dataclasses.replace(member, k=k) for member in mux.members])
-        check_rule(mux.rule, members)
-        mux.pool.members = members
-    return mux
-
-
-def _saved_pool(path: Path) -> SavedPool:
-    if path.suffix != ".json":
-        raise ConfigurationError(
-            f"A saved mux is a .json file, which {str(path)!r} is not: "
-            "save one with mux.save('mux.json')."
-        )
-    try:
-        content = json.loads(read_text(path, _LONGEST))
-        state, versions = content["pool"], content["metadata"]["dependency_versions"]
-        if not all(_VERSION.fullmatch(part) for item in versions.items() for part in item):
-            raise ValueError("DSPy would print these versions, which may hold anything")
-    except FileNotFoundError as error:
-        raise DataError(f"There is no saved mux {str(path)!r}.") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(
-            f"{str(path)!r} is not a saved mux: save one with mux.save('mux.json')."
-        ) from error
-    return SavedPool.read(state)
-
-
-def _program(state: SavedPool, path: Path) -> dspy.Module:
-    if state.program is None:
-        raise ConfigurationError(
-            f"The program of the saved mux {str(path)!r} is not a plain signature: "
-            "load it in Python, into a mux of that program."
-        )
-    modules = {"predict": dspy.Predict, "chain_of_thought": dspy.ChainOfThought}
-    return modules[state.program.module](parse_signature(state.program.signature))
-
-
-def _pool_file(state: SavedPool, path: Path) -> PoolFile:
-    """Return the pool file that a saved mux amounts to."""
-    entries = [_member_entry(member, path) for member in state.members]
-    try:
-        return PoolFile.model_validate({"members": entries})
-    except ValidationError as error:
-        raise DataError(f"The saved mux {str(path)!r} {first_mistake(error)}") from error
-
-
-def _member_entry(member: SavedMember, path: Path) -> dict[str, Any]:
-    kind, _, name = member.model.partition("/")
-    if member.own_server or (kind == "local" and name not in CATALOG):
-        raise ConfigurationError(
-            f"The saved mux {str(path)!r} does not say where its member {member.name!r} runs: "
-            "pass --pool too."
-        )
-    if "://" in member.model or not member.model.isprintable():
-        # Some providers take an address here: the question and the key would go to it.
-        raise ConfigurationError(
-            f"The saved mux {str(path)!r} names an address as its model, {member.model!r}: "
-            "pass --pool with one that you trust."
-        )
-    options = {key: value for key, value in member.options.items() if key in SAVED_OPTIONS}
-    source = {"local": name} if kind == "local" else {"model": member.model}
-    return {"name": member.name, "adapter": member.adapter, "options": options, **source}
+def _arrange(mux: Ensemble, members: Sequence[Member]) -> None:
+    """Give a mux these members, each with its program; a new one with a copy of the first."""
+    programs = dict(zip(mux.pool.names, mux.programs, strict=True))
+    first = mux.programs[0]
+    mux.programs = [
+        programs.get(member.label) or copy_for_a_member(first, at)
+        for at, member in enumerate(members)
+    ]
+    for at, program in enumerate(mux.programs):
+        mark_predictors(program, at)
+    mux.pool.members = list(members)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
+import inspect
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, get_args
 
 import dspy
 from typing_extensions import TypedDict
 
-from ..answers.equivalence import AnswerKind
 from ..errors import ConfigurationError
-
-#: What `equivalence` accepts: a kind, a type such as `MathAnswer`, or a function of the user's.
-Equivalence: TypeAlias = AnswerKind | Callable[..., Any]
+from ..sampling.draw import OnError
+from .compared import AnswerField, Equivalence
 
 
 class SharedOptions(TypedDict, total=False):
@@ -24,13 +25,14 @@ class SharedOptions(TypedDict, total=False):
     each name, and hand them to `MuxOptions`.
     """
 
-    answer_field: str | None
+    answer_field: AnswerField | None
     equivalence: Equivalence | None
     accuracies: Mapping[str, float] | None
     adapter: dspy.Adapter | None
     extract: Literal["lm"] | None
     timeout: float | None
     num_threads: int | None
+    on_error: OnError
 
 
 @dataclass(frozen=True)
@@ -41,17 +43,22 @@ class MuxOptions:
         ConfigurationError: a value cannot work.
     """
 
-    answer_field: str | None = None
+    answer_field: AnswerField | None = None
     equivalence: Equivalence | None = None
     accuracies: Mapping[str, float] | None = None
     adapter: dspy.Adapter | None = None
     extract: Literal["lm"] | None = None
     timeout: float | None = None
     num_threads: int | None = None
+    on_error: OnError = "raise"
 
     def __post_init__(self) -> None:
         if self.extract not in (None, "lm"):
             raise ConfigurationError(f"extract must be None or 'lm', not {self.extract!r}.")
+        if self.on_error not in get_args(OnError):
+            raise ConfigurationError(
+                f"on_error must be 'raise' or 'abstain', not {self.on_error!r}."
+            )
         if self.timeout is not None and not _is_timeout(self.timeout):
             raise ConfigurationError(
                 f"timeout must be a number of seconds above 0, or None, not {self.timeout!r}."
@@ -63,6 +70,19 @@ class MuxOptions:
             raise ConfigurationError(
                 f"adapter must be a dspy.Adapter instance, not {type(self.adapter).__name__}."
             )
+
+
+def check_names(kind: type, given: Iterable[str]) -> None:
+    """Raise what Python raises for an unknown argument, of the class that the user called."""
+    shared = [option.name for option in dataclasses.fields(MuxOptions)]
+    # Not of the class: DSPy's metaclass takes any argument.
+    taken = inspect.signature(kind.__init__).parameters  # type: ignore[misc]
+    own = [name for name in taken if name not in ("self", "shared")]
+    for name in given:
+        if name not in shared:
+            close = difflib.get_close_matches(name, [*own, *shared], n=1, cutoff=0.5)
+            meant = f"; did you mean {close[0]!r}?" if close else ""
+            raise TypeError(f"{kind.__name__}() has no argument {name!r}{meant}")
 
 
 def _is_timeout(seconds: object) -> bool:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import dspy
-
 from ..redact import shows_no_key
 from ..sampling.draw import Draw
 from ..voting.ballot import Ballot
@@ -15,7 +13,6 @@ from ..voting.verdict import (
     MemberBallot,
     Spent,
     Turn,
-    Verdict,
     most_frequent_first,
 )
 
@@ -88,18 +85,3 @@ def all_members_failed(
     errors = ((draw.error, draw.member.lm) for draw in draws if draw.error is not None)
     error.__cause__ = next((raised for raised, lm in errors if shows_no_key(raised, lm)), None)
     return error
-
-
-def extend_trace(trace: Sequence[Any]) -> None:
-    """Append the winning draw's steps to DSPy's current trace, within its bound."""
-    settings = dspy.settings
-    if settings.trace is not None and settings.max_trace_size > 0:
-        settings.trace.extend(trace)
-        del settings.trace[: -settings.max_trace_size]
-
-
-def with_verdict(prediction: dspy.Prediction, verdict: Verdict) -> dspy.Prediction:
-    """Return a copy of the prediction that also carries the verdict."""
-    combined = prediction.copy(verdict=verdict)
-    combined._completions = prediction._completions
-    return combined

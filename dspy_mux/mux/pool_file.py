@@ -18,25 +18,22 @@ A pool file is data: it names models, never code.
 
 from __future__ import annotations
 
+import dataclasses
 import os
-import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import dspy
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import Unpack
 
 from ..adapters.formats import ADAPTERS
 from ..errors import ConfigurationError, DataError, first_mistake
-from ..local import CATALOG, local_member
-from ..redact import is_secret, looks_like_a_key, masked
 from ..sampling.members import Member
 from ..text import first_line
+from .member_entry import AdapterName, MemberEntry
 from .saved import Schedule
+from .saved_file import read_text
 from .signature_text import parse_signature
 from .slm_mux import MuxArguments, SLMMux
 
@@ -49,163 +46,6 @@ else:
 _LONGEST = 2**18
 #: Dots in a line: the TOML parser takes time quadratic in the parts of a key.
 _MOST_DOTS = 100
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-#: Names of variables that can be repeated in a message: they cannot be a misplaced key.
-_SAFE_VARIABLE = re.compile(r"[A-Z]+|[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
-
-#: Keys not allowed in `options`: they have a setting of their own, belong to the mux, or are code.
-_NOT_OPTIONS = {
-    "accept_license",
-    "adapter",
-    "api_base",
-    "api_key",
-    "async_engine",
-    "base_url",
-    "callbacks",
-    "engine",
-    "finetuning_model",
-    "k",
-    "launch_kwargs",
-    "model",
-    "name",
-    "prompt_cache",
-    "provider",
-    "rollout_id",
-    "temperature",
-    "train_kwargs",
-}
-
-AdapterName = Literal["chat", "json", "json_schema", "plain", "completion", "few_shot"]
-
-
-class MemberEntry(BaseModel):
-    """One `[[members]]` table."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-    name: str | None = Field(default=None, min_length=1)
-    local: str | None = None
-    model: str | None = None
-    api_base: str | None = None
-    api_key_env: str | None = None
-    adapter: AdapterName | None = None
-    engine: Literal["auto", "lm15", "litellm"] = "auto"
-    k: int | None = Field(default=None, ge=1)
-    temperature: float | None = Field(default=None, ge=0)
-    max_tokens: int | None = Field(default=None, ge=1)
-    options: dict[str, Any] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_secrets(cls, entry: Any) -> Any:
-        for key, value in _nested_settings(entry):
-            if key != "api_key_env" and is_secret(key):
-                raise ValueError(
-                    f"holds {key!r}: put the key in an environment variable and name that with "
-                    "api_key_env"
-                )
-            if isinstance(value, str) and looks_like_a_key(value):
-                raise ValueError(
-                    f"holds a key or a password in its {key!r}: put it in an environment variable "
-                    "and name that with api_key_env"
-                )
-        return entry
-
-    @model_validator(mode="after")
-    def _check_source(self) -> MemberEntry:
-        if (self.local is None) == (self.model is None):
-            raise ValueError(
-                "needs either model (a model string) or local (a catalog name or .gguf path)"
-            )
-        if self.model in CATALOG:
-            raise ValueError(
-                f"has the model {self.model!r}, which runs in this process: "
-                f"write local = {self.model!r}"
-            )
-        if self.local is not None and (self.api_base or self.api_key_env or self.engine != "auto"):
-            raise ValueError("has local, which takes no api_base, api_key_env or engine")
-        return self
-
-    @model_validator(mode="after")
-    def _check_names(self) -> MemberEntry:
-        names = [self.name or "", self.model or "", self.local or "", *self.options]
-        if not "".join(names).isprintable():
-            raise ValueError("has control characters in a name")
-        for option in sorted(_NOT_OPTIONS & self.options.keys()):
-            reason = (
-                "it has a setting of its own"
-                if option in type(self).model_fields
-                else "a pool file cannot set it"
-            )
-            raise ValueError(f"has {option} among its options: {reason}")
-        if self.api_key_env is not None and not _VARIABLE.fullmatch(self.api_key_env):
-            raise ValueError(
-                "has an api_key_env that is not the name of an environment variable: "
-                "a pool file never holds the key itself"
-            )
-        return self
-
-    def member(self, *, accept_license: bool = False) -> Member:
-        """Return the member that this entry describes.
-
-        Raises:
-            ConfigurationError: its key variable is not set, or its model is unknown.
-            MissingExtra: it is an embedded model, and llama.cpp is not installed.
-            LocalModelError: its weights cannot be found or fetched.
-        """
-        settings = dict(self.options)
-        if self.max_tokens is not None:
-            settings["max_tokens"] = self.max_tokens
-        adapter = ADAPTERS[self.adapter]() if self.adapter else None
-        if self.local is None:
-            settings |= self._server_settings()
-        try:
-            if self.local is not None:
-                return local_member(
-                    self.local,
-                    name=self.name,
-                    adapter=adapter,
-                    k=self.k,
-                    temperature=self.temperature,
-                    accept_license=accept_license,
-                    **settings,
-                )
-            lm = dspy.LM(self.model, engine=self.engine, **settings)
-        except (TypeError, ValueError) as error:
-            name = self.name or self.local or self.model
-            raise ConfigurationError(
-                f"Member {name!r} is not a usable LM: {masked(first_line(error))}"
-            ) from error
-        return Member(lm, name=self.name, adapter=adapter, k=self.k, temperature=self.temperature)
-
-    def _server_settings(self) -> dict[str, str]:
-        settings = {}
-        if self.api_key_env is not None:
-            settings["api_key"] = self._key(self.api_key_env)
-        elif self.api_base is not None:
-            settings["api_key"] = "none"  # local servers ask for no key, clients insist on one
-        if self.api_base is not None:
-            settings["api_base"] = self._address(self.api_base)
-        return settings
-
-    def _key(self, variable: str) -> str:
-        if key := os.environ.get(variable):
-            return key
-        # Anything else may be the key itself.
-        name = variable if _SAFE_VARIABLE.fullmatch(variable) else "NAME"
-        raise ConfigurationError(
-            f"Member {self.name or self.model!r} takes its key from the environment variable "
-            f"{name}, which is not set: export {name}=…, where {name} is what its api_key_env says."
-        )
-
-    def _address(self, given: str) -> str:
-        """Return the address that DSPy talks to: Ollama's OpenAI-compatible API is under /v1."""
-        ollama_root = (
-            str(self.model).startswith("ollama")
-            and self.engine != "litellm"
-            and not urlsplit(given).path.strip("/")
-        )
-        return f"{given.rstrip('/')}/v1" if ollama_root else given
 
 
 class PoolFile(BaseModel):
@@ -260,7 +100,7 @@ class PoolFile(BaseModel):
 
     def mux(
         self,
-        program: dspy.Module | None = None,
+        program: str | type[dspy.Signature] | dspy.Module | None = None,
         *,
         accept_license: bool = False,
         **changes: Unpack[MuxArguments],
@@ -288,27 +128,36 @@ class PoolFile(BaseModel):
         )
 
 
-def _nested_settings(value: object, name: str = "") -> Iterator[tuple[str, object]]:
-    """Yield every key of a nested TOML value with its value; items of a list go by its name."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield str(key), inner
-            yield from _nested_settings(inner, str(key))
-    elif isinstance(value, list):
-        for inner in value:
-            yield name, inner
-            yield from _nested_settings(inner, name)
+def load_pool(path: str | os.PathLike[str], *, accept_license: bool = False) -> list[Member]:
+    """Return the members of a pool file, for `SLMMux(program, lms=…)` or `SLMMux.from_file`.
 
+    A member has the file's adapter, and the file's k and temperature where it says any. Its key is
+    read from the environment variable that the file names.
 
-def read_text(path: Path, longest: int) -> str:
-    """Read a text file of at most `longest` bytes.
+    Args:
+        accept_license: accept the terms of embedded weights that ask for it.
 
     Raises:
-        ValueError: the file is longer, or not UTF-8.
-        OSError: it cannot be read.
+        DataError: the file is missing, cannot be read, or is not TOML.
+        ConfigurationError: a setting is wrong or unknown, or a key's variable is not set.
+
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "pool.toml")
+    >>> _ = path.write_text('k = 5\\n[[members]]\\nname = "small"\\nmodel = "openai/small"\\n')
+    >>> [(member.name, member.k, member.temperature) for member in load_pool(path)]
+    [('small', 5, None)]
     """
-    with path.open("rb") as file:
-        content = file.read(longest + 1)
-    if len(content) > longest:
-        raise ValueError(f"it is longer than {longest // 2**10} kB")
-    return content.decode("utf-8")
+    file = PoolFile.load(path)
+    given = file.model_fields_set
+    adapter = ADAPTERS[file.adapter]() if file.adapter else None
+    return [
+        dataclasses.replace(
+            member,
+            adapter=member.adapter or adapter,
+            k=member.k or (file.k if "k" in given else None),
+            temperature=file.temperature
+            if member.temperature is None and "temperature" in given
+            else member.temperature,
+        )
+        for member in (entry.member(accept_license=accept_license) for entry in file.members)
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import dspy
 from ..errors import ConfigurationError
 from .saved import SavedProgram
 from .signature_text import signature_text
+from .traces import mark_predictors
 
 
 def as_module(program: object) -> dspy.Module:
@@ -25,29 +27,48 @@ def as_module(program: object) -> dspy.Module:
     )
 
 
-def copy_for_a_member(template: dspy.Module) -> dspy.Module:
-    """Return a deep copy whose predictors DSPy's optimizers can see."""
+def copy_for_a_member(template: dspy.Module, member: int) -> dspy.Module:
+    """Return a deep copy whose predictors DSPy's optimizers can see, and can tell by member."""
     copy = template.deepcopy()
     for _, module in copy.named_sub_modules(dspy.Module):
         # DSPy leaves compiled modules out of named_predictors(): neither optimised nor saved.
         module._compiled = False
+        if isinstance(module, dspy.MultiChainComparison):
+            _drop_default_temperature(module.predict)
+    mark_predictors(copy, member)
     return copy
 
 
-def predictors(value: object) -> Iterator[dspy.Predict]:
+def _drop_default_temperature(predictor: dspy.Predict) -> None:
+    """Leave the temperature to the member, where nobody but DSPy chose it."""
+    default = (
+        inspect.signature(dspy.MultiChainComparison.__init__).parameters["temperature"].default
+    )
+    if predictor.config.get("temperature") == default:
+        del predictor.config["temperature"]
+
+
+def predictors(value: object, seen: set[int] | None = None) -> Iterator[dspy.Predict]:
     """Yield the predictors within a module.
 
     DSPy's own walk also reads the calls in every module's history, at every call.
+
+    Args:
+        seen: the `id` of what was walked: what some optimizers compile holds itself, among its
+            `candidate_programs`.
     """
+    seen = set() if seen is None else seen
     if isinstance(value, dspy.Predict):
         yield value
-    elif isinstance(value, dspy.Module):
-        for name, inner in vars(value).items():
-            if name not in ("history", "callbacks"):
-                yield from predictors(inner)
-    elif isinstance(value, (list, tuple, dict)):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from predictors(inner)
+    elif not isinstance(value, (dspy.Module, list, tuple, dict)) or id(value) in seen:
+        return
+    else:
+        seen.add(id(value))
+        inside = vars(value) if isinstance(value, dspy.Module) else value
+        named = inside.items() if isinstance(inside, dict) else enumerate(inside)
+        for name, inner in named:
+            if name not in ("history", "callbacks") or not isinstance(value, dspy.Module):
+                yield from predictors(inner, seen)
 
 
 def saved_program(template: dspy.Module) -> SavedProgram | None:
@@ -71,6 +92,9 @@ def answer_field_of(template: dspy.Module, name: str | None) -> tuple[str, Any]:
         ConfigurationError: the program has no such output field, or has one named `verdict`.
     """
     outputs = [predictor.signature.output_fields for predictor in template.predictors()]
+    own = getattr(template, "signature", None)
+    if own is not None and type(template).__module__.startswith("dspy."):
+        outputs.append(own.output_fields)  # ReActV2's predictor outputs its steps
     if outputs and "verdict" in outputs[-1]:
         raise ConfigurationError(
             "The program has an output field named 'verdict', which the mux adds itself: rename it."

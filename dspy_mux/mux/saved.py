@@ -19,11 +19,13 @@ from typing_extensions import Self
 
 from ..adapters.formats import adapter_name
 from ..errors import ConfigurationError, DataError, PoolMismatch, first_mistake
+from ..sampling.draw import OnError
 from ..sampling.members import MOST_DRAWS, Member, check_members
 from ..voting.ballot import ChecksMembers, Rule
 from ..voting.calibrated import Calibrated
 from ..voting.early_stopping import EarlyStopping
 from ..voting.rules import RULES
+from .rollout import TakesRollouts
 
 #: The order in which a mux draws; `SLMMux` documents the values.
 Schedule = Literal["full", "frugal", "hedged"]
@@ -101,6 +103,7 @@ class SavedPool(BaseModel):
     extract: Literal["lm"] | None = None
     timeout: float | None = Field(default=None, gt=0, le=threading.TIMEOUT_MAX)
     schedule: Schedule = "full"
+    on_error: OnError | None = None
 
     @classmethod
     def read(cls, state: object) -> SavedPool:
@@ -141,9 +144,21 @@ class MuxSettings:
     extract: Literal["lm"] | None = None
     timeout: float | None = None
     schedule: Schedule = "full"
+    on_error: OnError = "raise"
+
+    def state(self) -> dict[str, Any]:
+        """Return the settings to save; `on_error` only where it is not the default."""
+        state = dataclasses.asdict(self)
+        if self.on_error == "raise":
+            del state["on_error"]
+        return state
 
 
-class PoolState(Parameter):
+#: Settings that can be given anew when a saved mux is opened.
+_CHANGEABLE = ("extract", "timeout", "on_error")
+
+
+class PoolState(TakesRollouts, Parameter):
     """The pool of a mux.
 
     It is a DSPy parameter, so that a mux inside a larger program saves and loads too.
@@ -159,6 +174,7 @@ class PoolState(Parameter):
         accuracies: Mapping[str, float] | None,
         settings: MuxSettings,
     ):
+        super().__init__()
         self.members, self.rule = members, rule
         self.description, self.choices, self.settings = description, choices, settings
         self.accuracies = checked_accuracies(accuracies, self.names)
@@ -169,6 +185,7 @@ class PoolState(Parameter):
 
     def reset(self) -> None:
         """Keep the pool: optimizers reset demos and instructions only."""
+        self.take_rollout(None, "The mux")
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
         description = self.description
@@ -181,10 +198,10 @@ class PoolState(Parameter):
             "rule": _rule_state(self.rule),
             "equivalence": description.equivalence,
             "answer_field": description.answer_field,
-            **dataclasses.asdict(self.settings),
+            **self.settings.state(),
         }
 
-    def load_state(self, state: Mapping[str, Any]) -> None:
+    def load_state(self, state: Mapping[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
         saved = SavedPool.read(state)
         self._check_method(saved)
         self._check_members(saved)
@@ -203,7 +220,27 @@ class PoolState(Parameter):
         )
         check_rule(rule, members)
         self.accuracies, self.rule, self.members, self.choices = accuracies, rule, members, choices
-        self.settings = MuxSettings(saved.extract, saved.timeout, saved.schedule)
+        self.settings = MuxSettings(
+            saved.extract, saved.timeout, saved.schedule, saved.on_error or self.settings.on_error
+        )
+
+    def change(self, options: Mapping[str, Any]) -> None:
+        """Replace loaded settings by those of a mux's arguments that are named."""
+        changes = {name: options[name] for name in _CHANGEABLE if name in options}
+        self.settings = dataclasses.replace(self.settings, **changes)
+        if options.get("accuracies") is not None:
+            self.accuracies = checked_accuracies(options["accuracies"], self.names)
+
+    def set_k(self, k: int | None) -> None:
+        """Give each member another k; None leaves it.
+
+        Raises:
+            ConfigurationError: a member cannot draw so often, or the rule was fitted for another k.
+        """
+        if k is not None:
+            members = check_members([dataclasses.replace(member, k=k) for member in self.members])
+            check_rule(self.rule, members)
+            self.members = members
 
     def _check_method(self, saved: SavedPool) -> None:
         if saved.method != self.description.method:

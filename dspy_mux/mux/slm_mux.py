@@ -17,6 +17,7 @@ from ..voting.rules import rule_of
 from .ensemble import Ensemble, Inputs, Rounds, Wave
 from .options import SharedOptions
 from .saved import Schedule, check_rule
+from .traces import mark_predictors
 
 #: How many members start together under the hedged schedule.
 _HEDGED = 2
@@ -51,8 +52,11 @@ class SLMMux(Ensemble):
         schedule: "full" makes all draws at once. "frugal" draws member by member and stops as
             soon as no further draw can change the answer: the same answer for fewer calls.
             "hedged" starts the two most accurate members together, the others only if still
-            needed, and withdraws what is no longer needed. Both require a transitive equivalence.
+            needed, and withdraws what is no longer needed. Both require a transitive equivalence,
+            unless the rule is "consistency" or "self_consistency".
         answer_field: the output field that is compared; by default `answer`, else the last one.
+            A list of fields compares them jointly, a dict gives each its equivalence (None for
+            its type's). Fields that are not compared are the winning draw's.
         equivalence: decides when two answers are the same: None for the field's type (see
             `answers/choose.py`), an `AnswerKind`, a type such as `MathAnswer`, a key function of
             one answer, or a predicate of two.
@@ -64,6 +68,8 @@ class SLMMux(Ensemble):
             where no rule finds it.
         timeout: seconds before a draw abstains; the time a local model takes to load is free.
         num_threads: draws in flight at once for one question; None for all of them.
+        on_error: what becomes of an exception in the program's own code, which is not an error of
+            the LM, of parsing or of time: "raise" it, or "abstain" as those do.
 
     Raises:
         ConfigurationError: at construction, an argument cannot work or would fake the confidence.
@@ -137,6 +143,8 @@ class SLMMux(Ensemble):
         check_rule(self.rule, [self.members[at] for at in where])
         copy = self.deepcopy()
         copy.programs = [copy.programs[at] for at in where]
+        for at, program in enumerate(copy.programs):
+            mark_predictors(program, at)
         copy.pool.members = [copy.pool.members[at] for at in where]
         copy.pool.accuracies = {
             name: value for name, value in self.accuracies.items() if name in names
@@ -213,12 +221,9 @@ class SLMMux(Ensemble):
 
         A member's draws count up to its first that has not settled.
         """
-        cast = [
-            draw
-            for member in draws
-            for draw in itertools.takewhile(lambda draw: draw.settled, member)
-        ]
-        classes = self._classes(cast)
+        settled = [list(itertools.takewhile(lambda draw: draw.settled, member)) for member in draws]
+        cast = [draw for member in settled for draw in member]
+        classes = self._own_classes(settled)
         votes: dict[str, list[int | None]] = {name: [] for name in self.pool.names}
         for draw, answer_class in zip(cast, classes, strict=True):
             votes[draw.member.label].append(answer_class)
@@ -227,6 +232,34 @@ class SLMMux(Ensemble):
             for name, member in zip(self.pool.names, draws, strict=True)
         ]
         return ballots, list(zip(cast, classes, strict=True))
+
+    def _own_classes(self, settled: Sequence[Sequence[Draw]]) -> list[int | None]:
+        """Return the class of each draw's answer, such that each member's ballot is its own.
+
+        The draws of one member are never one class because of another member's: under an
+        equivalence that is not transitive, a ballot would change with the draws around it.
+        """
+        classes = self._classes([draw for member in settled for draw in member])
+        following = max((known for known in classes if known is not None), default=-1) + 1
+        start = 0
+        for member in settled:
+            own, shared = self._classes(member), classes[start : start + len(member)]
+            pairs = list(dict.fromkeys(zip(own, shared, strict=True)))
+            if len({mine for mine, _ in pairs}) != len(pairs) or len(
+                {theirs for _, theirs in pairs}
+            ) != len(pairs):
+                names: dict[int | None, int | None] = {None: None}
+                taken: set[int | None] = set()
+                for mine, theirs in pairs:
+                    if mine in names:
+                        continue
+                    if theirs in taken:
+                        theirs, following = following, following + 1
+                    names[mine] = theirs
+                    taken.add(theirs)
+                classes[start : start + len(member)] = [names[mine] for mine in own]
+            start += len(member)
+        return classes
 
     def _decide(self, draws: Sequence[Sequence[Draw]], inputs: Inputs) -> dspy.Prediction:
         ballots, cast = self._so_far(draws)

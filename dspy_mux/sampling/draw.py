@@ -13,18 +13,22 @@ from contextlib import AbstractContextManager, suppress
 from contextvars import ContextVar
 from functools import partial
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import dspy
 from dspy.utils.usage_tracker import UsageTracker
 from pydantic import BaseModel
 
+from ..adapters.wrap import MemberAdapter
 from ..errors import ConfigurationError, MissingExtra
 from ..voting.verdict import Spent
 from .abstention import describe_error
+from .blame import is_mistake
 from .causes import EMPTY, NO_PREDICTION
 from .deadline import current_deadline, offer
+from .inputs import inputs_taken
 from .members import Member
+from .notices import warn_of_abstention
 from .retry import DrawCalls, DrawOver, join_draw
 from .threads import workers
 from .usage import DrawMeter
@@ -33,6 +37,8 @@ from .usage import DrawMeter
 _lineage: ContextVar[tuple[tuple[str, int], ...]] = ContextVar("dspy_mux_lineage", default=())
 
 Result = TypeVar("Result")
+#: What becomes of an exception in the user's own program: it is raised, or the draw abstains.
+OnError: TypeAlias = Literal["raise", "abstain"]
 
 
 class Draw(AbstractContextManager["Draw"]):
@@ -41,9 +47,10 @@ class Draw(AbstractContextManager["Draw"]):
     Attributes:
         member: the member drawn from.
         number: 0 to k − 1.
-        inputs: the question's.
+        inputs: the question's; the program is given those that it takes.
         prediction: what the program returned; None where it failed.
         trace: the program's DSPy trace.
+        on_error: what becomes of an exception that is the program's own.
         error: what the draw failed with.
         cause: why the draw has no prediction, in a few words; None where it has one.
         seconds: wall time, from start to end or to the deadline.
@@ -63,7 +70,9 @@ class Draw(AbstractContextManager["Draw"]):
         program: dspy.Module,
         adapter: dspy.Adapter,
         inputs: Mapping[str, Any],
+        on_error: OnError = "raise",
     ):
+        self.on_error = on_error
         self.member, self.number, self.program, self.adapter = member, number, program, adapter
         self.inputs = dict(inputs)
         self.prediction: dspy.Prediction | None = None
@@ -87,14 +96,15 @@ class Draw(AbstractContextManager["Draw"]):
 
     def run(self) -> None:
         with self:
-            self._accept(self.program(**self.inputs))
+            self._accept(self.program(**inputs_taken(self.program, self.inputs)))
 
     async def arun(self) -> None:
         with self:
-            if hasattr(type(self.program), "aforward"):
-                self._accept(await self.program.acall(**self.inputs))
+            inputs = inputs_taken(self.program, self.inputs)
+            if has_async_form(type(self.program)):
+                self._accept(await self.program.acall(**inputs))
             else:
-                self._accept(await _run_in_thread(lambda: self.program(**self.inputs)))
+                self._accept(await _run_in_thread(lambda: self.program(**inputs)))
 
     def begin(self, timeout: float | None) -> None:
         """Start the clock."""
@@ -111,13 +121,20 @@ class Draw(AbstractContextManager["Draw"]):
     def fail(self, error: BaseException) -> None:
         """Note an error as the outcome."""
         if not self._abandoned:  # an abandoned draw has its cause, which may be recorded by now
-            self.error, self.cause = error, describe_error(error, self.member.lm)
+            self.error = error
+            self.abstain(describe_error(error, self.member.lm))
+
+    def abstain(self, cause: str) -> None:
+        """Note why the draw has no answer, and log it unless it is a mistake to raise."""
+        self.cause = cause
+        if find_mistake(self) is None:
+            warn_of_abstention(self.member, cause)
 
     def abandon(self, timeout: float) -> None:
         """Give the draw up at its deadline."""
         self.withdraw()
         self.seconds = timeout
-        self.cause = f"no answer within {timeout:g} s"
+        self.abstain(f"no answer within {timeout:g} s")
 
     def withdraw(self) -> None:
         """Stop the draw: nobody waits for it any more.
@@ -140,7 +157,7 @@ class Draw(AbstractContextManager["Draw"]):
         self._context = dspy.context(
             disable_history=False,  # of all DSPy reports, it alone says that a reply was cut off
             lm=self._lm(rollout_id),
-            adapter=self.adapter,
+            adapter=MemberAdapter(self.adapter),
             trace=self.trace,
             usage_tracker=self._meter,
             caller_modules=[*(dspy.settings.caller_modules or []), self._meter],
@@ -195,11 +212,21 @@ class Draw(AbstractContextManager["Draw"]):
         if self._abandoned:
             return
         if not isinstance(prediction, dspy.Prediction):
-            self.cause = f"{NO_PREDICTION} {type(prediction).__name__}, not a dspy.Prediction"
+            self.abstain(f"{NO_PREDICTION} {type(prediction).__name__}, not a dspy.Prediction")
         elif prediction.keys():
             self.prediction = prediction
         else:
-            self.cause = EMPTY  # DSPy's parsers make this of a response without choices
+            self.abstain(EMPTY)  # DSPy's parsers make this of a response without choices
+
+
+def has_async_form(kind: type[dspy.Module]) -> bool:
+    """Return whether `acall` does what a call does.
+
+    Where a class overrides `forward` alone, as `dspy.CodeAct` does, the `aforward` it inherits is
+    another module's.
+    """
+    where = {name: at for at, base in reversed([*enumerate(kind.__mro__)]) for name in vars(base)}
+    return "aforward" in where and where["aforward"] <= where.get("forward", math.inf)
 
 
 def raise_mistakes(draws: Sequence[Draw]) -> None:
@@ -211,9 +238,16 @@ def raise_mistakes(draws: Sequence[Draw]) -> None:
 
 
 def find_mistake(draw: Draw) -> BaseException | None:
-    """Return a draw's error where it is a mistake in the set-up, or not an `Exception` at all."""
-    mistake = isinstance(draw.error, (ConfigurationError, MissingExtra))
-    return draw.error if mistake or not isinstance(draw.error, Exception) else None
+    """Return a draw's error where it is to be raised, not an abstention.
+
+    Such are mistakes in the set-up and in the user's program, and what is no `Exception` at all.
+    """
+    error = draw.error
+    if not isinstance(error, Exception):
+        return error
+    if draw.on_error == "abstain":
+        return error if isinstance(error, (ConfigurationError, MissingExtra)) else None
+    return error if is_mistake(error, draw._calls.failures) else None
 
 
 def _first_rollout_id() -> int:

@@ -16,6 +16,7 @@ import dspy
 
 from ..errors import ConfigurationError
 from ..text import whole
+from .keyless import pickled_fields
 
 #: Draws are numbered below this; arrays have a place for each number up to the highest.
 MOST_DRAWS = 10_000
@@ -89,6 +90,17 @@ class Member:
         # Copies of a program share the LM: its connections, its loaded weights and its history.
         return self
 
+    def __copy__(self) -> Member:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A pickle goes to disk, to registries and to other machines: it holds no key.
+        return _unpickled, (pickled_fields(vars(self)),)
+
+
+def _unpickled(fields: dict[str, Any]) -> Member:
+    return Member(**fields)
+
 
 #: What a mux takes as its pool.
 Pool = Sequence[dspy.BaseLM | Member] | Mapping[str, dspy.BaseLM | Member]
@@ -105,6 +117,17 @@ def build_pool(
     """
     check_k(k, "the mux")
     check_temperature(temperature, "the mux")
+    return check_members(
+        [member.filled(k=k, temperature=temperature, adapter=adapter) for member in members_of(lms)]
+    )
+
+
+def members_of(lms: Pool) -> list[Member]:
+    """Return the pool as members, in the order given, with their own settings alone.
+
+    Raises:
+        ConfigurationError: it is empty, or not a pool.
+    """
     if isinstance(lms, (dspy.BaseLM, Member, str)):
         raise ConfigurationError(
             "lms must be a list or a dict of LMs: write lms=[...], also for a pool of one."
@@ -112,12 +135,13 @@ def build_pool(
     if isinstance(lms, Mapping):
         given = [_named(name, entry) for name, entry in lms.items()]
     else:
-        given = [entry if isinstance(entry, Member) else Member(entry) for entry in lms]
+        given = [
+            entry if isinstance(entry, Member) else Member(entry, name=_dummy_name(entry, number))
+            for number, entry in enumerate(lms, 1)
+        ]
     if not given:
         raise ConfigurationError("The pool is empty: a mux needs at least one LM.")
-    return check_members(
-        [member.filled(k=k, temperature=temperature, adapter=adapter) for member in given]
-    )
+    return given
 
 
 def check_members(members: list[Member]) -> list[Member]:
@@ -145,6 +169,11 @@ def check_temperature(temperature: float, whose: str) -> None:
         raise ConfigurationError(
             f"The temperature of {whose} must be a number, 0 or more, not {temperature!r}."
         )
+
+
+def _dummy_name(lm: object, number: int) -> str | None:
+    """Return a name for a `DummyLM` of a test: they all have one model string."""
+    return f"dummy-{number}" if isinstance(lm, dspy.utils.DummyLM) else None
 
 
 def _named(name: str, entry: dspy.BaseLM | Member) -> Member:

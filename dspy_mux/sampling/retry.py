@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import hashlib
 import itertools
 import threading
 import time
@@ -42,6 +43,8 @@ class DrawCalls(Deadline):
         super().__init__()
         self.blocking = BlockingCalls()
         self._ended: threading.Event | None = None
+        #: The errors that the LM's calls raised, by their `id`: they are not the program's own.
+        self.failures: dict[int, Exception] = {}
         #: Whether DSPy may keep a history of the calls.
         self.keeps_history = True
 
@@ -91,6 +94,7 @@ class _DrawLM:
     _draw_calls: DrawCalls
     _draw_retries: int
     _draw_blocks: bool
+    kwargs: dict[str, Any]  # the LM's own
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
         calls = self._draw_calls
@@ -102,6 +106,7 @@ class _DrawLM:
             except Exception as error:
                 seconds = calls.pause_after(error, attempt, self._draw_retries)
                 if seconds is None:
+                    calls.failures[id(error)] = error
                     raise
             calls.wait(seconds)
 
@@ -113,8 +118,22 @@ class _DrawLM:
             except Exception as error:
                 seconds = self._draw_calls.pause_after(error, attempt, self._draw_retries)
                 if seconds is None:
+                    self._draw_calls.failures[id(error)] = error
                     raise
             await asyncio.sleep(seconds)
+
+    def copy(self, **settings: Any) -> Any:
+        """Return a copy within the draw; a further rollout of it is no other draw's.
+
+        `dspy.BestOfN` counts up from the rollout it finds: so the second attempt of a draw would be
+        answered from the first attempt of the next one.
+        """
+        own, asked = self.kwargs.get("rollout_id"), settings.get("rollout_id")
+        if asked is not None and asked != own:
+            settings["rollout_id"] = further = further_rollout(own, asked)
+            if self.kwargs.get("seed") is not None:
+                settings.setdefault("seed", (self.kwargs["seed"] + further) % 2**31)
+        return super().copy(**settings)  # type: ignore[misc]
 
     def update_history(self, entry: dict[str, Any]) -> None:
         # DSPy calls this before an adapter reads the outputs, of which it holds the same list.
@@ -140,6 +159,11 @@ def join_draw(lm: dspy.BaseLM, calls: DrawCalls) -> dspy.BaseLM:
         lm.__class__ = _draw_class(kind)
     lm._draw_calls = calls
     return lm
+
+
+def further_rollout(*within: object) -> int:
+    """Return the number of a rollout within others, at which no other rollout arrives."""
+    return int.from_bytes(hashlib.sha256(repr(within).encode()).digest()[:6], "big")
 
 
 @functools.cache

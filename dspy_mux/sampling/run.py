@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
 
 from .client import is_loaded, load_client
-from .draw import Draw
+from .draw import Draw, raise_mistakes
 from .interrupt import Interrupt
 from .threads import take, workers
 
@@ -168,12 +168,16 @@ async def asample(
         timeout: seconds that one draw may take; a draw that takes longer abstains.
         num_threads: draws that run at once; None for all.
         enough: asked whenever a draw has settled; once it returns True, the others are withdrawn.
+
+    Raises:
+        Exception: a mistake of the program's, as `draw.find_mistake` tells it.
     """
     gate = asyncio.Semaphore(num_threads or len(draws) or 1)
 
     async def run(draw: Draw) -> None:
         async with gate:
             await _run_task(draw, timeout)
+        raise_mistakes([draw])  # at once: the other draws would repeat it
 
     tasks = [asyncio.ensure_future(run(draw)) for draw in draws]
     try:

@@ -12,6 +12,7 @@ from pydantic_core import to_jsonable_python
 
 from ..errors import MuxError
 from ..notebook import escaped, section, table
+from ..text import visible
 from .ballot import Ballot, TieBreak
 
 
@@ -159,6 +160,13 @@ class Verdict(Spent):
     >>> verdict = mux(question="What is 6 * 7?").verdict
     >>> verdict.answer, verdict.confidence, verdict.tie_break, verdict.calls
     ('42', 1.0, 'pool order', 6)
+    >>> print(verdict)
+    42
+    a, confidence 1.00 by the rule consistency; a tie, decided by pool order
+    member  answers  confidence  abstained
+    a       3 × 42         1.00
+    b       3 × 42         1.00
+    6 LM calls, 0 + 0 tokens
     """
 
     answer: JsonAnswer
@@ -169,12 +177,15 @@ class Verdict(Spent):
     ballots: list[MemberBallot]
     turns: list[Turn] = []
 
+    def __str__(self) -> str:
+        return verdict_text(self)
+
     def _repr_html_(self) -> str:
         return verdict_html(self)
 
 
-#: Longer answers are cut in notebooks.
-_LONGEST = 300
+#: Longer answers are cut in notebooks, and in a table of text.
+_LONGEST, _LONGEST_CELL = 300, 60
 
 
 def readable_answer(answer: Any) -> str:
@@ -190,11 +201,57 @@ def readable_answer(answer: Any) -> str:
     return str(answer)
 
 
+def verdict_text(verdict: Verdict) -> str:
+    """Return a verdict as lines of text: the answer, every member's ballot, the cost."""
+    head = ["member", "answers", "confidence", "abstained"]
+    rows = [head, *(_cells(ballot) for ballot in verdict.ballots)]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(head))]
+    aligned = (
+        "  ".join(
+            cell.rjust(width) if at == 2 else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+    return "\n".join(
+        [
+            _line(verdict.answer, _LONGEST),
+            f"{_line(verdict.member)}, {_grounds(verdict)}",
+            *(aligned if verdict.ballots else ()),
+            _spent(verdict),
+        ]
+    )
+
+
+def _cells(ballot: MemberBallot) -> list[str]:
+    counts = (f"{counted.count} × {_line(counted.answer)}" for counted in ballot.answers)
+    return [
+        _line(ballot.member),
+        _cut("; ".join(counts), 2 * _LONGEST_CELL),
+        f"{ballot.confidence:.2f}",
+        "; ".join(_line(cause) for cause in _missing(ballot)),
+    ]
+
+
+def _line(value: Any, longest: int = _LONGEST_CELL) -> str:
+    """Return an answer or a name as one line that is harmless in a terminal."""
+    return _cut(" ".join(visible(readable_answer(value)).split()), longest)
+
+
+def _grounds(verdict: Verdict) -> str:
+    tie = "" if verdict.tie_break == "nothing" else f"; a tie, decided by {verdict.tie_break}"
+    return f"confidence {verdict.confidence:.2f} by the rule {verdict.rule}{tie}"
+
+
+def _missing(ballot: MemberBallot) -> list[str]:
+    """Return why a member has fewer votes than draws."""
+    missing = [f"{count} × {cause}" for cause, count in ballot.abstentions.items()]
+    return [*missing, f"{_number(ballot.spared, 'draw')} spared"] if ballot.spared else missing
+
+
 def verdict_html(verdict: Verdict) -> str:
     """Return a verdict for notebooks: the answer, every member's ballot, the cost and the turns."""
-    tie = "" if verdict.tie_break == "nothing" else f"; a tie, decided by {verdict.tie_break}"
-    confidence = f"confidence {verdict.confidence:.2f} by the rule {escaped(verdict.rule)}"
-    who = f"<b>{escaped(verdict.member)}</b>, {confidence}{tie}"
+    who = f"<b>{escaped(verdict.member)}</b>, {escaped(_grounds(verdict))}"
     rows = [_member(ballot, verdict) for ballot in verdict.ballots]
     columns = ("member", "its answers", "confidence", "validation accuracy", "abstained")
     return section(
@@ -214,15 +271,12 @@ def _member(ballot: MemberBallot, verdict: Verdict) -> list[str]:
         _bar(counted, k, won and _same(counted.answer, verdict.answer))
         for counted in ballot.answers
     )
-    missing = [f"{count} × {cause}" for cause, count in ballot.abstentions.items()]
-    if ballot.spared:
-        missing.append(f"{_number(ballot.spared, 'draw')} spared")
     return [
         f"<b>{escaped(ballot.member)}</b>" if won else escaped(ballot.member),
         "".join(bars),
         f"{ballot.confidence:.2f}",
         "" if ballot.accuracy is None else f"{100 * ballot.accuracy:.1f} %",
-        escaped("; ".join(missing)),
+        escaped("; ".join(_missing(ballot))),
     ]
 
 
@@ -280,8 +334,8 @@ def _number(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+def _cut(text: str, longest: int = _LONGEST) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 class AllMembersFailed(MuxError):

@@ -162,3 +162,29 @@ def test_a_saved_mux_of_one_member_answers(pool, tmp_path):
     done = dspy_mux("ask", "--mux", tmp_path / "mux.json", "--pool", pool, "What is 6 × 7?")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0].strip() == "42"
+
+
+TASK = """
+import dspy
+
+def program():
+    return dspy.Predict("question -> answer: float")
+
+def examples(split):
+    rows = {"train": range(5), "test": range(5, 10)}[split]
+    return [dspy.Example(question=f"{n}?", answer=n).with_inputs("question") for n in rows]
+
+def metric(example, prediction, trace=None):
+    return example.answer == prediction.answer
+"""
+
+
+def test_collect_takes_a_task_as_the_readme_says(pool, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "limited_task.py").write_text(TASK)
+    arguments = ("collect", "limited_task", "--pool", pool, "--bank", "bank.sqlite", "--k", 2)
+    done = dspy_mux(*arguments, "--split", "test", "--limit", 3, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["drawn"] == 2 * 2 * 3
+    assert "has no split 'dev'" in one_line(dspy_mux(*arguments, "--split", "dev"), 2)
+    assert "must return the examples of all splits" in one_line(dspy_mux(*arguments), 2)

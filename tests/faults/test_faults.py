@@ -221,15 +221,15 @@ def test_calls_through_litellm_are_bounded_and_ended_too(how):
 def test_an_inner_mux_stops_with_its_outer_draw(nothing_left):
     with fault_server(always(Fault.HANG, model="inner")) as server:
         inner, outer = an_lm(server, "inner"), scripted_lm("outer", ["x"])
+        others = a_mux([inner])
 
         class Nested(dspy.Module):
             def __init__(self):
                 super().__init__()
                 self.step = dspy.Predict("question -> answer")
-                self.others = a_mux([inner])
 
             def forward(self, question):
-                self.others(question=question)
+                others(question=question)
                 return self.step(question=question)
 
         mux = SLMMux(Nested(), [outer], k=1, timeout=0.5)

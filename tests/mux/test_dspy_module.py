@@ -101,10 +101,15 @@ def test_inside_evaluate_and_parallel():
     assert [pred.answer for pred in preds] == [example.answer for example in examples]
 
 
-def test_a_nested_mux_redraws_in_every_outer_draw():
+def test_a_mux_that_a_program_calls_as_a_tool_redraws_in_every_draw():
     inner_lm = scripted_lm("inner", lambda _, draw: {"answer": f"answer {draw}"})
     inner = SLMMux(dspy.Predict(QA), [inner_lm], k=2)
-    outer = SLMMux(inner, [scripted_lm("o1", ["-"]), scripted_lm("o2", ["-"])], k=3)
+
+    class Asks(dspy.Module):
+        def forward(self, question):
+            return dspy.Prediction(answer=inner(question=question).answer)
+
+    outer = SLMMux(Asks(), [scripted_lm("o1", ["-"]), scripted_lm("o2", ["-"])], k=3)
     verdict = outer(question="?").verdict
     assert calls(inner_lm) == 2 * 3 * 2
     assert len({answer.answer for ballot in verdict.ballots for answer in ballot.answers}) == 6

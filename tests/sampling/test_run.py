@@ -79,16 +79,17 @@ def test_a_draw_is_withdrawn_without_a_free_thread(monkeypatch):
 
 def test_a_withdrawn_draws_inner_mux_stops():
     inner = scripted_lm("inner", ["x"], latency=0.05)
+    others = SLMMux(dspy.Predict(QA), [inner], k=1)
 
     class Nested(dspy.Module):
         def __init__(self):
             super().__init__()
-            self.step, self.others = dspy.Predict(QA), SLMMux(dspy.Predict(QA), [inner], k=1)
+            self.step = dspy.Predict(QA)
 
         def forward(self, question):
             for number in range(20):
                 with suppress(AllMembersFailed):
-                    self.others(question=f"{question}{number}")
+                    others(question=f"{question}{number}")
             return self.step(question=question)
 
     outer = scripted_lm("outer", ["x"])

@@ -94,3 +94,32 @@ def test_errors_may_pass(cause):
 )  # fmt: skip
 def test_an_unusable_reply_is_not_an_error(cause):
     assert not is_error(cause)
+
+
+def test_a_printed_verdict_is_a_small_table():
+    verdict = Verdict(
+        answer="Par\x1b[31mis",
+        member="b",
+        confidence=2 / 3,
+        tie_break="accuracy",
+        rule="consistency",
+        ballots=[
+            MemberBallot.of(Ballot("a", (0, None, 1)), {0: "Lyon\nLyon", 1: [1, 2]}, [None, "x"]),
+            MemberBallot.of(Ballot("b", (2, 2), asked=3), {2: "Par\x1b[31mis"}, []),
+        ],
+        calls=5,
+        cached_calls=1,
+        prompt_tokens=10,
+        completion_tokens=4,
+    )
+    assert str(verdict).splitlines() == [
+        "Par␛[31mis",
+        "b, confidence 0.67 by the rule consistency; a tie, decided by accuracy",
+        "member  answers                    confidence  abstained",
+        "a       1 × Lyon Lyon; 1 × [1, 2]        0.33  1 × x",
+        "b       2 × Par␛[31mis                   0.67  1 draw spared",
+        "5 LM calls, 1 from the cache, 10 + 4 tokens",
+    ]
+    long = verdict.model_copy(update={"answer": "x" * 10_000, "ballots": []})
+    assert max(map(len, str(long).splitlines())) == 300
+    assert str(long).count("\n") == 2

@@ -1,0 +1,71 @@
+"""What a mux refuses, each in one sentence: inputs at a call, and programs that it cannot hold."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dspy
+
+from ..errors import ConfigurationError
+from .rollout import TakesRollouts
+
+#: What `dspy.Predict` takes at a call beside its inputs, and what it would do to a mux's draws.
+_SETTINGS = {
+    "lm": "would make all members the same model: build a mux with other lms instead",
+    "config": "would override its members' settings in every draw: set them on the members, as in "
+    "Member(lm, temperature=…), instead",
+}
+
+
+def check_inputs(
+    whose: str, program: dspy.Module, unnamed: Sequence[Any], inputs: Mapping[str, Any]
+) -> None:
+    """Refuse missing inputs before a call, of which DSPy warns once per draw, and settings.
+
+    Args:
+        whose: the class that was called.
+        program: a member's.
+    """
+    plain = program.predict if isinstance(program, dspy.ChainOfThought) else program
+    fields = list(plain.signature.input_fields) if isinstance(plain, dspy.Predict) else []
+    for name in _SETTINGS.keys() & inputs.keys():
+        if not _has_parameter(program, name):
+            raise ConfigurationError(f"{whose} was called with {name}=…, which {_SETTINGS[name]}.")
+    if unnamed or (fields and not inputs.keys() & set(fields)):
+        wanted = ", ".join(f"{name}=…" for name in fields) or "question=…"
+        got = f"{len(unnamed)} without a name" if unnamed else ", ".join(inputs) or "none"
+        raise ConfigurationError(
+            f"{whose} takes its inputs by name, {wanted}, and was given {got}."
+        )
+
+
+def refuse_own_lms(module: dspy.Module) -> None:
+    """Refuse predictors with settings of their own."""
+    for name, predictor in module.named_predictors():
+        own = "lm" if predictor.lm is not None else "config" if predictor.config else None
+        if own is not None:
+            raise ConfigurationError(
+                f"The predictor {name} has its own {own}, which would override its member's: "
+                "leave it out and set it on the member instead."
+            )
+
+
+def refuse_inner_mux(program: dspy.Module) -> None:
+    """Refuse a program that contains a mux: its answers would be credited to the wrong members."""
+    for name, pool in program.named_sub_modules(TakesRollouts):
+        inner = name.removeprefix("self").removesuffix("pool").strip(".")
+        which = f"contains a mux, {inner}, which" if inner else "is a mux itself, which"
+        raise ConfigurationError(
+            f"The program {which} asks its own members ({', '.join(pool.names)}), not those of "
+            "the mux around it: give the inner mux all the members, or the outer one the program "
+            "without it."
+        )
+
+
+def _has_parameter(program: dspy.Module, name: str) -> bool:
+    """Return whether a program of the user's own has an input of this name."""
+    # Of the class: DSPy warns where an instance's `forward` is looked at.
+    forms = (getattr(type(program), form, None) for form in ("forward", "aforward"))
+    return any(form is not None and name in inspect.signature(form).parameters for form in forms)

@@ -1,0 +1,114 @@
+"""Inputs beyond the program's own: the rule sees them, the program does not."""
+
+from __future__ import annotations
+
+import logging
+
+import dspy
+import pytest
+
+from dspy_mux import SLMMux
+from dspy_mux.sampling.inputs import inputs_taken
+from tests.support.scripted import prompt_of, scripted_lm
+
+GIVEN = {"question": "?", "category": "sums", "config": {}}
+
+
+class Named(dspy.Module):
+    def forward(self, question, config=None):
+        return dspy.Prediction(answer=question)
+
+
+class Anything(dspy.Module):
+    def forward(self, **inputs):
+        return dspy.Prediction(answer=len(inputs))
+
+
+class OnlyAsync(dspy.Module):
+    async def aforward(self, question):
+        return dspy.Prediction(answer=question)
+
+
+class Own(dspy.Module):
+    """Has a signature, but takes what it wants."""
+
+    signature = dspy.Signature("question -> answer")
+
+    def forward(self, **inputs):
+        return dspy.Prediction(answer=len(inputs))
+
+
+def lookup(word: str) -> str:
+    """Look a word up."""
+    return word
+
+
+@pytest.mark.parametrize(
+    ("program", "taken"),
+    [
+        (dspy.Predict("question -> answer"), {"question", "config"}),
+        (dspy.ChainOfThought("question -> answer"), {"question", "config"}),
+        (dspy.ChainOfThought("question, category -> answer"), set(GIVEN)),
+        (dspy.BestOfN(dspy.Predict("question -> answer"), 2, len, 1.0), {"question", "config"}),
+        (dspy.ReAct("question -> answer", tools=[lookup]), {"question"}),
+        (dspy.MultiChainComparison("question -> answer"), {"question"}),
+        (Named(), {"question", "config"}),
+        (OnlyAsync(), {"question"}),
+        (Anything(), set(GIVEN)),
+        (Own(), set(GIVEN)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_inputs_that_a_program_takes(program, taken):
+    assert set(inputs_taken(program, GIVEN)) == taken
+
+
+class ByCategory:
+    """A rule that reads a category, and takes the member of that name."""
+
+    name = "by category"
+
+    def __init__(self, category=None):
+        self.category = category
+
+    def given(self, inputs):
+        return ByCategory(inputs["category"])
+
+    def choose(self, ballots):
+        from dspy_mux import Choice
+
+        at = [ballot.member for ballot in ballots].index(self.category)
+        return Choice(at, ballots[at].votes[0], 1.0, "nothing")
+
+
+class Steps(dspy.Module):
+    def __init__(self):
+        super().__init__()
+        self.predict = dspy.Predict("question -> answer")
+
+    def forward(self, question):
+        return self.predict(question=question)
+
+
+@pytest.mark.parametrize(
+    "program", ["question -> answer", dspy.Predict("question -> answer"), Steps()]
+)
+async def test_the_rule_reads_them_and_dspy_does_not_warn(program, caplog, monkeypatch):
+    prompts = []
+
+    def reply(answer):
+        def of(prompt, draw):
+            prompts.append(prompt)
+            return {"reasoning": "", "answer": answer}
+
+        return of
+
+    lms = {name: scripted_lm(name, reply(name), shown=prompt_of) for name in "ab"}
+    mux = SLMMux(program, lms, rule=ByCategory())
+    with caplog.at_level(logging.WARNING):
+        monkeypatch.setattr(logging.getLogger("dspy"), "propagate", True)
+        assert mux(question="?", category="b").answer == "b"
+        assert (await mux.acall(question="?!", category="a")).answer == "a"
+    assert [record.getMessage() for record in caplog.records] == []
+    assert prompts
+    assert not any("category" in prompt for prompt in prompts)
