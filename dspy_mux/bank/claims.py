@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import sqlalchemy as sa
 
@@ -24,11 +24,20 @@ class Claims:
     def __init__(self, database: Database):
         self._database = database
 
-    def take(self, units: Sequence[tuple[int, int]], owner: str) -> list[tuple[int, int]]:
-        """Claim units for an owner; return those that are its own now. Others hold the rest."""
+    def take(
+        self,
+        units: Sequence[tuple[int, int]],
+        owner: str,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> list[tuple[int, int]]:
+        """Claim units for an owner; return those that are its own now. Others hold the rest.
+
+        Args:
+            wanted: asked while another writer is waited for; False ends the wait.
+        """
         now, host = time.time(), socket.gethostname()
         _at_work.add(owner)
-        with self._database.writing() as connection:
+        with self._database.writing(wanted) as connection:
             for claim in connection.execute(sa.select(claims)).all():
                 if _has_lapsed(claim, host, now):
                     connection.execute(sa.delete(claims).where(_is(claim.question, claim.program)))
@@ -48,9 +57,9 @@ class Claims:
             ours = {(question, program) for question, program in connection.execute(query)}
         return [unit for unit in units if unit in ours]
 
-    def beat(self, owner: str) -> None:
-        """Record a sign of life for all claims of an owner."""
-        with self._database.writing() as connection:
+    def beat(self, owner: str, wanted: Callable[[], bool] = lambda: True) -> None:
+        """Record a sign of life for all claims of an owner; for `wanted` see `take`."""
+        with self._database.writing(wanted) as connection:
             connection.execute(
                 sa.update(claims).where(claims.c.owner == owner).values(beat=time.time())
             )

@@ -10,7 +10,7 @@ import logging
 import time
 import uuid
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,18 +18,10 @@ from typing import Any
 import dspy
 import numpy as np
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from ..answers.equivalence import NO_ANSWER
 from ..answers.reply import CUT_OFF
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, StorageError
 from ..mux.slm_mux import SLMMux
 from ..sampling.draw import Draw, find_mistake
 from ..sampling.interrupt import Interrupt
@@ -37,6 +29,7 @@ from ..sampling.run import sample
 from .fingerprint import fingerprint_inputs, fingerprint_member
 from .health import Health
 from .limits import Budget
+from .progress_bar import progress_bar
 from .record import Record
 from .sample_bank import SampleBank
 from .score import Metric as Metric, Scorer
@@ -226,7 +219,7 @@ class _Collection:
         rescored = self.scorer.score_recorded(self.bank, self.programs)
         units = self._missing_units()
         wanted, total = sum(map(len, units.values())), sum(self.k.values()) * len(self.examples)
-        with _progress(self.options.console) as progress:
+        with progress_bar(self.options.console) as progress:
             bar = progress.add_task("drawing", total=total, completed=total - wanted, spent="")
             with closing(self._draw_all(units)) as outcomes:
                 for recorded in outcomes:
@@ -262,9 +255,12 @@ class _Collection:
 
     def _draw_all(self, units: Mapping[tuple[int, int], list[int]]) -> Generator[bool, None, None]:
         """Draw and record; yield, for each draw that ended, whether it was recorded."""
-        with Interrupt() as interrupt, closing(Writer(self.bank, self.mux, self.owner)) as writer:
+        with (
+            Interrupt() as interrupt,
+            closing(Writer(self.bank, self.mux, self.owner, interrupt)) as writer,
+        ):
             settled = sample(
-                self._draws(units),
+                self._draws(units, interrupt),
                 timeout=self.mux.timeout,
                 num_threads=self.options.num_threads,
                 interrupt=interrupt,
@@ -277,12 +273,21 @@ class _Collection:
                     if self.mistake is not None:
                         interrupt.ask()  # ends the collection once all that arrived is recorded
 
-    def _draws(self, units: Mapping[tuple[int, int], list[int]]) -> Iterator[Draw | None]:
+    def _draws(
+        self, units: Mapping[tuple[int, int], list[int]], interrupt: Interrupt
+    ) -> Iterator[Draw | None]:
         """Claim units and yield their draws; None while the budget has no room for the next one."""
         positions = {program: at for at, program in enumerate(self.programs)}
         keys = list(units)
         for start in range(0, len(keys), _UNITS_AT_ONCE):
-            left, failed = self._claim(keys[start : start + _UNITS_AT_ONCE], units)
+            try:
+                left, failed = self._claim(
+                    keys[start : start + _UNITS_AT_ONCE], units, lambda: not interrupt.hurried
+                )
+            except StorageError:
+                if interrupt.hurried:
+                    return  # what has arrived is yet to be recorded
+                raise
             for unit, numbers in left.items():
                 question, program = unit
                 self.outstanding[unit] = len(numbers)
@@ -299,10 +304,13 @@ class _Collection:
                     yield draw
 
     def _claim(
-        self, keys: Sequence[tuple[int, int]], units: Mapping[tuple[int, int], list[int]]
+        self,
+        keys: Sequence[tuple[int, int]],
+        units: Mapping[tuple[int, int], list[int]],
+        wanted: Callable[[], bool],
     ) -> tuple[dict[tuple[int, int], list[int]], set[tuple[int, int, int]]]:
         """Claim units; return the draws left to make in each, and those that failed before."""
-        ours = self.bank.claims.take(keys, self.owner)
+        ours = self.bank.claims.take(keys, self.owner, wanted)
         # Another process may have drawn some of them since `_missing_units`.
         done, failed = self._done([question for question, _ in ours]) if ours else (set(), set())
         left = {
@@ -311,7 +319,7 @@ class _Collection:
             ]
             for question, program in ours
         }
-        with self.bank.writing() as connection:
+        with self.bank.writing(wanted) as connection:
             self.bank.claims.release(
                 connection, self.owner, [unit for unit, numbers in left.items() if not numbers]
             )
@@ -380,19 +388,6 @@ def _question(
         if isinstance(value, (str, int, float, bool))
     }
     return key, str(recorded.get("question_id", key[:16])), recorded
-
-
-def _progress(console: Console | None) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[spent]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console or Console(quiet=True),
-        disable=console is None,
-    )
 
 
 def recorded(

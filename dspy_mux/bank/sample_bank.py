@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import chain
 from typing import Any, TypedDict, cast
@@ -346,9 +346,15 @@ class SampleBank:
             )
             connection.execute(sa.delete(draws).where(this & _FAILED))
 
-    def writing(self) -> AbstractContextManager[sa.Connection]:
-        """Return a transaction to write in; it makes the tables where they are missing."""
-        return self.database.writing()
+    def writing(
+        self, wanted: Callable[[], bool] = lambda: True
+    ) -> AbstractContextManager[sa.Connection]:
+        """Return a transaction to write in; it makes the tables where they are missing.
+
+        Args:
+            wanted: asked while another writer is waited for; False ends the wait.
+        """
+        return self.database.writing(wanted)
 
     def close(self) -> None:
         """Close the connections; they open again on use."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import dspy
@@ -18,6 +20,7 @@ from ..errors import BankError, StorageError
 from ..mux.slm_mux import SLMMux
 from ..sampling.causes import UNUSABLE
 from ..sampling.draw import Draw
+from ..sampling.interrupt import Interrupt
 from ..sampling.threads import take
 from .answers import Answered
 from .fingerprint import describe_comparison, jsonable
@@ -30,6 +33,10 @@ BEAT_S = 20.0
 HISTORY = 256
 #: Seconds to wait before writing to a server again, which may be restarting.
 PAUSES_S = (0.5, 2.0, 5.0)
+#: Seconds after which an interrupted collection says what it waits for.
+NOTICE_S = 1.0
+
+logger = logging.getLogger(__name__)
 
 
 class RecordedDraw(Draw):
@@ -81,30 +88,34 @@ class Writer:
         error: what ended the thread; None while all is well.
     """
 
-    def __init__(self, bank: SampleBank, mux: SLMMux, owner: str):
-        self.bank, self.mux, self.owner = bank, mux, owner
+    def __init__(self, bank: SampleBank, mux: SLMMux, owner: str, interrupt: Interrupt):
+        self.bank, self.mux, self.owner, self.interrupt = bank, mux, owner, interrupt
         self._types = OutputTypes(mux)
         self._comparison = describe_comparison(mux)
         self._comparisons: dict[int, list[str] | None] = {}  # of the programs met so far
         self.error: BaseException | None = None
-        self._unwritten = 0  # draws
+        self._given = self._written = 0  # draws
         self._queue: queue.SimpleQueue[RecordedDraw | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="dspy-mux-bank", daemon=True)
         self._thread.start()
 
     def put(self, draw: RecordedDraw) -> None:
         """Queue a draw. Where writing fails, `error` says why and `close` how many were lost."""
+        self._given += 1
         self._queue.put(draw)
 
     def close(self) -> None:
         """Wait until all draws are written and the claims released.
 
+        After Ctrl-C, claims are left to lapse where another process holds the bank; draws are
+        written when it has let go, or given up after a second Ctrl-C.
+
         Raises:
             BankError: something could not be written.
         """
         self._queue.put(None)
-        self._thread.join()
-        lost = self._unwritten + sum(draw is not None for draw in self._arrived(0))
+        self._join()
+        lost = self._given - self._written
         if isinstance(self.error, BankError) and lost:
             raise type(self.error)(
                 f"{self.error} Lost: {lost} draws that had arrived; DSPy's cache, where it is on, "
@@ -113,6 +124,21 @@ class Writer:
         if self.error is not None:
             raise self.error
 
+    def _join(self) -> None:
+        """Wait for the thread; after Ctrl-C, say what it waits for if that takes long."""
+        said = False
+        while self._thread.is_alive():
+            self._thread.join(NOTICE_S)
+            waiting = self._given - self._written
+            if self.interrupt.hurried and waiting and not said:
+                said = True
+                logger.warning(
+                    "Interrupted: %d draws that have arrived are yet to be recorded in the bank "
+                    "%s, which another process may be writing to; Ctrl-C again gives them up.",
+                    waiting,
+                    self.bank.name,
+                )
+
     def _run(self) -> None:
         open_, beat = True, time.monotonic()
         try:
@@ -120,18 +146,27 @@ class Writer:
                 arrived = self._arrived(BEAT_S)
                 open_ = None not in arrived
                 if rows := [draw for draw in arrived if draw is not None]:
-                    self._unwritten = len(rows)
                     self._persist(rows)
-                    self._unwritten = 0
+                    self._written += len(rows)
                 if time.monotonic() - beat > BEAT_S:
-                    self.bank.claims.beat(self.owner)
+                    with self._unless_hurried() as wanted:
+                        self.bank.claims.beat(self.owner, wanted)
                     beat = time.monotonic()
-            with self.bank.writing() as connection:
+            with self._unless_hurried() as wanted, self.bank.writing(wanted) as connection:
                 self.bank.claims.release(connection, self.owner)
         except BaseException as error:  # noqa: BLE001  (ends the collection, and is raised by `close`)
             self.error = error
         finally:
             self.bank.claims.abandon(self.owner)
+
+    @contextmanager
+    def _unless_hurried(self) -> Iterator[Callable[[], bool]]:
+        """Let a change of claims fail after Ctrl-C; yield whether to wait for it."""
+        try:
+            yield lambda: not self.interrupt.hurried
+        except StorageError:
+            if not self.interrupt.hurried:
+                raise
 
     def _persist(self, rows: Sequence[RecordedDraw]) -> None:
         for pause in (*(PAUSES_S if self.bank.path is None else ()), None):
@@ -139,7 +174,7 @@ class Writer:
                 self._record(rows)
                 return
             except StorageError:
-                if pause is None:
+                if pause is None or self.interrupt.insisted:
                     raise
                 time.sleep(pause)
 
@@ -151,7 +186,7 @@ class Writer:
         """
         questions = list(dict.fromkeys(draw.unit[0] for draw in arrived))
         while True:
-            with self.bank.writing() as connection:
+            with self.bank.writing(self._patient) as connection:
                 latest, recorded = self.bank.answers.latest(connection, questions)
                 if not self._comparisons.keys() >= {answered.program for answered in recorded}:
                     self._comparisons = self.bank.answers.comparisons(connection)
@@ -163,7 +198,7 @@ class Writer:
                 for question in questions
                 for row in self._numbered(question, arrived, known.get(question, []))
             ]
-            with self.bank.writing() as connection:
+            with self.bank.writing(self._patient) as connection:
                 if self.bank.answers.came_after(connection, questions, latest):
                     continue
                 self.bank.forget_failures(
@@ -175,6 +210,9 @@ class Writer:
                     connection, self.owner, [draw.unit for draw in arrived if draw.completes]
                 )
                 return
+
+    def _patient(self) -> bool:
+        return not self.interrupt.insisted
 
     def _arrived(self, patience: float) -> list[RecordedDraw | None]:
         try:

@@ -17,7 +17,7 @@ class Interrupt:
 
     Attributes:
         asked: whether to end.
-        hurried: whether to end at once, because somebody pressed Ctrl-C.
+        presses: how often somebody pressed Ctrl-C.
 
     Raises:
         KeyboardInterrupt: on exit after a SIGINT, unless an error is under way.
@@ -29,9 +29,19 @@ class Interrupt:
     """
 
     def __init__(self) -> None:
-        self.asked = self.hurried = False
+        self.asked, self.presses = False, 0
         self._wake: Callable[[], object] = lambda: None
         self._previous: Any = None  # what `signal.signal` returns
+
+    @property
+    def hurried(self) -> bool:
+        """Whether to end at once: somebody pressed Ctrl-C."""
+        return self.presses > 0
+
+    @property
+    def insisted(self) -> bool:
+        """Whether to give up even what has been paid for: Ctrl-C again."""
+        return self.presses > 1
 
     def on_ask(self, wake: Callable[[], object]) -> None:
         """Have `wake` called on the request.
@@ -62,5 +72,5 @@ class Interrupt:
             raise KeyboardInterrupt
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.hurried = True
+        self.presses += 1
         self.ask()

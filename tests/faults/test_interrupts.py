@@ -1,18 +1,25 @@
-"""Ctrl-C during `dspy-mux collect`: it ends, with everything recorded that has arrived."""
+"""Ctrl-C during `dspy-mux collect`: it ends, with everything recorded that has arrived.
+
+Signals go to the whole process group, as those of a terminal do.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
 from dspy_mux import SampleBank
+from dspy_mux.bank.collect import _UNITS_AT_ONCE
 
 from ..support.fault_server import Fault, fault_server
 from ..support.wait import PATIENCE_S, until
@@ -59,17 +66,18 @@ def hangs(request):
 class Collection:
     """`dspy-mux collect` in a process of its own."""
 
-    def __init__(self, folder: Path, server, metric_s: float = 0.0):
+    def __init__(self, folder: Path, server, metric_s: float = 0.0, bank: str = "bank.sqlite"):
         (folder / "pool.toml").write_text(POOL.format(k=K, address=server.address))
         (folder / "task.py").write_text(TASK.format(questions=QUESTIONS, metric_s=metric_s))
-        self.bank = SampleBank(folder / "bank.sqlite")
+        self.bank = SampleBank(bank if "://" in bank else folder / bank)
+        self._stderr = folder / "stderr"
         command = [
             "collect",
             "task",
             "--pool",
             "pool.toml",
             "--bank",
-            "bank.sqlite",
+            bank,
             "--num-threads",
             str(THREADS),
         ]
@@ -82,15 +90,30 @@ class Collection:
             [sys.executable, "-m", "dspy_mux", *command],
             cwd=folder,
             env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            stdout=subprocess.DEVNULL,
+            stderr=self._stderr.open("w"),
+            start_new_session=True,
         )
+
+    def interrupt(self) -> None:
+        os.killpg(self.process.pid, signal.SIGINT)
 
     def ends(self) -> tuple[int, str]:
         """Exit code and stderr; what hangs in these tests hangs for longer than this waits."""
-        _, said = self.process.communicate(timeout=2 * PATIENCE_S)
-        return self.process.returncode, said
+        self.process.wait(2 * PATIENCE_S)
+        return self.process.returncode, self._stderr.read_text()
+
+    def says(self, text: str) -> str:
+        """Stderr once it holds the text."""
+        until(lambda: text in self._stderr.read_text())
+        return self._stderr.read_text()
+
+    def open_files(self) -> set[str]:
+        names = set()
+        for file in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                names.add(file.readlink().name)
+        return names
 
     def recorded(self) -> Counter[str]:
         rows = list(self.bank.rows()) if self.bank.exists() else []
@@ -105,7 +128,7 @@ def test_ctrl_c_keeps_draws_that_have_arrived(tmp_path, presses):
         # Until all that answer have, and all threads hang.
         until(lambda: len(server.requests) == HANGS_FROM * K + THREADS)
         for press in range(presses):
-            collection.process.send_signal(signal.SIGINT)
+            collection.interrupt()
             time.sleep(0.05 * (press < presses - 1))
         code, said = collection.ends()
         if presses == 1:
@@ -130,7 +153,7 @@ def test_a_response_not_scored_yet_is_recorded(tmp_path):
         collection = Collection(tmp_path, server, metric_s=600)
         scoring = tmp_path / "scoring"
         until(lambda: scoring.exists() and len(scoring.read_text()) == THREADS)
-        collection.process.send_signal(signal.SIGINT)
+        collection.interrupt()
         assert collection.ends()[0] == 130
         assert sum(collection.recorded().values()) == THREADS
         assert {row.get("score") for row in collection.bank.rows()} == {None}
@@ -139,3 +162,65 @@ def test_a_response_not_scored_yet_is_recorded(tmp_path):
         assert again.ends()[0] == 0
         assert {row["score"] for row in again.bank.rows()} == {1.0}
         assert len(server.requests) - asked == QUESTIONS * K - THREADS
+
+
+class Writing:
+    """Writes to a bank from the first request to a server on, until it is let go."""
+
+    def __init__(self, bank: str):
+        self.bank, self._held = SampleBank(bank), ExitStack()
+        self._asked = threading.Lock()
+
+    def __call__(self, request) -> None:
+        if self._asked.acquire(blocking=False):
+            self.begin()
+
+    def begin(self) -> None:
+        self._held.enter_context(self.bank.writing())
+
+    def let_go(self) -> None:
+        self._held.close()
+        self.bank.close()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="sees files that are open")
+def test_ctrl_c_ends_a_collection_that_waits_to_begin(tmp_path):
+    writing = Writing(str(tmp_path / "bank.sqlite"))
+    writing.begin()
+    with fault_server(lambda _: None) as server:
+        collection = Collection(tmp_path, server)
+        until(lambda: "bank.sqlite" in collection.open_files())
+        collection.interrupt()
+        assert collection.ends()[0] == 130
+        assert not server.requests
+    writing.let_go()
+
+
+def test_ctrl_c_waits_to_record_what_has_arrived(tmp_path, bank_url):
+    writing = Writing(bank_url)
+    with fault_server(writing) as server:
+        collection = Collection(tmp_path, server, bank=bank_url)
+        # Until it waits to claim the next questions, too.
+        until(lambda: len(server.requests) == _UNITS_AT_ONCE * K)
+        collection.interrupt()
+        collection.says("Ctrl-C again gives them up")
+        writing.let_go()
+        code, _ = collection.ends()
+        assert code == 130
+        assert sum(collection.recorded().values()) == _UNITS_AT_ONCE * K
+
+
+def test_a_second_ctrl_c_gives_up_what_cannot_be_recorded(tmp_path):
+    writing = Writing(str(tmp_path / "bank.sqlite"))
+    with fault_server(writing) as server:
+        collection = Collection(tmp_path, server)
+        until(lambda: len(server.requests) == _UNITS_AT_ONCE * K)
+        collection.interrupt()
+        collection.says("Ctrl-C again gives them up")
+        collection.interrupt()
+        code, said = collection.ends()
+        last = said.splitlines()[-1]
+        lost = re.search(r"Another process is writing to the bank .* Lost: (\d+) draws", last)
+        assert code == 2
+        assert sum(collection.recorded().values()) + int(lost[1]) == _UNITS_AT_ONCE * K
+    writing.let_go()

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,8 +34,8 @@ class NotingBank(SampleBank):
         self._notes, self._added = notes, dict[sa.Connection, list]()
 
     @contextmanager
-    def writing(self) -> Iterator[sa.Connection]:
-        with super().writing() as connection:
+    def writing(self, wanted: Callable[[], bool] = lambda: True) -> Iterator[sa.Connection]:
+        with super().writing(wanted) as connection:
             self._added[connection] = []
             yield connection
         # Where a kill cuts a note off, what follows begins on a new line.

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from ...errors import ConfigurationError, DataError, MissingExtra
+from ...errors import ConfigurationError, DataError, MissingExtra, StorageError
 from . import schema, sqlite as sqlite_file
-from .failures import describe_failure
+from .failures import describe_failure, is_lock_held
 from .schema import VERSION, about, metadata
 
 #: One writer at a time, as in SQLite: who numbers answer classes must have read them all.
 #: (7173496 is "mux" in ASCII.)
 _LOCK = (
-    f"SET LOCAL lock_timeout = '{sqlite_file.PATIENCE_S}s'",
+    f"SET LOCAL lock_timeout = '{sqlite_file.SLICE_S}s'",
     "SELECT pg_advisory_xact_lock(7173496, hashtext(coalesce(current_schema(), '')))",
+    f"SET LOCAL lock_timeout = '{sqlite_file.PATIENCE_S}s'",
 )
 
 
@@ -107,13 +109,19 @@ class Database:
                 yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[sa.Connection]:
-        """Open a transaction, the only writer at its time; it makes tables that are missing."""
+    def writing(self, wanted: Callable[[], bool] = lambda: True) -> Iterator[sa.Connection]:
+        """Open a transaction, the only writer at its time; it makes tables that are missing.
+
+        Args:
+            wanted: asked while another writer is waited for; False ends the wait.
+
+        Raises:
+            StorageError: among others, the other writer took too long, or longer than `wanted`.
+        """
         with self._describing_failures():
             if self._writer is None:
-                self._writer = self._prepared()
-            with self._writer.begin() as connection:
-                self._lock(connection)
+                self._writer = self._prepared(wanted)
+            with self._transaction(self._writer, wanted) as connection:
                 yield connection
 
     def insert(
@@ -142,7 +150,34 @@ class Database:
         sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
         return engine
 
-    def _prepared(self) -> sa.Engine:
+    @contextmanager
+    def _transaction(
+        self, engine: sa.Engine, wanted: Callable[[], bool]
+    ) -> Iterator[sa.Connection]:
+        """Open a transaction that holds the write lock.
+
+        The lock is waited for in short slices: while a driver waits, no signal is seen.
+        """
+        deadline = time.monotonic() + sqlite_file.PATIENCE_S
+        with engine.connect() as connection:
+            while True:
+                transaction = connection.begin()
+                try:
+                    self._lock(connection)
+                    break
+                except OperationalError as error:
+                    transaction.rollback()
+                    if not is_lock_held(error) or time.monotonic() > deadline:
+                        raise
+                    if not wanted():
+                        raise StorageError(
+                            f"Another process is writing to the bank {self.name}: go on when it "
+                            "has ended."
+                        ) from error
+            with transaction:
+                yield connection
+
+    def _prepared(self, wanted: Callable[[], bool]) -> sa.Engine:
         """Return an engine to write with, whose tables exist and have this version."""
         if self.path is None:
             engine = self._server()
@@ -155,16 +190,10 @@ class Database:
                 with self.reading(check=False) as connection:
                     self._check_ours(connection)
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            engine = sa.create_engine(self.url, connect_args={"timeout": sqlite_file.PATIENCE_S})
+            engine = sa.create_engine(self.url, connect_args={"timeout": sqlite_file.SLICE_S})
             sa.event.listen(engine, "connect", sqlite_file.set_up)
-            # pysqlite would begin at the first write; two writers that read before would block
-            # each other.
-            sa.event.listen(
-                engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE")
-            )
         try:
-            with engine.begin() as connection:
-                self._lock(connection)
+            with self._transaction(engine, wanted) as connection:
                 self._check_ours(connection)
                 if _is_bank(connection):
                     schema.upgrade(connection, self._version(connection))
@@ -188,7 +217,9 @@ class Database:
             ) from error
 
     def _lock(self, connection: sa.Connection) -> None:
-        for statement in _LOCK if self.path is None else ():
+        # pysqlite would begin at the first write; two writers that read before would block each
+        # other.
+        for statement in _LOCK if self.path is None else ("BEGIN IMMEDIATE",):
             connection.exec_driver_sql(statement)
 
     def _check_ours(self, connection: sa.Connection) -> None:

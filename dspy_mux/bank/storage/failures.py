@@ -75,6 +75,12 @@ _FILE = (
 )
 
 
+def is_lock_held(error: Exception) -> bool:
+    """Return whether a database reports that another writer holds its lock."""
+    cause = getattr(error, "orig", error)
+    return getattr(cause, "sqlstate", None) == "55P03" or "database is locked" in str(cause)
+
+
 def describe_failure(error: Exception, name: str, path: Path | None) -> BankError:
     """Return the error to raise for what the database or the file system reports.
 

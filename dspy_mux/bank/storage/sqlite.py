@@ -18,6 +18,8 @@ from ...errors import DataError
 
 #: Seconds that a writer waits for another one.
 PATIENCE_S = 60
+#: Seconds that it waits at a time: until it looks up, no signal is seen, Ctrl-C among them.
+SLICE_S = 0.25
 
 
 def wal_of(path: Path) -> Path:

@@ -268,13 +268,7 @@ def test_a_user_who_may_not_write_can_read(url):
 
 @needs_server
 def test_a_writer_that_never_ends_is_waited_for_no_longer_than_a_minute(url, monkeypatch):
-    monkeypatch.setattr(
-        "dspy_mux.bank.storage.database._LOCK",
-        (
-            "SET LOCAL lock_timeout = '200ms'",
-            sys.modules["dspy_mux.bank.storage.database"]._LOCK[1],
-        ),
-    )
+    monkeypatch.setattr("dspy_mux.bank.storage.sqlite.PATIENCE_S", 0.2)
     one, other = SampleBank(url), SampleBank(url)
     fill(one)
     with (
