@@ -14,7 +14,7 @@ import json
 import sys
 import textwrap
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import dspy
@@ -39,7 +39,8 @@ _RECORDED_MODULES = {
     "dspy_mux.answers.choice_kind": "dspy_mux.kinds",
     "dspy_mux.answers.choose": "dspy_mux.answers",
 }
-_DEEPEST = 4
+#: How far values within values are described.
+DEEPEST = 4
 
 
 def hash_callable(function: object) -> str:
@@ -54,7 +55,7 @@ def hash_callable(function: object) -> str:
     >>> hash_callable(exact) == hash_callable(exact)
     True
     """
-    return hash_value(_description(function, _DEEPEST))
+    return hash_value(_description(function, DEEPEST))
 
 
 def hash_module(program: dspy.Module) -> str | None:
@@ -67,9 +68,9 @@ def hash_module(program: dspy.Module) -> str | None:
     for name, module in program.named_sub_modules():
         settings: Json
         if isinstance(module, dspy.Predict):
-            settings = _plain(module.config, _DEEPEST)
+            settings = plain(module.config, DEEPEST)
         else:
-            settings = _attributes(module, _DEEPEST)
+            settings = plain_attributes(module, DEEPEST)
         sources = _sources(type(module))
         if sources or settings:
             modules[name] = [_name(type(module)), sources, settings]
@@ -78,14 +79,26 @@ def hash_module(program: dspy.Module) -> str | None:
 
 def hash_kind(kind: AnswerKind) -> list[str]:
     """Hash how a user's own kind or function compares answers; empty for the built-in kinds."""
+    return describe_kind(kind, hash_callable)
+
+
+def describe_kind(kind: AnswerKind, describe: Callable[[object], str]) -> list[str]:
+    """Describe the user's own kinds and functions within a kind; those of a field after its name.
+
+    >>> from dspy_mux import answer_kind
+    >>> describe_kind(answer_kind(str, equivalence=len), str)
+    ['<built-in function len>']
+    """
     if isinstance(kind, (OptionalKind, ConstrainedKind)):
-        return hash_kind(kind.base)
+        return describe_kind(kind.base, describe)
     if isinstance(kind, JointKind):
-        return [f"{name} {hash_}" for name, own in kind.kinds for hash_ in hash_kind(own)]
+        return [
+            f"{name} {own}" for name, inner in kind.kinds for own in describe_kind(inner, describe)
+        ]
     function = getattr(kind, "function", None)
     if function is None and type(kind).__module__.partition(".")[0] == "dspy_mux":
         return []
-    return [hash_callable(kind if function is None else function)]
+    return [describe(kind if function is None else function)]
 
 
 def hash_type(annotation: Any) -> str | None:
@@ -124,18 +137,18 @@ def _description(value: Any, depth: int) -> Json:
         return _name(type(value))
     if isinstance(value, functools.partial):
         parts = (value.func, value.args, value.keywords)
-        return ["partial", *(_plain(part, depth - 1) for part in parts)]
+        return ["partial", *(plain(part, depth - 1) for part in parts)]
     if inspect.ismethod(value):
         function = _description(value.__func__, depth - 1)
         return ["method", function, _description(value.__self__, depth - 1)]
     if inspect.isroutine(value):
-        return [_name(value), _source(value), _bound(value, depth - 1)]
+        return [_name(value), _source(value), bound_values(value, depth - 1)]
     if inspect.isclass(value):
         return [_name(value), _sources(value)]
-    return [_name(type(value)), _sources(type(value)), _attributes(value, depth - 1)]
+    return [_name(type(value)), _sources(type(value)), plain_attributes(value, depth - 1)]
 
 
-def _bound(function: Any, depth: int) -> Json:
+def bound_values(function: Any, depth: int) -> list[Json]:
     """Return what a function closes over, and its defaults."""
     cells = (
         zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
@@ -145,20 +158,20 @@ def _bound(function: Any, depth: int) -> Json:
     closed: dict[str, Json] = {}
     for name, cell in cells:
         try:
-            closed[name] = _plain(cell.cell_contents, depth)
+            closed[name] = plain(cell.cell_contents, depth)
         except ValueError:  # not bound yet
             continue
     defaults = [getattr(function, name, None) for name in ("__defaults__", "__kwdefaults__")]
-    return [closed, *(_plain(given, depth) for given in defaults)]
+    return [closed, *(plain(given, depth) for given in defaults)]
 
 
-def _attributes(value: object, depth: int) -> dict[str, Json]:
+def plain_attributes(value: object, depth: int) -> dict[str, Json]:
     """Return an object's public attributes, without inner modules and LMs.
 
     Inner modules are described on their own, and LMs belong to the member.
     """
     described = {
-        name: _plain(inner, depth)
+        name: plain(inner, depth)
         for name, inner in getattr(value, "__dict__", {}).items()
         if not name.startswith("_") and not isinstance(inner, (dspy.Module, dspy.BaseLM))
     }
@@ -169,7 +182,7 @@ def _attributes(value: object, depth: int) -> dict[str, Json]:
     }
 
 
-def _plain(value: Any, depth: int) -> Json:
+def plain(value: Any, depth: int) -> Json:
     """Return a value that code is bound to: as JSON, a function's description, or a type's name."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
@@ -178,11 +191,11 @@ def _plain(value: Any, depth: int) -> Json:
     if depth == 0 or isinstance(value, (dspy.Module, dspy.BaseLM)):
         return _name(type(value))
     if isinstance(value, Mapping):
-        return {str(name): _plain(inner, depth - 1) for name, inner in value.items()}
+        return {str(name): plain(inner, depth - 1) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(inner, depth - 1) for inner in value]
+        return [plain(inner, depth - 1) for inner in value]
     if isinstance(value, (set, frozenset)):
-        return sorted((_plain(inner, depth - 1) for inner in value), key=json.dumps)
+        return sorted((plain(inner, depth - 1) for inner in value), key=json.dumps)
     if isinstance(value, np.ndarray):
         digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
         return [str(value.dtype), list(value.shape), digest]
@@ -226,14 +239,14 @@ def _read(code: Any) -> str | None:
         source = None
     # Typed at a prompt, or one of several lambdas on its line.
     if inspect.isfunction(code) and (source is None or source.count("lambda") > 1):
-        return f"{source} {_compiled(code.__code__)}"
+        return f"{source} {compiled(code.__code__)}"
     return source
 
 
-def _compiled(code: types.CodeType) -> list[Any]:
+def compiled(code: types.CodeType) -> list[Any]:
     """Return what stands for a missing or ambiguous source."""
     constants = [
-        _compiled(constant) if inspect.iscode(constant) else _constant(constant)
+        compiled(constant) if inspect.iscode(constant) else _constant(constant)
         for constant in code.co_consts
     ]
     return [code.co_code.hex(), code.co_names, code.co_varnames, code.co_freevars, constants]

@@ -99,7 +99,7 @@ class Ensemble(dspy.Module):
             build_pool(lms, k=k, temperature=temperature, adapter=options.adapter),
             rule,
             description=MuxDescription(
-                self.method, self.kind.name, self.answer_field, saved_program(template)
+                self.method, self.kind, self.answer_field, saved_program(template)
             ),
             choices=choices or MethodChoices(),
             accuracies=options.accuracies,
@@ -207,7 +207,7 @@ class Ensemble(dspy.Module):
         *,
         program: str | type[dspy.Signature] | dspy.Module | None = None,
         k: int | None = None,
-        rule: Rule | None = None,
+        rule: str | Rule | None = None,
         accept_license: bool = False,
         **shared: Unpack[SharedOptions],
     ) -> Self:
@@ -221,7 +221,8 @@ class Ensemble(dspy.Module):
                 embedded models, and for hosted ones whose key is in its usual variable.
             program: needed where it was not a signature, `dspy.Predict` or `dspy.ChainOfThought`.
             k: replaces the file's.
-            rule: needed where it was an object of your own.
+            rule: needed where it was an object of your own; a rule that is not the saved one is
+                refused.
             accept_license: accept the terms of embedded weights that ask for it.
             shared: what is not saved, such as `equivalence`; or replaces what is, such as
                 `timeout`.
@@ -229,7 +230,8 @@ class Ensemble(dspy.Module):
         Raises:
             DataError: the file is missing, damaged, or not a saved mux.
             ConfigurationError: it does not say how to reach a member, or a setting is wrong.
-            PoolMismatch: the pool lacks a member, or the mux was saved of something else.
+            PoolMismatch: the pool lacks a member, or the mux was saved of something else, such as
+                another rule or equivalence.
         """
         mux: Self = restore(
             cls,

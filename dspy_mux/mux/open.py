@@ -11,12 +11,14 @@ import dspy
 
 from ..errors import ConfigurationError
 from ..sampling.members import Member, Pool, members_of
+from ..voting.ballot import Rule
 from .ensemble import Ensemble
 from .options import SharedOptions
 from .pool_file import PoolFile, load_pool
 from .program import copy_for_a_member
 from .saved import SavedPool
 from .saved_file import arranged, load_errors, read_json
+from .saved_rule import check_is_saved, is_saved_as
 from .slm_mux import SLMMux
 from .traces import mark_predictors
 
@@ -59,7 +61,11 @@ def open_mux(
 
 
 def load_program(
-    program: Program, path: str | os.PathLike[str], lms: Pool | None = None
+    program: Program,
+    path: str | os.PathLike[str],
+    lms: Pool | None = None,
+    *,
+    rule: Rule | None = None,
 ) -> Program:
     """Load a saved program that contains a mux, as `program.load(path)` does for any other.
 
@@ -70,10 +76,13 @@ def load_program(
         program: built as the saved one was; it is changed in place, and returned.
         path: what `program.save("program.json")` wrote.
         lms: the pool to take the members from; None for those that each mux has.
+        rule: an object of your own, for the muxes that were saved with it; None where the program
+            is built with it.
 
     Raises:
         DataError: the file is missing, damaged, or holds no mux.
-        PoolMismatch: a mux was saved with a member that its pool lacks, or differs otherwise.
+        PoolMismatch: a mux was saved with a member that its pool lacks, or differs otherwise; or
+            none was saved with `rule`.
 
     >>> import tempfile
     >>> lms = {name: dspy.utils.DummyLM([{"answer": name}]) for name in ("a", "b")}
@@ -99,18 +108,29 @@ def load_program(
             f"{str(file)!r} and this program have no mux in common: build the program as it was "
             "when it was saved, or call its own load(path)."
         )
-    before = [(mux, mux.pool.members, mux.programs) for mux, _ in states.values()]
+    before = [(mux, mux.pool.members, mux.programs, mux.pool.rule) for mux, _ in states.values()]
     try:
+        if rule is not None:
+            _hand_in(rule, list(states.values()))
         for mux, state in states.values():
             pool = mux.members if lms is None else members_of(lms)
             _arrange(mux, arranged(state, pool, file))
         with load_errors(file):
             program.load(file)
     except BaseException:
-        for mux, members, programs in before:
-            mux.pool.members, mux.programs = members, programs
+        for mux, members, programs, own in before:
+            mux.pool.members, mux.programs, mux.pool.rule = members, programs, own
         raise
     return program
+
+
+def _hand_in(rule: Rule, states: Sequence[tuple[Ensemble, SavedPool]]) -> None:
+    """Give the rule to the muxes that were saved with it."""
+    saved_with_it = [mux for mux, state in states if is_saved_as(rule, state.rule)]
+    if not saved_with_it:
+        check_is_saved(rule, states[0][1].rule)
+    for mux in saved_with_it:
+        mux.pool.rule = rule
 
 
 def _arrange(mux: Ensemble, members: Sequence[Member]) -> None:

@@ -11,9 +11,11 @@ from typing_extensions import Unpack
 from ..errors import PoolMismatch
 from ..sampling.members import Pool, members_of
 from ..voting.ballot import Rule
+from ..voting.rules import rule_of
 from .compared import answer_of_label
 from .options import SharedOptions
 from .saved_file import arranged, load_errors, read_saved, saved_members, saved_module
+from .saved_rule import check_is_saved
 
 
 def restore(
@@ -22,7 +24,7 @@ def restore(
     lms: Pool | None,
     *,
     program: str | type[dspy.Signature] | dspy.Module | None,
-    rule: Rule | None,
+    rule: str | Rule | None,
     accept_license: bool,
     **shared: Unpack[SharedOptions],
 ) -> Any:
@@ -40,6 +42,7 @@ def restore(
     )
     arguments: dict[str, Any] = {"answer_field": answer_of_label(state.answer_field), **shared}
     if rule is not None:
+        check_is_saved(rule_of(rule), state.rule)
         arguments["rule"] = rule
     mux = kind(program or saved_module(state, path), arranged(state, pool, path), **arguments)
     with load_errors(path):

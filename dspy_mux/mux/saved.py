@@ -18,14 +18,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import Self
 
 from ..adapters.formats import adapter_name
+from ..answers.equivalence import AnswerKind
 from ..errors import ConfigurationError, DataError, PoolMismatch, first_mistake
 from ..sampling.draw import OnError
 from ..sampling.members import MOST_DRAWS, Member, check_members
-from ..voting.ballot import ChecksMembers, Rule
-from ..voting.calibrated import Calibrated
-from ..voting.early_stopping import EarlyStopping
-from ..voting.rules import RULES
+from ..voting.ballot import Rule
+from .code_hash import describe_kind
+from .identity import identify
 from .rollout import TakesRollouts
+from .saved_rule import check_rule, load_rule, rule_state
 
 #: The order in which a mux draws; `SLMMux` documents the values.
 Schedule = Literal["full", "frugal", "hedged"]
@@ -43,9 +44,6 @@ SAVED_OPTIONS = (
     "repeat_penalty",
     "reasoning_effort",
 )
-
-#: Rules that are saved with their parameters; any other is saved by its name alone.
-_SAVED_RULES: dict[str, type[Any]] = {**RULES, "calibrated": Calibrated, "budgeted": EarlyStopping}
 
 
 class SavedProgram(BaseModel):
@@ -88,7 +86,12 @@ class MethodChoices(BaseModel):
 
 
 class SavedPool(BaseModel):
-    """The state of a mux, as its JSON file holds it under `pool`."""
+    """The state of a mux, as its JSON file holds it under `pool`.
+
+    Attributes:
+        compares: the user's own code that compares answers; None in a file from before it was
+            saved.
+    """
 
     model_config = ConfigDict(strict=True)
 
@@ -99,6 +102,7 @@ class SavedPool(BaseModel):
     accuracies: dict[str, float] = {}
     rule: dict[str, Any]
     equivalence: str
+    compares: list[str] | None = None
     answer_field: str
     extract: Literal["lm"] | None = None
     timeout: float | None = Field(default=None, gt=0, le=threading.TIMEOUT_MAX)
@@ -127,14 +131,19 @@ class MuxDescription:
 
     Attributes:
         method: the name of the method, such as "slm_mux".
-        equivalence: the name of the kind that compares answers.
+        kind: compares answers.
         program: the program as text; None where it is not a single signature.
     """
 
     method: str
-    equivalence: str
+    kind: AnswerKind
     answer_field: str
     program: SavedProgram | None
+
+    @property
+    def compares(self) -> list[str]:
+        """What the user's own code is that compares answers; empty for the built-in kinds."""
+        return describe_kind(self.kind, identify)
 
 
 @dataclasses.dataclass
@@ -195,8 +204,9 @@ class PoolState(TakesRollouts, Parameter):
             "program": description.program and description.program.model_dump(),
             "members": [_member_state(member) for member in self.members],
             "accuracies": dict(self.accuracies),
-            "rule": _rule_state(self.rule),
-            "equivalence": description.equivalence,
+            "rule": rule_state(self.rule),
+            "equivalence": description.kind.name,
+            "compares": description.compares,
             "answer_field": description.answer_field,
             **self.settings.state(),
         }
@@ -206,7 +216,7 @@ class PoolState(TakesRollouts, Parameter):
         self._check_method(saved)
         self._check_members(saved)
         self._check_answers(saved)
-        rule = None if self.rule is None else _load_rule(dict(saved.rule), self.rule)
+        rule = None if self.rule is None else load_rule(saved.rule, self.rule)
         try:
             choices = type(self.choices).read(saved.choices, "The saved state")
             accuracies = checked_accuracies(saved.accuracies, self.names)
@@ -268,33 +278,26 @@ class PoolState(TakesRollouts, Parameter):
 
     def _check_answers(self, saved: SavedPool) -> None:
         ours = self.description
-        if saved.equivalence != ours.equivalence:
+        if saved.equivalence != ours.kind.name:
             raise PoolMismatch(
                 f"The saved mux compares answers by {saved.equivalence!r}, this one by "
-                f"{ours.equivalence!r}: load it into a mux with the same answer type and "
+                f"{ours.kind.name!r}: load it into a mux with the same answer type and "
                 "equivalence."
+            )
+        if saved.compares is not None and saved.compares != ours.compares:
+            theirs, own = (
+                ", ".join(code) or f"the built-in {saved.equivalence}"
+                for code in (saved.compares, ours.compares)
+            )
+            raise PoolMismatch(
+                f"The saved mux compares answers by {theirs[:200]!r}, this one by {own!r}: build "
+                "this one with the saved equivalence."
             )
         if saved.answer_field != ours.answer_field:
             raise PoolMismatch(
                 f"The saved mux compares the field {saved.answer_field!r}, this one "
                 f"{ours.answer_field!r}: build this one with answer_field={saved.answer_field!r}."
             )
-
-
-def _load_rule(saved: dict[str, Any], ours: Rule) -> Rule:
-    name = saved.pop("name", None)
-    if name in _SAVED_RULES:
-        try:
-            rule: Rule = pydantic.TypeAdapter(_SAVED_RULES[name]).validate_python(saved)
-        except pydantic.ValidationError as error:
-            raise DataError(f"The rule of the saved mux {first_mistake(error)}") from error
-        return rule
-    if name != ours.name:
-        raise PoolMismatch(
-            f"The saved mux uses the rule {name!r}, which is not built in: "
-            "load it into a mux built with that rule object."
-        )
-    return ours
 
 
 #: The keys that DSPy saves of a predictor.
@@ -320,16 +323,6 @@ def check_predictors(state: Mapping[str, Any]) -> None:
             )
 
 
-def check_rule(rule: Rule | None, members: Sequence[Member]) -> None:
-    """Check a rule against the members before anything is drawn.
-
-    Raises:
-        ConfigurationError: the rule was fitted for other members or another k.
-    """
-    if isinstance(rule, ChecksMembers):
-        rule.check_members([(member.label, member.k or 1) for member in members])
-
-
 def checked_accuracies(
     accuracies: Mapping[str, float] | None, names: Sequence[str]
 ) -> dict[str, float]:
@@ -351,14 +344,6 @@ def checked_accuracies(
                 f"The accuracy of {name!r} must be a fraction between 0 and 1, not {accuracy!r}."
             )
     return {name: float(accuracy) for name, accuracy in given.items()}
-
-
-def _rule_state(rule: Any) -> dict[str, Any]:
-    if rule is None:
-        return {}
-    if type(rule) in _SAVED_RULES.values():
-        return dataclasses.asdict(rule)
-    return {"name": rule.name}
 
 
 def _member_state(member: Member) -> dict[str, Any]:

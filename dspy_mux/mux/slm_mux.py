@@ -16,7 +16,8 @@ from ..voting.ballot import Ballot, Frugal, GivenInputs, Rule, by_accuracy
 from ..voting.rules import rule_of
 from .ensemble import Ensemble, Inputs, Rounds, Wave
 from .options import SharedOptions
-from .saved import Schedule, check_rule
+from .saved import Schedule
+from .saved_rule import check_rule
 from .traces import mark_predictors
 
 #: How many members start together under the hedged schedule.
