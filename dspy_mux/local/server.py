@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import LocalModelError, MissingExtra
+from ..sampling.interrupt import exit_at_once
 from . import wire
 from .batch import Batcher
 from .cores import default_threads
@@ -23,7 +24,7 @@ MISSING_LLAMA_CPP = (
     "Embedded models need llama.cpp, which is not installed: pip install 'dspy-mux[local]'."
 )
 #: How long the interpreter waits at its exit: a prompt that is being read cannot be interrupted,
-#: and the process would crash.
+#: and the process would crash. Ctrl-C ends the wait, and the process.
 EXIT_WAIT_S = 90.0
 
 
@@ -240,9 +241,15 @@ def server_for(settings: ServerSettings) -> LlamaServer:
 
 
 def _close_all() -> None:
-    """Close all servers at exit: a thread inside llama.cpp that outlived Python would crash."""
-    while _servers:
-        _servers.popitem()[1].close(EXIT_WAIT_S)
+    """Close all servers at exit: a thread inside llama.cpp that outlived Python would crash.
+
+    Ctrl-C meanwhile ends the process.
+    """
+    try:
+        while _servers:
+            _servers.popitem()[1].close(EXIT_WAIT_S)
+    except KeyboardInterrupt:
+        exit_at_once()
 
 
 def _after_fork() -> None:

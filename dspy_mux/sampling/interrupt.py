@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 
 class Interrupt:
@@ -74,3 +77,15 @@ class Interrupt:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.presses += 1
         self.ask()
+
+
+def exit_at_once() -> NoReturn:
+    """End the process as Ctrl-C does, without waiting for threads that cannot be stopped.
+
+    A thread that computes in C would hold up the interpreter, or crash it. Nothing runs that the
+    program wanted to run at its exit; what is written to files and databases stays.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # closed, or None
+            stream.flush()
+    os._exit(128 + signal.SIGINT)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextvars
+import math
+import queue
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import dspy
@@ -20,6 +23,8 @@ from rich.progress import (
 )
 
 from dspy_mux import AllMembersFailed, Ballot, Rule, SLMMux, Verdict
+from dspy_mux.sampling.interrupt import Interrupt, exit_at_once
+from dspy_mux.sampling.threads import take
 from dspy_mux.text import visible
 
 from .score import Metric, Scores
@@ -120,7 +125,9 @@ def in_threads(
 ) -> list[Outcome]:
     """Call `work` on every item, several at a time, with progress; in the order of `items`.
 
-    An error or Ctrl-C starts no further item, and waits for those under way.
+    An error or Ctrl-C starts no further item, and waits for those under way. A second Ctrl-C ends
+    the process at once: an embedded model that reads a prompt cannot be stopped. What those under
+    way have not handed on by then is lost, with their calls.
     """
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -130,25 +137,41 @@ def in_threads(
         TimeRemainingColumn(),
     )
     pool = ThreadPoolExecutor(num_threads)
-    with Progress(*columns, console=console) as progress:
+    settled: queue.SimpleQueue[Future[Outcome] | None] = queue.SimpleQueue()
+    error: BaseException | None = None
+    with Progress(*columns, console=console) as progress, Interrupt() as interrupt:
+        interrupt.on_ask(partial(settled.put, None))
         bar = progress.add_task(visible(title), total=len(items))
-        try:
-            jobs = {
-                pool.submit(contextvars.copy_context().run, work, item): index
-                for index, item in enumerate(items)
-            }
-            outcomes: dict[int, Outcome] = {}
-            for job in as_completed(jobs):
-                outcomes[jobs[job]] = job.result()
-                progress.advance(bar)
-        except KeyboardInterrupt:
-            console.print(
-                "Interrupted: finishing what is under way (press Ctrl-C again to give it up)."
-            )
-            raise
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-    return [outcomes[index] for index in range(len(items))]
+        jobs = [pool.submit(contextvars.copy_context().run, work, item) for item in items]
+        for job in jobs:
+            job.add_done_callback(settled.put)
+        under_way = set(jobs)
+        while under_way:
+            done = take(settled, math.inf)
+            if done is None:  # Ctrl-C
+                pool.shutdown(wait=False, cancel_futures=True)
+                _say_interrupted(progress, interrupt)
+                continue
+            under_way.remove(done)
+            if done.cancelled() or done.exception() is None:
+                progress.advance(bar, advance=not done.cancelled())
+                continue
+            error = error or done.exception()
+            pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown()
+        if error is not None:
+            raise error
+    return [job.result() for job in jobs]
+
+
+def _say_interrupted(progress: Progress, interrupt: Interrupt) -> None:
+    if interrupt.insisted:
+        progress.stop()
+        progress.console.print("Interrupted: gave up what was under way; finished rows are kept.")
+        exit_at_once()
+    progress.console.print(
+        "Interrupted: finishing what is under way (press Ctrl-C again to give it up)."
+    )
 
 
 def grouped_by(examples: Sequence[dspy.Example], field: str | None) -> list[dspy.Example]:

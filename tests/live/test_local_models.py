@@ -233,6 +233,27 @@ def test_ctrl_c_stops_a_call_and_exits_cleanly():
     assert "terminate called" not in err
 
 
+def test_a_second_ctrl_c_does_not_wait_for_a_prompt_to_be_read():
+    then = """
+import atexit
+atexit.register(print, "exiting", flush=True)  # runs before llama.cpp is closed
+raise KeyboardInterrupt
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", IN_FLIGHT.format(text="word " * 3000, then=then)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "running\n"
+    assert process.stdout.readline() == "exiting\n"
+    time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 130, err
+    assert err.count("Traceback") == 1  # of the first one
+    assert "terminate called" not in err
+
+
 def test_llama_cpp_is_silent_unless_asked(tmp_path):
     script = "from dspy_mux.local import LlamaEngine; LlamaEngine('smollm2-135m').load()"
     quiet, loud = (
