@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from .storage.database import Database
-from .storage.schema import draws, programs
+from .storage.schema import draws, programs, scores
 
 #: Questions in one query: databases limit its parameters.
 _AT_ONCE = 400
@@ -20,12 +20,14 @@ class Unscored(NamedTuple):
 
     Attributes:
         outputs: the fields of its prediction, as far as they are known.
+        score: the one by this metric that another metric's replaced; None where there is none.
     """
 
     draw: int
     question: int
     answer: Any
     outputs: dict[str, Any]
+    score: float | None = None
 
 
 class Answered(NamedTuple):
@@ -81,39 +83,79 @@ class Answers:
                 (`fingerprint_score`). Scores of unknown origin, such as imported ones, stay.
         """
         ours = draws.c.program.in_(list(program_ids))
-        known = ours & draws.c.scored_by.is_not(None)
         missing = ours & draws.c.score.is_(None) & draws.c.answer.is_not(None)
-        sources = sa.select(draws.c.question, draws.c.scored_by).where(known).distinct()
-        query = sa.select(
-            draws.c.id, draws.c.question, draws.c.scored_by, draws.c.answer, draws.c.outputs
-        ).order_by(draws.c.id)
+        columns = draws.c.id, draws.c.question, draws.c.answer, draws.c.outputs
         with self._database.reading() as connection:
-            found = [
-                row for row in connection.execute(query.where(missing)) if row.question in scored_by
-            ]
-            stale = sorted(
-                {q for q, by in connection.execute(sources) if scored_by.get(q, by) != by}
-            )
-            for at in range(0, len(stale), _AT_ONCE):
-                batch = known & draws.c.question.in_(stale[at : at + _AT_ONCE])
-                rows = connection.execute(query.where(batch))
-                found += (row for row in rows if row.scored_by != scored_by[row.question])
-        return [
-            Unscored(row.id, row.question, json.loads(row.answer), json.loads(row.outputs or "{}"))
-            for row in found
-        ]
+            rows = connection.execute(sa.select(*columns).where(missing).order_by(draws.c.id))
+            found = [Unscored(*_parsed(row)) for row in rows if row.question in scored_by]
+            for row, score in self._by_others(connection, program_ids, scored_by, columns):
+                found.append(Unscored(*_parsed(row), score))
+        return found
 
-    def score(self, scores: Mapping[int, tuple[float, str]]) -> None:
-        """Write scores, also over older ones.
+    def scores_by(
+        self, connection: sa.Connection, program_ids: Sequence[int], scored_by: Mapping[int, str]
+    ) -> dict[tuple[int, int, int], float]:
+        """Return (question, program, draw) → score by this metric, of draws last scored by another.
+
+        NaN where this metric never scored the draw.
 
         Args:
-            scores: draw (its id) → (score, fingerprint of the metric and gold answer).
+            scored_by: as for `unscored`.
         """
+        columns = draws.c.question, draws.c.program, draws.c.draw
+        return {
+            (row.question, row.program, row.draw): float("nan") if score is None else score
+            for row, score in self._by_others(connection, program_ids, scored_by, columns)
+        }
+
+    def _by_others(
+        self,
+        connection: sa.Connection,
+        program_ids: Sequence[int],
+        scored_by: Mapping[int, str],
+        columns: Sequence[sa.Column[Any]],
+    ) -> Iterator[tuple[Any, float | None]]:
+        """Yield draws last scored by another metric or gold answer, and their score by this one."""
+        known = draws.c.program.in_(list(program_ids)) & draws.c.scored_by.is_not(None)
+        sources = sa.select(draws.c.question, draws.c.scored_by).where(known).distinct()
+        stale = sorted({q for q, by in connection.execute(sources) if scored_by.get(q, by) != by})
+        for at in range(0, len(stale), _AT_ONCE):
+            batch = stale[at : at + _AT_ONCE]
+            wanted = known & draws.c.question.in_(batch)
+            kept = (
+                sa.select(scores.c.draw, scores.c.scored_by, scores.c.score)
+                .join(draws)
+                .where(wanted)
+            )
+            ours = {(row.draw, row.scored_by): row.score for row in connection.execute(kept)}
+            query = sa.select(*columns, draws.c.id.label("at"), draws.c.scored_by.label("by"))
+            for row in connection.execute(query.where(wanted).order_by(draws.c.id)):
+                by = scored_by[row.question]
+                if row.by != by:
+                    yield row, ours.get((row.at, by))
+
+    def score(self, values: Mapping[int, tuple[float, str]]) -> None:
+        """Write scores; those by another metric or gold answer are kept beside them.
+
+        Args:
+            values: draw (its id) → (score, fingerprint of the metric and gold answer).
+        """
+        ids = list(values)
+        kept = sa.select(draws.c.id, draws.c.scored_by, draws.c.score).where(
+            draws.c.scored_by.is_not(None) & draws.c.score.is_not(None)
+        )
         with self._database.writing() as connection:
-            for draw, (value, by) in scores.items():
-                connection.execute(
-                    sa.update(draws).where(draws.c.id == draw).values(score=value, scored_by=by)
-                )
+            for at in range(0, len(ids), _AT_ONCE):
+                before = kept.where(draws.c.id.in_(ids[at : at + _AT_ONCE]))
+                rows = [
+                    {"draw": draw, "scored_by": by, "score": score}
+                    for draw, by, score in connection.execute(before)
+                ]
+                self._database.insert(connection, scores, rows)
+            connection.execute(
+                sa.update(draws).where(draws.c.id == sa.bindparam("at")),
+                [{"at": at, "score": score, "scored_by": by} for at, (score, by) in values.items()],
+            )
 
     def _read(self, connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[Answered]:
         query = sa.select(draws.c.question, draws.c.program, draws.c.answer, draws.c.answer_class)
@@ -122,3 +164,7 @@ class Answers:
             Answered(question, program, json.loads(answer), answer_class)
             for question, program, answer, answer_class in connection.execute(query)
         ]
+
+
+def _parsed(row: Any) -> tuple[int, int, Any, dict[str, Any]]:
+    return row.id, row.question, json.loads(row.answer), json.loads(row.outputs or "{}")

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dspy
-import numpy as np
 from rich.console import Console
 
 from ..answers.equivalence import NO_ANSWER
@@ -26,11 +25,11 @@ from ..mux.slm_mux import SLMMux
 from ..sampling.draw import Draw, find_mistake
 from ..sampling.interrupt import Interrupt
 from ..sampling.run import sample
-from .fingerprint import fingerprint_inputs, fingerprint_member
+from .fingerprint import fingerprint_member
 from .health import Health
 from .limits import Budget
 from .progress_bar import progress_bar
-from .record import Record
+from .questions import questions_of
 from .sample_bank import SampleBank
 from .score import Metric as Metric, Scorer
 from .writer import RecordedDraw, Writer
@@ -154,7 +153,9 @@ def collect(  # noqa: PLR0913  (users pass keyword arguments; CollectOptions tak
         console: shows the progress; None for no progress.
 
     Raises:
-        ConfigurationError: a wrong setting, or a `max_cost` where DSPy knows no member's price.
+        ConfigurationError: a wrong setting; a `max_cost` where DSPy knows no member's price; a
+            value, such as a function, by which questions cannot be told apart; or two examples
+            with the same inputs and other labels.
         MetricFailed: the metric raised. The draws made so far are kept, and scored by the next
             collection.
         MuxError: the first draws of a member all failed alike.
@@ -187,6 +188,8 @@ class _Collection:
     ):
         self.mux, self.bank, self.options = mux, bank, options
         self.owner = uuid.uuid4().hex
+        # What cannot be recorded is refused before anything is written.
+        asked = questions_of(examples, options.fields)
         described = [fingerprint_member(mux, at) for at in range(len(mux.members))]
         self.programs = bank.add_programs(
             [
@@ -198,8 +201,9 @@ class _Collection:
             program: options.k or member.k or 1
             for program, member in zip(self.programs, mux.members, strict=True)
         }
-        rows = [_question(example, options.fields, at) for at, example in enumerate(examples)]
-        ids = bank.add_questions(options.dataset, rows)
+        ids = bank.add_questions(
+            options.dataset, [(one.key, one.name, one.fields) for one in asked]
+        )
         self.examples = dict(zip(ids, examples, strict=True))
         if len(self.examples) < len(examples):
             logger.warning(
@@ -226,6 +230,8 @@ class _Collection:
                     progress.update(bar, advance=recorded, spent=self._spent_text(began))
         if self.mistake is not None:
             raise self.mistake
+        # Another collection may have drawn some since, and scored them by its own metric.
+        rescored += self.scorer.score_recorded(self.bank, self.programs)
         failures = self.bank.failures(self.programs, list(self.examples)).items()
         causes = Counter(cause for (program, _, n), cause in failures if n < self.k[program])
         return Collected(
@@ -369,35 +375,3 @@ def _budget(mux: SLMMux, options: CollectOptions) -> Budget | None:
         for member, program in zip(mux.members, mux.programs, strict=True)
     }
     return Budget(options.max_calls, options.max_cost, longest)
-
-
-def _question(
-    example: dspy.Example, fields: Mapping[str, Any], at: int
-) -> tuple[str, str, dict[str, Any]]:
-    """Return the fingerprint, the name and the fields of an example's question."""
-    try:
-        inputs = example.inputs().toDict()
-    except ValueError as error:
-        raise ConfigurationError(
-            f"Example {at + 1} does not say what its inputs are: mark them with .with_inputs(…)."
-        ) from error
-    key = fingerprint_inputs(inputs)
-    recorded = {
-        name: value
-        for name, value in {**example.toDict(), **fields}.items()
-        if isinstance(value, (str, int, float, bool))
-    }
-    return key, str(recorded.get("question_id", key[:16])), recorded
-
-
-def recorded(
-    mux: SLMMux, examples: Sequence[dspy.Example], bank: SampleBank, *, dataset: str, k: int
-) -> Record:
-    """Return this mux's recorded draws on these examples, in the examples' order."""
-    members = [member.label for member in mux.members]
-    programs = [(name, fingerprint_member(mux, at)[0]) for at, name in enumerate(members)]
-    record = bank.record(dataset=dataset, programs=programs)
-    rows = {key: row for row, key in enumerate(record.keys)}
-    keys = [fingerprint_inputs(example.inputs().toDict()) for example in examples]
-    wanted = list(dict.fromkeys(rows[key] for key in keys))
-    return record.rows(np.array(wanted)).of(members, k)[0].first(k)

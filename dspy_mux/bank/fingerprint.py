@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import dspy
+import numpy as np
 from pydantic import BaseModel, JsonValue
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from ..adapters.formats import adapter_name
-from ..mux.code_hash import hash_type, hash_value, recorded_name
+from ..mux.code_hash import hash_callable, hash_type, hash_value, recorded_name
 from ..redact import is_secret, shown
+from ..sampling.content import content, content_of_fields, ordered, refuse
 from ..sampling.members import NOT_IN_CACHE_KEY
 
 if TYPE_CHECKING:
@@ -22,10 +25,15 @@ if TYPE_CHECKING:
 def fingerprint_inputs(inputs: Mapping[str, Any]) -> str:
     """Return the fingerprint of a question, which is that of its inputs in any order.
 
+    Values count by their content (`sampling/content.py`).
+
+    Raises:
+        ConfigurationError: an input has no content, such as a function.
+
     >>> fingerprint_inputs({"a": 1, "b": 2}) == fingerprint_inputs({"b": 2, "a": 1})
     True
     """
-    return hash_value(jsonable(dict(inputs)))
+    return hash_value(content_of_fields(inputs))
 
 
 def fingerprint_member(mux: SLMMux, at: int) -> tuple[str, dict[str, Any]]:
@@ -50,7 +58,7 @@ def fingerprint_member(mux: SLMMux, at: int) -> tuple[str, dict[str, Any]]:
         "temperature": member.temperature,
         "model": member.lm.model,
         "settings": {
-            name: shown(jsonable(value))
+            name: shown(content(value, lambda unknown: type(unknown).__qualname__))
             for name, value in sorted(member.lm.kwargs.items())
             if name not in NOT_IN_CACHE_KEY and not is_secret(name) and value is not None
         },
@@ -67,14 +75,28 @@ def fingerprint_score(metric: str, example: dspy.Example) -> str:
 
     Args:
         metric: the metric's hash (`code_hash.hash_callable`).
-        example: its labels count, above all the gold answer.
+        example: its labels count, above all the gold answer; functions among them by their code.
+
+    Raises:
+        ConfigurationError: a label has no content.
     """
-    labels = {
-        name: value
-        for name, value in example.labels().toDict().items()
-        if not name.startswith("dspy_")
-    }
-    return hash_value([metric, jsonable(labels)])[:16]
+    return hash_value([metric, content_of_labels(example)])[:16]
+
+
+def content_of_labels(example: dspy.Example) -> dict[str, Any]:
+    """Return the content of what an example holds beside its inputs, without DSPy's own fields.
+
+    Raises:
+        ConfigurationError: a label has none.
+    """
+    labels = example.labels().toDict()
+    own = {name: value for name, value in labels.items() if not name.startswith("dspy_")}
+    return content_of_fields(own, "label", _code)
+
+
+def _code(value: object) -> str:
+    """Return the hash of a function's code."""
+    return hash_callable(value) if inspect.isroutine(value) else refuse(value)
 
 
 def describe_comparison(mux: SLMMux) -> list[str]:
@@ -83,7 +105,7 @@ def describe_comparison(mux: SLMMux) -> list[str]:
 
 
 def jsonable(value: Any) -> Any:
-    """Return `value` as plain JSON values.
+    """Return `value` as plain JSON values, as banks record them.
 
     A value without a JSON form becomes the name of its type, never a memory address.
 
@@ -102,7 +124,7 @@ def _sort_sets(value: Any) -> Any:
     if type(value) in (list, tuple):
         return [_sort_sets(inner) for inner in value]
     if isinstance(value, (set, frozenset)):
-        return sorted(map(_sort_sets, value), key=repr)
+        return [_sort_sets(inner) for inner in ordered(value)]
     return value
 
 
@@ -111,6 +133,8 @@ def _plain(value: Any) -> Any:
         return value.model_dump(mode="json")
     if isinstance(value, (dspy.Example, dspy.Prediction)):
         return value.toDict()
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
     return type(value).__qualname__
 
 
@@ -126,7 +150,7 @@ def _describe_predictor(name: str, predictor: dspy.Predict) -> dict[str, Any]:
             ("outputs", signature.output_fields),
         )
     }
-    demos = [jsonable(dict(demo)) for demo in predictor.demos]
+    demos = [content_of_fields(dict(demo), "field of a demo") for demo in predictor.demos]
     return {"name": name, "instructions": signature.instructions, **fields, "demos": demos}
 
 

@@ -160,6 +160,7 @@ class SampleBank:
         dataset: str | None = None,
         program: str | None = None,
         programs: Sequence[tuple[str, str]] | None = None,
+        scored_by: Mapping[str, str] | None = None,
     ) -> Record:
         """Return the draws as arrays.
 
@@ -171,6 +172,9 @@ class SampleBank:
             program: the start of a fingerprint (several, by comma, where members have programs of
                 their own), or "latest" for each member's last program.
             programs: exactly these programs, as (member, fingerprint).
+            scored_by: question (its fingerprint) → the fingerprint of a metric and gold answer
+                (`fingerprint_score`), whose scores are returned; None for the last scores, by
+                whichever metric. NaN where this metric has not scored a draw that another one has.
 
         Raises:
             ConfigurationError: the dataset or program is unknown, or must be chosen.
@@ -208,7 +212,12 @@ class SampleBank:
                 sa.select(*columns).where(where)
             )
             table = np.fromiter(chain.from_iterable(rows), np.float64).reshape(-1, len(columns))
+            ours = {row.id: (scored_by or {}).get(row.fingerprint) for row in asked}
+            wanted = {question: by for question, by in ours.items() if by is not None}
+            others = self.answers.scores_by(connection, list(chosen), wanted) if wanted else {}
         table[table == _NULL] = np.nan
+        for at, place in enumerate(map(tuple, table[:, :3].tolist()) if others else ()):
+            table[at, 4] = others.get(place, table[at, 4])
         if not len(table):
             raise DataError(f"The bank {self.name} holds no draws yet: collect some first.")
         return record_from_table(table, asked, chosen, self.name)

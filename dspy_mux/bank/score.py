@@ -1,4 +1,4 @@
-"""Score answers by the user's metric: new draws, and recorded ones whose score is out of date."""
+"""Scores of answers by the user's metric: of new draws, of recorded ones, and as they are read."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import SupportsFloat
 
 import dspy
+import numpy as np
 
 from ..answers.equivalence import NO_ANSWER
 from ..errors import MetricFailed
 from ..mux.code_hash import hash_callable
 from ..mux.slm_mux import SLMMux
-from .fingerprint import fingerprint_score, jsonable
+from .fingerprint import fingerprint_member, fingerprint_score, jsonable
+from .questions import questions_of
+from .record import Record
 from .sample_bank import SampleBank
 from .writer import OutputTypes, RecordedDraw
 
@@ -26,12 +29,15 @@ class Scorer:
 
     Args:
         examples: question (its id in the bank) → its example, with the gold answer.
+
+    Attributes:
+        scored_by: question → the fingerprint of the metric and its gold answer.
     """
 
     def __init__(self, mux: SLMMux, metric: Metric, examples: Mapping[int, dspy.Example]):
         self.mux, self.metric, self.examples = mux, metric, examples
         metric_hash = hash_callable(metric)
-        self._scored_by = {
+        self.scored_by = {
             question: fingerprint_score(metric_hash, example)
             for question, example in examples.items()
         }
@@ -45,7 +51,7 @@ class Scorer:
         question = draw.unit[0]
         try:
             draw.score = self._score(self.examples[question], draw.prediction)
-            draw.scored_by = self._scored_by[question]
+            draw.scored_by = self.scored_by[question]
         except Exception as error:  # noqa: BLE001  (the user's code; reported once the draw is recorded)
             draw.metric_error = error
 
@@ -57,19 +63,23 @@ class Scorer:
         Raises:
             MetricFailed: the metric raised; the scores computed before are kept.
         """
-        types, scores = OutputTypes(self.mux), dict[int, tuple[float, str]]()
+        types, scores, rescored = OutputTypes(self.mux), dict[int, tuple[float, str]](), 0
         try:
-            for draw, question, answer, outputs in bank.answers.unscored(programs, self._scored_by):
-                try:
+            for draw, question, answer, outputs, score in bank.answers.unscored(
+                programs, self.scored_by
+            ):
+                if score is None:
                     prediction = types.prediction(answer, outputs)
-                    score = self._score(self.examples[question], prediction)
-                except Exception as error:
-                    raise self.failure(question, error) from error
-                scores[draw] = (score, self._scored_by[question])
+                    try:
+                        score = self._score(self.examples[question], prediction)
+                    except Exception as error:
+                        raise self.failure(question, error) from error
+                    rescored += 1
+                scores[draw] = (score, self.scored_by[question])
         finally:
             if scores:
                 bank.answers.score(scores)
-        return len(scores)
+        return rescored
 
     def failure(self, question: int, error: Exception) -> MetricFailed:
         """Return the error to raise after the metric raised `error` on a question."""
@@ -87,3 +97,29 @@ class Scorer:
         if not math.isfinite(score):
             raise ValueError(f"the score is {score}")
         return score
+
+
+def recorded(
+    mux: SLMMux,
+    examples: Sequence[dspy.Example],
+    metric: Metric,
+    bank: SampleBank,
+    *,
+    dataset: str,
+    k: int,
+) -> Record:
+    """Return this mux's recorded draws on these examples, in their order, scored by this metric.
+
+    Another collection may have given the draws scores by its own metric meanwhile.
+    """
+    members = [member.label for member in mux.members]
+    programs = [(name, fingerprint_member(mux, at)[0]) for at, name in enumerate(members)]
+    metric_hash = hash_callable(metric)
+    examples_by_key = dict(zip((one.key for one in questions_of(examples)), examples, strict=True))
+    scored_by = {
+        key: fingerprint_score(metric_hash, example) for key, example in examples_by_key.items()
+    }
+    record = bank.record(dataset=dataset, programs=programs, scored_by=scored_by)
+    rows = {key: row for row, key in enumerate(record.keys)}
+    wanted = [rows[key] for key in scored_by]
+    return record.rows(np.array(wanted)).of(members, k)[0].first(k)

@@ -9,6 +9,7 @@ from typing import Any
 import dspy
 
 from ..errors import ConfigurationError
+from ..sampling.content import content_of_fields
 from .rollout import TakesRollouts
 
 #: What `dspy.Predict` takes at a call beside its inputs, and what it would do to a mux's draws.
@@ -23,6 +24,8 @@ def check_inputs(
     whose: str, program: dspy.Module, unnamed: Sequence[Any], inputs: Mapping[str, Any]
 ) -> None:
     """Refuse missing inputs before a call, of which DSPy warns once per draw, and settings.
+
+    And inputs by which one question cannot be told from another.
 
     Args:
         whose: the class that was called.
@@ -39,6 +42,7 @@ def check_inputs(
         raise ConfigurationError(
             f"{whose} takes its inputs by name, {wanted}, and was given {got}."
         )
+    content_of_fields(inputs)  # its fingerprint and its seeds are of them
 
 
 def refuse_own_lms(module: dspy.Module) -> None:

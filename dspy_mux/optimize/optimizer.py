@@ -16,10 +16,11 @@ import numpy as np
 from dspy.teleprompt import Teleprompter
 from rich.console import Console
 
-from ..bank.collect import Collected, Metric, collect, recorded
-from ..bank.fingerprint import fingerprint_inputs
+from ..bank.collect import Collected, Metric, collect
+from ..bank.questions import questions_of
 from ..bank.record import Record, join_records
 from ..bank.sample_bank import SampleBank
+from ..bank.score import recorded
 from ..errors import ConfigurationError
 from ..mux.slm_mux import SLMMux
 from ..replay.splits import Split
@@ -159,8 +160,9 @@ class MuxOptimizer(Teleprompter):
 
         Raises:
             ConfigurationError: the student is not an SLMMux, a teacher is given, the context is
-                not an input, or there is nothing to choose, for example because no draw reaches
-                the threshold.
+                not an input, two examples have the same inputs and other labels, a value has no
+                content by which questions are told apart, or there is nothing to choose, for
+                example because no draw reaches the threshold.
             MetricFailed: the metric raised; the draws made so far are kept.
             MissingExtra: Optuna is not installed.
             StorageError: the bank or the study's storage cannot be reached or written.
@@ -195,11 +197,13 @@ class MuxOptimizer(Teleprompter):
     ) -> SLMMux:
         k = self.k_max or max(member.k or 1 for member in student.members)
         collected = [self._drawn("train", student, trainset, bank, k)]
-        train = record = recorded(student, trainset, bank, dataset=_SPLIT, k=k)
+        train = record = recorded(student, trainset, self.metric, bank, dataset=_SPLIT, k=k)
         splits = None
         if valset:
             collected.append(self._drawn("validation", student, valset, bank, k))
-            record = join_records([train, recorded(student, valset, bank, dataset=_SPLIT, k=k)])
+            record = join_records(
+                [train, recorded(student, valset, self.metric, bank, dataset=_SPLIT, k=k)]
+            )
             count = len(train.questions)
             splits = [Split(np.arange(count), np.arange(count, len(record.questions)))]
         tuned = run_study(record, splits, self.options, self.study_options)
@@ -283,8 +287,8 @@ class MuxOptimizer(Teleprompter):
 
 
 def _check_apart(trainset: Sequence[dspy.Example], valset: Sequence[dspy.Example]) -> None:
-    inputs = {fingerprint_inputs(example.inputs().toDict()) for example in trainset}
-    shared = sum(fingerprint_inputs(example.inputs().toDict()) in inputs for example in valset)
+    inputs = {question.key for question in questions_of(trainset, within="the trainset")}
+    shared = sum(question.key in inputs for question in questions_of(valset, within="the valset"))
     if shared:
         raise ConfigurationError(
             f"{shared} examples are in both trainset and valset, which would flatter the result: "

@@ -17,7 +17,6 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 import dspy
 from dspy.utils.usage_tracker import UsageTracker
-from pydantic import BaseModel
 
 from ..adapters.wrap import MemberAdapter
 from ..errors import ConfigurationError, MissingExtra
@@ -25,6 +24,7 @@ from ..voting.verdict import Spent
 from .abstention import describe_error
 from .blame import is_mistake
 from .causes import EMPTY, NO_PREDICTION
+from .content import content
 from .deadline import current_deadline, offer
 from .inputs import inputs_taken
 from .members import Member
@@ -267,17 +267,12 @@ def _first_seed(member: Member, inputs: Mapping[str, Any]) -> int:
 
     With one seed for all questions, a draw that is far out once would be so for every question.
     """
-    question = json.dumps(
-        [member.label, sorted(inputs.items())], default=_stable_json, skipkeys=True
-    )
+    asked = [member.label, sorted(inputs.items())]
+    try:
+        question = json.dumps(asked, default=content)
+    except (TypeError, ValueError):  # such as keys that JSON has no form of
+        question = json.dumps(content(asked))
     return int.from_bytes(hashlib.sha256(question.encode()).digest()[:4], "big")
-
-
-def _stable_json(value: object) -> object:
-    # No repr: a memory address in it would change the seed and the cache key in every process.
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    return type(value).__qualname__
 
 
 async def _run_in_thread(call: Callable[[], Result]) -> Result:

@@ -12,8 +12,15 @@ import dspy
 from rich.console import Console
 
 from dspy_mux import ConfigurationError, Member, SampleBank, SLMMux
-from dspy_mux.bank.collect import collect, recorded
-from dspy_mux.bank.fingerprint import fingerprint_inputs, fingerprint_member, jsonable
+from dspy_mux.bank.collect import collect
+from dspy_mux.bank.fingerprint import (
+    content_of_labels,
+    fingerprint_inputs,
+    fingerprint_member,
+    jsonable,
+)
+from dspy_mux.bank.questions import questions_of
+from dspy_mux.bank.score import recorded
 from dspy_mux.mux.code_hash import hash_callable
 from dspy_mux.text import visible
 from programs.tasks import Task
@@ -86,7 +93,7 @@ class TaskComparison:
     def manifest(self) -> dict[str, Any]:
         """Return the task's entry in the manifest, before anything is measured."""
         questions = [
-            [_fingerprint(example), _labels(example)]
+            [_fingerprint(example), content_of_labels(example)]
             for example in (*self.reported, *self.validation)
         ]
         return {
@@ -110,7 +117,9 @@ class TaskComparison:
         name, k = self.task.name, self.options.k
         self._collect(self.mux, self.validation, VALIDATION, k, bank, console)
         self._collect(self.mux, self.reported, self.options.split, k, bank, console)
-        measured = Measured.of(recorded(self.mux, self.validation, bank, dataset=name, k=k))
+        measured = Measured.of(
+            recorded(self.mux, self.validation, self.task.metric, bank, dataset=name, k=k)
+        )
         methods = [*methods, *self._decided_before(methods, run)]
         deciders = {
             method.id: decider(method, measured, k, self.context)
@@ -296,7 +305,11 @@ class TaskComparison:
     def _examples(self, split: str, limit: int | None) -> list[dspy.Example]:
         """Return the first questions of a split, grouped by sub-task, each input once."""
         found = self.task.examples(split, seed=self.options.seed, limit=limit)
-        by_input = {_fingerprint(example): example for example in reversed(found)}
+        asked = questions_of(found, within=f"the task {self.task.name!r}")
+        by_input = {
+            question.key: example
+            for question, example in zip(reversed(asked), reversed(found), strict=True)
+        }
         distinct = list(by_input.values())[::-1]
         if repeated := len(found) - len(distinct):
             self.notes.append(
@@ -338,12 +351,6 @@ def _measured_for(method: Method, measured: Measured) -> object:
 
 def _fingerprint(example: dspy.Example) -> str:
     return fingerprint_inputs(example.inputs().toDict())
-
-
-def _labels(example: dspy.Example) -> dict[str, Any]:
-    """Return what an example holds beside its inputs, without DSPy's own fields."""
-    labels = example.labels().toDict()
-    return {name: value for name, value in labels.items() if not name.startswith("dspy_")}
 
 
 def _hash(value: object) -> str:

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from dspy_mux import MuxOptimizer, SampleBank, SLMMux
-from dspy_mux.bank.collect import collect, recorded
+from dspy_mux.bank.collect import collect
+from dspy_mux.bank.score import recorded
 from dspy_mux.local import local_member
 from dspy_mux.optimize.tuned import Setting
 from dspy_mux.replay.intervals import accuracy, paired_difference
@@ -122,7 +123,7 @@ def _measured(
     student: SLMMux, examples: list[dspy.Example], bank: SampleBank, setting: Setting
 ) -> dict[str, float]:
     """Return members' accuracies on the split that the mux was compiled on."""
-    record = recorded(student, examples, bank, dataset="mux_split", k=setting.k)
+    record = recorded(student, examples, everyday.metric, bank, dataset="mux_split", k=setting.k)
     part = record.of(setting.members, None)[0]
     means = Tally(part.votes).plurality_scores(part.scores).mean(axis=0)
     return dict(zip(part.members, means.tolist(), strict=True))
@@ -136,6 +137,7 @@ def _scores(
     accuracies: dict[str, float],
 ) -> Floats:
     """Return a setting's scores on the recorded test draws."""
-    part = recorded(student, test, bank, dataset="test", k=setting.k).of(setting.members, None)[0]
+    record = recorded(student, test, everyday.metric, bank, dataset="test", k=setting.k)
+    part = record.of(setting.members, None)[0]
     known = [accuracies.get(name) for name in part.members]
     return picks_of(setting.rule, Tally(part.votes), known, part.members).scores(part.scores)

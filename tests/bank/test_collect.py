@@ -22,7 +22,8 @@ from dspy_mux import (
     SampleBank,
     SLMMux,
 )
-from dspy_mux.bank.collect import collect, recorded
+from dspy_mux.bank.collect import collect
+from dspy_mux.bank.score import recorded
 from dspy_mux.replay.replay import replay
 from dspy_mux.replay.splits import Split
 from dspy_mux.voting.tally import Tally
@@ -63,7 +64,7 @@ def test_the_replay_of_a_record_is_what_evaluate_gives_for_the_live_mux(bank):
     mux = a_mux(a_member("a", 0.5), a_member("b", 0.4), k=3, accuracies={"a": 0.4, "b": 0.6})
     examples = questions(30)
     collect(mux, examples, metric, bank)
-    record = recorded(mux, examples, bank, dataset="default", k=3)
+    record = recorded(mux, examples, metric, bank, dataset="default", k=3)
     everything = np.arange(30)
     measured = dict(
         zip("ab", Tally(record.votes).plurality_scores(record.scores).mean(axis=0), strict=True)

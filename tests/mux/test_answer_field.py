@@ -7,8 +7,8 @@ import pytest
 
 from dspy_mux import ConfigurationError, MathAnswer, PoolMismatch, SampleBank, SLMMux, collect
 from dspy_mux.answers.equivalence import NO_ANSWER
-from dspy_mux.bank.collect import recorded
 from dspy_mux.bank.fingerprint import fingerprint_member
+from dspy_mux.bank.score import recorded
 from dspy_mux.baselines import AgentForest, LLMDebate
 from tests.support.scripted import marked, scripted_lm
 
@@ -221,7 +221,7 @@ def test_a_bank_records_several_fields_and_scores_them_again(tmp_path):
     assert collect(mux, examples, title, bank, k=2).drawn == 4
     # The second half of the draws is numbered along with the first.
     assert collect(mux, examples, both, bank, k=3).rescored == 4
-    record = recorded(mux, examples, bank, dataset="default", k=3)
+    record = recorded(mux, examples, both, bank, dataset="default", k=3)
     (ours, theirs), live = record.votes[0], mux(question="?").verdict.ballots
     assert len(set(ours)) == 3
     assert theirs[0] == theirs[1] != theirs[2]

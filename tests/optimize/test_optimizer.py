@@ -18,7 +18,8 @@ from dspy_mux import (
     SampleBank,
     SLMMux,
 )
-from dspy_mux.bank.collect import collect, recorded
+from dspy_mux.bank.collect import collect
+from dspy_mux.bank.score import recorded
 from dspy_mux.voting.calibration import Training, fit
 from dspy_mux.voting.tally import Tally
 
@@ -84,7 +85,7 @@ def test_a_saved_calibrated_mux_answers_alike(tmp_path):
     assert best.report.tuned.cross_fitted
     bank = SampleBank(tmp_path / "bank.sqlite")
     collect(student, examples, metric, bank)
-    record = recorded(student, examples, bank, dataset="default", k=3)
+    record = recorded(student, examples, metric, bank, dataset="default", k=3)
     setting = replace(best.report.tuned.best, rule="calibrated")
     mux = student.subset(["a", "b", "c"])
     mux.pool.rule = record_rule(setting, record, Tally(record.votes))

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from ...errors import ConfigurationError, DataError
 from . import sqlite
 from .database import Database
-from .schema import draws, programs, questions
+from .schema import draws, programs, questions, scores
 
 #: More rows than a page holds: when this many in a row cannot be read, the rest cannot either.
 _MOST_ON_A_PAGE = 1000
@@ -59,12 +59,19 @@ def salvage(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> i
                 for row in _rows(connection, draws)
                 if row["question"] in known and row["program"] in by
             ]
+            saved = {row["id"] for row in drawn}
+            others = [row for row in _rows(connection, scores) if row["draw"] in saved]
         finally:
             connection.close()
     if not drawn:
         raise DataError(f"Nothing can be read of {path}: put back a copy of it.")
     with bank.writing() as writing:
-        for table, rows in ((questions, asked), (programs, made_by), (draws, drawn)):
+        for table, rows in (
+            (questions, asked),
+            (programs, made_by),
+            (draws, drawn),
+            (scores, others),
+        ):
             bank.insert(writing, table, rows)
     bank.close()
     return len(drawn)

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 #: The version of the tables. A change of them raises it and adds a step to `STEPS`.
-VERSION = 3
+VERSION = 4
 #: No draw takes this many calls or tokens; such numbers are wrong, and kept as unknown.
 _MOST = 10**9
 _GREATEST = 1e300
@@ -152,6 +152,17 @@ Index(
     postgresql_where=_known,
 )
 
+#: Scores by other metrics or gold answers than the draw's own score: each finds its own here.
+scores = Table(
+    "mux_scores",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("draw", ForeignKey(draws.c.id), nullable=False),
+    Column("scored_by", Text, nullable=False),
+    Column("score", Float, nullable=False),
+    UniqueConstraint("draw", "scored_by"),
+)
+
 #: Which process draws what: a question of a program belongs to one process at a time.
 claims = Table(
     "mux_claims",
@@ -191,10 +202,22 @@ def _add_scored_by(connection: sa.Connection) -> None:
     )
 
 
+def _add_scores(connection: sa.Connection) -> None:
+    number = "INTEGER" if connection.dialect.name == "sqlite" else "SERIAL"
+    connection.execute(
+        sa.text(
+            f"CREATE TABLE mux_scores (id {number} NOT NULL, draw INTEGER NOT NULL, "
+            "scored_by TEXT NOT NULL, score FLOAT NOT NULL, PRIMARY KEY (id), "
+            "UNIQUE (draw, scored_by), FOREIGN KEY (draw) REFERENCES mux_draws (id))"
+        )
+    )
+
+
 #: Version → the step to the next one.
 STEPS: dict[int, Callable[[sa.Connection], None]] = {
     1: _add_indexes,
     2: _add_scored_by,
+    3: _add_scores,
 }
 
 

@@ -43,6 +43,7 @@ def shape(bank):
                 },
             )
             for name in metadata.tables
+            if inspector.has_table(name)
         }
 
 

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from dspy_mux import AllMembersFailed, ConfigurationError, MetricFailed, SampleBank, SLMMux
-from dspy_mux.bank.collect import recorded
+from dspy_mux.bank.score import recorded
 from dspy_mux.baselines import AgentForest, SelfConsistency, SingleModel
 from eval.compare.draw import grouped_by
 from eval.compare.methods import chosen
@@ -39,6 +39,7 @@ def live_modules(run, task, members):
         recorded(
             mux,
             grouped_by(task.examples("validation"), "kind"),
+            task.metric,
             SampleBank(run.bank),
             dataset="sums",
             k=3,
