@@ -1,21 +1,49 @@
-"""Claims: which process draws which question of a member, so that no draw is made twice."""
+"""Claims: which collection draws which question of a member, so that no draw is made twice.
+
+An owner is a random id with a heartbeat. Nothing is concluded from a host name or a process id,
+which containers share, nor from a clock: a claim lapses once whoever wants it has watched it for
+a while without seeing a beat.
+"""
 
 from __future__ import annotations
 
-import os
-import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import sqlalchemy as sa
 
 from .storage.database import Database
 from .storage.schema import claims
 
-#: A claim of a process on another machine lapses after this many seconds without a sign of life.
-CLAIM_LASTS_S = 120.0
-#: Owners at work in this process. A process id alone proves little: ids are used again.
-_at_work: set[str] = set()
+#: (question, program) in the bank.
+Unit: TypeAlias = tuple[int, int]
+
+#: Seconds between an owner's beats, and at least between two looks at it.
+BEAT_S = 4.0
+#: An owner counts as dead after so many looks in a row without a new beat. Looks are counted rather
+#: than seconds: whoever was paused together with the owner must not wake up as its heir.
+LOOKS = 5
+#: Owners of this process that have ended, even where they could not release their claims.
+_ended: set[str] = set()
+
+
+@dataclass
+class _Watched:
+    """What was last seen of another owner: its beat, when, and how often without a change."""
+
+    beat: float
+    at: float
+    looks: int = 0
+    lives: bool = False
+
+    def look(self, beat: float) -> None:
+        now = time.monotonic()
+        if beat != self.beat:
+            self.beat, self.at, self.looks, self.lives = beat, now, 0, True
+        elif now - self.at >= BEAT_S:
+            self.at, self.looks, self.lives = now, self.looks + 1, False
 
 
 class Claims:
@@ -23,49 +51,51 @@ class Claims:
 
     def __init__(self, database: Database):
         self._database = database
+        #: Changed in write transactions only, of which there is one at a time.
+        self._watched: dict[str, _Watched] = {}
 
     def take(
         self,
-        units: Sequence[tuple[int, int]],
+        units: Sequence[Unit],
         owner: str,
+        beat: float = 0,
         wanted: Callable[[], bool] = lambda: True,
-    ) -> list[tuple[int, int]]:
+    ) -> list[Unit]:
         """Claim units for an owner; return those that are its own now. Others hold the rest.
 
         Args:
+            beat: of the owner; counts up while it lives.
             wanted: asked while another writer is waited for; False ends the wait.
         """
-        now, host = time.time(), socket.gethostname()
-        _at_work.add(owner)
         with self._database.writing(wanted) as connection:
-            for claim in connection.execute(sa.select(claims)).all():
-                if _has_lapsed(claim, host, now):
-                    connection.execute(sa.delete(claims).where(_is(claim.question, claim.program)))
+            for dead in self._look(connection, owner):
+                connection.execute(sa.delete(claims).where(claims.c.owner == dead))
             rows = [
-                {
-                    "question": question,
-                    "program": program,
-                    "owner": owner,
-                    "host": host,
-                    "pid": os.getpid(),
-                    "beat": now,
-                }
+                {"question": question, "program": program, "owner": owner, "beat": beat}
                 for question, program in units
             ]
             self._database.insert(connection, claims, rows)
-            query = sa.select(claims.c.question, claims.c.program).where(claims.c.owner == owner)
-            ours = {(question, program) for question, program in connection.execute(query)}
+            ours = self._held(connection, owner)
         return [unit for unit in units if unit in ours]
 
-    def beat(self, owner: str, wanted: Callable[[], bool] = lambda: True) -> None:
-        """Record a sign of life for all claims of an owner; for `wanted` see `take`."""
-        with self._database.writing(wanted) as connection:
-            connection.execute(
-                sa.update(claims).where(claims.c.owner == owner).values(beat=time.time())
-            )
+    def beat(self, connection: sa.Connection, owner: str, beat: float) -> set[Unit]:
+        """Record a sign of life, a number not used before; return what the owner still holds."""
+        connection.execute(sa.update(claims).where(claims.c.owner == owner).values(beat=beat))
+        return self._held(connection, owner)
+
+    def undecided(self, units: Collection[Unit]) -> bool:
+        """Return whether one of these units is claimed by an owner that may be dead.
+
+        Only further looks (`take`) can tell.
+        """
+        with self._database.reading() as connection:
+            query = sa.select(claims.c.question, claims.c.program, claims.c.owner)
+            holders = {(q, p): owner for q, p, owner in connection.execute(query)}
+        watched = [self._watched.get(holders[unit]) for unit in units if unit in holders]
+        return any(other is None or not other.lives for other in watched)
 
     def release(
-        self, connection: sa.Connection, owner: str, units: Iterable[tuple[int, int]] | None = None
+        self, connection: sa.Connection, owner: str, units: Iterable[Unit] | None = None
     ) -> None:
         """Delete an owner's claims on `units`, or all of them.
 
@@ -75,26 +105,27 @@ class Claims:
         if units is None:
             connection.execute(sa.delete(claims).where(mine))
         for question, program in units or ():
-            connection.execute(sa.delete(claims).where(mine & _is(question, program)))
+            this = (claims.c.question == question) & (claims.c.program == program)
+            connection.execute(sa.delete(claims).where(mine & this))
 
     def abandon(self, owner: str) -> None:
         """Give up what the owner still claims, even where the database cannot be written."""
-        _at_work.discard(owner)
+        _ended.add(owner)
 
+    def _look(self, connection: sa.Connection, owner: str) -> list[str]:
+        """Look at the other owners; return those whose claims have lapsed."""
+        query = sa.select(claims.c.owner, sa.func.max(claims.c.beat)).group_by(claims.c.owner)
+        beats = {other: beat for other, beat in connection.execute(query) if other != owner}
+        for other in self._watched.keys() - beats.keys():
+            del self._watched[other]
+        for other, beat in beats.items():
+            if other in self._watched:
+                self._watched[other].look(beat)
+            else:
+                self._watched[other] = _Watched(beat, time.monotonic())
+        return [other for other in beats if other in _ended or self._watched[other].looks >= LOOKS]
 
-def _is(question: int, program: int) -> sa.ColumnElement[bool]:
-    return (claims.c.question == question) & (claims.c.program == program)
-
-
-def _has_lapsed(claim: sa.Row[tuple[object, ...]], host: str, now: float) -> bool:
-    """Whether a claim's owner is no longer at work."""
-    if claim.host == host:
-        if claim.pid == os.getpid():
-            return claim.owner not in _at_work
-        try:
-            os.kill(claim.pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            pass  # it lives, as another user's
-    return bool(claim.beat < now - CLAIM_LASTS_S)
+    @staticmethod
+    def _held(connection: sa.Connection, owner: str) -> set[Unit]:
+        query = sa.select(claims.c.question, claims.c.program).where(claims.c.owner == owner)
+        return {(question, program) for question, program in connection.execute(query)}

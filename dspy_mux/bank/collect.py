@@ -1,16 +1,16 @@
 """Collect draws: ask every member k times for every example, and record each draw as it arrives.
 
 A recorded draw is never made again, so an interrupted collection resumes where it stopped. Several
-processes can fill one bank: each claims questions of a member before it draws them.
+processes can fill one bank: each claims questions of a member before it draws them, and makes the
+draws of one that was killed once it has shown no life for some 20 seconds.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-import uuid
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,24 +20,24 @@ from rich.console import Console
 
 from ..answers.equivalence import NO_ANSWER
 from ..answers.reply import CUT_OFF
-from ..errors import ConfigurationError, StorageError
+from ..errors import ConfigurationError
 from ..mux.slm_mux import SLMMux
 from ..sampling.draw import Draw, find_mistake
 from ..sampling.interrupt import Interrupt
 from ..sampling.run import sample
+from .claims import Unit
 from .fingerprint import fingerprint_member
 from .health import Health
+from .heartbeat import Confirmation, Heartbeat
 from .limits import Budget
 from .progress_bar import progress_bar
 from .questions import questions_of
 from .sample_bank import SampleBank
 from .score import Metric as Metric, Scorer
+from .units import Units
 from .writer import RecordedDraw, Writer
 
 logger = logging.getLogger(__name__)
-
-#: Units (a question of a member) that a process claims at a time.
-_UNITS_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Collected:
 
     Attributes:
         drawn: draws recorded now.
-        already: draws that were recorded before.
-        missing: draws still to make.
+        already: draws that were recorded before, or by another collection meanwhile.
+        missing: draws still to make, by a later collection or by another one at work.
         rescored: recorded draws without a score by this metric and gold answer, scored now.
         abstained: abstentions among those drawn now.
         calls: LM calls made now.
@@ -187,7 +187,6 @@ class _Collection:
         options: CollectOptions,
     ):
         self.mux, self.bank, self.options = mux, bank, options
-        self.owner = uuid.uuid4().hex
         # What cannot be recorded is refused before anything is written.
         asked = questions_of(examples, options.fields)
         described = [fingerprint_member(mux, at) for at in range(len(mux.members))]
@@ -216,13 +215,15 @@ class _Collection:
         self.calls, self.cost, self.costs_known = 0, 0.0, False
         self.drawn = self.abstained = self.cut_off = 0
         self.mistake: BaseException | None = None
-        self.outstanding: dict[tuple[int, int], int] = {}
 
     def run(self) -> Collected:
         began = time.monotonic()
         rescored = self.scorer.score_recorded(self.bank, self.programs)
-        units = self._missing_units()
-        wanted, total = sum(map(len, units.values())), sum(self.k.values()) * len(self.examples)
+        units = Units(
+            self.bank, list(self.examples), self.k, retry_failed=self.options.retry_failed
+        )
+        wanted = units.lacking
+        total = sum(self.k.values()) * len(self.examples)
         with progress_bar(self.options.console) as progress:
             bar = progress.add_task("drawing", total=total, completed=total - wanted, spent="")
             with closing(self._draw_all(units)) as outcomes:
@@ -239,8 +240,8 @@ class _Collection:
             failed=causes.total(),
             cause=next((cause for cause, _ in causes.most_common(1)), None),
             rescored=rescored,
-            already=total - wanted,
-            missing=wanted - self.drawn,
+            already=total - units.lacking - self.drawn,
+            missing=units.lacking,
             abstained=self.abstained,
             cut_off=self.cut_off,
             calls=self.calls,
@@ -249,97 +250,54 @@ class _Collection:
             stopped=None if self.budget is None else self.budget.stopped,
         )
 
-    def _missing_units(self) -> dict[tuple[int, int], list[int]]:
-        """Return (question, program) → the numbers of the draws to make."""
-        done, _ = self._done(list(self.examples))
-        units = {}
-        for question in self.examples:
-            for program, k in self.k.items():
-                if left := [n for n in range(k) if (program, question, n) not in done]:
-                    units[question, program] = left
-        return units
-
-    def _draw_all(self, units: Mapping[tuple[int, int], list[int]]) -> Generator[bool, None, None]:
+    def _draw_all(self, units: Units) -> Generator[bool, None, None]:
         """Draw and record; yield, for each draw that ended, whether it was recorded."""
         with (
             Interrupt() as interrupt,
-            closing(Writer(self.bank, self.mux, self.owner, interrupt)) as writer,
+            Heartbeat(self.bank, interrupt) as heart,
+            closing(Writer(self.bank, self.mux, heart.owner, interrupt)) as writer,
         ):
-            settled = sample(
-                self._draws(units, interrupt),
-                timeout=self.mux.timeout,
-                num_threads=self.options.num_threads,
-                interrupt=interrupt,
-            )
-            with closing(settled):
-                for draw in settled:
-                    assert isinstance(draw, RecordedDraw)
-                    yield self._settle(draw, writer)
-                    self.mistake = self.mistake or writer.error or self.health.check(draw)
-                    if self.mistake is not None:
-                        interrupt.ask()  # ends the collection once all that arrived is recorded
+            ours = list(units.missing)
+            while ours and not interrupt.asked:
+                settled = sample(
+                    self._draws(units, heart, ours),
+                    timeout=self.mux.timeout,
+                    num_threads=self.options.num_threads,
+                    interrupt=interrupt,
+                )
+                with closing(settled):
+                    for draw in settled:
+                        assert isinstance(draw, RecordedDraw)
+                        if draw.claim.lost:
+                            units.lose(draw.unit)
+                        yield self._settle(draw, units, writer)
+                        self.mistake = self.mistake or writer.error or self.health.check(draw)
+                        if self.mistake is not None:
+                            interrupt.ask()  # ends the collection once all that arrived is recorded
+                out = self.budget is not None and self.budget.stopped is not None
+                ours = [] if out else units.regain(heart, interrupt)
 
     def _draws(
-        self, units: Mapping[tuple[int, int], list[int]], interrupt: Interrupt
+        self, units: Units, heart: Heartbeat, wanted: Sequence[Unit]
     ) -> Iterator[Draw | None]:
         """Claim units and yield their draws; None while the budget has no room for the next one."""
         positions = {program: at for at, program in enumerate(self.programs)}
-        keys = list(units)
-        for start in range(0, len(keys), _UNITS_AT_ONCE):
-            try:
-                left, failed = self._claim(
-                    keys[start : start + _UNITS_AT_ONCE], units, lambda: not interrupt.hurried
-                )
-            except StorageError:
-                if interrupt.hurried:
-                    return  # what has arrived is yet to be recorded
-                raise
-            for unit, numbers in left.items():
-                question, program = unit
-                self.outstanding[unit] = len(numbers)
-                inputs = self.examples[question].inputs()
-                for draw in self.mux.draws(positions[program], numbers, inputs, RecordedDraw):
-                    draw.unit, draw.judge = unit, self.scorer.judge
-                    draw.repeats = (program, question, draw.number) in failed
-                    if self.budget is not None:
-                        while (share := self.budget.share(draw.member.label)) is None:
-                            if self.budget.stopped is not None:
-                                return
-                            yield None
-                        draw.share = share
-                    yield draw
+        for claimed in units.claim(heart, wanted):
+            question, program = claimed.unit
+            inputs = self.examples[question].inputs()
+            for draw in self.mux.draws(positions[program], claimed.numbers, inputs, RecordedDraw):
+                draw.unit, draw.judge = claimed.unit, self.scorer.judge
+                draw.claim = Confirmation(heart, claimed.unit)
+                draw.repeats = draw.number in claimed.failed
+                if self.budget is not None:
+                    while (share := self.budget.share(draw.member.label)) is None:
+                        if self.budget.stopped is not None:
+                            return
+                        yield None
+                    draw.share = share
+                yield draw
 
-    def _claim(
-        self,
-        keys: Sequence[tuple[int, int]],
-        units: Mapping[tuple[int, int], list[int]],
-        wanted: Callable[[], bool],
-    ) -> tuple[dict[tuple[int, int], list[int]], set[tuple[int, int, int]]]:
-        """Claim units; return the draws left to make in each, and those that failed before."""
-        ours = self.bank.claims.take(keys, self.owner, wanted)
-        # Another process may have drawn some of them since `_missing_units`.
-        done, failed = self._done([question for question, _ in ours]) if ours else (set(), set())
-        left = {
-            (question, program): [
-                n for n in units[question, program] if (program, question, n) not in done
-            ]
-            for question, program in ours
-        }
-        with self.bank.writing(wanted) as connection:
-            self.bank.claims.release(
-                connection, self.owner, [unit for unit, numbers in left.items() if not numbers]
-            )
-        return left, failed
-
-    def _done(
-        self, questions: Sequence[int]
-    ) -> tuple[set[tuple[int, int, int]], set[tuple[int, int, int]]]:
-        """Return (program, question, draw) of all draws not to make, and of failures to retry."""
-        retry = self.options.retry_failed
-        failed = set(self.bank.failures(self.programs, questions)) if retry else set()
-        return self.bank.drawn(self.programs, questions) - failed, failed
-
-    def _settle(self, draw: RecordedDraw, writer: Writer) -> bool:
+    def _settle(self, draw: RecordedDraw, units: Units, writer: Writer) -> bool:
         """Record a draw; return False for one that a mistake, limit or interrupt cut short."""
         spent = draw.spent
         self.calls += spent.calls
@@ -348,12 +306,11 @@ class _Collection:
             self.costs_known = True
         if draw.share is not None:
             draw.share.budget.settled(draw.share, answered=draw.prediction is not None)
-        if (draw.share is not None and draw.share.refused) or find_mistake(draw) is not None:
+        if draw.cut_short or find_mistake(draw) is not None:
             return False
         if draw.prediction is not None and not draw.answered and draw.error is None:
             return False  # interrupted while its answer was extracted
-        self.outstanding[draw.unit] -= 1
-        draw.completes = self.outstanding[draw.unit] == 0
+        draw.completes = units.settle(draw.unit, draw.number)
         self.drawn += 1
         self.abstained += draw.answer is NO_ANSWER
         self.cut_off += draw.cause == CUT_OFF

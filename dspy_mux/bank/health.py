@@ -32,7 +32,7 @@ class Health:
 
     def check(self, draw: RecordedDraw) -> BaseException | None:
         """Return the error that ends the collection, where this draw shows one."""
-        if draw.share is not None and draw.share.refused:
+        if draw.cut_short:
             return None
         if (mistake := find_mistake(draw)) is not None:
             return mistake

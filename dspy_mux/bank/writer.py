@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import queue
 import threading
 import time
@@ -24,11 +25,10 @@ from ..sampling.interrupt import Interrupt
 from ..sampling.threads import take
 from .answers import Answered
 from .fingerprint import describe_comparison, jsonable
+from .heartbeat import Confirmation
 from .limits import Share
 from .sample_bank import SampleBank
 
-#: Seconds between signs of life of a collection.
-BEAT_S = 20.0
 #: LM calls that DSPy's histories keep while draws are recorded.
 HISTORY = 256
 #: Seconds to wait before writing to a server again, which may be restarting.
@@ -53,6 +53,7 @@ class RecordedDraw(Draw):
         metric_error: what the metric raised.
         judge: extracts and scores the answer.
         share: of the collection's budget; None where that is unlimited.
+        claim: on its unit.
     """
 
     unit: tuple[int, int]
@@ -65,6 +66,12 @@ class RecordedDraw(Draw):
     judge: Callable[[RecordedDraw], None]
     answered: bool = False
     share: Share | None = None
+    claim: Confirmation
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether it was ended before a call that is not the collection's to make."""
+        return self.claim.lost or (self.share is not None and self.share.refused)
 
     def run(self) -> None:
         super().run()
@@ -73,12 +80,11 @@ class RecordedDraw(Draw):
 
     def _settings(self) -> dict[str, Any]:
         # The bank keeps the responses. DSPy would keep 10,000 calls of each LM and module too.
-        settings: dict[str, Any] = {
-            "max_history_size": min(dspy.settings.max_history_size, HISTORY)
+        ours = [self.claim] if self.share is None else [self.claim, self.share]
+        return {
+            "max_history_size": min(dspy.settings.max_history_size, HISTORY),
+            "callbacks": [*ours, *dspy.settings.callbacks],
         }
-        if self.share is not None:
-            settings["callbacks"] = [self.share, *dspy.settings.callbacks]
-        return settings
 
 
 class Writer:
@@ -140,18 +146,14 @@ class Writer:
                 )
 
     def _run(self) -> None:
-        open_, beat = True, time.monotonic()
+        open_ = True
         try:
             while open_:
-                arrived = self._arrived(BEAT_S)
+                arrived = self._arrived(math.inf)
                 open_ = None not in arrived
                 if rows := [draw for draw in arrived if draw is not None]:
                     self._persist(rows)
                     self._written += len(rows)
-                if time.monotonic() - beat > BEAT_S:
-                    with self._unless_hurried() as wanted:
-                        self.bank.claims.beat(self.owner, wanted)
-                    beat = time.monotonic()
             with self._unless_hurried() as wanted, self.bank.writing(wanted) as connection:
                 self.bank.claims.release(connection, self.owner)
         except BaseException as error:  # noqa: BLE001  (ends the collection, and is raised by `close`)

@@ -132,6 +132,8 @@ def _show(done: Collected, bank: str) -> None:
     if done.stopped is not None:
         option = done.stopped.replace("_", "-")
         stopped = f"; stopped at --{option}, {done.missing} draws missing"
+    elif done.missing:
+        stopped = f"; {done.missing} more are another collection's, which is at work"
     say(
         f"{done.drawn} draws recorded in {bank} ({done.already} were there{rescored}), "
         f"{done.abstained} abstained, {done.calls} calls{cost}, {done.seconds:.0f} s{stopped}."

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
-import sys
+import signal
 import threading
 import time
 
@@ -13,13 +11,40 @@ import pytest
 import sqlalchemy as sa
 
 from dspy_mux import SampleBank
-from dspy_mux.bank.claims import CLAIM_LASTS_S
+from dspy_mux.bank.claims import BEAT_S, LOOKS
+from dspy_mux.bank.heartbeat import ClaimLost, Heartbeat
 from dspy_mux.bank.storage.schema import claims
+from dspy_mux.sampling.interrupt import Interrupt
 
 from ..support import kill
+from ..support.databases import is_being_written
 from ..support.fill import a_draw, a_program, fill, some_questions, write
+from ..support.wait import PATIENCE_S, until
 
 # --- claims
+
+
+class Clock:
+    """Stands for the clocks of claims."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def pass_(self, seconds):
+        self.now += seconds
+
+    def monotonic(self):
+        return self.now
+
+    time = monotonic
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    made = Clock()
+    monkeypatch.setattr("dspy_mux.bank.claims.time", made)
+    monkeypatch.setattr("dspy_mux.bank.heartbeat.time", made)
+    return made
 
 
 def test_a_claim_of_a_live_process_is_not_given(bank):
@@ -40,58 +65,127 @@ def test_released_claims_can_be_taken(bank):
     assert bank.claims.take(units, "two") == units
 
 
-def change_claims(bank, **values):
+def looks(bank, clock, units, owner, times):
+    """Take with a look's pause before each time; return what the last one got."""
+    for _ in range(times):
+        clock.pass_(BEAT_S)
+        got = bank.claims.take(units, owner)
+    return got
+
+
+def test_a_claim_lapses_once_it_was_watched_without_a_beat(bank, clock):
+    units = [(q, a_program(bank)) for q in some_questions(bank)]
+    bank.claims.take(units, "killed")
+    assert bank.claims.take(units, "next") == []
+    assert looks(bank, clock, units, "next", LOOKS - 1) == []
+    assert looks(bank, clock, units, "next", 1) == units
+
+
+def test_a_beat_keeps_claims_however_long_they_are_watched(bank, clock):
+    units = [(q, a_program(bank)) for q in some_questions(bank)]
+    bank.claims.take(units, "slow")
+    for number in range(1, 4):
+        assert looks(bank, clock, units, "waiting", LOOKS - 1) == []
+        with bank.writing() as connection:
+            assert bank.claims.beat(connection, "slow", number) == set(units)
+    assert looks(bank, clock, units, "waiting", 1) == []
+
+
+def test_who_was_paused_with_an_owner_does_not_take_it_for_dead(bank, clock):
+    units = [(q, a_program(bank)) for q in some_questions(bank)]
+    bank.claims.take(units, "paused too")
+    bank.claims.take(units, "next")
+    clock.pass_(3600)
+    assert bank.claims.take(units, "next") == []
+    assert looks(bank, clock, units, "next", LOOKS - 2) == []
+
+
+def test_looks_in_quick_succession_prove_nothing(bank, clock):
+    units = [(q, a_program(bank)) for q in some_questions(bank)]
+    bank.claims.take(units, "alive")
+    for _ in range(10 * LOOKS):
+        assert bank.claims.take(units, "hasty") == []
+        clock.pass_(BEAT_S / 20)
+
+
+def test_whether_an_owner_lives_is_known_after_the_next_beat(bank, clock):
+    units = [(q, a_program(bank)) for q in some_questions(bank)]
+    bank.claims.take(units, "alive")
+    bank.claims.take(units, "next")
+    assert bank.claims.undecided(units)
     with bank.writing() as connection:
-        connection.execute(sa.update(claims).values(**values))
-
-
-def a_dead_pid():
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait()
-    return child.pid
-
-
-def test_a_claim_of_a_dead_process_on_this_host_is_given_at_once(bank):
-    units = [(q, a_program(bank)) for q in some_questions(bank)]
-    bank.claims.take(units, "one")
-    change_claims(bank, pid=a_dead_pid())
-    assert bank.claims.take(units, "two") == units
-
-
-def test_a_claim_of_an_earlier_process_of_this_ones_number_is_given(bank):
-    # As in a container, where the number is always the same.
-    units = [(q, a_program(bank)) for q in some_questions(bank)]
-    bank.claims.take(units, "one")
-    change_claims(bank, owner="of an earlier process", pid=os.getpid())
-    assert bank.claims.take(units, "two") == units
+        bank.claims.beat(connection, "alive", 1)
+    bank.claims.take(units, "next")
+    assert not bank.claims.undecided(units)
+    looks(bank, clock, units, "next", 1)
+    assert bank.claims.undecided(units)
 
 
 def test_what_an_owner_abandons_in_this_process_is_given_though_it_was_never_released(bank):
     units = [(q, a_program(bank)) for q in some_questions(bank)]
-    bank.claims.take(units, "one")
-    bank.claims.abandon("one")
+    bank.claims.take(units, "ended")
+    bank.claims.abandon("ended")
     assert bank.claims.take(units, "two") == units
 
 
-@pytest.mark.parametrize(
-    ("age", "given"), [(CLAIM_LASTS_S - 30, False), (CLAIM_LASTS_S + 30, True)]
-)
-def test_a_claim_of_another_host_is_given_once_it_shows_no_life(bank, age, given):
+def test_a_heartbeat_keeps_claims_and_notices_that_they_are_gone(bank, monkeypatch):
+    monkeypatch.setattr("dspy_mux.bank.claims.BEAT_S", 0.05)
     units = [(q, a_program(bank)) for q in some_questions(bank)]
-    bank.claims.take(units, "one")
-    # The pid says nothing there: another host's processes cannot be seen.
-    change_claims(
-        bank, host=f"not-{socket.gethostname()}", pid=a_dead_pid(), beat=time.time() - age
+    with Heartbeat(bank, Interrupt()) as heart:
+        assert heart.take(units) == units
+
+        def beat():
+            with bank.database.reading() as connection:
+                return connection.execute(sa.select(sa.func.max(claims.c.beat))).scalar()
+
+        until(lambda: beat() > 3)
+        heart.confirm(units[0])
+        with bank.writing() as connection:
+            connection.execute(sa.delete(claims).where(claims.c.question == units[0][0]))
+        until(lambda: units[0] not in heart._held)
+        with pytest.raises(ClaimLost):
+            heart.confirm(units[0])
+        heart.confirm(units[1])
+
+
+def test_who_was_paused_asks_before_it_pays(bank, clock):
+    units = [(q, a_program(bank)) for q in some_questions(bank)]
+    heart = Heartbeat(bank, Interrupt())  # its thread is as good as paused
+    heart.take(units)
+    heart.confirm(units[0])
+    with bank.writing() as connection:
+        connection.execute(sa.update(claims).values(owner="heir"))
+    clock.pass_(2 * BEAT_S)
+    with pytest.raises(ClaimLost):
+        heart.confirm(units[0])
+
+
+def test_a_paused_collection_wakes_up_and_pays_nothing_that_another_has_taken_over(
+    tmp_path, bank_url
+):
+    quick, questions, notes = 0.1, 30, [tmp_path / "first", tmp_path / "second"]
+    first, second = (
+        kill.context.Process(target=kill.collect_and_count, args=(bank_url, note, questions, quick))
+        for note in notes
     )
-    assert bank.claims.take(units, "two") == (units if given else [])
-
-
-def test_a_beat_keeps_a_claim(bank):
-    units = [(q, a_program(bank)) for q in some_questions(bank)]
-    bank.claims.take(units, "one")
-    change_claims(bank, host="elsewhere", beat=time.time() - CLAIM_LASTS_S - 30)
-    bank.claims.beat("one")
-    assert bank.claims.take(units, "two") == []
+    first.start()
+    until(lambda: notes[0].exists() and notes[0].stat().st_size > 20)
+    os.kill(first.pid, signal.SIGSTOP)
+    while is_being_written(bank_url):  # stopped there, it would keep all others from writing
+        os.kill(first.pid, signal.SIGCONT)
+        time.sleep(0.003)
+        os.kill(first.pid, signal.SIGSTOP)
+    paid = notes[0].stat().st_size
+    second.start()
+    second.join(PATIENCE_S)
+    assert second.exitcode == 0
+    os.kill(first.pid, signal.SIGCONT)
+    first.join(PATIENCE_S)
+    assert first.exitcode == 0
+    assert notes[0].stat().st_size <= paid + kill.AT_ONCE  # what was under way
+    bank = SampleBank(bank_url)
+    assert len(kill.recorded(bank)) == questions * len(kill.MEMBERS) * kill.K
+    bank.close()
 
 
 # --- several at once

@@ -256,7 +256,8 @@ def test_two_processes_share_the_work_and_draw_nothing_twice(tmp_path, bank, ban
     assert bank.record().drawn().tolist() == [[3, 3]] * 80
 
 
-def test_a_killed_collection_goes_on_where_it_stopped(bank, bank_url):
+def test_a_killed_collection_goes_on_where_it_stopped(bank, bank_url, monkeypatch):
+    monkeypatch.setattr("dspy_mux.bank.claims.BEAT_S", 0.2)
     process = multiprocessing.get_context("spawn").Process(target=_slowly, args=(bank_url,))
     process.start()
     deadline = time.monotonic() + 60

@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from dspy_mux import SampleBank
+from dspy_mux.bank.storage.database import _LOCK, Database
 
 SERVER = os.environ.get("DSPY_MUX_TEST_DATABASE_URL")
 BACKENDS = ["sqlite", "postgresql"] if SERVER else ["sqlite"]
@@ -45,6 +46,22 @@ def a_place(backend: str, folder: Path) -> Iterator[str]:
         with server.connect() as connection:
             connection.exec_driver_sql("SET lock_timeout = '20s'")
             connection.exec_driver_sql(f"DROP SCHEMA {name} CASCADE")
+
+
+def is_being_written(url: str) -> bool:
+    """Whether a write transaction is open on a bank."""
+    database = Database(url)
+    engine = sa.create_engine(database.url, poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        if database.path is None:
+            lock = _LOCK[1].replace("pg_advisory_xact_lock", "pg_try_advisory_xact_lock")
+            return not connection.exec_driver_sql(lock).scalar()
+        connection.exec_driver_sql("PRAGMA busy_timeout=0")
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except sa.exc.OperationalError:
+            return True
+        return False
 
 
 @pytest.fixture(params=BACKENDS)

@@ -15,12 +15,13 @@ import dspy
 import sqlalchemy as sa
 
 from dspy_mux import Member, SampleBank, SLMMux
+from dspy_mux.bank import claims
 from dspy_mux.bank.collect import Collected, collect
 from dspy_mux.bank.storage.schema import draws
 
 from .scripted import ScriptedEngine, asked
 
-MEMBERS, K = "abc", 4
+MEMBERS, K, AT_ONCE = "abc", 4, 4
 #: One server that has imported everything forks all processes of a test.
 context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload([__name__, "psycopg", "sqlalchemy.dialects.postgresql.psycopg"])
@@ -70,7 +71,7 @@ def a_mux(latency: float = 0.002) -> SLMMux:
 
 
 def collect_all(
-    bank: SampleBank, questions: int, mux: SLMMux | None = None, num_threads: int = 4
+    bank: SampleBank, questions: int, mux: SLMMux | None = None, num_threads: int = AT_ONCE
 ) -> Collected:
     dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=False)
     examples = [
@@ -86,9 +87,20 @@ def collect_all(
     )
 
 
-def collect_and_note(url: str, notes: Path, questions: int) -> None:
+def collect_and_note(url: str, notes: Path, questions: int, beat: float = claims.BEAT_S) -> None:
     """What a process does until it is killed."""
+    claims.BEAT_S = beat
     collect_all(NotingBank(url, notes), questions)
+
+
+def collect_and_count(url: str, calls: Path, questions: int, beat: float = claims.BEAT_S) -> None:
+    """Collect, and add a byte to a file for each call."""
+    claims.BEAT_S = beat
+    mux, file = a_mux(), os.open(calls, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    for member in mux.members:
+        reply = member.lm.engine.reply
+        member.lm.engine.reply = lambda *asked, reply=reply: os.write(file, b"x") and reply(*asked)
+    collect_all(SampleBank(url), questions, mux)
 
 
 def recorded(bank: SampleBank) -> dict[tuple[int, int, int], tuple[str | None, int | None]]:

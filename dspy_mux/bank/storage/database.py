@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from ...errors import ConfigurationError, DataError, MissingExtra, StorageError
 from . import schema, sqlite as sqlite_file
 from .failures import describe_failure, is_lock_held
+from .forks import forks
 from .schema import VERSION, about, metadata
 
 #: One writer at a time, as in SQLite: who numbers answer classes must have read them all.
@@ -76,6 +77,7 @@ class Database:
         )
         self._reader: sa.Engine | None = None
         self._writer: sa.Engine | None = None
+        forks.watch(self)
 
     def has_tables(self) -> bool:
         """Return whether something was ever written to it."""
@@ -89,7 +91,7 @@ class Database:
     @contextmanager
     def reading(self, *, check: bool = True) -> Iterator[sa.Connection]:
         """Open a read-only connection to a snapshot: what is written meanwhile does not show."""
-        with self._describing_failures():
+        with self._describing_failures(), forks.transaction(self):
             if self.path is not None:
                 sqlite_file.refuse_lost(self.path)
                 if not self.path.exists():
@@ -118,7 +120,7 @@ class Database:
         Raises:
             StorageError: among others, the other writer took too long, or longer than `wanted`.
         """
-        with self._describing_failures():
+        with self._describing_failures(), forks.transaction(self):
             if self._writer is None:
                 self._writer = self._prepared(wanted)
             with self._transaction(self._writer, wanted) as connection:
@@ -138,6 +140,12 @@ class Database:
             if engine is not None:
                 engine.dispose()
         self._reader = self._writer = None
+
+    def forget(self) -> tuple[sa.Engine | None, sa.Engine | None]:
+        """Let go of all connections without closing them, and return what holds them."""
+        engines = self._reader, self._writer
+        self._reader = self._writer = None
+        return engines
 
     def _read_only(self) -> sa.Engine:
         if self.path is None:
@@ -209,12 +217,14 @@ class Database:
         given = {"connect_timeout": 10, "application_name": "dspy-mux"}
         settings = {name: value for name, value in given.items() if name not in self.url.query}
         try:
-            return sa.create_engine(self.url, pool_pre_ping=True, connect_args=settings)
+            engine = sa.create_engine(self.url, pool_pre_ping=True, connect_args=settings)
         except ImportError as error:
             raise MissingExtra(
                 f"The bank {self.name} needs psycopg, which is not installed: pip install "
                 "'dspy-mux[postgres]'."
             ) from error
+        sa.event.listen(engine, "connect", lambda connection, _: forks.watch_server(connection))
+        return engine
 
     def _lock(self, connection: sa.Connection) -> None:
         # pysqlite would begin at the first write; two writers that read before would block each

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 #: The version of the tables. A change of them raises it and adds a step to `STEPS`.
-VERSION = 4
+VERSION = 5
 #: No draw takes this many calls or tokens; such numbers are wrong, and kept as unknown.
 _MOST = 10**9
 _GREATEST = 1e300
@@ -163,16 +163,14 @@ scores = Table(
     UniqueConstraint("draw", "scored_by"),
 )
 
-#: Which process draws what: a question of a program belongs to one process at a time.
+#: Which collection draws what: a question of a program belongs to one of them at a time.
 claims = Table(
     "mux_claims",
     metadata,
     Column("question", Integer, primary_key=True),
     Column("program", Integer, primary_key=True),
-    Column("owner", Text, nullable=False),
-    Column("host", Text, nullable=False),
-    Column("pid", Integer, nullable=False),
-    Column("beat", Float, nullable=False),  # seconds since 1970
+    Column("owner", Text, nullable=False),  # a random id
+    Column("beat", Float, nullable=False),  # counts up while the owner lives
 )
 
 
@@ -213,11 +211,23 @@ def _add_scores(connection: sa.Connection) -> None:
     )
 
 
+def _name_owners_by_id_alone(connection: sa.Connection) -> None:
+    # What is claimed belongs to collections of an older version, of which none can be at work.
+    connection.execute(sa.text("DROP TABLE mux_claims"))
+    connection.execute(
+        sa.text(
+            "CREATE TABLE mux_claims (question INTEGER NOT NULL, program INTEGER NOT NULL, "
+            "owner TEXT NOT NULL, beat FLOAT NOT NULL, PRIMARY KEY (question, program))"
+        )
+    )
+
+
 #: Version → the step to the next one.
 STEPS: dict[int, Callable[[sa.Connection], None]] = {
     1: _add_indexes,
     2: _add_scored_by,
     3: _add_scores,
+    4: _name_owners_by_id_alone,
 }
 
 

@@ -1,0 +1,130 @@
+"""What a collection has to draw: the units that lack draws, and those that are its own to make."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..sampling.interrupt import Interrupt
+from . import claims
+from .claims import Unit
+from .heartbeat import Heartbeat
+from .sample_bank import SampleBank
+
+#: Units that a collection claims at a time.
+_AT_ONCE = 32
+#: Seconds until a request to end is noticed.
+_NOTICE_S = 0.1
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A unit that is this collection's, with the numbers of the draws to make.
+
+    `failed` are those of them in whose place a failure is recorded.
+    """
+
+    unit: Unit
+    numbers: Sequence[int]
+    failed: frozenset[int]
+
+
+class Units:
+    """The units of a collection, (question, program).
+
+    Args:
+        k: program → draws to have of each question.
+        retry_failed: whether recorded failures are to be drawn again.
+
+    Attributes:
+        missing: unit → the numbers of the draws that are neither made here nor known to be
+            recorded.
+    """
+
+    def __init__(
+        self,
+        bank: SampleBank,
+        questions: Sequence[int],
+        k: Mapping[int, int],
+        *,
+        retry_failed: bool,
+    ):
+        self._bank, self._k, self._retry_failed = bank, k, retry_failed
+        done, _ = self._done(questions)
+        self.missing: dict[Unit, list[int]] = {}
+        for question in questions:
+            for program, draws in k.items():
+                if left := [n for n in range(draws) if (program, question, n) not in done]:
+                    self.missing[question, program] = left
+        self._elsewhere: dict[Unit, None] = {}  # in order
+
+    @property
+    def lacking(self) -> int:
+        """How many draws that is."""
+        return sum(map(len, self.missing.values()))
+
+    def claim(self, heart: Heartbeat, units: Sequence[Unit]) -> Iterator[Claimed]:
+        """Claim units, a few at a time; yield those that still lack draws."""
+        for start in range(0, len(units), _AT_ONCE):
+            wanted = units[start : start + _AT_ONCE]
+            ours = heart.take(wanted)
+            self._elsewhere.update(dict.fromkeys(set(wanted) - set(ours)))
+            yield from self._to_draw(heart, ours)
+
+    def settle(self, unit: Unit, number: int) -> bool:
+        """Take note of a draw that is made; return whether it is the last one of its unit."""
+        self.missing[unit].remove(number)
+        return not self.missing[unit]
+
+    def lose(self, unit: Unit) -> None:
+        """Take note that another collection has a unit that was this one's."""
+        self._elsewhere[unit] = None
+
+    def regain(self, heart: Heartbeat, interrupt: Interrupt) -> list[Unit]:
+        """Wait until all that others had claimed is drawn, free, or in the hands of the living.
+
+        Returns:
+            The units that are this collection's now.
+        """
+        while self._elsewhere and not interrupt.asked:
+            units = list(self._elsewhere)
+            ours = heart.take(units)
+            for unit in ours:
+                del self._elsewhere[unit]
+            if ours:
+                return ours
+            if not self._bank.claims.undecided(units):
+                self._look_up(units)
+                return []
+            until = time.monotonic() + claims.BEAT_S
+            while time.monotonic() < until and not interrupt.asked:
+                time.sleep(min(_NOTICE_S, claims.BEAT_S))
+        return []
+
+    def _to_draw(self, heart: Heartbeat, ours: Sequence[Unit]) -> Iterator[Claimed]:
+        # Another process may have drawn some of them since they were read.
+        failed = self._look_up(ours)
+        heart.release([unit for unit in ours if not self.missing[unit]])
+        for question, program in ours:
+            if left := self.missing[question, program]:
+                again = frozenset(n for n in left if (program, question, n) in failed)
+                yield Claimed((question, program), tuple(left), again)
+
+    def _look_up(self, units: Sequence[Unit]) -> set[tuple[int, int, int]]:
+        """Update what these units lack; return (program, question, draw) of failures to retry."""
+        if not units:
+            return set()
+        done, failed = self._done([question for question, _ in units])
+        for question, program in units:
+            left = self.missing[question, program]
+            left[:] = [n for n in left if (program, question, n) not in done]
+        return failed
+
+    def _done(
+        self, questions: Sequence[int]
+    ) -> tuple[set[tuple[int, int, int]], set[tuple[int, int, int]]]:
+        """Return (program, question, draw) of all draws not to make, and of failures to retry."""
+        programs = list(self._k)
+        failed = set(self._bank.failures(programs, questions)) if self._retry_failed else set()
+        return self._bank.drawn(programs, questions) - failed, failed
