@@ -13,6 +13,8 @@ from .storage.schema import draws, programs, scores
 
 #: Questions in one query: databases limit its parameters.
 _AT_ONCE = 400
+#: Stands for the unknown metric of imported scores by a right answer that was corrected since.
+IMPORTED = "imported"
 
 
 class Unscored(NamedTuple):

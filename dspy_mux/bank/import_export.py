@@ -21,6 +21,7 @@ from ..sampling.causes import NO_CAUSE
 from ..text import whole
 from .files import json_lines, parquet, parquet_rows
 from .fingerprint import fingerprint_inputs
+from .question_rows import put_questions
 from .rows import AnswerClasses, Row, check_rows
 from .sample_bank import SampleBank
 from .unnumbered import Unnumbered
@@ -66,7 +67,10 @@ def import_file(
 
     Raises:
         ConfigurationError: the file's ending is unknown.
-        DataError: the file cannot be read, or a row (the message names it) not understood.
+        DataError: the file cannot be read; a row (the message names it) is not understood; or a
+            question id is that of another question, in the file or in the bank's dataset: one of
+            another `question`, `problem` or `query`, or of another right answer (`gold`, `target`,
+            `ground_truth`, …: `statement.STATED`). Import such a file under another dataset.
         MissingExtra: Parquet without pyarrow.
         StorageError: the bank cannot be written.
     """
@@ -184,9 +188,11 @@ class _Contents:
     def add_questions(self, bank: SampleBank) -> dict[tuple[str, str], int]:
         """Return (dataset, key) → its id."""
         questions: dict[tuple[str, str], int] = {}
-        for name, asked in self.asked.items():
-            ids = bank.add_questions(name, list(asked.values()))
-            questions.update({(name, key): at for key, at in zip(asked, ids, strict=True)})
+        with bank.writing() as connection:
+            for name, asked in self.asked.items():
+                rows = list(asked.values())
+                ids = put_questions(bank.database, connection, name, rows, self.source)
+                questions.update({(name, key): at for key, at in zip(asked, ids, strict=True)})
         return questions
 
 
@@ -196,7 +202,7 @@ def _import(bank: SampleBank, rows: Callable[[], Iterable[Row]], source: str) ->
     for row in rows():
         contents.see(row)
     contents.check()
-    programs, questions = contents.add_programs(bank), contents.add_questions(bank)
+    questions, programs = contents.add_questions(bank), contents.add_programs(bank)
     classes = AnswerClasses()
     for known in bank.answers.all(list(questions.values())):
         classes.learn(known.question, known.answer, known.answer_class)

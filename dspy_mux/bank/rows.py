@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ..errors import DataError
 from ..sampling.members import MOST_DRAWS
+from .statement import STATED, disagreement, shown_field, stated
 
 #: The program of rows that name none.
 IMPORTED = "imported"
@@ -45,6 +46,9 @@ _HIGHEST_SCORE, _MOST, _GREATEST = 1e30, 10**9, 1e300
 _COUNTS = ("calls", "prompt_tokens", "completion_tokens")
 _AMOUNTS = ("seconds", "cost", "created")
 _NAMES = ("dataset", "program", "question_fingerprint")
+
+#: The fields that state a question where they are not the draw's own.
+_STATED = tuple(name for name in STATED if name not in DRAW_KEYS)
 
 #: The draws that are numbered together: (dataset, question's key, member, program).
 Unit = tuple[str, str, str, str]
@@ -86,6 +90,10 @@ class Row(NamedTuple):
     def has_number(self) -> bool:
         """Whether the row itself says which draw it is."""
         return "draw" in self.raw
+
+    def stated(self) -> dict[str, Any]:
+        """Return the fields that state the question or its right answer."""
+        return {**stated(self.raw, _STATED), **stated(self.apart)}
 
     def fields(self) -> dict[str, str | int | float | None]:
         """Return the question's fields; values without a JSON form, such as dates, as text."""
@@ -164,15 +172,28 @@ def check_rows(
         dataset: the dataset of rows that name none.
 
     Raises:
-        DataError: a row lacks something, holds a wrong value, or repeats a draw.
+        DataError: a row lacks something, holds a wrong value, repeats a draw, or has the question
+            id of another row with another question or right answer.
     """
     seen: set[tuple[Unit, int]] = set()
     following: dict[Unit, int] = {}
+    statements: dict[tuple[str, str], tuple[int, dict[str, Any]]] = {}
     for number, raw in rows:
         try:
             row = _check_row(raw, following, dataset)
         except ValueError as error:
             raise DataError(f"{noun} {number} of {source} {error}.") from error
+        said = row.stated()
+        first, known = statements.setdefault((row.dataset, row.key), (number, said))
+        if said != known:
+            if (name := disagreement(known, said)) is not None:
+                raise DataError(
+                    f"{noun} {number} of {source} has the question_id {_shown(row.question)} with "
+                    f"the {shown_field(name, said)}, and {noun.lower()} {first} has it with the "
+                    f"{shown_field(name, known)}: give each question an id of its own, and one "
+                    "right answer."
+                )
+            known.update({**said, **known})
         unit = row.unit
         place = (unit, row.draw)
         if place in seen:

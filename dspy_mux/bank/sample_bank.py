@@ -22,6 +22,7 @@ from ..errors import DataError
 from ..sampling.causes import NO_FIELD, NO_PREDICTION, RESPONSE_CAUSES
 from .answers import Answers
 from .claims import Claims
+from .question_rows import QuestionRow, put_questions
 from .record import Record, record_from_table
 from .rows import lay_out
 from .selection import select_dataset, select_programs
@@ -279,39 +280,14 @@ class SampleBank:
 
     # --- writing
 
-    def add_questions(
-        self, dataset: str, rows: Sequence[tuple[str, str, Mapping[str, Any]]]
-    ) -> list[int]:
+    def add_questions(self, dataset: str, rows: Sequence[QuestionRow]) -> list[int]:
         """Add questions, or update their fields where they are known; return their ids.
 
         Args:
             rows: (fingerprint, name, fields) of each.
         """
-        values = [
-            {
-                "dataset": dataset,
-                "fingerprint": key,
-                "name": name,
-                "fields": json.dumps(fields, sort_keys=True),
-            }
-            for key, name, fields in rows
-        ]
         with self.writing() as connection:
-            self.database.insert(connection, questions, values)
-            query = sa.select(questions.c.fingerprint, questions.c.id, questions.c.fields).where(
-                questions.c.dataset == dataset
-            )
-            found = {key: (question, fields) for key, question, fields in connection.execute(query)}
-            for key, _, fields in rows:
-                question, before = found[storable(key)]
-                known = json.loads(before)
-                if (now := {**known, **json.loads(json.dumps(fields))}) != known:
-                    connection.execute(
-                        sa.update(questions)
-                        .where(questions.c.id == question)
-                        .values(fields=json.dumps(now, sort_keys=True))
-                    )
-        return [found[storable(key)][0] for key, _, _ in rows]
+            return put_questions(self.database, connection, dataset, rows)
 
     def add_programs(self, rows: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[int]:
         """Add the programs that are new; return the ids of all.
