@@ -13,7 +13,7 @@ from .heartbeat import Heartbeat
 from .sample_bank import SampleBank
 
 #: Units that a collection claims at a time.
-_AT_ONCE = 32
+UNITS_AT_ONCE = 32
 #: Seconds until a request to end is noticed.
 _NOTICE_S = 0.1
 
@@ -66,8 +66,8 @@ class Units:
 
     def claim(self, heart: Heartbeat, units: Sequence[Unit]) -> Iterator[Claimed]:
         """Claim units, a few at a time; yield those that still lack draws."""
-        for start in range(0, len(units), _AT_ONCE):
-            wanted = units[start : start + _AT_ONCE]
+        for start in range(0, len(units), UNITS_AT_ONCE):
+            wanted = units[start : start + UNITS_AT_ONCE]
             ours = heart.take(wanted)
             self._elsewhere.update(dict.fromkeys(set(wanted) - set(ours)))
             yield from self._to_draw(heart, ours)

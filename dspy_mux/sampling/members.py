@@ -16,6 +16,7 @@ import dspy
 
 from ..errors import ConfigurationError
 from ..text import whole
+from . import forks
 from .keyless import pickled_fields
 
 #: Draws are numbered below this; arrays have a place for each number up to the highest.
@@ -70,6 +71,7 @@ class Member:
             check_k(self.k, f"member {self.label!r}")
         if self.temperature is not None:
             check_temperature(self.temperature, f"member {self.label!r}")
+        forks.watch(self.lm)
 
     @property
     def label(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import threading
 import time
@@ -31,6 +32,15 @@ class _Seen:
 #: A member's LM, which all copies of a mux share → the causes seen.
 _seen: WeakKeyDictionary[object, dict[tuple[str, str], _Seen]] = WeakKeyDictionary()
 _lock = threading.Lock()
+
+
+def _after_in_child() -> None:
+    global _lock
+    _lock = threading.Lock()  # a thread of the parent may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_in_child)
 
 
 def warn_of_abstention(member: Member, cause: str) -> None:

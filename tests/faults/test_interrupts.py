@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from dspy_mux import SampleBank
-from dspy_mux.bank.collect import _UNITS_AT_ONCE
+from dspy_mux.bank.units import UNITS_AT_ONCE
 
 from ..support.fault_server import Fault, fault_server
 from ..support.wait import PATIENCE_S, until
@@ -201,20 +201,20 @@ def test_ctrl_c_waits_to_record_what_has_arrived(tmp_path, bank_url):
     with fault_server(writing) as server:
         collection = Collection(tmp_path, server, bank=bank_url)
         # Until it waits to claim the next questions, too.
-        until(lambda: len(server.requests) == _UNITS_AT_ONCE * K)
+        until(lambda: len(server.requests) == UNITS_AT_ONCE * K)
         collection.interrupt()
         collection.says("Ctrl-C again gives them up")
         writing.let_go()
         code, _ = collection.ends()
         assert code == 130
-        assert sum(collection.recorded().values()) == _UNITS_AT_ONCE * K
+        assert sum(collection.recorded().values()) == UNITS_AT_ONCE * K
 
 
 def test_a_second_ctrl_c_gives_up_what_cannot_be_recorded(tmp_path):
     writing = Writing(str(tmp_path / "bank.sqlite"))
     with fault_server(writing) as server:
         collection = Collection(tmp_path, server)
-        until(lambda: len(server.requests) == _UNITS_AT_ONCE * K)
+        until(lambda: len(server.requests) == UNITS_AT_ONCE * K)
         collection.interrupt()
         collection.says("Ctrl-C again gives them up")
         collection.interrupt()
@@ -222,5 +222,5 @@ def test_a_second_ctrl_c_gives_up_what_cannot_be_recorded(tmp_path):
         last = said.splitlines()[-1]
         lost = re.search(r"Another process is writing to the bank .* Lost: (\d+) draws", last)
         assert code == 2
-        assert sum(collection.recorded().values()) + int(lost[1]) == _UNITS_AT_ONCE * K
+        assert sum(collection.recorded().values()) + int(lost[1]) == UNITS_AT_ONCE * K
     writing.let_go()
