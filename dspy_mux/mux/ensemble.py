@@ -191,6 +191,11 @@ class Ensemble(dspy.Module):
         article = "An" if name.startswith(("A", "SLM")) else "A"
         self.pool.take_rollout(lm, f"{article} {name}", name)
 
+    def named_parameters(self) -> list[tuple[str, Any]]:
+        self.pool.refuse_early()
+        parameters: list[tuple[str, Any]] = super().named_parameters()
+        return parameters
+
     def get_lm(self) -> dspy.BaseLM:
         """Return what stands for the members' LMs: it can be copied for a rollout, for `set_lm`."""
         return self.pool.rollout or PoolLM(self.pool.names)
