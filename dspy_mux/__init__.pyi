@@ -23,6 +23,7 @@ from .errors import (
     PoolMismatch as PoolMismatch,
     StorageError as StorageError,
 )
+from .mux.by_member import by_member as by_member
 from .mux.open import load_program as load_program
 from .mux.pool_file import load_pool as load_pool
 from .mux.slm_mux import SLMMux as SLMMux
