@@ -24,17 +24,16 @@ from ..adapters.hints import HintingAdapter, Hints
 from ..adapters.joint import JointGuard
 from ..adapters.wrap import WrappingAdapter
 from ..answers.equivalence import NO_ANSWER, AnswerKind
-from ..answers.plain_text import as_text
 from ..errors import ConfigurationError
-from ..sampling.causes import NO_FIELD, NO_TEXT, UNUSABLE
 from ..sampling.draw import Draw, raise_mistakes
 from ..sampling.members import Member, Pool, build_pool
 from ..sampling.run import asample, sample
+from ..sampling.spans import note_verdict
 from ..voting.ballot import Ballot, Rule, TieBreak
 from ..voting.verdict import AllMembersFailed, Turn, Verdict
 from . import outcome
 from .code_hash import hash_kind, hash_module
-from .compared import compared
+from .compared import compared, fault_of
 from .options import MuxOptions, SharedOptions, check_names
 from .prediction import with_verdict
 from .program import as_module, copy_for_a_member, predictors, saved_program
@@ -262,7 +261,10 @@ class Ensemble(dspy.Module):
         program, adapter = self.programs[member], self.adapter_of(member)
         on_error = self.pool.settings.on_error
         drawn_from = self.pool.drawn_from(self.members[member])
-        return [kind(drawn_from, number, program, adapter, inputs, on_error) for number in numbers]
+        return [
+            kind(drawn_from, number, program, adapter, inputs, on_error, self.compared.fault)
+            for number in numbers
+        ]
 
     def adapter_of(self, member: int) -> dspy.Adapter:
         """Return the adapter that asks the member at position `member` and reads its answer."""
@@ -275,7 +277,7 @@ class Ensemble(dspy.Module):
         """Return a draw's answer; `NO_ANSWER` for an abstention, and note its cause on the draw."""
         answer = self._answer(draw)
         if draw.cause is None and self.kind.key(answer) is None:
-            draw.abstain(_missing_cause(answer))
+            draw.abstain(fault_of(answer))
         return NO_ANSWER if draw.cause is not None else answer
 
     def _rounds(self, inputs: Inputs) -> Rounds:
@@ -296,8 +298,8 @@ class Ensemble(dspy.Module):
     def _answer(self, draw: Draw) -> Any:
         if draw.cause is not None or draw.prediction is None:
             return NO_ANSWER
-        if (field := self.compared.missing(draw.prediction)) is not None:
-            draw.abstain(f"{NO_FIELD} {field!r} (it has {', '.join(draw.prediction.keys())})")
+        if (cause := self.compared.lack(draw.prediction)) is not None:
+            draw.abstain(cause)
             return NO_ANSWER
         return self.compared.of(draw.prediction)
 
@@ -310,7 +312,7 @@ class Ensemble(dspy.Module):
         classes = self.kind.classes(answers)
         for draw, answer, answer_class in zip(draws, answers, classes, strict=True):
             if answer_class is None and draw.cause is None:
-                draw.abstain(_missing_cause(answer))
+                draw.abstain(fault_of(answer))
         return classes
 
     def _ballots(self, draws: Sequence[Draw], classes: Sequence[int | None]) -> list[Ballot]:
@@ -352,6 +354,7 @@ class Ensemble(dspy.Module):
             **outcome.total_spent(spent).model_dump(),
         )
         extend_trace(winner, cast, spent)
+        note_verdict(self, verdict, (member.lm for member in self.members))
         return with_verdict(winner.prediction, verdict)
 
     def _all_failed(
@@ -372,7 +375,3 @@ def _next_wave(rounds: Rounds, done: Wave) -> tuple[Wave, dspy.Prediction | None
         return next(rounds), None
     except StopIteration as end:
         return done, end.value
-
-
-def _missing_cause(answer: Any) -> str:
-    return NO_TEXT if answer is None or not as_text(answer).strip() else UNUSABLE

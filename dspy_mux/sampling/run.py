@@ -201,21 +201,20 @@ async def _run_task(draw: Draw, timeout: float | None) -> None:
         await asyncio.to_thread(load_client, draw.member.lm)
     draw.begin(timeout)
     try:
-        await _run_by_deadline(draw)
-    except asyncio.TimeoutError:
-        draw.abandon(timeout or 0.0)
+        await _run_by_deadline(draw, timeout or 0.0)
     except Exception as error:  # noqa: BLE001  (the draw's cause)
         draw.fail(error)
 
 
-async def _run_by_deadline(draw: Draw) -> None:
-    """Run a draw; raise TimeoutError at its deadline, which may recede, unlike one of asyncio's."""
+async def _run_by_deadline(draw: Draw, timeout: float) -> None:
+    """Run a draw; abandon it at its deadline, which may recede, unlike one of asyncio's."""
     running = asyncio.ensure_future(draw.arun())
     try:
         while not running.done():
             left = draw.deadline - time.monotonic()
             if left <= 0:
-                raise asyncio.TimeoutError
+                draw.abandon(timeout)  # before the task ends, and with it what records its cause
+                return
             await asyncio.wait([running], timeout=None if left == math.inf else left)
         running.result()
     finally:
