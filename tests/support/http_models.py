@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -19,6 +19,7 @@ class ModelServer(ThreadingHTTPServer):
 
     Attributes:
         replies: model → the message and finish reason that it gives instead.
+        texts: model → a function of the prompt, all turns in one, that gives the text instead.
     """
 
     daemon_threads = True
@@ -27,6 +28,7 @@ class ModelServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.paths: list[str] = []
         self.replies: dict[str, tuple[dict[str, Any], str]] = {}
+        self.texts: dict[str, Callable[[str], str]] = {}
         self.keys: list[str | None] = []
 
     @property
@@ -42,6 +44,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.paths.append(self.path)
         self.server.keys.append(self.headers.get("Authorization"))
         text = marked(reasoning="Easy.", answer="42")
+        if (say := self.server.texts.get(request.get("model", ""))) is not None:
+            text = say("\n".join(str(turn["content"]) for turn in request["messages"]))
         if self.path == "/api/show":  # LiteLLM asks Ollama what the model can do
             self._send(404, {"error": "not found"})
         elif "unknown" in request["model"]:
