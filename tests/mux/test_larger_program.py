@@ -1,4 +1,4 @@
-"""The README's larger program, run as it stands there: compiled, saved, served in a new process."""
+"""The README's larger program, run as it stands there: compiled, saved, served and traced in a new process."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
 import aiohttp
@@ -117,11 +119,14 @@ def desk(tmp_path):
 
 def test_the_chapter_runs_from_start_to_end(desk):
     folder, environment, reflections = desk
-    assert [name for name, _ in BLOCKS] == ["desk.py", "train.py", "serve.py"]
+    assert [name for name, _ in BLOCKS] == ["desk.py", "train.py", "serve.py", "traced.py"]
     train(folder, environment)
     check_what_was_learnt(folder / "desk.json", reflections)
-    log = serve(folder, environment, ask_all)
+    is_traced = find_spec("openinference") is not None
+    log = serve("traced:app" if is_traced else "serve:app", folder, environment)
     assert "Error handling request" not in log
+    if is_traced:
+        check_traces(spans_of(log))
 
 
 def train(folder, environment):
@@ -147,12 +152,12 @@ def check_what_was_learnt(path, reflections):
     assert not any("Not a guess" in text for text in of_bob)
 
 
-def serve(folder, environment, client):
+def serve(app, folder, environment):
     """Serve as the README says, on a socket instead of a port; return what the server printed."""
     socket, log = folder / "desk.sock", folder / "log"
     with log.open("w") as output:
         server = subprocess.Popen(
-            [sys.executable, "-m", "aiohttp.web", "serve:app", "--path", str(socket)],
+            [sys.executable, "-m", "aiohttp.web", app, "--path", str(socket)],
             cwd=folder,
             env=environment,
             stdout=output,
@@ -162,7 +167,7 @@ def serve(folder, environment, client):
         while not socket.exists():
             assert server.poll() is None, log.read_text()
             time.sleep(0.05)
-        asyncio.run(client(socket))
+        asyncio.run(ask_all(socket))
     finally:
         server.terminate()
         server.wait()
@@ -182,6 +187,35 @@ async def ask_all(socket):
     for reply in replies:
         assert (reply["verdict"]["member"], reply["verdict"]["confidence"]) == ("bob", 1.0)
         assert [ballot["member"] for ballot in reply["verdict"]["ballots"]] == ["ada", "bob"]
+
+
+def spans_of(log):
+    """The spans among the lines that the server printed."""
+    decoder, spans = json.JSONDecoder(), []
+    for start in re.finditer(r"^\{$", log, re.MULTILINE):
+        spans.append(decoder.raw_decode(log, start.start())[0])
+    return spans
+
+
+def check_traces(spans):
+    """One trace a question, rooted in the program, with a span for the mux and for each draw."""
+    roots = [span for span in spans if span["parent_id"] is None]
+    assert Counter(span["name"] for span in roots) == {"Desk.aforward": len(PARTS)}
+    ids = {span["context"]["span_id"] for span in spans}
+    assert {span["parent_id"] for span in spans} - {None} <= ids
+    draws = Counter(
+        (span["context"]["trace_id"], span["attributes"]["dspy_mux.member"])
+        for span in spans
+        if "dspy_mux.member" in span["attributes"]
+    )
+    traces = {span["context"]["trace_id"] for span in roots}
+    assert draws == {(trace, member): 3 for trace in traces for member in ("ada", "bob")}
+    verdicts = [
+        json.loads(span["attributes"]["dspy_mux.verdict"])
+        for span in spans
+        if "dspy_mux.verdict" in span["attributes"]
+    ]
+    assert {verdict["answer"] for verdict in verdicts} == set(PARTS.values())
 
 
 PARTS = {"pump": "green", "valve": "red", "filter": "blue", "hose": "black", "tank": "white"}
