@@ -148,14 +148,14 @@ def test_what_an_lm_of_the_users_own_raises_costs_the_draw(method):
     def fail(*args, **settings):
         raise KeyError("no such shard")
 
-    Down = type("Down", (DummyLM,), {method: fail})
+    down = type("Down", (DummyLM,), {method: fail})
 
     class AsksItDirectly(dspy.Module):
         def forward(self, question):
             return dspy.Prediction(answer=dspy.settings.lm(question)[0])
 
     up = DummyLM([{"answer": "y"}] * 3, adapter=dspy.JSONAdapter())
-    mux = SLMMux(AsksItDirectly(), {"down": Down([]), "up": up}, answer_field="answer")
+    mux = SLMMux(AsksItDirectly(), {"down": down([]), "up": up}, answer_field="answer")
     assert "y" in mux(question="?").answer
 
 
