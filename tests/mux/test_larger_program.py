@@ -1,4 +1,4 @@
-"""The README's larger program, run as it stands there: compiled, saved, served and traced in a new process."""
+"""The README's larger program, as it stands there: trained, saved, served anew and traced."""
 
 from __future__ import annotations
 
