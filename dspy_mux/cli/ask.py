@@ -14,6 +14,7 @@ import typer
 
 from ..errors import ConfigurationError, DataError
 from ..sampling.causes import advice
+from ..text import shortened
 from .options import AcceptLicense, Timeout
 from .output import print_json
 
@@ -175,7 +176,7 @@ def _plain(value: object, longest: int = _LONGEST_CELL) -> str:
 
     printable = (c if c.isprintable() else " " for c in strip_control_codes(str(value)))
     text = " ".join("".join(printable).split())
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+    return shortened(text, longest)
 
 
 def _literal(text: str) -> Text:

@@ -1,16 +1,12 @@
 """`Ensemble`, the base of `SLMMux` and of every baseline: rounds of draws that end in a verdict.
 
-A method is a generator of waves. It yields draws, continues when they are settled, and returns its
-prediction. Calls drive the generator on threads, `acall`s on asyncio tasks.
+A method is a generator of waves. `rounds.py` drives it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
@@ -25,9 +21,8 @@ from ..adapters.joint import JointGuard
 from ..adapters.wrap import WrappingAdapter
 from ..answers.equivalence import NO_ANSWER, AnswerKind
 from ..errors import ConfigurationError
-from ..sampling.draw import Draw, raise_mistakes
+from ..sampling.draw import Draw
 from ..sampling.members import Member, Pool, build_pool
-from ..sampling.run import asample, sample
 from ..sampling.spans import note_verdict
 from ..voting.ballot import Ballot, Rule, TieBreak
 from ..voting.verdict import AllMembersFailed, Turn, Verdict
@@ -40,28 +35,14 @@ from .program import as_module, copy_for_a_member, predictors, saved_program
 from .refusals import check_inputs, refuse_inner_mux, refuse_own_lms
 from .restore import restore
 from .rollout import PoolLM
+from .rounds import Rounds, arun, run
 from .saved import MethodChoices, MuxDescription, MuxSettings, PoolState, check_predictors
+from .stream import note_original, open_stream
 from .traces import extend_trace
 
 AnyDraw = TypeVar("AnyDraw", bound=Draw)
 #: A question: the program's inputs by name.
 Inputs: TypeAlias = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Wave:
-    """Draws that are made at once.
-
-    Attributes:
-        enough: called whenever a draw has settled; True withdraws the others. None waits for all.
-    """
-
-    draws: Sequence[Draw]
-    enough: Callable[[], bool] | None = None
-
-
-#: Yields waves of draws, continues after each when its draws are settled, returns the prediction.
-Rounds = Generator[Wave, None, dspy.Prediction]
 
 
 class Ensemble(dspy.Module):
@@ -93,6 +74,7 @@ class Ensemble(dspy.Module):
         options = MuxOptions(**shared)
         template = as_module(program)
         refuse_inner_mux(template)
+        note_original(template)
         self.compared = compared(template, options.answer_field, options.equivalence)
         self.pool = PoolState(
             build_pool(lms, k=k, temperature=temperature, adapter=options.adapter),
@@ -148,37 +130,22 @@ class Ensemble(dspy.Module):
     def forward(self, *unnamed: Any, **inputs: Any) -> dspy.Prediction:
         check_inputs(type(self).__name__, self.programs[0], unnamed, inputs)
         with self.pool.as_drawn():
-            return self._run(inputs)
+            return run(
+                self._rounds(inputs),
+                open_stream(self, self.compared, self.pool, inputs),
+                timeout=self.timeout,
+                num_threads=self.num_threads,
+            )
 
     async def aforward(self, *unnamed: Any, **inputs: Any) -> dspy.Prediction:
         check_inputs(type(self).__name__, self.programs[0], unnamed, inputs)
         with self.pool.as_drawn():
-            return await self._arun(inputs)
-
-    def _run(self, inputs: Inputs) -> dspy.Prediction:
-        rounds = self._rounds(inputs)
-        wave, prediction = _next_wave(rounds, Wave(()))
-        while prediction is None:
-            with closing(
-                sample(wave.draws, timeout=self.timeout, num_threads=self.num_threads)
-            ) as settled:
-                for draw in settled:
-                    raise_mistakes([draw])  # at once: the other draws would repeat it
-                    if wave.enough is not None and wave.enough():
-                        break
-            wave, prediction = _next_wave(rounds, wave)
-        return prediction
-
-    async def _arun(self, inputs: Inputs) -> dspy.Prediction:
-        rounds = self._rounds(inputs)
-        wave, prediction = _next_wave(rounds, Wave(()))
-        while prediction is None:
-            await asample(
-                wave.draws, timeout=self.timeout, num_threads=self.num_threads, enough=wave.enough
+            return await arun(
+                self._rounds(inputs),
+                open_stream(self, self.compared, self.pool, inputs),
+                timeout=self.timeout,
+                num_threads=self.num_threads,
             )
-            # On a thread: comparing mathematics can take a while and would block the event loop.
-            wave, prediction = await asyncio.to_thread(_next_wave, rounds, wave)
-        return prediction
 
     def set_lm(self, lm: dspy.BaseLM | None) -> None:
         """Draw anew, where `lm` is a rollout of the configured LM or of this mux's; None ends that.
@@ -366,12 +333,3 @@ class Ensemble(dspy.Module):
         self.pool.unpin(predictors(self))
         if any(predictor.lm is not None or predictor.config for predictor in predictors(self)):
             refuse_own_lms(self)
-
-
-def _next_wave(rounds: Rounds, done: Wave) -> tuple[Wave, dspy.Prediction | None]:
-    """Return the next wave; after the last one, `done` and the prediction."""
-    raise_mistakes(done.draws)
-    try:
-        return next(rounds), None
-    except StopIteration as end:
-        return done, end.value

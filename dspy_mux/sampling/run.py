@@ -10,11 +10,11 @@ import contextvars
 import math
 import queue
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Sequence
 from functools import partial
 
 from .client import is_loaded, load_client
-from .draw import Draw, raise_mistakes
+from .draw import Draw
 from .interrupt import Interrupt
 from .threads import take, workers
 
@@ -159,40 +159,31 @@ async def asample(
     *,
     timeout: float | None = None,
     num_threads: int | None = None,
-    enough: Callable[[], bool] | None = None,
-) -> None:
-    """Run `draws` on asyncio tasks; cancelling it cancels the draws under way.
+) -> AsyncGenerator[Draw, None]:
+    """Run `draws` on asyncio tasks, and yield each when it has an outcome.
+
+    Closing the iterator withdraws the draws under way, and so does cancelling it.
 
     Args:
-        draws: each has an outcome afterwards, or was withdrawn.
         timeout: seconds that one draw may take; a draw that takes longer abstains.
         num_threads: draws that run at once; None for all.
-        enough: asked whenever a draw has settled; once it returns True, the others are withdrawn.
-
-    Raises:
-        Exception: a mistake of the program's, as `draw.find_mistake` tells it.
     """
     gate = asyncio.Semaphore(num_threads or len(draws) or 1)
 
-    async def run(draw: Draw) -> None:
+    async def run(draw: Draw) -> Draw:
         async with gate:
             await _run_task(draw, timeout)
-        raise_mistakes([draw])  # at once: the other draws would repeat it
+        return draw
 
     tasks = [asyncio.ensure_future(run(draw)) for draw in draws]
     try:
-        if enough is None:
-            await asyncio.gather(*tasks)
-        else:
-            for task in asyncio.as_completed(tasks):
-                await task
-                if await asyncio.to_thread(enough):
-                    break
+        for task in asyncio.as_completed(tasks):
+            yield await task
     finally:
-        for draw, task in zip(draws, tasks, strict=True):
-            if not task.done():
+        for draw, running in zip(draws, tasks, strict=True):
+            if not running.done():
                 draw.withdraw()
-                task.cancel()
+                running.cancel()
 
 
 async def _run_task(draw: Draw, timeout: float | None) -> None:
