@@ -97,6 +97,11 @@ class Draw(AbstractContextManager["Draw"]):
         """Whether the draw has an outcome: a prediction, or a cause why there is none."""
         return self.prediction is not None or self.cause is not None
 
+    @property
+    def withdrawn(self) -> bool:
+        """Whether nobody waits for the draw any more."""
+        return self._abandoned
+
     def run(self) -> None:
         with self:
             self._accept(self.program(**inputs_taken(self.program, self.inputs)))

@@ -151,7 +151,7 @@ class _DrawThreads:
     def _worth_waiting(self, interrupt: Interrupt) -> bool:
         if interrupt.hurried:
             return any(draw.prediction is not None for draw in self._running)
-        return bool(self._running)
+        return any(not draw.withdrawn for draw in self._running)
 
 
 async def asample(
