@@ -176,14 +176,22 @@ async def asample(
         return draw
 
     tasks = [asyncio.ensure_future(run(draw)) for draw in draws]
-    try:
-        for task in asyncio.as_completed(tasks):
-            yield await task
-    finally:
+
+    def withdraw() -> None:
         for draw, running in zip(draws, tasks, strict=True):
             if not running.done():
                 draw.withdraw()
                 running.cancel()
+
+    try:
+        for task in asyncio.as_completed(tasks):
+            yield await task
+    except asyncio.CancelledError:
+        withdraw()
+        await asyncio.wait(tasks)  # as `asyncio.gather` does: their requests end first
+        raise
+    finally:
+        withdraw()
 
 
 async def _run_task(draw: Draw, timeout: float | None) -> None:
