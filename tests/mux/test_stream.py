@@ -273,6 +273,15 @@ class TestServers:
         assert [body["model"] for body in server.bodies].count("small") == 2
         assert (first.calls, first.prompt_tokens, again.cached_calls) == (4, 40, 4)
 
+    @WAYS
+    def test_without_listeners_draws_do_not_stream_either(self, way):
+        with model_server() as server, dspy.context(lm=lm_of(server, "outer")):
+            server.replies["outer"] = ({"content": marked(search="the answer")}, "stop")
+            items = read(Pipeline(SLMMux(QA, [lm_of(server, "small")], k=2)), way=way)
+        assert [body["model"] for body in server.bodies if body.get("stream")] == ["outer"]
+        assert texts(items) == ["1 of 2 draws, leading: 42", "2 of 2 draws, leading: 42"]
+        assert items[-1].answer == "42"
+
 
 def lm_of(server, name):
     return dspy.LM(f"openai/{name}", api_base=server.address + "/v1", api_key="none", engine="lm15")
@@ -437,7 +446,8 @@ class TestThreads:
     @WAYS
     def test_baselines_stream_what_they_decide(self, way):
         debate = LLMDebate(QA, [scripted_lm(name, ["Paris"] * 4) for name in "abc"])
-        mav = MultiAgentVerification(QA, [scripted_lm("judge", ["Paris"] * 4)], n=2)
+        reply = {"reasoning": "Known.", "answer": "Paris", "correct": "True"}
+        mav = MultiAgentVerification(QA, [scripted_lm("judge", [reply])], n=2)
         for method, last in ((debate, "3 of 3 draws, leading: Paris"), (mav, "9 of 9 draws")):
             items = read(method, way=way, stream_listeners=[StreamListener("answer", method)])
             assert chunks(items) == [("answer", "Paris")]
