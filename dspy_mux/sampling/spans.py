@@ -50,8 +50,11 @@ def traced(
     settings: Mapping[str, Any], program: dspy.Module, describe: Describe
 ) -> Mapping[str, Any]:
     """Return DSPy settings under which the span of the program's call, if any, is described."""
+    if "mlflow" not in sys.modules and "opentelemetry.trace" not in sys.modules:
+        return settings
     callbacks = settings.get("callbacks", dspy.settings.callbacks)
-    if not _is_traced(callbacks):
+    # Spans are recorded by a callback, or by what is wrapped around DSPy's methods.
+    if not callbacks and type(vars(dspy.Module)["__call__"]) is FunctionType:
         return settings
     # First and last: the span is begun before the last one's start, and open at the first's end.
     note = _CallNote(program, describe, set(_current_spans()))
@@ -100,13 +103,6 @@ class _CallNote(BaseCallback):
             for name, value in self.describe(outputs, exception).items():
                 for span in spans:
                     span.set(f"dspy_mux.{name}", value)
-
-
-def _is_traced(callbacks: object) -> bool:
-    """Whether anything may record spans of DSPy's modules: by callbacks, or by wrapped methods."""
-    if "mlflow" not in sys.modules and "opentelemetry.trace" not in sys.modules:
-        return False
-    return bool(callbacks) or type(vars(dspy.Module)["__call__"]) is not FunctionType
 
 
 def _current_spans() -> dict[int, _Span]:

@@ -4,6 +4,7 @@ member, number and cause, the mux's span with the verdict."""
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -258,3 +259,9 @@ def test_a_draw_is_one_chain_of_spans(recorded):
     draws = [span for span in spans.all if spans.ours(span).get("member") == "a"]
     assert {span["name"] for span in draws} == {"ChainOfThought.forward"}
     assert [spans.below(span) for span in draws] == [BELOW[spans.tracer]] * 4
+
+
+def test_the_guides_example_runs():
+    text = (ROOT / "docs" / "tracing.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    subprocess.run([sys.executable, "-c", example], cwd=ROOT, check=True)
