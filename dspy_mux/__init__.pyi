@@ -23,9 +23,14 @@ from .errors import (
     PoolMismatch as PoolMismatch,
     StorageError as StorageError,
 )
+from .mux.by_member import by_member as by_member
 from .mux.open import load_program as load_program
 from .mux.pool_file import load_pool as load_pool
 from .mux.slm_mux import SLMMux as SLMMux
+from .mux.stream import (
+    MuxProgress as MuxProgress,
+    MuxStatusMessageProvider as MuxStatusMessageProvider,
+)
 from .optimize.optimizer import MuxOptimizer as MuxOptimizer
 from .optimize.report import MuxReport as MuxReport
 from .optimize.scaling import Scaling as Scaling, scale as scale

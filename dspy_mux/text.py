@@ -40,6 +40,15 @@ def whole(text: str) -> str:
     return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
+def shortened(text: str, longest: int) -> str:
+    """Return a text of at most `longest` characters; a cut is shown by an ellipsis.
+
+    >>> shortened("Antananarivo", 6)
+    'Antan…'
+    """
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
 def first_line(error: BaseException) -> str:
     r"""Return the first line of an error's message, or the error's type where it has no message.
 

@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 from functools import cached_property
@@ -80,6 +81,8 @@ class GuardedAdapter(WrappingAdapter):
         self._guarded._call_postprocess = self._postprocess
         if isinstance(inner, dspy.ChatAdapter):
             self._guarded._make_json_adapter_fallback = self._fallback
+        if isinstance(inner, dspy.TwoStepAdapter):
+            self._guarded.acall = self._acall_in_two_steps
 
     def parse(self, signature: type[dspy.Signature], completion: str) -> Fields:
         return self._parse(signature, completion)
@@ -131,6 +134,23 @@ class GuardedAdapter(WrappingAdapter):
             self._guarded, shown, signature, outputs, *more
         )
         return replies
+
+    async def _acall_in_two_steps(self, *call: Any) -> list[Fields]:
+        """Ask as `TwoStepAdapter` does, and read the reply as its sync call does.
+
+        Its own `acall` reads replies past `parse`.
+        """
+        received: list[tuple[Any, ...]] = []
+
+        def keep(*outputs: Any) -> list[Fields]:
+            received.append(outputs)
+            return []
+
+        asking = copy.copy(self._guarded)
+        asking._call_postprocess = keep
+        await dspy.Adapter.acall(asking, *call)
+        # On a thread: reading asks the extraction model.
+        return await asyncio.to_thread(self._postprocess, *received[0])
 
     def _parse(self, signature: type[dspy.Signature], completion: str) -> Fields:
         reply = self._clean(completion)

@@ -10,8 +10,9 @@ from typing_extensions import Unpack
 
 from ..adapters.wrap import Fields
 from ..errors import ConfigurationError
-from ..mux.ensemble import Inputs, Rounds, Wave
+from ..mux.ensemble import Inputs
 from ..mux.options import SharedOptions
+from ..mux.rounds import Rounds, Wave
 from ..mux.saved import MethodChoices
 from ..sampling.draw import Draw
 from ..sampling.members import Pool

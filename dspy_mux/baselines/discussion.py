@@ -91,6 +91,7 @@ class Discussion(Ensemble):
             extracting,
             inputs,
             self.pool.settings.on_error,
+            self.compared.fault,
         )
 
     def _said(self, draw: Draw) -> str:

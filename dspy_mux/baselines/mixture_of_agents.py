@@ -8,8 +8,9 @@ import dspy
 from pydantic import Field
 from typing_extensions import Unpack
 
-from ..mux.ensemble import Inputs, Rounds, Wave
+from ..mux.ensemble import Inputs
 from ..mux.options import SharedOptions
+from ..mux.rounds import Rounds, Wave
 from ..mux.saved import MethodChoices
 from ..sampling.draw import Draw
 from ..sampling.members import Pool

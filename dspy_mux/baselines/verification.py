@@ -14,9 +14,10 @@ from ..adapters.extract import ExtractingAdapter
 from ..adapters.formats import fields_as_text
 from ..answers.kinds import BoolKind
 from ..errors import ConfigurationError
-from ..mux.ensemble import Inputs, Rounds, Wave
+from ..mux.ensemble import Inputs
 from ..mux.options import SharedOptions
 from ..mux.program import copy_for_a_member
+from ..mux.rounds import Rounds, Wave
 from ..mux.saved import MethodChoices
 from ..sampling.causes import UNUSABLE
 from ..sampling.draw import Draw

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +14,7 @@ import typer
 
 from ..errors import ConfigurationError, DataError
 from ..sampling.causes import advice
+from ..text import shortened
 from .options import AcceptLicense, Timeout
 from .output import print_json
 
@@ -68,14 +71,26 @@ def _run(options: AskOptions) -> None:
     if not text:
         raise ConfigurationError("The question is empty.")
     mux = _open(options)
-    # The verdict shows why a draw failed; the logs would repeat it.
-    for name in ("dspy", "dspy_mux"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    verdict = mux(**_inputs(mux, text)).verdict
+    with _errors_only("dspy", "dspy_mux"):
+        verdict = mux(**_inputs(mux, text)).verdict
     if options.as_json:
         print_json(verdict.model_dump(mode="json"))
     else:
         _show(verdict)
+
+
+@contextmanager
+def _errors_only(*names: str) -> Iterator[None]:
+    # The verdict shows why a draw failed; the logs would repeat it.
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 def _stdin() -> str:
@@ -161,7 +176,7 @@ def _plain(value: object, longest: int = _LONGEST_CELL) -> str:
 
     printable = (c if c.isprintable() else " " for c in strip_control_codes(str(value)))
     text = " ".join("".join(printable).split())
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+    return shortened(text, longest)
 
 
 def _literal(text: str) -> Text:

@@ -16,6 +16,7 @@ import typer
 import typer.core
 
 from ..errors import BankError, ConfigurationError, LocalModelError, MissingExtra, MuxError
+from ..text import shortened
 from .ask import ask
 from .bank import bank_app
 from .budget import budget
@@ -101,7 +102,7 @@ def _one_line(text: str) -> str:
     from ..redact import masked_address
 
     line = masked_address(" ".join(text[: 2 * _LONGEST].split()))
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+    return shortened(line, _LONGEST)
 
 
 def main() -> None:

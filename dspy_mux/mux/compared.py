@@ -12,7 +12,9 @@ from ..answers.choose import answer_kind
 from ..answers.custom import KeyKind, PairKind
 from ..answers.equivalence import AnswerKind
 from ..answers.joint import JointKind
+from ..answers.plain_text import as_text
 from ..errors import ConfigurationError
+from ..sampling.causes import NO_FIELD, NO_TEXT, UNUSABLE
 from .program import answer_field_of
 
 #: What `equivalence` accepts: a kind, a type such as `MathAnswer`, or a function of the user's.
@@ -43,15 +45,30 @@ class Compared:
         """The field's name; several as `title, score`."""
         return _COMMA.join(self.fields)
 
-    def missing(self, prediction: dspy.Prediction) -> str | None:
-        """Return a field of the answer that a prediction lacks."""
-        return next((field for field in self.fields if field not in prediction), None)
+    def lack(self, prediction: dspy.Prediction) -> str | None:
+        """Return that a prediction lacks a field of the answer; None where it has them all."""
+        field = next((field for field in self.fields if field not in prediction), None)
+        if field is None:
+            return None
+        return f"{NO_FIELD} {field!r} (it has {', '.join(prediction.keys())})"
+
+    def fault(self, prediction: dspy.Prediction) -> str | None:
+        """Return why a prediction has no usable answer; None where it has one."""
+        if (lack := self.lack(prediction)) is not None:
+            return lack
+        answer = self.of(prediction)
+        return None if self.kind.key(answer) is not None else fault_of(answer)
 
     def of(self, prediction: dspy.Prediction) -> Any:
         """Return a prediction's answer: the field's value; a dict of several fields'."""
         if self.kinds is None:
             return prediction[self.fields[0]]
         return {field: prediction[field] for field in self.fields}
+
+
+def fault_of(answer: Any) -> str:
+    """Return what is wrong with an answer that has no key."""
+    return NO_TEXT if answer is None or not as_text(answer).strip() else UNUSABLE
 
 
 def answer_of_label(label: str) -> AnswerField:

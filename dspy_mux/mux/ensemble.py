@@ -1,16 +1,12 @@
 """`Ensemble`, the base of `SLMMux` and of every baseline: rounds of draws that end in a verdict.
 
-A method is a generator of waves. It yields draws, continues when they are settled, and returns its
-prediction. Calls drive the generator on threads, `acall`s on asyncio tasks.
+A method is a generator of waves. `rounds.py` drives it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
@@ -24,45 +20,29 @@ from ..adapters.hints import HintingAdapter, Hints
 from ..adapters.joint import JointGuard
 from ..adapters.wrap import WrappingAdapter
 from ..answers.equivalence import NO_ANSWER, AnswerKind
-from ..answers.plain_text import as_text
 from ..errors import ConfigurationError
-from ..sampling.causes import NO_FIELD, NO_TEXT, UNUSABLE
-from ..sampling.draw import Draw, raise_mistakes
+from ..sampling.draw import Draw
 from ..sampling.members import Member, Pool, build_pool
-from ..sampling.run import asample, sample
+from ..sampling.spans import note_verdict
 from ..voting.ballot import Ballot, Rule, TieBreak
 from ..voting.verdict import AllMembersFailed, Turn, Verdict
 from . import outcome
 from .code_hash import hash_kind, hash_module
-from .compared import compared
+from .compared import compared, fault_of
 from .options import MuxOptions, SharedOptions, check_names
 from .prediction import with_verdict
 from .program import as_module, copy_for_a_member, predictors, saved_program
 from .refusals import check_inputs, refuse_inner_mux, refuse_own_lms
 from .restore import restore
 from .rollout import PoolLM
+from .rounds import Rounds, arun, run
 from .saved import MethodChoices, MuxDescription, MuxSettings, PoolState, check_predictors
+from .stream import note_original, open_stream
 from .traces import extend_trace
 
 AnyDraw = TypeVar("AnyDraw", bound=Draw)
 #: A question: the program's inputs by name.
 Inputs: TypeAlias = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Wave:
-    """Draws that are made at once.
-
-    Attributes:
-        enough: called whenever a draw has settled; True withdraws the others. None waits for all.
-    """
-
-    draws: Sequence[Draw]
-    enough: Callable[[], bool] | None = None
-
-
-#: Yields waves of draws, continues after each when its draws are settled, returns the prediction.
-Rounds = Generator[Wave, None, dspy.Prediction]
 
 
 class Ensemble(dspy.Module):
@@ -94,6 +74,7 @@ class Ensemble(dspy.Module):
         options = MuxOptions(**shared)
         template = as_module(program)
         refuse_inner_mux(template)
+        note_original(template)
         self.compared = compared(template, options.answer_field, options.equivalence)
         self.pool = PoolState(
             build_pool(lms, k=k, temperature=temperature, adapter=options.adapter),
@@ -149,37 +130,22 @@ class Ensemble(dspy.Module):
     def forward(self, *unnamed: Any, **inputs: Any) -> dspy.Prediction:
         check_inputs(type(self).__name__, self.programs[0], unnamed, inputs)
         with self.pool.as_drawn():
-            return self._run(inputs)
+            return run(
+                self._rounds(inputs),
+                open_stream(self, self.compared, self.pool, inputs),
+                timeout=self.timeout,
+                num_threads=self.num_threads,
+            )
 
     async def aforward(self, *unnamed: Any, **inputs: Any) -> dspy.Prediction:
         check_inputs(type(self).__name__, self.programs[0], unnamed, inputs)
         with self.pool.as_drawn():
-            return await self._arun(inputs)
-
-    def _run(self, inputs: Inputs) -> dspy.Prediction:
-        rounds = self._rounds(inputs)
-        wave, prediction = _next_wave(rounds, Wave(()))
-        while prediction is None:
-            with closing(
-                sample(wave.draws, timeout=self.timeout, num_threads=self.num_threads)
-            ) as settled:
-                for draw in settled:
-                    raise_mistakes([draw])  # at once: the other draws would repeat it
-                    if wave.enough is not None and wave.enough():
-                        break
-            wave, prediction = _next_wave(rounds, wave)
-        return prediction
-
-    async def _arun(self, inputs: Inputs) -> dspy.Prediction:
-        rounds = self._rounds(inputs)
-        wave, prediction = _next_wave(rounds, Wave(()))
-        while prediction is None:
-            await asample(
-                wave.draws, timeout=self.timeout, num_threads=self.num_threads, enough=wave.enough
+            return await arun(
+                self._rounds(inputs),
+                open_stream(self, self.compared, self.pool, inputs),
+                timeout=self.timeout,
+                num_threads=self.num_threads,
             )
-            # On a thread: comparing mathematics can take a while and would block the event loop.
-            wave, prediction = await asyncio.to_thread(_next_wave, rounds, wave)
-        return prediction
 
     def set_lm(self, lm: dspy.BaseLM | None) -> None:
         """Draw anew, where `lm` is a rollout of the configured LM or of this mux's; None ends that.
@@ -190,6 +156,11 @@ class Ensemble(dspy.Module):
         name = type(self).__name__
         article = "An" if name.startswith(("A", "SLM")) else "A"
         self.pool.take_rollout(lm, f"{article} {name}", name)
+
+    def named_parameters(self) -> list[tuple[str, Any]]:
+        self.pool.refuse_early()
+        parameters: list[tuple[str, Any]] = super().named_parameters()
+        return parameters
 
     def get_lm(self) -> dspy.BaseLM:
         """Return what stands for the members' LMs: it can be copied for a rollout, for `set_lm`."""
@@ -259,7 +230,10 @@ class Ensemble(dspy.Module):
         program, adapter = self.programs[member], self.adapter_of(member)
         on_error = self.pool.settings.on_error
         drawn_from = self.pool.drawn_from(self.members[member])
-        return [kind(drawn_from, number, program, adapter, inputs, on_error) for number in numbers]
+        return [
+            kind(drawn_from, number, program, adapter, inputs, on_error, self.compared.fault)
+            for number in numbers
+        ]
 
     def adapter_of(self, member: int) -> dspy.Adapter:
         """Return the adapter that asks the member at position `member` and reads its answer."""
@@ -272,7 +246,7 @@ class Ensemble(dspy.Module):
         """Return a draw's answer; `NO_ANSWER` for an abstention, and note its cause on the draw."""
         answer = self._answer(draw)
         if draw.cause is None and self.kind.key(answer) is None:
-            draw.abstain(_missing_cause(answer))
+            draw.abstain(fault_of(answer))
         return NO_ANSWER if draw.cause is not None else answer
 
     def _rounds(self, inputs: Inputs) -> Rounds:
@@ -293,8 +267,8 @@ class Ensemble(dspy.Module):
     def _answer(self, draw: Draw) -> Any:
         if draw.cause is not None or draw.prediction is None:
             return NO_ANSWER
-        if (field := self.compared.missing(draw.prediction)) is not None:
-            draw.abstain(f"{NO_FIELD} {field!r} (it has {', '.join(draw.prediction.keys())})")
+        if (cause := self.compared.lack(draw.prediction)) is not None:
+            draw.abstain(cause)
             return NO_ANSWER
         return self.compared.of(draw.prediction)
 
@@ -307,7 +281,7 @@ class Ensemble(dspy.Module):
         classes = self.kind.classes(answers)
         for draw, answer, answer_class in zip(draws, answers, classes, strict=True):
             if answer_class is None and draw.cause is None:
-                draw.abstain(_missing_cause(answer))
+                draw.abstain(fault_of(answer))
         return classes
 
     def _ballots(self, draws: Sequence[Draw], classes: Sequence[int | None]) -> list[Ballot]:
@@ -349,6 +323,7 @@ class Ensemble(dspy.Module):
             **outcome.total_spent(spent).model_dump(),
         )
         extend_trace(winner, cast, spent)
+        note_verdict(self, verdict, (member.lm for member in self.members))
         return with_verdict(winner.prediction, verdict)
 
     def _all_failed(
@@ -360,16 +335,3 @@ class Ensemble(dspy.Module):
         self.pool.unpin(predictors(self))
         if any(predictor.lm is not None or predictor.config for predictor in predictors(self)):
             refuse_own_lms(self)
-
-
-def _next_wave(rounds: Rounds, done: Wave) -> tuple[Wave, dspy.Prediction | None]:
-    """Return the next wave; after the last one, `done` and the prediction."""
-    raise_mistakes(done.draws)
-    try:
-        return next(rounds), None
-    except StopIteration as end:
-        return done, end.value
-
-
-def _missing_cause(answer: Any) -> str:
-    return NO_TEXT if answer is None or not as_text(answer).strip() else UNUSABLE

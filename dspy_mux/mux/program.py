@@ -48,8 +48,13 @@ def _drop_default_temperature(predictor: dspy.Predict) -> None:
         del predictor.config["temperature"]
 
 
-def predictors(value: object, seen: set[int] | None = None) -> Iterator[dspy.Predict]:
-    """Yield the predictors within a module.
+def predictors(program: dspy.Module) -> Iterator[dspy.Predict]:
+    """Yield the predictors within a module."""
+    return (module for module in modules_in(program) if isinstance(module, dspy.Predict))
+
+
+def modules_in(value: object, seen: set[int] | None = None) -> Iterator[dspy.Module]:
+    """Yield a module and all within it, down to predictors.
 
     DSPy's own walk also reads the calls in every module's history, at every call.
 
@@ -64,11 +69,13 @@ def predictors(value: object, seen: set[int] | None = None) -> Iterator[dspy.Pre
         return
     else:
         seen.add(id(value))
+        if isinstance(value, dspy.Module):
+            yield value
         inside = vars(value) if isinstance(value, dspy.Module) else value
         named = inside.items() if isinstance(inside, dict) else enumerate(inside)
         for name, inner in named:
             if name not in ("history", "callbacks") or not isinstance(value, dspy.Module):
-                yield from predictors(inner, seen)
+                yield from modules_in(inner, seen)
 
 
 def saved_program(template: dspy.Module) -> SavedProgram | None:

@@ -8,6 +8,7 @@ members, and refuses any other LM: it would make all members the same model.
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NoReturn
@@ -16,6 +17,10 @@ import dspy
 
 from ..errors import ConfigurationError
 from ..sampling.members import Member
+
+_IN_A_PROGRAM = "The mux of this program"
+#: The functions by which DSPy collects a program's parameters.
+_PARAMETER_WALK = ("named_parameters", "add_parameter")
 
 
 class PoolLM(dspy.BaseLM):
@@ -57,7 +62,7 @@ class TakesRollouts(dspy.Module):
 
     @lm.setter
     def lm(self, lm: dspy.BaseLM | None) -> None:
-        self.take_rollout(lm, "The mux of this program")
+        self.take_rollout(lm, _IN_A_PROGRAM)
 
     def take_rollout(self, lm: dspy.BaseLM | None, whose: str, kind: str = "mux") -> None:
         """Draw by this rollout from now on; None for the first one.
@@ -65,12 +70,20 @@ class TakesRollouts(dspy.Module):
         Raises:
             ConfigurationError: `lm` is no rollout of the configured LM, or of the pool.
         """
-        if not (lm is None or isinstance(lm, PoolLM) or _is_rollout(lm, dspy.settings.lm)):
-            raise ConfigurationError(
-                f"{whose} keeps one LM per member, so set_lm would make all members the same "
-                f"model: build a new {kind} with other lms instead."
-            )
+        _refuse_other_lms(lm, whose, kind)
         self.rollout = lm
+
+    def refuse_early(self) -> None:
+        """Refuse, while a larger program's `set_lm` collects its parameters, before it sets any.
+
+        Raises:
+            ConfigurationError: the LM to be set is no rollout.
+        """
+        frame = sys._getframe(1)
+        while frame is not None and frame.f_code.co_name in _PARAMETER_WALK:
+            frame = frame.f_back  # type: ignore[assignment]
+        if frame is not None and frame.f_code is dspy.Module.set_lm.__code__:
+            _refuse_other_lms(frame.f_locals.get("lm"), _IN_A_PROGRAM)
 
     def as_drawn(self) -> AbstractContextManager[Any]:
         """Return the context in which draws begin: they number their rollouts by its LM."""
@@ -96,6 +109,14 @@ class TakesRollouts(dspy.Module):
             for predictor in predictors:
                 if predictor.lm is not None and _is_rollout(predictor.lm, self.rollout):
                     predictor.lm = None
+
+
+def _refuse_other_lms(lm: dspy.BaseLM | None, whose: str, kind: str = "mux") -> None:
+    if not (lm is None or isinstance(lm, PoolLM) or _is_rollout(lm, dspy.settings.lm)):
+        raise ConfigurationError(
+            f"{whose} keeps one LM per member, so set_lm would make all members the same "
+            f"model: build a new {kind} with other lms instead."
+        )
 
 
 def _is_rollout(lm: object, of: object) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
+from itertools import chain, takewhile
 from typing import ClassVar, get_args
 
 import dspy
@@ -12,10 +12,11 @@ from typing_extensions import Unpack
 from ..errors import ConfigurationError
 from ..sampling.draw import Draw
 from ..sampling.members import Pool
-from ..voting.ballot import Ballot, Frugal, GivenInputs, Rule, by_accuracy
+from ..voting.ballot import Ballot, Frugal, Rule, by_accuracy, rule_for
 from ..voting.rules import rule_of
-from .ensemble import Ensemble, Inputs, Rounds, Wave
+from .ensemble import Ensemble, Inputs
 from .options import SharedOptions
+from .rounds import Rounds, Wave
 from .saved import Schedule
 from .saved_rule import check_rule
 from .traces import mark_predictors
@@ -160,7 +161,7 @@ class SLMMux(Ensemble):
         ]
         rule = self._frugal_rule(inputs)
         if rule is None:
-            yield Wave([draw for member in draws for draw in member])
+            yield Wave(list(chain(*draws)))
         elif self.schedule == "frugal":
             yield from self._in_turn(rule, draws)
         else:
@@ -178,7 +179,7 @@ class SLMMux(Ensemble):
                 raise ConfigurationError(
                     f"The rule {self.rule.name!r} wants draws that do not exist: {wanted}."
                 )
-            yield Wave(wave)
+            yield Wave(wave, counted=list(chain(*draws)))
 
     def _hedged(self, rule: Frugal, draws: Sequence[Sequence[Draw]]) -> Iterator[Wave]:
         """Yield the draws of the two most accurate members, then those of all the others.
@@ -196,13 +197,15 @@ class SLMMux(Ensemble):
 
         for members in (order[:_HEDGED], order[_HEDGED:]):
             if members and not enough():
-                yield Wave([draw for at in members for draw in draws[at]], enough)
+                yield Wave(
+                    [draw for at in members for draw in draws[at]], enough, list(chain(*draws))
+                )
 
     def _frugal_rule(self, inputs: Inputs) -> Frugal | None:
         """Return the rule that says which draws are still needed; None under the full schedule."""
         if self.schedule == "full":
             return None
-        rule = self._rule_for(inputs)
+        rule = rule_for(self.rule, inputs)
         if not isinstance(rule, Frugal):
             raise ConfigurationError(
                 f"schedule={self.schedule!r} skips draws that cannot change the answer, but the "
@@ -211,10 +214,6 @@ class SLMMux(Ensemble):
             )
         return rule
 
-    def _rule_for(self, inputs: Inputs) -> Rule:
-        # A rule may weigh members by a category, which is one of the inputs.
-        return self.rule.given(inputs) if isinstance(self.rule, GivenInputs) else self.rule
-
     def _so_far(
         self, draws: Sequence[Sequence[Draw]]
     ) -> tuple[list[Ballot], list[tuple[Draw, int | None]]]:
@@ -222,7 +221,7 @@ class SLMMux(Ensemble):
 
         A member's draws count up to its first that has not settled.
         """
-        settled = [list(itertools.takewhile(lambda draw: draw.settled, member)) for member in draws]
+        settled = [list(takewhile(lambda draw: draw.settled, member)) for member in draws]
         cast = [draw for member in settled for draw in member]
         classes = self._own_classes(settled)
         votes: dict[str, list[int | None]] = {name: [] for name in self.pool.names}
@@ -264,7 +263,7 @@ class SLMMux(Ensemble):
 
     def _decide(self, draws: Sequence[Sequence[Draw]], inputs: Inputs) -> dspy.Prediction:
         ballots, cast = self._so_far(draws)
-        choice = self._rule_for(inputs).choose(ballots)
+        choice = rule_for(self.rule, inputs).choose(ballots)
         if choice is None:
             raise self._all_failed([draw for draw, _ in cast], f"the rule {self.rule.name!r}")
         name = self.pool.names[choice.ballot]
@@ -287,5 +286,5 @@ class SLMMux(Ensemble):
             tie_break=choice.tie_break,
             ballots=ballots,
             cast=cast,
-            spent=[draw for member in draws for draw in member],
+            spent=list(chain(*draws)),
         )

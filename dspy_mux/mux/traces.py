@@ -50,7 +50,7 @@ def extend_trace(
             step
             for draw in everyone
             if not any(draw is other for other in learned_from)
-            for step in _stood_in(list(draw.trace))
+            for step in _stood_in(draw)
         )
     for draw in learned_from:
         settings.trace.extend(draw.trace)
@@ -61,13 +61,16 @@ class StandIn:
     """Stands for a predictor in steps that must not become its demos.
 
     It has the predictor's attributes, equals it and has its hash, and is another object.
+
+    Args:
+        drawn: the prediction of the step's draw, or why that abstained; None where unknown.
     """
 
-    def __init__(self, predictor: dspy.Predict):
-        self._predictor = predictor
+    def __init__(self, predictor: dspy.Predict, drawn: dspy.Prediction | str | None = None):
+        self._predictor, self._drawn = predictor, drawn
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "_predictor":
+        if name.startswith("__") or name in ("_predictor", "_drawn"):
             raise AttributeError(name)
         return getattr(self._predictor, name)
 
@@ -83,9 +86,28 @@ class StandIn:
         return StandIn, (self._predictor,)
 
 
-def _stood_in(steps: Sequence[Step]) -> Iterator[Step]:
-    for predictor, inputs, outputs in steps:
-        yield predictor if type(predictor) is StandIn else StandIn(predictor), inputs, outputs
+def is_a_members(predictor: dspy.Predict) -> bool:
+    """Return whether a predictor belongs to a member of a mux."""
+    fields = predictor.signature.fields.values()
+    return any(_PLACE in (field.json_schema_extra or {}) for field in fields)
+
+
+def drawn_with(outputs: dspy.Prediction, trace: Sequence[Step]) -> dspy.Prediction | str | None:
+    """Return the prediction of the draw that a step's outputs are of, or why it abstained.
+
+    None where the trace does not say, as for the winning draw and those that agree with it.
+    """
+    for predictor, _, others in trace:
+        if others is outputs and type(predictor) is StandIn:
+            return predictor._drawn
+    return None
+
+
+def _stood_in(draw: Draw) -> Iterator[Step]:
+    drawn = draw.cause or draw.prediction
+    for predictor, inputs, outputs in list(draw.trace):
+        stand_in = predictor if type(predictor) is StandIn else StandIn(predictor, drawn)
+        yield stand_in, inputs, outputs
 
 
 def _agreeing(winner: Draw, cast: Sequence[tuple[Draw, int | None]]) -> list[Draw]:

@@ -7,7 +7,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from ..adapters.fields import Unanswered
 from ..redact import masked
-from ..text import visible
+from ..text import shortened, visible
 from .causes import EMPTY, UNPARSABLE
 
 _LONGEST_CAUSE = 200
@@ -22,4 +22,4 @@ def describe_error(error: BaseException, lm: dspy.BaseLM) -> str:
     name = type(error).__name__
     message = next(iter(str(error).strip().splitlines()), "")
     line = visible(masked(f"{name}: {message}" if message else name, lm))
-    return line if len(line) <= _LONGEST_CAUSE else line[: _LONGEST_CAUSE - 1] + "…"
+    return shortened(line, _LONGEST_CAUSE)

@@ -30,6 +30,7 @@ from .inputs import inputs_taken
 from .members import Member
 from .notices import warn_of_abstention
 from .retry import DrawCalls, DrawOver, join_draw
+from .spans import traced
 from .threads import workers
 from .usage import DrawMeter
 
@@ -51,6 +52,7 @@ class Draw(AbstractContextManager["Draw"]):
         prediction: what the program returned; None where it failed.
         trace: the program's DSPy trace.
         on_error: what becomes of an exception that is the program's own.
+        fault: returns why a prediction has no usable answer, None where it has one.
         error: what the draw failed with.
         cause: why the draw has no prediction, in a few words; None where it has one.
         seconds: wall time, from start to end or to the deadline.
@@ -71,8 +73,9 @@ class Draw(AbstractContextManager["Draw"]):
         adapter: dspy.Adapter,
         inputs: Mapping[str, Any],
         on_error: OnError = "raise",
+        fault: Callable[[dspy.Prediction], str | None] | None = None,
     ):
-        self.on_error = on_error
+        self.on_error, self.fault = on_error, fault
         self.member, self.number, self.program, self.adapter = member, number, program, adapter
         self.inputs = dict(inputs)
         self.prediction: dspy.Prediction | None = None
@@ -93,6 +96,11 @@ class Draw(AbstractContextManager["Draw"]):
     def settled(self) -> bool:
         """Whether the draw has an outcome: a prediction, or a cause why there is none."""
         return self.prediction is not None or self.cause is not None
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether nobody waits for the draw any more."""
+        return self._abandoned
 
     def run(self) -> None:
         with self:
@@ -132,9 +140,10 @@ class Draw(AbstractContextManager["Draw"]):
 
     def abandon(self, timeout: float) -> None:
         """Give the draw up at its deadline."""
-        self.withdraw()
+        self._abandoned = True
         self.seconds = timeout
         self.abstain(f"no answer within {timeout:g} s")
+        self.withdraw()
 
     def withdraw(self) -> None:
         """Stop the draw: nobody waits for it any more.
@@ -162,7 +171,7 @@ class Draw(AbstractContextManager["Draw"]):
             usage_tracker=self._meter,
             caller_modules=[*(dspy.settings.caller_modules or []), self._meter],
             send_stream=None,  # draws run side by side: their tokens cannot be one stream
-            **self._settings(),
+            **traced(self._settings(), self.program, self._describe),
         )
         self._context.__enter__()
         return self
@@ -208,15 +217,46 @@ class Draw(AbstractContextManager["Draw"]):
         lm.history = self.member.lm.history  # the user's LM object keeps the whole history
         return lm
 
-    def _accept(self, prediction: object) -> None:
+    def _describe(
+        self, returned: object, error: BaseException | None
+    ) -> dict[str, str | int | bool]:
+        """Return what to note on the span of the program's call, as `spans` lists it."""
+        described: dict[str, str | int | bool] = {
+            "member": self.member.label,
+            "draw": self.number,
+        }
+        cause = self._cause_of(returned, error)
+        if cause is not None:
+            described["abstention"] = cause
+        elif self._abandoned:
+            described["withdrawn"] = True
+        return described
+
+    def _cause_of(self, returned: object, error: BaseException | None) -> str | None:
+        """Return why the draw will abstain, given what comes of its program's call."""
+        if self._abandoned:
+            return self.cause
+        if error is not None:
+            mistake = _find_mistake(self, error) is not None
+            return None if mistake else describe_error(error, self.member.lm)
+        prediction, cause = _as_prediction(returned)
+        return cause if prediction is None or self.fault is None else self.fault(prediction)
+
+    def _accept(self, returned: object) -> None:
         if self._abandoned:
             return
-        if not isinstance(prediction, dspy.Prediction):
-            self.abstain(f"{NO_PREDICTION} {type(prediction).__name__}, not a dspy.Prediction")
-        elif prediction.keys():
-            self.prediction = prediction
-        else:
-            self.abstain(EMPTY)  # DSPy's parsers make this of a response without choices
+        self.prediction, cause = _as_prediction(returned)
+        if cause is not None:
+            self.abstain(cause)
+
+
+def _as_prediction(returned: object) -> tuple[dspy.Prediction | None, str | None]:
+    """Return what a program returned, or why it is no prediction."""
+    if not isinstance(returned, dspy.Prediction):
+        return None, f"{NO_PREDICTION} {type(returned).__name__}, not a dspy.Prediction"
+    if not returned.keys():
+        return None, EMPTY  # DSPy's parsers make this of a response without choices
+    return returned, None
 
 
 def has_async_form(kind: type[dspy.Module]) -> bool:
@@ -242,7 +282,10 @@ def find_mistake(draw: Draw) -> BaseException | None:
 
     Such are mistakes in the set-up and in the user's program, and what is no `Exception` at all.
     """
-    error = draw.error
+    return _find_mistake(draw, draw.error)
+
+
+def _find_mistake(draw: Draw, error: BaseException | None) -> BaseException | None:
     if not isinstance(error, Exception):
         return error
     if draw.on_error == "abstain":

@@ -10,11 +10,11 @@ import contextvars
 import math
 import queue
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Sequence
 from functools import partial
 
 from .client import is_loaded, load_client
-from .draw import Draw, raise_mistakes
+from .draw import Draw
 from .interrupt import Interrupt
 from .threads import take, workers
 
@@ -151,7 +151,7 @@ class _DrawThreads:
     def _worth_waiting(self, interrupt: Interrupt) -> bool:
         if interrupt.hurried:
             return any(draw.prediction is not None for draw in self._running)
-        return bool(self._running)
+        return any(not draw.withdrawn for draw in self._running)
 
 
 async def asample(
@@ -159,40 +159,39 @@ async def asample(
     *,
     timeout: float | None = None,
     num_threads: int | None = None,
-    enough: Callable[[], bool] | None = None,
-) -> None:
-    """Run `draws` on asyncio tasks; cancelling it cancels the draws under way.
+) -> AsyncGenerator[Draw, None]:
+    """Run `draws` on asyncio tasks, and yield each when it has an outcome.
+
+    Closing the iterator withdraws the draws under way, and so does cancelling it.
 
     Args:
-        draws: each has an outcome afterwards, or was withdrawn.
         timeout: seconds that one draw may take; a draw that takes longer abstains.
         num_threads: draws that run at once; None for all.
-        enough: asked whenever a draw has settled; once it returns True, the others are withdrawn.
-
-    Raises:
-        Exception: a mistake of the program's, as `draw.find_mistake` tells it.
     """
     gate = asyncio.Semaphore(num_threads or len(draws) or 1)
 
-    async def run(draw: Draw) -> None:
+    async def run(draw: Draw) -> Draw:
         async with gate:
             await _run_task(draw, timeout)
-        raise_mistakes([draw])  # at once: the other draws would repeat it
+        return draw
 
     tasks = [asyncio.ensure_future(run(draw)) for draw in draws]
-    try:
-        if enough is None:
-            await asyncio.gather(*tasks)
-        else:
-            for task in asyncio.as_completed(tasks):
-                await task
-                if await asyncio.to_thread(enough):
-                    break
-    finally:
-        for draw, task in zip(draws, tasks, strict=True):
-            if not task.done():
+
+    def withdraw() -> None:
+        for draw, running in zip(draws, tasks, strict=True):
+            if not running.done():
                 draw.withdraw()
-                task.cancel()
+                running.cancel()
+
+    try:
+        for task in asyncio.as_completed(tasks):
+            yield await task
+    except asyncio.CancelledError:
+        withdraw()
+        await asyncio.wait(tasks)  # as `asyncio.gather` does: their requests end first
+        raise
+    finally:
+        withdraw()
 
 
 async def _run_task(draw: Draw, timeout: float | None) -> None:
@@ -201,21 +200,20 @@ async def _run_task(draw: Draw, timeout: float | None) -> None:
         await asyncio.to_thread(load_client, draw.member.lm)
     draw.begin(timeout)
     try:
-        await _run_by_deadline(draw)
-    except asyncio.TimeoutError:
-        draw.abandon(timeout or 0.0)
+        await _run_by_deadline(draw, timeout or 0.0)
     except Exception as error:  # noqa: BLE001  (the draw's cause)
         draw.fail(error)
 
 
-async def _run_by_deadline(draw: Draw) -> None:
-    """Run a draw; raise TimeoutError at its deadline, which may recede, unlike one of asyncio's."""
+async def _run_by_deadline(draw: Draw, timeout: float) -> None:
+    """Run a draw; abandon it at its deadline, which may recede, unlike one of asyncio's."""
     running = asyncio.ensure_future(draw.arun())
     try:
         while not running.done():
             left = draw.deadline - time.monotonic()
             if left <= 0:
-                raise asyncio.TimeoutError
+                draw.abandon(timeout)  # before the task ends, and with it what records its cause
+                return
             await asyncio.wait([running], timeout=None if left == math.inf else left)
         running.result()
     finally:

@@ -135,6 +135,11 @@ class GivenInputs(Protocol):
         ...
 
 
+def rule_for(rule: Rule, inputs: Mapping[str, Any]) -> Rule:
+    """Return a rule as it decides a question with these inputs."""
+    return rule.given(inputs) if isinstance(rule, GivenInputs) else rule
+
+
 @runtime_checkable
 class ChecksMembers(Protocol):
     """A rule for certain members, or certain draws of them; a mux asks it before any LM call."""

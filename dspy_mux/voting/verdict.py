@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 
 from ..errors import MuxError
 from ..notebook import escaped, section, table
-from ..text import visible
+from ..text import shortened, visible
 from .ballot import Ballot, TieBreak
 
 
@@ -215,8 +215,8 @@ def verdict_text(verdict: Verdict) -> str:
     )
     return "\n".join(
         [
-            _line(verdict.answer, _LONGEST),
-            f"{_line(verdict.member)}, {_grounds(verdict)}",
+            answer_line(verdict.answer, _LONGEST),
+            f"{answer_line(verdict.member)}, {_grounds(verdict)}",
             *(aligned if verdict.ballots else ()),
             _spent(verdict),
         ]
@@ -224,18 +224,18 @@ def verdict_text(verdict: Verdict) -> str:
 
 
 def _cells(ballot: MemberBallot) -> list[str]:
-    counts = (f"{counted.count} × {_line(counted.answer)}" for counted in ballot.answers)
+    counts = (f"{counted.count} × {answer_line(counted.answer)}" for counted in ballot.answers)
     return [
-        _line(ballot.member),
-        _cut("; ".join(counts), 2 * _LONGEST_CELL),
+        answer_line(ballot.member),
+        shortened("; ".join(counts), 2 * _LONGEST_CELL),
         f"{ballot.confidence:.2f}",
-        "; ".join(_line(cause) for cause in _missing(ballot)),
+        "; ".join(answer_line(cause) for cause in _missing(ballot)),
     ]
 
 
-def _line(value: Any, longest: int = _LONGEST_CELL) -> str:
+def answer_line(value: Any, longest: int = _LONGEST_CELL) -> str:
     """Return an answer or a name as one line that is harmless in a terminal."""
-    return _cut(" ".join(visible(readable_answer(value)).split()), longest)
+    return shortened(" ".join(visible(readable_answer(value)).split()), longest)
 
 
 def _grounds(verdict: Verdict) -> str:
@@ -282,7 +282,7 @@ def _member(ballot: MemberBallot, verdict: Verdict) -> list[str]:
 
 def _bar(counted: AnswerCount, k: int, won: bool) -> str:
     width = 100 * counted.count / k if k else 0
-    text = escaped(_cut(readable_answer(counted.answer)))
+    text = escaped(shortened(readable_answer(counted.answer), _LONGEST))
     return (
         f"<div class='bar{' won' if won else ''}'><i style='width: {width:.0f}%'></i>"
         f"<b>{text} × {counted.count}</b></div>"
@@ -317,7 +317,7 @@ def _turn_head(turn: Turn) -> str:
     answer = (
         f"abstained: {turn.cause}"
         if turn.group is None
-        else f"answered {_cut(readable_answer(turn.answer))}"
+        else f"answered {shortened(readable_answer(turn.answer), _LONGEST)}"
     )
     approved = (
         ""
@@ -332,10 +332,6 @@ def _turn_head(turn: Turn) -> str:
 
 def _number(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def _cut(text: str, longest: int = _LONGEST) -> str:
-    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 class AllMembersFailed(MuxError):

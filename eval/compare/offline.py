@@ -12,7 +12,7 @@ from dspy_mux import AllMembersFailed, SampleBank, SLMMux
 from dspy_mux.bank.fingerprint import fingerprint_inputs, fingerprint_member
 from dspy_mux.bank.record import Record
 from dspy_mux.optimize.search import search
-from dspy_mux.voting.ballot import Ballot, GivenInputs, Rule, by_accuracy
+from dspy_mux.voting.ballot import Ballot, Rule, by_accuracy, rule_for
 from dspy_mux.voting.calibrated import Calibrated
 from dspy_mux.voting.calibration import Training, fit
 from dspy_mux.voting.rules import Consistency, Pooled, SelfConsistencyRule
@@ -169,7 +169,7 @@ def decide(
         )
         for name in by.members
     ]
-    rule = by.rule.given(inputs) if isinstance(by.rule, GivenInputs) else by.rule
+    rule = rule_for(by.rule, inputs)
     choice = rule.choose(ballots)
     # A draw that failed before it had a price has no known cost.
     costs = [

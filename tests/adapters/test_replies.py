@@ -132,6 +132,17 @@ def test_an_answer_stated_before_the_cut_counts(server, engine, content):
     assert mux(question="How many legs have 18 dogs?").answer == 72
 
 
+@pytest.mark.parametrize(("end", "votes"), [("\n\n[[ ## completed", [0, 0]), ("5", [None, None])])
+def test_where_several_fields_are_the_answer_each_must_be_whole(server, end, votes):
+    content = "[[ ## title ## ]]\nEmma\n\n[[ ## score ## ]]\n3" + end
+    whole = "[[ ## title ## ]]\nEmma\n\n[[ ## score ## ]]\n3\n\n[[ ## completed ## ]]"
+    server.replies = {"cut": ({"content": content}, "length"), "up": ({"content": whole}, "stop")}
+    members = [member(server, "lm15", name, None) for name in server.replies]
+    program = dspy.Predict("question -> title: str, score: int")
+    mux = SLMMux(program, members, k=2, answer_field=["title", "score"])
+    assert mux(question="Which book?").verdict.ballots[0].votes == votes
+
+
 def test_without_a_history_cut_offs_are_noticed_too(server):
     mux = mux_of(server, {"one": ({"content": CUT}, "length")})
     with dspy.context(disable_history=True), pytest.raises(AllMembersFailed, match=CUT_OFF):

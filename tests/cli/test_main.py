@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -162,6 +163,13 @@ def test_a_saved_mux_of_one_member_answers(pool, tmp_path):
     done = dspy_mux("ask", "--mux", tmp_path / "mux.json", "--pool", pool, "What is 6 × 7?")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0].strip() == "42"
+
+
+def test_a_question_leaves_the_loggers_as_they_were(pool):
+    loggers = [logging.getLogger(name) for name in ("dspy", "dspy_mux")]
+    before = [logger.level for logger in loggers]
+    assert dspy_mux("ask", "--pool", pool, "What is 6 × 7?").returncode == 0
+    assert [logger.level for logger in loggers] == before
 
 
 TASK = """

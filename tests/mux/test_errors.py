@@ -133,6 +133,32 @@ class BugInHandler(Wraps):
             return answr  # noqa: F821
 
 
+def test_a_misspelt_name_in_an_adapter_of_the_users_own_is_raised():
+    class Misspells(dspy.ChatAdapter):
+        def parse(self, signature, completion):
+            return super().parse(signature, complet1on)  # noqa: F821
+
+    with pytest.raises(NameError, match="complet1on"):
+        SLMMux("question -> answer", _pool(), adapter=Misspells())(question="?")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("method", ["forward", "__call__"])
+def test_what_an_lm_of_the_users_own_raises_costs_the_draw(method):
+    def fail(*args, **settings):
+        raise KeyError("no such shard")
+
+    down = type("Down", (DummyLM,), {method: fail})
+
+    class AsksItDirectly(dspy.Module):
+        def forward(self, question):
+            return dspy.Prediction(answer=dspy.settings.lm(question)[0])
+
+    up = DummyLM([{"answer": "y"}] * 3, adapter=dspy.JSONAdapter())
+    mux = SLMMux(AsksItDirectly(), {"down": down([]), "up": up}, answer_field="answer")
+    assert "y" in mux(question="?").answer
+
+
 @pytest.mark.parametrize("explicit", [True, False])
 def test_an_lm_error_that_the_program_wraps_costs_the_draw(explicit):
     lms = _pool(a=[ValueError("gone")], b=["y"])

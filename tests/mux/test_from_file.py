@@ -106,6 +106,23 @@ def test_what_differs_from_the_file_is_said(saved):
         SLMMux.from_file(saved, lms=scripted_lm("a", ["x"]))
 
 
+def test_the_saved_k_and_temperature_hold(saved):
+    pool = {name: Member(lm, k=5, temperature=0.1) for name, lm in lms("a", "c").items()}
+    assert described(SLMMux.from_file(saved, lms=pool)) == WHOLE
+
+
+def test_a_model_stands_for_one_saved_member_alone(tmp_path):
+    twins = [
+        Member(scripted_lm("m", ["x"]), name=name, temperature=temperature)
+        for name, temperature in {"a": 0.3, "b": 0.6}.items()
+    ]
+    SLMMux("question -> answer", twins).save(tmp_path / "mux.json")
+    with pytest.raises(PoolMismatch, match=r"add 'b' \(scripted/m\)"):
+        SLMMux.from_file(tmp_path / "mux.json", lms=[scripted_lm("m", ["x"])])
+    with pytest.raises(PoolMismatch, match=r"add 'a' \(scripted/m\)"):
+        SLMMux.from_file(tmp_path / "mux.json", lms=[scripted_lm("m", ["x"]) for _ in "ab"])
+
+
 def test_arguments_replace_what_was_saved(saved):
     mux = SLMMux.from_file(
         str(saved), lms("a", "c"), k=4, timeout=3.0, on_error="abstain", accuracies={"a": 0.5}

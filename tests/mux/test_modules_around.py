@@ -181,6 +181,19 @@ class TestSetLM:
         with pytest.raises(ConfigurationError, match="keeps one LM per member"):
             getattr(pool, shape)().set_lm(other)
 
+    @pytest.mark.parametrize("place", ["attribute", "list", "dict", "deeper"])
+    def test_a_refusal_leaves_the_larger_program_as_it_was(self, pool, place):
+        mux = pool.mux()
+        program = Larger({"attribute": mux, "list": [mux], "dict": {"a": mux}}.get(place, mux))
+        if place == "deeper":
+            program, program.inner = Larger(None), program
+        program.after = dspy.Predict("answer -> report")
+        with pytest.raises(ConfigurationError, match="keeps one LM per member"):
+            program.set_lm(scripted_lm("other", ["x"]))
+        assert [predictor.lm for predictor in program.predictors()] == [None] * len(
+            program.predictors()
+        )
+
     def test_the_configured_lm_itself_is_refused(self, pool, shape):
         with pytest.raises(ConfigurationError, match="keeps one LM per member"):
             getattr(pool, shape)().set_lm(pool.configured)

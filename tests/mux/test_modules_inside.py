@@ -344,6 +344,16 @@ def test_code_is_compared_as_it_stands(how):
     assert pred.verdict.confidence == pytest.approx(2 / 3)
 
 
+def test_the_indentation_of_code_counts(how):
+    def reply(prompt, draw):
+        drawn = ("if a:\n    b()\nc()", "if a:\n    b()\n    c()", "if a:\n    b()\n    c()  ")
+        return {"code": f"```python\n{drawn[draw]}\n```"}
+
+    pred = run(dspy.Predict(Write), reply, how, k=3, draft=dspy.Code(code="c()"))
+    assert pred.code.code.rstrip().endswith("    c()")
+    assert pred.verdict.confidence == pytest.approx(2 / 3)
+
+
 async def test_a_class_that_overrides_forward_alone_is_awaited_by_its_own_form():
     class Shouts(dspy.ChainOfThought):
         def forward(self, **inputs):

@@ -97,6 +97,17 @@ def test_an_adapters_own_model_loses_its_key_too():
     assert adapter.extraction_model.kwargs["api_key"] == KEY
 
 
+def test_so_does_that_of_an_adapter_around_it():
+    class Around(dspy.ChatAdapter):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+    adapter = Around(dspy.TwoStepAdapter(extraction_model=lm("openai/reader", api_key=KEY)))
+    loaded = reloaded(Pipeline(Member(lm(api_key="none"), adapter=adapter))).mux.members[0].adapter
+    assert loaded.inner.extraction_model.model == "openai/reader"
+
+
 def test_a_pickle_holds_no_history():
     program = Pipeline(lm(api_key="none"))
     program.mux.members[0].lm.history.append({"prompt": KEY})

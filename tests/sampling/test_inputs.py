@@ -63,6 +63,11 @@ def test_the_inputs_that_a_program_takes(program, taken):
     assert set(inputs_taken(program, GIVEN)) == taken
 
 
+def test_reacts_own_limit_is_taken():
+    program = dspy.ReAct("question -> answer", tools=[lookup])
+    assert set(inputs_taken(program, {**GIVEN, "max_iters": 2})) == {"question", "max_iters"}
+
+
 class ByCategory:
     """A rule that reads a category, and takes the member of that name."""
 

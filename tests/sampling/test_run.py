@@ -118,13 +118,14 @@ async def test_cancelling_acall_cancels_its_draws():
 def test_an_interrupt_ends_the_call_and_the_process():
     program = textwrap.dedent(
         """
+        import os
         import time
         import dspy
         from dspy_mux import SLMMux
         from tests.support.scripted import scripted_lm
 
         def reply(prompt, draw):
-            print("ready", flush=True)
+            os.write(1, b"ready\\n")
             time.sleep(600)
 
         dspy.configure_cache(enable_disk_cache=False)

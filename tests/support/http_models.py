@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -19,6 +20,8 @@ class ModelServer(ThreadingHTTPServer):
 
     Attributes:
         replies: model → the message and finish reason that it gives instead.
+        texts: model → a function of the prompt, all turns in one, that gives the text instead.
+        bodies: the requests, in the order they came.
     """
 
     daemon_threads = True
@@ -27,7 +30,9 @@ class ModelServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.paths: list[str] = []
         self.replies: dict[str, tuple[dict[str, Any], str]] = {}
+        self.texts: dict[str, Callable[[str], str]] = {}
         self.keys: list[str | None] = []
+        self.bodies: list[dict[str, Any]] = []
 
     @property
     def address(self) -> str:
@@ -41,7 +46,10 @@ class _Handler(BaseHTTPRequestHandler):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.paths.append(self.path)
         self.server.keys.append(self.headers.get("Authorization"))
+        self.server.bodies.append(request)
         text = marked(reasoning="Easy.", answer="42")
+        if (say := self.server.texts.get(request.get("model", ""))) is not None:
+            text = say("\n".join(str(turn["content"]) for turn in request["messages"]))
         if self.path == "/api/show":  # LiteLLM asks Ollama what the model can do
             self._send(404, {"error": "not found"})
         elif "unknown" in request["model"]:
@@ -58,7 +66,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, _ollama(request["model"], text))
         else:
             message, ending = self.server.replies.get(request["model"], ({"content": text}, "stop"))
-            self._send(200, _openai(request["model"], message, ending))
+            if request.get("stream"):
+                self._send_events(_openai_events(request["model"], message["content"], ending))
+            else:
+                self._send(200, _openai(request["model"], message, ending))
 
     def do_GET(self) -> None:
         self._send(404, {"error": {"message": "not found"}})
@@ -73,6 +84,28 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+
+    def _send_events(self, events: list[dict[str, Any]]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        for event in events:
+            self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
+        self.wfile.write(b"data: [DONE]\n\n")
+
+
+def _openai_events(model: str, text: str, ending: str) -> list[dict[str, Any]]:
+    """The chunks of a streamed reply, one a word."""
+    deltas = [{"role": "assistant", "content": ""}]
+    deltas += [{"content": part} for part in re.findall(r"\s*\S+\s*", text)]
+    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+    choices.append({"index": 0, "delta": {}, "finish_reason": ending})
+    head = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": model}
+    usage = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
+    return [
+        *({**head, "choices": [choice]} for choice in choices),
+        {**head, "choices": [], "usage": usage},
+    ]
 
 
 def _openai(model: str, message: dict[str, Any], ending: str) -> dict[str, Any]:
