@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import dspy
 
+from ..errors import ConfigurationError
 from .wrap import AdapterCall, WrappingAdapter
 
 #: The last member's program in a predictor's name, such as `mux.programs[1].predict`.
@@ -36,15 +37,25 @@ class Hints:
 
     @classmethod
     def of(cls, adapter: dspy.Adapter | None) -> Hints | None:
-        """Return the hints that an adapter of `dspy.Refine` would add; None for any other."""
+        """Return the hints that an adapter of `dspy.Refine` would add; None for any other.
+
+        Refine offers them nowhere: they are read of the closure of its adapter's `__call__`.
+
+        Raises:
+            ConfigurationError: this DSPy's Refine names them otherwise. Refine reports it, and goes
+                on without advice.
+        """
         kind = type(adapter)
         if kind.__module__ != dspy.Refine.__module__:
             return None
         held = inspect.getclosurevars(kind.__call__).nonlocals
         try:
             beneath, advice, names = held["adapter"], held["advice"], held["signature2name"]
-        except KeyError:  # another DSPy's: its adapter works, for members without one of their own
-            return None
+        except KeyError as missing:
+            raise ConfigurationError(
+                f"The Refine of DSPy {dspy.__version__} keeps no {missing} where a mux looks "
+                "for its hints: use dspy.BestOfN around the mux, or another version of DSPy."
+            ) from None
         default = dspy.ChatAdapter()
         is_default = type(beneath) is type(default) and vars(beneath) == vars(default)
         return cls(None if is_default else beneath, advice, names)

@@ -125,6 +125,30 @@ class AnswerKind(ABC):
             for key in keys
         ]
 
+    def classes_by_member(self, members: Sequence[Sequence[Any]]) -> list[list[int | None]]:
+        """Return the class of each answer, by member, such that each member's ballot is its own.
+
+        The answers of one member are never one class because of another member's: under an
+        equivalence that is not transitive, a ballot would change with the draws around it.
+        """
+        classes = self.classes([value for member in members for value in member])
+        following = max((known for known in classes if known is not None), default=-1) + 1
+        result, start = [], 0
+        for member in members:
+            own, shared = self.classes(member), classes[start : start + len(member)]
+            names: dict[int | None, int | None] = {None: None}
+            taken: set[int | None] = set()
+            for mine, theirs in zip(own, shared, strict=True):
+                if mine in names:
+                    continue
+                if theirs in taken:
+                    theirs, following = following, following + 1
+                names[mine] = theirs
+                taken.add(theirs)
+            result.append([names[mine] for mine in own])
+            start += len(member)
+        return result
+
 
 class WrappingKind(AnswerKind):
     """A kind around another one, whose way of reading it keeps."""

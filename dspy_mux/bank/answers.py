@@ -33,10 +33,17 @@ class Unscored(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """A recorded answer."""
+    """A recorded answer.
 
+    Attributes:
+        id: of its row.
+        draw: its number, within its question and program.
+    """
+
+    id: int
     question: int
     program: int
+    draw: int
     answer: Any
     answer_class: int
 
@@ -159,12 +166,26 @@ class Answers:
                 [{"at": at, "score": score, "scored_by": by} for at, (score, by) in values.items()],
             )
 
+    def renumber(self, connection: sa.Connection, classes: Mapping[int, int]) -> None:
+        """Give recorded draws, by id, other classes."""
+        for draw, answer_class in classes.items():
+            connection.execute(
+                sa.update(draws).where(draws.c.id == draw).values(answer_class=answer_class)
+            )
+
     def _read(self, connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[Answered]:
-        query = sa.select(draws.c.question, draws.c.program, draws.c.answer, draws.c.answer_class)
+        query = sa.select(
+            draws.c.id,
+            draws.c.question,
+            draws.c.program,
+            draws.c.draw,
+            draws.c.answer,
+            draws.c.answer_class,
+        )
         query = query.where(where & draws.c.answer.is_not(None)).order_by(draws.c.id)
         return [
-            Answered(question, program, json.loads(answer), answer_class)
-            for question, program, answer, answer_class in connection.execute(query)
+            Answered(row.id, row.question, row.program, row.draw, json.loads(row.answer), row[-1])
+            for row in connection.execute(query)
         ]
 
 

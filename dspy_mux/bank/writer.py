@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Any
 
 import dspy
@@ -195,17 +196,18 @@ class Writer:
             known: dict[int, list[Answered]] = {}
             for answered in recorded:
                 known.setdefault(answered.question, []).append(answered)
-            rows = [
-                row
-                for question in questions
-                for row in self._numbered(question, arrived, known.get(question, []))
-            ]
+            rows, renumbered = [], {}
+            for question in questions:
+                own, changed = self._numbered(question, arrived, known.get(question, []))
+                rows += own
+                renumbered.update(changed)
             with self.bank.writing(self._patient) as connection:
                 if self.bank.answers.came_after(connection, questions, latest):
                     continue
                 self.bank.forget_failures(
                     connection, [(*draw.unit, draw.number) for draw in arrived if draw.repeats]
                 )
+                self.bank.answers.renumber(connection, renumbered)
                 self.bank.add(connection, rows)
                 # In one transaction with the draws: a unit is either claimed or drawn.
                 self.bank.claims.release(
@@ -230,11 +232,12 @@ class Writer:
 
     def _numbered(
         self, question: int, arrived: Sequence[RecordedDraw], known: Sequence[Answered]
-    ) -> list[dict[str, Any]]:
-        """Return the rows of the draws that have arrived for a question.
+    ) -> tuple[list[dict[str, Any]], dict[int, int]]:
+        """Return the rows of the draws that have arrived for a question, and new classes of others.
 
-        A recorded answer keeps its class; a new answer that equals none of them gets the next
-        number. Answers that were compared in another way count as different.
+        The classes are those of the live mux, in whatever order draws arrive. A recorded answer
+        keeps its class, unless a new one joins two classes: where the equivalence is not
+        transitive. Answers that were compared in another way count as different.
         """
         draws = [draw for draw in arrived if draw.unit[0] == question]
         ours = [
@@ -242,20 +245,40 @@ class Writer:
             for answered in known
             if self._comparisons.get(answered.program) in (None, self._comparison)
         ]
-        restored = [self._types.answer(answered.answer) for answered in ours]
-        classes = self.mux.kind.classes([*restored, *(draw.answer for draw in draws)])
-        kept = {
-            now: answered.answer_class
-            for now, answered in zip(classes, ours, strict=False)
-            if now is not None
+        by_program: dict[int, list[tuple[int, Any, Answered | RecordedDraw]]] = {}
+        for answered in ours:
+            restored = self._types.answer(answered.answer)
+            by_program.setdefault(answered.program, []).append((answered.draw, restored, answered))
+        for draw in draws:
+            by_program.setdefault(draw.unit[1], []).append((draw.number, draw.answer, draw))
+        members = [sorted(drawn, key=itemgetter(0)) for drawn in by_program.values()]
+        classes = self.mux.kind.classes_by_member(
+            [[answer for _, answer, _ in member] for member in members]
+        )
+        now = {
+            id(one): answer_class
+            for member, own in zip(members, classes, strict=True)
+            for (_, _, one), answer_class in zip(member, own, strict=True)
         }
+        kept: dict[int, int] = {}
+        for answered in ours:
+            mine = now[id(answered)]
+            if mine is not None and answered.answer_class not in kept.values():
+                kept.setdefault(mine, answered.answer_class)
         following = max([-1, *(answered.answer_class for answered in known)]) + 1
+        for mine in now.values():
+            if mine is not None and mine not in kept:
+                kept[mine], following = following, following + 1
+        changed = {
+            answered.id: kept[mine]
+            for answered in ours
+            if (mine := now[id(answered)]) is not None and kept[mine] != answered.answer_class
+        }
         rows = []
-        for draw, answer_class in zip(draws, classes[len(ours) :], strict=True):
-            if answer_class is not None and answer_class not in kept:
-                kept[answer_class], following = following, following + 1
-            rows.append(_row(draw, None if answer_class is None else kept[answer_class]))
-        return rows
+        for draw in draws:
+            mine = now[id(draw)]
+            rows.append(_row(draw, None if mine is None else kept[mine]))
+        return rows, changed
 
 
 def _row(draw: RecordedDraw, answer_class: int | None) -> dict[str, Any]:

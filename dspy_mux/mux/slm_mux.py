@@ -222,44 +222,19 @@ class SLMMux(Ensemble):
         A member's draws count up to its first that has not settled.
         """
         settled = [list(takewhile(lambda draw: draw.settled, member)) for member in draws]
-        cast = [draw for member in settled for draw in member]
-        classes = self._own_classes(settled)
-        votes: dict[str, list[int | None]] = {name: [] for name in self.pool.names}
-        for draw, answer_class in zip(cast, classes, strict=True):
-            votes[draw.member.label].append(answer_class)
+        votes = self.kind.classes_by_member(
+            [[self.answer_of(draw) for draw in member] for member in settled]
+        )
         ballots = [
-            Ballot(name, tuple(votes[name]), self.accuracies.get(name), len(member))
-            for name, member in zip(self.pool.names, draws, strict=True)
+            Ballot(name, tuple(own), self.accuracies.get(name), len(member))
+            for name, own, member in zip(self.pool.names, votes, draws, strict=True)
         ]
-        return ballots, list(zip(cast, classes, strict=True))
-
-    def _own_classes(self, settled: Sequence[Sequence[Draw]]) -> list[int | None]:
-        """Return the class of each draw's answer, such that each member's ballot is its own.
-
-        The draws of one member are never one class because of another member's: under an
-        equivalence that is not transitive, a ballot would change with the draws around it.
-        """
-        classes = self._classes([draw for member in settled for draw in member])
-        following = max((known for known in classes if known is not None), default=-1) + 1
-        start = 0
-        for member in settled:
-            own, shared = self._classes(member), classes[start : start + len(member)]
-            pairs = list(dict.fromkeys(zip(own, shared, strict=True)))
-            if len({mine for mine, _ in pairs}) != len(pairs) or len(
-                {theirs for _, theirs in pairs}
-            ) != len(pairs):
-                names: dict[int | None, int | None] = {None: None}
-                taken: set[int | None] = set()
-                for mine, theirs in pairs:
-                    if mine in names:
-                        continue
-                    if theirs in taken:
-                        theirs, following = following, following + 1
-                    names[mine] = theirs
-                    taken.add(theirs)
-                classes[start : start + len(member)] = [names[mine] for mine in own]
-            start += len(member)
-        return classes
+        cast = [
+            pair
+            for member, own in zip(settled, votes, strict=True)
+            for pair in zip(member, own, strict=True)
+        ]
+        return ballots, cast
 
     def _decide(self, draws: Sequence[Sequence[Draw]], inputs: Inputs) -> dspy.Prediction:
         ballots, cast = self._so_far(draws)

@@ -174,6 +174,56 @@ class TestRefine:
         # One call a draw: DSPy's adapter would ask again for JSON.
         assert (pred.answer, pred.verdict.calls) == (12, 2)
 
+    def test_what_is_read_of_refine_is_still_there(self):
+        """Where this fails on a new DSPy, `adapters/hints.py` reads names that Refine has not."""
+        (wrapper,) = [
+            code
+            for code in dspy.Refine.forward.__code__.co_consts
+            if getattr(code, "co_name", "") == "WrapperAdapter"
+        ]
+        (call,) = [code for code in wrapper.co_consts if getattr(code, "co_name", "") == "__call__"]
+        assert {"adapter", "advice", "signature2name"} <= set(call.co_freevars)
+
+    def test_a_refine_that_names_its_hints_otherwise_is_named(self):
+        class WrapperAdapter(dspy.ChatAdapter):
+            __module__ = dspy.Refine.__module__
+
+            def __call__(self, *call):
+                return super().__call__(*call)
+
+        with (
+            dspy.context(adapter=WrapperAdapter()),
+            pytest.raises(ConfigurationError, match=r"Refine of DSPy .* keeps no 'adapter'"),
+        ):
+            Pool().mux()(question="?")
+
+
+K = {"N": 2, "reward_fn": is_long, "threshold": 1.0}
+
+
+class TestNested:
+    """As around a predictor: a Refine around others runs its attempts, and cannot give advice."""
+
+    @pytest.mark.parametrize("outer", [dspy.BestOfN, dspy.Refine])
+    @pytest.mark.parametrize("inner", [dspy.BestOfN, dspy.Refine])
+    def test_every_attempt_of_every_module_draws(self, pool, shape, outer, inner, capsys):
+        program = outer(inner(getattr(pool, shape)(k=1), **K), **K)
+        pool.configured = scripted_lm(
+            "adviser", lambda prompt, _: TestRefine.advice("") | {"plain": asked(prompt)}
+        )
+        with dspy.context(lm=pool.configured):
+            assert program(question="?").answer == "no"
+        # Rollouts 0 and 1, then 1 and 2; a refined attempt asks the same rollout with a hint.
+        assert len(set(pool.drawn)) == 3
+        failed = "Attempt failed" in capsys.readouterr().out
+        assert failed == (outer is dspy.Refine)  # DSPy's: it knows its own module's predictors only
+
+    def test_a_predictor_fares_no_better(self, capsys):
+        lm = scripted_lm("plain", lambda *_: {"answer": "no"} | TestRefine.advice(""))
+        with dspy.context(lm=lm):
+            dspy.Refine(dspy.BestOfN(dspy.Predict(QA), **K), **K)(question="?")
+        assert "Attempt failed" in capsys.readouterr().out
+
 
 class TestSetLM:
     def test_another_lm_is_refused(self, pool, shape):

@@ -25,6 +25,20 @@ What each public module and optimizer of DSPy does with a mux. *In a mux*: it is
 it runs or compiles, `dspy.BestOfN(mux, …)`, `optimizer.compile(mux, …)`. A test tries every row and
 writes this page.
 """
+FOOT = """## Where members differ
+
+- GEPA asks a metric what it thinks of each predictor, and shows it the whole program's prediction,
+  which is the winner's. `by_member(metric)` shows it the member's own instead.
+- BootstrapFewShot and what builds on it (MIPROv2, random search, KNNFewShot) ask the metric about a
+  program's prediction alone. Where that is right, every member with the same answer gets a demo of
+  its own draw, whether it won or not. Where it is wrong, nobody does: a member that was right there
+  learns nothing, as nothing but the metric could tell. Labelled demos and GEPA reach it.
+- A Refine around a BestOfN or another Refine runs its attempts without advice and prints "Attempt
+  failed": DSPy's own finds the predictors of its own module only, a mux's or not. A BestOfN around
+  a Refine works.
+- `set_lm` of a larger program is refused before it changes anything, unless it sets a rollout of
+  the configured LM.
+"""
 TRIALS = {**MODULES, **OPTIMIZERS}
 #: Bases and other names of public classes that are in the table.
 LEFT_OUT = {"Module", "Teleprompter", "BootstrapRS", "Tool", "bootstrap_trace_data"}
@@ -76,6 +90,7 @@ def page() -> str:
     for title, names in (("Modules", MODULES), ("Optimizers", OPTIMIZERS)):
         parts.append(f"## {title}\n\n| | in a mux | around a mux |\n|---|---|---|")
         parts.append("\n".join(row(name) for name in names) + "\n")
+    parts.append(FOOT)
     return "\n".join(parts)
 
 
@@ -86,6 +101,10 @@ def test_every_public_module_and_optimizer_has_a_row():
 @pytest.mark.parametrize("name", TRIALS)
 def test_the_row_says_what_happens(name):
     assert row(name) in PAGE.read_text().splitlines()
+
+
+def test_the_page_ends_with_its_notes():
+    assert PAGE.read_text().endswith(FOOT)
 
 
 def test_the_page_has_no_other_rows():
