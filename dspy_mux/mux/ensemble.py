@@ -6,11 +6,11 @@ prediction. Calls drive the generator on threads, `acall`s on asyncio tasks.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
@@ -29,7 +29,9 @@ from ..errors import ConfigurationError
 from ..sampling.causes import NO_FIELD, NO_TEXT, UNUSABLE
 from ..sampling.draw import Draw, raise_mistakes
 from ..sampling.members import Member, Pool, build_pool
+from ..sampling.offload import decide
 from ..sampling.run import asample, sample
+from ..sampling.turns import in_turn, take_turn
 from ..voting.ballot import Ballot, Rule, TieBreak
 from ..voting.verdict import AllMembersFailed, Turn, Verdict
 from . import outcome
@@ -153,7 +155,8 @@ class Ensemble(dspy.Module):
 
     async def aforward(self, *unnamed: Any, **inputs: Any) -> dspy.Prediction:
         check_inputs(type(self).__name__, self.programs[0], unnamed, inputs)
-        with self.pool.as_drawn():
+        with in_turn(), self.pool.as_drawn():
+            await take_turn()
             return await self._arun(inputs)
 
     def _run(self, inputs: Inputs) -> dspy.Prediction:
@@ -177,8 +180,8 @@ class Ensemble(dspy.Module):
             await asample(
                 wave.draws, timeout=self.timeout, num_threads=self.num_threads, enough=wave.enough
             )
-            # On a thread: comparing mathematics can take a while and would block the event loop.
-            wave, prediction = await asyncio.to_thread(_next_wave, rounds, wave)
+            wave, prediction = await decide(partial(_next_wave, rounds, wave))
+            await take_turn()
         return prediction
 
     def set_lm(self, lm: dspy.BaseLM | None) -> None:
