@@ -17,7 +17,7 @@ from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
 #: Seconds of one pass of the loop in which turns may begin.
-SLICE_S = 0.01
+SLICE_S = 0.005
 #: How many of those who wait are woken for one pass; there may be time for fewer.
 _AT_ONCE = 16
 
