@@ -16,6 +16,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import dspy
 
+from .keys import PLACEHOLDERS, mask_keys, may_be_key
+
 _SECRET_NAME = re.compile(
     r"api[_-]?key|secret|passw|authorization|credential|cookie|headers"
     r"|(private|access|subscription)[_-]?key"
@@ -26,17 +28,16 @@ _SECRET_HEADER = re.compile(
     r"key|token|auth|secret|pass|cookie|credential|signature", re.IGNORECASE
 )
 _SECRET_VARIABLE = re.compile(r"(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET)$|PASSWORD$", re.IGNORECASE)
-#: Text that looks like a key, wherever it comes from.
-_KEY = re.compile(
-    r"((?:authorization|api[_-]?key|(?:access|auth)[_-]?token|secret|password)"
-    r"\\?['\"]?\s*[=:]\s*\\?['\"]?(?:(?:Bearer|Basic)\s+)?"
-    r"|\bBearer\s+|\bsk-|\b(?:gsk|hf)_(?=\w{16})|\bAIza(?=\S{16}))[^\s'\",;&@\\]+",
-    re.IGNORECASE,
+#: What is said to be a key, wherever it comes from: the words before it, then the key.
+_SAID = (
+    r"(?:authorization|api[_-]?key|(?:access|auth)[_-]?token|secret|password)"
+    r"\\?['\"]?\s*[=:]\s*\\?['\"]?(?:(?:Bearer|Basic)\s+)?|\bBearer\s+"
 )
-#: Text that surely is a key. The search for a digit is bounded, or a text of `sk-` alone would take
-#: forever.
-_LITERAL_KEY = re.compile(
-    r"\bsk-(?=[\w-]{0,100}\d)[\w-]{8,}|\b(?:gsk|hf)_\w{16,}|\bAIza[\w-]{16,}|\bBearer\s+\S{8,}"
+_REST = r"[^\s'\",;&@\\]+"
+_SAID_KEY = re.compile(rf"({_SAID}){_REST}", re.IGNORECASE)
+#: Keys in the addresses among an LM's settings. Fingerprints depend on what is masked there.
+_KEY_IN_ADDRESS = re.compile(
+    rf"({_SAID}|\bsk-|\b(?:gsk|hf)_(?=\w{{16}})|\bAIza(?=\S{{16}})){_REST}", re.IGNORECASE
 )
 _PASSWORD_IN_URL = re.compile(r"(\w://[^/\s:@'\"]{0,200}:)[^/\s@'\"]{1,500}(?=@)")
 # A part of a key: letters and digits, another sign with the backslashes before it, or backslashes.
@@ -44,6 +45,8 @@ _PART = re.compile(r"([0-9A-Za-z]+)|\\*([^0-9A-Za-z\\])|\\+")
 _BACKSLASH = r"(?i:\\|u005c|%(?:25){0,9}5c|&(?:amp;){0,9}#(?:0{0,9}92|x0{0,9}5c);)"
 _NAMED = {"&": "amp|", "<": "lt|", ">": "gt|", '"': "quot|", "'": "apos|"}
 _SHORT = {"\n": "n", "\r": "r", "\t": "t"}
+#: A member's key that nobody expects in an answer.
+_CHOSEN_KEY = re.compile(r"(?=.*\d)(?=.*[A-Za-z]).{12,}", re.DOTALL)
 _SCHEME = re.compile(r"^(?:Bearer|Basic|Token)\s+", re.IGNORECASE)
 
 
@@ -61,32 +64,30 @@ def looks_like_a_key(text: str) -> bool:
     """Whether a text holds a key, or an address with a password or a key in it."""
     if "://" in text and (_PASSWORD_IN_URL.search(text) or next(_keys_in_address(text), None)):
         return True
-    return _LITERAL_KEY.search(text) is not None
+    return mask_keys(text) != text
 
 
 def masked(text: str, lm: dspy.BaseLM | None = None) -> str:
-    """Mask the LM's keys, the keys in environment variables, and whatever looks like a key.
+    """Mask keys in a message: the LM's, those in environment variables, and what looks like one.
+
+    For messages, logs and the causes of abstentions. An answer is never masked.
 
     >>> masked("401: Incorrect API key provided: sk-abcdef123456")
     '401: Incorrect API key provided: sk-***'
     """
-    sent = [] if lm is None else keys_of(lm)
-    keys = (key for key in [*sent, *_keys_in_environment()] if len(key) > 3)
-    text = without(text, (key for key in keys if key.lower() != "none"))
-    return _PASSWORD_IN_URL.sub(r"\1***", _KEY.sub(r"\1***", text))
+    own = [] if lm is None else keys_of(lm)
+    own = [key for key in own if len(key) > 3 and key.lower() not in PLACEHOLDERS]
+    text = without(text, [*own, *_keys_in_environment()])
+    return mask_keys(_PASSWORD_IN_URL.sub(r"\1***", _SAID_KEY.sub(r"\1***", text)))
 
 
 def echoes_of(lm: dspy.BaseLM) -> list[str]:
-    """Return the keys to look for in a model's own words, in case its server echoes them.
+    """Return the keys to look for in a model's reply, in case its server echoes them.
 
-    An answer must not change because it happens to be a placeholder key ("ollama", "EMPTY"), so
-    only keys that are long or have digits count.
+    A placeholder ("ollama", "EMPTY") may well be an answer. So a short key, or one without digits,
+    only counts if it looks like one.
     """
-    sent = [
-        key for key in keys_of(lm) if len(key) >= 20 or (len(key) >= 8 and re.search(r"\d", key))
-    ]
-    variables = [key for key in _keys_in_environment() if len(key) >= 16]
-    return [*sent, *(key for key in variables if not key.startswith(("/", "~")))]
+    return [key for key in keys_of(lm) if _CHOSEN_KEY.fullmatch(key) or may_be_key(key)]
 
 
 def shown(value: Any) -> Any:
@@ -104,7 +105,9 @@ def shown(value: Any) -> Any:
 
 def masked_address(text: str) -> str:
     """Mask the passwords and keys in a text's URLs."""
-    return _PASSWORD_IN_URL.sub(r"\1***", _KEY.sub(r"\1***", text)) if "://" in text else text
+    if "://" not in text:
+        return text
+    return _PASSWORD_IN_URL.sub(r"\1***", _KEY_IN_ADDRESS.sub(r"\1***", text))
 
 
 def shows_no_key(error: BaseException, lm: dspy.BaseLM) -> bool:
@@ -148,7 +151,8 @@ def _keys_in_address(address: str) -> Iterator[str]:
 
 
 def _keys_in_environment() -> Iterator[str]:
-    return (os.environ[name] for name in list(os.environ) if _is_secret_variable(name))
+    values = (os.environ.get(name, "") for name in list(os.environ) if _is_secret_variable(name))
+    return filter(may_be_key, values)
 
 
 @lru_cache(maxsize=4096)
@@ -156,12 +160,12 @@ def _is_secret_variable(name: str) -> bool:
     return _SECRET_VARIABLE.search(name) is not None
 
 
-def without(text: str, keys: Iterable[str]) -> str:
+def without(text: str, keys: Iterable[str], mask: str = "***") -> str:
     """Mask each of the keys in a text, also where it is quoted for a URL, JSON, Python or HTML."""
     # Longest first: a key that begins another must not leave the other's rest.
     for key in sorted(filter(None, keys), key=len, reverse=True):
         if _longest_word(key) in text:
-            text = _written(key).sub("***", text)
+            text = _written(key).sub(mask, text)
     return text
 
 

@@ -18,12 +18,16 @@ from pydantic_core import to_jsonable_python
 from ..answers.json_text import lone_json
 from ..answers.plain_text import unfence
 
+#: The cause of draws whose answer holds the key that the server was sent: an answer is never
+#: altered, and a key is never recorded.
+ECHOED_KEY = "refused because the answer holds the member's own key"
+
 
 class Unanswered(AdapterParseError):
     """A reply that has no answer, whoever reads it.
 
     Attributes:
-        cause: `CUT_OFF` or `ONLY_THINKING`.
+        cause: `CUT_OFF`, `ONLY_THINKING` or `ECHOED_KEY`.
     """
 
     def __init__(self, cause: str, signature: type[dspy.Signature], reply: str):

@@ -4,7 +4,8 @@
   agent's text, is shown to the model with its brackets apart. So a text that is merely quoted back
   is not a field of the reply.
 - Lone surrogates, which no request, file or database can hold, become U+FFFD both ways.
-- A member's key that its server echoes in a reply is masked before the reply is read.
+- A member's key that its server echoes is masked before the reply is read, and an answer that
+  holds it is refused: an answer is never altered, and a key is never recorded.
 - Thinking is taken out of a reply before it is read, and what a server sends beside the reply
   (reasoning, tool calls) is never read in its place.
 - Of a reply that was cut off at `max_tokens`, only an answer counts that was whole before.
@@ -17,12 +18,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import json
 from functools import cached_property
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import dspy
 from dspy.adapters.types.tool import ToolCalls
 from dspy.utils.exceptions import AdapterParseError
@@ -34,6 +36,7 @@ from ..errors import ConfigurationError
 from ..redact import echoes_of, without
 from ..text import whole
 from .fields import (
+    ECHOED_KEY,
     Unanswered,
     has_fragments,
     is_echo,
@@ -46,6 +49,8 @@ from .markers import without_markers
 from .wrap import AdapterCall, Exchange, Fields, WrappingAdapter
 
 LONGEST_TYPED = 20_000
+#: Stands for a key that a server echoes, between asterisks, which some kinds of answers drop.
+_ECHO = "echoed-key"
 
 
 class GuardedAdapter(WrappingAdapter):
@@ -53,17 +58,25 @@ class GuardedAdapter(WrappingAdapter):
 
     Args:
         inner: that adapter.
-        lm: the member's LM, whose keys are masked.
+        lm: the member's LM, whose keys no reply may hold.
         answer_field: the output field that holds the answer; None where there is none to guard.
         kind: how that field is read.
 
     Raises:
-        Unanswered: on use: the reply is all thinking, or was cut off before its answer.
+        Unanswered: on use: the reply is all thinking, was cut off before its answer, or has an
+            answer that holds a key.
 
-    >>> lm = dspy.LM("openai/a", api_key="a-made-up-key-42")
-    >>> guarded = GuardedAdapter(dspy.ChatAdapter(), lm)
-    >>> guarded.parse(dspy.Signature("question -> answer"), "[[ ## answer ## ]]\\na-made-up-key-42")
-    {'answer': '***'}
+    >>> from dspy_mux import answer_kind
+    >>> lm = dspy.LM("openai/a", api_key="sk-a-made-up-key-42")
+    >>> guarded = GuardedAdapter(dspy.ChatAdapter(), lm, "answer", answer_kind(str))
+    >>> reply = "[[ ## why ## ]]\\nsk-a-made-up-key-42\\n\\n[[ ## answer ## ]]\\n42"
+    >>> guarded.parse(dspy.Signature("question -> why, answer"), reply)
+    {'why': '***echoed-key***', 'answer': '42'}
+    >>> reply = "[[ ## answer ## ]]\\nsk-a-made-up-key-42"
+    >>> guarded.parse(dspy.Signature("question -> answer"), reply)
+    Traceback (most recent call last):
+        ...
+    dspy_mux.adapters.fields.Unanswered: No answer: refused because the answer holds ...
     """
 
     def __init__(
@@ -75,6 +88,7 @@ class GuardedAdapter(WrappingAdapter):
     ):
         super().__init__(inner)
         self.lm, self.answer_field, self.kind = lm, answer_field, kind
+        self._answer_fields = set() if answer_field is None else {answer_field}
         # Whichever way the inner adapter calls the model, it reads the reply by this `parse`.
         self._guarded = copy.copy(inner)
         self._guarded.parse = self._parse
@@ -91,8 +105,8 @@ class GuardedAdapter(WrappingAdapter):
         try:
             replies = yield from super()._exchange(call)
         except AdapterParseError as error:
-            raise self._without_keys(error, call.signature) from None
-        return [self._clean(fields) for fields in replies]
+            raise self._anew(error, call.signature) from None
+        return [self._checked(call.signature, self._clean(fields)) for fields in replies]
 
     def _talker(self) -> dspy.Adapter:
         return self._guarded
@@ -149,11 +163,34 @@ class GuardedAdapter(WrappingAdapter):
         asking = copy.copy(self._guarded)
         asking._call_postprocess = keep
         await dspy.Adapter.acall(asking, *call)
-        # On a thread: reading asks the extraction model.
-        return await asyncio.to_thread(self._postprocess, *received[0])
+        # On a thread, as reading asks the extraction model; not one of asyncio's, which the
+        # program's own tools may fill.
+        read: list[Fields] = await anyio.to_thread.run_sync(
+            self._postprocess,
+            *received[0],
+            limiter=anyio.CapacityLimiter(1),
+            abandon_on_cancel=True,
+        )
+        return read
 
     def _parse(self, signature: type[dspy.Signature], completion: str) -> Fields:
         reply = self._clean(completion)
+        try:
+            return self._checked(signature, self._read(signature, reply))
+        except AdapterParseError:
+            if reply == whole(completion):
+                raise
+            # Whoever looks for an answer elsewhere in the reply would not know of the key.
+            raise Unanswered(ECHOED_KEY, signature, "") from None
+
+    def _checked(self, signature: type[dspy.Signature], fields: Fields) -> Fields:
+        """Return the fields of a reply, unless a key was masked in its answer."""
+        for name in self._answer_fields & fields.keys():
+            if _ECHO in str(fields[name]).casefold():
+                raise Unanswered(ECHOED_KEY, signature, "")
+        return fields
+
+    def _read(self, signature: type[dspy.Signature], reply: str) -> Fields:
         text = final_text(reply)
         if text is None and reply.strip():
             is_cut = isinstance(reply, CutOffText)
@@ -250,7 +287,7 @@ class GuardedAdapter(WrappingAdapter):
         reads, did not pass `_parse`.
         """
         if isinstance(value, str):
-            cleaned = without(whole(value), self._keys)
+            cleaned = without(whole(value), self._keys, f"***{_ECHO}***")
             return CutOffText(cleaned) if isinstance(value, CutOffText) else cleaned
         if type(value) is list:
             return [self._clean(inner) for inner in value]
@@ -260,14 +297,13 @@ class GuardedAdapter(WrappingAdapter):
             return dspy.Reasoning(content=self._clean(value.content))
         return value
 
-    def _without_keys(
-        self, error: AdapterParseError, signature: type[dspy.Signature]
-    ) -> AdapterParseError:
-        # A new error: the message of the old one repeats the reply.
+    def _anew(self, error: AdapterParseError, signature: type[dspy.Signature]) -> AdapterParseError:
+        """Return the error anew: the message of the old one repeats the reply, keys and all."""
         if isinstance(error, Unanswered):
             return Unanswered(error.cause, signature, self._clean(error.lm_response))
+        raw = str(error.lm_response)
+        if (reply := self._clean(raw)) != whole(raw):
+            return Unanswered(ECHOED_KEY, signature, "")
         return AdapterParseError(
-            adapter_name=error.adapter_name,
-            signature=signature,
-            lm_response=self._clean(str(error.lm_response)),
+            adapter_name=error.adapter_name, signature=signature, lm_response=reply
         )

@@ -25,7 +25,7 @@ class JointGuard(GuardedAdapter):
 
     def __init__(self, inner: dspy.Adapter, lm: dspy.BaseLM, kinds: Mapping[str, AnswerKind]):
         super().__init__(inner, lm)
-        self._kinds = dict(kinds)
+        self._kinds, self._answer_fields = dict(kinds), set(kinds)
         self._guards = {
             field: GuardedAdapter(inner, lm, field, kind) for field, kind in kinds.items()
         }

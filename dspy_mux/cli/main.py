@@ -89,11 +89,9 @@ def one_line_errors() -> Iterator[None]:
     except MuxError as error:
         say(f"dspy-mux: {_one_line(str(error))}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, _MISTAKES) else 1) from None
-    except KeyboardInterrupt:
-        print(
-            "dspy-mux: interrupted; what had arrived is kept, and costs nothing again.",
-            file=sys.stderr,
-        )
+    except KeyboardInterrupt as interrupt:
+        kept = str(interrupt) or "what had arrived is kept, and costs nothing again."
+        print(f"dspy-mux: interrupted; {kept}", file=sys.stderr)
         raise SystemExit(130) from None
 
 

@@ -50,12 +50,23 @@ class TuneOptions:
 
 def tune(  # noqa: PLR0913  Typer reads the options from the parameters
     bank: BankPath,
-    trials: Annotated[int, typer.Option(min=1, help="Trials of the study.")] = 100,
+    trials: Annotated[
+        int,
+        typer.Option(min=1, help="Trials that the study shall have, of all processes together."),
+    ] = 100,
     storage: Annotated[
-        str | None, typer.Option(help="Where the study is stored, such as sqlite:///study.db.")
+        str | None,
+        typer.Option(
+            help="Where the study is stored: a database such as sqlite:///study.db, or a journal "
+            "file such as study.log."
+        ),
     ] = None,
     study_name: Annotated[
-        str, typer.Option(help="The study's name there; an existing study is resumed.")
+        str,
+        typer.Option(
+            help="The study's name there. Processes that name the same one share its trials; an "
+            "existing study is resumed."
+        ),
     ] = "dspy-mux",
     max_members: Annotated[int, typer.Option(min=1, help="Most members of a mux.")] = 3,
     k_max: MaxDraws = None,
@@ -105,22 +116,28 @@ def _run(options: TuneOptions) -> None:
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("trials", total=options.trials)
-        tuned = run(
-            record,
-            splits=options.split.recorded(record),
-            max_members=options.max_members,
-            k_max=options.k_max,
-            n_trials=options.trials,
-            seed=options.split.seed,
-            context=options.context,
-            threshold=options.threshold,
-            minimize=options.minimize,
-            budget=options.budget,
-            storage=options.storage,
-            study_name=options.study_name,
-            left_out=left_out,
-            callbacks=[lambda *_: progress.advance(bar)],
-        )
+        try:
+            tuned = run(
+                record,
+                splits=options.split.recorded(record),
+                max_members=options.max_members,
+                k_max=options.k_max,
+                n_trials=options.trials,
+                seed=options.split.seed,
+                context=options.context,
+                threshold=options.threshold,
+                minimize=options.minimize,
+                budget=options.budget,
+                storage=options.storage,
+                study_name=options.study_name,
+                left_out=left_out,
+                callbacks=[lambda *_: progress.advance(bar)],
+            )
+        except KeyboardInterrupt:
+            kept = "its trials are lost: --storage would keep them."
+            if options.storage is not None:
+                kept = "finished trials are kept, and the same command goes on."
+            raise KeyboardInterrupt(kept) from None
     if options.as_json:
         print_json(_as_dict(tuned, left_out))
     else:

@@ -14,6 +14,7 @@ from typing_extensions import Self, TypedDict
 
 from ..errors import ConfigurationError, LocalModelError, MissingExtra
 from ..sampling.deadline import loading, offer
+from ..sampling.offload import loads, on_thread
 from . import catalog, gguf, weights, wire
 from .server import LlamaServer, ServerSettings, loaded, server_for
 from .wire import Body
@@ -225,7 +226,7 @@ class AsyncLlamaEngine(_Engine):
         """
         server = self._loaded()
         if server is None:
-            server = await asyncio.to_thread(self._server)
+            server = await on_thread(loads, self._server, loading)
         answer: asyncio.Future[Body] = asyncio.wrap_future(self._submit(request, server))
         return wire.response_of(await answer, model=request.model)
 

@@ -15,6 +15,7 @@ import sys
 import textwrap
 import types
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import dspy
@@ -24,6 +25,8 @@ import pydantic
 from ..answers.declared import ConstrainedKind, OptionalKind
 from ..answers.equivalence import AnswerKind
 from ..answers.joint import JointKind
+from ..sampling.array_content import is_foreign
+from ..sampling.content import TEXTUAL, NoContent, content
 
 #: A plain JSON value.
 Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
@@ -47,8 +50,9 @@ def hash_callable(function: object) -> str:
     """Hash what a function, method, partial or callable object does.
 
     The hash covers its source and what it is bound to: functions, numbers, texts, and values such
-    as dataclasses, pydantic models and arrays. Other objects count by their type. What it reads at
-    module level is not covered. Code without a source, such as a built-in, is hashed by its name.
+    as dataclasses, pydantic models, dates, arrays and frames. Other objects count by their
+    type. What it reads at module level is not covered. Code without a source, such as a built-in,
+    is hashed by its name.
 
     >>> def exact(example, pred, trace=None):
     ...     return example.answer == pred.answer
@@ -204,7 +208,12 @@ def plain(value: Any, depth: int) -> Json:
     by_value = dataclasses.is_dataclass(value) or isinstance(
         value, (pydantic.BaseModel, types.SimpleNamespace)
     )
-    return _description(value, depth) if by_value or callable(value) else _name(type(value))
+    if by_value or callable(value):
+        return _description(value, depth)
+    if is_foreign(value) or isinstance(value, (bytes, *TEXTUAL)):
+        with suppress(NoContent):
+            return [_name(type(value)), hash_value(content(value))]
+    return _name(type(value))
 
 
 def _name(code: Any) -> str:

@@ -24,6 +24,7 @@ from ..errors import ConfigurationError
 from ..sampling.draw import Draw
 from ..sampling.members import Member, Pool, build_pool
 from ..sampling.spans import note_verdict
+from ..sampling.turns import in_turn, take_turn
 from ..voting.ballot import Ballot, Rule, TieBreak
 from ..voting.verdict import AllMembersFailed, Turn, Verdict
 from . import outcome
@@ -139,7 +140,8 @@ class Ensemble(dspy.Module):
 
     async def aforward(self, *unnamed: Any, **inputs: Any) -> dspy.Prediction:
         check_inputs(type(self).__name__, self.programs[0], unnamed, inputs)
-        with self.pool.as_drawn():
+        with in_turn(), self.pool.as_drawn():
+            await take_turn()
             return await arun(
                 self._rounds(inputs),
                 open_stream(self, self.compared, self.pool, inputs),

@@ -6,16 +6,18 @@ prediction.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Generator, Sequence
 from contextlib import aclosing, closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import dspy
 
 from ..sampling.draw import Draw, raise_mistakes
+from ..sampling.offload import decide
 from ..sampling.run import asample, sample
+from ..sampling.turns import take_turn
 from .stream import MuxStream
 
 
@@ -85,10 +87,10 @@ async def arun(
                 raise_mistakes([draw])  # at once: the other draws would repeat it
                 if stream is not None:
                     await stream.atell(draw, wave.among)
-                # On threads: comparing mathematics can take a while and would block the loop.
-                if wave.enough is not None and await asyncio.to_thread(wave.enough):
+                if wave.enough is not None and await decide(wave.enough):
                     break
-        wave, prediction = await asyncio.to_thread(_next_wave, rounds, wave)
+        wave, prediction = await decide(partial(_next_wave, rounds, wave))
+        await take_turn()
     if stream is not None:
         await stream.afinish(prediction)
     return prediction

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent import futures
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from weakref import WeakSet
 
@@ -32,6 +33,7 @@ from ..answers.equivalence import NO_ANSWER
 from ..errors import ConfigurationError
 from ..sampling.draw import Draw
 from ..sampling.interrupt import Interrupt
+from ..sampling.offload import decide
 from ..sampling.threads import workers
 from ..voting.ballot import Ballot, Frugal, Rule, rule_for
 from ..voting.rules import Pooled
@@ -131,8 +133,7 @@ class MuxStream:
             self._send(message)
 
     async def atell(self, draw: Draw, among: Sequence[Draw]) -> None:
-        # On a thread: comparing mathematics can take a while and would block the event loop.
-        if message := await asyncio.to_thread(self._status, draw, among):
+        if message := await decide(partial(self._status, draw, among)):
             await self._asend(message)
 
     def finish(self, prediction: dspy.Prediction) -> None:

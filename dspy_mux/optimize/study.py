@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 
 from ..bank.record import Record
-from ..errors import ConfigurationError, MissingExtra, StorageError
+from ..errors import ConfigurationError, MissingExtra, MuxError, StorageError
 from ..replay.splits import Split
 from ..voting.tally import Floats, Ints
 from .options import ChoiceOptions, StudyOptions
+from .storage import open_storage
 from .tuned import TrialRow
 
 if TYPE_CHECKING:
@@ -135,10 +136,11 @@ def describe_data(record: Record, splits: Sequence[Split], options: ChoiceOption
 def open_study(options: StudyOptions, *, seed: int, minimize: str | None) -> optuna.Study:
     """Return the study given, else one in the storage (new or existing), else one in memory.
 
+    Hold the study's lock: Optuna does not expect two processes to make one at the same time.
+
     Raises:
-        MissingExtra: Optuna, or the driver of the storage's database, is not installed.
-        ConfigurationError: the storage is not a URL of a database that Optuna can use.
-        StorageError: the storage cannot be reached or used.
+        MissingExtra: Optuna is not installed.
+        Exception: of Optuna or the database; see `opening_errors`.
     """
     if options.study is not None:
         return options.study
@@ -149,15 +151,35 @@ def open_study(options: StudyOptions, *, seed: int, minimize: str | None) -> opt
             "Tuning needs Optuna, which is not installed: pip install 'dspy-mux[optimize]'."
         ) from error
     logging.getLogger("optuna").setLevel(logging.WARNING)
-    sampler = options.sampler or optuna.samplers.TPESampler(seed=seed, multivariate=True)
+    study = optuna.create_study(
+        storage=open_storage(options.storage),
+        study_name=options.study_name,
+        directions=["maximize"] if minimize is None else ["maximize", "minimize"],
+        load_if_exists=True,
+    )
+    if options.sampler is not None:
+        study.sampler = options.sampler
+    else:
+        # Processes that share a study, or continue one, must not try the same settings again.
+        runs = study.user_attrs.get("runs", 0)
+        study.set_user_attr("runs", runs + 1)
+        study.sampler = optuna.samplers.TPESampler(seed=seed + runs, multivariate=True)
+    return study
+
+
+@contextmanager
+def opening_errors() -> Iterator[None]:
+    """Describe what fails while a storage is opened.
+
+    Raises:
+        MissingExtra: the driver of the storage's database is not installed.
+        ConfigurationError: the storage is not one that Optuna can use.
+        StorageError: the storage cannot be reached or used.
+    """
     try:
-        return optuna.create_study(
-            storage=options.storage,
-            study_name=options.study_name,
-            sampler=sampler,
-            directions=["maximize"] if minimize is None else ["maximize", "minimize"],
-            load_if_exists=True,
-        )
+        yield
+    except MuxError:
+        raise
     except Exception as error:
         # The message shows neither the URL nor the error's text: they may contain a password.
         raise _storage_error(error) from error
@@ -172,14 +194,12 @@ def _storage_error(error: Exception) -> ConfigurationError | MissingExtra | Stor
             f"The driver of the study's storage is not installed ({name}): install it, or use "
             "another storage, such as sqlite:///study.db."
         )
-    if isinstance(error, (ArgumentError, AttributeError, TypeError, ValueError)):
-        return ConfigurationError(
-            f"The study's storage cannot be used ({name}): check its URL, which is like "
-            "sqlite:///study.db."
-        )
+    kinds = "a database's URL, such as sqlite:///study.db, or a journal file, such as study.log"
+    if isinstance(error, (ArgumentError, AttributeError, LookupError, TypeError, ValueError)):
+        return ConfigurationError(f"The study's storage cannot be used ({name}): name {kinds}.")
     return StorageError(
-        f"The study's storage cannot be used ({name}): check its URL, which is like "
-        "sqlite:///study.db, and its server."
+        f"The study's storage cannot be used ({name}): check its server or folder, and its name, "
+        f"which is {kinds}."
     )
 
 
@@ -191,7 +211,12 @@ def storage_errors() -> Iterator[None]:
 
     try:
         yield
-    except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
+    except (
+        optuna.exceptions.StorageInternalError,
+        SQLAlchemyError,
+        OSError,  # of a journal file
+        json.JSONDecodeError,
+    ) as error:
         raise StorageError(
             f"The study's storage failed ({type(error).__name__}): check its server and disk, then "
             "run again; finished trials are kept."

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 from ..bank.record import Record
 from ..replay.splits import Split
+from ..sampling.interrupt import Interrupt
 from .choose import Chooser
 from .objective import Objective
 from .options import DEFAULT_RULES, STUDY_NAME, ChoiceOptions, StudyOptions
-from .study import open_study, storage_errors
+from .storage import StudyLock
+from .study import open_study, opening_errors, storage_errors
 from .tuned import Tuned
+from .turns import Turns
 
 if TYPE_CHECKING:
     import optuna
@@ -69,7 +73,8 @@ def tune(  # noqa: PLR0913  (public: keyword arguments that users of Optuna know
         max_members, min_members: sizes of subset to try.
         k_max: draws per member, at most; None for all that are recorded.
         rules: the rules to try; the paper's is always among them.
-        n_trials: trials to run now.
+        n_trials: trials that the study shall have, of the sizes and draws asked for: processes
+            that share a study run as many together, and one that is continued runs those it lacks.
         seed: of the folds, the sampler and the intervals.
         context: a field of the questions by which the calibrated rule may weigh.
         threshold: the score from which an answer counts as correct.
@@ -108,16 +113,18 @@ def run_study(
 ) -> Tuned:
     """Run a study and choose its best setting; raises what `tune` raises."""
     objective = Objective(record, splits, options)
-    study = open_study(study_options, seed=options.seed, minimize=options.minimize)
-    with storage_errors():
-        objective.comparable().check(study)
-        for params in objective.first_trials():
-            study.enqueue_trial(params, skip_if_exists=True)
-        study.optimize(
-            objective,
-            n_trials=study_options.n_trials,
-            timeout=study_options.timeout,
-            n_jobs=study_options.n_jobs,
-            callbacks=list(study_options.callbacks) or None,
-        )
+    shared = study_options.storage if study_options.study is None else None
+    with ExitStack() as stack:
+        with opening_errors():
+            lock = stack.enter_context(closing(StudyLock(shared, study_options.study_name)))
+            with lock:
+                study = open_study(study_options, seed=options.seed, minimize=options.minimize)
+        stack.enter_context(storage_errors())
+        interrupt = stack.enter_context(Interrupt(insistent=True))
+        turns = Turns(study, lock, objective.allows, study_options, interrupt)
+        with lock:
+            objective.comparable().check(study)
+            for params in objective.first_trials()[: max(0, turns.missing())]:
+                study.enqueue_trial(params, skip_if_exists=True)
+        turns.run(objective)
         return Chooser(objective).tuned(study, left_out)

@@ -5,6 +5,7 @@ A scalar is the Python value it holds, an array its type, shape and bytes, a fra
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import sys
 from collections.abc import Callable
@@ -26,7 +27,14 @@ def tagged(kind: str, *parts: Any) -> dict[str, Any]:
 
 def is_foreign(value: object) -> bool:
     """Return whether a value's type is one of these libraries', or derived from one."""
-    return any(base.__module__.partition(".")[0] in _LIBRARIES for base in type(value).__mro__)
+    kind: Any = type(value)
+    found: bool = _is_of_library(kind)
+    return found
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_of_library(kind: Any) -> bool:
+    return any(base.__module__.partition(".")[0] in _LIBRARIES for base in kind.__mro__)
 
 
 def array_content(value: Any, inner: _Inner) -> Any:

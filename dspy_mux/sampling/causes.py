@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..adapters.fields import ECHOED_KEY
 from ..answers.reply import CUT_OFF, ONLY_THINKING
 
 # Causes of draws that got a response from which no answer could be taken.
@@ -14,12 +15,13 @@ UNUSABLE = "unusable answer"
 #: The cause of abstentions in imported files that name none.
 NO_CAUSE = "no answer"
 RESPONSE_CAUSES = (
-    UNPARSABLE, EMPTY, NO_TEXT, UNUSABLE, NO_CAUSE, CUT_OFF, ONLY_THINKING
+    UNPARSABLE, EMPTY, NO_TEXT, UNUSABLE, NO_CAUSE, CUT_OFF, ONLY_THINKING, ECHOED_KEY
 )  # fmt: skip
 #: What to do about a cause, where the user can do something.
 REMEDIES = {
     CUT_OFF: "raise the member's max_tokens or ask for shorter replies",
     ONLY_THINKING: "raise the member's max_tokens or turn its thinking off",
+    ECHOED_KEY: "its server sends back what it is sent, so change the key and tell its operator",
 }
 # Beginnings of the causes of draws whose program returned something other than its answer.
 NO_FIELD = "the prediction has no field"

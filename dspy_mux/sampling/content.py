@@ -34,7 +34,7 @@ from .array_content import array_content, is_foreign, tagged
 #: Larger integers have no decimal text (Python's limit is 4300 digits).
 _MOST_BITS = 10_000
 #: Values that pydantic writes as a text that says all of them.
-_AS_TEXT = (
+TEXTUAL = (
     *(complex, decimal.Decimal, fractions.Fraction, uuid.UUID),
     *(datetime.date, datetime.time, datetime.timedelta),
     *(ipaddress.IPv4Address, ipaddress.IPv4Network),
@@ -85,24 +85,30 @@ def content_of_fields(
             ) from error
         except RecursionError as error:
             raise ConfigurationError(
-                f"The {noun} {name!r} is nested too deeply, or contains itself."
+                f"The {noun} {name!r} is nested too deeply to tell questions apart by it."
             ) from error
     return found
 
 
-def content(value: Any, other: _Inner = refuse) -> Any:
+def content(value: Any, other: _Inner = refuse, around: tuple[int, ...] = ()) -> Any:
     """Return a value's content as plain JSON values.
 
     Args:
         other: describes a value without a content of its own, such as a function, or refuses it.
+        around: the ids of the values that this one is in.
 
     Raises:
         NoContent: by `refuse`.
-        RecursionError: the value is nested too deeply, or contains itself.
+        RecursionError: the value is nested too deeply.
     """
-    if value is None or type(value) in (str, bool, float):
+    kind = type(value)
+    if value is None or kind in (str, bool, float):
         return value
-    inner = partial(content, other=other)
+    if id(value) in around:
+        return tagged("around", len(around) - around.index(id(value)))
+    inner = partial(content, other=other, around=(*around, id(value)))
+    if kind in _CONVERSION:
+        return _CONVERSION[kind](value, inner)
     if isinstance(value, type):
         found = _schema(value)
     elif is_foreign(value):
@@ -110,7 +116,7 @@ def content(value: Any, other: _Inner = refuse) -> Any:
     elif hasattr(type(value), "__pydantic_serializer__"):
         found = _model(value, inner)
     elif dataclasses.is_dataclass(value):
-        found = {field.name: inner(getattr(value, field.name)) for field in _fields(value)}
+        found = _record(value, inner)
     else:
         convert = next((f for kinds, f in _CONVERSIONS if isinstance(value, kinds)), None)
         return other(value) if convert is None else convert(value, inner)
@@ -133,8 +139,8 @@ def _listed(value: Any) -> Any:
     return value
 
 
-def _fields(value: Any) -> tuple[dataclasses.Field[Any], ...]:
-    return dataclasses.fields(value)
+def _record(value: Any, inner: _Inner) -> dict[str, Any]:
+    return {field.name: inner(getattr(value, field.name)) for field in dataclasses.fields(value)}
 
 
 def _schema(kind: type) -> Any:
@@ -202,6 +208,10 @@ def _mapping(value: Mapping[Any, Any], inner: _Inner) -> Any:
     return dict(zip(keys, map(inner, value.values()), strict=True))
 
 
+def _sequence(values: Sequence[Any], inner: _Inner) -> list[Any]:
+    return [inner(one) for one in values]
+
+
 def _key(key: Any) -> str | None:
     """Return a key's text in JSON; None where it has none."""
     if is_foreign(key):
@@ -222,10 +232,17 @@ _CONVERSIONS: list[tuple[Any, Callable[[Any, _Inner], Any]]] = [
     (collections.UserString, lambda value, _: value.data),
     ((bytes, bytearray, memoryview), _bytes),
     (PurePath, lambda value, _: str(value)),
-    (_AS_TEXT, lambda value, _: to_jsonable_python(value)),
+    (TEXTUAL, lambda value, _: to_jsonable_python(value)),
     (re.Pattern, _pattern),
     (Mapping, _mapping),
     (Set, lambda value, inner: [inner(one) for one in ordered(value)]),
-    (Sequence, lambda value, inner: [inner(one) for one in value]),
+    (Sequence, _sequence),
     (dspy.Example, lambda value, inner: inner(value.toDict())),
 ]
+#: The same for the types of JSON themselves, without a search.
+_CONVERSION: dict[type, Callable[[Any, _Inner], Any]] = {
+    int: _integer,
+    dict: _mapping,
+    list: _sequence,
+    tuple: _sequence,
+}

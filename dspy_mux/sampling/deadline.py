@@ -56,6 +56,15 @@ class Deadline:
                 return
         stop()
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop the clock of this draw alone, while it waits for its turn or its thread."""
+        self.pause()
+        try:
+            yield
+        finally:
+            self.resume()
+
     def pause(self) -> None:
         """Stop the clock until `resume` was called as often as `pause`."""
         self._count_load(1)

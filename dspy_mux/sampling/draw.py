@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import hashlib
 import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias
 
 import dspy
 from dspy.utils.usage_tracker import UsageTracker
@@ -29,15 +28,15 @@ from .deadline import current_deadline, offer
 from .inputs import inputs_taken
 from .members import Member
 from .notices import warn_of_abstention
+from .offload import on_thread
 from .retry import DrawCalls, DrawOver, join_draw
 from .spans import traced
-from .threads import workers
+from .thread_limit import NoThread, draw_threads
 from .usage import DrawMeter
 
 #: The draws around this one, outermost first, when a mux runs inside a mux: (member, rollout id).
 _lineage: ContextVar[tuple[tuple[str, int], ...]] = ContextVar("dspy_mux_lineage", default=())
 
-Result = TypeVar("Result")
 #: What becomes of an exception in the user's own program: it is raised, or the draw abstains.
 OnError: TypeAlias = Literal["raise", "abstain"]
 
@@ -107,12 +106,13 @@ class Draw(AbstractContextManager["Draw"]):
             self._accept(self.program(**inputs_taken(self.program, self.inputs)))
 
     async def arun(self) -> None:
+        await self._calls.turn()
         with self:
             inputs = inputs_taken(self.program, self.inputs)
             if has_async_form(type(self.program)):
                 self._accept(await self.program.acall(**inputs))
             else:
-                self._accept(await _run_in_thread(lambda: self.program(**inputs)))
+                self._accept(await self._on_thread(inputs))
 
     def begin(self, timeout: float | None) -> None:
         """Start the clock."""
@@ -193,6 +193,11 @@ class Draw(AbstractContextManager["Draw"]):
             return False  # no error; or a cancellation or an interrupt, which is not the draw's own
         self.fail(error)
         return True
+
+    async def _on_thread(self, inputs: Mapping[str, Any]) -> object:
+        """Run a program without an async form; k draws of each member need more than a few."""
+        call = partial(self.program, **inputs)
+        return await on_thread(draw_threads, call, self._calls.paused)
 
     def _settings(self) -> dict[str, Any]:
         """Return further DSPy settings to run under."""
@@ -280,12 +285,15 @@ def raise_mistakes(draws: Sequence[Draw]) -> None:
 def find_mistake(draw: Draw) -> BaseException | None:
     """Return a draw's error where it is to be raised, not an abstention.
 
-    Such are mistakes in the set-up and in the user's program, and what is no `Exception` at all.
+    Such are mistakes in the set-up and in the user's program, and what is no `Exception` at all
+    but for a `CancelledError`: whoever cancels the call itself does not wait for its draws.
     """
     return _find_mistake(draw, draw.error)
 
 
 def _find_mistake(draw: Draw, error: BaseException | None) -> BaseException | None:
+    if isinstance(error, (asyncio.CancelledError, NoThread)):
+        return None
     if not isinstance(error, Exception):
         return error
     if draw.on_error == "abstain":
@@ -316,24 +324,3 @@ def _first_seed(member: Member, inputs: Mapping[str, Any]) -> int:
     except (TypeError, ValueError):  # such as keys that JSON has no form of
         question = json.dumps(content(asked))
     return int.from_bytes(hashlib.sha256(question.encode()).digest()[:4], "big")
-
-
-async def _run_in_thread(call: Callable[[], Result]) -> Result:
-    """Run `call` on a daemon thread; asyncio's own pool is too small for k draws of each member."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Result] = loop.create_future()
-
-    def settle(set_outcome: Callable[[], object]) -> None:
-        if not future.done():
-            set_outcome()
-
-    def work() -> None:
-        try:
-            set_outcome = partial(future.set_result, call())
-        except BaseException as error:  # noqa: BLE001  (raised where the future is awaited)
-            set_outcome = partial(future.set_exception, error)
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, set_outcome)
-
-    workers.start(partial(contextvars.copy_context().run, work))
-    return await future

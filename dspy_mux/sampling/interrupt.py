@@ -18,6 +18,9 @@ class Interrupt:
     SIGINT is deferred in the main thread only, and only in place of Python's own handler: any
     other handler is the program's, and keeps its meaning.
 
+    Args:
+        insistent: whether a second SIGINT raises KeyboardInterrupt where it finds the program.
+
     Attributes:
         asked: whether to end.
         presses: how often somebody pressed Ctrl-C.
@@ -31,7 +34,8 @@ class Interrupt:
     (True, False)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, insistent: bool = False) -> None:
+        self._insistent = insistent
         self.asked, self.presses = False, 0
         self._wake: Callable[[], object] = lambda: None
         self._previous: Any = None  # what `signal.signal` returns
@@ -77,6 +81,8 @@ class Interrupt:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.presses += 1
         self.ask()
+        if self._insistent and self.insisted:
+            raise KeyboardInterrupt
 
 
 def exit_at_once() -> NoReturn:

@@ -10,12 +10,10 @@ from typing import Any
 
 import dspy
 
+from ..keys import PLACEHOLDERS
 from ..redact import keys_of, shown
 
 logger = logging.getLogger(__name__)
-
-#: Keys of servers that check none.
-_PLACEHOLDERS = frozenset({"", "none", "empty", "ollama", "lm-studio", "dummy", "not-needed"})
 
 
 def pickled_lm(lm: dspy.BaseLM) -> tuple[Callable[..., dspy.BaseLM], tuple[Any, ...]]:
@@ -23,7 +21,7 @@ def pickled_lm(lm: dspy.BaseLM) -> tuple[Callable[..., dspy.BaseLM], tuple[Any, 
     twin, key = lm.copy(), lm.kwargs.get("api_key")
     twin.kwargs, twin.history, twin.callbacks = shown(lm.kwargs), [], []
     variable, lost = None, bool(set(keys_of(lm)) - {key})
-    if isinstance(key, str) and key.lower() in _PLACEHOLDERS:
+    if isinstance(key, str) and key.lower() in PLACEHOLDERS:
         twin.kwargs["api_key"] = key
     elif key is not None:
         variable = next((name for name, value in os.environ.items() if value == key), None)

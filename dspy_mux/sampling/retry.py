@@ -22,6 +22,7 @@ from dspy.utils.exceptions import is_retryable_lm_error
 from .cut_off import mark_cut_off
 from .deadline import Deadline
 from .hung_calls import BlockingCalls
+from .turns import take_turn
 
 #: Seconds before a failed call is made again, as in DSPy; they double with each further attempt.
 FIRST_WAIT_S = 1.0
@@ -73,6 +74,11 @@ class DrawCalls(Deadline):
             ended = self._ended = self._ended or threading.Event()
         ended.wait(seconds)
 
+    async def turn(self) -> None:
+        """Wait for a turn on the event loop, which does not count against the deadline."""
+        with self.paused():
+            await take_turn()
+
     def pause_after(self, error: Exception, attempt: int, retries: int) -> float | None:
         """Return the seconds to wait before a failed call is made again; None to give it up.
 
@@ -114,7 +120,9 @@ class _DrawLM:
         for attempt in itertools.count():
             self._draw_calls.check()
             try:
-                return await super().acall(*args, **settings)  # type: ignore[misc]
+                replies = await super().acall(*args, **settings)  # type: ignore[misc]
+                await self._draw_calls.turn()  # to read them
+                return replies
             except Exception as error:
                 seconds = self._draw_calls.pause_after(error, attempt, self._draw_retries)
                 if seconds is None:

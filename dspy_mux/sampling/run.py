@@ -6,17 +6,19 @@ A draw that fails or misses its deadline abstains, with the cause; it never stop
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import math
 import queue
 import time
 from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 
 from .client import is_loaded, load_client
 from .draw import Draw
 from .interrupt import Interrupt
-from .threads import take, workers
+from .offload import loads, on_thread
+from .thread_limit import STALLED_S, NoThread, Permit, draw_threads
+from .threads import take
 
 #: Seconds to wait for a draw that has answered when all ends at once: its metric may not be done.
 SOON_S = 1.0
@@ -33,7 +35,8 @@ def sample(
 ) -> Generator[Draw, None, None]:
     """Run `draws` on threads, and yield each when it has an outcome.
 
-    Closing the iterator withdraws the draws under way.
+    Closing the iterator withdraws the draws under way. A draw begins, and its time with it, once
+    there is room among the threads of this process (`thread_limit`).
 
     Args:
         draws: taken as there is room; None means that the next draw is only known once another
@@ -53,7 +56,7 @@ def sample(
         if interrupt.asked:
             yield from threads.arrived(interrupt)
     finally:
-        threads.withdraw()
+        threads.close()
 
 
 class _DrawThreads:
@@ -64,12 +67,14 @@ class _DrawThreads:
     ):
         self.timeout, self.num_threads = timeout, num_threads
         self._to_come, self._more = iter(draws), True
-        self._running: set[Draw] = set()
+        self._next: Draw | None = None  # waits for a thread
+        self._running: dict[Draw, Permit] = {}
         self._finished: queue.SimpleQueue[Draw | None] = queue.SimpleQueue()
+        self._applicant = draw_threads.applicant(self.wake, reserve=True)
 
     @property
     def busy(self) -> bool:
-        return self._more or bool(self._running)
+        return self._more or self._next is not None or bool(self._running)
 
     def wake(self) -> None:
         """End the wait for the next draw; safe in a signal handler."""
@@ -77,26 +82,32 @@ class _DrawThreads:
 
     def begin_draws(self) -> None:
         """Begin draws while there are any and there is room for them."""
-        while self._more and (self.num_threads is None or len(self._running) < self.num_threads):
-            try:
-                draw = next(self._to_come)
-            except StopIteration:
-                self._more = False
+        while self.num_threads is None or len(self._running) < self.num_threads:
+            self._next = self._next or self._pull()
+            if self._next is None:
+                break
+            permit = self._applicant.take()
+            if permit is None:
                 return
-            if draw is None:
-                self._more = bool(self._running)
+            draw, self._next = self._next, None
+            if not self._begin(draw, permit):
+                self._next = draw
                 return
-            self._begin(draw)
+        self._applicant.satisfied()
 
     def next_settled(self) -> Iterator[Draw]:
         """Wait for the next draw that finishes, or whose time is up."""
-        if not self._running:
+        if not self._running and self._next is None:
             return
-        patience = min(draw.deadline for draw in self._running) - time.monotonic()
-        for draw in self._take(patience) or self._abandon_overdue():
+        patience = min((draw.deadline for draw in self._running), default=math.inf)
+        patience -= time.monotonic()
+        stalled = not self._running and patience > STALLED_S
+        for draw in self._take(STALLED_S if stalled else patience) or self._abandon_overdue():
             if draw in self._running:  # an abandoned draw comes in twice
-                self._running.remove(draw)
+                del self._running[draw]
                 yield draw
+        if stalled:
+            draw_threads.relieve()
 
     def arrived(self, interrupt: Interrupt) -> Iterator[Draw]:
         """Yield the draws that have finished or soon will; after Ctrl-C those with an answer."""
@@ -106,33 +117,54 @@ class _DrawThreads:
             taken = self._take(patience)
             for draw in taken:
                 if draw in self._running:
-                    self._running.remove(draw)
+                    del self._running[draw]
                     yield draw
             if not taken and self._finished.empty() and patience <= 0:
                 break
         for draw in [draw for draw in self._running if draw.prediction is not None]:
-            self._running.remove(draw)
+            del self._running[draw]
             yield draw
 
-    def withdraw(self) -> None:
+    def close(self) -> None:
         """Stop the draws under way."""
-        for draw in self._running:
+        for draw, permit in self._running.items():
             draw.withdraw()
+            permit.release()  # nobody waits for its thread any more
+        self._applicant.leave()
 
-    def _begin(self, draw: Draw) -> None:
+    def _pull(self) -> Draw | None:
+        """Return the next draw; None where there is none yet, or none any more."""
+        if not self._more:
+            return None
+        try:
+            draw = next(self._to_come)
+        except StopIteration:
+            self._more = False
+            return None
+        if draw is None:
+            self._more = bool(self._running)
+        return draw
+
+    def _begin(self, draw: Draw, permit: Permit) -> bool:
+        """Begin a draw; return False where it has to wait for a thread."""
         if self.timeout is not None:
             load_client(draw.member.lm)
         draw.begin(self.timeout)
-        workers.start(partial(contextvars.copy_context().run, self._run, draw))
-        self._running.add(draw)
+        try:
+            permit.start(partial(self._run, draw), partial(self._finished.put, draw))
+        except NoThread as error:
+            if self._applicant.refused(permit):
+                return False
+            draw.fail(error)
+            self._finished.put(draw)
+        self._running[draw] = permit
+        return True
 
     def _run(self, draw: Draw) -> None:
         try:
             draw.run()
         except BaseException as error:  # noqa: BLE001  (the waiting thread raises it)
             draw.fail(error)
-        finally:
-            self._finished.put(draw)
 
     def _take(self, patience: float) -> list[Draw]:
         """Return the next draw that finishes within `patience` seconds, if one does."""
@@ -146,6 +178,7 @@ class _DrawThreads:
         overdue = [draw for draw in self._running if draw.deadline <= time.monotonic()]
         for draw in overdue:
             draw.abandon(self.timeout or 0.0)
+            self._running[draw].release()
         return overdue
 
     def _worth_waiting(self, interrupt: Interrupt) -> bool:
@@ -197,7 +230,8 @@ async def asample(
 async def _run_task(draw: Draw, timeout: float | None) -> None:
     """Run a draw to its outcome."""
     if timeout is not None and not is_loaded(draw.member.lm):
-        await asyncio.to_thread(load_client, draw.member.lm)
+        with suppress(NoThread):  # the first call loads it then
+            await on_thread(loads, partial(load_client, draw.member.lm))
     draw.begin(timeout)
     try:
         await _run_by_deadline(draw, timeout or 0.0)
@@ -215,6 +249,9 @@ async def _run_by_deadline(draw: Draw, timeout: float) -> None:
                 draw.abandon(timeout)  # before the task ends, and with it what records its cause
                 return
             await asyncio.wait([running], timeout=None if left == math.inf else left)
+        if running.cancelled():  # by its own client: who cancels the call cancels the wait above
+            draw.fail(asyncio.CancelledError("the client cancelled its own call"))
+            return
         running.result()
     finally:
         if not running.done():

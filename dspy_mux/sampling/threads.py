@@ -27,15 +27,17 @@ class Workers:
     def __init__(self) -> None:
         # None ends the thread that takes it. Threads wait without a timeout: before Python 3.13
         # a wait with one could last for ever, too.
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[Callable[[], None], Callable[[], object]] | None] = (
+            queue.SimpleQueue()
+        )
         self._lock = threading.Lock()
         self._idle = 0  # threads that wait, less the jobs that wait for them
         self._spare = 0  # the fewest idle threads since they were last counted
         self._threads = 0
         self._watched = False  # whether a thread runs that ends the spare ones
 
-    def start(self, job: Callable[[], None]) -> None:
-        """Run `job`, which must not raise.
+    def start(self, job: Callable[[], None], then: Callable[[], object] = lambda: None) -> None:
+        """Run `job`, and `then` once its thread can take another job; neither may raise.
 
         Raises:
             RuntimeError: no thread is idle and none can be started; `job` never runs.
@@ -48,7 +50,7 @@ class Workers:
         if not taken:
             self._add_thread()
         # A new thread takes its job from the queue too: it would keep its arguments for life.
-        self._jobs.put(job)
+        self._jobs.put((job, then))
         if not self._watched:
             self._watch()
 
@@ -75,13 +77,16 @@ class Workers:
             self._watched = False
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
+        while (taken := self._jobs.get()) is not None:
+            job, then = taken
             job()
-            del job  # what it held can be freed while this thread waits
+            del taken, job  # what it held can be freed while this thread waits
             if self._threads > most_with_files():
                 close_cache_files()
             with self._lock:
                 self._idle += 1
+            then()
+            del then
 
     def _end_spare(self) -> None:
         """End spare threads until no thread is left."""

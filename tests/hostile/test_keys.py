@@ -9,14 +9,19 @@ import os
 import re
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
+import dspy
 import pytest
 
+from dspy_mux import AllMembersFailed, PlainAdapter, SLMMux
+from dspy_mux.adapters.fields import ECHOED_KEY
 from dspy_mux.redact import looks_like_a_key, masked, without
 
 from ..support.echo import echo_server
+from ..support.http_models import model_server
 from ..support.keyed_run import KEYS, VARIABLE
 
 ROOT = Path(__file__).parents[2]
@@ -113,7 +118,24 @@ def test_a_key_is_masked_in_every_form(key):
 
 
 @pytest.mark.parametrize(
-    "piece", ["sk-", "sk-a", "hf_", "Bearer ", "AIza-", "secret ", "a://b:", "\\", "%25", "&amp;"]
+    "piece",
+    [
+        "sk-",
+        "sk-a",
+        "hf_",
+        "Bearer ",
+        "AIza-",
+        "eyJ-",
+        "aB1-",
+        "github_pat_",
+        "xoxb-",
+        "aB3",
+        "secret ",
+        "a://b:",
+        "\\",
+        "%25",
+        "&amp;",
+    ],
 )
 def test_looking_for_keys_takes_linear_time(piece):
     text = piece * (300_000 // len(piece))  # a careless pattern takes minutes
@@ -123,3 +145,60 @@ def test_looking_for_keys_takes_linear_time(piece):
         f"{text}0123456789{text}",
         ["fake/B+9=8.key-0123456789", f"0123456789{piece}1", '\\"' * 50 + "0123456789"],
     )
+
+
+# Answers: one is never altered, and one with its member's key is refused.
+
+OWN_KEY = "sk-own-A1b2C3d4E5f6G7h8"
+ANSWERS = [
+    "customer_identifier",  # the value of a variable named like a key
+    "Kx8vQ2mZ7tRb4Lp9Yw3Nc6Hd",  # that of a token
+    "sk-users-0123456789abcdef",  # somebody's key: a program may look for leaked ones
+    "Bearer 0123456789abcdef",
+    "password: hunter2",
+    "ollama",
+]
+REPLIES = {
+    "chat": (dspy.ChatAdapter(), "[[ ## answer ## ]]\n{}\n\n[[ ## completed ## ]]"),
+    "json": (dspy.JSONAdapter(), '{{"answer": "{}"}}'),
+    "plain": (PlainAdapter(), "{}"),
+}
+
+
+@pytest.fixture(scope="module")
+def says():
+    """A mux of one member with this key, whose server gives this answer."""
+    with model_server() as server:
+
+        def mux(how: str, answer: str, key: str) -> SLMMux:
+            adapter, reply = REPLIES[how]
+            name = f"m{len(server.replies)}"
+            server.replies[name] = ({"content": reply.format(answer)}, "stop")
+            lm = dspy.LM(
+                f"openai/{name}", api_base=f"{server.address}/v1", api_key=key, engine="lm15"
+            )
+            return SLMMux(dspy.Predict("question -> answer"), [lm], k=1, adapter=adapter)
+
+        yield mux
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("how", REPLIES)
+@pytest.mark.parametrize("key", [OWN_KEY, "ollama", "customer_identifier"])
+def test_an_answer_is_never_altered(monkeypatch, says, how, answer, key):
+    monkeypatch.setenv("PARTITION_KEY", ANSWERS[0])
+    monkeypatch.setenv("SERVICE_TOKEN", ANSWERS[1])
+    pred = says(how, answer, key)(question="?")
+    assert pred.answer == answer
+    assert pred.verdict.ballots[0].answers[0].answer == answer
+
+
+@pytest.mark.parametrize("how", REPLIES)
+@pytest.mark.parametrize("echo", [OWN_KEY, f"You sent <{OWN_KEY}>", OWN_KEY.replace("-", "%2D")])
+def test_an_answer_with_its_members_key_is_refused(says, how, echo):
+    with pytest.raises(AllMembersFailed) as failed:
+        says(how, echo, OWN_KEY)(question="?")
+    assert list(failed.value.causes.values()) == [[ECHOED_KEY]]
+    assert OWN_KEY not in "".join(traceback.format_exception(failed.value))
+    # Another member's key is a text like any other.
+    assert says(how, echo, "sk-other-0123456789")(question="?").answer == echo

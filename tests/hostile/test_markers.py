@@ -118,6 +118,17 @@ class Asked(dspy.Signature):
     answer: int = dspy.OutputField()
 
 
+class Hands(dspy.Module):
+    """Asks about a value of its own, which may be of any type."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.ask, self.value = dspy.Predict(Asked), value
+
+    def forward(self, question):
+        return self.ask(doc=self.value)
+
+
 DOC = Doc(text=MARKER, links={MARKER: MARKER}, more={MARKER: [MARKER]})
 HOLDING = [DOC, Root([MARKER]), Page(DOC), Pair(MARKER, 1), {MARKER: 1}, [DOC, {"a": (Page(DOC),)}]]
 OTHERS = [
@@ -147,7 +158,7 @@ def test_no_adapter_shows_a_marker_of_an_input(adapter, value):
     """Of the markers in a prompt, those of an adapter stay, and those of an input are taken
     apart."""
     lm = scripted_lm("a", lambda prompt, draw: "42", shown=everything)
-    SLMMux(dspy.Predict(Asked), [lm], k=1, adapter=adapter())(doc=value)
+    SLMMux(Hands(value), [lm], k=1, adapter=adapter())(question="?")
     hostile, harmless = (
         prompt_of(lm.engine.requests[0]),
         adapter().format(Asked, [], {"doc": "nothing"})[-1]["content"],

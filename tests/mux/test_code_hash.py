@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import enum
 import functools
 import subprocess
@@ -12,6 +13,7 @@ import types
 
 import dspy
 import numpy as np
+import pandas as pd
 import pydantic
 import pytest
 
@@ -78,6 +80,9 @@ DIFFERENT = {
     "what a method is bound to, though it is no callable": (Grader(0.1).grade, Grader(10).grade),
     "values that are closed over": (within(Tolerance(0.1)), within(Tolerance(10))),
     "arrays that are": (functools.partial(add, np.zeros(3)), functools.partial(add, np.ones(3))),
+    "numbers of arrays": (functools.partial(add, np.int64(3)), functools.partial(add, np.int64(4))),
+    "dates": (within(datetime.date(2024, 1, 1)), within(datetime.date(2024, 1, 2))),
+    "frames": (within(pd.DataFrame({"gold": [1]})), within(pd.DataFrame({"gold": [2]}))),
     "names in two of one line": (lambda s: s.lower(), lambda s: s.strip()),
 }
 

@@ -20,7 +20,7 @@ def test_a_stored_study_continues_and_others_can_read_it(tmp_path):
     storage = f"sqlite:///{tmp_path / 'study.db'}"
     record = skilled_record([0.6, 0.5])
     tune(record, n_trials=6, storage=storage, study_name="mine")
-    again = tune(record, n_trials=4, storage=storage, study_name="mine")
+    again = tune(record, n_trials=10, storage=storage, study_name="mine")
     assert len(again.trials) == 10
     assert len(optuna.load_study(study_name="mine", storage=storage).trials) == 10
     with pytest.raises(ConfigurationError, match="other data"):
@@ -93,12 +93,12 @@ def test_queued_trials_outside_the_bounds_are_pruned():
         skilled_record([0.7, 0.6, 0.5], draws=3),
         optuna.create_study(direction="maximize"),
     )
-    tune(
-        record, n_trials=1, study=study
-    )  # leaves the settings of two members and of one in the queue
+    tune(record, n_trials=1, study=study)
+    study.enqueue_trial({"k": 1, "rule": "consistency", "size": 3, "penalty": 1.0})
     with pytest.raises(ConfigurationError, match="No trial of the sizes and draws asked for"):
-        tune(record, n_trials=1, study=study, max_members=1)
+        tune(record, n_trials=5, study=study, max_members=1, timeout=0)
     assert len(tune(record, n_trials=5, study=study, max_members=1).best.members) == 1
+    assert [trial.state.name for trial in study.trials].count("PRUNED") == 1
 
 
 def test_a_study_with_foreign_trials_is_refused():

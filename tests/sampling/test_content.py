@@ -291,6 +291,16 @@ def test_a_value_without_content_is_refused_by_its_field_and_type(value, named):
         content(value)
 
 
-def test_a_value_that_contains_itself_is_refused():
+def test_a_value_that_contains_itself_has_a_content():
+    assert told(cycle()) == told(cycle()) != told([cycle()])
+    point = Point([1])
+    point.x.append(point)
+    assert told(point) != told(Point([1, []]))
+
+
+def test_a_value_that_is_nested_too_deeply_is_refused():
+    deep = []
+    for _ in range(20_000):
+        deep = [deep]
     with pytest.raises(ConfigurationError, match="The input 'tree' is nested too deeply"):
-        content_of_fields({"tree": cycle()})
+        content_of_fields({"tree": deep})

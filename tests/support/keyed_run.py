@@ -74,7 +74,7 @@ def members(address: str) -> list[Member]:
             name="rambles-c",
         ),
         Member(dspy.LM("openai/refuses-b", api_key=KEYS["argument"], **own), name="refuses-b"),
-        Member(dspy.LM("openai/answers", api_key=KEYS["argument"], **own), name="answers"),
+        Member(dspy.LM("openai/answers-b", api_key=KEYS["argument"], **own), name="answers-b"),
         Member(
             dspy.LM(
                 "openai/refuses-d",
