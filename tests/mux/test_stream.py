@@ -21,6 +21,7 @@ from dspy_mux.voting.verdict import Spent
 from ..support.http_models import model_server
 from ..support.pools import QA, mux_of
 from ..support.scripted import TwoSteps, calls, marked, scripted_lm
+from ..support.wait import until
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "streaming.md"
 
@@ -400,6 +401,8 @@ class TestLeaving:
             asked.append(prompt)
             if draw:
                 assert go.wait(60)
+            else:
+                until(lambda: len(asked) >= 3)
             return {"idea": "x", "answer": "y"}
 
         lm = scripted_lm("a", slow)
