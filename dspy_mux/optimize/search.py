@@ -209,8 +209,8 @@ def search(  # noqa: PLR0913  (public: independent keyword arguments)
             not with `by="accuracy"`, which tries all subsets.
 
     Raises:
-        ConfigurationError: a size that no subset can have, a penalty out of range, k above the recorded
-            draws; by accuracy also too many subsets, another rule, or a time limit.
+        ConfigurationError: a size that no subset can have, a penalty out of range, k above the
+            recorded draws; by accuracy also too many subsets, another rule, or a time limit.
     """
     wanted = _checked_sizes(sizes, len(record.members))
     _check_search(penalty, top, by, rule, time_limit)
