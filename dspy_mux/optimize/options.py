@@ -18,6 +18,9 @@ DEFAULT_RULES = ("consistency", "pooled", "calibrated")
 #: What a study may minimise beside maximising accuracy.
 SECOND_OBJECTIVES = ("calls_per_question", "cost_per_question")
 STUDY_NAME = "dspy-mux"
+#: The largest λ. From the number of questions on, a larger one changes no ranking; the counts that
+#: it weighs stay exact floats up to here.
+MOST_PENALTY = 1e6
 
 
 @dataclass(frozen=True)

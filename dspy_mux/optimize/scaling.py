@@ -157,7 +157,7 @@ def scale(  # noqa: PLR0913  (public: independent keyword arguments)
         k_max: draws per member, at most; None for all that are recorded.
         max_members: the largest subset.
         size: members while the draws grow from 2 to `k_max`; None for the sweet spot.
-        penalty: the λ of the search for each size.
+        penalty: the λ of the search for each size, from 0 to 1,000,000.
         splits: training and test parts; None for ten random halves.
         threshold: the score from which an answer counts as correct.
         seed: of the default splits.

@@ -26,6 +26,7 @@ from ..voting.ballot import by_accuracy
 from ..voting.tally import Tally
 from .branch_and_bound import BranchAndBound
 from .enumeration import Best, Bits, enumerate_subsets, objective_values
+from .options import MOST_PENALTY
 from .subset_accuracy import Codes, count_right, rank_codes
 
 #: Up to this many subsets of a size are enumerated; more are searched by branch and bound.
@@ -196,7 +197,7 @@ def search(  # noqa: PLR0913  (public: independent keyword arguments)
         sizes: of the subsets, such as range(2, 6).
         k: draws per member; None for all that are recorded. Fewer than recorded are averaged over
             random choices.
-        penalty: λ, 0 or more.
+        penalty: λ, from 0 to 1,000,000.
         top: how many subsets to return.
         threshold: the score from which an answer counts as correct.
         by: "objective" for O(S); "accuracy" for the replayed accuracy of `consistency`, with the
@@ -208,8 +209,8 @@ def search(  # noqa: PLR0913  (public: independent keyword arguments)
             not with `by="accuracy"`, which tries all subsets.
 
     Raises:
-        ConfigurationError: a size that no subset can have, a negative penalty, k above the recorded
-            draws; by accuracy also too many subsets, another rule, or a time limit.
+        ConfigurationError: a size that no subset can have, a penalty out of range, k above the
+            recorded draws; by accuracy also too many subsets, another rule, or a time limit.
     """
     wanted = _checked_sizes(sizes, len(record.members))
     _check_search(penalty, top, by, rule, time_limit)
@@ -247,8 +248,11 @@ def _checked_sizes(sizes: Sequence[int], count: int) -> list[int]:
 def _check_search(
     penalty: float, top: int, by: str, rule: str | None, time_limit: float | None
 ) -> None:
-    if penalty < 0 or not math.isfinite(penalty):
-        raise ConfigurationError(f"The penalty λ must be 0 or more, not {penalty}.")
+    if not 0 <= penalty <= MOST_PENALTY:
+        raise ConfigurationError(
+            f"The penalty λ must be 0 or more, and {MOST_PENALTY:,.0f} at most, not {penalty:g}: "
+            "above the number of questions, a larger one changes no ranking."
+        )
     if top < 1:
         raise ConfigurationError(f"The number of subsets to show must be 1 or more, not {top}.")
     if by == "accuracy" and rule not in (None, "consistency"):
@@ -306,7 +310,8 @@ def _branch_and_bound(
         outcomes.wrong,
         size,
         penalty,
-        bar=lambda: best.bar * rows - 1e-6,  # equals reach it, whatever the rounding
+        # Equals reach it, whatever the rounding.
+        bar=lambda: best.bar * rows - 1e-6 * max(1.0, penalty),
         keep=lambda value, subset: best.add(value / rows, subset),
     )
     open_bound = tree.run(math.inf if time_limit is None else max(time_limit, 0.0)) / rows

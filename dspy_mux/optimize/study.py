@@ -22,7 +22,7 @@ from ..bank.record import Record
 from ..errors import ConfigurationError, MissingExtra, MuxError, StorageError
 from ..replay.splits import Split
 from ..voting.tally import Floats, Ints
-from .options import ChoiceOptions, StudyOptions
+from .options import MOST_PENALTY, ChoiceOptions, StudyOptions
 from .storage import open_storage
 from .tuned import TrialRow
 
@@ -104,6 +104,7 @@ class Comparable:
         return (
             all(name in trial.params for name in ("k", "rule", *self.params))
             and 1 <= trial.params["k"] <= self.draws
+            and 0 <= trial.params.get("penalty", 0) <= MOST_PENALTY
             and all(map(math.isfinite, trial.values))
             and isinstance(calls, (int, float))
             and isinstance(members, list)

@@ -119,7 +119,9 @@ class Pooled(VotingRule):
     """Agent Forest: the plurality over all draws of all members.
 
     Ties go to the answer seen first, members in pool order. The confidence is the share of all
-    draws, abstentions included. The first member that drew the answer gets the credit.
+    draws, abstentions included. The first member that drew the answer gets the credit; where draws
+    arrive in any order, and end once the answer stands (the hedged schedule), it is the first of
+    those that have drawn it by then.
     """
 
     name: str = field(default="pooled", init=False)

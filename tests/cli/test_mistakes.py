@@ -169,6 +169,8 @@ MISTAKES = {
     "a size above the pool": (("search", "--sizes", "4"), "have from 1 to 3 members"),
     "a size of nothing": (("search", "--sizes", "0-2"), "have from 1 to 3 members"),
     "a negative penalty": (("search", "--penalty=-1"), "must be 0 or more"),
+    "a huge penalty": (("search", "--penalty", "1e200"), "1,000,000 at most, not 1e+200"),
+    "a huge penalty of a curve": (("scale", "--penalty", "1e200"), "1,000,000 at most, not 1e+200"),
     "nothing to show": (("search", "--top", "0"), "must be 1 or more"),
     "an unknown objective": (("tune", "--minimize", "latency"), "minimize must be"),
     "a cost that was not recorded": (("tune", "--minimize", "cost_per_question"), "has no costs"),

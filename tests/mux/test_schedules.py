@@ -21,7 +21,7 @@ from dspy_mux.voting.rules import Consistency, Pooled, SelfConsistencyRule
 from dspy_mux.voting.tally import ABSTAINED, Tally
 
 from ..support.scripted import calls, scripted_lm
-from ..support.votes import batches, draw_as_wanted, order_of, tally_of
+from ..support.votes import batches, draw_as_they_arrive, draw_as_wanted, order_of, tally_of
 
 QA = dspy.Signature("question -> answer")
 BANKS = Path(__file__).parents[3] / "shared" / "data"
@@ -54,6 +54,35 @@ def test_pooled_gives_the_answer_of_all_draws(batch):
         full = Pooled().choose(ballots)
         assert (short and (short.answer, short.ballot)) == (full and (full.answer, full.ballot))
         assert short is None or short.confidence <= full.confidence
+
+
+@settings(max_examples=300)
+@given(batches(), st.data())
+def test_draws_that_arrive_in_any_order_give_the_answer_of_all_draws(batch, data):
+    for ballots in batch:
+        members = [at for at, ballot in enumerate(ballots) for _ in ballot.votes]
+        arrivals = data.draw(st.permutations(members))
+        short, _ = draw_as_they_arrive(Consistency(), ballots, arrivals)
+        full = Consistency().choose(ballots)
+        assert (short and (short.answer, short.ballot, short.confidence)) == (
+            full and (full.answer, full.ballot, full.confidence)
+        )
+        short, made = draw_as_they_arrive(Pooled(), ballots, arrivals)
+        full = Pooled().choose(ballots)
+        assert (short and short.answer) == (full and full.answer)
+        if short is not None:
+            # Another member may get the credit: the first to have drawn the answer by then.
+            drawn = [ballot.votes[:n] for ballot, n in zip(ballots, made, strict=True)]
+            assert short.ballot == next(at for at, own in enumerate(drawn) if full.answer in own)
+            assert short.ballot >= full.ballot
+            assert short.confidence <= full.confidence
+
+
+def test_pooled_credits_whoever_has_drawn_the_answer_by_then():
+    ballots = [Ballot("a", (0,)), Ballot("b", (0, 0)), Ballot("c", (0,))]
+    assert Pooled().choose(ballots).ballot == 0
+    short, made = draw_as_they_arrive(Pooled(), ballots, [1, 1, 2, 0])
+    assert (short.answer, short.ballot, made) == (0, 1, [0, 2, 1])
 
 
 @given(batches())

@@ -244,9 +244,9 @@ def test_contents_are_the_same_in_every_process():
         class Row:
             tags: frozenset
 
-        words = frozenset({"ann", "bob", "cid", "dan", "eve"})
-        values = [{"deep": [words]}, Bag(tags=words), Row(words), {Row(words), Row(frozenset())}]
-        values += [{Bag(tags=words), Bag(tags=frozenset())}, {frozenset({words}), "b"}]
+        some = [frozenset({f"a{at}", f"z{9 - at}"}) for at in range(9)]
+        values = [{"deep": [some]}, Bag(tags=some[0]), Row(some[0]), set(some)]
+        values += [{Row(one) for one in some}, {Bag(tags=one) for one in some}]
         print(json.dumps([content(value) for value in values]))
     """
     run = [sys.executable, "-c", textwrap.dedent(script)]

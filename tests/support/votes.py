@@ -75,6 +75,20 @@ def order_of(batch):
     return by_accuracy([ballot.accuracy for ballot in batch[0]])
 
 
+def draw_as_they_arrive(rule, ballots, arrivals):
+    """As under the hedged schedule: all draws begin, arrive in this order of members, and end as
+    soon as `rule` wants no more. Return its choice, and the draws that have arrived."""
+    made = [0] * len(ballots)
+    for at in [*arrivals, None]:
+        so_far = [
+            dataclasses.replace(b, votes=b.votes[:n], asked=len(b.votes))
+            for b, n in zip(ballots, made, strict=True)
+        ]
+        if at is None or not rule.wants(so_far):
+            return rule.choose(so_far), made
+        made[at] += 1
+
+
 def draw_as_wanted(rule, ballots):
     """Draw as `rule` wants: return its choice, and the draws made of each of the ballots."""
     made = [0] * len(ballots)
