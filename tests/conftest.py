@@ -53,6 +53,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture
+def priced_here(monkeypatch):
+    """Servers of this machine cost what a model of their name costs: they stand for hosted ones."""
+    monkeypatch.setattr("dspy_mux.sampling.usage.is_loopback", lambda address: False)
+
+
 @pytest.fixture(autouse=True)
 def fresh_cache():
     """Every test starts with an empty DSPy cache, in memory."""

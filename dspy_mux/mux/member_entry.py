@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterator
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import dspy
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -154,7 +153,7 @@ class MemberEntry(BaseModel):
         elif self.api_base is not None:
             settings["api_key"] = "none"  # local servers ask for no key, clients insist on one
         if self.api_base is not None:
-            settings["api_base"] = self._address(self.api_base)
+            settings["api_base"] = self.api_base
         return settings
 
     def _key(self, variable: str) -> str:
@@ -166,15 +165,6 @@ class MemberEntry(BaseModel):
             f"Member {self.name or self.model!r} takes its key from the environment variable "
             f"{name}, which is not set: export {name}=…, where {name} is what its api_key_env says."
         )
-
-    def _address(self, given: str) -> str:
-        """Return the address that DSPy talks to: Ollama's OpenAI-compatible API is under /v1."""
-        ollama_root = (
-            str(self.model).startswith("ollama")
-            and self.engine != "litellm"
-            and not urlsplit(given).path.strip("/")
-        )
-        return f"{given.rstrip('/')}/v1" if ollama_root else given
 
 
 def _nested_settings(value: object, name: str = "") -> Iterator[tuple[str, object]]:

@@ -11,6 +11,8 @@ from dspy.clients.backend_selection import select_backend
 from dspy.clients.model_metadata import source_info
 from dspy.lm15 import LM15Error
 
+from .ollama import is_native, is_ollama
+
 _loaded: WeakSet[dspy.BaseLM] = WeakSet()
 
 
@@ -24,7 +26,8 @@ def load_client(lm: dspy.BaseLM) -> None:
     source_info()
     # The first call raises what is wrong with the LM.
     with suppress(LM15Error, TypeError, ValueError, ImportError):
-        if not select_backend(lm).native:
+        native = select_backend(lm).native
+        if not native or (is_ollama(lm) and not is_native(lm, "any", None, {})):
             # DSPy leaves a module there that loads when an attribute of it is read.
             _ = importlib.import_module("litellm").completion
     _loaded.add(lm)

@@ -22,7 +22,9 @@ from dspy.utils.exceptions import is_retryable_lm_error
 from .cut_off import mark_cut_off
 from .deadline import Deadline
 from .hung_calls import BlockingCalls
+from .ollama import warn_of_full_context, with_address
 from .turns import take_turn
+from .usage import own_cost
 
 #: Seconds before a failed call is made again, as in DSPy; they double with each further attempt.
 FIRST_WAIT_S = 1.0
@@ -103,7 +105,7 @@ class _DrawLM:
     kwargs: dict[str, Any]  # the LM's own
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
-        calls = self._draw_calls
+        calls, settings = self._draw_calls, with_address(self, args, settings)
         for attempt in itertools.count():
             try:
                 with calls.blocking.under_way() if self._draw_blocks else nullcontext():
@@ -117,6 +119,7 @@ class _DrawLM:
             calls.wait(seconds)
 
     async def acall(self, *args: Any, **settings: Any) -> Any:
+        settings = with_address(self, args, settings)
         for attempt in itertools.count():
             self._draw_calls.check()
             try:
@@ -146,6 +149,8 @@ class _DrawLM:
     def update_history(self, entry: dict[str, Any]) -> None:
         # DSPy calls this before an adapter reads the outputs, of which it holds the same list.
         mark_cut_off(entry)
+        warn_of_full_context(self, entry)
+        entry["cost"] = own_cost(self, entry["cost"])
         if self._draw_calls.keeps_history:
             super().update_history(entry)  # type: ignore[misc]
 

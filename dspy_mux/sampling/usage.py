@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
+import os
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
+import dspy
 from dspy.utils.usage_tracker import UsageTracker
 
 from ..voting.verdict import Spent
@@ -26,6 +30,35 @@ class PricedCall:
 
 #: The LM call around this code, where calls are counted one by one.
 current_call: ContextVar[PricedCall | None] = ContextVar("dspy_mux_call", default=None)
+
+
+def own_cost(lm: dspy.BaseLM, cost: float | None) -> float | None:
+    """Return what a call costs: nothing on this machine, whatever a model of that name costs.
+
+    DSPy prices by the model's name alone. A proxy on this machine, which bills elsewhere, counts
+    as free.
+    """
+    prefix = str(lm.model).partition("/")[0].upper()
+    address = (
+        lm.kwargs.get("api_base")
+        or lm.kwargs.get("base_url")
+        or os.environ.get(f"{prefix}_API_BASE")
+        or os.environ.get(f"{prefix}_BASE_URL")
+    )
+    return 0.0 if cost is not None and is_loopback(address) else cost
+
+
+def is_loopback(address: object) -> bool:
+    """Return whether an address is of this machine.
+
+    >>> is_loopback("http://localhost:11434/v1"), is_loopback("https://api.openai.com/v1")
+    (True, False)
+    """
+    try:
+        host = urlsplit(str(address)).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class _Bill:

@@ -12,6 +12,8 @@ from dspy_mux.bank.collect import collect
 
 from ..support.fault_server import Fault, always, fault_server, in_turn
 
+pytestmark = pytest.mark.usefixtures("priced_here")
+
 #: Models whose price DSPy knows: 0.15 and 0.60, 2.50 and 10 US dollars per million tokens.
 CHEAP, DEAR = "gpt-4o-mini", "gpt-4o"
 

@@ -99,7 +99,7 @@ def test_provider_strings_work_through_litellm_and_carry_their_tokens(tmp_path, 
     )
 
 
-def test_a_price_that_litellm_knows_is_in_the_verdict(tmp_path, server):
+def test_a_price_that_litellm_knows_is_in_the_verdict(tmp_path, server, priced_here):
     path = written(
         tmp_path,
         '[[members]]\nmodel = "openai/gpt-4o-mini"\nengine = "litellm"\n'
