@@ -1,24 +1,30 @@
 """Run blocking work of a coroutine on threads of our own.
 
 asyncio's default executor is the program's: tools that wait for a mux there may fill it, and the
-mux would wait for them.
+mux would wait for them. DSPy alone uses it up to six times for a call, LiteLLM and the resolver of
+names use it too, so what they ask of it within a draw is done on our own threads.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+import contextvars
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from functools import partial
-from typing import TypeVar
-from weakref import WeakKeyDictionary
+from typing import Any, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary, WeakSet
 
+from .deadline import current_deadline
 from .thread_limit import STALLED_S, NoThread, Permit, ThreadLimit
 
 Result = TypeVar("Result")
 
 #: Decisions are work of the interpreter: more threads would only keep the loop from its turn.
 decisions = ThreadLimit(lambda: 4)
+#: What would go to the default executor, with as many threads as that has.
+errands = ThreadLimit(lambda: min(32, (os.cpu_count() or 1) + 4))
 #: What loads before a first call: clients and local weights.
 loads = ThreadLimit(lambda: 4)
 
@@ -36,33 +42,79 @@ async def on_thread(
     Raises:
         NoThread: the system starts none, and none will come free.
     """
-    loop = asyncio.get_running_loop()
-    changed = asyncio.Event()
+    return await submit(limit, call, waiting)
 
-    def notify() -> None:
+
+def submit(
+    limit: ThreadLimit,
+    call: Callable[[], Result],
+    waiting: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> asyncio.Future[Result]:
+    """Return the future of what `on_thread` returns."""
+    job = _Job(limit, call, waiting)
+    job.future.add_done_callback(job.leave)
+    job.start()
+    if not job.begun:
+        _relieve_until(job.future, limit)
+    return job.future
+
+
+class _Job:
+    """A call that runs once there is a thread, begun by whoever leaves that thread."""
+
+    def __init__(
+        self,
+        limit: ThreadLimit,
+        call: Callable[[], Any],
+        waiting: Callable[[], AbstractContextManager[object]],
+    ):
+        self._loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Any] = self._loop.create_future()
+        self.begun = False
+        self._call, self._context = call, contextvars.copy_context()
+        self._permit: Permit | None = None
+        self._applicant = limit.applicant(self.start)
+        self._waiting = ExitStack()
+        self._waiting.enter_context(waiting())
+
+    def start(self) -> None:
+        """Start the call, or join the queue and do so later."""
+        permit = self._permit = self._applicant.take()
+        if permit is None:
+            return
+        self.begun = True
+        self._waiting.close()
+        try:
+            permit.start(self._work, context=self._context)
+        except NoThread as error:
+            if not self._applicant.refused(permit):
+                self._settle(partial(self.future.set_exception, error))
+
+    def leave(self, _: object) -> None:
+        """Leave the queue, and where nobody waits for the call any more, its thread."""
+        self._waiting.close()
+        self._applicant.leave()
+        if self._permit is not None and self.future.cancelled():
+            self._permit.release()
+
+    def _work(self) -> None:
+        try:
+            outcome = partial(self.future.set_result, self._call())
+        except StopIteration as error:  # no future takes one, and its task would wait for ever
+            raised = RuntimeError("StopIteration was raised")
+            raised.__cause__ = error
+            outcome = partial(self.future.set_exception, raised)
+        except BaseException as error:  # noqa: BLE001  (raised where the future is awaited)
+            outcome = partial(self.future.set_exception, error)
+        self._settle(outcome)
+
+    def _settle(self, outcome: Callable[[], object]) -> None:
+        def settle() -> None:
+            if not self.future.done():
+                outcome()
+
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(changed.set)
-
-    applicant = limit.applicant(notify)
-    try:
-        while True:
-            with waiting():
-                while (permit := applicant.take()) is None:
-                    with _relief(limit):
-                        await changed.wait()
-                    changed.clear()
-            try:
-                outcome = _begin(permit, call)
-            except NoThread:
-                if not applicant.refused(permit):
-                    raise
-                continue
-            try:
-                return await outcome
-            finally:
-                permit.release()  # where the task was cancelled: nobody waits for the thread
-    finally:
-        applicant.leave()
+            self._loop.call_soon_threadsafe(settle)
 
 
 async def decide(call: Callable[[], Result]) -> Result:
@@ -76,28 +128,27 @@ async def decide(call: Callable[[], Result]) -> Result:
         return call()
 
 
-def _begin(permit: Permit, call: Callable[[], Result]) -> asyncio.Future[Result]:
+def keep_from_default_executor() -> None:
+    """Have the running loop do what a draw asks of its default executor on our own threads.
+
+    Nothing changes for whoever is not within a draw, nor for executors that are named.
+    """
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[Result] = loop.create_future()
+    if loop in _kept:
+        return
+    _kept.add(loop)
+    run_in_executor = loop.run_in_executor
 
-    def settle(set_outcome: Callable[[], object]) -> None:
-        if not future.done():
-            set_outcome()
+    def run(executor: Any, call: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        if executor is None and current_deadline.get() is not None:
+            return submit(errands, partial(call, *args))
+        return run_in_executor(executor, call, *args)
 
-    def work() -> None:
-        try:
-            set_outcome = partial(future.set_result, call())
-        except StopIteration as error:  # no future takes one, and its task would wait for ever
-            raised = RuntimeError("StopIteration was raised")
-            raised.__cause__ = error
-            set_outcome = partial(future.set_exception, raised)
-        except BaseException as error:  # noqa: BLE001  (raised where the future is awaited)
-            set_outcome = partial(future.set_exception, error)
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, set_outcome)
+    with suppress(AttributeError):  # a loop that lets nobody change it
+        loop.run_in_executor = run  # type: ignore[method-assign,assignment]
 
-    permit.start(work, lambda: None)
-    return future
+
+_kept: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 
 
 class _Relief:
@@ -109,28 +160,22 @@ class _Relief:
 
     def look(self, limit: ThreadLimit) -> None:
         limit.relieve()
-        self.plan(limit)
-
-    def plan(self, limit: ThreadLimit) -> None:
         self.timer = asyncio.get_running_loop().call_later(STALLED_S, self.look, limit)
 
+    def leave(self, _: object) -> None:
+        self.waiting -= 1
+        if not self.waiting and self.timer is not None:
+            self.timer.cancel()
+            self.timer = None  # it holds the loop
 
-_reliefs: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[ThreadLimit, _Relief]] = (
-    WeakKeyDictionary()
-)
+
+_Reliefs: TypeAlias = "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[ThreadLimit, _Relief]]"
+_reliefs: _Reliefs = WeakKeyDictionary()
 
 
-@contextmanager
-def _relief(limit: ThreadLimit) -> Iterator[None]:
-    """Have `limit` relieved as long as the block waits."""
-    relief = _reliefs.setdefault(asyncio.get_running_loop(), {}).setdefault(limit, _Relief())
+def _relieve_until(future: asyncio.Future[Any], limit: ThreadLimit) -> None:
+    relief = _reliefs.setdefault(future.get_loop(), {}).setdefault(limit, _Relief())
     relief.waiting += 1
-    if relief.waiting == 1:
-        relief.plan(limit)
-    try:
-        yield
-    finally:
-        relief.waiting -= 1
-        if not relief.waiting and relief.timer is not None:
-            relief.timer.cancel()
-            relief.timer = None  # it holds the loop
+    future.add_done_callback(relief.leave)
+    if relief.timer is None:
+        relief.look(limit)

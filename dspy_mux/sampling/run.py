@@ -16,7 +16,7 @@ from functools import partial
 from .client import is_loaded, load_client
 from .draw import Draw
 from .interrupt import Interrupt
-from .offload import loads, on_thread
+from .offload import keep_from_default_executor, loads, on_thread
 from .thread_limit import STALLED_S, NoThread, Permit, draw_threads
 from .threads import take
 
@@ -201,6 +201,7 @@ async def asample(
         timeout: seconds that one draw may take; a draw that takes longer abstains.
         num_threads: draws that run at once; None for all.
     """
+    keep_from_default_executor()
     gate = asyncio.Semaphore(num_threads or len(draws) or 1)
 
     async def run(draw: Draw) -> Draw:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextvars
 import heapq
-import itertools
 import os
 import threading
 import time
@@ -21,6 +20,7 @@ from weakref import WeakSet
 
 from ..errors import ConfigurationError
 from .threads import workers
+from .turns import Place, next_place
 
 VARIABLE = "DSPY_MUX_DRAW_THREADS"
 #: Threads of draws at once in this process, unless `DSPY_MUX_DRAW_THREADS` says otherwise.
@@ -78,8 +78,7 @@ class ThreadLimit:
         self._held = 0
         #: What the system allows, as far as is known while somebody waits.
         self._possible: int | None = None
-        self._queue: list[tuple[int, int, Applicant]] = []
-        self._tickets = itertools.count()
+        self._queue: list[tuple[int, Place, Applicant]] = []
         self._moved = time.monotonic()
 
     def applicant(self, notify: Callable[[], object], *, reserve: bool = False) -> Applicant:
@@ -95,8 +94,7 @@ class ThreadLimit:
         most, depth = self._most(), _depth.get()
         with self.lock:
             self._allowed = most
-            ticket = next(self._tickets)
-        return Applicant(self, notify, depth, ticket, reserve=reserve and depth > 0)
+        return Applicant(self, notify, depth, reserve=reserve and depth > 0)
 
     def relieve(self) -> None:
         """Allow one more thread where none has come free for `STALLED_S`; for those who wait."""
@@ -146,7 +144,7 @@ class ThreadLimit:
     def _enqueue(self, applicant: Applicant) -> None:
         if not applicant.queued:
             applicant.queued = True
-            heapq.heappush(self._queue, (-applicant.depth, applicant.ticket, applicant))
+            heapq.heappush(self._queue, (-applicant.depth, applicant.place, applicant))
 
 
 class Applicant:
@@ -161,12 +159,11 @@ class Applicant:
         limit: ThreadLimit,
         notify: Callable[[], object],
         depth: int,
-        ticket: int,
         *,
         reserve: bool,
     ):
-        self.limit, self.notify, self.depth, self.ticket = limit, notify, depth, ticket
-        self.reserve = reserve
+        self.limit, self.notify, self.depth, self.reserve = limit, notify, depth, reserve
+        self.place = next_place()
         self.holds = 0
         self.queued = self._refused = False
         self.granted: list[Permit] = []
@@ -188,8 +185,7 @@ class Applicant:
 
     def satisfied(self) -> None:
         """Note that it needs no more for now: what it asks for next is behind the others."""
-        with self.limit.lock:
-            self.ticket = next(self.limit._tickets)
+        self.place = next_place()
 
     def refused(self, permit: Permit) -> bool:
         """Note that the system started no thread; return whether to wait until one comes free."""
@@ -198,7 +194,7 @@ class Applicant:
             permit.held = False
             limit._drop(self)
             limit._possible = max(1, limit._held)
-            if permit.last or not limit._held:
+            if permit.last or not any(each._held for each in list(_limits)):
                 return False
             self._refused = True
             limit._enqueue(self)
@@ -232,17 +228,23 @@ class Permit:
         self.limit, self.applicant, self.last = limit, applicant, last
         self.held = True
 
-    def start(self, job: Callable[[], None], then: Callable[[], object]) -> None:
-        """Run `job`, which must not raise, on a thread in a copy of this context.
+    def start(
+        self,
+        job: Callable[[], None],
+        then: Callable[[], object] = lambda: None,
+        context: contextvars.Context | None = None,
+    ) -> None:
+        """Run `job`, which must not raise, on a thread.
 
         Args:
             then: called when the thread is free for another job.
+            context: of the job alone; None for a copy of this one.
 
         Raises:
             NoThread: the system starts none, and none is idle; the permit is still held.
         """
-        context = contextvars.copy_context()
-        context.run(_depth.set, _depth.get() + 1)
+        context = context or contextvars.copy_context()
+        context.run(_deepen)
 
         def free() -> None:
             self.release()
@@ -264,6 +266,10 @@ class Permit:
             notify = limit._fill()
         for each in notify:
             each()
+
+
+def _deepen() -> None:
+    _depth.set(_depth.get() + 1)
 
 
 def forget_all() -> None:

@@ -21,8 +21,8 @@ SLICE_S = 0.005
 #: How many of those who wait are woken for one pass; there may be time for fewer.
 _AT_ONCE = 16
 
-#: A place in the queue: of the call, and of the turn. What was begun first is finished first.
-Turn: TypeAlias = tuple[int, int]
+#: A place in a queue: of the call, and of the wait. What was begun first is finished first.
+Place: TypeAlias = tuple[int, int]
 _call: ContextVar[int] = ContextVar("dspy_mux_turns")
 _tickets = itertools.count()
 
@@ -31,19 +31,18 @@ class _Turns:
     """The turns on one loop. Holds no reference to it, or the loop would never be freed."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[Turn, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[Place, asyncio.Future[None]]] = []
         self._ends: float | None = None  # of this pass; None until a turn begins in it
         self._planned = False  # whether `_next_pass` will run
 
     async def take(self) -> None:
-        ticket = next(_tickets)
-        turn = (_call.get(ticket), ticket)
+        turn = next_place()
         while not self._may_begin(turn):
             woken = asyncio.get_running_loop().create_future()
             heapq.heappush(self._waiting, (turn, woken))
             await woken
 
-    def _may_begin(self, turn: Turn) -> bool:
+    def _may_begin(self, turn: Place) -> bool:
         now = time.monotonic()
         if self._ends is None:
             self._ends = now + SLICE_S
@@ -68,6 +67,12 @@ class _Turns:
 
 
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turns] = WeakKeyDictionary()
+
+
+def next_place() -> Place:
+    """Return a place behind all others of this call, and before all of later calls."""
+    ticket = next(_tickets)
+    return _call.get(ticket), ticket
 
 
 @contextmanager
