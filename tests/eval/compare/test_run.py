@@ -274,6 +274,29 @@ def test_repeated_questions_are_asked_and_measured_once(tmp_path):
     assert "2 validation questions are also reported" in notes
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"question_id": "again", "answer": -1},
+            f"Examples 1 and {COUNT + 1} of the task 'sums' have the same inputs, and their answer",
+        ),
+        ({"question": len}, f"Example {COUNT + 1} of the task 'sums' .* input 'question' holds"),
+        ({"answer": object()}, f"Example {COUNT + 1} of the task 'sums' .* label 'answer' holds"),
+    ],
+)
+def test_examples_that_cannot_be_told_apart_are_refused_before_a_call(tmp_path, change, message):
+    task, alone = small_task(), member("a", lambda split, i, draw: i + 1)
+
+    def examples(split=None, *, seed=0, limit=None):
+        found = task.examples(split)
+        return [*found, found[0].copy(**change)]
+
+    with pytest.raises(ConfigurationError, match=message):
+        compared(tmp_path / "run", [alone], SMALL, dataclasses.replace(task, examples=examples))
+    assert calls([alone]) == 0
+
+
 def test_the_manifest_tells_what_was_compared(tmp_path):
     run = compared(tmp_path / "run", pool_of_three(), command="python -m eval compare --task sums")
     manifest = json.loads((tmp_path / "run" / "run.json").read_text())
