@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import ConfigurationError, DataError
 from ..voting.tally import ABSTAINED, Floats, Ints
 from .files import json_lines
+from .places import places
 from .rows import AnswerClasses, Row, check_rows
 
 #: A draw that was never made; ABSTAINED is one that gave no usable answer.
@@ -35,7 +36,9 @@ class MemberInfo(TypedDict):
 
 @dataclass(frozen=True)
 class Record:
-    """Draws of Q questions by M members, up to D each.
+    """Draws of Q questions by M members, up to D each, in the order of their numbers.
+
+    Numbers may have gaps where samples were lost: the draws behind a gap count like any other.
 
     >>> import numpy as np
     >>> from dspy_mux import Record
@@ -315,9 +318,8 @@ class _Reader:
     def record(self) -> Record:
         if not self.votes:
             raise DataError(f"{self.source} holds no draws: collect some first.")
-        places = np.array(self.places, dtype=np.int64)
-        at = (places[:, 0], places[:, 1], places[:, 2])
-        shape = (len(self.questions), len(self.members), int(at[2].max()) + 1)
+        question, member, draw = np.array(self.places, dtype=np.int64).T
+        at, shape = places(question, member, draw, len(self.members), self.source)
         votes = np.full(shape, MISSING, np.int16 if max(self.votes) < 2**15 else np.int32)
         scores = np.zeros(shape, np.float32)
         votes[at] = self.votes
@@ -376,12 +378,13 @@ def record_from_table(
     ids = np.array([row.id for row in asked])
     drawn = np.isin(ids, table[:, 0])
     asked, ids = [row for row, keep in zip(asked, drawn, strict=True) if keep], ids[drawn]
-    at = (
+    at, shape = places(
         np.searchsorted(ids, table[:, 0].astype(np.int64)),
         np.array([position[program] for program in table[:, 1].astype(np.int64).tolist()]),
         table[:, 2].astype(np.int64),
+        len(members),
+        f"The bank {name}",
     )
-    shape = (len(ids), len(members), int(at[2].max()) + 1)
     abstained = np.isnan(table[:, 3])
     votes = np.full(shape, MISSING, np.int32)
     votes[at] = np.where(abstained, ABSTAINED, np.nan_to_num(table[:, 3]))

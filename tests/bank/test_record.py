@@ -53,7 +53,7 @@ def test_draws_stand_by_question_member_and_draw_in_the_order_first_met(write):
         )
     )
     assert (record.members, record.questions) == (("b", "a"), ("q2", "q1"))
-    assert record.votes.tolist() == [[[1, 0], [MISSING, MISSING]], [[MISSING, 0], [0, MISSING]]]
+    assert record.votes.tolist() == [[[1, 0], [MISSING, MISSING]], [[0, MISSING], [0, MISSING]]]
 
 
 def test_a_row_without_a_draw_is_the_member_s_next_one(write):
@@ -66,7 +66,7 @@ def test_a_row_without_a_draw_is_the_member_s_next_one(write):
             row(answer="z"),
         )
     )
-    assert record.votes[0, 0].tolist() == [0, 2, MISSING, MISSING, MISSING, 0, 3]
+    assert record.votes[0, 0].tolist() == [0, 2, 0, 3]
 
 
 def test_the_key_member_says_what_model_says(write):
@@ -333,8 +333,37 @@ def uneven(write):
     return read_jsonl(write(*[{**told, "task": told["question_id"].upper()} for told in rows]))
 
 
-def test_draws_count_up_to_the_first_missing_one(uneven):
-    assert uneven.drawn().tolist() == [[3, 3], [3, 2], [1, 0]]
+def test_all_draws_count_also_those_behind_a_lost_one(uneven):
+    assert uneven.drawn().tolist() == [[3, 3], [3, 2], [2, 0]]
+    assert uneven.votes[2, 0].tolist() == [0, 1, MISSING]
+
+
+def test_the_numbers_of_draws_may_have_gaps(write):
+    full = [row(f"q{at}", "a", str(draw), draw=draw) for at in range(4) for draw in range(5)]
+    gaps = [told for told in full if (told["question_id"] != "q2" or told["draw"] not in (0, 2))]
+    record = read_jsonl(write(*gaps))
+    assert record.drawn().tolist() == [[5], [5], [3], [5]]
+    part, left_out = record.of(None, 3)
+    assert (part.votes.shape, left_out) == ((4, 1, 3), 0)
+    with pytest.raises(ConfigurationError, match="at most 5 draws of 'a' for a question"):
+        record.of(None, 6)
+    # The same draws, numbered anew.
+    for told in gaps:
+        if told["question_id"] == "q2":
+            told["draw"] = {1: 0, 3: 1, 4: 2}[told["draw"]]
+    assert read_jsonl(write(*gaps, name="anew.jsonl")).votes.tolist() == record.votes.tolist()
+
+
+def test_a_high_number_of_a_draw_costs_no_memory(write):
+    rows = [row(f"q{at}", "a", "x", draw=9_999) for at in range(100)]
+    assert read_jsonl(write(*rows)).votes.shape == (100, 1, 1)
+
+
+def test_draws_that_are_too_uneven_for_arrays_are_refused(write):
+    rows = [row(f"q{at}", "a", "x") for at in range(9_000)]
+    rows += [row("q0", "a", "x", draw=draw) for draw in range(1, 9_000)]
+    with pytest.raises(DataError, match="has 9000 draws of a member for one question and few"):
+        read_jsonl(write(*rows))
 
 
 @pytest.mark.parametrize(
@@ -344,6 +373,7 @@ def test_draws_count_up_to_the_first_missing_one(uneven):
         (None, 2, "q1 q2"),
         (None, 3, "q1"),
         (None, None, "q1"),
+        (["a"], 2, "q1 q2 q3"),
         (["a"], 1, "q1 q2 q3"),
         (["a"], 3, "q1 q2"),
     ],

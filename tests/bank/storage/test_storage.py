@@ -39,10 +39,10 @@ def test_an_answer_without_a_score_is_nan_and_a_draw_never_made_is_missing(bank)
         a_draw(second, made_by, 1),
     )
     record = bank.record()
-    assert record.votes.tolist() == [[[0, MISSING, 0]], [[MISSING, 0, MISSING]]]
+    assert record.votes.tolist() == [[[0, 0]], [[0, MISSING]]]
     assert np.isnan(record.scores[0, 0, 0])
-    assert record.scores[0, 0, 2] == 1
-    assert record.drawn().tolist() == [[1], [0]]
+    assert record.scores[0, 0, 1] == 1
+    assert record.drawn().tolist() == [[2], [1]]
 
 
 def test_costs_that_were_never_recorded_are_none(bank):
