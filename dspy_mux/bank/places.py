@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
 
 from ..errors import DataError
-from ..voting.tally import Ints
+from ..voting.tally import Floats, Ints
 
 #: Cells of an array for each draw in it, and cells that are never too many.
 _SPARSEST, _SMALL = 200, 2 * 10**7
@@ -56,3 +57,25 @@ def places(
             "which is too uneven to compare: leave such questions out."
         )
     return (question, member, rank), shape
+
+
+def text_of(value: object) -> str | None:
+    """Return a field's value as text."""
+    return None if value is None else str(value)
+
+
+def columns_of(fields: Sequence[Mapping[str, str | None]]) -> dict[str, tuple[str | None, ...]]:
+    """Return field → its value for each question; None where a question has none."""
+    keys = dict.fromkeys(key for one in fields for key in one)
+    return {key: tuple(one.get(key) for one in fields) for key in keys}
+
+
+def placed(
+    values: Floats, at: tuple[Ints, Ints, Ints], shape: tuple[int, int, int]
+) -> Floats | None:
+    """Return what draws took as [Q, M, D], NaN where unknown; None where nothing is known."""
+    if np.isnan(values).all():
+        return None
+    spent = np.full(shape, np.nan)
+    spent[at] = values
+    return spent

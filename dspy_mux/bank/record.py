@@ -5,7 +5,6 @@ A record comes from a `SampleBank` or from a JSONL file of one draw a line.
 
 from __future__ import annotations
 
-import json
 import os
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ import numpy as np
 from ..errors import ConfigurationError, DataError
 from ..voting.tally import ABSTAINED, Floats, Ints
 from .files import json_lines
-from .places import places
+from .places import columns_of, placed, places, text_of
 from .rows import AnswerClasses, Row, check_rows
 
 #: A draw that was never made; ABSTAINED is one that gave no usable answer.
@@ -294,7 +293,7 @@ class _Reader:
         question = self.questions.setdefault(row.key, len(self.questions))
         if question == len(self.fields):
             self.names.append(row.question)
-            self.fields.append({key: _text(value) for key, value in row.fields().items()})
+            self.fields.append({key: text_of(value) for key, value in row.fields().items()})
         member = self.members.setdefault(row.member, len(self.members))
         if member == len(self.programs):
             self.programs.append(row.program)
@@ -329,80 +328,16 @@ class _Reader:
             questions=tuple(self.names),
             votes=votes,
             scores=scores,
-            fields=_columns(self.fields),
+            fields=columns_of(self.fields),
             source=self.source,
-            calls=_place(np.array(self.spent["calls"]), at, shape),
-            tokens=_place(np.array(self.spent["tokens"]), at, shape),
-            cost=_place(np.array(self.spent["cost"]), at, shape),
+            calls=placed(np.array(self.spent["calls"]), at, shape),
+            tokens=placed(np.array(self.spent["tokens"]), at, shape),
+            cost=placed(np.array(self.spent["cost"]), at, shape),
         )
 
 
 def _number(value: float | None) -> float:
     return float("nan") if value is None else float(value)
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
-
-
-def _columns(fields: Sequence[Mapping[str, str | None]]) -> dict[str, tuple[str | None, ...]]:
-    keys = dict.fromkeys(key for one in fields for key in one)
-    return {key: tuple(one.get(key) for one in fields) for key in keys}
-
-
-def _place(
-    values: Floats, at: tuple[Ints, Ints, Ints], shape: tuple[int, int, int]
-) -> Floats | None:
-    """Return what draws took as [Q, M, D], NaN where unknown; None where nothing is known."""
-    if np.isnan(values).all():
-        return None
-    spent = np.full(shape, np.nan)
-    spent[at] = values
-    return spent
-
-
-def record_from_table(
-    table: Floats, asked: Sequence[Any], chosen: Mapping[int, str], name: str
-) -> Record:
-    """Return the record of a bank's table of draws.
-
-    Args:
-        table: [D, 9]: question, program, draw, answer class, score, calls, prompt tokens,
-            completion tokens, cost; NaN for unknown.
-        asked: the dataset's questions (id, name, fields, fingerprint), ordered by id.
-        chosen: program → member.
-        name: the bank's.
-    """
-    members = list(dict.fromkeys(chosen.values()))
-    position = {program: members.index(member) for program, member in chosen.items()}
-    ids = np.array([row.id for row in asked])
-    drawn = np.isin(ids, table[:, 0])
-    asked, ids = [row for row, keep in zip(asked, drawn, strict=True) if keep], ids[drawn]
-    at, shape = places(
-        np.searchsorted(ids, table[:, 0].astype(np.int64)),
-        np.array([position[program] for program in table[:, 1].astype(np.int64).tolist()]),
-        table[:, 2].astype(np.int64),
-        len(members),
-        f"The bank {name}",
-    )
-    abstained = np.isnan(table[:, 3])
-    votes = np.full(shape, MISSING, np.int32)
-    votes[at] = np.where(abstained, ABSTAINED, np.nan_to_num(table[:, 3]))
-    scores = np.zeros(shape, np.float32)
-    scores[at] = np.where(abstained, 0.0, table[:, 4])
-    fields = [{key: _text(value) for key, value in json.loads(row.fields).items()} for row in asked]
-    return Record(
-        members=tuple(members),
-        questions=tuple(row.name for row in asked),
-        votes=votes,
-        scores=scores,
-        fields=_columns(fields),
-        keys=tuple(row.fingerprint for row in asked),
-        calls=_place(table[:, 5], at, shape),
-        tokens=_place(table[:, 6] + table[:, 7], at, shape),
-        cost=_place(table[:, 8], at, shape),
-        source=f"The bank {name}",
-    )
 
 
 def join_records(records: Sequence[Record]) -> Record:

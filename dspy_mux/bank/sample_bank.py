@@ -23,11 +23,13 @@ from ..sampling.causes import NO_FIELD, NO_PREDICTION, RESPONSE_CAUSES
 from .answers import Answers
 from .claims import Claims
 from .question_rows import QuestionRow, put_questions
-from .record import Record, record_from_table
+from .record import Record
 from .rows import lay_out
 from .selection import select_dataset, select_programs
 from .storage.database import Database
+from .storage.faults import check_draw
 from .storage.schema import draws, programs, questions, storable
+from .table import record_from_table
 
 _AT_ONCE = 400
 #: Stands for NULL while draws are read: no class, score, count or price is as low.
@@ -115,7 +117,10 @@ class SampleBank:
         """Return dataset → number of questions."""
         query = sa.select(questions.c.dataset, sa.func.count()).group_by(questions.c.dataset)
         with self.database.reading() as connection:
-            return dict(sorted((name, count) for name, count in connection.execute(query)))
+            # Joined, so that a name that is not text is found here.
+            return dict(
+                sorted(("".join([name]), count) for name, count in connection.execute(query))
+            )
 
     def info(self) -> list[ProgramInfo]:
         """Return one entry for each dataset and program."""
@@ -151,8 +156,9 @@ class SampleBank:
             found: list[dict[str, Any]] = [
                 dict(row) for row in connection.execute(query).mappings()
             ]
-        for row in found:
-            row["model"] = json.loads(row["model"]).get("model")
+            for row in found:
+                row["model"] = json.loads(row["model"]).get("model")
+                row["latest"] = float(row["latest"])
         return cast("list[ProgramInfo]", found)
 
     def record(
@@ -216,12 +222,12 @@ class SampleBank:
             ours = {row.id: (scored_by or {}).get(row.fingerprint) for row in asked}
             wanted = {question: by for question, by in ours.items() if by is not None}
             others = self.answers.scores_by(connection, list(chosen), wanted) if wanted else {}
-        table[table == _NULL] = np.nan
-        for at, place in enumerate(map(tuple, table[:, :3].tolist()) if others else ()):
-            table[at, 4] = others.get(place, table[at, 4])
-        if not len(table):
-            raise DataError(f"The bank {self.name} holds no draws yet: collect some first.")
-        return record_from_table(table, asked, chosen, self.name)
+            table[table == _NULL] = np.nan
+            for at, place in enumerate(map(tuple, table[:, :3].tolist()) if others else ()):
+                table[at, 4] = others.get(place, table[at, 4])
+            if not len(table):
+                raise DataError(f"The bank {self.name} holds no draws yet: collect some first.")
+            return record_from_table(table, asked, chosen, self.name)
 
     def rows(self, *, dataset: str | None = None) -> Generator[dict[str, Any], None, None]:
         """Yield every draw as a row of a JSONL bank, in the order recorded."""
@@ -244,6 +250,8 @@ class SampleBank:
             query = query.where(questions.c.dataset == dataset)
         with self.database.reading() as connection:
             for row in connection.execution_options(yield_per=5000).execute(query):
+                check_draw(row)
+                "".join((row.dataset, row.name, row.key, row.member, row.made_by))  # all are text
                 own = {
                     "dataset": row.dataset,
                     "question_id": row.name,

@@ -13,9 +13,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from ...errors import ConfigurationError, DataError, MissingExtra, StorageError
+from ...errors import ConfigurationError, DataError, MissingExtra, MuxError, StorageError
 from . import schema, sqlite as sqlite_file
 from .failures import describe_failure, is_lock_held
+from .faults import find_fault
 from .forks import forks
 from .schema import VERSION, about, metadata
 
@@ -26,6 +27,8 @@ _LOCK = (
     "SELECT pg_advisory_xact_lock(7173496, hashtext(coalesce(current_schema(), '')))",
     f"SET LOCAL lock_timeout = '{sqlite_file.PATIENCE_S}s'",
 )
+#: What a wrong value leads to where it is read.
+_STUMBLES = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class Database:
@@ -108,7 +111,8 @@ class Database:
                     sqlite_file.refuse_cut_off(self.path, connection)
                 if check:
                     self._version(connection)
-                yield connection
+                with self._finding_faults(connection):
+                    yield connection
 
     @contextmanager
     def writing(self, wanted: Callable[[], bool] = lambda: True) -> Iterator[sa.Connection]:
@@ -123,7 +127,10 @@ class Database:
         with self._describing_failures(), forks.transaction(self):
             if self._writer is None:
                 self._writer = self._prepared(wanted)
-            with self._transaction(self._writer, wanted) as connection:
+            with (
+                self._transaction(self._writer, wanted) as connection,
+                self._finding_faults(connection),
+            ):
                 yield connection
 
     def insert(
@@ -255,12 +262,27 @@ class Database:
         version = connection.execute(
             sa.select(about.c.value).where(about.c.key == "version")
         ).scalar()
-        if not str(version).isdecimal() or int(str(version)) > VERSION:
+        text = str(version)
+        is_number = text.isascii() and text.isdecimal() and len(text) < 10
+        if not is_number or int(text) > VERSION:
             raise DataError(
-                f"The bank {self.name} was written by a newer dspy-mux (version {version}): update "
-                "dspy-mux to use it."
+                f"The bank {self.name} was written by a newer dspy-mux (version {text[:20]}): "
+                "update dspy-mux to use it."
             )
-        return int(str(version))
+        return int(text)
+
+    @contextmanager
+    def _finding_faults(self, connection: sa.Connection) -> Iterator[None]:
+        """Raise what a wrong value in the bank led to as a DataError that names the value."""
+        try:
+            yield
+        except MuxError:
+            raise
+        except _STUMBLES as error:
+            fault = find_fault(connection, self.name)
+            if fault is None:
+                raise
+            raise fault from error
 
     @contextmanager
     def _describing_failures(self) -> Iterator[None]:

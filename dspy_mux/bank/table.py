@@ -1,0 +1,72 @@
+"""The record of a bank's table of draws."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..sampling.members import MOST_DRAWS
+from ..voting.tally import ABSTAINED, Floats
+from .places import columns_of, placed, places, text_of
+from .record import MISSING, Record
+from .storage.faults import HIGHEST_SCORE, MOST_CLASSES
+
+
+def record_from_table(
+    table: Floats, asked: Sequence[Any], chosen: Mapping[int, str], name: str
+) -> Record:
+    """Return the record of a bank's table of draws.
+
+    Args:
+        table: [D, 9]: question, program, draw, answer class, score, calls, prompt tokens,
+            completion tokens, cost; NaN for unknown.
+        asked: the dataset's questions (id, name, fields, fingerprint), ordered by id.
+        chosen: program → member.
+        name: the bank's.
+
+    Raises:
+        ValueError: there is a number that no bank holds.
+    """
+    numbers, draw, answer_class = table[:, 3:], table[:, 2], np.nan_to_num(table[:, 3])
+    if np.isinf(numbers).any() or not (
+        ((draw >= 0) & (draw < MOST_DRAWS)).all()
+        and ((answer_class >= 0) & (answer_class < MOST_CLASSES)).all()
+        and (np.abs(np.nan_to_num(table[:, 4])) < HIGHEST_SCORE).all()
+        and (table[:, :3] == np.floor(table[:, :3])).all()
+    ):
+        raise ValueError("a number is out of range")
+    members = list(dict.fromkeys(chosen.values()))
+    position = {program: members.index(member) for program, member in chosen.items()}
+    ids = np.array([row.id for row in asked])
+    drawn = np.isin(ids, table[:, 0])
+    asked, ids = [row for row, keep in zip(asked, drawn, strict=True) if keep], ids[drawn]
+    at, shape = places(
+        np.searchsorted(ids, table[:, 0].astype(np.int64)),
+        np.array([position[program] for program in table[:, 1].astype(np.int64).tolist()]),
+        table[:, 2].astype(np.int64),
+        len(members),
+        f"The bank {name}",
+    )
+    abstained = np.isnan(table[:, 3])
+    votes = np.full(shape, MISSING, np.int32)
+    votes[at] = np.where(abstained, ABSTAINED, np.nan_to_num(table[:, 3]))
+    scores = np.zeros(shape, np.float32)
+    scores[at] = np.where(abstained, 0.0, table[:, 4])
+    fields = [
+        {key: text_of(value) for key, value in json.loads(row.fields).items()} for row in asked
+    ]
+    return Record(
+        members=tuple(members),
+        questions=tuple(row.name for row in asked),
+        votes=votes,
+        scores=scores,
+        fields=columns_of(fields),
+        keys=tuple(row.fingerprint for row in asked),
+        calls=placed(table[:, 5], at, shape),
+        tokens=placed(table[:, 6] + table[:, 7], at, shape),
+        cost=placed(table[:, 8], at, shape),
+        source=f"The bank {name}",
+    )
