@@ -160,7 +160,8 @@ class Ensemble(dspy.Module):
         self.pool.take_rollout(lm, f"{article} {name}", name)
 
     def named_parameters(self) -> list[tuple[str, Any]]:
-        self.pool.refuse_early()
+        if self.pool.stands_for_predictors():
+            return [("pool", self.pool)]
         parameters: list[tuple[str, Any]] = super().named_parameters()
         return parameters
 
@@ -334,6 +335,5 @@ class Ensemble(dspy.Module):
         return outcome.all_members_failed(self.pool.names, draws, decided_by, turns)
 
     def _refuse_own_lms(self) -> None:
-        self.pool.unpin(predictors(self))
         if any(predictor.lm is not None or predictor.config for predictor in predictors(self)):
             refuse_own_lms(self)

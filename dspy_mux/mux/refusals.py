@@ -10,6 +10,7 @@ import dspy
 
 from ..errors import ConfigurationError
 from ..sampling.content import content_of_fields
+from ..sampling.inputs import is_dspys
 from .rollout import TakesRollouts
 
 #: What `dspy.Predict` takes at a call beside its inputs, and what it would do to a mux's draws.
@@ -32,7 +33,8 @@ def check_inputs(
         program: a member's.
     """
     plain = program.predict if isinstance(program, dspy.ChainOfThought) else program
-    fields = list(plain.signature.input_fields) if isinstance(plain, dspy.Predict) else []
+    is_plain = isinstance(plain, dspy.Predict) and is_dspys(program)
+    fields = list(plain.signature.input_fields) if is_plain else []
     for name in _SETTINGS.keys() & inputs.keys():
         if not _has_parameter(program, name):
             raise ConfigurationError(f"{whose} was called with {name}=…, which {_SETTINGS[name]}.")

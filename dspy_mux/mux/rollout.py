@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import dspy
 
 from ..errors import ConfigurationError
+from ..sampling.keyless import KeylessLM
 from ..sampling.members import Member
 
 _IN_A_PROGRAM = "The mux of this program"
@@ -73,17 +74,35 @@ class TakesRollouts(dspy.Module):
         _refuse_other_lms(lm, whose, kind)
         self.rollout = lm
 
-    def refuse_early(self) -> None:
-        """Refuse, while a larger program's `set_lm` collects its parameters, before it sets any.
+    def stands_for_predictors(self) -> bool:
+        """Return whether DSPy asks for parameters to set or to get their LM.
+
+        There, a pool stands for the predictors of its members too: an LM set on them would be saved
+        with them, and pickled with its key.
 
         Raises:
-            ConfigurationError: the LM to be set is no rollout.
+            ConfigurationError: the LM to be set is no rollout; before it is set anywhere.
         """
         frame = sys._getframe(1)
         while frame is not None and frame.f_code.co_name in _PARAMETER_WALK:
             frame = frame.f_back  # type: ignore[assignment]
-        if frame is not None and frame.f_code is dspy.Module.set_lm.__code__:
+        code = None if frame is None else frame.f_code
+        if code is dspy.Module.set_lm.__code__:
             _refuse_other_lms(frame.f_locals.get("lm"), _IN_A_PROGRAM)
+            return True
+        return code is dspy.Module.get_lm.__code__
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        if self.rollout is not None:
+            state["rollout"] = KeylessLM(self.rollout)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        rollout = state.get("rollout")
+        if isinstance(rollout, KeylessLM):  # a copy that was never a pickle
+            state = {**state, "rollout": rollout.lm}
+        super().__setstate__(state)
 
     def as_drawn(self) -> AbstractContextManager[Any]:
         """Return the context in which draws begin: they number their rollouts by its LM."""
@@ -99,16 +118,6 @@ class TakesRollouts(dspy.Module):
         if member.temperature or not temperature:
             return member
         return dataclasses.replace(member, temperature=temperature)
-
-    def unpin(self, predictors: Iterable[dspy.Predict]) -> None:
-        """Leave the LM of the pool's predictors to the members again.
-
-        The `set_lm` of a larger program sets the pool's and then theirs.
-        """
-        if self.rollout is not None:
-            for predictor in predictors:
-                if predictor.lm is not None and _is_rollout(predictor.lm, self.rollout):
-                    predictor.lm = None
 
 
 def _refuse_other_lms(lm: dspy.BaseLM | None, whose: str, kind: str = "mux") -> None:

@@ -108,10 +108,11 @@ class Draw(AbstractContextManager["Draw"]):
     async def arun(self) -> None:
         await self._calls.turn()
         with self:
-            inputs = inputs_taken(self.program, self.inputs)
             if has_async_form(type(self.program)):
+                inputs = inputs_taken(self.program, self.inputs, "aforward")
                 self._accept(await self.program.acall(**inputs))
             else:
+                inputs = inputs_taken(self.program, self.inputs)
                 self._accept(await self._on_thread(inputs))
 
     def begin(self, timeout: float | None) -> None:

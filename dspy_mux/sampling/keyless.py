@@ -36,7 +36,7 @@ def pickled_adapter(adapter: dspy.Adapter | None) -> Any:
     changes: dict[str, Any] = {}
     for name, value in vars(adapter).items():
         if isinstance(value, dspy.BaseLM):
-            changes[name] = _Keyless(value)
+            changes[name] = KeylessLM(value)
         elif isinstance(value, dspy.Adapter):
             changes[name] = pickled_adapter(value)
     if not changes:
@@ -46,11 +46,14 @@ def pickled_adapter(adapter: dspy.Adapter | None) -> Any:
     return twin
 
 
-class _Keyless:
+class KeylessLM:
     """Pickles as an LM without its key, and is an LM again when it is loaded."""
 
     def __init__(self, lm: dspy.BaseLM):
         self.lm = lm
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> KeylessLM:
+        return self  # a copy in this process keeps the key
 
     def __reduce__(self) -> tuple[Callable[..., dspy.BaseLM], tuple[Any, ...]]:
         return pickled_lm(self.lm)
@@ -60,7 +63,7 @@ def pickled_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return a member's fields for a pickle."""
     return {
         **fields,
-        "lm": _Keyless(fields["lm"]),
+        "lm": KeylessLM(fields["lm"]),
         "adapter": pickled_adapter(fields["adapter"]),
     }
 

@@ -313,3 +313,25 @@ def test_a_saved_rollout_is_the_plain_mux(pool, tmp_path):
     loaded = pool.mux()
     loaded.load(tmp_path / "mux.json")
     assert loaded.pool.rollout is None
+
+
+def test_a_larger_program_in_a_rollout_is_saved_and_loaded(pool, tmp_path):
+    program = pool.larger()
+    program.set_lm(pool.configured.copy(rollout_id=5, temperature=1.0))
+    assert [predictor.lm for predictor in program.mux.predictors()] == [None, None]
+    program.before.lm = None  # its engine cannot be saved
+    program.save(tmp_path / "larger.json")
+    loaded = pool.larger()
+    loaded.load(tmp_path / "larger.json")
+    assert loaded(question="?").verdict.calls == 4
+    program.mux.save(tmp_path / "mux.json")
+    assert SLMMux.from_file(tmp_path / "mux.json", program.mux.members).pool.rollout is None
+
+
+def test_a_mux_in_a_rollout_can_go_back_to_the_first(pool):
+    program = pool.larger()
+    program.set_lm(rollout := pool.configured.copy(rollout_id=5, temperature=1.0))
+    assert program.get_lm() is rollout
+    program.mux.set_lm(None)
+    program(question="?")
+    assert 0 in pool.drawn

@@ -124,3 +124,15 @@ def test_copies_in_the_process_keep_the_key():
     for twin in (copy.deepcopy(program), copy.copy(program), program.deepcopy()):
         assert twin.mux.members[0].lm is program.mux.members[0].lm
     assert copy.copy(program.mux.members[0]) is program.mux.members[0]
+
+
+def test_a_rollout_loses_its_key_in_a_pickle_alone():
+    configured = lm("openai/configured", api_key=KEY)
+    program = Pipeline(lm(api_key="none"))
+    with dspy.context(lm=configured):
+        program.set_lm(rollout := configured.copy(rollout_id=5, temperature=1.0))
+    loaded = reloaded(program.mux)
+    assert loaded.pool.rollout.kwargs["rollout_id"] == 5
+    for twin in (copy.deepcopy(program), copy.copy(program), program.deepcopy()):
+        assert twin.mux.pool.rollout is rollout
+    assert copy.copy(program.mux.pool).rollout is rollout

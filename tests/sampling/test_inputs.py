@@ -38,6 +38,31 @@ class Own(dspy.Module):
         return dspy.Prediction(answer=len(inputs))
 
 
+class Styled(dspy.ChainOfThought):
+    """Takes an input that its signature does not have."""
+
+    def forward(self, question, style="plain"):
+        pred = super().forward(question=question)
+        return dspy.Prediction(answer=pred.answer, style=style)
+
+
+class StyledPredict(dspy.Predict):
+    def forward(self, **inputs):
+        style = inputs.pop("style", "plain")
+        return dspy.Prediction(answer=super().forward(**inputs).answer, style=style)
+
+
+class StyledAwaited(dspy.ChainOfThought):
+    async def aforward(self, question, style="plain"):
+        pred = await super().aforward(question=question)
+        return dspy.Prediction(answer=pred.answer, style=style)
+
+
+class OfATopic(dspy.ChainOfThought):
+    def forward(self, topic):
+        return super().forward(question=f"What is {topic}?")
+
+
 def lookup(word: str) -> str:
     """Look a word up."""
     return word
@@ -117,3 +142,22 @@ async def test_the_rule_reads_them_and_dspy_does_not_warn(program, caplog, monke
     assert [record.getMessage() for record in caplog.records] == []
     assert prompts
     assert not any("category" in prompt for prompt in prompts)
+
+
+@pytest.fixture
+def lms():
+    return {name: scripted_lm(name, lambda *_: {"reasoning": "", "answer": "b"}) for name in "ab"}
+
+
+@pytest.mark.parametrize("kind", [Styled, StyledPredict, StyledAwaited])
+async def test_a_subclass_gets_the_inputs_of_its_own(kind, lms):
+    mux = SLMMux(kind("question -> answer"), lms)
+    if kind is not StyledAwaited:
+        assert mux(question="?", style="plain verse").style == "plain verse"
+    assert (await mux.acall(question="?", style="blank verse")).style == "blank verse"
+
+
+async def test_a_subclass_names_its_inputs(lms):
+    mux = SLMMux(OfATopic("question -> answer"), lms)
+    assert mux(topic="a mux").answer == "b"
+    assert (await mux.acall(topic="a mux", category="sums")).answer == "b"
