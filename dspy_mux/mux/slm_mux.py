@@ -70,7 +70,8 @@ class SLMMux(Ensemble):
             DSPy's without its JSON retry.
         extract: "lm" asks the member once more, at temperature 0, for the answer in a response
             where no rule finds it.
-        timeout: seconds before a draw abstains; the time a local model takes to load is free.
+        timeout: seconds before a draw abstains. They count from when the draw begins: neither its
+            wait for a thread nor the time that a local model takes to load is part of them.
         num_threads: draws in flight at once for one question; None for all of them.
         on_error: what becomes of an exception in the program's own code, which is not an error of
             the LM, of parsing or of time: "raise" it, or "abstain" as those do.

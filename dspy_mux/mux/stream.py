@@ -169,7 +169,8 @@ class MuxStream:
                     return interrupt.ask()
 
         if not self._on_loop:
-            workers.start(watch)
+            with suppress(RuntimeError):  # no thread can be started: the call is made to its end
+                workers.start(watch)
         try:
             yield interrupt
         finally:
