@@ -35,10 +35,10 @@ RUN_OPTIONS: dict[str, Any] = {
 }
 
 
-def tune(command: Command, database: object) -> Any:
-    """Eight more trials of the study in a database."""
+def tune(command: Command, database: object, trials: int = 8) -> Any:
+    """A study in a database, until it has so many trials."""
     where = ("--storage", f"sqlite:///{database}")
-    return command("tune", "bank.sqlite", "--trials", 8, *where, "--json")
+    return command("tune", "bank.sqlite", "--trials", trials, *where, "--json")
 
 
 def verb(command: Command, name: str, bank: object) -> Any:

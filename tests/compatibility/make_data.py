@@ -96,7 +96,7 @@ def main() -> None:
         "table": save_run(members),
     }
     shutil.copy(DATA / "study.db", DATA / "continued.db")
-    told["continued"] = figures.tune(command, "continued.db")
+    told["continued"] = figures.tune(command, "continued.db", trials=16)
     (DATA / "continued.db").unlink()
     for database in [DATA / "bank.sqlite", *(DATA / "run").glob("*.sqlite")]:
         with contextlib.closing(sqlite3.connect(database)) as connection:

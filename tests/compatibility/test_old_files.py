@@ -74,8 +74,15 @@ def test_a_verb_computes_the_same(files, command, verb, name):
     assert_same(told, FIGURES["verbs"][name][verb])
 
 
-def test_a_study_goes_on_to_the_same_setting(files, command):
-    assert_same(figures.tune(command, "study.db"), FIGURES["continued"])
+def test_a_study_keeps_its_trials_and_goes_on(files, command):
+    before = FIGURES["continued"]["trials"]
+    continued = figures.tune(command, "study.db", trials=len(before))
+    assert_same(continued["trials"][:8], before[:8])
+    # Further ones are drawn otherwise since: a study that goes on does not repeat itself.
+    assert [trial["number"] for trial in continued["trials"]] == list(range(len(before)))
+    for name in ("questions", "single", "cross_fitted"):
+        assert_same(continued[name], FIGURES["continued"][name])
+    assert_same(continued["best"]["value"], FIGURES["continued"]["best"]["value"])
 
 
 def test_saved_muxes_of_each_rule_decide_the_same(files, members):
