@@ -12,7 +12,7 @@ from dspy_mux import SLMMux
 
 from ..support.fault_server import fault_server
 
-CHILDREN, QUESTIONS = 3, 20
+CHILDREN, QUESTIONS = 3, 6
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
