@@ -288,3 +288,27 @@ def test_a_saved_program_answers_in_another_process(tmp_path):
     )
 
     assert isinstance(json.loads(done.stdout)[0], str), done.stderr
+
+
+FORKS = """
+import os, sys
+from dspy_mux import SLMMux
+from dspy_mux.local import local_member
+
+settings = {"threads": 1, "slots": 2, "context": 512, "max_tokens": 4, "cache": False}
+mux = SLMMux("question -> answer", [local_member("smollm2-135m", **settings)], k=2)
+print(mux(question="2 + 2?").verdict.confidence)
+for uses in (False, True):
+    child = os.fork()
+    if child == 0:
+        sys.exit(7 if not uses or mux(question="2 + 2?").verdict.calls == 2 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7, uses
+assert mux(question="2 + 2?").verdict.calls == 2
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
+def test_a_child_forked_after_loading_loads_its_own_and_ends(tmp_path):
+    script = tmp_path / "forks.py"
+    script.write_text(FORKS)
+    subprocess.run([sys.executable, str(script)], check=True, timeout=250)
