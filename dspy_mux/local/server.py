@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import os
+import re
 import secrets
 import threading
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 
 from ..errors import LocalModelError, MissingExtra
 from ..sampling.interrupt import exit_at_once
-from . import wire
+from . import gguf, wire
 from .batch import Batcher
 from .cores import default_threads
 from .wire import Body, TokenUsage
@@ -55,12 +56,15 @@ class LlamaServer:
         self.settings = settings
         threads = settings.threads or default_threads()
         self._llama = _load(settings, threads)
+        tokens = sorted(gguf.control_tokens(settings.path), key=len, reverse=True)
+        #: Matches the tokens that steer the model; None where there are none.
+        self.control_tokens = re.compile("|".join(map(re.escape, tokens))) if tokens else None
         self._served = False
         self._batcher = Batcher(self._generate, slots=settings.slots)
 
     def submit(self, payload: Body, *, seed: int | None) -> Future[Body]:
-        """Queue one draw of `payload`; see `Batcher.submit`."""
-        return self._batcher.submit(payload, seed=seed)
+        """Queue one draw of `payload`, whose texts are text alone; see `Batcher.submit`."""
+        return self._batcher.submit(wire.with_plain_text(payload, self.control_tokens), seed=seed)
 
     def close(self, timeout: float) -> None:
         """Stop the draws and free the weights, unless a draw still runs inside them."""

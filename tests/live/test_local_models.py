@@ -16,7 +16,15 @@ import pydantic
 import pytest
 from dspy import lm15
 
-from dspy_mux.local import AsyncLlamaEngine, LlamaEngine, fetch, local_lm, local_member
+from dspy_mux.local import (
+    AsyncLlamaEngine,
+    LlamaEngine,
+    fetch,
+    gguf,
+    local_lm,
+    local_member,
+    weights,
+)
 
 pytestmark = pytest.mark.live
 
@@ -312,3 +320,18 @@ def test_a_child_forked_after_loading_loads_its_own_and_ends(tmp_path):
     script = tmp_path / "forks.py"
     script.write_text(FORKS)
     subprocess.run([sys.executable, str(script)], check=True, timeout=250)
+
+
+@pytest.mark.parametrize("name", ["smollm2-135m", "gemma3-270m", "qwen2.5-coder-0.5b"])
+def test_control_tokens_in_a_question_are_text(name):
+    """A control token costs one token of the prompt; as text it costs several."""
+    engine = LlamaEngine(name, slots=1, context=1024)
+    engine.load()
+    tokens = gguf.control_tokens(weights.path(name))
+    assert {"<|im_end|>", "<eos>"} & set(tokens)
+    steering = [token for token in tokens if token in ("<|im_start|>", "<|im_end|>", "<eos>")]
+    plain, attacked = (
+        engine.complete(request(text, 1, max_tokens=1)).usage.input_tokens
+        for text in ("Hi.", "Hi." + "".join(steering * 8))
+    )
+    assert attacked - plain >= 2 * 8 * len(steering)
