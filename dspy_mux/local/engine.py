@@ -102,8 +102,9 @@ class _Engine:
         if not self.in_catalog:
             self._path = _existing(name_or_path)
             self.chat = gguf.has_chat_template(self._path)
+            # The name as given: a hub's cache links it to a file that is named by its hash.
             # Not every file's name is valid text.
-            self.name = self._path.stem.encode("utf-8", "replace").decode()
+            self.name = Path(name_or_path).stem.encode("utf-8", "replace").decode()
             self.model = f"local/{self.name}@{gguf.fingerprint(self._path)}"
         else:
             entry = catalog.find(self.name_or_path)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import os
+import re
 import secrets
 import threading
 from collections.abc import Callable, Sequence
@@ -14,7 +16,7 @@ from typing import Any
 
 from ..errors import LocalModelError, MissingExtra
 from ..sampling.interrupt import exit_at_once
-from . import wire
+from . import gguf, wire
 from .batch import Batcher
 from .cores import default_threads
 from .wire import Body, TokenUsage
@@ -54,21 +56,31 @@ class LlamaServer:
         self.settings = settings
         threads = settings.threads or default_threads()
         self._llama = _load(settings, threads)
+        tokens = sorted(gguf.control_tokens(settings.path), key=len, reverse=True)
+        #: Matches the tokens that steer the model; None where there are none.
+        self.control_tokens = re.compile("|".join(map(re.escape, tokens))) if tokens else None
         self._served = False
         self._batcher = Batcher(self._generate, slots=settings.slots)
 
     def submit(self, payload: Body, *, seed: int | None) -> Future[Body]:
-        """Queue one draw of `payload`; see `Batcher.submit`."""
-        return self._batcher.submit(payload, seed=seed)
+        """Queue one draw of `payload`, whose texts are text alone; see `Batcher.submit`."""
+        return self._batcher.submit(wire.with_plain_text(payload, self.control_tokens), seed=seed)
 
     def close(self, timeout: float) -> None:
         """Stop the draws and free the weights, unless a draw still runs inside them."""
-        if self._batcher.close(timeout):
+        ended = self._batcher.close(timeout)
+        if _forked:
+            self.keep()
+        elif ended:
             if not self._served:
                 # One token starts its loop for sure: closed before that, it never ends
                 # (1 of 12 short processes hung).
                 self._llama.handle_completions({"prompt": "a", "max_tokens": 1})
             del self._llama
+
+    def keep(self) -> None:
+        """Keep the weights until the process ends; see `_after_fork`."""
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._llama))
 
     def _generate(
         self, payload: Body, n: int, seed: int | None, wanted: Callable[[], bool]
@@ -253,14 +265,26 @@ def _close_all() -> None:
 
 
 def _after_fork() -> None:
-    """Forget the parent's servers in a child, without freeing them: their threads stay behind."""
-    global _loading
-    _inherited.append(dict(_servers))
+    """Forget the parent's servers in a child, which loads its own.
+
+    Their threads stayed behind: to free one, or the child's own later, would wait for a thread for
+    ever, or crash. So each keeps a reference that nothing gives back, and the child ends before
+    llama.cpp's own handlers at exit.
+    """
+    global _loading, _forked
+    if _servers:
+        _forked = True
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "on_exit"):  # glibc alone has it; the last handler added runs first
+            libc.on_exit(libc._exit, None)
+    for server in _servers.values():
+        server.keep()
     _servers.clear()
     _loading = threading.Lock()
 
 
-_inherited: list[dict[ServerSettings, LlamaServer]] = []
+#: Whether a parent of this process had loaded weights.
+_forked = False
 atexit.register(_close_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)

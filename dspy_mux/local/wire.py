@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -65,6 +66,29 @@ def payload_of(request: lm15.Request, *, chat: bool) -> tuple[Body, int | None]:
     # At temperature 0 every seed gives the same answer.
     seed = 0 if config.temperature == 0 else config.seed
     return payload, None if seed is None else seed % _SEEDS
+
+
+def with_plain_text(payload: Body, control_tokens: re.Pattern[str] | None) -> Body:
+    """Return the body with its texts' control tokens broken up, so that they are read as text.
+
+    llama.cpp reads the whole prompt in one go, the tokens of the template and those that a question
+    or another agent's text happens to hold. A space after their first character tells them apart.
+
+    Args:
+        control_tokens: matches each of the model's; None where it has none.
+    """
+    if control_tokens is None:
+        return payload
+
+    def plain(text: str) -> str:
+        return control_tokens.sub(lambda token: f"{token[0][0]} {token[0][1:]}", text)
+
+    if "prompt" in payload:
+        return {**payload, "prompt": plain(payload["prompt"])}
+    messages = [
+        {**message, "content": plain(message["content"])} for message in payload["messages"]
+    ]
+    return {**payload, "messages": messages}
 
 
 def _messages(request: lm15.Request) -> list[dict[str, str]]:

@@ -280,5 +280,5 @@ def test_a_record_is_of_one_moment_though_others_write_meanwhile(bank, bank_url)
     found = reader.record()
     assert wrote
     assert (found.questions, found.votes.tolist()) == (before.questions, before.votes.tolist())
-    assert reader.record().votes.shape == (9, 2, 6)
+    assert reader.record().votes.shape == (9, 2, 3)
     reader.close()

@@ -16,7 +16,15 @@ import pydantic
 import pytest
 from dspy import lm15
 
-from dspy_mux.local import AsyncLlamaEngine, LlamaEngine, fetch, local_lm, local_member
+from dspy_mux.local import (
+    AsyncLlamaEngine,
+    LlamaEngine,
+    fetch,
+    gguf,
+    local_lm,
+    local_member,
+    weights,
+)
 
 pytestmark = pytest.mark.live
 
@@ -288,3 +296,42 @@ def test_a_saved_program_answers_in_another_process(tmp_path):
     )
 
     assert isinstance(json.loads(done.stdout)[0], str), done.stderr
+
+
+FORKS = """
+import os, sys
+from dspy_mux import SLMMux
+from dspy_mux.local import local_member
+
+settings = {"threads": 1, "slots": 2, "context": 512, "max_tokens": 4, "cache": False}
+mux = SLMMux("question -> answer", [local_member("smollm2-135m", **settings)], k=2)
+print(mux(question="2 + 2?").verdict.confidence)
+for uses in (False, True):
+    child = os.fork()
+    if child == 0:
+        sys.exit(7 if not uses or mux(question="2 + 2?").verdict.calls == 2 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7, uses
+assert mux(question="2 + 2?").verdict.calls == 2
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
+def test_a_child_forked_after_loading_loads_its_own_and_ends(tmp_path):
+    script = tmp_path / "forks.py"
+    script.write_text(FORKS)
+    subprocess.run([sys.executable, str(script)], check=True, timeout=250)
+
+
+@pytest.mark.parametrize("name", ["smollm2-135m", "gemma3-270m", "qwen2.5-coder-0.5b"])
+def test_control_tokens_in_a_question_are_text(name):
+    """A control token costs one token of the prompt; as text it costs several."""
+    engine = LlamaEngine(name, slots=1, context=1024)
+    engine.load()
+    tokens = gguf.control_tokens(weights.path(name))
+    assert {"<|im_end|>", "<eos>"} & set(tokens)
+    steering = [token for token in tokens if token in ("<|im_start|>", "<|im_end|>", "<eos>")]
+    plain, attacked = (
+        engine.complete(request(text, 1, max_tokens=1)).usage.input_tokens
+        for text in ("Hi.", "Hi." + "".join(steering * 8))
+    )
+    assert attacked - plain >= 2 * 8 * len(steering)
