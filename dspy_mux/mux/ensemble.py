@@ -193,7 +193,7 @@ class Ensemble(dspy.Module):
                 embedded models, and for hosted ones whose key is in its usual variable.
             program: needed where it was not a signature, `dspy.Predict` or `dspy.ChainOfThought`.
             k: replaces the file's.
-            rule: needed where it was an object of your own.
+            rule: needed where it was an object of your own; or replaces the file's.
             accept_license: accept the terms of embedded weights that ask for it.
             shared: what is not saved, such as `equivalence`; or replaces what is, such as
                 `timeout`.

@@ -18,7 +18,7 @@ from .program import copy_for_a_member
 from .saved import SavedPool
 from .saved_file import arranged, load_errors, read_json
 from .slm_mux import SLMMux
-from .traces import mark_predictors
+from .traces import mark_members
 
 Program = TypeVar("Program", bound=dspy.Module)
 
@@ -109,6 +109,7 @@ def load_program(
     except BaseException:
         for mux, members, programs in before:
             mux.pool.members, mux.programs = members, programs
+            mark_members(programs)
         raise
     return program
 
@@ -121,6 +122,5 @@ def _arrange(mux: Ensemble, members: Sequence[Member]) -> None:
         programs.get(member.label) or copy_for_a_member(first, at)
         for at, member in enumerate(members)
     ]
-    for at, program in enumerate(mux.programs):
-        mark_predictors(program, at)
+    mark_members(mux.programs)
     mux.pool.members = list(members)

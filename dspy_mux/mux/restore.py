@@ -42,7 +42,10 @@ def restore(
     if rule is not None:
         arguments["rule"] = rule
     mux = kind(program or saved_module(state, path), arranged(state, pool, path), **arguments)
+    given = mux.pool.rule
     with load_errors(path):
         mux.load(path)
     mux.pool.change(shared)
+    if rule is not None:
+        mux.pool.rule = given
     return mux

@@ -18,7 +18,7 @@ from .ensemble import Ensemble, Inputs
 from .options import SharedOptions
 from .rounds import Rounds, Wave
 from .saved import Schedule, check_rule
-from .traces import mark_predictors
+from .traces import mark_members
 
 #: How many members start together under the hedged schedule.
 _HEDGED = 2
@@ -144,8 +144,7 @@ class SLMMux(Ensemble):
         check_rule(self.rule, [self.members[at] for at in where])
         copy = self.deepcopy()
         copy.programs = [copy.programs[at] for at in where]
-        for at, program in enumerate(copy.programs):
-            mark_predictors(program, at)
+        mark_members(copy.programs)
         copy.pool.members = [copy.pool.members[at] for at in where]
         copy.pool.accuracies = {
             name: value for name, value in self.accuracies.items() if name in names

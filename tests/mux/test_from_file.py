@@ -22,6 +22,7 @@ from dspy_mux import (
     load_program,
 )
 from dspy_mux.baselines import AgentForest, LLMDebate
+from dspy_mux.voting.rules import Pooled
 from tests.support.scripted import scripted_lm
 
 POOL = """
@@ -129,6 +130,7 @@ def test_arguments_replace_what_was_saved(saved):
     )
     assert [member.k for member in mux.members] == [4, 4]
     assert (mux.timeout, mux.pool.settings.on_error, mux.accuracies) == (3.0, "abstain", {"a": 0.5})
+    assert SLMMux.from_file(saved, lms("a", "c"), rule=Pooled()).rule == Pooled()
 
 
 def test_a_saved_adapter_need_not_be_named_again(tmp_path):
@@ -261,6 +263,8 @@ def test_a_larger_program_that_does_not_fit_stays_as_it_was(pipeline_file):
     with pytest.raises(DataError, match="is a damaged saved mux"):
         load_program(pipeline, pipeline_file, lms=lms("a", "c"))
     assert (mux.members, mux.programs) == before
+    first, second = (program.predict.signature for program in mux.programs)
+    assert not first.equals(second)
 
 
 def test_each_function_names_the_other(saved, pipeline_file):
