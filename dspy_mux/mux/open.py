@@ -72,6 +72,7 @@ def load_program(
         lms: the pool to take the members from; None for those that each mux has.
 
     Raises:
+        ConfigurationError: the program is not a module, or has no mux that the file holds.
         DataError: the file is missing, damaged, or holds no mux.
         PoolMismatch: a mux was saved with a member that its pool lacks, or differs otherwise.
 
@@ -86,6 +87,10 @@ def load_program(
     >>> load_program(Pipeline(SLMMux("question -> answer", lms)), path).mux.pool.names
     ['b']
     """
+    if not isinstance(program, dspy.Module):
+        raise ConfigurationError(
+            f"load_program takes a program first, an instance of dspy.Module, not {program!r}."
+        )
     file = Path(path)
     content = read_json(file)
     muxes = {id(mux.pool): mux for _, mux in program.named_sub_modules(Ensemble)}

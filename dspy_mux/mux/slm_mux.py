@@ -12,7 +12,7 @@ from typing_extensions import Unpack
 from ..errors import ConfigurationError
 from ..sampling.draw import Draw
 from ..sampling.members import Pool
-from ..voting.ballot import Ballot, Frugal, Rule, by_accuracy, rule_for
+from ..voting.ballot import Ballot, Frugal, Rule, by_accuracy, choice_of, rule_for
 from ..voting.rules import rule_of
 from .ensemble import Ensemble, Inputs
 from .options import SharedOptions
@@ -236,22 +236,13 @@ class SLMMux(Ensemble):
 
     def _decide(self, draws: Sequence[Sequence[Draw]], inputs: Inputs) -> dspy.Prediction:
         ballots, cast = self._so_far(draws)
-        choice = rule_for(self.rule, inputs).choose(ballots)
+        choice = choice_of(rule_for(self.rule, inputs), ballots)
         if choice is None:
             raise self._all_failed([draw for draw, _ in cast], f"the rule {self.rule.name!r}")
         name = self.pool.names[choice.ballot]
         winner = next(
-            (
-                draw
-                for draw, answer in cast
-                if draw.member.label == name and answer == choice.answer
-            ),
-            None,
+            draw for draw, answer in cast if draw.member.label == name and answer == choice.answer
         )
-        if winner is None or winner.prediction is None:
-            raise ConfigurationError(
-                f"The rule {self.rule.name!r} chose an answer that member {name!r} never drew."
-            )
         return self._conclude(
             winner,
             decided_by=self.rule.name,

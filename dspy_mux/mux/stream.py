@@ -33,7 +33,7 @@ from ..errors import ConfigurationError
 from ..sampling.draw import Draw
 from ..sampling.interrupt import Interrupt
 from ..sampling.threads import workers
-from ..voting.ballot import Ballot, Frugal, Rule, rule_for
+from ..voting.ballot import Ballot, Frugal, Rule, choice_of, rule_for
 from ..voting.rules import Pooled
 from ..voting.verdict import answer_line
 from .compared import Compared
@@ -199,7 +199,7 @@ class MuxStream:
             for name in self._pool.names
             if name in asked
         ]
-        choice = self._rule.choose(ballots)
+        choice = choice_of(self._rule, ballots)
         if choice is None:
             return None
         return answer_line(answers[classes.index(choice.answer)], _LONGEST)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..bank.record import Record
+from ..replay.resample import check_record
 from ..replay.splits import Split
 from .choose import Chooser
 from .objective import Objective
@@ -87,6 +88,7 @@ def tune(  # noqa: PLR0913  (public: keyword arguments that users of Optuna know
         MissingExtra: Optuna is not installed.
         StorageError: the study's storage cannot be reached or written.
     """
+    check_record(record)
     return run_study(
         record,
         splits,
