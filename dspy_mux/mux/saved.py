@@ -310,7 +310,10 @@ def check_predictors(state: Mapping[str, Any]) -> None:
             server.
     """
     if "pool" not in state:
-        raise DataError("This is not the state of a saved mux: save one with mux.save('mux.json').")
+        raise DataError(
+            "This is not the state of a saved mux: save one with mux.save('mux.json'), and load a "
+            "larger program that contains one with load_program(program, path)."
+        )
     for name, saved in state.items():
         if name in ("metadata", "pool") or name.endswith(".pool"):
             continue
