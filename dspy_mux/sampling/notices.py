@@ -28,8 +28,8 @@ class _Seen:
     since: int = 0
 
 
-#: The `id` of a member's LM, which all copies of a mux share and which may have no hash → the causes
-#: seen.
+#: The `id` of a member's LM, which all copies of a mux share and which may have no hash →
+#: the causes seen.
 _seen: dict[int, dict[tuple[str, str], _Seen]] = {}
 _lock = threading.Lock()
 
