@@ -83,11 +83,14 @@ async def arun(
         ) as settled:
             async for draw in settled:
                 raise_mistakes([draw])  # at once: the other draws would repeat it
-                if stream is not None:
-                    await stream.atell(draw, wave.among)
-                # On threads: comparing mathematics can take a while and would block the loop.
-                if wave.enough is not None and await asyncio.to_thread(wave.enough):
-                    break
+                try:
+                    if stream is not None:
+                        await stream.atell(draw, wave.among)
+                    # On threads: comparing mathematics can take a while and would block the loop.
+                    if wave.enough is not None and await asyncio.to_thread(wave.enough):
+                        break
+                except asyncio.CancelledError as cancelled:
+                    await settled.athrow(cancelled)  # which waits for the draws under way
         wave, prediction = await asyncio.to_thread(_next_wave, rounds, wave)
     if stream is not None:
         await stream.afinish(prediction)
