@@ -179,11 +179,13 @@ class MuxStream:
     def _status(self, draw: Draw, among: Sequence[Draw]) -> StatusMessage | None:
         self._settled.add(draw)
         settled = [other for other in among if other in self._settled]
-        progress = MuxProgress(len(settled), len(among), self._leading(settled, among))
+        by: object = self._rule
         try:
+            progress = MuxProgress(len(settled), len(among), self._leading(settled, among))
+            by = self._provider
             message = self._provider.draw_settled_status_message(self._mux, progress)
         except Exception as error:  # noqa: BLE001  (as DSPy does: a message is not worth the answer)
-            logger.warning("No status message: %r raised by %r.", error, self._provider)
+            logger.warning("No status message: %r raised by %r.", error, by)
             return None
         return StatusMessage(message) if message else None
 
