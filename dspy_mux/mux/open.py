@@ -20,7 +20,7 @@ from .saved import SavedPool
 from .saved_file import arranged, load_errors, read_json
 from .saved_rule import check_is_saved, is_saved_as
 from .slm_mux import SLMMux
-from .traces import mark_predictors
+from .traces import mark_members
 
 Program = TypeVar("Program", bound=dspy.Module)
 
@@ -80,6 +80,7 @@ def load_program(
             is built with it.
 
     Raises:
+        ConfigurationError: the program is not a module, or has no mux that the file holds.
         DataError: the file is missing, damaged, or holds no mux.
         PoolMismatch: a mux was saved with a member that its pool lacks, or differs otherwise; or
             none was saved with `rule`.
@@ -95,6 +96,10 @@ def load_program(
     >>> load_program(Pipeline(SLMMux("question -> answer", lms)), path).mux.pool.names
     ['b']
     """
+    if not isinstance(program, dspy.Module):
+        raise ConfigurationError(
+            f"load_program takes a program first, an instance of dspy.Module, not {program!r}."
+        )
     file = Path(path)
     content = read_json(file)
     muxes = {id(mux.pool): mux for _, mux in program.named_sub_modules(Ensemble)}
@@ -120,6 +125,7 @@ def load_program(
     except BaseException:
         for mux, members, programs, own in before:
             mux.pool.members, mux.programs, mux.pool.rule = members, programs, own
+            mark_members(programs)
         raise
     return program
 
@@ -141,6 +147,5 @@ def _arrange(mux: Ensemble, members: Sequence[Member]) -> None:
         programs.get(member.label) or copy_for_a_member(first, at)
         for at, member in enumerate(members)
     ]
-    for at, program in enumerate(mux.programs):
-        mark_predictors(program, at)
+    mark_members(mux.programs)
     mux.pool.members = list(members)

@@ -24,7 +24,7 @@ import sys
 from pathlib import Path
 
 import dspy
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from typing_extensions import Unpack
 
 from ..adapters.formats import ADAPTERS
@@ -69,7 +69,14 @@ class PoolFile(BaseModel):
     timeout: float | None = Field(default=None, gt=0)
     schedule: Schedule = "full"
     accuracies: dict[str, float] = {}
-    members: list[MemberEntry] = Field(min_length=1)
+    members: list[MemberEntry]
+
+    @field_validator("members", mode="before")
+    @classmethod
+    def _are_tables(cls, members: object) -> object:
+        if not isinstance(members, list) or not members:
+            raise ValueError("write each member as a table of its own, [[members]]")
+        return members
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> PoolFile:

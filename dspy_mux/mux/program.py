@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import dspy
+from dspy.signatures.signature import ensure_signature
 
 from ..errors import ConfigurationError
 from .saved import SavedProgram
@@ -21,9 +22,18 @@ def as_module(program: object) -> dspy.Module:
     if isinstance(program, str) or (
         isinstance(program, type) and issubclass(program, dspy.Signature)
     ):
+        if not ensure_signature(program).output_fields:  # ChainOfThought would add its reasoning
+            raise _no_outputs()
         return dspy.ChainOfThought(program)
     raise ConfigurationError(
         f"program must be a signature (string or class) or a dspy.Module instance, not {program!r}."
+    )
+
+
+def _no_outputs() -> ConfigurationError:
+    return ConfigurationError(
+        "The program has no output field to compare: name one after the arrow, as in "
+        "'question -> answer'."
     )
 
 
@@ -106,13 +116,17 @@ def answer_field_of(template: dspy.Module, name: str | None) -> tuple[str, Any]:
         raise ConfigurationError(
             "The program has an output field named 'verdict', which the mux adds itself: rename it."
         )
-    chosen = name or ("answer" if any("answer" in fields for fields in outputs) else None)
+    if outputs and not any(outputs):
+        raise _no_outputs()
+    chosen = name
+    if chosen is None and any("answer" in fields for fields in outputs):
+        chosen = "answer"
     if chosen is None:
         chosen = list(outputs[-1])[-1] if outputs else "answer"
     found = [fields[chosen] for fields in outputs if chosen in fields]
     plain = isinstance(template, (dspy.Predict, dspy.ChainOfThought))
     if name is not None and not found and plain:
-        known = sorted({field for fields in outputs for field in fields})
+        known = dict.fromkeys(field for fields in outputs for field in fields)
         raise ConfigurationError(
             f"The program has no output field {name!r}; its output fields are {', '.join(known)}."
         )

@@ -6,6 +6,7 @@ prediction.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Generator, Sequence
 from contextlib import aclosing, closing, nullcontext
 from dataclasses import dataclass
@@ -85,10 +86,13 @@ async def arun(
         ) as settled:
             async for draw in settled:
                 raise_mistakes([draw])  # at once: the other draws would repeat it
-                if stream is not None:
-                    await stream.atell(draw, wave.among)
-                if wave.enough is not None and await decide(wave.enough):
-                    break
+                try:
+                    if stream is not None:
+                        await stream.atell(draw, wave.among)
+                    if wave.enough is not None and await decide(wave.enough):
+                        break
+                except asyncio.CancelledError as cancelled:
+                    await settled.athrow(cancelled)  # which waits for the draws under way
         wave, prediction = await decide(partial(_next_wave, rounds, wave))
         await take_turn()
     if stream is not None:

@@ -308,9 +308,15 @@ def check_predictors(state: Mapping[str, Any]) -> None:
     """Check a mux's saved predictors before DSPy loads them and sets whatever attributes they hold.
 
     Raises:
-        DataError: a predictor has more than its demos and its signature, such as a language model
-            or settings of its own, which could lead to another server.
+        DataError: it is not the state of a mux, or a predictor has more than its demos and its
+            signature, such as a language model or settings of its own, which could lead to another
+            server.
     """
+    if "pool" not in state:
+        raise DataError(
+            "This is not the state of a saved mux: save one with mux.save('mux.json'), and load a "
+            "larger program that contains one with load_program(program, path)."
+        )
     for name, saved in state.items():
         if name in ("metadata", "pool") or name.endswith(".pool"):
             continue
@@ -332,6 +338,10 @@ def checked_accuracies(
         ConfigurationError: a name is not a member's, or a value is not between 0 and 1.
     """
     given = accuracies or {}
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(
+            f"accuracies must be a dict of name → fraction of right answers, not {given!r}."
+        )
     for name, accuracy in given.items():
         if name not in names:
             raise ConfigurationError(

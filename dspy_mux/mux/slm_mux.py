@@ -12,14 +12,14 @@ from typing_extensions import Unpack
 from ..errors import ConfigurationError
 from ..sampling.draw import Draw
 from ..sampling.members import Pool
-from ..voting.ballot import Ballot, Frugal, Rule, by_accuracy, rule_for
+from ..voting.ballot import Ballot, Frugal, Rule, by_accuracy, choice_of, rule_for
 from ..voting.rules import rule_of
 from .ensemble import Ensemble, Inputs
 from .options import SharedOptions
 from .rounds import Rounds, Wave
 from .saved import Schedule
 from .saved_rule import check_rule
-from .traces import mark_predictors
+from .traces import mark_members
 
 #: How many members start together under the hedged schedule.
 _HEDGED = 2
@@ -148,8 +148,7 @@ class SLMMux(Ensemble):
         check_rule(self.rule, [self.members[at] for at in where])
         copy = self.deepcopy()
         copy.programs = [copy.programs[at] for at in where]
-        for at, program in enumerate(copy.programs):
-            mark_predictors(program, at)
+        mark_members(copy.programs)
         copy.pool.members = [copy.pool.members[at] for at in where]
         copy.pool.accuracies = {
             name: value for name, value in self.accuracies.items() if name in names
@@ -241,22 +240,13 @@ class SLMMux(Ensemble):
 
     def _decide(self, draws: Sequence[Sequence[Draw]], inputs: Inputs) -> dspy.Prediction:
         ballots, cast = self._so_far(draws)
-        choice = rule_for(self.rule, inputs).choose(ballots)
+        choice = choice_of(rule_for(self.rule, inputs), ballots)
         if choice is None:
             raise self._all_failed([draw for draw, _ in cast], f"the rule {self.rule.name!r}")
         name = self.pool.names[choice.ballot]
         winner = next(
-            (
-                draw
-                for draw, answer in cast
-                if draw.member.label == name and answer == choice.answer
-            ),
-            None,
+            draw for draw, answer in cast if draw.member.label == name and answer == choice.answer
         )
-        if winner is None or winner.prediction is None:
-            raise ConfigurationError(
-                f"The rule {self.rule.name!r} chose an answer that member {name!r} never drew."
-            )
         return self._conclude(
             winner,
             decided_by=self.rule.name,

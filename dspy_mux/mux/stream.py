@@ -35,7 +35,7 @@ from ..sampling.draw import Draw
 from ..sampling.interrupt import Interrupt
 from ..sampling.offload import decide
 from ..sampling.threads import workers
-from ..voting.ballot import Ballot, Frugal, Rule, rule_for
+from ..voting.ballot import Ballot, Frugal, Rule, choice_of, rule_for
 from ..voting.rules import Pooled
 from ..voting.verdict import answer_line
 from .compared import Compared
@@ -181,11 +181,13 @@ class MuxStream:
     def _status(self, draw: Draw, among: Sequence[Draw]) -> StatusMessage | None:
         self._settled.add(draw)
         settled = [other for other in among if other in self._settled]
-        progress = MuxProgress(len(settled), len(among), self._leading(settled, among))
+        by: object = self._rule
         try:
+            progress = MuxProgress(len(settled), len(among), self._leading(settled, among))
+            by = self._provider
             message = self._provider.draw_settled_status_message(self._mux, progress)
         except Exception as error:  # noqa: BLE001  (as DSPy does: a message is not worth the answer)
-            logger.warning("No status message: %r raised by %r.", error, self._provider)
+            logger.warning("No status message: %r raised by %r.", error, by)
             return None
         return StatusMessage(message) if message else None
 
@@ -201,7 +203,7 @@ class MuxStream:
             for name in self._pool.names
             if name in asked
         ]
-        choice = self._rule.choose(ballots)
+        choice = choice_of(self._rule, ballots)
         if choice is None:
             return None
         return answer_line(answers[classes.index(choice.answer)], _LONGEST)

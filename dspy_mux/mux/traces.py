@@ -32,6 +32,12 @@ def mark_predictors(program: dspy.Module, member: int) -> None:
         predictor.signature = _marked(predictor.signature, f"programs[{member}].{name}")
 
 
+def mark_members(programs: Sequence[dspy.Module]) -> None:
+    """Mark the predictors of a mux's programs by their present places."""
+    for at, program in enumerate(programs):
+        mark_predictors(program, at)
+
+
 def extend_trace(
     winner: Draw, cast: Sequence[tuple[Draw, int | None]], everyone: Sequence[Draw]
 ) -> None:

@@ -125,6 +125,10 @@ class MuxOptimizer(Teleprompter):
             raise ConfigurationError(
                 f"bound must be a chance between 0 and 1, or None, not {bound!r}."
             )
+        if not callable(metric):
+            raise ConfigurationError(
+                f"metric must be a function of an example and a prediction, not {metric!r}."
+            )
         self.metric, self.k_max, self.bound, self.progress = metric, k_max, bound, progress
         self.bank = bank if bank is None or isinstance(bank, SampleBank) else SampleBank(bank)
         # All recorded draws may be tried: `k_max` bounds the drawing already.

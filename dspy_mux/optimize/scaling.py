@@ -17,7 +17,7 @@ import numpy as np
 
 from ..bank.record import Record
 from ..replay.replay import Result, compare, pooled_results, replay
-from ..replay.resample import check_recorded
+from ..replay.resample import check_record, check_recorded
 from ..replay.splits import Split, holdout
 from .search import Outcomes, search
 
@@ -165,6 +165,7 @@ def scale(  # noqa: PLR0913  (public: independent keyword arguments)
     Raises:
         ConfigurationError: k above the recorded draws, or a size that no subset has.
     """
+    check_record(record)
     recorded = record.votes.shape[2]
     k_max = recorded if k_max is None else min(k_max, recorded)
     check_recorded(record, k)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ..bank.record import Record
 from ..errors import ConfigurationError
 from ..replay.replay import picks_of
-from ..replay.resample import chosen_draws
+from ..replay.resample import check_record, chosen_draws
 from ..voting.ballot import by_accuracy
 from ..voting.tally import Tally
 from .branch_and_bound import BranchAndBound
@@ -212,6 +212,7 @@ def search(  # noqa: PLR0913  (public: independent keyword arguments)
         ConfigurationError: a size that no subset can have, a penalty out of range, k above the
             recorded draws; by accuracy also too many subsets, another rule, or a time limit.
     """
+    check_record(record)
     wanted = _checked_sizes(sizes, len(record.members))
     _check_search(penalty, top, by, rule, time_limit)
     outcomes = Outcomes.from_record(record, k=k, threshold=threshold, seed=seed)

@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 from ..bank.record import Record
+from ..replay.resample import check_record
 from ..replay.splits import Split
 from ..sampling.interrupt import Interrupt
 from .choose import Chooser
@@ -92,6 +93,7 @@ def tune(  # noqa: PLR0913  (public: keyword arguments that users of Optuna know
         MissingExtra: Optuna is not installed.
         StorageError: the study's storage cannot be reached or written.
     """
+    check_record(record)
     return run_study(
         record,
         splits,

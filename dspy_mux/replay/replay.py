@@ -25,7 +25,7 @@ from ..voting.frugal import frugal_draws
 from ..voting.rules import RULES, SelfConsistencyRule, VotingRule
 from ..voting.tally import Floats, Ints, Picks, Tally
 from .intervals import Estimate, bootstrap, bootstrap_difference, standard_error
-from .resample import check_recorded, draw_choices, take_draws
+from .resample import check_record, check_recorded, draw_choices, take_draws
 from .splits import Split, holdout
 
 RULE_NAMES = ("self_consistency", "pooled", "consistency", "calibrated")
@@ -105,7 +105,7 @@ def replay(
         seed: of the choice of draws.
 
     Raises:
-        ConfigurationError: an unknown rule or field, or k above what is recorded.
+        ConfigurationError: not a record, an unknown rule or field, or k above what is recorded.
 
     >>> import numpy as np
     >>> from dspy_mux import Record, replay
@@ -114,6 +114,7 @@ def replay(
     >>> replay(record, "consistency").accuracy
     1.0
     """
+    check_record(record)
     k = record.votes.shape[2] if k is None else k
     check_rule(rule, record.members)
     contexts = (

@@ -19,6 +19,15 @@ OBJECTIVE_RESAMPLES = 8
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
+def check_record(record: object) -> None:
+    """Raise ConfigurationError unless this is a record: a bank and a file are read into one."""
+    if not isinstance(record, Record):
+        raise ConfigurationError(
+            f"A Record is needed, not {type(record).__name__}: read one with bank.record() or "
+            "read_jsonl(path)."
+        )
+
+
 def check_recorded(record: Record, k: int) -> None:
     """Raise ConfigurationError unless k draws of each member are recorded."""
     recorded = record.votes.shape[2]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +57,9 @@ class Member:
                 "write dspy.LM('provider/model')."
             )
         if self.name is not None and (not isinstance(self.name, str) or not self.name.strip()):
-            raise ConfigurationError("A member's name must be a non-empty string.")
+            raise ConfigurationError(
+                f"A member's name must be a non-empty string, not {self.name!r}."
+            )
         if self.label != whole(self.label):
             raise ConfigurationError(
                 f"The name of member {self.label!r} contains a lone surrogate; remove it."
@@ -130,7 +132,7 @@ def members_of(lms: Pool) -> list[Member]:
     Raises:
         ConfigurationError: it is empty, or not a pool.
     """
-    if isinstance(lms, (dspy.BaseLM, Member, str)):
+    if isinstance(lms, (dspy.BaseLM, Member, str)) or not isinstance(lms, Iterable):
         raise ConfigurationError(
             "lms must be a list or a dict of LMs: write lms=[...], also for a pool of one."
         )

@@ -8,7 +8,7 @@ import re
 import threading
 import time
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
+from weakref import finalize
 
 from .causes import REMEDIES
 from .members import Member
@@ -29,8 +29,9 @@ class _Seen:
     since: int = 0
 
 
-#: A member's LM, which all copies of a mux share → the causes seen.
-_seen: WeakKeyDictionary[object, dict[tuple[str, str], _Seen]] = WeakKeyDictionary()
+#: The `id` of a member's LM, which all copies of a mux share and which may have no hash →
+#: the causes seen.
+_seen: dict[int, dict[tuple[str, str], _Seen]] = {}
 _lock = threading.Lock()
 
 
@@ -51,7 +52,7 @@ def warn_of_abstention(member: Member, cause: str) -> None:
     key = member.label, re.sub(r"\d+", "#", cause)
     now = time.monotonic()
     with _lock:
-        causes = _seen.setdefault(member.lm, {})
+        causes = _causes(member.lm)
         seen = causes.get(key)
         if seen is not None and now - seen.at < PAUSE_S:
             seen.since += 1
@@ -74,3 +75,10 @@ def warn_of_abstention(member: Member, cause: str) -> None:
         )
     else:
         logger.warning("Member %r abstains: %s%s.", member.label, cause.rstrip("."), remedy)
+
+
+def _causes(lm: object) -> dict[tuple[str, str], _Seen]:
+    if id(lm) not in _seen:
+        _seen[id(lm)] = {}
+        finalize(lm, _seen.pop, id(lm), None).atexit = False
+    return _seen[id(lm)]

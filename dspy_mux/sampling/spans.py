@@ -106,7 +106,15 @@ class _CallNote(BaseCallback):
 
 
 def _current_spans() -> dict[int, _Span]:
-    """Return each tracer's current span by its id."""
+    """Return each tracer's current span by its id; none where a tracer fails."""
+    try:
+        return _read_spans()
+    except Exception:  # a tracer that fails costs no draw
+        logger.debug("No span can be described.", exc_info=True)
+        return {}
+
+
+def _read_spans() -> dict[int, _Span]:
     spans: dict[int, _Span] = {}
     mlflow: Any = sys.modules.get("mlflow")
     if (active := getattr(mlflow, "get_current_active_span", None)) is not None:

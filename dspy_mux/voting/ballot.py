@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from ..errors import ConfigurationError
+
 TieBreak = Literal["nothing", "accuracy", "pool order", "order drawn"]
 
 
@@ -138,6 +140,31 @@ class GivenInputs(Protocol):
 def rule_for(rule: Rule, inputs: Mapping[str, Any]) -> Rule:
     """Return a rule as it decides a question with these inputs."""
     return rule.given(inputs) if isinstance(rule, GivenInputs) else rule
+
+
+def choice_of(rule: Rule, ballots: Sequence[Ballot]) -> Choice | None:
+    """Return what a rule chooses.
+
+    Raises:
+        ConfigurationError: it returned anything but None or a `Choice` that its ballot holds.
+    """
+    choice = rule.choose(ballots)
+    if choice is not None and not isinstance(choice, Choice):
+        raise ConfigurationError(
+            f"The rule {rule.name!r} must return a dspy_mux.Choice, or None for no answer, "
+            f"not {choice!r}."
+        )
+    if choice is not None and choice.ballot not in range(len(ballots)):
+        raise ConfigurationError(
+            f"The rule {rule.name!r} chose ballot {choice.ballot!r}, where the ballots are "
+            f"numbered from 0 to {len(ballots) - 1}."
+        )
+    if choice is not None and choice.answer not in ballots[choice.ballot].votes:
+        raise ConfigurationError(
+            f"The rule {rule.name!r} chose an answer that member "
+            f"{ballots[choice.ballot].member!r} never drew."
+        )
+    return choice
 
 
 @runtime_checkable

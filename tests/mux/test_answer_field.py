@@ -78,7 +78,7 @@ def test_a_list_of_one_is_that_field():
     [
         ([], "must name each field once"),
         (["title", "title"], "must name each field once"),
-        (["title", "author"], "no output field 'author'; its output fields are score, title"),
+        (["title", "author"], "no output field 'author'; its output fields are title, score"),
         ({"title": 3}, "equivalence=3 cannot compare answers"),
         (["title", 3], "must be the name of an output field, a list of names"),
         (7, "must be the name of an output field, a list of names"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gc
 import logging
 
 import dspy
@@ -296,7 +298,7 @@ def test_causes_without_end_do_not_grow_the_memory(caplog):
     member = SLMMux("question -> answer", _pool(a=["x"])).members[0]
     for number in range(300):
         notices.warn_of_abstention(member, "x" * number)
-    assert len(notices._seen[member.lm]) == notices._MOST_CAUSES
+    assert len(notices._seen[id(member.lm)]) == notices._MOST_CAUSES
 
 
 def test_an_exception_in_the_program_is_logged_where_it_abstains(caplog):
@@ -330,3 +332,35 @@ def test_spared_draws_are_not_logged(caplog):
     mux = SLMMux("question -> answer", lms, schedule="frugal", accuracies={"a": 0.9, "b": 0.1})
     assert mux(question="?").answer == "x"
     assert _logged(caplog) == []
+
+
+@dataclasses.dataclass
+class WithoutHash(dspy.BaseLM):
+    """Has fields by which it is compared, and so no hash."""
+
+    model: str
+
+    def __post_init__(self):
+        super().__init__(self.model, cache=False)
+
+    def forward(self, prompt=None, messages=None, **kwargs):
+        raise ConnectionError("no route")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_an_lm_without_a_hash_is_logged_like_any_other(caplog):
+    mux = SLMMux("question -> answer", {"odd": WithoutHash("odd"), **_pool(b=["y"])})
+    assert mux(question="?").answer == "y"
+    (line,) = _logged(caplog)
+    assert line == "Member 'odd' abstains: ConnectionError: no route."
+
+
+def test_a_member_that_is_gone_is_forgotten():
+    gc.collect()
+    before = len(notices._seen)
+    member = SLMMux("question -> answer", _pool(a=["x"])).members[0]
+    notices.warn_of_abstention(member, "empty answer")
+    assert len(notices._seen) == before + 1
+    del member
+    gc.collect()
+    assert len(notices._seen) <= before

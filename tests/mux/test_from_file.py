@@ -261,6 +261,20 @@ def test_a_larger_program_that_does_not_fit_stays_as_it_was(pipeline_file):
     with pytest.raises(DataError, match="is a damaged saved mux"):
         load_program(pipeline, pipeline_file, lms=lms("a", "c"))
     assert (mux.members, mux.programs) == before
+    first, second = (program.predict.signature for program in mux.programs)
+    assert not first.equals(second)
+
+
+@pytest.mark.parametrize("program", [None, "pipeline.json", SLMMux])
+def test_load_program_asks_for_a_program_first(program, pipeline_file):
+    with pytest.raises(ConfigurationError, match="load_program takes a program first"):
+        load_program(program, pipeline_file)
+
+
+def test_the_file_of_another_module_is_no_saved_mux(tmp_path):
+    dspy.Predict("question -> answer").save(tmp_path / "predict.json")
+    with pytest.raises(DataError, match="not the state of a saved mux"):
+        SLMMux("question -> answer", lms("a")).load(tmp_path / "predict.json")
 
 
 def test_each_function_names_the_other(saved, pipeline_file):

@@ -131,7 +131,8 @@ MEMBER = '[[members]]\nmodel = "openai/x"\n'
     ("text", "sentence"),
     [
         ("k = 3", "is wrong at members: Field required"),
-        ("members = []", "is wrong at members: List should have at least 1 item"),
+        ("members = []", "is wrong at members: write each member as a table of its own"),
+        ('[members]\nmodel = "openai/a"', "write each member as a table of its own, [[members]]"),
         ("k = 0\n" + MEMBER, "is wrong at k: Input should be greater than or equal to 1"),
         ("colour = 1\n" + MEMBER, "has an unknown setting colour."),
         (MEMBER + "modle = 1", "has an unknown setting members[1].modle: did you mean model?"),

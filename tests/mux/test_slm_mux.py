@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import dspy
@@ -103,6 +104,31 @@ def test_a_rule_of_the_users_own():
 
     verdict = mux_of(["x"], ["y"], rule=Shortest())(question="?").verdict
     assert (verdict.answer, verdict.rule, verdict.confidence) == ("y", "shortest", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("choice", "sentence"),
+    [
+        ("x", "The rule 'odd' must return a dspy_mux.Choice, or None for no answer, not 'x'."),
+        (Choice(0, 7, 1.0), "The rule 'odd' chose ballot 7, where the ballots are numbered from 0"),
+        (Choice(0, -1, 1.0), "The rule 'odd' chose ballot -1"),
+    ],
+)
+def test_a_rule_that_makes_no_choice_is_named(choice, sentence):
+    class Odd:
+        name = "odd"
+
+        def choose(self, ballots):
+            return choice
+
+    with pytest.raises(ConfigurationError, match=re.escape(sentence)):
+        mux_of(["x"], ["y"], rule=Odd())(question="?")
+
+
+@pytest.mark.parametrize("program", ["question ->", dspy.Predict("question ->")])
+def test_a_program_without_outputs_is_refused(program):
+    with pytest.raises(ConfigurationError, match="has no output field to compare: name one"):
+        SLMMux(program, [scripted_lm("a", ["x"])])
 
 
 def test_a_rule_that_chooses_an_undrawn_answer_is_named():

@@ -7,12 +7,18 @@ import json
 import re
 import subprocess
 import sys
+import types
 from collections import Counter
 from pathlib import Path
 
+import dspy
 import pytest
+from dspy.utils.callback import BaseCallback
+
+from dspy_mux import SLMMux
 
 from ..support.echo import echo_server
+from ..support.scripted import scripted_lm
 from ..support.traced_run import KEYS
 
 ROOT = Path(__file__).parents[2]
@@ -265,3 +271,12 @@ def test_the_guides_example_runs():
     text = (ROOT / "docs" / "tracing.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     subprocess.run([sys.executable, "-c", example], cwd=ROOT, check=True)
+
+
+def test_a_tracer_that_fails_costs_no_draw(monkeypatch):
+    fails = types.ModuleType("mlflow")
+    fails.get_current_active_span = lambda: 1 / 0
+    monkeypatch.setitem(sys.modules, "mlflow", fails)
+    mux = SLMMux("question -> answer", [scripted_lm("a", lambda *_: {"answer": "4"})])
+    with dspy.context(callbacks=[BaseCallback()]):
+        assert mux(question="2 + 2?").answer == "4"

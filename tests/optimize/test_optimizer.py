@@ -178,6 +178,8 @@ def test_only_a_mux_is_compiled():
 
 
 def test_options_are_checked_before_anything_is_drawn():
+    with pytest.raises(ConfigurationError, match="metric must be a function of an example"):
+        MuxOptimizer(metric=None)
     with pytest.raises(ConfigurationError, match="no rule 'best'"):
         MuxOptimizer(metric=metric, rules=["best"])
     with pytest.raises(ConfigurationError, match="needs the objective"):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import optuna
 import pytest
 
-from dspy_mux import ConfigurationError
+from dspy_mux import ConfigurationError, SampleBank
 from dspy_mux.bank.record import Record
+from dspy_mux.optimize.scaling import scale
 from dspy_mux.optimize.search import search
 from dspy_mux.optimize.tune import tune
 from dspy_mux.replay.replay import replay
@@ -187,3 +189,12 @@ def test_a_threshold_that_no_draw_reaches_is_refused():
             n_trials=4,
             splits=[Split(np.arange(60), np.arange(60, 120))],
         )
+
+
+@pytest.mark.parametrize(
+    "step", [partial(replay, rule="consistency"), partial(search, sizes=[2]), tune, scale]
+)
+@pytest.mark.parametrize("given", ["draws.jsonl", SampleBank("bank.sqlite")])
+def test_the_steps_need_a_record(step, given):
+    with pytest.raises(ConfigurationError, match=r"A Record is needed, not .* with bank\.record"):
+        step(given)

@@ -45,6 +45,11 @@ def lm(name="a", **settings):
             {"accuracies": {"b": 0.5}},
             "accuracies names 'b', which is not a member of the pool (scripted/a)",
         ),
+        (None, {}, "lms must be a list or a dict of LMs"),
+        (3, {}, "lms must be a list or a dict of LMs"),
+        ({1: lm()}, {}, "A member's name must be a non-empty string, not 1."),
+        ([lm()], {"accuracies": [0.5]}, "accuracies must be a dict of name → fraction"),
+        ([lm()], {"answer_field": ""}, "The program has no output field ''"),
         ([lm()], {"accuracies": {"scripted/a": 50}}, "must be a fraction between 0 and 1, not 50"),
         ([lm()], {"rule": "best"}, "There is no rule 'best': choose one of consistency"),
         (
@@ -58,7 +63,7 @@ def lm(name="a", **settings):
         (
             [lm()],
             {"answer_field": "result"},
-            "no output field 'result'; its output fields are answer, reasoning",
+            "no output field 'result'; its output fields are reasoning, answer",
         ),
         ([lm()], {"equivalence": 3}, "quivalence"),
     ],

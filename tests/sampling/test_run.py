@@ -115,6 +115,33 @@ async def test_cancelling_acall_cancels_its_draws():
     assert lm.engine._under_way == 0
 
 
+async def test_so_does_cancelling_it_while_its_rule_decides():
+    deciding, decided = threading.Event(), threading.Event()
+
+    class Ponders:
+        name = "ponders"
+
+        def wants(self, ballots):
+            if any(ballot.votes for ballot in ballots):
+                deciding.set()
+                decided.wait(PATIENCE_S)
+            return [(1, 1)]
+
+        def choose(self, ballots):
+            return None
+
+    lms = [scripted_lm("fast", ["x"]), scripted_lm("slow", ["x"], latency=PATIENCE_S)]
+    mux = SLMMux(dspy.Predict(QA), lms, rule=Ponders(), schedule="hedged", k=1)
+    task = asyncio.ensure_future(mux.acall(question="?"))
+    while not deciding.is_set():
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    decided.set()
+    assert lms[1].engine._under_way == 0
+
+
 def test_an_interrupt_ends_the_call_and_the_process():
     program = textwrap.dedent(
         """
