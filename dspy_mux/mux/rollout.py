@@ -106,7 +106,15 @@ class TakesRollouts(dspy.Module):
 
     def as_drawn(self) -> AbstractContextManager[Any]:
         """Return the context in which draws begin: they number their rollouts by its LM."""
-        return nullcontext() if self.rollout is None else dspy.context(lm=self.rollout)
+        rollout, configured = self.rollout, dspy.settings.lm
+        if rollout is None:
+            return nullcontext()
+        if isinstance(rollout, PoolLM) and configured is not None:
+            # A rule may ask the configured LM.
+            shared = ("rollout_id", "temperature")
+            settings = {name: rollout.kwargs[name] for name in shared if name in rollout.kwargs}
+            rollout = configured.copy(**settings)
+        return dspy.context(lm=rollout)
 
     def drawn_from(self, member: Member) -> Member:
         """Return the member that draws.

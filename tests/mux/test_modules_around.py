@@ -8,10 +8,10 @@ import copy
 import dspy
 import pytest
 
-from dspy_mux import ConfigurationError, Member, PlainAdapter, SLMMux
+from dspy_mux import Choice, ConfigurationError, Member, PlainAdapter, SLMMux
 
 from ..support.pools import QA
-from ..support.scripted import asked, scripted_lm
+from ..support.scripted import asked, calls, scripted_lm
 
 
 class Larger(dspy.Module):
@@ -335,3 +335,15 @@ def test_a_mux_in_a_rollout_can_go_back_to_the_first(pool):
     program.mux.set_lm(None)
     program(question="?")
     assert 0 in pool.drawn
+
+
+def test_a_rule_may_ask_the_configured_lm_in_every_attempt(pool):
+    class Asks:
+        name = "asks"
+
+        def choose(self, ballots):
+            dspy.Predict("ballots -> plain")(ballots=str(ballots))
+            return Choice(0, ballots[0].votes[0], 1.0, "nothing")
+
+    assert best_of(pool.mux(rule=Asks()))(question="?").answer == "no"
+    assert calls(pool.configured) == 3
