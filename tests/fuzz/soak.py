@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import faulthandler
 import json
 import multiprocessing
 import os
@@ -144,6 +145,8 @@ def _fork_at_times(plan: Plan, mux: SLMMux, bank: SampleBank, over: threading.Ev
 
 def _in_child(plan: Plan, mux: SLMMux, bank: SampleBank) -> None:
     """What a forked child does with what it inherits."""
+    # It takes seconds. Where it waits for what no thread of its own will give, this shows for what.
+    faulthandler.dump_traceback_later(90)
     number = int(plan.round.read_text())
     collect(
         mux,
