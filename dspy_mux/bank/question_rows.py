@@ -12,6 +12,7 @@ from ..errors import DataError
 from .answers import IMPORTED
 from .statement import disagreement, shown_field
 from .storage.database import Database
+from .storage.faults import check_ids
 from .storage.schema import draws, programs, questions, storable
 
 #: (fingerprint, name, fields) of a question.
@@ -71,7 +72,9 @@ def put_questions(
             .where(questions.c.id == question)
             .values(fields=json.dumps(now, sort_keys=True))
         )
-    return [found[storable(key)][0] for key, _, _ in rows]
+    ids = [found[storable(key)][0] for key, _, _ in rows]
+    check_ids(ids)
+    return ids
 
 
 def _doubt(connection: sa.Connection, question: int) -> None:

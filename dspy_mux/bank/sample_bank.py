@@ -27,7 +27,7 @@ from .record import Record
 from .rows import lay_out
 from .selection import select_dataset, select_programs
 from .storage.database import Database
-from .storage.faults import check_draw
+from .storage.faults import check_draw, check_ids, check_owners
 from .storage.schema import draws, programs, questions, storable
 from .table import record_from_table
 
@@ -153,6 +153,7 @@ class SampleBank:
             .order_by(questions.c.dataset, programs.c.id)
         )
         with self.database.reading() as connection:
+            check_owners(connection)
             found: list[dict[str, Any]] = [
                 dict(row) for row in connection.execute(query).mappings()
             ]
@@ -189,6 +190,7 @@ class SampleBank:
         """
         dataset = select_dataset(self.name, self.datasets(), dataset)
         with self.database.reading() as connection:
+            check_owners(connection)
             chosen = select_programs(connection, self.name, dataset, program, programs)
         # A number for NULL, so that a million rows run straight into an array within seconds.
         columns = (
@@ -249,6 +251,7 @@ class SampleBank:
             dataset = select_dataset(self.name, self.datasets(), dataset)
             query = query.where(questions.c.dataset == dataset)
         with self.database.reading() as connection:
+            check_owners(connection)
             for row in connection.execution_options(yield_per=5000).execute(query):
                 check_draw(row)
                 "".join((row.dataset, row.name, row.key, row.member, row.made_by))  # all are text
@@ -311,7 +314,9 @@ class SampleBank:
             self.database.insert(connection, programs, values)
             query = sa.select(programs.c.member, programs.c.fingerprint, programs.c.id)
             found = {(member, key): program for member, key, program in connection.execute(query)}
-        return [found[storable(member), storable(key)] for member, key, _ in rows]
+            ids = [found[storable(member), storable(key)] for member, key, _ in rows]
+            check_ids(ids)
+        return ids
 
     def add(self, connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write draws in a transaction of `writing`; draws that are recorded already stay."""

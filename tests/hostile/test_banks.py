@@ -4,6 +4,8 @@ another's."""
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import dspy
@@ -158,6 +160,63 @@ def test_a_surrogate_in_a_members_name_is_refused():
     with pytest.raises(ConfigurationError, match="lone surrogate") as refusal:
         Member(scripted_lm("a", ["x"]), name=HALF)
     assert obeyed(str(refusal.value)) == set()
+
+
+@pytest.fixture
+def filled(tmp_path):
+    """The path of a bank of two questions, and a connection to change it by."""
+    path = tmp_path / "bank.sqlite"
+    bank = SampleBank(path)
+    mux = SLMMux("question -> answer", [scripted_lm("m", ["7"])], k=2)
+    collect(mux, [example(name, "?") for name in "ab"], lambda *given: True, bank)
+    bank.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        yield path, connection
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            "DELETE FROM mux_questions WHERE id = 2",
+            r"has 2 draws of a question that .* \(the first is row \d of mux_draws\)",
+        ),
+        ("DELETE FROM mux_programs", "has 4 draws of a program that is not in mux_programs"),
+        (
+            "UPDATE mux_draws SET question = 99 WHERE id = 2",
+            r"has a draw of a question that is not in mux_questions \(row 2 of mux_draws\)",
+        ),
+    ],
+)
+def test_draws_of_unknown_questions_or_programs_are_not_left_out(filled, change, said):
+    path, connection = filled
+    connection.execute(change)
+    bank = SampleBank(path)
+    for read in (bank.record, bank.info, lambda: list(bank.rows())):
+        with pytest.raises(DataError, match=f"^The bank {path} {said}"):
+            read()
+
+
+@pytest.mark.parametrize("table", ["mux_draws", "mux_questions", "mux_programs"])
+def test_a_row_without_an_id_is_named(filled, table):
+    path, connection = filled
+    column = "question" if table == "mux_draws" else "id"
+    # As it is after `pandas.DataFrame.to_sql`: without keys and constraints.
+    connection.execute(f"CREATE TABLE copied AS SELECT * FROM {table}")
+    connection.execute(f"DROP TABLE {table}")
+    connection.execute(f"ALTER TABLE copied RENAME TO {table}")
+    if table != "mux_draws":
+        unique = "dataset, fingerprint" if table == "mux_questions" else "member, fingerprint"
+        connection.execute(f"CREATE UNIQUE INDEX named ON {table} ({unique})")
+    connection.execute(f"UPDATE {table} SET {column} = NULL WHERE rowid = 1")
+    said = f"has None as the {column} in row (1|None) of {table}, which must be a whole number"
+    with pytest.raises(DataError, match=said):
+        SampleBank(path).record()
+    mux = SLMMux("question -> answer", [scripted_lm("m", ["7"])], k=3)
+    if table == "mux_draws":
+        return
+    with pytest.raises(DataError, match=said):
+        collect(mux, [example(name, "?") for name in "ab"], lambda *given: True, path)
 
 
 def test_names_that_are_paths_make_no_files(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -51,17 +51,24 @@ def _optional(check: Check) -> Check:
     return lambda value: value is None or is_right(value), f"{what}, or NULL"
 
 
+_ID = _whole(2**63)
 _TEXT: Check = (_is_text, "text")
 _JSON: Check = (_is_json, "JSON")
 _OBJECT: Check = (lambda value: _is_json(value, dict), "a JSON object")
 _AMOUNT: Check = (lambda value: _is_number(value) and math.isfinite(value), "a number")
 _SCORE: Check = (lambda value: _is_number(value) and abs(value) < HIGHEST_SCORE, "a number")
 _CHECKS: dict[sa.Table, Mapping[str, Check]] = {
-    questions: {"dataset": _TEXT, "fingerprint": _TEXT, "name": _TEXT, "fields": _OBJECT},
-    programs: {"member": _TEXT, "fingerprint": _TEXT, "description": _OBJECT},
+    questions: {
+        "id": _ID,
+        "dataset": _TEXT,
+        "fingerprint": _TEXT,
+        "name": _TEXT,
+        "fields": _OBJECT,
+    },
+    programs: {"id": _ID, "member": _TEXT, "fingerprint": _TEXT, "description": _OBJECT},
     draws: {
-        "question": _whole(2**63),
-        "program": _whole(2**63),
+        "question": _ID,
+        "program": _ID,
         "draw": _whole(MOST_DRAWS),
         "answer": _optional(_JSON),
         "answer_class": _optional(_whole(MOST_CLASSES)),
@@ -89,6 +96,29 @@ def check_draw(row: Any) -> None:
             raise ValueError(f"{name} is wrong")
 
 
+def check_ids(ids: Sequence[object]) -> None:
+    """Raise ValueError where a row of a stranger's table has no id."""
+    if not all(map(_ID[0], ids)):
+        raise ValueError("an id is wrong")
+
+
+def check_owners(connection: sa.Connection) -> None:
+    """Raise ValueError where a draw is of a question or program that the bank does not have.
+
+    Joins would leave it out.
+    """
+    for column, owners in ((draws.c.question, questions), (draws.c.program, programs)):
+        if connection.execute(_orphans(column, owners).limit(1)).first() is not None:
+            raise ValueError(f"a draw has no {column.name}")
+
+
+def _orphans(column: sa.Column[Any], owners: sa.Table) -> sa.Select[Any]:
+    unknown = column.is_(None) | column.not_in(
+        sa.select(owners.c.id).where(owners.c.id.is_not(None))
+    )
+    return sa.select(draws.c.id).where(unknown)
+
+
 def find_fault(connection: sa.Connection, bank: str) -> DataError | None:
     """Return the error that names the first wrong value in a bank; None where all are right."""
     for table, checks in _CHECKS.items():
@@ -103,4 +133,19 @@ def find_fault(connection: sa.Connection, bank: str) -> DataError | None:
                         f"{table.name}, which must be {what}: it was damaged or not written by "
                         "dspy-mux, so correct or delete that row."
                     )
+    return _find_orphans(connection, bank)
+
+
+def _find_orphans(connection: sa.Connection, bank: str) -> DataError | None:
+    for column, owners in ((draws.c.question, questions), (draws.c.program, programs)):
+        rows = connection.execute(_orphans(column, owners).order_by(draws.c.id)).scalars().all()
+        if rows:
+            count = "a draw" if len(rows) == 1 else f"{len(rows)} draws"
+            first = f"row {rows[0]} of {draws.name}"
+            return DataError(
+                f"The bank {bank} has {count} of a {column.name} that is not in {owners.name} "
+                f"({first if len(rows) == 1 else f'the first is {first}'}): it was damaged or not "
+                "written by dspy-mux. Delete these rows, or salvage the bank (dspy-mux bank "
+                "salvage), which leaves them out."
+            )
     return None
