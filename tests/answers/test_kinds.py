@@ -211,6 +211,18 @@ def test_a_function_that_raises_means_no_answer(caplog: pytest.LogCaptureFixture
     assert "equivalence raised" in caplog.text
 
 
+def test_what_a_function_raises_is_logged_once_per_kind(caplog: pytest.LogCaptureFixture) -> None:
+    by_key = answer_kind(str, lambda a: {"a": 1}[a] + len(a.missing))
+    for _ in range(3):
+        assert by_key.classes(["a", "b", "c"]) == [None, None, None]
+    near = answer_kind(str, lambda a, b: abs(float(a) - float(b)) < 1)
+    assert near.classes(["x", "y", "z", "1", "1.5"]) == [0, 1, 2, 3, 3]
+    raised = [record.exc_info[0] for record in caplog.records if record.exc_info]
+    assert raised == [AttributeError, KeyError, ValueError]
+    assert caplog.text.count("Traceback") == 3
+    assert "key function raised on 'a', which counts as an abstention" in caplog.text
+
+
 def test_keys_that_cannot_be_hashed() -> None:
     assert answer_kind(str, lambda a: sorted(a)).classes(["tea", "eat", "tee"]) == [0, 0, 1]
     assert answer_kind(str, lambda a: (a[0], [a[-1]])).classes(["tea", "toa", "tee"]) == [0, 0, 1]
