@@ -54,6 +54,8 @@ _GONE = (anyio.ClosedResourceError, anyio.BrokenResourceError)
 #: The predictors of programs that muxes were built of, and which they never run: members have
 #: copies.
 _originals: WeakSet[dspy.Module] = WeakSet()
+#: Listeners of which a warning was logged.
+_told: WeakSet[StreamListener] = WeakSet()
 
 
 @dataclass(frozen=True)
@@ -291,7 +293,23 @@ def _check_listeners(mux: dspy.Module, listeners: Sequence[StreamListener]) -> l
                 "side by side: none of them is the answer yet. Listen to the mux instead, "
                 f"StreamListener({name!r}, predict=mux), for the answer that wins."
             )
+        _warn_of_other_mux(listener, mux)
     return [listener for listener in listeners if _is_own(listener, mux, whose)]
+
+
+def _warn_of_other_mux(listener: StreamListener, mux: dspy.Module) -> None:
+    """Log that a listener's mux, such as one that this is a copy of, is not what is streamed."""
+    # No error: a program may call a mux that is not one of its modules.
+    target, name = listener.predict, listener.signature_field_name
+    is_mux = isinstance(getattr(target, "pool", None), PoolState)
+    if is_mux and target is not mux and not _is_run(target) and listener not in _told:
+        _told.add(listener)
+        logger.warning(
+            "StreamListener(%r) listens to a mux that is not a module of the streamed program, and "
+            "is sent nothing unless the program calls that mux: name one of the program's own as "
+            "its predict.",
+            name,
+        )
 
 
 def _is_own(listener: StreamListener, mux: Any, whose: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import dspy
+from dspy.streaming import StreamListener, StreamResponse
 
 from dspy_mux import Choice
 
@@ -32,3 +33,34 @@ def test_a_rule_that_raises_before_the_end_costs_its_messages_alone(caplog):
     assert items[-1].answer == "x"
     assert [type(item).__name__ for item in items[:-1]] == ["StatusMessage"]
     assert "No status message: ValueError('some are missing') raised by" in caplog.text
+
+
+def test_a_listener_on_a_mux_outside_the_streamed_program_is_told_of_once(caplog):
+    mux = mux_of(["x"] * 3)
+    listener = StreamListener("answer", predict=mux, allow_reuse=True)
+    with caplog.at_level(logging.WARNING, logger="dspy_mux"):
+        for program in (mux.deepcopy(), Pipeline(mux.deepcopy())) * 2:
+            *sent, last = dspy.streamify(
+                program, stream_listeners=[listener], async_streaming=False
+            )(question="?")
+            assert last.answer == "x"
+            assert not any(isinstance(item, StreamResponse) for item in sent)
+    assert caplog.text.count("StreamListener('answer') listens to a mux that is not a module") == 1
+
+
+def test_a_listener_on_another_mux_of_the_program_is_right(caplog):
+    both = Pipeline(mux_of(["x"] * 3))
+    both.second = mux_of(["y"] * 3)
+    listener = StreamListener("answer", predict=both.second)
+    with caplog.at_level(logging.WARNING, logger="dspy_mux"):
+        list(dspy.streamify(both, stream_listeners=[listener], async_streaming=False)(question="?"))
+    assert "listens to" not in caplog.text
+
+
+class Pipeline(dspy.Module):
+    def __init__(self, mux):
+        super().__init__()
+        self.first = mux
+
+    def forward(self, question):
+        return self.first(question=question)
