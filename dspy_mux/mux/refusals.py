@@ -19,14 +19,34 @@ _SETTINGS = {
     "config": "would override its members' settings in every draw: set them on the members, as in "
     "Member(lm, temperature=…), instead",
 }
+#: The same where the program is a `dspy.Predict` or `dspy.ChainOfThought` that has no such field;
+#: settings of an LM would be taken for inputs that only a rule reads.
+_OF_PREDICT = {
+    "demos": "would replace every member's demos: set them on the mux's predictors instead",
+    "signature": "would replace the program in every draw: build a mux of that signature instead",
+    "temperature": "is no input and would change nothing: set it on the mux or on its members, as "
+    "in Member(lm, temperature=…), instead",
+    "rollout_id": "is no input and would change nothing: every draw has its own, and set_lm with a "
+    "rollout of the configured LM draws anew",
+}
 
 
 def check_inputs(
     whose: str, program: dspy.Module, unnamed: Sequence[Any], inputs: Mapping[str, Any]
 ) -> None:
-    """Refuse missing inputs before a call, of which DSPy warns once per draw, and settings.
+    """Refuse what `check_names` does, and inputs by which a question has no content of its own.
 
-    And inputs by which one question cannot be told from another.
+    Args:
+        whose, program, unnamed, inputs: as for `check_names`.
+    """
+    check_names(whose, program, unnamed, inputs)
+    content_of_fields(inputs)  # its fingerprint and its seeds are of them
+
+
+def check_names(
+    whose: str, program: dspy.Module, unnamed: Sequence[Any], inputs: Mapping[str, Any]
+) -> None:
+    """Refuse missing inputs before a call, of which DSPy warns once per draw, and settings.
 
     Args:
         whose: the class that was called.
@@ -35,16 +55,17 @@ def check_inputs(
     plain = program.predict if isinstance(program, dspy.ChainOfThought) else program
     is_plain = isinstance(plain, dspy.Predict) and is_dspys(program)
     fields = list(plain.signature.input_fields) if is_plain else []
-    for name in _SETTINGS.keys() & inputs.keys():
-        if not _has_parameter(program, name):
-            raise ConfigurationError(f"{whose} was called with {name}=…, which {_SETTINGS[name]}.")
+    further = {name: why for name, why in _OF_PREDICT.items() if is_plain and name not in fields}
+    settings = {**_SETTINGS, **further}
+    for name in inputs:
+        if name in settings and not _has_parameter(program, name):
+            raise ConfigurationError(f"{whose} was called with {name}=…, which {settings[name]}.")
     if unnamed or (fields and not inputs.keys() & set(fields)):
         wanted = ", ".join(f"{name}=…" for name in fields) or "question=…"
         got = f"{len(unnamed)} without a name" if unnamed else ", ".join(inputs) or "none"
         raise ConfigurationError(
             f"{whose} takes its inputs by name, {wanted}, and was given {got}."
         )
-    content_of_fields(inputs)  # its fingerprint and its seeds are of them
 
 
 def refuse_own_lms(module: dspy.Module) -> None:

@@ -46,6 +46,35 @@ class TestRefusals:
             ask(mux, how, question="?", config={"rollout_id": 1})
         assert [calls(member.lm) for member in mux.members] == [0, 0]
 
+    @pytest.mark.parametrize("program", [dspy.Predict("question -> answer"), None])
+    @pytest.mark.parametrize(
+        ("setting", "said"),
+        [
+            ({"demos": []}, "demos=…, which would replace every member's demos"),
+            ({"signature": "question -> answer"}, "signature=…, which would replace the program"),
+            ({"temperature": 1.0}, "temperature=…, which is no input"),
+            ({"rollout_id": 1}, "rollout_id=…, which is no input"),
+        ],
+    )
+    def test_what_else_a_predictor_takes_at_the_call(self, how, program, setting, said):
+        mux = self.mux(program)
+        with pytest.raises(ConfigurationError, match=f"SLMMux was called with {said}"):
+            ask(mux, how, question="?", **setting)
+        assert [calls(member.lm) for member in mux.members] == [0, 0]
+
+    def test_fields_and_inputs_of_the_user_s_own_may_have_these_names(self, how):
+        class Own(dspy.Module):
+            def __init__(self):
+                super().__init__()
+                self.step = dspy.Predict("question -> answer")
+
+            def forward(self, question, **more):
+                return self.step(question=f"{question} ({more['demos']})")
+
+        assert ask(self.mux(Own()), how, question="?", demos="two").answer == "x"
+        mux = self.mux(dspy.Predict("question, temperature -> answer"))
+        assert ask(mux, how, question="?", temperature="20 °C").answer == "x"
+
     def test_an_input_of_the_user_s_own_program_may_be_called_config(self, how):
         class Configured(dspy.Module):
             def __init__(self):
