@@ -8,10 +8,11 @@ draws of one that was killed once it has shown no life for some 20 seconds.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,9 +32,9 @@ from .health import Health
 from .heartbeat import Confirmation, Heartbeat
 from .limits import Budget
 from .progress_bar import progress_bar
-from .questions import questions_of
+from .questions import check_fit, questions_of
 from .sample_bank import SampleBank
-from .score import Metric as Metric, Scorer
+from .score import Metric as Metric, Scorer, check_metric
 from .units import Units
 from .writer import RecordedDraw, Writer
 
@@ -106,7 +107,7 @@ def collect(  # noqa: PLR0913  (users pass keyword arguments; CollectOptions tak
     mux: SLMMux,
     examples: Sequence[dspy.Example],
     metric: Metric,
-    bank: SampleBank,
+    bank: SampleBank | str | os.PathLike[str],
     *,
     dataset: str = "default",
     k: int | None = None,
@@ -140,6 +141,7 @@ def collect(  # noqa: PLR0913  (users pass keyword arguments; CollectOptions tak
     Args:
         examples: with their inputs marked; their other fields, such as a category, are recorded.
         metric: `(example, prediction, trace=None)` → bool or number, as in DSPy.
+        bank: where draws are recorded: a `SampleBank`, or its path or URL.
         dataset: a name for these questions.
         k: draws per member; None for the mux's own.
         fields: further fields of all these questions, such as `{"split": "train"}`.
@@ -153,9 +155,9 @@ def collect(  # noqa: PLR0913  (users pass keyword arguments; CollectOptions tak
         console: shows the progress; None for no progress.
 
     Raises:
-        ConfigurationError: a wrong setting; a `max_cost` where DSPy knows no member's price; a
-            value, such as a function, by which questions cannot be told apart; or two examples
-            with the same inputs and other labels.
+        ConfigurationError: a wrong setting; a `max_cost` where DSPy knows no member's price;
+            examples whose inputs the mux would refuse; a value, such as a function, by which
+            questions cannot be told apart; or two examples with the same inputs and other labels.
         MetricFailed: the metric raised. The draws made so far are kept, and scored by the next
             collection.
         MuxError: the first draws of a member all failed alike.
@@ -164,6 +166,7 @@ def collect(  # noqa: PLR0913  (users pass keyword arguments; CollectOptions tak
     """
     if not examples:
         raise ConfigurationError("There are no examples to collect draws on.")
+    check_metric(metric)
     options = CollectOptions(
         dataset=dataset,
         k=k,
@@ -174,7 +177,9 @@ def collect(  # noqa: PLR0913  (users pass keyword arguments; CollectOptions tak
         retry_failed=retry_failed,
         console=console,
     )
-    return _Collection(mux, examples, metric, bank, options).run()
+    opened = nullcontext(bank) if isinstance(bank, SampleBank) else closing(SampleBank(bank))
+    with opened as to_fill:
+        return _Collection(mux, examples, metric, to_fill, options).run()
 
 
 class _Collection:
@@ -189,6 +194,7 @@ class _Collection:
         self.mux, self.bank, self.options = mux, bank, options
         # What cannot be recorded is refused before anything is written.
         asked = questions_of(examples, options.fields)
+        check_fit(mux, examples)
         described = [fingerprint_member(mux, at) for at in range(len(mux.members))]
         self.programs = bank.add_programs(
             [

@@ -11,6 +11,8 @@ import dspy
 
 from ..errors import ConfigurationError
 from ..mux.code_hash import hash_value
+from ..mux.refusals import check_names
+from ..mux.slm_mux import SLMMux
 from ..sampling.array_content import is_foreign
 from ..sampling.content import NoContent, content
 from .fingerprint import content_of_labels, fingerprint_inputs
@@ -46,8 +48,9 @@ def questions_of(
         within: where the examples are, for messages, such as "the trainset".
 
     Raises:
-        ConfigurationError: an example does not mark its inputs, a value has no content, or two
-            examples have the same inputs and other labels, such as another gold answer.
+        ConfigurationError: an example is of another type or does not mark its inputs, a value has
+            no content, or two examples have the same inputs and other labels, such as another gold
+            answer.
     """
     of = f" of {within}" if within else ""
     found = [
@@ -59,6 +62,39 @@ def questions_of(
         before = first.setdefault(question.key, at)
         _refuse_other_labels(found[before], question, f"Examples {before + 1} and {at + 1}{of}")
     return found
+
+
+def check_example(example: object, which: str) -> None:
+    """Raise ConfigurationError unless this is an example: a row of a data set is a dict.
+
+    Args:
+        which: what to call it, such as "Example 1".
+    """
+    if not isinstance(example, dspy.Example):
+        raise ConfigurationError(
+            f"{which} must be a dspy.Example, not {named_type(example)}: write "
+            "dspy.Example(**row).with_inputs('question')."
+        )
+
+
+def named_type(value: object) -> str:
+    """Return a value's type with its article; `None` for None."""
+    name = type(value).__name__
+    return "None" if value is None else f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+def check_fit(mux: SLMMux, examples: Sequence[dspy.Example], within: str = "") -> None:
+    """Raise ConfigurationError where a call of the mux with an example's inputs would.
+
+    Args:
+        within: as for `questions_of`, which has seen the examples.
+    """
+    of = f" of {within}" if within else ""
+    for at, example in enumerate(examples, 1):
+        try:
+            check_names(type(mux).__name__, mux.programs[0], (), example.inputs().toDict())
+        except ConfigurationError as error:
+            raise ConfigurationError(f"Example {at}{of} does not fit the mux. {error}") from error
 
 
 def _refuse_other_labels(one: Question, other: Question, which: str) -> None:
@@ -74,6 +110,7 @@ def _refuse_other_labels(one: Question, other: Question, which: str) -> None:
 
 
 def _question(example: dspy.Example, fields: Mapping[str, Any], which: str) -> Question:
+    check_example(example, which)
     try:
         inputs = example.inputs().toDict()
     except ValueError as error:

@@ -11,7 +11,7 @@ import dspy
 import numpy as np
 
 from ..answers.equivalence import NO_ANSWER
-from ..errors import MetricFailed
+from ..errors import ConfigurationError, MetricFailed
 from ..mux.code_hash import hash_callable
 from ..mux.slm_mux import SLMMux
 from .fingerprint import fingerprint_member, fingerprint_score, jsonable
@@ -22,6 +22,14 @@ from .writer import OutputTypes, RecordedDraw
 
 #: `(example, prediction, trace=None)` → bool or number, as in DSPy.
 Metric = Callable[..., SupportsFloat]
+
+
+def check_metric(metric: object) -> None:
+    """Raise ConfigurationError unless this can be called."""
+    if not callable(metric):
+        raise ConfigurationError(
+            f"metric must be a function of an example and a prediction, not {metric!r}."
+        )
 
 
 class Scorer:

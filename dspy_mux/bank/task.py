@@ -31,6 +31,7 @@ from typing import Any
 import dspy
 
 from ..errors import ConfigurationError
+from .questions import check_example, named_type
 
 _PARTS = ("program", "examples", "metric")
 _UNKNOWN = object()
@@ -62,7 +63,7 @@ class TaskModule:
         if not (is_signature or isinstance(made, (str, dspy.Module))):
             raise ConfigurationError(
                 f"program() of the task {self.name!r} must return a signature or a dspy.Module, "
-                f"not {_named(made)}."
+                f"not {named_type(made)}."
             )
         return made
 
@@ -78,15 +79,11 @@ class TaskModule:
         if isinstance(found, (str, Mapping)) or not isinstance(found, Iterable):
             raise ConfigurationError(
                 f"examples() of the task {self.name!r} must return a list of dspy.Example, "
-                f"not {_named(found)}."
+                f"not {named_type(found)}."
             )
         examples = list(itertools.islice(found, limit))
         for at, example in enumerate(examples, 1):
-            if not isinstance(example, dspy.Example):
-                raise ConfigurationError(
-                    f"Example {at} of the task {self.name!r} must be a dspy.Example, not "
-                    f"{_named(example)}: write dspy.Example(**row).with_inputs('question')."
-                )
+            check_example(example, f"Example {at} of the task {self.name!r}")
         if not examples:
             which = "" if split is None else f" in the split {split!r}"
             raise ConfigurationError(f"The task {self.name!r} has no examples{which}.")
@@ -155,7 +152,7 @@ def load_task(name: str) -> TaskModule:
         if not callable(getattr(module, part)):
             raise ConfigurationError(
                 f"{part} of the task {name!r} must be a function, "
-                f"not {_named(getattr(module, part))}."
+                f"not {named_type(getattr(module, part))}."
             )
     if not _accepts(module.program, 0):
         raise ConfigurationError(f"program() of the task {name!r} must need no argument.")
@@ -188,8 +185,3 @@ def _accepts(function: Callable[..., Any], arguments: int) -> bool:
     except ValueError:  # a built-in that does not say
         return True
     return True
-
-
-def _named(value: object) -> str:
-    name = type(value).__name__
-    return "None" if value is None else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

@@ -48,7 +48,7 @@ class ScaleOptions:
 
     source: BankOptions
     split: SplitOptions
-    k: int
+    k: int | None
     k_max: int | None
     max_members: int
     penalty: float
@@ -60,8 +60,11 @@ class ScaleOptions:
 def scale(  # noqa: PLR0913  Typer reads the options from the parameters
     bank: BankPath,
     k: Annotated[
-        int, typer.Option("--k", min=1, help="Draws per member while members are added.")
-    ] = 3,
+        int | None,
+        typer.Option(
+            "--k", min=1, help="Draws per member while members are added. Default: 3, or all."
+        ),
+    ] = None,
     k_max: MaxDraws = None,
     max_members: Annotated[int, typer.Option(min=1, help="Most members.")] = 5,
     penalty: Penalty = 1.0,

@@ -17,10 +17,10 @@ from dspy.teleprompt import Teleprompter
 from rich.console import Console
 
 from ..bank.collect import Collected, Metric, collect
-from ..bank.questions import questions_of
+from ..bank.questions import check_fit, questions_of
 from ..bank.record import Record, join_records
 from ..bank.sample_bank import SampleBank
-from ..bank.score import recorded
+from ..bank.score import check_metric, recorded
 from ..errors import ConfigurationError
 from ..mux.slm_mux import SLMMux
 from ..replay.splits import Split
@@ -29,7 +29,7 @@ from ..voting.calibration import Training, fit
 from ..voting.early_stopping import fit_early_stopping
 from ..voting.rules import rule_of
 from ..voting.tally import Tally
-from .options import DEFAULT_RULES, STUDY_NAME, ChoiceOptions, StudyOptions
+from .options import DEFAULT_RULES, STUDY_NAME, ChoiceOptions, StudyOptions, check_least
 from .report import MuxReport
 from .tune import run_study
 from .tuned import Setting, Tuned
@@ -125,10 +125,8 @@ class MuxOptimizer(Teleprompter):
             raise ConfigurationError(
                 f"bound must be a chance between 0 and 1, or None, not {bound!r}."
             )
-        if not callable(metric):
-            raise ConfigurationError(
-                f"metric must be a function of an example and a prediction, not {metric!r}."
-            )
+        check_metric(metric)
+        check_least("k_max", k_max)
         self.metric, self.k_max, self.bound, self.progress = metric, k_max, bound, progress
         self.bank = bank if bank is None or isinstance(bank, SampleBank) else SampleBank(bank)
         # All recorded draws may be tried: `k_max` bounds the drawing already.
@@ -164,9 +162,10 @@ class MuxOptimizer(Teleprompter):
 
         Raises:
             ConfigurationError: the student is not an SLMMux, a teacher is given, the context is
-                not an input, two examples have the same inputs and other labels, a value has no
-                content by which questions are told apart, or there is nothing to choose, for
-                example because no draw reaches the threshold.
+                not an input, an example is none or has inputs that the student would refuse, two
+                examples have the same inputs and other labels, a value has no content by which
+                questions are told apart, or there is nothing to choose, for example because no
+                draw reaches the threshold.
             MetricFailed: the metric raised; the draws made so far are kept.
             MissingExtra: Optuna is not installed.
             StorageError: the bank or the study's storage cannot be reached or written.
@@ -181,8 +180,10 @@ class MuxOptimizer(Teleprompter):
             )
         if not trainset:
             raise ConfigurationError("The trainset is empty.")
-        self._check_context([*trainset, *(valset or [])])
         _check_apart(trainset, valset or [])
+        check_fit(student, trainset, within="the trainset")
+        check_fit(student, valset or [], within="the valset")
+        self._check_context([*trainset, *(valset or [])])
         if self.bank is not None:
             return self._compiled(student, trainset, valset or [], self.bank)
         with tempfile.TemporaryDirectory() as folder:

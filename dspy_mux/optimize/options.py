@@ -23,12 +23,19 @@ STUDY_NAME = "dspy-mux"
 MOST_PENALTY = 1e6
 
 
+def check_least(name: str, value: int | None) -> None:
+    """Raise ConfigurationError for a number of members or draws below 1; None is no number."""
+    if value is not None and value < 1:
+        raise ConfigurationError(f"{name} must be 1 or more, not {value}.")
+
+
 @dataclass(frozen=True)
 class ChoiceOptions:
     """What a study may choose, and how a choice is scored; `tune` documents each option.
 
     Raises:
-        ConfigurationError: an unknown rule or second objective, or a budget without one.
+        ConfigurationError: a number below 1, fewer members at most than at least, an unknown rule
+            or second objective, or a budget without one.
     """
 
     max_members: int = 3
@@ -42,6 +49,13 @@ class ChoiceOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("max_members", "min_members", "k_max"):
+            check_least(name, getattr(self, name))
+        if self.min_members > self.max_members:
+            raise ConfigurationError(
+                f"max_members must be min_members={self.min_members} or more, not "
+                f"{self.max_members}."
+            )
         unknown = [rule for rule in self.rules if rule not in RULE_NAMES]
         if unknown:
             raise ConfigurationError(

@@ -19,10 +19,12 @@ from ..bank.record import Record
 from ..replay.replay import Result, compare, pooled_results, replay
 from ..replay.resample import check_record, check_recorded
 from ..replay.splits import Split, holdout
+from .options import check_least
 from .search import Outcomes, search
 
 #: The rules compared, as in the paper's figures: SLM-MUX and Agent Forest.
 RULES = ("consistency", "pooled")
+_PAPERS_K = 3
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ class Scaling:
 def scale(  # noqa: PLR0913  (public: independent keyword arguments)
     record: Record,
     *,
-    k: int = 3,
+    k: int | None = None,
     k_max: int | None = None,
     max_members: int = 5,
     size: int | None = None,
@@ -153,8 +155,9 @@ def scale(  # noqa: PLR0913  (public: independent keyword arguments)
 
     Args:
         record: scored draws of every member on every question.
-        k: draws per member while the number of members grows.
-        k_max: draws per member, at most; None for all that are recorded.
+        k: draws per member while the number of members grows; None for 3, or for `k_max` or all
+            that are recorded where these are fewer.
+        k_max: draws per member, at most; None for all that are recorded, as for more than these.
         max_members: the largest subset.
         size: members while the draws grow from 2 to `k_max`; None for the sweet spot.
         penalty: the λ of the search for each size, from 0 to 1,000,000.
@@ -163,11 +166,15 @@ def scale(  # noqa: PLR0913  (public: independent keyword arguments)
         seed: of the default splits.
 
     Raises:
-        ConfigurationError: k above the recorded draws, or a size that no subset has.
+        ConfigurationError: k above the recorded draws, a size that no subset has, or a number
+            below 1.
     """
     check_record(record)
+    check_least("k_max", k_max)
+    check_least("max_members", max_members)
     recorded = record.votes.shape[2]
     k_max = recorded if k_max is None else min(k_max, recorded)
+    k = min(_PAPERS_K, k_max) if k is None else k
     check_recorded(record, k)
     splits = (
         list(splits)

@@ -161,7 +161,7 @@ class Outcomes:
 
 def search(  # noqa: PLR0913  (public: independent keyword arguments)
     record: Record,
-    sizes: Sequence[int],
+    sizes: int | Sequence[int],
     *,
     k: int | None = None,
     penalty: float = 1.0,
@@ -194,7 +194,7 @@ def search(  # noqa: PLR0913  (public: independent keyword arguments)
 
     Args:
         record: scored draws of every member on every question.
-        sizes: of the subsets, such as range(2, 6).
+        sizes: of the subsets: one, such as 2, or several, such as range(2, 6).
         k: draws per member; None for all that are recorded. Fewer than recorded are averaged over
             random choices.
         penalty: λ, from 0 to 1,000,000.
@@ -237,7 +237,8 @@ def search(  # noqa: PLR0913  (public: independent keyword arguments)
     return Found(results, evaluated, gap == 0.0, time.perf_counter() - began, gap)
 
 
-def _checked_sizes(sizes: Sequence[int], count: int) -> list[int]:
+def _checked_sizes(sizes: int | Sequence[int], count: int) -> list[int]:
+    sizes = [sizes] if isinstance(sizes, (int, np.integer)) else sizes
     wanted = sorted(set(sizes))
     if not wanted or wanted[0] < 1 or wanted[-1] > count:
         raise ConfigurationError(

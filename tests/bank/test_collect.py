@@ -330,9 +330,32 @@ def _descriptions(bank):
     [
         ([], {}, "no examples"),
         ([dspy.Example(question="q")], {}, "does not say what its inputs are"),
+        ([*questions(1), {"question": "q"}], {}, "Example 2 must be a dspy.Example, not a dict:"),
+        (
+            [*questions(1), dspy.Example(q="q", answer="x").with_inputs("q")],
+            {},
+            r"Example 2 does not fit the mux\. SLMMux takes its inputs by name, question=…",
+        ),
+        (
+            [dspy.Example(question="q", demos=[]).with_inputs("question", "demos")],
+            {},
+            "SLMMux was called with demos=…",
+        ),
         (questions(1), {"k": 0}, "1 or more"),
+        (questions(1), {"metric": None}, "metric must be a function"),
     ],
 )
-def test_bad_input_is_refused(bank, examples, settings, told):
+def test_bad_input_is_refused_before_a_call(bank, examples, settings, told):
+    mux = a_mux(a_member("a"))
     with pytest.raises(ConfigurationError, match=told):
-        collect(a_mux(a_member("a")), examples, metric, bank, **settings)
+        collect(mux, examples, bank=bank, **{"metric": metric, **settings})
+    assert calls(mux) == [0]
+    assert not bank.exists()
+
+
+def test_a_bank_is_named_by_its_path_too(tmp_path):
+    for bank in (tmp_path / "bank.sqlite", str(tmp_path / "bank.sqlite")):
+        done = collect(a_mux(a_member("a")), questions(2), metric, bank)
+    assert (done.drawn, done.already) == (0, 6)
+    with pytest.raises(ConfigurationError, match="A bank is a SampleBank, a file's path or"):
+        collect(a_mux(a_member("a")), questions(2), metric, None)

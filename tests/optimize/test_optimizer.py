@@ -163,11 +163,23 @@ def test_a_mux_with_a_fitted_rule_compiles_again():
         ({"trainset": []}, "empty"),
         ({"trainset": questions(4), "valset": questions(2)}, "both trainset and valset"),
         ({"trainset": questions(4), "teacher": dspy.Predict("a -> b")}, "teacher"),
+        ({"trainset": [{"question": "q"}]}, "Example 1 of the trainset must be a dspy.Example"),
+        (
+            {"trainset": questions(4), "valset": [dspy.Example(question="q")]},
+            "Example 1 of the valset does not say what its inputs are",
+        ),
+        (
+            {"trainset": questions(4), "valset": [dspy.Example(q="q").with_inputs("q")]},
+            r"Example 1 of the valset does not fit the mux\. SLMMux takes its inputs by name",
+        ),
     ],
 )
-def test_what_cannot_be_compiled_is_refused(arguments, message):
+@pytest.mark.parametrize("context", [None, "question"])
+def test_what_cannot_be_compiled_is_refused_before_a_call(arguments, message, context):
+    student = a_mux(a_member("a"), a_member("b"))
     with pytest.raises(ConfigurationError, match=message):
-        MuxOptimizer(metric=metric).compile(a_mux(a_member("a"), a_member("b")), **arguments)
+        MuxOptimizer(metric=metric, context=context).compile(student, **arguments)
+    assert calls(student) == [0, 0]
 
 
 def test_only_a_mux_is_compiled():
@@ -184,6 +196,11 @@ def test_options_are_checked_before_anything_is_drawn():
         MuxOptimizer(metric=metric, rules=["best"])
     with pytest.raises(ConfigurationError, match="needs the objective"):
         MuxOptimizer(metric=metric, budget=3.0)
+    for name in ("k_max", "max_members", "min_members"):
+        with pytest.raises(ConfigurationError, match=f"^{name} must be 1 or more, not 0"):
+            MuxOptimizer(metric=metric, **{name: 0})
+    with pytest.raises(ConfigurationError, match="max_members must be min_members=3 or more"):
+        MuxOptimizer(metric=metric, min_members=3, max_members=2)
 
 
 @pytest.mark.parametrize("missing", ["pandas", "plotly.graph_objects"])

@@ -194,6 +194,18 @@ def test_one_recorded_draw_has_one_setting():
     assert [gain.setting for gain in curves.gains] == ["1 draw", "best"]
 
 
+def test_the_default_k_is_what_the_bank_and_k_max_allow():
+    assert scale(a_bank(draws=2), k_max=9).k == 2
+    assert scale(a_bank(draws=4), k_max=2).k == 2
+    assert scale(a_bank(draws=4)).k == 3
+
+
+@pytest.mark.parametrize("name", ["k", "k_max", "max_members"])
+def test_a_number_below_one_is_refused_by_its_name(name):
+    with pytest.raises(ConfigurationError, match=f"^{name} must be 1 or more, not 0"):
+        scale(a_bank(), **{name: 0})
+
+
 def test_a_size_that_no_subset_has_is_refused():
     with pytest.raises(ConfigurationError, match="from 1 to 3 members"):
         scale(a_bank(), k=3, size=4)

@@ -308,7 +308,13 @@ def test_a_size_not_reached_is_not_proven(large, monkeypatch):
 # --- what is refused -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sizes", [[], [0], [4], [-1, 2], range(1, 5)])
+@pytest.mark.parametrize("sizes", [2, np.int64(2)])
+def test_one_size_is_a_number_too(sizes):
+    record = plain_record(np.zeros((2, 3, 1), int), np.zeros((2, 3, 1)))
+    assert search(record, sizes).results == search(record, [2]).results
+
+
+@pytest.mark.parametrize("sizes", [[], [0], 0, [4], [-1, 2], range(1, 5)])
 def test_sizes_that_no_subset_can_have_are_refused(sizes):
     with pytest.raises(ConfigurationError, match="Subsets of 3 members have from 1 to 3 members"):
         search(plain_record(np.zeros((2, 3, 1), int), np.zeros((2, 3, 1))), sizes)

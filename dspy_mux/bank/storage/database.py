@@ -45,6 +45,10 @@ class Database:
     """
 
     def __init__(self, url: str | os.PathLike[str]):
+        if not isinstance(url, (str, os.PathLike)):
+            raise ConfigurationError(
+                f"A bank is a SampleBank, a file's path or a database URL, not {url!r}."
+            )
         text = os.fspath(url)
         self.path: Path | None = None
         if "://" not in text:
