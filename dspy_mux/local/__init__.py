@@ -11,14 +11,17 @@ weights are kept), DSPY_MUX_THREADS, DSPY_MUX_ACCEPT_LICENSE, DSPY_MUX_VERBOSE=1
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dspy
+from dspy import lm15
 
-from ..errors import MissingExtra
+from ..errors import ConfigurationError, MissingExtra
+from . import wire
 from .catalog import CATALOG, Weights
 from .engine import (
     DEFAULT_CONTEXT,
@@ -27,17 +30,19 @@ from .engine import (
     LlamaEngine,
     LocalModelCallError,
 )
+from .options import OPTIONS, EngineOptions
 from .server import MISSING_LLAMA_CPP
 from .weights import Cached, fetch, path, status
-from .wire import DEFAULT_MAX_TOKENS
 
 if TYPE_CHECKING:
     from ..sampling.members import Member
 
 __all__ = [
     "CATALOG",
+    "OPTIONS",
     "AsyncLlamaEngine",
     "Cached",
+    "EngineOptions",
     "LlamaEngine",
     "LocalModelCallError",
     "Weights",
@@ -56,7 +61,7 @@ def local_lm(
     slots: int = DEFAULT_SLOTS,
     context: int = DEFAULT_CONTEXT,
     accept_license: bool = False,
-    max_tokens: int = DEFAULT_MAX_TOKENS,
+    max_tokens: int = wire.DEFAULT_MAX_TOKENS,
     **lm_kwargs: Any,
 ) -> dspy.LM:
     """Return a dspy.LM on weights in this process.
@@ -74,27 +79,54 @@ def local_lm(
         context: tokens of the longest prompt and its answer; each slot holds memory for it.
         accept_license: accept the terms of weights that ask for it (Gemma's).
         max_tokens: bound on an answer's tokens.
-        lm_kwargs: other arguments of dspy.LM: temperature, stop, cache, …
+        lm_kwargs: llama.cpp's own options (min_p, repeat_penalty, grammar, ignore_eos,
+            chat_template_kwargs; see `EngineOptions`), which the model string names too, and other
+            arguments of dspy.LM: temperature, stop, cache, …
 
     Raises:
         MissingExtra: llama.cpp is not installed.
         LocalModelError: an unknown name, a missing file, terms not accepted, or weights that cannot
             be fetched.
-        ConfigurationError: threads, slots or context out of range.
+        ConfigurationError: threads, slots or context out of range, or an option that is unknown or
+            has a wrong value.
     """
     # Checked before any weights are fetched.
     if "xllamacpp" not in sys.modules and importlib.util.find_spec("xllamacpp") is None:
         raise MissingExtra(MISSING_LLAMA_CPP)
-    engine = LlamaEngine(name_or_path, threads=threads, slots=slots, context=context)
+    options = {name: lm_kwargs.pop(name) for name in OPTIONS if name in lm_kwargs}
+    engine = LlamaEngine(name_or_path, threads=threads, slots=slots, context=context, **options)
+    async_engine = AsyncLlamaEngine.load_state(engine.dump_state())
+    lm = dspy.LM(
+        engine.model, engine=engine, async_engine=async_engine, max_tokens=max_tokens, **lm_kwargs
+    )
+    _check_settings(lm)
     if engine.in_catalog:
         fetch(engine.name, accept_license=accept_license)
-    return dspy.LM(
-        engine.model,
-        engine=engine,
-        async_engine=AsyncLlamaEngine(name_or_path, threads=threads, slots=slots, context=context),
-        max_tokens=max_tokens,
-        **lm_kwargs,
-    )
+    return lm
+
+
+def _check_settings(lm: dspy.LM) -> None:
+    """Refuse settings that DSPy would refuse at each call.
+
+    Raises:
+        ConfigurationError: there is one.
+    """
+    question = {"model": lm.model, "messages": [{"role": "user", "content": "?"}]}
+    for name, value in lm.kwargs.items():
+        if name in ("n", "num_generations", "rollout_id") or value is None:
+            continue  # DSPy's own
+        try:
+            request = lm15.request_from_openai_chat({**question, name: value})
+            wire.payload_of(request, chat=True)
+        except lm15.UnsupportedFeatureError as error:
+            near = difflib.get_close_matches(name, OPTIONS, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise ConfigurationError(
+                f"A local model has no setting {name!r}: {hint}llama.cpp's own are "
+                f"{', '.join(OPTIONS)}; dspy.LM's are max_tokens, top_p, top_k, stop and the like."
+            ) from error
+        except (TypeError, ValueError):
+            continue  # a value of DSPy's, or one of several that belong together
 
 
 def local_member(
@@ -118,7 +150,7 @@ def local_member(
         local_lm_kwargs: as for `local_lm`.
 
     Raises:
-        MissingExtra, LocalModelError: as for `local_lm`.
+        MissingExtra, LocalModelError, ConfigurationError: as for `local_lm`.
     """
     from ..adapters.formats import CompletionAdapter, FewShotAdapter
     from ..sampling.members import Member

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from dspy import lm15
 from dspy.utils.exceptions import LMConfigurationError
-from typing_extensions import Self, TypedDict
+from typing_extensions import NotRequired, Self, TypedDict
 
 from ..errors import ConfigurationError, LocalModelError, MissingExtra
 from ..sampling.deadline import loading, offer
 from ..sampling.offload import loads, on_thread
 from . import catalog, gguf, weights, wire
+from .options import EngineOptions
 from .server import LlamaServer, ServerSettings, loaded, server_for
 from .wire import Body
+
+logger = logging.getLogger("dspy_mux")
 
 DEFAULT_SLOTS = 8
 DEFAULT_CONTEXT = 4096
@@ -41,6 +45,7 @@ class EngineState(TypedDict):
     threads: int | None
     slots: int
     context: int
+    options: NotRequired[dict[str, Any]]
 
 
 class _Engine:
@@ -52,10 +57,14 @@ class _Engine:
             weights are loaded.
         slots: draws that run at once.
         context: tokens of the longest prompt and answer together; each slot holds memory for it.
+        options: of `EngineOptions`: min_p, repeat_penalty, grammar, ignore_eos,
+            chat_template_kwargs. The model string names them, so that neither DSPy's cache nor a
+            bank takes one setting's answers for another's.
 
     Raises:
         LocalModelError: an unknown name, a missing file, or not a GGUF file.
-        ConfigurationError: a number out of range.
+        ConfigurationError: a number out of range, an unknown option, or template variables for a
+            model without a chat template.
     """
 
     #: Equal requests with seeds s, s+1, … read the prompt once, so the sampler seeds draws so.
@@ -85,6 +94,7 @@ class _Engine:
         threads: int | None = None,
         slots: int = DEFAULT_SLOTS,
         context: int = DEFAULT_CONTEXT,
+        **options: Any,
     ) -> None:
         _check_number("slots", slots, 1)
         _check_number("context", context, 256)
@@ -111,6 +121,13 @@ class _Engine:
             self.chat = entry.chat
             self.name = entry.name
             self.model = f"local/{entry.name}"
+        self.options = EngineOptions.read(options, f"The local model {self.name!r}")
+        if self.options.chat_template_kwargs and not self.chat:
+            raise ConfigurationError(
+                f"The local model {self.name!r} has no chat template: leave chat_template_kwargs "
+                "out."
+            )
+        self.model += self.options.label()
 
     def __deepcopy__(self, memo: dict[int, object]) -> _Engine:
         return self  # a configuration that never changes
@@ -123,12 +140,15 @@ class _Engine:
 
     def dump_state(self) -> EngineState:
         """Return the state for `load_state`; a path is kept as given."""
-        return {
+        state: EngineState = {
             "name_or_path": self.name_or_path,
             "threads": self.threads,
             "slots": self.slots,
             "context": self.context,
         }
+        if options := self.options.given():
+            state["options"] = options
+        return state
 
     @classmethod
     def load_state(cls, state: EngineState) -> Self:
@@ -137,6 +157,7 @@ class _Engine:
             threads=state["threads"],
             slots=state["slots"],
             context=state["context"],
+            **state.get("options", {}),
         )
 
     def as_text(self) -> tuple[LlamaEngine, AsyncLlamaEngine]:
@@ -145,6 +166,12 @@ class _Engine:
         `CompletionAdapter` uses them to show few-shot text to a chat model.
         """
         if self._text_engines is None:
+            if self.options.chat_template_kwargs:
+                logger.warning(
+                    "An adapter has %s continue a text, without its chat template: "
+                    "chat_template_kwargs changes nothing there.",
+                    self.name,
+                )
             engines = (
                 LlamaEngine.load_state(self.dump_state()),
                 AsyncLlamaEngine.load_state(self.dump_state()),
@@ -184,7 +211,7 @@ class _Engine:
             raise MissingExtraInCall(str(error)) from error
 
     def _submit(self, request: lm15.Request, server: LlamaServer) -> Future[Body]:
-        payload, seed = wire.payload_of(request, chat=self.chat)
+        payload, seed = wire.payload_of(request, chat=self.chat, options=self.options)
         return server.submit(payload, seed=seed)
 
 

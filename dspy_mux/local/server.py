@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import http.client
+import json
 import os
 import re
 import secrets
@@ -14,9 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dspy import lm15
+
 from ..errors import LocalModelError, MissingExtra
 from ..sampling.interrupt import exit_at_once
 from . import gguf, wire
+from .adherence import Adherence
 from .batch import Batcher
 from .cores import default_threads
 from .wire import Body, TokenUsage
@@ -28,6 +33,8 @@ MISSING_LLAMA_CPP = (
 #: How long the interpreter waits at its exit: a prompt that is being read cannot be interrupted,
 #: and the process would crash. Ctrl-C ends the wait, and the process.
 EXIT_WAIT_S = 90.0
+#: How long llama.cpp may take to apply a chat template, which takes it milliseconds.
+PROMPT_WAIT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -55,11 +62,13 @@ class LlamaServer:
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
         threads = settings.threads or default_threads()
-        self._llama = _load(settings, threads)
+        self._key = secrets.token_hex(16)
+        self._llama = _load(settings, threads, self._key)
         tokens = sorted(gguf.control_tokens(settings.path), key=len, reverse=True)
         #: Matches the tokens that steer the model; None where there are none.
         self.control_tokens = re.compile("|".join(map(re.escape, tokens))) if tokens else None
         self._served = False
+        self._adherence = Adherence(settings.path.stem, self._prompt_of)
         self._batcher = Batcher(self._generate, slots=settings.slots)
 
     def submit(self, payload: Body, *, seed: int | None) -> Future[Body]:
@@ -96,14 +105,34 @@ class LlamaServer:
         if seed is not None:
             body["seed"] = seed
         self._served = True
+        self._adherence.check_prompt(payload)
         stream = _Stream(n, wanted)
         handle = (
             self._llama.handle_chat_completions
             if "messages" in body
             else self._llama.handle_completions
         )
-        handle(body, stream.take)
-        return stream.finish()
+        try:
+            handle(body, stream.take)
+        except ValueError as error:  # from the template, or from a schema
+            raise lm15.InvalidRequestError(str(error), provider=wire.PROVIDER) from error
+        replies = stream.finish()
+        self._adherence.check_replies(payload, replies)
+        return replies
+
+    def _prompt_of(self, body: Body) -> str | None:
+        """Return the prompt that the chat template makes of a body; None if llama.cpp fails."""
+        address = self._llama.listening_address.removeprefix("http://")
+        connection = http.client.HTTPConnection(address, timeout=PROMPT_WAIT_S)
+        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        try:
+            connection.request("POST", "/apply-template", json.dumps(body), headers)
+            prompt = json.loads(connection.getresponse().read())["prompt"]
+        except (OSError, http.client.HTTPException, ValueError, KeyError):
+            return None
+        finally:
+            connection.close()
+        return str(prompt)
 
 
 @dataclass
@@ -198,7 +227,7 @@ def _xllamacpp() -> Any:
     return xllamacpp
 
 
-def _load(settings: ServerSettings, threads: int) -> Any:
+def _load(settings: ServerSettings, threads: int, key: str) -> Any:
     xllamacpp = _xllamacpp()
     params = xllamacpp.CommonParams()
     params.model.path = str(settings.path)
@@ -213,7 +242,7 @@ def _load(settings: ServerSettings, threads: int) -> Any:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     # llama.cpp always listens on HTTP too; only this process may use it.
     params.hostnames = ["127.0.0.1"]
-    params.api_keys = [secrets.token_hex(16)]
+    params.api_keys = [key]
     params.n_threads_http = 1
     params.ui = params.endpoint_slots = False
     if os.environ.get(VERBOSE_VARIABLE, "0") in ("", "0"):

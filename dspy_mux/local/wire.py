@@ -9,15 +9,15 @@ from typing import Any, TypeAlias
 from dspy import lm15
 from typing_extensions import TypedDict
 
+from ..errors import ConfigurationError
+from .options import EngineOptions
+
 PROVIDER = "local"
 #: Answer tokens where neither the LM nor the call names a bound. Small models that do not stop
 #: ramble until the context ends.
 DEFAULT_MAX_TOKENS = 256
 #: llama.cpp's seeds are 32 bits wide and the highest one means "any".
 _SEEDS = 2**32 - 1
-#: llama.cpp's own settings, which an explicit Request may carry in Config.extensions.
-_PASSED_THROUGH = frozenset({"min_p", "repeat_penalty", "logit_bias", "grammar", "ignore_eos"})
-
 #: A JSON body that llama.cpp receives or sends.
 Body: TypeAlias = dict[str, Any]
 
@@ -31,8 +31,13 @@ class TokenUsage(TypedDict, total=False):
     prompt_tokens_details: dict[str, int]
 
 
-def payload_of(request: lm15.Request, *, chat: bool) -> tuple[Body, int | None]:
+def payload_of(
+    request: lm15.Request, *, chat: bool, options: EngineOptions | None = None
+) -> tuple[Body, int | None]:
     """Return the llama.cpp body of `request` without its seed, and the seed.
+
+    Args:
+        options: the engine's; those in the request's `Config.extensions` come first.
 
     Raises:
         lm15.UnsupportedFeatureError: tools, media, or a setting that llama.cpp cannot honour.
@@ -59,13 +64,34 @@ def payload_of(request: lm15.Request, *, chat: bool) -> tuple[Body, int | None]:
         )
     if config.response_format is not None:
         payload.update(_format(config.response_format, chat=chat))
-    for name, value in (config.extensions or {}).items():
-        if name not in _PASSED_THROUGH:
-            raise _unsupported(f"llama.cpp has no setting {name!r}", f"config.extensions.{name}")
-        payload[name] = value
+    payload.update(_options(config, options or EngineOptions(), chat=chat))
     # At temperature 0 every seed gives the same answer.
     seed = 0 if config.temperature == 0 else config.seed
     return payload, None if seed is None else seed % _SEEDS
+
+
+def _options(config: lm15.Config, engine: EngineOptions, *, chat: bool) -> Body:
+    """Return llama.cpp's own options of a request, its engine's among them."""
+    extensions = dict(config.extensions or {})
+    # The one option that DSPy's calls carry too.
+    options = {name: extensions.pop(name) for name in ("logit_bias",) if name in extensions}
+    for name in extensions.keys() - EngineOptions.model_fields.keys():
+        raise _unsupported(f"llama.cpp has no setting {name!r}", f"config.extensions.{name}")
+    try:
+        own = EngineOptions.read({**engine.given(), **extensions}, "config.extensions").given()
+    except ConfigurationError as error:
+        raise lm15.InvalidRequestError(str(error), provider=PROVIDER) from error
+    variables = own.pop("chat_template_kwargs", {})
+    if config.reasoning is not None:  # it is off, see _refuse_unsupported
+        variables["enable_thinking"] = False
+    if variables and chat:  # a text that is continued has no template
+        options["chat_template_kwargs"] = variables
+    if "grammar" in own and config.response_format is not None:
+        # llama.cpp follows one of the two and does not say which.
+        raise _unsupported(
+            "the model's grammar and a response format exclude each other", "config.response_format"
+        )
+    return options | own
 
 
 def with_plain_text(payload: Body, control_tokens: re.Pattern[str] | None) -> Body:

@@ -20,6 +20,7 @@ from typing_extensions import Self
 from ..adapters.formats import adapter_name
 from ..answers.equivalence import AnswerKind
 from ..errors import ConfigurationError, DataError, PoolMismatch, first_mistake
+from ..local import LlamaEngine
 from ..sampling.draw import OnError
 from ..sampling.members import MOST_DRAWS, Member, check_members
 from ..voting.ballot import Rule
@@ -358,6 +359,8 @@ def checked_accuracies(
 
 def _member_state(member: Member) -> dict[str, Any]:
     settings = member.lm.kwargs
+    engine = getattr(member.lm, "engine", None)
+    own = engine.options.given() if isinstance(engine, LlamaEngine) else {}
     return {
         "name": member.name,
         "model": member.lm.model,
@@ -369,7 +372,8 @@ def _member_state(member: Member) -> dict[str, Any]:
             name: settings[name]
             for name in SAVED_OPTIONS
             if settings.get(name) is not None and _is_json(settings[name])
-        },
+        }
+        | own,
     }
 
 

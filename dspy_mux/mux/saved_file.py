@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from ..adapters.formats import ADAPTERS
 from ..errors import ConfigurationError, DataError, MuxError, PoolMismatch, first_mistake
-from ..local import CATALOG
+from ..local import CATALOG, OPTIONS
 from ..sampling.members import Member
 from .member_entry import MemberEntry
 from .saved import SAVED_OPTIONS, SavedMember, SavedPool
@@ -167,6 +167,10 @@ def _find(entry: SavedMember, pool: Sequence[Member]) -> Member | None:
 
 def _member_entry(member: SavedMember, path: Path) -> dict[str, Any]:
     kind, _, name = member.model.partition("/")
+    known: tuple[str, ...] = SAVED_OPTIONS
+    if kind == "local":
+        # Its options follow its name; they are also saved as they were given.
+        name, known = name.partition("?")[0], (*SAVED_OPTIONS, *OPTIONS)
     if member.own_server or (kind == "local" and name not in CATALOG):
         raise ConfigurationError(
             f"The saved mux {str(path)!r} does not say where its member {member.name!r} runs: "
@@ -178,7 +182,7 @@ def _member_entry(member: SavedMember, path: Path) -> dict[str, Any]:
             f"The saved mux {str(path)!r} names an address as its model, {member.model!r}: "
             "pass --pool with one that you trust."
         )
-    options = {key: value for key, value in member.options.items() if key in SAVED_OPTIONS}
+    options = {key: value for key, value in member.options.items() if key in known}
     source = {"local": name} if kind == "local" else {"model": member.model}
     return {"name": member.name, "adapter": member.adapter, "options": options, **source}
 

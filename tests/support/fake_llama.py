@@ -14,6 +14,7 @@ class FakeServer:
     """Stands in for xllamacpp.Server: streams "s+i" for choice i of seed s in two chunks."""
 
     made: list[FakeServer]
+    listening_address = "http://127.0.0.1:9"  # the discard port: nothing listens
 
     def __init__(self, params) -> None:
         if "broken" in params.model.path:
