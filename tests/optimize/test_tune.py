@@ -159,7 +159,8 @@ def test_large_pools_are_chosen_member_by_member(monkeypatch):
     ("settings", "message"),
     [
         ({"rules": ["best"]}, "no rule 'best'"),
-        ({"min_members": 5}, "nothing to choose"),
+        ({"min_members": 5}, "max_members must be min_members=5 or more, not 3"),
+        ({"min_members": 5, "max_members": 6}, "nothing to choose"),
         ({"minimize": "time"}, "minimize must be"),
         ({"budget": 3.0}, "needs the objective"),
         ({"n_trials": 0}, "n_trials"),
