@@ -107,7 +107,8 @@ class _Engine:
         #: A chat model receives messages; a base model continues their text.
         self.chat: bool = True
         self._path: Path | None = None
-        self._text_engines: tuple[LlamaEngine, AsyncLlamaEngine] | None = None
+        #: By `chat`; a dict, whose setdefault keeps one of many threads' pairs.
+        self._text_engines: dict[bool, tuple[LlamaEngine, AsyncLlamaEngine]] = {}
         self.in_catalog = not _is_path(name_or_path)
         if not self.in_catalog:
             self._path = _existing(name_or_path)
@@ -165,21 +166,22 @@ class _Engine:
 
         `CompletionAdapter` uses them to show few-shot text to a chat model.
         """
-        if self._text_engines is None:
-            if self.options.chat_template_kwargs:
-                logger.warning(
-                    "An adapter has %s continue a text, without its chat template: "
-                    "chat_template_kwargs changes nothing there.",
-                    self.name,
-                )
-            engines = (
-                LlamaEngine.load_state(self.dump_state()),
-                AsyncLlamaEngine.load_state(self.dump_state()),
+        if (engines := self._text_engines.get(False)) is not None:
+            return engines
+        engines = (
+            LlamaEngine.load_state(self.dump_state()),
+            AsyncLlamaEngine.load_state(self.dump_state()),
+        )
+        for engine in engines:
+            engine.chat = False
+        kept = self._text_engines.setdefault(False, engines)
+        if kept is engines and self.options.chat_template_kwargs:  # of many threads, one is first
+            logger.warning(
+                "An adapter has %s continue a text, without its chat template: "
+                "chat_template_kwargs changes nothing there.",
+                self.name,
             )
-            for engine in engines:
-                engine.chat = False
-            self._text_engines = engines
-        return self._text_engines
+        return kept
 
     def load(self) -> None:
         """Fetch and load the weights now, not in the first call.

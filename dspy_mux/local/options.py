@@ -14,7 +14,7 @@ from ..errors import ConfigurationError, first_mistake
 
 #: llama.cpp reads nested parentheses recursively: a hundred thousand end the process.
 _DEEPEST = 200
-_LITERALS = re.compile(r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|#.*')
+_LITERALS = re.compile(r'"(?:\\.|[^"\\])*"?|\[(?:\\.|[^\]\\])*\]?|#.*')
 
 
 class EngineOptions(BaseModel):

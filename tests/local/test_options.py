@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import dspy
 import pytest
@@ -43,6 +44,16 @@ def test_a_text_to_continue_gets_them_without_the_templates(xllamacpp, chat_file
 
     assert body["min_p"] == 0.1
     assert "chat_template_kwargs" not in body
+
+
+def test_template_variables_are_named_once_where_an_adapter_continues_text(chat_file, caplog):
+    engine = LlamaEngine(chat_file, chat_template_kwargs={"enable_thinking": False})
+    with ThreadPoolExecutor(8) as pool:
+        engines = set(pool.map(lambda _: engine.as_text(), range(8)))
+
+    assert len(engines) == 1
+    (record,) = caplog.records
+    assert "chatty continue a text, without its chat template" in record.getMessage()
 
 
 def test_each_setting_has_a_model_string_of_its_own(chat_file):
@@ -155,6 +166,7 @@ def test_an_engine_names_an_option_that_it_does_not_know(chat_file):
 
 
 def test_parentheses_in_a_grammars_texts_are_none(chat_file):
+    LlamaEngine(chat_file, grammar="[" * 2**16)  # read in one go, however long
     LlamaEngine(chat_file, grammar='root ::= "' + "(" * 999 + '" | [(((] # (((')
 
 
