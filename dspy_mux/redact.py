@@ -85,9 +85,11 @@ def echoes_of(lm: dspy.BaseLM) -> list[str]:
     """Return the keys to look for in a model's reply, in case its server echoes them.
 
     A placeholder ("ollama", "EMPTY") may well be an answer. So a short key, or one without digits,
-    only counts if it looks like one.
+    only counts if it looks like one. A hosted model may have its key from its provider's variable.
     """
-    return [key for key in keys_of(lm) if _CHOSEN_KEY.fullmatch(key) or may_be_key(key)]
+    usual = os.environ.get(f"{lm.model.partition('/')[0].upper()}_API_KEY", "")
+    own = [key for key in keys_of(lm) if _CHOSEN_KEY.fullmatch(key) or may_be_key(key)]
+    return [*own, usual] if may_be_key(usual) and usual not in own else own
 
 
 def shown(value: Any) -> Any:

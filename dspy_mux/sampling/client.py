@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from contextlib import suppress
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 import dspy
 from dspy.clients.backend_selection import select_backend
@@ -13,7 +13,8 @@ from dspy.lm15 import LM15Error
 
 from .ollama import is_native, is_ollama
 
-_loaded: WeakSet[dspy.BaseLM] = WeakSet()
+#: By id: an LM of the user's own may have no hash.
+_loaded: WeakValueDictionary[int, dspy.BaseLM] = WeakValueDictionary()
 
 
 def load_client(lm: dspy.BaseLM) -> None:
@@ -30,9 +31,9 @@ def load_client(lm: dspy.BaseLM) -> None:
         if not native or (is_ollama(lm) and not is_native(lm, "any", None, {})):
             # DSPy leaves a module there that loads when an attribute of it is read.
             _ = importlib.import_module("litellm").completion
-    _loaded.add(lm)
+    _loaded[id(lm)] = lm
 
 
 def is_loaded(lm: dspy.BaseLM) -> bool:
     """Return whether `load_client` has nothing to do; an engine of the user's loads by itself."""
-    return lm in _loaded or not isinstance(getattr(lm, "engine", None), str)
+    return id(lm) in _loaded or not isinstance(getattr(lm, "engine", None), str)

@@ -11,11 +11,12 @@ import os
 import sys
 from contextlib import suppress
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 import dspy
 
-_lms: WeakSet[dspy.BaseLM] = WeakSet()
+#: By id: an LM of the user's own may have no hash.
+_lms: WeakValueDictionary[int, dspy.BaseLM] = WeakValueDictionary()
 #: Asynchronous clients of the parent's event loops, kept from the garbage collector: to close one
 #: would take the parent's sockets out of its loop.
 _inherited: list[object] = []
@@ -23,12 +24,12 @@ _inherited: list[object] = []
 
 def watch(lm: dspy.BaseLM) -> None:
     """Have a forked child let go of this LM's connections; its copies share them."""
-    _lms.add(lm)
+    _lms[id(lm)] = lm
 
 
 def _after_in_child() -> None:
     _free(dspy.cache)
-    for lm in [*_lms, dspy.settings.lm]:
+    for lm in [*_lms.values(), dspy.settings.lm]:
         _free(lm)
         clients: dict[Any, Any] = getattr(lm, "_engine_store", {})
         _inherited.extend(client for (loop, *_), client in clients.items() if loop is not None)

@@ -349,7 +349,8 @@ class WithoutHash(dspy.BaseLM):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_an_lm_without_a_hash_is_logged_like_any_other(caplog):
-    mux = SLMMux("question -> answer", {"odd": WithoutHash("odd"), **_pool(b=["y"])})
+    lms = {"odd": WithoutHash("odd"), **_pool(b=["y"])}
+    mux = SLMMux("question -> answer", lms, timeout=60)
     assert mux(question="?").answer == "y"
     (line,) = _logged(caplog)
     assert line == "Member 'odd' abstains: ConnectionError: no route."
