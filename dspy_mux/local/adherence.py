@@ -68,9 +68,10 @@ class Adherence:
             return
         for reply in replies:
             choice = reply["choices"][0]
-            if choice["finish_reason"] != "stop":
-                continue  # cut off at max_tokens
-            broken = _broken(choice["message"]["content"], schema)
+            text = choice["message"].get("content")
+            if choice["finish_reason"] != "stop" or text is None:
+                continue  # cut off at max_tokens, or a tool call
+            broken = _broken(text, schema)
             if broken and self._is_new(f"{json.dumps(schema, sort_keys=True)} {broken}"):
                 logger.warning(
                     "A reply of %s does not follow its response format: %s. llama.cpp does not "
