@@ -24,7 +24,7 @@ import inspect
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,7 +108,10 @@ class TaskModule:
 
     def _by_split(self, make: Callable[[], Any], split: str | None) -> Any:
         try:
-            return make()
+            made = make()
+            if isinstance(made, Iterator):  # a generator looks its split up when it begins
+                made = itertools.chain(list(itertools.islice(made, 1)), made)
+            return made
         except KeyError as error:
             if error.args != (split,):
                 raise

@@ -98,6 +98,18 @@ def test_an_unknown_split_is_named(task):
     assert declared.examples("train")
 
 
+def test_a_generators_split_is_looked_up_too(task):
+    more = """
+    def examples(split="train"):
+        for n in ROWS[split]:
+            yield dspy.Example(question=f"{n}?", answer=n).with_inputs("question")
+    """
+    loaded = load_task(task(PLAIN, more))
+    assert loaded.examples("train") == load_task(task(PLAIN)).examples("train")
+    with pytest.raises(ConfigurationError, match=r"has no split 'dev'\.$"):
+        loaded.examples("dev")
+
+
 def test_another_key_error_is_the_tasks_own(task):
     more = """
     def examples(split=None):
