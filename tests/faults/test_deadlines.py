@@ -18,6 +18,7 @@ from dspy_mux.bank.collect import collect
 from dspy_mux.cli.main import main
 
 from ..support.fault_server import Fault, always, at_random, fault_server
+from ..support.http_server import running
 from .conftest import open_files
 
 TASK = """
@@ -125,12 +126,8 @@ def slow_prices(seconds):
         def log_message(self, *_):
             """Quiet."""
 
-    with HTTPServer(("127.0.0.1", 0), Slow) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
+    with running(HTTPServer(("127.0.0.1", 0), Slow)) as server:
         yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize("how", ["call", "acall"])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from .http_server import running
 from .scripted import marked
 
 KNOWN_MODEL = "known"
@@ -132,14 +132,5 @@ def _ollama(model: str, text: str) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def model_server() -> Iterator[ModelServer]:
-    server = ModelServer()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+def model_server() -> AbstractContextManager[ModelServer]:
+    return running(ModelServer())

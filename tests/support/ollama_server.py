@@ -7,12 +7,11 @@ Ollama does: without a word.
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from .http_server import running
 from .scripted import marked
 
 #: Ollama's own, where a request says none. (Its OpenAI-compatible API takes no `num_ctx`.)
@@ -119,14 +118,5 @@ def _reply(body: dict[str, Any], options: dict[str, Any]) -> tuple[str, str, int
     return " ".join(words), ending, min(asked, context), len(words)
 
 
-@contextmanager
-def ollama_server() -> Iterator[OllamaServer]:
-    server = OllamaServer()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+def ollama_server() -> AbstractContextManager[OllamaServer]:
+    return running(OllamaServer())
