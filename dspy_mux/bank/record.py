@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict
 
 import numpy as np
@@ -63,6 +63,8 @@ class Record:
         calls: [Q, M, D], LM calls that a draw took; None where they were not recorded.
         tokens: likewise.
         cost: likewise, in US dollars.
+        evidence: figures of the draws by name (`voting.evidence.FIGURES`), each [Q, M, D], NaN
+            where a draw has none; a figure that no draw has is left out.
         source: where the draws come from, for messages.
         keys: fingerprints of the questions' inputs, where the source has them.
     """
@@ -77,6 +79,7 @@ class Record:
     cost: Floats | None = None
     source: str = "the bank"
     keys: tuple[str, ...] = ()
+    evidence: Mapping[str, Floats] = field(default_factory=dict)
 
     def positions(self, members: Sequence[str] | None) -> list[int]:
         """Return the positions of the named members; of all of them for None.
@@ -159,6 +162,7 @@ class Record:
             calls=None if self.calls is None else self.calls[at],
             tokens=None if self.tokens is None else self.tokens[at],
             cost=None if self.cost is None else self.cost[at],
+            evidence=self._evidence(lambda values: values[at]),
         )
         unlabelled = int(np.isnan(part.scores).sum())
         if unlabelled:
@@ -186,6 +190,7 @@ class Record:
             calls=spent[0],
             tokens=spent[1],
             cost=spent[2],
+            evidence=self._evidence(lambda values: values[questions]),
         )
 
     def first(self, k: int) -> Record:
@@ -201,7 +206,13 @@ class Record:
             calls=cut[0],
             tokens=cut[1],
             cost=cut[2],
+            evidence=self._evidence(lambda values: values[:, :, :k]),
         )
+
+    def _evidence(self, part: Callable[[Floats], Floats]) -> dict[str, Floats]:
+        """Return a part of each figure; a figure that is NaN throughout is left out."""
+        parts = {name: part(values) for name, values in self.evidence.items()}
+        return {name: values for name, values in parts.items() if not np.isnan(values).all()}
 
     def field(self, name: str) -> list[str]:
         """Return a field of the questions as text, "" where a question has none.
@@ -356,8 +367,19 @@ def join_records(records: Sequence[Record]) -> Record:
         values = [getattr(record, name) for record in records]
         return None if any(value is None for value in values) else np.concatenate(values)
 
+    figures = dict.fromkeys(name for record in records for name in record.evidence)
+    unknown = [np.full(record.votes.shape, np.nan) for record in records]
     return replace(
         first,
+        evidence={
+            name: np.concatenate(
+                [
+                    record.evidence.get(name, blank)
+                    for record, blank in zip(records, unknown, strict=True)
+                ]
+            )
+            for name in figures
+        },
         questions=tuple(question for record in records for question in record.questions),
         keys=tuple(key for record in records for key in record.keys),
         fields=fields,

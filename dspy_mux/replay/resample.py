@@ -73,6 +73,7 @@ def redrawn(record: Record, k: int, random: np.random.Generator) -> Record:
         calls=spent(record.calls),
         tokens=spent(record.tokens),
         cost=spent(record.prices()),
+        evidence={name: take_draws(values, draws) for name, values in record.evidence.items()},
     )
 
 

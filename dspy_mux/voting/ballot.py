@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from ..errors import ConfigurationError
+from .evidence import Evidence
 
 TieBreak = Literal["nothing", "accuracy", "pool order", "order drawn"]
 
@@ -22,6 +23,7 @@ class Ballot:
         accuracy: the member's validation accuracy a_i in [0, 1]; None if it was never measured.
         asked: the member's k; None for the number of votes. With fewer votes than k, the other
             draws are still to be made, or were not needed.
+        evidence: of each vote, None where there is none; empty where there is none of any.
 
     >>> ballot = Ballot("a", (2, 1, 1, None))
     >>> ballot.plurality, ballot.confidence, ballot.counts
@@ -32,6 +34,7 @@ class Ballot:
     votes: tuple[int | None, ...]
     accuracy: float | None = None
     asked: int | None = None
+    evidence: tuple[Evidence | None, ...] = ()
 
     @property
     def k(self) -> int:

@@ -6,7 +6,7 @@ are written once, over what the two classes have in common.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .ballot import Ballot
+from .evidence import FIGURES
 
 ABSTAINED = -1
 
@@ -107,11 +108,19 @@ class Tally:
     Args:
         votes: classes [Q, M, K].
         k: draws of each member [M]; None for K of each.
+        evidence: figures of the draws by name (`evidence.FIGURES`), each [Q, M, K], NaN where a
+            draw has none; a figure that no draw has is left out.
     """
 
-    def __init__(self, votes: Ints, k: Sequence[int] | Ints | None = None):
+    def __init__(
+        self,
+        votes: Ints,
+        k: Sequence[int] | Ints | None = None,
+        evidence: Mapping[str, Floats] | None = None,
+    ):
         self.votes = votes
         self.k = np.full(votes.shape[1], votes.shape[2]) if k is None else np.asarray(k)
+        self.evidence = {} if evidence is None else dict(evidence)
 
     @classmethod
     def of(cls, ballots: Sequence[Ballot]) -> Tally:
@@ -122,7 +131,7 @@ class Tally:
             votes[0, index, : len(ballot.votes)] = [
                 ABSTAINED if vote is None else vote for vote in ballot.votes
             ]
-        return cls(votes, [ballot.k for ballot in ballots])
+        return cls(votes, [ballot.k for ballot in ballots], _figures(ballots, votes.shape))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -186,14 +195,29 @@ class Tally:
         )
 
 
+def _figures(ballots: Sequence[Ballot], shape: tuple[int, ...]) -> dict[str, Floats]:
+    """Return the figures of one question's evidence, those that no draw has left out."""
+    figures = {}
+    for name in FIGURES:
+        values = np.full(shape, np.nan)
+        for index, ballot in enumerate(ballots):
+            for draw, evidence in enumerate(ballot.evidence):
+                value = None if evidence is None else getattr(evidence, name)
+                values[0, index, draw] = np.nan if value is None else value
+        if not np.isnan(values).all():
+            figures[name] = values
+    return figures
+
+
 class PooledTally(Tally):
     """A tally's draws as those of one member; its picks name the members and draws of the tally."""
 
     def __init__(self, tally: Tally):
         questions, members, draws = tally.shape
         self._draws = max(draws, 1)
-        flat = tally.votes.reshape(questions, 1, members * draws)
-        super().__init__(flat, [int(tally.k.sum())])
+        shape = (questions, 1, members * draws)
+        evidence = {name: values.reshape(shape) for name, values in tally.evidence.items()}
+        super().__init__(tally.votes.reshape(shape), [int(tally.k.sum())], evidence)
 
     def plurality_of(self, member: int | Ints) -> Picks:
         pick = super().plurality_of(member)

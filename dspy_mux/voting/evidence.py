@@ -1,0 +1,62 @@
+"""Evidence: what a draw says beyond its vote."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+#: The fields of `Evidence` that rules read; arrays of them are NaN where one is unknown.
+FIGURES: Final = (
+    "answer_logprob",
+    "answer_tokens",
+    "text_logprob",
+    "completion_tokens",
+    "lowest_logprob",
+    "temperature",
+)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a server reports of one draw beside its text; None where it is unknown.
+
+    Log-probabilities are natural logarithms under the model's own distribution, as the server
+    gives them (llama.cpp and vLLM: before any sampling temperature).
+
+    Attributes:
+        answer_logprob: of the answer, summed over the tokens of its span.
+        answer_tokens: how many tokens that span has.
+        text_logprob: of the whole completion, summed over its tokens.
+        completion_tokens: how many tokens the completion has.
+        lowest_logprob: the lowest mean over `WINDOW` tokens in a row ("lowest group confidence",
+            DeepConf, arXiv 2508.15260); over the whole text where it is shorter.
+        temperature: the temperature the draw was sampled at.
+        finish_reason: why the completion ended, in the server's word.
+        stated: the probability that the model states for its answer itself, in [0, 1]; it is
+            shown, and no rule takes it for a measured one.
+
+    >>> import math
+    >>> Evidence(answer_logprob=math.log(0.25), answer_tokens=2).probability
+    0.25
+    >>> Evidence(stated=0.9).probability is None
+    True
+    """
+
+    answer_logprob: float | None = None
+    answer_tokens: int | None = None
+    text_logprob: float | None = None
+    completion_tokens: int | None = None
+    lowest_logprob: float | None = None
+    temperature: float | None = None
+    finish_reason: str | None = None
+    stated: float | None = None
+
+    @property
+    def probability(self) -> float | None:
+        """The probability of the answer's tokens, in [0, 1]."""
+        return None if self.answer_logprob is None else min(1.0, math.exp(self.answer_logprob))
+
+
+#: Tokens of the window of `Evidence.lowest_logprob`.
+WINDOW: Final = 16
