@@ -51,6 +51,7 @@ class Calibrated:
             cross-validation; None where the learned rule chooses.
         trained_on: questions in the training split.
         cross_validated: rule → its accuracy on the training split, out of fold.
+        evidence: whether the rule reads the draws' evidence beside their votes.
 
     >>> import numpy as np
     >>> from dspy_mux.voting import Ballot
@@ -74,6 +75,7 @@ class Calibrated:
     instead: SimpleRule | None = None
     trained_on: int = 0
     cross_validated: Mapping[str, float] = field(default_factory=dict)
+    evidence: bool = False
     name: str = field(default="calibrated", init=False)
 
     def __post_init__(self) -> None:

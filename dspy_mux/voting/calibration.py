@@ -45,7 +45,7 @@ class Training:
     """A training split's draws.
 
     Attributes:
-        tally: the questions' votes [Q, M, K].
+        tally: the questions' votes [Q, M, K], with their evidence where there is any.
         scores: the metric's values of the draws [Q, M, K].
         members: names [M].
         contexts: the questions' categories [Q], if they are used.
@@ -129,7 +129,7 @@ class _Fit:
 
     def rule(self, train: Ints) -> Calibrated:
         """Fit both views on the questions `train`; scale and choice of rule are left open."""
-        part = Tally(self.tally.votes[train], self.tally.k)
+        part = self.tally.rows(train)
         accuracies = part.plurality_scores(self.correct[train]).mean(axis=0)
         answers = Candidates(part)
         is_right = self.correct[train][answers.question, answers.member, answers.draw] > 0
@@ -188,10 +188,7 @@ class _Fit:
         for repeat in range(_REPEATS):
             for held_out in np.array_split(random.permutation(questions), _FOLDS):
                 part = self.rule(np.setdiff1d(np.arange(questions), held_out))
-                test, correct = (
-                    Tally(self.tally.votes[held_out], self.tally.k),
-                    self.correct[held_out],
-                )
+                test, correct = self.tally.rows(held_out), self.correct[held_out]
                 picks = part.pick(
                     test, None if self.contexts is None else self.contexts[held_out].tolist()
                 )

@@ -133,6 +133,11 @@ class Tally:
             ]
         return cls(votes, [ballot.k for ballot in ballots], _figures(ballots, votes.shape))
 
+    def rows(self, at: Ints) -> Tally:
+        """Return the tally of the questions at these positions."""
+        evidence = {name: values[at] for name, values in self.evidence.items()}
+        return Tally(self.votes[at], self.k, evidence)
+
     @property
     def shape(self) -> tuple[int, int, int]:
         questions, members, draws = self.votes.shape
