@@ -26,6 +26,7 @@ from ..sampling.members import Member, Pool, build_pool
 from ..sampling.spans import note_verdict
 from ..sampling.turns import in_turn, take_turn
 from ..voting.ballot import Ballot, Rule, TieBreak
+from ..voting.evidence import any_of
 from ..voting.verdict import AllMembersFailed, Turn, Verdict
 from . import outcome
 from .code_hash import hash_kind, hash_module
@@ -290,8 +291,14 @@ class Ensemble(dspy.Module):
     def _ballots(self, draws: Sequence[Draw], classes: Sequence[int | None]) -> list[Ballot]:
         """Return the ballots of the members that drew, in pool order."""
         votes = outcome.by_member(draws, classes)
+        evidence = outcome.by_member(draws, [draw.evidence for draw in draws])
         return [
-            Ballot(name, tuple(votes[name]), self.accuracies.get(name))
+            Ballot(
+                name,
+                tuple(votes[name]),
+                self.accuracies.get(name),
+                evidence=any_of(evidence[name]),
+            )
             for name in self.pool.names
             if name in votes
         ]

@@ -13,6 +13,7 @@ from ..errors import ConfigurationError
 from ..sampling.draw import Draw
 from ..sampling.members import Pool
 from ..voting.ballot import Ballot, Frugal, Rule, by_accuracy, choice_of, rule_for
+from ..voting.evidence import any_of
 from ..voting.rules import rule_of
 from .ensemble import Ensemble, Inputs
 from .options import SharedOptions
@@ -228,8 +229,14 @@ class SLMMux(Ensemble):
             [[self.answer_of(draw) for draw in member] for member in settled]
         )
         ballots = [
-            Ballot(name, tuple(own), self.accuracies.get(name), len(member))
-            for name, own, member in zip(self.pool.names, votes, draws, strict=True)
+            Ballot(
+                name,
+                tuple(own),
+                self.accuracies.get(name),
+                len(member),
+                any_of([draw.evidence for draw in done]),
+            )
+            for name, own, member, done in zip(self.pool.names, votes, draws, settled, strict=True)
         ]
         cast = [
             pair

@@ -19,6 +19,7 @@ from dspy.utils.usage_tracker import UsageTracker
 
 from ..adapters.wrap import MemberAdapter
 from ..errors import ConfigurationError, MissingExtra
+from ..voting.evidence import Evidence
 from ..voting.verdict import Spent
 from .abstention import describe_error
 from .blame import is_mistake
@@ -55,6 +56,7 @@ class Draw(AbstractContextManager["Draw"]):
         error: what the draw failed with.
         cause: why the draw has no prediction, in a few words; None where it has one.
         seconds: wall time, from start to end or to the deadline.
+        evidence: what the server reported beside the text; None where nothing is known.
 
     >>> lm = dspy.utils.DummyLM([{"answer": "4"}])
     >>> program, adapter = dspy.Predict("question -> answer"), dspy.ChatAdapter()
@@ -82,6 +84,7 @@ class Draw(AbstractContextManager["Draw"]):
         self.error: BaseException | None = None
         self.cause: str | None = None
         self.seconds = 0.0
+        self.evidence: Evidence | None = None
         self._meter, self._calls = DrawMeter(), DrawCalls()
         self._abandoned = self._reported = False
         self._parent: UsageTracker | None = None

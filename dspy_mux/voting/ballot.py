@@ -132,6 +132,21 @@ class Frugal(Protocol):
 
 
 @runtime_checkable
+class ReadsEvidence(Protocol):
+    """A rule that says whether it reads `Ballot.evidence`; `logprobs="auto"` asks for it then."""
+
+    @property
+    def reads_evidence(self) -> bool:
+        """Whether evidence can change its choice."""
+        ...
+
+
+def reads_evidence(rule: object) -> bool:
+    """Return whether a rule reads the evidence of draws; one that does not say so does not."""
+    return isinstance(rule, ReadsEvidence) and rule.reads_evidence
+
+
+@runtime_checkable
 class GivenInputs(Protocol):
     """A rule that weighs by the question's inputs."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -60,3 +61,8 @@ class Evidence:
 
 #: Tokens of the window of `Evidence.lowest_logprob`.
 WINDOW: Final = 16
+
+
+def any_of(evidence: Sequence[Evidence | None]) -> tuple[Evidence | None, ...]:
+    """Return the evidence of a ballot's draws, in their order; empty where none has any."""
+    return tuple(evidence) if any(one is not None for one in evidence) else ()
