@@ -148,7 +148,8 @@ def compare(  # noqa: PLR0913  Typer reads the options from the parameters
     task: Annotated[
         list[str],
         typer.Option(
-            help="everyday, gsm8k, math500, gpqa, humaneval or reasoning_gym:NAME; repeatable."
+            help="everyday, gsm8k, math500, gpqa, humaneval, word_pairs or reasoning_gym:NAME; "
+            "repeatable."
         ),
     ],
     file: Annotated[

@@ -19,7 +19,7 @@ from dspy_mux.answers.equivalence import AnswerKind
 from dspy_mux.errors import ConfigurationError
 
 #: The tasks' names; the module of the same name makes each by its `task(file)`.
-TASKS = ("everyday", "gsm8k", "math500", "gpqa", "humaneval", "reasoning_gym")
+TASKS = ("everyday", "gsm8k", "math500", "gpqa", "humaneval", "word_pairs", "reasoning_gym")
 
 
 @dataclass(frozen=True)

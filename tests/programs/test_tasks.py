@@ -12,6 +12,8 @@ from dspy_mux.answers.choose import answer_kind
 from programs import everyday
 from programs.tasks import TASKS, task
 
+from .test_word_pairs import pairs_folder
+
 #: A release file of each task that reads one, with columns as the release has them.
 FILES = {
     "gsm8k": [{"question": f"{n} + 1?", "answer": f"So.\n#### {n + 1}"} for n in range(10)],
@@ -51,6 +53,8 @@ FILES = {
 
 
 def of_name(name, tmp_path):
+    if name == "word_pairs":
+        return task(name, file=pairs_folder(tmp_path))
     if name not in FILES:
         return task(name)
     path = tmp_path / f"{name}.jsonl"
