@@ -106,7 +106,7 @@ class CollectOptions:
 def collect(  # noqa: PLR0913  (users pass keyword arguments; CollectOptions takes them at once)
     mux: SLMMux,
     examples: Sequence[dspy.Example],
-    metric: Metric,
+    metric: Metric | None,
     bank: SampleBank | str | os.PathLike[str],
     *,
     dataset: str = "default",
@@ -140,7 +140,9 @@ def collect(  # noqa: PLR0913  (users pass keyword arguments; CollectOptions tak
 
     Args:
         examples: with their inputs marked; their other fields, such as a category, are recorded.
-        metric: `(example, prediction, trace=None)` → bool or number, as in DSPy.
+        metric: `(example, prediction, trace=None)` → bool or number, as in DSPy. None records the
+            draws without a score: for `estimate_accuracies`, or for a later collection with a
+            metric, which scores them without a call.
         bank: where draws are recorded: a `SampleBank`, or its path or URL.
         dataset: a name for these questions.
         k: draws per member; None for the mux's own.
@@ -166,7 +168,8 @@ def collect(  # noqa: PLR0913  (users pass keyword arguments; CollectOptions tak
     """
     if not examples:
         raise ConfigurationError("There are no examples to collect draws on.")
-    check_metric(metric)
+    if metric is not None:
+        check_metric(metric)
     options = CollectOptions(
         dataset=dataset,
         k=k,
@@ -187,7 +190,7 @@ class _Collection:
         self,
         mux: SLMMux,
         examples: Sequence[dspy.Example],
-        metric: Metric,
+        metric: Metric | None,
         bank: SampleBank,
         options: CollectOptions,
     ):

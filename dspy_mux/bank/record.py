@@ -126,14 +126,21 @@ class Record:
             for at, name in enumerate(self.members)
         ]
 
-    def of(self, members: Sequence[str] | None, k: int | None) -> tuple[Record, int]:
+    def of(
+        self, members: Sequence[str] | None, k: int | None, *, scored: bool = True
+    ) -> tuple[Record, int]:
         """Return these members' draws, and how many questions were left out.
 
         A question is left out where one of the members has fewer than k draws.
 
+        Args:
+            members: names; None for all.
+            k: draws a member; None for all that are recorded.
+            scored: refuse draws without a score. What reads no score takes them as they are.
+
         Raises:
             ConfigurationError: an unknown member, or k above the recorded draws.
-            DataError: no question is left, or draws have no score.
+            DataError: no question is left, or draws have no score and need one.
         """
         where = self.positions(members)
         drawn = self.drawn()[:, where]
@@ -165,7 +172,7 @@ class Record:
             evidence=self._evidence(lambda values: values[at]),
         )
         unlabelled = int(np.isnan(part.scores).sum())
-        if unlabelled:
+        if scored and unlabelled:
             raise DataError(
                 f"{self.source} has {unlabelled} draws without a score: collect again with the "
                 "metric, which scores them without a call, or give each row `correct` or `score`."

@@ -36,29 +36,32 @@ class Scorer:
     """Scores the answers to some questions by one metric.
 
     Args:
+        metric: None leaves all answers without a score.
         examples: question (its id in the bank) → its example, with the gold answer.
 
     Attributes:
         scored_by: question → the fingerprint of the metric and its gold answer.
     """
 
-    def __init__(self, mux: SLMMux, metric: Metric, examples: Mapping[int, dspy.Example]):
+    def __init__(self, mux: SLMMux, metric: Metric | None, examples: Mapping[int, dspy.Example]):
         self.mux, self.metric, self.examples = mux, metric, examples
-        metric_hash = hash_callable(metric)
-        self.scored_by = {
-            question: fingerprint_score(metric_hash, example)
-            for question, example in examples.items()
-        }
+        self.scored_by: dict[int, str] = {}
+        if metric is not None:
+            metric_hash = hash_callable(metric)
+            self.scored_by = {
+                question: fingerprint_score(metric_hash, example)
+                for question, example in examples.items()
+            }
 
     def judge(self, draw: RecordedDraw) -> None:
         """Extract and score a draw's answer; runs in the draw's thread, as a metric may be slow."""
         draw.answer = self.mux.answer_of(draw)
         draw.answered = True
-        if draw.answer is NO_ANSWER:
+        if draw.answer is NO_ANSWER or self.metric is None:
             return
         question = draw.unit[0]
         try:
-            draw.score = self._score(self.examples[question], draw.prediction)
+            draw.score = self._score(self.metric, self.examples[question], draw.prediction)
             draw.scored_by = self.scored_by[question]
         except Exception as error:  # noqa: BLE001  (the user's code; reported once the draw is recorded)
             draw.metric_error = error
@@ -71,6 +74,8 @@ class Scorer:
         Raises:
             MetricFailed: the metric raised; the scores computed before are kept.
         """
+        if self.metric is None:
+            return 0
         types, scores, rescored = OutputTypes(self.mux), dict[int, tuple[float, str]](), 0
         try:
             for draw, question, answer, outputs, score in bank.answers.unscored(
@@ -79,7 +84,7 @@ class Scorer:
                 if score is None:
                     prediction = types.prediction(answer, outputs)
                     try:
-                        score = self._score(self.examples[question], prediction)
+                        score = self._score(self.metric, self.examples[question], prediction)
                     except Exception as error:
                         raise self.failure(question, error) from error
                     rescored += 1
@@ -100,8 +105,9 @@ class Scorer:
         failed.__cause__ = error
         return failed
 
-    def _score(self, example: dspy.Example, prediction: dspy.Prediction | None) -> float:
-        score = float(self.metric(example, prediction))
+    @staticmethod
+    def _score(metric: Metric, example: dspy.Example, prediction: dspy.Prediction | None) -> float:
+        score = float(metric(example, prediction))
         if not math.isfinite(score):
             raise ValueError(f"the score is {score}")
         return score

@@ -17,6 +17,7 @@ import typer.core
 
 from ..errors import BankError, ConfigurationError, LocalModelError, MissingExtra, MuxError
 from ..text import shortened
+from .accuracies import accuracies
 from .ask import ask
 from .bank import bank_app
 from .budget import budget
@@ -59,7 +60,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they show local variables, a database's password among them
     add_completion=False,
 )
-for verb in (collect, replay, search, tune, scale, budget, models, pull, ask):
+for verb in (collect, replay, accuracies, search, tune, scale, budget, models, pull, ask):
     app.command()(verb)
 app.add_typer(bank_app, name="bank")
 

@@ -105,20 +105,23 @@ class BankOptions:
     program: str | None = None
     members: str | None = None
 
-    def record(self, k: int | None) -> tuple[Record, int]:
+    def record(self, k: int | None, *, scored: bool = True) -> tuple[Record, int]:
         """Return the chosen draws, and how many questions have too few of them.
 
         Prints a line on stderr if errors cost draws.
+
+        Args:
+            scored: refuse draws without a score.
         """
         from ..bank.record import read_jsonl
         from ..bank.sample_bank import SampleBank
 
         members = None if self.members is None else parse_names(self.members)
         if self.bank.endswith(FILES):
-            return read_jsonl(self.bank, dataset=self.dataset).of(members, k)
+            return read_jsonl(self.bank, dataset=self.dataset).of(members, k, scored=scored)
         bank = SampleBank(self.bank)
         record = bank.record(dataset=self.dataset, program=self.program)
-        chosen, left_out = record.of(members, k)
+        chosen, left_out = record.of(members, k, scored=scored)
         self._report_errors(bank, chosen.members)
         return chosen, left_out
 

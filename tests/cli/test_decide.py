@@ -161,6 +161,27 @@ def test_replay_as_a_process_prints_one_object(bank):
     assert json.loads(done.stdout).keys() >= REPLAY
 
 
+# --- accuracies
+
+
+def test_accuracies_are_estimated_beside_the_measured_ones(bank, as_json, dspy_mux):
+    told = as_json("accuracies", bank, "--k", 2)
+    assert told.keys() == {"accuracies", "measured", "k", "questions", "left_out"}
+    assert (told["k"], told["questions"]) == (2, 40)
+    assert told["accuracies"].keys() == told["measured"].keys() == {"a", "b", "c"}
+    code, out, _ = dspy_mux("accuracies", bank)
+    assert (code, "measured" in out) == (0, True)
+
+
+def test_accuracies_need_no_score(tmp_path, as_json, dspy_mux, refused):
+    rows = [{**row, "correct": None} for row in some_rows()]
+    file = jsonl(tmp_path / "bank.jsonl", rows)
+    assert as_json("accuracies", file)["measured"] is None
+    assert "measured" not in dspy_mux("accuracies", file)[1]
+    assert "at least two members" in refused("accuracies", file, "--members", "a")
+    assert "without a score" in refused("replay", file)
+
+
 # --- search, scale, tune
 
 
