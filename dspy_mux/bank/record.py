@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from ..errors import ConfigurationError, DataError
-from ..voting.tally import ABSTAINED, Floats, Ints
+from ..voting.tally import ABSTAINED, Floats, Ints, Tally
 from .files import json_lines
 from .places import columns_of, placed, places, text_of
 from .rows import AnswerClasses, Row, check_rows
@@ -101,6 +101,10 @@ class Record:
         """Return [Q, M]: draws recorded, counted up to the first missing one."""
         missing = self.votes == MISSING
         return np.where(missing.any(axis=2), missing.argmax(axis=2), self.votes.shape[2])
+
+    def tally(self) -> Tally:
+        """Count all draws, with their evidence."""
+        return Tally(self.votes, evidence=self.evidence)
 
     def prices(self) -> Floats | None:
         """Return `cost`, with 0 for abstentions that failed before they were billed.

@@ -62,7 +62,9 @@ def replay(  # noqa: PLR0913  Typer reads the options from the parameters
     k: Draws = None,
     rule: Annotated[
         str,
-        typer.Option(help="consistency, pooled, calibrated, self_consistency[:MEMBER], or all."),
+        typer.Option(
+            help="consistency, pooled, probability, calibrated, self_consistency[:MEMBER], or all."
+        ),
     ] = "consistency",
     dataset: Dataset = None,
     program: Program = None,
@@ -93,7 +95,8 @@ def replay(  # noqa: PLR0913  Typer reads the options from the parameters
 
 
 def _run(options: ReplayOptions) -> None:
-    from ..replay.replay import RULE_NAMES, replay as run
+    from ..replay.decisions import rules_for
+    from ..replay.replay import replay as run
 
     record, left_out = options.source.record(options.k)
     splits = options.split.recorded_or_random(record, options.holdout, options.repeats)
@@ -108,7 +111,7 @@ def _run(options: ReplayOptions) -> None:
             threshold=options.threshold,
             seed=options.split.seed,
         )
-        for rule in (RULE_NAMES if options.rule == "all" else (options.rule,))
+        for rule in (rules_for(record) if options.rule == "all" else (options.rule,))
     }
     if options.as_json:
         shown = {rule: result.as_dict() for rule, result in results.items()}

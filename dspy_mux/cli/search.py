@@ -126,7 +126,7 @@ def _run(options: SearchOptions) -> None:
 
 
 def _check_rule(rule: str | None, record: Record) -> None:
-    from ..replay.replay import check_rule
+    from ..replay.decisions import check_rule
 
     if rule is None:
         return

@@ -262,7 +262,7 @@ class MuxOptimizer(Teleprompter):
         plain.pool.rule = rule_of("consistency")
         mux = plain.subset(best.members)
         mux.pool.members = [replace(member, k=best.k) for member in mux.members]
-        tally = Tally(part.votes)
+        tally = part.tally()
         measured = tally.plurality_scores(part.scores).mean(axis=0)
         mux.pool.accuracies = {
             name: float(value)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError
-from ..replay.replay import RULE_NAMES
+from ..replay.decisions import RULE_NAMES
 
 if TYPE_CHECKING:
     import optuna

@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 
 from ..bank.record import Record
 from ..errors import ConfigurationError
-from ..replay.replay import picks_of
+from ..replay.decisions import check_evidence, picks_of
 from ..replay.resample import check_record, chosen_draws
 from ..voting.ballot import by_accuracy
-from ..voting.tally import Tally
 from .branch_and_bound import BranchAndBound
 from .enumeration import Best, Bits, enumerate_subsets, objective_values
 from .options import MOST_PENALTY
@@ -138,8 +137,7 @@ class Outcomes:
         """Compute outcomes from recorded draws; if more than k, over several random choices."""
         k = record.votes.shape[2] if k is None else k
         correct, wrong = [], []
-        for votes, scores in chosen_draws(record, k, seed):
-            tally = Tally(votes)
+        for tally, scores in chosen_draws(record, k, seed):
             is_right = tally.plurality_scores(scores) >= threshold
             correct.append(is_right)
             wrong.append((tally.plurality_count == k) & ~is_right)
@@ -210,11 +208,14 @@ def search(  # noqa: PLR0913  (public: independent keyword arguments)
 
     Raises:
         ConfigurationError: a size that no subset can have, a penalty out of range, k above the
-            recorded draws; by accuracy also too many subsets, another rule, or a time limit.
+            recorded draws, a rule that needs evidence the draws lack; by accuracy also too many
+            subsets, another rule, or a time limit.
     """
     check_record(record)
     wanted = _checked_sizes(sizes, len(record.members))
     _check_search(penalty, top, by, rule, time_limit)
+    if rule is not None:
+        check_evidence(rule, record)
     outcomes = Outcomes.from_record(record, k=k, threshold=threshold, seed=seed)
     began = time.perf_counter()
     evaluated, gap, best = 0, 0.0, Best(top)
@@ -273,8 +274,8 @@ def most_accurate(
 ) -> tuple[str, ...]:
     """Return the members of highest accuracy: the selection that the paper compares with."""
     accuracies = [
-        Tally(votes).plurality_scores(scores).mean(axis=0)
-        for votes, scores in chosen_draws(record, k or record.votes.shape[2], seed)
+        tally.plurality_scores(scores).mean(axis=0)
+        for tally, scores in chosen_draws(record, k or record.votes.shape[2], seed)
     ]
     order = np.argsort(-np.mean(accuracies, axis=0), kind="stable")[:size]
     return tuple(record.members[at] for at in sorted(order.tolist()))
@@ -291,8 +292,7 @@ def _most_accurate_subsets(
             "rank them by the objective, or choose fewer members or sizes."
         )
     tables = []
-    for votes, scores in chosen_draws(record, k or record.votes.shape[2], seed):
-        tally = Tally(votes)
+    for tally, scores in chosen_draws(record, k or record.votes.shape[2], seed):
         order = by_accuracy(tally.plurality_scores(scores).mean(axis=0))
         tables.append(rank_codes(tally, scores, order, threshold))
     table = cast(Codes, np.hstack(tables))
@@ -354,8 +354,7 @@ def _with_accuracy(record: Record, found: Subset, rule: str, k: int | None, seed
         return found  # the member that the rule names is not in the subset
     part, _ = record.of(found.members, k)
     values = []
-    for votes, scores in chosen_draws(part, k or part.votes.shape[2], seed):
-        tally = Tally(votes)
+    for tally, scores in chosen_draws(part, k or part.votes.shape[2], seed):
         values.append(
             picks_of(rule, tally, tally.plurality_scores(scores).mean(axis=0), part.members)
             .scores(scores)

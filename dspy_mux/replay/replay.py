@@ -20,15 +20,13 @@ from numpy.typing import NDArray
 
 from ..bank.record import Record
 from ..errors import ConfigurationError
-from ..voting.calibration import Training, fit
-from ..voting.frugal import frugal_draws
-from ..voting.rules import RULES, SelfConsistencyRule, VotingRule
-from ..voting.tally import Floats, Ints, Picks, Tally
+from ..voting.calibration import Training
+from ..voting.tally import Floats, Ints
+from .decisions import check_evidence, check_rule, decide
 from .intervals import Estimate, bootstrap, bootstrap_difference, standard_error
-from .resample import check_record, check_recorded, draw_choices, take_draws
+from .resample import check_record, check_recorded, draw_choices, take_draws, taken
 from .splits import Split, holdout
 
-RULE_NAMES = ("self_consistency", "pooled", "consistency", "calibrated")
 #: Random choices of k draws that a result is the mean of, on one split with more than k recorded.
 SPLIT_RESAMPLES = 20
 
@@ -52,6 +50,7 @@ class Result:
         wins: member → share of the questions that its answer was chosen for.
         tested: positions of the tested questions in the record.
         per_question: mean score of each of them over its repeats.
+        evidence: whether the rule read the draws' evidence beside their votes, in any repeat.
     """
 
     rule: str
@@ -72,6 +71,7 @@ class Result:
     repeats: int
     tested: Ints
     per_question: Floats
+    evidence: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, without the per-question arrays."""
@@ -95,8 +95,8 @@ def replay(
 
     Args:
         record: the draws, already cut to the members (`Record.of`), in pool order.
-        rule: "consistency", "pooled", "calibrated", "self_consistency" for the member most accurate
-            on each training part, or "self_consistency:NAME".
+        rule: "consistency", "pooled", "probability", "calibrated", "self_consistency" for the
+            member most accurate on each training part, or "self_consistency:NAME".
         splits: from `dspy_mux.replay`, over the record's questions; None for 20 random halves.
         k: draws per member; with more recorded, each repeat takes a random k of them.
         left_out: questions already left out, for the result to show.
@@ -105,7 +105,8 @@ def replay(
         seed: of the choice of draws.
 
     Raises:
-        ConfigurationError: not a record, an unknown rule or field, or k above what is recorded.
+        ConfigurationError: not a record, an unknown rule or field, k above what is recorded, or
+            the rule `probability` for draws without log-probabilities.
 
     >>> import numpy as np
     >>> from dspy_mux import Record, replay
@@ -117,6 +118,7 @@ def replay(
     check_record(record)
     k = record.votes.shape[2] if k is None else k
     check_rule(rule, record.members)
+    check_evidence(rule, record)
     contexts = (
         np.array(record.field(context)) if context is not None and rule == "calibrated" else None
     )
@@ -170,46 +172,6 @@ def pooled_results(results: Sequence[Result], *, seed: int = 0) -> Result:
         tested=tested,
         per_question=per_question,
     )
-
-
-def check_rule(rule: str, members: Sequence[str]) -> None:
-    """Raise ConfigurationError unless `rule` is a name that `replay` takes."""
-    name, _, member = rule.partition(":")
-    if name not in RULE_NAMES or (member and name != "self_consistency"):
-        raise ConfigurationError(
-            f"There is no rule {rule!r} to replay: choose one of {', '.join(RULE_NAMES)}."
-        )
-    if member and member not in members:
-        raise ConfigurationError(f"The rule {rule!r} names no member of {', '.join(members)}.")
-
-
-def picks_of(
-    rule: str, votes: Tally, accuracies: Sequence[float | None] | Floats, members: Sequence[str]
-) -> Picks:
-    """Decide by a rule that needs no fitting."""
-    voting = voting_rule(rule)
-    return voting.pick(votes, voting.order_of(members, list(accuracies)))
-
-
-def voting_rule(rule: str) -> VotingRule:
-    """Return the rule for a name that `check_rule` admits; it needs no fitting."""
-    name, _, member = rule.partition(":")
-    return SelfConsistencyRule(member) if member else RULES[name]()
-
-
-def _draws_spent(
-    rule: str, test: Tally, accuracies: Floats, members: Sequence[str]
-) -> tuple[Ints, Ints]:
-    """Count the draws [Q, M] of the full schedule and of the frugal one.
-
-    Draws that `calibrated` saves near the end are not counted as saved.
-    """
-    full = np.broadcast_to(test.k, test.shape[:2])
-    if rule == "calibrated":
-        return full, full
-    voting = voting_rule(rule)
-    spent = frugal_draws(voting, test, voting.order_of(members, list(accuracies)))
-    return (spent, spent) if isinstance(voting, SelfConsistencyRule) else (full, spent)
 
 
 def calls_of(draws: Ints, each: Floats | None) -> float:
@@ -267,15 +229,7 @@ class _Repeat:
     frugal: float
     tokens: float
     cost: float
-
-
-@dataclass(frozen=True)
-class _Decisions:
-    """What a rule decided on a test part: its picks, and its draws [Q, M] under either schedule."""
-
-    picks: Picks
-    full: Ints
-    frugal: Ints
+    evidence: bool
 
 
 @dataclass(frozen=True)
@@ -325,6 +279,7 @@ class _Replay:
             repeats=len(repeats),
             tested=tested,
             per_question=per_question,
+            evidence=any(each.evidence for each in repeats),
         )
 
     def _choices(self, splits: Sequence[Split]) -> Iterator[tuple[Split, Ints | None]]:
@@ -339,9 +294,18 @@ class _Replay:
 
     def _repeat(self, split: Split, draws: Ints | None) -> _Repeat:
         record = self.record
-        votes, scores = take_draws(record.votes, draws), take_draws(record.scores, draws)
-        test, graded = Tally(votes[split.test]), scores[split.test]
-        made = self._decide(Tally(votes[split.train]), scores[split.train], test, split)
+        tally, scores = taken(record, draws), take_draws(record.scores, draws)
+        test, graded = tally.rows(split.test), scores[split.test]
+        training = Training(
+            tally.rows(split.train),
+            scores[split.train],
+            record.members,
+            contexts=None if self.contexts is None else self.contexts[split.train].tolist(),
+            context=self.context,
+            threshold=self.threshold,
+        )
+        asked = None if self.contexts is None else self.contexts[split.test].tolist()
+        made = decide(self.rule, training, test, asked)
         picked = made.picks.member[made.picks.member >= 0]
         right = test.plurality_scores(graded) >= self.threshold
 
@@ -357,34 +321,5 @@ class _Replay:
             frugal=calls_of(made.frugal, calls),
             tokens=_spent(made.full, spent(record.tokens)),
             cost=_spent(made.full, spent(self.prices)),
+            evidence=made.evidence,
         )
-
-    def _decide(self, train: Tally, scores: Floats, test: Tally, split: Split) -> _Decisions:
-        """Decide the test part by what the training part shows."""
-        members = self.record.members
-        if self.rule == "calibrated":
-            return self._decide_calibrated(train, scores, test, split)
-        accuracies = (
-            train.plurality_scores(scores).mean(axis=0) if len(scores) else np.zeros(len(members))
-        )
-        picks = picks_of(self.rule, test, accuracies, members)
-        return _Decisions(picks, *_draws_spent(self.rule, test, accuracies, members))
-
-    def _decide_calibrated(
-        self, train: Tally, scores: Floats, test: Tally, split: Split
-    ) -> _Decisions:
-        members, contexts = self.record.members, self.contexts
-        training = Training(
-            train,
-            scores,
-            members,
-            contexts=None if contexts is None else contexts[split.train].tolist(),
-            context=self.context,
-            threshold=self.threshold,
-        )
-        fitted = fit(training)
-        picks = fitted.pick(test, None if contexts is None else contexts[split.test].tolist())
-        # Where a simple rule decides instead, drawing stops where that rule stops.
-        decides = fitted.instead or self.rule
-        full, frugal = _draws_spent(decides, test, np.array(fitted.accuracies), members)
-        return _Decisions(picks, np.broadcast_to(test.k, test.shape[:2]), frugal)

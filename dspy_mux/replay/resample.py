@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..bank.record import MISSING, Record
 from ..errors import ConfigurationError
-from ..voting.tally import Floats, Ints
+from ..voting.tally import Floats, Ints, Tally
 
 #: Random choices of k draws that an objective is the mean of, where more than k are recorded.
 OBJECTIVE_RESAMPLES = 8
@@ -52,6 +52,12 @@ def take_draws(values: NDArray[_Scalar], draws: Ints | None) -> NDArray[_Scalar]
     return values if draws is None else np.take_along_axis(values, draws, axis=2)
 
 
+def taken(record: Record, draws: Ints | None) -> Tally:
+    """Count the chosen draws [Q, M, k], with their evidence; all of them for None."""
+    evidence = {name: take_draws(values, draws) for name, values in record.evidence.items()}
+    return Tally(take_draws(record.votes, draws), evidence=evidence)
+
+
 def redrawn(record: Record, k: int, random: np.random.Generator) -> Record:
     """Return the record with a random k of each member's draws, as a live mux could have seen them.
 
@@ -77,8 +83,8 @@ def redrawn(record: Record, k: int, random: np.random.Generator) -> Record:
     )
 
 
-def chosen_draws(record: Record, k: int, seed: int) -> Iterator[tuple[Ints, Floats]]:
-    """Yield votes and scores [Q, M, k] of several random choices of k draws.
+def chosen_draws(record: Record, k: int, seed: int) -> Iterator[tuple[Tally, Floats]]:
+    """Yield counts and scores [Q, M, k] of several random choices of k draws.
 
     Where exactly k draws are recorded, they are yielded once.
 
@@ -87,9 +93,9 @@ def chosen_draws(record: Record, k: int, seed: int) -> Iterator[tuple[Ints, Floa
     """
     check_recorded(record, k)
     if k == record.votes.shape[2]:
-        yield record.votes, record.scores
+        yield record.tally(), record.scores
         return
     random = np.random.default_rng(seed)
     for _ in range(OBJECTIVE_RESAMPLES):
         draws = draw_choices(record, k, random)
-        yield take_draws(record.votes, draws), take_draws(record.scores, draws)
+        yield taken(record, draws), take_draws(record.scores, draws)

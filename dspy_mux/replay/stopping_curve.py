@@ -10,7 +10,7 @@ import numpy as np
 from ..bank.record import Record
 from ..voting.calibration import Training
 from ..voting.early_stopping import at_bound, fit_orders
-from ..voting.tally import Floats, Tally
+from ..voting.tally import Floats
 from .intervals import bootstrap, bootstrap_difference
 from .replay import calls_of
 from .resample import redrawn
@@ -83,7 +83,7 @@ def stopping_curve(
         drawn = redrawn(record, k, random)
         known = None if contexts is None else contexts[split.train].tolist()
         training = Training(
-            Tally(drawn.votes[split.train]),
+            drawn.tally().rows(split.train),
             drawn.scores[split.train],
             record.members,
             contexts=known,
@@ -108,7 +108,7 @@ def _tested(
     training: Training, test: Record, contexts: Sequence[str] | None, bounds: Sequence[float]
 ) -> tuple[Floats, Floats]:
     """Return each bound's scores [B, Q] and mean calls [B] on a test part."""
-    fits, tally = fit_orders(training), Tally(test.votes)
+    fits, tally = fit_orders(training), test.tally()
     scores, calls = [], []
     for bound in bounds:
         picks, made = at_bound(fits, bound, training).pick(tally, contexts)

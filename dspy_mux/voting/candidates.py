@@ -17,6 +17,7 @@ class Candidates:
         plural: [R, M], 1 where it is the member's plurality answer.
         member: [R], the member that gave it most often; the first in pool order among equals.
         draw: [R], that member's first draw of it.
+        row: [Q, M, K], the row of each draw's answer; -1 for an abstention.
     """
 
     def __init__(self, tally: Tally):
@@ -29,6 +30,8 @@ class Candidates:
         )
         self.questions = questions
         self.question, self.answer = keys // span, keys % span
+        self.row = np.full(tally.votes.shape, -1)
+        self.row[question, member, draw] = inverse
         self.votes = np.zeros((len(keys), members))
         np.add.at(self.votes, (inverse, member), 1)
         self.plural = (tally.plurality[self.question] == self.answer[:, None]).astype(float)

@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from .ballot import Ballot
+from .probability import Probability
 from .rules import VotingRule
 from .tally import ABSTAINED, Ints, Tally
 
@@ -108,12 +109,14 @@ class RunningCounts:
             yield counts, np.where(vote >= 0, votes, 0)[..., 0]
 
 
-def frugal_draws(rule: VotingRule, tally: Tally, order: Sequence[int]) -> Ints:
+def frugal_draws(rule: VotingRule | Probability, tally: Tally, order: Sequence[int]) -> Ints:
     """[Q, M]: draws that the rule makes of each member under the frugal schedule.
 
     Args:
         order: from the rule's `order_of`.
     """
+    if isinstance(rule, Probability):
+        return rule.frugal_draws(tally, order)
     running = RunningCounts(np.moveaxis(tally.votes, 1, 0), tally.k)
     made = np.zeros((tally.shape[1], tally.shape[0]), np.int64)
     rows = np.arange(tally.shape[0])

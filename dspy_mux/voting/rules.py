@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from ..errors import ConfigurationError
 from .ballot import Ballot, Choice, Rule, TieBreak, by_accuracy
+from .probability import Probability
 from .tally import Ints, LiveTally, P, Pick, Progress, Votes
 
 
@@ -197,10 +198,13 @@ class SelfConsistencyRule(VotingRule):
             )
 
 
-RULES: dict[str, type[Consistency] | type[Pooled] | type[SelfConsistencyRule]] = {
+RULES: dict[
+    str, type[Consistency] | type[Pooled] | type[SelfConsistencyRule] | type[Probability]
+] = {
     "consistency": Consistency,
     "pooled": Pooled,
     "self_consistency": SelfConsistencyRule,
+    "probability": Probability,
 }
 
 

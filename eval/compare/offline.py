@@ -106,7 +106,7 @@ def decider(method: Method, measured: Measured, k: int, context: str | None) -> 
 def _calibrated(record: Record, context: str | None) -> Calibrated:
     return fit(
         Training(
-            Tally(record.votes),
+            record.tally(),
             record.scores,
             record.members,
             contexts=None if context is None else record.field(context),

@@ -14,8 +14,8 @@ from dspy_mux.bank.collect import collect
 from dspy_mux.bank.score import recorded
 from dspy_mux.local import local_member
 from dspy_mux.optimize.tuned import Setting
+from dspy_mux.replay.decisions import picks_of
 from dspy_mux.replay.intervals import accuracy, paired_difference
-from dspy_mux.replay.replay import picks_of
 from dspy_mux.voting.tally import Floats, Tally
 from programs import everyday
 
@@ -140,4 +140,4 @@ def _scores(
     record = recorded(student, test, everyday.metric, bank, dataset="test", k=setting.k)
     part = record.of(setting.members, None)[0]
     known = [accuracies.get(name) for name in part.members]
-    return picks_of(setting.rule, Tally(part.votes), known, part.members).scores(part.scores)
+    return picks_of(setting.rule, part.tally(), known, part.members).scores(part.scores)

@@ -12,11 +12,15 @@ from rich.progress import track
 from rich.table import Table
 
 from dspy_mux.bank.record import Record, read_jsonl
-from dspy_mux.replay.replay import RULE_NAMES, replay
+from dspy_mux.replay.decisions import RULE_NAMES
+from dspy_mux.replay.replay import replay
 from dspy_mux.replay.resample import redrawn
 from dspy_mux.replay.splits import Split, holdout
 
 from .pools import POOLS, Pool
+
+#: The banks have no evidence.
+_RULES = tuple(rule for rule in RULE_NAMES if rule != "probability")
 
 
 def run(*, data: Path, k: int, repeats: int, seed: int, as_json: bool) -> None:
@@ -31,10 +35,10 @@ def run(*, data: Path, k: int, repeats: int, seed: int, as_json: bool) -> None:
     table = Table(
         title=f"k = {k}, {repeats} random halves: accuracy % on the half that fitted nothing"
     )
-    for column in ("pool", "n", *RULE_NAMES, "calibrated − best other", "spread over splits"):
+    for column in ("pool", "n", *_RULES, "calibrated − best other", "spread over splits"):
         table.add_column(column)
     for row in rows:
-        figures = [f"{100 * row['rules'][rule]:.1f}" for rule in RULE_NAMES]
+        figures = [f"{100 * row['rules'][rule]:.1f}" for rule in _RULES]
         table.add_row(
             row["pool"],
             str(row["questions"]),
@@ -62,10 +66,10 @@ def _row(pool: Pool, data: Path, k: int, repeats: int, seed: int) -> dict[str, A
         rule: [
             _accuracy(record, rule, split, k, at, pool.context) for at, split in enumerate(splits)
         ]
-        for rule in RULE_NAMES
+        for rule in _RULES
     }
     means = {rule: float(np.mean(values)) for rule, values in by_split.items()}
-    best = max((rule for rule in RULE_NAMES if rule != "calibrated"), key=means.__getitem__)
+    best = max((rule for rule in _RULES if rule != "calibrated"), key=means.__getitem__)
     differences = np.array(by_split["calibrated"]) - np.array(by_split[best])
     return {
         "pool": pool.name,
