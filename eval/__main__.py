@@ -1,7 +1,7 @@
 """The command line of the evaluation: `python -m eval VERB`, one `app` of thin verbs.
 
 Each verb gathers its options into one object and hands it to the room that does the work. Rooms are
-imported when their verb runs.
+imported when their verb runs. The verbs on recorded draws are in `recorded.py`.
 """
 
 from __future__ import annotations
@@ -12,54 +12,16 @@ from typing import Annotated
 import typer
 
 from dspy_mux.cli.main import one_line_errors
-from dspy_mux.cli.options import (
-    AsJson,
-    Members,
-    Program,
-    Seed,
-    SplitField,
-    Test,
-    Threshold,
-    Train,
-    parse_numbers,
-    parse_sizes,
-)
+from dspy_mux.cli.options import AsJson
+
+from .options import AcceptLicense, EverydayLimit, Markdown, SplitSeed
+from .recorded import budget, evidence, rules, scale, search
 
 app = typer.Typer(
     help="Methods × tasks × pools, from real draws, with error bars.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # they show local variables, a database's password among them
 )
-
-AcceptLicense = Annotated[
-    bool, typer.Option(help="Accept the licences of the models, Gemma's terms too.")
-]
-Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown.")]
-PublicBanks = Annotated[
-    Path, typer.Option(help="The folder of the public banks (eval/paper/pools.py).")
-]
-RuleDraws = Annotated[int, typer.Option("--k", min=1, help="Draws per member.")]
-Halves = Annotated[int, typer.Option(min=1, help="Number of random half splits.")]
-SplitSeed = Annotated[int, typer.Option(help="Seed of the splits.")]
-EverydayLimit = Annotated[
-    int, typer.Option(min=2, help="Test questions, balanced over the six categories.")
-]
-Banks = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="BANK...", help="Banks, as dspy-mux replay takes them."),
-]
-PoolsOf = Annotated[
-    Path | None, typer.Option(help="Also the known pools of the public banks in this folder.")
-]
-Datasets = Annotated[
-    list[str] | None, typer.Option(help="Datasets of the banks; repeatable. Default: all.")
-]
-Halvings = Annotated[
-    int, typer.Option(min=1, help="Number of random halvings; each half is scored once.")
-]
-Penalty = Annotated[
-    float, typer.Option("--penalty", "--lam", min=0, help="λ, the weight of contradiction.")
-]
 
 
 @app.callback()
@@ -98,49 +60,6 @@ def optimize(
     from .demo.optimize import run
 
     run(k=k, trials=trials, limit=limit, out=out, as_json=as_json, accept_license=accept_license)
-
-
-@app.command()
-def rules(
-    data: PublicBanks,
-    k: RuleDraws = 3,
-    repeats: Halves = 20,
-    seed: SplitSeed = 0,
-    as_json: AsJson = False,
-) -> None:
-    """Score every rule on public banks of real recorded outputs, without a call."""
-    from .paper.rules import run
-
-    run(data=data, k=k, repeats=repeats, seed=seed, as_json=as_json)
-
-
-@app.command()
-def budget(
-    data: PublicBanks,
-    bounds: Annotated[
-        str,
-        typer.Option(help="Bounds on the chance that a further draw changes the answer."),
-    ] = "0.05,0.1,0.15",
-    k: RuleDraws = 3,
-    repeats: Halves = 5,
-    seed: SplitSeed = 0,
-    as_json: AsJson = False,
-    markdown: Markdown = False,
-) -> None:
-    """Show the calls that frugal schedules and early stopping save on public banks."""
-    from .paper.budget import BudgetTable, run
-
-    run(
-        BudgetTable(
-            data=data,
-            bounds=parse_numbers(bounds, "--bounds"),
-            k=k,
-            repeats=repeats,
-            seed=seed,
-            as_json=as_json,
-            as_markdown=markdown,
-        )
-    )
 
 
 @app.command()
@@ -249,114 +168,6 @@ def compare(  # noqa: PLR0913  Typer reads the options from the parameters
 
 
 @app.command()
-def search(  # noqa: PLR0913  Typer reads the options from the parameters
-    banks: Banks = None,
-    data: PoolsOf = None,
-    dataset: Datasets = None,
-    sizes: Annotated[str, typer.Option(help="Sizes of the subsets: 2, 2-5, or 2,4.")] = "2-5",
-    k: RuleDraws = 3,
-    penalty: Penalty = 1.0,
-    members: Members = None,
-    program: Program = None,
-    split_field: SplitField = None,
-    train: Train = "train",
-    test: Test = "test",
-    repeats: Halvings = 10,
-    seed: Seed = 0,
-    threshold: Threshold = 1.0,
-    as_json: AsJson = False,
-    markdown: Markdown = False,
-) -> None:
-    """Show the paper's model selection table: best single member, subset by O(S), gain."""
-    from .paper.search import SearchTable, run
-    from .paper.sources import SourceOptions
-
-    run(
-        SearchTable(
-            SourceOptions(
-                banks=banks or (),
-                data=data,
-                datasets=dataset or (),
-                members=members,
-                program=program,
-                split_field=split_field,
-                train=train,
-                test=test,
-                repeats=repeats,
-                seed=seed,
-                threshold=threshold,
-            ),
-            sizes=parse_sizes(sizes),
-            k=k,
-            penalty=penalty,
-            as_json=as_json,
-            as_markdown=markdown,
-        )
-    )
-
-
-@app.command()
-def scale(  # noqa: PLR0913  Typer reads the options from the parameters
-    banks: Banks = None,
-    data: PoolsOf = None,
-    dataset: Datasets = None,
-    k: Annotated[
-        int, typer.Option("--k", min=1, help="Draws per member while members are added.")
-    ] = 3,
-    k_max: Annotated[
-        int | None, typer.Option(min=1, help="Most draws per member. Default: all recorded.")
-    ] = None,
-    max_members: Annotated[
-        int, typer.Option(min=1, help="Most members while members are added.")
-    ] = 5,
-    size: Annotated[int, typer.Option(min=1, help="Members while draws are added.")] = 2,
-    penalty: Penalty = 1.0,
-    members: Members = None,
-    program: Program = None,
-    split_field: SplitField = None,
-    train: Train = "train",
-    test: Test = "test",
-    repeats: Halvings = 10,
-    seed: Seed = 0,
-    threshold: Threshold = 1.0,
-    html: Annotated[
-        Path | None, typer.Option(help="Also write the figures to this file (needs plotly).")
-    ] = None,
-    as_json: AsJson = False,
-    markdown: Markdown = False,
-) -> None:
-    """Show both scaling figures of the paper, and SLM-MUX beside Agent Forest."""
-    from .paper.scale import ScaleTables, run
-    from .paper.sources import SourceOptions
-
-    run(
-        ScaleTables(
-            SourceOptions(
-                banks=banks or (),
-                data=data,
-                datasets=dataset or (),
-                members=members,
-                program=program,
-                split_field=split_field,
-                train=train,
-                test=test,
-                repeats=repeats,
-                seed=seed,
-                threshold=threshold,
-            ),
-            k=k,
-            k_max=k_max,
-            max_members=max_members,
-            size=size,
-            penalty=penalty,
-            html=html,
-            as_json=as_json,
-            as_markdown=markdown,
-        )
-    )
-
-
-@app.command()
 def groupthink(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder of `compare`.")],
     task: Annotated[str | None, typer.Option(help="This task alone.")] = None,
@@ -397,6 +208,10 @@ def report(
 
     write(run, out)
     typer.echo(f"Wrote {out}.", err=True)
+
+
+for verb in (rules, budget, evidence, search, scale):
+    app.command()(verb)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""`python -m eval evidence`: what log-probabilities are worth beside votes, on recorded draws."""

@@ -1,0 +1,38 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+AcceptLicense = Annotated[
+    bool, typer.Option(help="Accept the licences of the models, Gemma's terms too.")
+]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown.")]
+PublicBanks = Annotated[
+    Path, typer.Option(help="The folder of the public banks (eval/paper/pools.py).")
+]
+RuleDraws = Annotated[int, typer.Option("--k", min=1, help="Draws per member.")]
+Halves = Annotated[int, typer.Option(min=1, help="Number of random half splits.")]
+SplitSeed = Annotated[int, typer.Option(help="Seed of the splits.")]
+EverydayLimit = Annotated[
+    int, typer.Option(min=2, help="Test questions, balanced over the six categories.")
+]
+Banks = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="BANK...", help="Banks, as dspy-mux replay takes them."),
+]
+PoolsOf = Annotated[
+    Path | None, typer.Option(help="Also the known pools of the public banks in this folder.")
+]
+Datasets = Annotated[
+    list[str] | None, typer.Option(help="Datasets of the banks; repeatable. Default: all.")
+]
+Halvings = Annotated[
+    int, typer.Option(min=1, help="Number of random halvings; each half is scored once.")
+]
+Penalty = Annotated[
+    float, typer.Option("--penalty", "--lam", min=0, help="λ, the weight of contradiction.")
+]
