@@ -10,7 +10,8 @@ from .answers.equivalence import AnswerKind as AnswerKind
 from .answers.math_kind import MathAnswer as MathAnswer
 from .answers.number_kind import Percent as Percent
 from .bank.collect import Collected as Collected, collect as collect
-from .bank.record import Record as Record, read_jsonl as read_jsonl
+from .bank.jsonl import read_jsonl as read_jsonl
+from .bank.record import Record as Record
 from .bank.sample_bank import SampleBank as SampleBank
 from .errors import (
     BankError as BankError,

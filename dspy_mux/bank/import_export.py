@@ -19,10 +19,11 @@ from typing import Any
 from ..errors import ConfigurationError, DataError, StorageError
 from ..sampling.causes import NO_CAUSE
 from ..text import whole
+from .answer_classes import AnswerClasses
 from .files import json_lines, parquet, parquet_rows
 from .fingerprint import fingerprint_inputs
 from .question_rows import put_questions
-from .rows import AnswerClasses, Row, check_rows
+from .rows import Row, check_rows
 from .sample_bank import SampleBank
 from .unnumbered import Unnumbered
 

@@ -5,9 +5,7 @@ A record comes from a `SampleBank` or from a JSONL file of one draw a line.
 
 from __future__ import annotations
 
-import os
-from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict
 
@@ -15,9 +13,6 @@ import numpy as np
 
 from ..errors import ConfigurationError, DataError
 from ..voting.tally import ABSTAINED, Floats, Ints, Tally
-from .files import json_lines
-from .places import columns_of, placed, places, text_of
-from .rows import AnswerClasses, Row, check_rows
 
 #: A draw that was never made; ABSTAINED is one that gave no usable answer.
 MISSING = -2
@@ -237,129 +232,6 @@ class Record:
                 f"{', '.join(self.fields) or 'none'}."
             )
         return ["" if value is None else value for value in self.fields[name]]
-
-
-def read_jsonl(path: str | os.PathLike[str], *, dataset: str | None = None) -> Record:
-    """Read draws from a `.jsonl` or `.jsonl.gz` file of one draw a line.
-
-    >>> import tempfile
-    >>> from dspy_mux import read_jsonl
-    >>> with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
-    ...     print(
-    ...         '{"question_id": "q0", "model": "a", "answer": "4", "correct": true}',
-    ...         '{"question_id": "q0", "model": "a", "answer": "5", "correct": false}',
-    ...         sep="\\n",
-    ...         file=file,
-    ...         flush=True,
-    ...     )
-    ...     record = read_jsonl(file.name)
-    >>> record.votes.tolist(), record.scores.tolist()
-    ([[[0, 1]]], [[[1.0, 0.0]]])
-
-    A line has `question_id`, `model`, `answer`, and `correct` or `score`. An answer of "" or null
-    is an abstention. Two answers are equal where their text is, or where their `answer_class` is.
-    A row without `draw` is the member's next one. `calls`, `prompt_tokens`, `completion_tokens`
-    and `cost` are what the draw took. All other keys belong to the question.
-
-    Args:
-        dataset: which `dataset` of several in the file.
-
-    Raises:
-        ConfigurationError: there are several datasets and none is named, or not the one named.
-        DataError: the file or a line cannot be read or understood (the message names the line), a
-            draw is repeated, draws of one member are by several programs, or there are no draws.
-    """
-    reader = _Reader(str(path))
-    datasets: dict[str, int] = {}
-
-    def selected() -> Iterator[tuple[int, dict[str, Any]]]:
-        for number, row in json_lines(path):
-            name = str(row.get("dataset") or "")
-            datasets[name] = datasets.get(name, 0) + 1
-            if name == dataset or (dataset is None and len(datasets) == 1):
-                yield number, row
-
-    for row in check_rows(selected(), str(path)):
-        reader.add(row)
-    if dataset is None and len(datasets) > 1:
-        raise ConfigurationError(
-            f"{path} holds several datasets: choose one of {', '.join(sorted(datasets))} with "
-            "--dataset."
-        )
-    if dataset is not None and dataset not in datasets:
-        known = ", ".join(sorted(filter(None, datasets))) or (
-            "rows that name none" if datasets else "no rows"
-        )
-        raise ConfigurationError(f"{path} has no dataset {dataset!r}; it has {known}.")
-    return reader.record()
-
-
-class _Reader:
-    """Gathers rows into the arrays of a record."""
-
-    def __init__(self, source: str):
-        self.source = source
-        self.questions: dict[str, int] = {}
-        self.names: list[str] = []
-        self.members: dict[str, int] = {}
-        self.programs: list[str] = []
-        self.fields: list[dict[str, str | None]] = []
-        self.classes = AnswerClasses()
-        self.places: list[tuple[int, int, int]] = []
-        self.votes: list[int] = []
-        self.scores: list[float] = []
-        # Arrays hold a million numbers without an object for each.
-        self.spent = {name: array("d") for name in ("calls", "tokens", "cost")}
-
-    def add(self, row: Row) -> None:
-        question = self.questions.setdefault(row.key, len(self.questions))
-        if question == len(self.fields):
-            self.names.append(row.question)
-            self.fields.append({key: text_of(value) for key, value in row.fields().items()})
-        member = self.members.setdefault(row.member, len(self.members))
-        if member == len(self.programs):
-            self.programs.append(row.program)
-        if self.programs[member] != row.program:
-            raise DataError(
-                f"{self.source} holds draws of {row.member!r} by several programs, which never "
-                "mix: import it into a bank, where --program chooses one."
-            )
-        self.places.append((question, member, row.draw))
-        answer_class = self.classes.classify(question, row)
-        self.votes.append(ABSTAINED if answer_class is None else answer_class)
-        unscored = 0.0 if row.answer is None else float("nan")
-        self.scores.append(unscored if row.answer is None or row.score is None else row.score)
-        raw = row.raw
-        self.spent["calls"].append(_number(raw.get("calls")))
-        self.spent["tokens"].append(
-            _number(raw.get("prompt_tokens")) + _number(raw.get("completion_tokens"))
-        )
-        self.spent["cost"].append(_number(raw.get("cost")))
-
-    def record(self) -> Record:
-        if not self.votes:
-            raise DataError(f"{self.source} holds no draws: collect some first.")
-        question, member, draw = np.array(self.places, dtype=np.int64).T
-        at, shape = places(question, member, draw, len(self.members), self.source)
-        votes = np.full(shape, MISSING, np.int16 if max(self.votes) < 2**15 else np.int32)
-        scores = np.zeros(shape, np.float32)
-        votes[at] = self.votes
-        scores[at] = self.scores
-        return Record(
-            members=tuple(self.members),
-            questions=tuple(self.names),
-            votes=votes,
-            scores=scores,
-            fields=columns_of(self.fields),
-            source=self.source,
-            calls=placed(np.array(self.spent["calls"]), at, shape),
-            tokens=placed(np.array(self.spent["tokens"]), at, shape),
-            cost=placed(np.array(self.spent["cost"]), at, shape),
-        )
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
 
 
 def join_records(records: Sequence[Record]) -> Record:

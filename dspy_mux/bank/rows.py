@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 
 from ..errors import DataError
 from ..sampling.members import MOST_DRAWS
+from ..voting.evidence import Evidence
+from . import temperatures
+from .evidence import EVIDENCE_KEYS, evidence_of
 from .statement import STATED, disagreement, shown_field, stated
 
 #: The program of rows that name none.
@@ -33,17 +36,17 @@ DRAW_KEYS = frozenset(
         "outputs",
         "calls",
         "prompt_tokens",
-        "completion_tokens",
         "seconds",
         "cost",
         "created",
         "question_fingerprint",
         QUESTION_FIELDS,
+        *EVIDENCE_KEYS,
     }
 )
 #: Scores are kept in 32 bits, counts and amounts as a bank's columns hold them.
 _HIGHEST_SCORE, _MOST, _GREATEST = 1e30, 10**9, 1e300
-_COUNTS = ("calls", "prompt_tokens", "completion_tokens")
+_COUNTS = ("calls", "prompt_tokens")
 _AMOUNTS = ("seconds", "cost", "created")
 _NAMES = ("dataset", "program", "question_fingerprint")
 
@@ -52,6 +55,8 @@ _STATED = tuple(name for name in STATED if name not in DRAW_KEYS)
 
 #: The draws that are numbered together: (dataset, question's key, member, program).
 Unit = tuple[str, str, str, str]
+#: The draws that share a temperature unless they say otherwise: (dataset, member, program named).
+Heat = tuple[str, str, str]
 
 
 class Row(NamedTuple):
@@ -59,7 +64,11 @@ class Row(NamedTuple):
 
     Attributes:
         key: identifies the question within its dataset: its fingerprint, else its id.
-        program: `IMPORTED` where the row names none.
+        program: `IMPORTED` where the row names none; unless a bank exported the row, with its
+            temperature, as in "imported@0.5": a draw's place in a bank includes it.
+        temperature: the draw's; that of the member's other draws in the file where the row says
+            none and they have one; None for unknown.
+        evidence: what the row itself says.
         answer: the text by which answers are compared; None for an abstention.
         same_as: the row's `answer_class` as text. Answers of one question that share it are equal.
         score: None where the row has none.
@@ -73,6 +82,8 @@ class Row(NamedTuple):
     key: str
     member: str
     program: str
+    temperature: float | None
+    evidence: Evidence
     draw: int
     answer: str | None
     same_as: str | None
@@ -105,38 +116,26 @@ class Row(NamedTuple):
         }
 
 
-class AnswerClasses:
-    """Numbers the answers' classes within each question, in the order met.
+class Heats:
+    """Gathers the temperatures of a file's rows, to find those of rows that say none.
 
-    Rows decide by `same_as` which answers are equal; without it, equal texts are.
+    A draw of unknown temperature goes with its member's other draws where these have one.
     """
 
     def __init__(self) -> None:
-        self._numbers: dict[tuple[int, str], int] = {}
-        self._next: dict[int, int] = {}
-        self._named: dict[tuple[int, str], tuple[int, str]] = {}  # text → its first `same_as`
+        self._known: dict[Heat, set[float | None]] = {}
 
-    def learn(self, question: int, answer: object, answer_class: int) -> None:
-        """Take over an answer that has its class already."""
-        self._numbers.setdefault((question, str(comparison_text(answer))), answer_class)
-        self._next[question] = max(self._next.get(question, 0), answer_class + 1)
+    def see(self, row: Row) -> None:
+        named = row.raw.get("program") or IMPORTED
+        self._known.setdefault((row.dataset, row.member, named), set()).add(row.temperature)
 
-    def classify(self, question: int, row: Row) -> int | None:
-        """Return the class of a row's answer; None for an abstention."""
-        if row.answer is None:
-            return None
-        text = (question, row.answer)
-        name = text if row.same_as is None else (question, f"\0{row.same_as}")
-        found = self._numbers.get(name)
-        if found is None and self._named.get(text, name) == name:
-            found = self._numbers.get(text)
-        if found is None:
-            found = self._next.get(question, 0)
-            self._next[question] = found + 1
-        self._numbers.setdefault(text, found)
-        self._numbers.setdefault(name, found)
-        self._named.setdefault(text, name)
-        return found
+    def found(self) -> dict[Heat, float]:
+        """Return the temperature of rows that say none, where their member's others have one."""
+        return {
+            heat: next(value for value in known if value is not None)
+            for heat, known in self._known.items()
+            if len(known) == 2 and None in known
+        }
 
 
 def lay_out(fields: Mapping[str, Any], own: dict[str, Any]) -> dict[str, Any]:
@@ -163,13 +162,18 @@ def comparison_text(answer: object) -> str | None:
 
 
 def check_rows(
-    rows: Iterable[tuple[int, dict[str, Any]]], source: str, noun: str = "Line", dataset: str = ""
+    rows: Iterable[tuple[int, dict[str, Any]]],
+    source: str,
+    noun: str = "Line",
+    dataset: str = "",
+    heated: Mapping[Heat, float] | None = None,
 ) -> Iterator[Row]:
     """Check numbered rows, in order; a row without `draw` is its member's next one.
 
     Args:
         noun: what messages call a row.
         dataset: the dataset of rows that name none.
+        heated: the temperature of rows that say none, as `Heats` finds it.
 
     Raises:
         DataError: a row lacks something, holds a wrong value, repeats a draw, or has the question
@@ -180,7 +184,7 @@ def check_rows(
     statements: dict[tuple[str, str], tuple[int, dict[str, Any]]] = {}
     for number, raw in rows:
         try:
-            row = _check_row(raw, following, dataset)
+            row = _check_row(raw, following, dataset, heated or {})
         except ValueError as error:
             raise DataError(f"{noun} {number} of {source} {error}.") from error
         said = row.stated()
@@ -209,7 +213,12 @@ def check_rows(
 # The functions below raise ValueError with the end of a sentence that begins with the row.
 
 
-def _check_row(raw: dict[str, Any], following: Mapping[Unit, int], dataset: str) -> Row:
+def _check_row(
+    raw: dict[str, Any],
+    following: Mapping[Unit, int],
+    dataset: str,
+    heated: Mapping[Heat, float],
+) -> Row:
     question = _name(raw.get("question_id"), "question_id")
     member = _name(raw.get("model", raw.get("member")), "model")
     for key in _NAMES:
@@ -219,13 +228,21 @@ def _check_row(raw: dict[str, Any], following: Mapping[Unit, int], dataset: str)
     _check_numbers(raw)
     dataset = raw.get("dataset") or dataset
     key = raw.get("question_fingerprint") or question
-    program = raw.get("program") or IMPORTED
+    named = raw.get("program") or IMPORTED
+    evidence = evidence_of(raw)
+    temperature = evidence.temperature
+    if temperature is None and heated:
+        temperature = heated.get((dataset, member, named))
+    exported = raw.get("question_fingerprint") and raw.get("program")
+    program = named if exported else temperatures.at(named, temperature)
     return Row(
         dataset=dataset,
         question=question,
         key=key,
         member=member,
         program=program,
+        temperature=temperature,
+        evidence=evidence,
         draw=_draw(raw, following, (dataset, key, member, program)),
         answer=_answer(raw),
         same_as=_same_as(raw.get("answer_class")),

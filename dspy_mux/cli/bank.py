@@ -35,7 +35,7 @@ _COLUMNS = (
 @bank_app.command("info")
 def bank_info(bank: BankPath, dataset: Dataset = None, as_json: AsJson = False) -> None:
     """List datasets, members and programs, with their draws and usage."""
-    from ..bank.record import read_jsonl
+    from ..bank.jsonl import read_jsonl
     from ..bank.sample_bank import SampleBank
     from ..bank.storage.schema import storable
 

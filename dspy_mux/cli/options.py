@@ -113,7 +113,7 @@ class BankOptions:
         Args:
             scored: refuse draws without a score.
         """
-        from ..bank.record import read_jsonl
+        from ..bank.jsonl import read_jsonl
         from ..bank.sample_bank import SampleBank
 
         members = None if self.members is None else parse_names(self.members)

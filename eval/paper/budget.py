@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from dspy_mux.bank.record import read_jsonl
+from dspy_mux.bank.jsonl import read_jsonl
 from dspy_mux.replay.replay import replay
 from dspy_mux.replay.splits import holdout
 from dspy_mux.replay.stopping_curve import stopping_curve

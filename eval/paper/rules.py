@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from dspy_mux.bank.record import Record, read_jsonl
+from dspy_mux.bank.jsonl import read_jsonl
+from dspy_mux.bank.record import Record
 from dspy_mux.replay.decisions import RULE_NAMES
 from dspy_mux.replay.replay import replay
 from dspy_mux.replay.resample import redrawn

@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 
 from dspy_mux import ConfigurationError, DataError, SampleBank
 from dspy_mux.bank.import_export import export_file, import_file
-from dspy_mux.bank.record import read_jsonl
+from dspy_mux.bank.jsonl import read_jsonl
 
 from ..support.records import renamed, same, some_rows
 from ..support.rows import a_row, jsonl

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from dspy_mux import SampleBank
+from dspy_mux.bank.files import json_lines
 from dspy_mux.bank.import_export import import_file
-from dspy_mux.bank.record import MISSING, json_lines, read_jsonl
+from dspy_mux.bank.jsonl import read_jsonl
+from dspy_mux.bank.record import MISSING
 from dspy_mux.errors import ConfigurationError, DataError
 from dspy_mux.replay.replay import replay
 from dspy_mux.voting.tally import ABSTAINED

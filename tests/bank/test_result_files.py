@@ -8,7 +8,7 @@ import pytest
 
 from dspy_mux import DataError
 from dspy_mux.bank.import_export import export_file, import_file
-from dspy_mux.bank.record import read_jsonl
+from dspy_mux.bank.jsonl import read_jsonl
 from dspy_mux.voting.tally import ABSTAINED
 
 from ..support.records import renamed, same

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import given, strategies as st
 
-from dspy_mux.bank.record import read_jsonl
+from dspy_mux.bank.jsonl import read_jsonl
 from dspy_mux.bank.rows import DRAW_KEYS
 
 from ..support.imports import a_bank, imported, jsonl, round_trip

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dspy_mux.bank.import_export import export_file, import_file
-from dspy_mux.bank.record import read_jsonl
+from dspy_mux.bank.jsonl import read_jsonl
 from dspy_mux.errors import ConfigurationError, DataError, StorageError
 
 from ..support.imports import a_bank, imported, jsonl

@@ -14,7 +14,7 @@ import pytest
 from dspy_mux import ConfigurationError, DataError, Member, SampleBank, SLMMux
 from dspy_mux.bank.collect import collect
 from dspy_mux.bank.import_export import export_file, import_file
-from dspy_mux.bank.record import read_jsonl
+from dspy_mux.bank.jsonl import read_jsonl
 from eval.compare.command import write_table
 from eval.report import write
 from programs.tasks import task

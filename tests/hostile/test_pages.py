@@ -10,7 +10,7 @@ import dspy
 import pytest
 
 from dspy_mux import SLMMux
-from dspy_mux.bank.record import read_jsonl
+from dspy_mux.bank.jsonl import read_jsonl
 from dspy_mux.baselines import LLMDebate
 from dspy_mux.cli.main import main
 from dspy_mux.optimize.report import MuxReport

@@ -13,7 +13,7 @@ import pytest
 from dspy.clients.base_lm import LM_CLASS_STATE_KEY
 
 from dspy_mux import ConfigurationError, DataError, MuxError, PoolMismatch, SLMMux
-from dspy_mux.bank.record import read_jsonl
+from dspy_mux.bank.jsonl import read_jsonl
 from dspy_mux.mux.open import open_mux
 from dspy_mux.mux.signature_text import parse_signature
 from dspy_mux.optimize.options import STUDY_NAME

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from dspy_mux import AllMembersFailed, ConfigurationError, SLMMux
-from dspy_mux.bank.record import read_jsonl
+from dspy_mux.bank.jsonl import read_jsonl
 from dspy_mux.voting.ballot import Ballot
 from dspy_mux.voting.calibration import Training, fit
 from dspy_mux.voting.frugal import completions, frugal_draws

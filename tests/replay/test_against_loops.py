@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from dspy_mux.bank.record import read_jsonl
+from dspy_mux.bank.jsonl import read_jsonl
 from dspy_mux.replay.replay import replay
 from dspy_mux.replay.splits import by_field, holdout
 
