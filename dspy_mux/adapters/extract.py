@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import dspy
 from dspy.utils.exceptions import AdapterParseError
@@ -14,9 +15,11 @@ from ..answers.equivalence import NO_ANSWER, AnswerKind
 from ..answers.marks import marked_answer
 from ..answers.reply import CutOffText, answering_text
 from ..answers.sections import section
+from .answer_span import Span, find_answer
 from .fields import Unanswered, is_echo, members
 from .formats import PlainAdapter
 from .guard import GuardedAdapter
+from .readings import Reading
 from .wrap import AdapterCall, Exchange, WrappingAdapter
 
 
@@ -28,6 +31,18 @@ class ExtractAnswer(dspy.Signature):
 
     response: str = dspy.InputField(desc="what a model replied")
     answer: str = dspy.OutputField(desc="the final answer that the response gives, alone")
+
+
+class Place(NamedTuple):
+    """Where an answer stands.
+
+    Attributes:
+        text: the reply that it was read from.
+        span: its first character in the text, and the one after its last; None where it is unsure.
+    """
+
+    text: str
+    span: Span | None
 
 
 class ExtractingAdapter(WrappingAdapter):
@@ -69,6 +84,45 @@ class ExtractingAdapter(WrappingAdapter):
                 raise
             values = dict.fromkeys(call.signature.output_fields)
             return [{**values, self.answer_field: answer}]
+
+    def place_of(self, prediction: dspy.Prediction, readings: Sequence[Reading]) -> Place | None:
+        """Return where a prediction's answer stands, among the replies that were read for it.
+
+        None where that is unsure: the answer was made otherwise, or of several replies alike.
+        """
+        if self.answer_field not in prediction:
+            return None
+        value = prediction[self.answer_field]
+        key = self.kind.key(value)
+        if key is None:
+            return None
+        found = [
+            reading
+            for reading in readings
+            if reading.fields is not None and self._is(reading.fields[self.answer_field], key)
+        ] or [reading for reading in readings if self._is(self._read(reading, reading.text), key)]
+        if len(found) != 1:
+            return None
+        (reading,) = found
+        span = None
+        if reading.parse is not None:
+            read = partial(self._read, reading)
+            span = find_answer(reading.text, self.answer_field, value, self.kind, read)
+        return Place(reading.text, span)
+
+    def _is(self, value: Any, key: Hashable) -> bool:
+        return value is not NO_ANSWER and self.kind.key(value) == key
+
+    def _read(self, reading: Reading, text: str) -> Any:
+        """Return the answer of another text, in the place of a reply that was read."""
+        if reading.parse is None:
+            return NO_ANSWER
+        try:
+            return reading.parse(reading.signature, text)[self.answer_field]
+        except AdapterParseError as error:
+            return self._by_rules(error.lm_response)
+        except Exception:  # noqa: BLE001  (of a user's own adapter or kind, on a text of ours)
+            return NO_ANSWER
 
     def _by_rules(self, reply: str) -> Any:
         """Return the answer that the rules of its kind find; `NO_ANSWER` where they find none."""

@@ -46,6 +46,7 @@ from .fields import (
     with_required_answer,
 )
 from .markers import without_markers
+from .readings import Reading, current_readings
 from .wrap import AdapterCall, Exchange, Fields, WrappingAdapter
 
 LONGEST_TYPED = 20_000
@@ -174,6 +175,20 @@ class GuardedAdapter(WrappingAdapter):
         return read
 
     def _parse(self, signature: type[dspy.Signature], completion: str) -> Fields:
+        """Read a reply, and keep what it was read as for whoever asks (`current_readings`)."""
+        readings = current_readings.get()
+        if readings is None or self.answer_field not in signature.output_fields:
+            return self._parse_text(signature, completion)
+        # `TwoStepAdapter` reads by a call of its model.
+        again = None if isinstance(self.inner, dspy.TwoStepAdapter) else self._parse_text
+        reading = Reading(completion, signature, None, again)
+        try:
+            reading = reading._replace(fields=self._parse_text(signature, completion))
+            return reading.fields  # type: ignore[return-value]
+        finally:
+            readings.append(reading)
+
+    def _parse_text(self, signature: type[dspy.Signature], completion: str) -> Fields:
         reply = self._clean(completion)
         try:
             return self._checked(signature, self._read(signature, reply))

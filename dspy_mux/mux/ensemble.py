@@ -86,7 +86,12 @@ class Ensemble(dspy.Module):
             ),
             choices=choices or MethodChoices(),
             accuracies=options.accuracies,
-            settings=MuxSettings(options.extract, options.timeout, on_error=options.on_error),
+            settings=MuxSettings(
+                options.extract,
+                options.timeout,
+                on_error=options.on_error,
+                logprobs=options.logprobs,
+            ),
         )
         if self.compared.kinds is not None and options.extract is not None:
             raise ConfigurationError(
@@ -226,14 +231,19 @@ class Ensemble(dspy.Module):
         numbers: Iterable[int],
         inputs: Inputs,
         kind: type[AnyDraw] = Draw,  # type: ignore[assignment]
+        *,
+        evidence: bool = False,
     ) -> list[AnyDraw]:
         """Return draws of the member at position `member` for one question, ready to run.
 
         They share one adapter, which keeps no state of a draw.
+
+        Args:
+            evidence: whether something reads the draws' evidence: `logprobs="auto"` asks then.
         """
         program, adapter = self.programs[member], self.adapter_of(member)
         on_error = self.pool.settings.on_error
-        drawn_from = self.pool.drawn_from(self.members[member])
+        drawn_from = self.pool.drawn_from(self.members[member], evidence=evidence)
         return [
             kind(drawn_from, number, program, adapter, inputs, on_error, self.compared.fault)
             for number in numbers

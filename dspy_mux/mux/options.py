@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 
 from ..errors import ConfigurationError
 from ..sampling.draw import OnError
+from ..sampling.logprobs import AskLogprobs, check_logprobs
 from .compared import AnswerField, Equivalence
 
 
@@ -33,6 +34,7 @@ class SharedOptions(TypedDict, total=False):
     timeout: float | None
     num_threads: int | None
     on_error: OnError
+    logprobs: AskLogprobs
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class MuxOptions:
     timeout: float | None = None
     num_threads: int | None = None
     on_error: OnError = "raise"
+    logprobs: AskLogprobs = "auto"
 
     def __post_init__(self) -> None:
         if self.extract not in (None, "lm"):
@@ -63,6 +66,7 @@ class MuxOptions:
             raise ConfigurationError(
                 f"timeout must be a number of seconds above 0, or None, not {self.timeout!r}."
             )
+        check_logprobs(self.logprobs, "the mux")
         threads = self.num_threads
         if threads is not None and not (isinstance(threads, int) and threads >= 1):
             raise ConfigurationError(f"num_threads must be 1 or more, or None, not {threads!r}.")

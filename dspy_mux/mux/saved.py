@@ -22,6 +22,7 @@ from ..answers.equivalence import AnswerKind
 from ..errors import ConfigurationError, DataError, PoolMismatch, first_mistake
 from ..local import LlamaEngine
 from ..sampling.draw import OnError
+from ..sampling.logprobs import AskLogprobs
 from ..sampling.members import MOST_DRAWS, Member, check_members
 from ..voting.ballot import Rule
 from .code_hash import describe_kind
@@ -109,6 +110,7 @@ class SavedPool(BaseModel):
     timeout: float | None = Field(default=None, gt=0, le=threading.TIMEOUT_MAX)
     schedule: Schedule = "full"
     on_error: OnError | None = None
+    logprobs: AskLogprobs | None = None
 
     @classmethod
     def read(cls, state: object) -> SavedPool:
@@ -155,17 +157,19 @@ class MuxSettings:
     timeout: float | None = None
     schedule: Schedule = "full"
     on_error: OnError = "raise"
+    logprobs: AskLogprobs = "auto"
 
     def state(self) -> dict[str, Any]:
-        """Return the settings to save; `on_error` only where it is not the default."""
+        """Return the settings to save; some only where they are not the default."""
         state = dataclasses.asdict(self)
-        if self.on_error == "raise":
-            del state["on_error"]
+        for name, default in (("on_error", "raise"), ("logprobs", "auto")):
+            if state[name] == default:
+                del state[name]
         return state
 
 
 #: Settings that can be given anew when a saved mux is opened.
-_CHANGEABLE = ("extract", "timeout", "on_error")
+_CHANGEABLE = ("extract", "timeout", "on_error", "logprobs")
 
 
 class PoolState(TakesRollouts, Parameter):
@@ -232,7 +236,11 @@ class PoolState(TakesRollouts, Parameter):
         check_rule(rule, members)
         self.accuracies, self.rule, self.members, self.choices = accuracies, rule, members, choices
         self.settings = MuxSettings(
-            saved.extract, saved.timeout, saved.schedule, saved.on_error or self.settings.on_error
+            saved.extract,
+            saved.timeout,
+            saved.schedule,
+            saved.on_error or self.settings.on_error,
+            self.settings.logprobs if saved.logprobs is None else saved.logprobs,
         )
 
     def change(self, options: Mapping[str, Any]) -> None:
@@ -241,6 +249,19 @@ class PoolState(TakesRollouts, Parameter):
         self.settings = dataclasses.replace(self.settings, **changes)
         if options.get("accuracies") is not None:
             self.accuracies = checked_accuracies(options["accuracies"], self.names)
+
+    def drawn_from(self, member: Member, *, evidence: bool) -> Member:
+        """Return the member that draws: by the pool's rollout, and with its question decided.
+
+        Args:
+            evidence: whether `logprobs="auto"` asks for log-probabilities.
+        """
+        asks = self.settings.logprobs if member.logprobs is None else member.logprobs
+        asks = evidence if asks == "auto" else asks
+        drawn_from = self.by_rollout(member)
+        if asks == (drawn_from.logprobs is True):
+            return drawn_from
+        return dataclasses.replace(drawn_from, logprobs=asks)
 
     def set_k(self, k: int | None) -> None:
         """Give each member another k; None leaves it.

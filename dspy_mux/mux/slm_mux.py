@@ -12,7 +12,7 @@ from typing_extensions import Unpack
 from ..errors import ConfigurationError
 from ..sampling.draw import Draw
 from ..sampling.members import Pool
-from ..voting.ballot import Ballot, Frugal, Rule, by_accuracy, choice_of, rule_for
+from ..voting.ballot import Ballot, Frugal, Rule, by_accuracy, choice_of, reads_evidence, rule_for
 from ..voting.evidence import any_of
 from ..voting.rules import rule_of
 from .ensemble import Ensemble, Inputs
@@ -76,6 +76,8 @@ class SLMMux(Ensemble):
         num_threads: draws in flight at once for one question; None for all of them.
         on_error: what becomes of an exception in the program's own code, which is not an error of
             the LM, of parsing or of time: "raise" it, or "abstain" as those do.
+        logprobs: whether draws ask their servers for log-probabilities: "auto" where the rule
+            reads them, True, or False. What a server refuses is not asked again.
 
     Raises:
         ConfigurationError: at construction, an argument cannot work or would fake the confidence.
@@ -159,8 +161,10 @@ class SLMMux(Ensemble):
     def _rounds(self, inputs: Inputs) -> Rounds:
         self._refuse_own_lms()
         check_rule(self.rule, self.members)
+        evidence = reads_evidence(self.rule)
         draws: list[list[Draw]] = [
-            self.draws(at, range(member.k or 1), inputs) for at, member in enumerate(self.members)
+            self.draws(at, range(member.k or 1), inputs, evidence=evidence)
+            for at, member in enumerate(self.members)
         ]
         rule = self._frugal_rule(inputs)
         if rule is None:

@@ -17,7 +17,7 @@ def mark_cut_off(entry: Mapping[str, Any]) -> None:
         entry: the call's history entry, whose `outputs` are what the adapter is about to read.
     """
     outputs: list[Any] = entry["outputs"]
-    reasons = _finish_reasons(entry["response"], len(outputs))
+    reasons = finish_reasons(entry["response"], len(outputs))
     for at, (output, reason) in enumerate(zip(outputs, reasons, strict=False)):
         if reason != "length":
             continue
@@ -27,21 +27,22 @@ def mark_cut_off(entry: Mapping[str, Any]) -> None:
             outputs[at] = CutOffText(output or "")
 
 
-def _finish_reasons(response: object, count: int) -> Sequence[object]:
+def finish_reasons(response: object, count: int) -> Sequence[object]:
     """Return why each of `count` outputs ended, as far as a response says."""
     if isinstance(response, Response):
         return [response.finish_reason]
     if isinstance(response, tuple):
         return [getattr(each, "finish_reason", None) for each in response]
-    details = _item(response, "incomplete_details")  # of the Responses API, which has one output
+    details = item(response, "incomplete_details")  # of the Responses API, which has one output
     if details is not None:
-        cut = _item(details, "reason") == "max_output_tokens"
+        cut = item(details, "reason") == "max_output_tokens"
         return ["length" if cut else None] * count
-    choices = _item(response, "choices")
+    choices = item(response, "choices")
     if not isinstance(choices, (list, tuple)):
         return []
-    return [_item(choice, "finish_reason") for choice in choices]
+    return [item(choice, "finish_reason") for choice in choices]
 
 
-def _item(record: object, name: str) -> Any:
+def item(record: object, name: str) -> Any:
+    """Return an item of a record of any client: a dict, or an object."""
     return record.get(name) if isinstance(record, dict) else getattr(record, name, None)

@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeAlias
 import dspy
 from dspy.utils.usage_tracker import UsageTracker
 
+from ..adapters.readings import Reading, current_readings
 from ..adapters.wrap import MemberAdapter
 from ..errors import ConfigurationError, MissingExtra
 from ..voting.evidence import Evidence
@@ -27,9 +28,11 @@ from .causes import EMPTY, NO_PREDICTION
 from .content import content
 from .deadline import current_deadline, offer
 from .inputs import inputs_taken
+from .logprobs import ask, can_be_asked
 from .members import Member
 from .notices import warn_of_abstention
 from .offload import on_thread
+from .replies import evidence_of
 from .retry import DrawCalls, DrawOver, join_draw
 from .spans import traced
 from .thread_limit import NoThread, draw_threads
@@ -56,7 +59,8 @@ class Draw(AbstractContextManager["Draw"]):
         error: what the draw failed with.
         cause: why the draw has no prediction, in a few words; None where it has one.
         seconds: wall time, from start to end or to the deadline.
-        evidence: what the server reported beside the text; None where nothing is known.
+        evidence: what the server reported beside the text, once the draw has settled; None where
+            nothing is known.
 
     >>> lm = dspy.utils.DummyLM([{"answer": "4"}])
     >>> program, adapter = dspy.Predict("question -> answer"), dspy.ChatAdapter()
@@ -86,6 +90,7 @@ class Draw(AbstractContextManager["Draw"]):
         self.seconds = 0.0
         self.evidence: Evidence | None = None
         self._meter, self._calls = DrawMeter(), DrawCalls()
+        self._readings: list[Reading] = []
         self._abandoned = self._reported = False
         self._parent: UsageTracker | None = None
 
@@ -134,6 +139,7 @@ class Draw(AbstractContextManager["Draw"]):
         """Note an error as the outcome."""
         if not self._abandoned:  # an abandoned draw has its cause, which may be recorded by now
             self.error = error
+            self._weigh(None)
             self.abstain(describe_error(error, self.member.lm))
 
     def abstain(self, cause: str) -> None:
@@ -167,9 +173,13 @@ class Draw(AbstractContextManager["Draw"]):
         self._calls.outer = current_deadline.get()
         self._outer_deadline = current_deadline.set(self._calls)
         self._calls.keeps_history = not dspy.settings.disable_history
+        lm = self._lm(rollout_id)
+        self._outer_readings = current_readings.set(
+            self._readings if lm.kwargs.get("logprobs") else None
+        )
         self._context = dspy.context(
             disable_history=False,  # of all DSPy reports, it alone says that a reply was cut off
-            lm=self._lm(rollout_id),
+            lm=lm,
             adapter=MemberAdapter(self.adapter),
             trace=self.trace,
             usage_tracker=self._meter,
@@ -189,6 +199,7 @@ class Draw(AbstractContextManager["Draw"]):
         self._context.__exit__(None, None, None)
         _lineage.reset(self._lineage)
         current_deadline.reset(self._outer_deadline)
+        current_readings.reset(self._outer_readings)
         self._report()
         if self._abandoned:
             return isinstance(error, (Exception, DrawOver))
@@ -222,6 +233,8 @@ class Draw(AbstractContextManager["Draw"]):
         if getattr(getattr(self.member.lm, "engine", None), "seeded_draws", False):
             settings["seed"] = (_first_seed(self.member, self.inputs) + rollout_id) % 2**31
         lm = join_draw(self.member.lm.copy(**settings), self._calls)
+        if self.member.logprobs is True and can_be_asked(lm):
+            ask(lm)
         lm.callbacks.append(self._meter)
         lm.history = self.member.lm.history  # the user's LM object keeps the whole history
         return lm
@@ -254,9 +267,17 @@ class Draw(AbstractContextManager["Draw"]):
     def _accept(self, returned: object) -> None:
         if self._abandoned:
             return
-        self.prediction, cause = _as_prediction(returned)
+        prediction, cause = _as_prediction(returned)
+        self._weigh(prediction)  # first: a draw with a prediction is settled, and counted
+        self.prediction = prediction
         if cause is not None:
             self.abstain(cause)
+
+    def _weigh(self, prediction: dspy.Prediction | None) -> None:
+        """Make evidence of the calls, given what came of them."""
+        readings, self._readings = self._readings, []
+        replies, self._calls.replies = self._calls.replies, []
+        self.evidence = evidence_of(replies, readings, self.adapter, prediction, self.member.lm)
 
 
 def _as_prediction(returned: object) -> tuple[dspy.Prediction | None, str | None]:

@@ -18,6 +18,7 @@ from ..errors import ConfigurationError
 from ..text import whole
 from . import forks
 from .keyless import pickled_fields
+from .logprobs import AskLogprobs, check_logprobs
 
 #: Draws are numbered below this; arrays have a place for each number up to the highest.
 MOST_DRAWS = 10_000
@@ -35,9 +36,11 @@ class Member:
         adapter: the DSPy adapter that this member's model can follow; None for the mux's.
         k: draws per question; None for the mux's.
         temperature: sampling temperature of the draws; None for the mux's.
+        logprobs: whether its draws ask for log-probabilities: True, False, or "auto" where
+            something reads them; None for the mux's.
 
     Raises:
-        ConfigurationError: `lm` is not a DSPy LM, `k` is below 1, or `temperature` is negative.
+        ConfigurationError: `lm` is not a DSPy LM, or a setting is wrong: `k` below 1, say.
 
     >>> member = Member(dspy.utils.DummyLM([{"answer": "4"}]), name="small", k=5)
     >>> member.label, member.k
@@ -49,6 +52,7 @@ class Member:
     adapter: dspy.Adapter | None = None
     k: int | None = None
     temperature: float | None = None
+    logprobs: AskLogprobs | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.lm, dspy.BaseLM):
@@ -73,6 +77,8 @@ class Member:
             check_k(self.k, f"member {self.label!r}")
         if self.temperature is not None:
             check_temperature(self.temperature, f"member {self.label!r}")
+        if self.logprobs is not None:
+            check_logprobs(self.logprobs, f"member {self.label!r}")
         forks.watch(self.lm)
 
     @property

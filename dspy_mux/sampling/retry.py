@@ -22,7 +22,9 @@ from dspy.utils.exceptions import is_retryable_lm_error
 from .cut_off import mark_cut_off
 from .deadline import Deadline
 from .hung_calls import BlockingCalls
+from .logprobs import Asked, asks
 from .ollama import warn_of_full_context, with_address
+from .replies import Reply, forget_logprobs, replies_of
 from .turns import take_turn
 from .usage import own_cost
 
@@ -48,6 +50,8 @@ class DrawCalls(Deadline):
         self._ended: threading.Event | None = None
         #: The errors that the LM's calls raised, by their `id`: they are not the program's own.
         self.failures: dict[int, Exception] = {}
+        #: The replies that have log-probabilities.
+        self.replies: list[Reply] = []
         #: Whether DSPy may keep a history of the calls.
         self.keeps_history = True
 
@@ -81,6 +85,11 @@ class DrawCalls(Deadline):
         with self.paused():
             await take_turn()
 
+    def note_failure(self, error: Exception) -> Exception:
+        """Return an error that a call raises, after noting that it is not the program's own."""
+        self.failures[id(error)] = error
+        return error
+
     def pause_after(self, error: Exception, attempt: int, retries: int) -> float | None:
         """Return the seconds to wait before a failed call is made again; None to give it up.
 
@@ -106,31 +115,44 @@ class _DrawLM:
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
         calls, settings = self._draw_calls, with_address(self, args, settings)
+        asked = Asked(self)
         for attempt in itertools.count():
             try:
                 with calls.blocking.under_way() if self._draw_blocks else nullcontext():
                     calls.check()  # from here on, a draw that ends also ends this call
-                    return super().__call__(*args, **settings)  # type: ignore[misc]
+                    replies = super().__call__(*args, **settings)  # type: ignore[misc]
+                asked.answered()
+                return replies
             except Exception as error:
+                if asked.takes_back(error):
+                    continue
                 seconds = calls.pause_after(error, attempt, self._draw_retries)
                 if seconds is None:
-                    calls.failures[id(error)] = error
-                    raise
+                    failure = calls.note_failure(asked.failure(error))
+                    if failure is error:
+                        raise
+                    raise failure from failure.__cause__
             calls.wait(seconds)
 
     async def acall(self, *args: Any, **settings: Any) -> Any:
-        settings = with_address(self, args, settings)
+        calls, settings = self._draw_calls, with_address(self, args, settings)
+        asked = Asked(self)
         for attempt in itertools.count():
-            self._draw_calls.check()
+            calls.check()
             try:
                 replies = await super().acall(*args, **settings)  # type: ignore[misc]
-                await self._draw_calls.turn()  # to read them
+                asked.answered()
+                await calls.turn()  # to read them
                 return replies
             except Exception as error:
-                seconds = self._draw_calls.pause_after(error, attempt, self._draw_retries)
+                if asked.takes_back(error):
+                    continue
+                seconds = calls.pause_after(error, attempt, self._draw_retries)
                 if seconds is None:
-                    self._draw_calls.failures[id(error)] = error
-                    raise
+                    failure = calls.note_failure(asked.failure(error))
+                    if failure is error:
+                        raise
+                    raise failure from failure.__cause__
             await asyncio.sleep(seconds)
 
     def copy(self, **settings: Any) -> Any:
@@ -149,6 +171,9 @@ class _DrawLM:
     def update_history(self, entry: dict[str, Any]) -> None:
         # DSPy calls this before an adapter reads the outputs, of which it holds the same list.
         mark_cut_off(entry)
+        self._draw_calls.replies += replies_of(entry, self.kwargs)
+        if asks(self):
+            forget_logprobs(entry["outputs"])
         warn_of_full_context(self, entry)
         entry["cost"] = own_cost(self, entry["cost"])
         if self._draw_calls.keeps_history:

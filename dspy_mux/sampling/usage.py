@@ -38,14 +38,18 @@ def own_cost(lm: dspy.BaseLM, cost: float | None) -> float | None:
     DSPy prices by the model's name alone. A proxy on this machine, which bills elsewhere, counts
     as free.
     """
+    return 0.0 if cost is not None and is_loopback(address_of(lm)) else cost
+
+
+def address_of(lm: dspy.BaseLM) -> object:
+    """Return the address of an LM's server, where one is set."""
     prefix = str(lm.model).partition("/")[0].upper()
-    address = (
+    return (
         lm.kwargs.get("api_base")
         or lm.kwargs.get("base_url")
         or os.environ.get(f"{prefix}_API_BASE")
         or os.environ.get(f"{prefix}_BASE_URL")
     )
-    return 0.0 if cost is not None and is_loopback(address) else cost
 
 
 def is_loopback(address: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,3 +67,42 @@ WINDOW: Final = 16
 def any_of(evidence: Sequence[Evidence | None]) -> tuple[Evidence | None, ...]:
     """Return the evidence of a ballot's draws, in their order; empty where none has any."""
     return tuple(evidence) if any(one is not None for one in evidence) else ()
+
+
+def measured(
+    logprobs: Sequence[float],
+    span: tuple[int, int] | None,
+    *,
+    temperature: float | None = None,
+    finish_reason: str | None = None,
+    stated: float | None = None,
+) -> Evidence:
+    """Return the evidence of a completion.
+
+    Args:
+        logprobs: natural logarithms, one a token.
+        span: the first token of the answer, and the one after its last; None where it is unknown.
+
+    >>> measured([-0.5, -0.25, -0.125], (1, 3)).answer_logprob
+    -0.375
+    """
+    known = bool(logprobs) and all(math.isfinite(value) for value in logprobs)
+    values = [min(0.0, value) for value in logprobs] if known else []  # servers round above 0
+    answer = values[slice(*span)] if span is not None else []
+    return Evidence(
+        answer_logprob=sum(answer) if answer else None,
+        answer_tokens=len(answer) or None,
+        text_logprob=sum(values) if values else None,
+        completion_tokens=len(logprobs) or None,
+        lowest_logprob=_lowest(values) if values else None,
+        temperature=temperature,
+        finish_reason=finish_reason,
+        stated=stated,
+    )
+
+
+def _lowest(values: Sequence[float]) -> float:
+    """Return the lowest mean over `WINDOW` values in a row, or over all where they are fewer."""
+    width = min(WINDOW, len(values))
+    sums = [0.0, *itertools.accumulate(values)]
+    return min(end - start for start, end in zip(sums, sums[width:], strict=False)) / width

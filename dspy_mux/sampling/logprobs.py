@@ -1,0 +1,115 @@
+"""Ask servers for log-probabilities, and remember which of them refuse.
+
+A refusal costs one more call: the call is made again without the question, and this process does
+not ask that server for that model again.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Literal, TypeAlias
+
+import dspy
+from dspy.utils.exceptions import (
+    ContextWindowExceededError,
+    LMError,
+    LMInvalidRequestError,
+    LMUnsupportedFeatureError,
+)
+
+from ..errors import ConfigurationError
+from .usage import address_of
+
+logger = logging.getLogger("dspy_mux")
+
+#: Whether to ask for log-probabilities; "auto" where something reads them.
+AskLogprobs: TypeAlias = Literal["auto", True, False]
+
+_SETTING = "logprobs"
+#: (address, model) of the servers that refused.
+_refused: set[tuple[str, str]] = set()
+
+
+def check_logprobs(logprobs: object, whose: str) -> None:
+    if not (isinstance(logprobs, bool) or logprobs == "auto"):
+        raise ConfigurationError(
+            f'logprobs of {whose} must be "auto", True or False, not {logprobs!r}.'
+        )
+
+
+def can_be_asked(lm: dspy.BaseLM) -> bool:
+    """Return whether to ask an LM: not where its own settings say so, or its server has refused."""
+    if _SETTING in lm.kwargs or getattr(lm, "model_type", "chat") != "chat":
+        return False
+    # A class that overrides `forward` may take no further settings.
+    return hasattr(lm, "_engine_spec") and _key(lm) not in _refused
+
+
+def ask(lm: dspy.BaseLM) -> None:
+    """Have the calls of a draw's own LM ask for log-probabilities."""
+    lm.kwargs[_SETTING] = True
+    lm._draw_asks = True
+
+
+def asks(lm: dspy.BaseLM) -> bool:
+    """Return whether `ask` has an LM ask, rather than its own settings."""
+    return getattr(lm, "_draw_asks", False)
+
+
+class Asked:
+    """One call of a draw's LM, which may be refused because it asks for log-probabilities."""
+
+    def __init__(self, lm: dspy.BaseLM):
+        self._lm = lm
+        self._refusal: Exception | None = None
+
+    def takes_back(self, error: Exception) -> bool:
+        """Stop asking after an error that may be a refusal; return whether to call again."""
+        if not asks(self._lm) or not may_be_a_refusal(error):
+            return False
+        self._refusal = error
+        self._lm.kwargs.pop(_SETTING, None)
+        self._lm._draw_asks = False
+        return True
+
+    def answered(self) -> None:
+        """Note that the call succeeded."""
+        if self._refusal is not None:
+            remember_refusal(self._lm, self._refusal)
+
+    def failure(self, error: Exception) -> Exception:
+        """Return what the call failed of: no refusal, where it fails without the question too."""
+        if self._refusal is None or not may_be_a_refusal(error):
+            return error
+        ask(self._lm)
+        return self._refusal
+
+
+def may_be_a_refusal(error: Exception) -> bool:
+    """Return whether a call may have failed because it asked for log-probabilities.
+
+    Whether it did is known once it succeeds without.
+    """
+    if isinstance(error, ContextWindowExceededError):
+        return False
+    if isinstance(error, (LMInvalidRequestError, LMUnsupportedFeatureError)):
+        return True  # many servers do not say which parameter they refuse
+    return isinstance(error, LMError) and "logprob" in str(error).lower()
+
+
+def remember_refusal(lm: dspy.BaseLM, error: Exception) -> None:
+    """Ask this server for this model no more, and log it once."""
+    key = _key(lm)
+    if key in _refused:
+        return
+    _refused.add(key)
+    logger.warning(
+        "%s gives no log-probabilities, and is not asked for them any more: its draws have votes "
+        "alone (%s).",
+        lm.model,
+        type(error).__name__,
+    )
+
+
+def _key(lm: dspy.BaseLM) -> tuple[str, str]:
+    return str(address_of(lm) or ""), str(lm.model)
