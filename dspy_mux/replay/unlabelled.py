@@ -36,7 +36,8 @@ def estimate_accuracies(record: Record) -> dict[str, float]:
 
     It takes the place of measured accuracies: it breaks ties, chooses the member of
     `self_consistency`, and orders the draws of `frugal`. Where each member has the log-probability
-    of nine answers in ten (`answer_logprob`), a vote weighs by its probability. Two members at
+    of nine answers in ten (`answer_logprob`), a vote weighs by its probability beside the
+    member's others: a member that is surer of all its answers gains nothing by it. Two members at
     least are needed, and three to say which of two that differ is right.
 
     The estimate is of agreement, not of truth. Where most members share an error, or one base
@@ -144,9 +145,9 @@ class _Answers:
 
 
 def _probabilities(tally: Tally) -> Floats | None:
-    """Return the probabilities [Q, M, K] of the answers; None where too few are known.
+    """Return the answers' probabilities [Q, M, K], of equal mean for all members.
 
-    An unknown one is the member's mean.
+    They are at most 1, and an unknown one is the mean. None where too few are known.
     """
     logprobs = tally.evidence.get("answer_logprob")
     if logprobs is None:
@@ -158,8 +159,10 @@ def _probabilities(tally: Tally) -> Floats | None:
         return None
     probabilities = np.exp(np.minimum(np.where(known, logprobs, 0.0), 0.0))
     means = np.where(known, probabilities, 0.0).sum(axis=(0, 2)) / counts
-    filled: Floats = np.where(known, probabilities, means[None, :, None])
-    return filled
+    # Members' scales differ: what a member is sure of is judged by its other answers.
+    scaled = probabilities * (means.mean() / np.maximum(means, 1e-12))[None, :, None]
+    weights: Floats = np.minimum(np.where(known, scaled, means.mean()), 1.0)
+    return weights
 
 
 def _weighed(candidates: Candidates, tally: Tally, weights: Floats) -> Floats:

@@ -82,11 +82,11 @@ def test_a_member_that_never_answers_is_never_right():
 
 
 def with_probabilities(votes, *, unknown_of=()):
-    """Right answers are more probable; members' other draws have no figure."""
+    """Right answers are more probable; of some members every second figure is missing."""
     random = np.random.default_rng(1)
     probable = np.where(votes == 0, 0.9, 0.3) + random.uniform(-0.1, 0.1, votes.shape)
     logprobs = np.log(probable)
-    logprobs[:, list(unknown_of)] = np.nan
+    logprobs[::2, list(unknown_of)] = np.nan
     return {"answer_logprob": logprobs}
 
 
