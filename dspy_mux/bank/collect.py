@@ -294,7 +294,9 @@ class _Collection:
         for claimed in units.claim(heart, wanted):
             question, program = claimed.unit
             inputs = self.examples[question].inputs()
-            for draw in self.mux.draws(positions[program], claimed.numbers, inputs, RecordedDraw):
+            at, numbers = positions[program], claimed.numbers
+            # Whoever replays the bank may try rules that read evidence.
+            for draw in self.mux.draws(at, numbers, inputs, RecordedDraw, evidence=True):
                 draw.unit, draw.judge = claimed.unit, self.scorer.judge
                 draw.claim = Confirmation(heart, claimed.unit)
                 draw.repeats = draw.number in claimed.failed

@@ -57,11 +57,10 @@ def payload_of(
     if config.stop:
         payload["stop"] = list(config.stop)
     if config.logprobs is not None:
-        payload.update(
-            {"logprobs": True, "top_logprobs": config.logprobs}
-            if chat
-            else {"logprobs": config.logprobs}
-        )
+        top = max(
+            1, config.logprobs
+        )  # with no alternative asked for, llama.cpp says nothing at all
+        payload.update({"logprobs": True, "top_logprobs": top} if chat else {"logprobs": top})
     if config.response_format is not None:
         payload.update(_format(config.response_format, chat=chat))
     payload.update(_options(config, options or EngineOptions(), chat=chat))

@@ -5,6 +5,7 @@ A method is a generator of waves. `rounds.py` drives it.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -243,7 +244,7 @@ class Ensemble(dspy.Module):
         """
         program, adapter = self.programs[member], self.adapter_of(member)
         on_error = self.pool.settings.on_error
-        drawn_from = self.pool.drawn_from(self.members[member], evidence=evidence)
+        drawn_from = self._drawn_from(self.members[member], evidence=evidence)
         return [
             kind(drawn_from, number, program, adapter, inputs, on_error, self.compared.fault)
             for number in numbers
@@ -277,6 +278,15 @@ class Ensemble(dspy.Module):
             else JointGuard(chosen, lm, self.compared.kinds)
         )
         return guarded if hints is None else HintingAdapter(guarded, hints, member)
+
+    def _drawn_from(self, member: Member, *, evidence: bool) -> Member:
+        """Return the member that draws, which asks for log-probabilities or does not."""
+        asks = self.pool.settings.logprobs if member.logprobs is None else member.logprobs
+        asks = evidence if asks == "auto" else asks
+        drawn_from = self.pool.drawn_from(member)
+        if asks == (drawn_from.logprobs is True):
+            return drawn_from
+        return dataclasses.replace(drawn_from, logprobs=asks)
 
     def _answer(self, draw: Draw) -> Any:
         if draw.cause is not None or draw.prediction is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from ..adapters.formats import ADAPTERS
 from ..errors import ConfigurationError
 from ..local import CATALOG, local_member
 from ..redact import is_secret, looks_like_a_key, masked
+from ..sampling.logprobs import AskLogprobs
 from ..sampling.members import Member
 from ..text import first_line
 
@@ -61,6 +63,7 @@ class MemberEntry(BaseModel):
     k: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0)
     max_tokens: int | None = Field(default=None, ge=1)
+    logprobs: AskLogprobs | None = None
     options: dict[str, Any] = {}
 
     @model_validator(mode="before")
@@ -129,7 +132,7 @@ class MemberEntry(BaseModel):
             settings |= self._server_settings()
         try:
             if self.local is not None:
-                return local_member(
+                member = local_member(
                     self.local,
                     name=self.name,
                     adapter=adapter,
@@ -138,13 +141,21 @@ class MemberEntry(BaseModel):
                     accept_license=accept_license,
                     **settings,
                 )
+                return dataclasses.replace(member, logprobs=self.logprobs)
             lm = dspy.LM(self.model, engine=self.engine, **settings)
         except (TypeError, ValueError) as error:
             name = self.name or self.local or self.model
             raise ConfigurationError(
                 f"Member {name!r} is not a usable LM: {masked(first_line(error))}"
             ) from error
-        return Member(lm, name=self.name, adapter=adapter, k=self.k, temperature=self.temperature)
+        return Member(
+            lm,
+            name=self.name,
+            adapter=adapter,
+            k=self.k,
+            temperature=self.temperature,
+            logprobs=self.logprobs,
+        )
 
     def _server_settings(self) -> dict[str, str]:
         settings = {}

@@ -29,6 +29,7 @@ from typing_extensions import Unpack
 
 from ..adapters.formats import ADAPTERS
 from ..errors import ConfigurationError, DataError, first_mistake
+from ..sampling.logprobs import AskLogprobs
 from ..sampling.members import Member
 from ..text import first_line
 from .member_entry import AdapterName, MemberEntry
@@ -68,6 +69,7 @@ class PoolFile(BaseModel):
     adapter: AdapterName | None = None
     timeout: float | None = Field(default=None, gt=0)
     schedule: Schedule = "full"
+    logprobs: AskLogprobs = "auto"
     accuracies: dict[str, float] = {}
     members: list[MemberEntry]
 
@@ -125,6 +127,7 @@ class PoolFile(BaseModel):
             "rule": self.rule,
             "timeout": self.timeout,
             "schedule": self.schedule,
+            "logprobs": self.logprobs,
             "accuracies": self.accuracies,
             "adapter": ADAPTERS[self.adapter]() if self.adapter else None,
         }
@@ -138,8 +141,8 @@ class PoolFile(BaseModel):
 def load_pool(path: str | os.PathLike[str], *, accept_license: bool = False) -> list[Member]:
     """Return the members of a pool file, for `SLMMux(program, lms=…)` or `SLMMux.from_file`.
 
-    A member has the file's adapter, and the file's k and temperature where it says any. Its key is
-    read from the environment variable that the file names.
+    A member has the file's adapter, and the file's k, temperature and logprobs where it says any.
+    Its key is read from the environment variable that the file names.
 
     Args:
         accept_license: accept the terms of embedded weights that ask for it.
@@ -162,6 +165,9 @@ def load_pool(path: str | os.PathLike[str], *, accept_license: bool = False) -> 
             member,
             adapter=member.adapter or adapter,
             k=member.k or (file.k if "k" in given else None),
+            logprobs=file.logprobs
+            if member.logprobs is None and "logprobs" in given
+            else member.logprobs,
             temperature=file.temperature
             if member.temperature is None and "temperature" in given
             else member.temperature,

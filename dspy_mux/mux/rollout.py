@@ -116,8 +116,8 @@ class TakesRollouts(dspy.Module):
             rollout = configured.copy(**settings)
         return dspy.context(lm=rollout)
 
-    def by_rollout(self, member: Member) -> Member:
-        """Return the member that draws by this rollout.
+    def drawn_from(self, member: Member) -> Member:
+        """Return the member that draws.
 
         Within a rollout a greedy one draws at the rollout's temperature, as its own draws would all
         be the same.

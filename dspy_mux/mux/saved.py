@@ -250,19 +250,6 @@ class PoolState(TakesRollouts, Parameter):
         if options.get("accuracies") is not None:
             self.accuracies = checked_accuracies(options["accuracies"], self.names)
 
-    def drawn_from(self, member: Member, *, evidence: bool) -> Member:
-        """Return the member that draws: by the pool's rollout, and with its question decided.
-
-        Args:
-            evidence: whether `logprobs="auto"` asks for log-probabilities.
-        """
-        asks = self.settings.logprobs if member.logprobs is None else member.logprobs
-        asks = evidence if asks == "auto" else asks
-        drawn_from = self.by_rollout(member)
-        if asks == (drawn_from.logprobs is True):
-            return drawn_from
-        return dataclasses.replace(drawn_from, logprobs=asks)
-
     def set_k(self, k: int | None) -> None:
         """Give each member another k; None leaves it.
 

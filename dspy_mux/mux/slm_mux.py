@@ -117,6 +117,11 @@ class SLMMux(Ensemble):
             )
         self.pool.settings.schedule = schedule
         check_rule(self.rule, self.members)
+        if reads_evidence(self.rule) and self.pool.settings.logprobs is False:
+            raise ConfigurationError(
+                f"The rule {self.rule.name!r} reads log-probabilities, and logprobs=False asks for "
+                'none: leave logprobs at "auto", or choose another rule.'
+            )
         self._frugal_rule({})
 
     @property

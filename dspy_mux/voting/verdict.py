@@ -46,6 +46,8 @@ class MemberBallot(BaseModel):
         abstentions: cause → number of draws.
         spared: draws that were not made or not waited for, because no answer of theirs could have
             changed the verdict.
+        probabilities: of each vote's answer, as the model gave it in that draw, in [0, 1]; None
+            where it is unknown. Empty where all are.
     """
 
     member: str
@@ -55,6 +57,7 @@ class MemberBallot(BaseModel):
     answers: list[AnswerCount] = []
     abstentions: dict[str, int] = {}
     spared: int = 0
+    probabilities: list[float | None] = []
 
     @classmethod
     def of(
@@ -77,7 +80,16 @@ class MemberBallot(BaseModel):
             ],
             abstentions=dict(Counter(cause for cause in causes if cause is not None)),
             spared=ballot.left,
+            probabilities=_probabilities(ballot),
         )
+
+
+def _probabilities(ballot: Ballot) -> list[float | None]:
+    found = [
+        None if vote is None or one is None else one.probability
+        for vote, one in zip(ballot.votes, ballot.evidence, strict=False)
+    ]
+    return found if any(probability is not None for probability in found) else []
 
 
 def most_frequent_first(causes: Iterable[str | None]) -> list[str]:
@@ -205,7 +217,10 @@ def verdict_text(verdict: Verdict) -> str:
     """Return a verdict as lines of text: the answer, every member's ballot, the cost."""
     head = ["member", "answers", "confidence", "abstained"]
     rows = [head, *(_cells(ballot) for ballot in verdict.ballots)]
-    widths = [max(len(row[at]) for row in rows) for at in range(len(head))]
+    if any(ballot.probabilities for ballot in verdict.ballots):
+        column = ["probability", *(_probability_cell(ballot) for ballot in verdict.ballots)]
+        rows = [[*row[:3], cell, row[3]] for row, cell in zip(rows, column, strict=True)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     aligned = (
         "  ".join(
             cell.rjust(width) if at == 2 else cell.ljust(width)
@@ -233,6 +248,12 @@ def _cells(ballot: MemberBallot) -> list[str]:
     ]
 
 
+def _probability_cell(ballot: MemberBallot) -> str:
+    """Return the probabilities of a member's draws, in the order drawn."""
+    shown = ["?" if one is None else f"{one:.2f}" for one in ballot.probabilities]
+    return shortened(" ".join(shown), _LONGEST_CELL)
+
+
 def answer_line(value: Any, longest: int = _LONGEST_CELL) -> str:
     """Return an answer or a name as one line that is harmless in a terminal."""
     return shortened(" ".join(visible(readable_answer(value)).split()), longest)
@@ -253,7 +274,13 @@ def verdict_html(verdict: Verdict) -> str:
     """Return a verdict for notebooks: the answer, every member's ballot, the cost and the turns."""
     who = f"<b>{escaped(verdict.member)}</b>, {escaped(_grounds(verdict))}"
     rows = [_member(ballot, verdict) for ballot in verdict.ballots]
-    columns = ("member", "its answers", "confidence", "validation accuracy", "abstained")
+    columns = ["member", "its answers", "confidence", "validation accuracy", "abstained"]
+    if any(ballot.probabilities for ballot in verdict.ballots):
+        columns.append("probability")
+        rows = [
+            [*row, _probability_cell(ballot)]
+            for row, ballot in zip(rows, verdict.ballots, strict=True)
+        ]
     return section(
         f"<div class='answer'>{escaped(readable_answer(verdict.answer))}</div>",
         f"<p class='quiet'>{who}</p>",
