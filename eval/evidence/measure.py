@@ -31,7 +31,7 @@ RULES: Mapping[str, tuple[str, bool]] = {
     "best member": ("self_consistency", False),
     "pooled": ("pooled", False),
     "consistency": ("consistency", False),
-    # "probability": ("probability", True),
+    "probability": ("probability", True),
     "calibrated on votes": ("calibrated", False),
     "calibrated with evidence": ("calibrated", True),
 }
@@ -73,7 +73,7 @@ class Cell:
         temperature: "greedy" or "sampled".
         calls: draws per question, of all members that the rule asks.
         calibration_error: mean over the splits.
-        per_question: mean score of each tested question.
+        per_question: mean score of each tested question; the accuracy is their mean.
     """
 
     rule: str
@@ -174,7 +174,7 @@ class _Answers:
             labels=labels,
             calls=k if rule == "best member" else k * members,
             accuracy=Estimate(
-                float(np.mean([each.mean() for each in self.score])),
+                float(per_question.mean()),
                 low,
                 high,
                 len(tested),

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from dspy_mux.bank.files import json_lines
-from dspy_mux.bank.record import Record, read_jsonl
+from dspy_mux.bank.jsonl import jsonl_temperatures, read_jsonl
+from dspy_mux.bank.record import Record
 from dspy_mux.bank.sample_bank import SampleBank
 from dspy_mux.cli.options import FILES
 from dspy_mux.errors import ConfigurationError
@@ -56,21 +55,22 @@ def read_source(bank: str) -> Source:
     """
     path, _, dataset = bank.partition("@") if not Path(bank).exists() else (bank, "", "")
     records = _records(path, dataset or None)
-    warm = [temperature for temperature in records if temperature != 0]
+    warm = [heat for heat in records if heat != 0]
     if len(warm) != 1:
+        heats = ", ".join("unknown" if heat is None else f"{heat:g}" for heat in warm)
         raise ConfigurationError(
-            f"{path} has draws at {len(warm)} temperatures above 0 "
-            f"({', '.join(map(str, sorted(map(float, warm)))) or 'none'}): one is needed."
+            f"{path} has draws at {len(warm)} temperatures above 0 ({heats or 'none'}): one is "
+            "needed."
         )
-    sampled, _ = records[warm[0]].of(None, None)
+    drawn = records[warm[0]]
+    sampled, left_out = drawn.of(None, None)
     name = dataset or Path(path).name.partition(".")[0]
     if 0.0 not in records:
-        left_out = len(records[warm[0]].questions) - len(sampled.questions)
         return Source(name, None, sampled, left_out)
     greedy, _ = records[0.0].of(sampled.members, 1)
-    known = set(records[0.0].questions) | set(records[warm[0]].questions)
-    greedy, sampled = _aligned(greedy, sampled)
-    return Source(name, greedy.first(1), sampled, len(known) - len(sampled.questions))
+    known = set(records[0.0].questions) | set(drawn.questions)
+    greedy, sampled = _aligned(greedy.first(1), sampled)
+    return Source(name, greedy, sampled, len(known) - len(sampled.questions))
 
 
 def _aligned(one: Record, other: Record) -> tuple[Record, Record]:
@@ -82,24 +82,27 @@ def _aligned(one: Record, other: Record) -> tuple[Record, Record]:
     return one.rows(here), other.rows(np.array([places[name] for name in common], int))
 
 
-def _records(path: str, dataset: str | None) -> dict[float, Record]:
-    """Return the draws by temperature; NaN for those that do not say theirs."""
-    rows = list(_named(path)) if path.endswith(FILES) else SampleBank(path).rows(dataset=dataset)
-    by_temperature: dict[float | None, list[dict[str, Any]]] = {}
-    for row in rows:
-        by_temperature.setdefault(row.get("temperature"), []).append(row)
-    found = {}
+def _records(path: str, dataset: str | None) -> dict[float | None, Record]:
+    """Return the draws by temperature; None for those that do not say theirs."""
+    if not path.endswith(FILES):
+        bank = SampleBank(path)
+        known = _several(bank.temperatures(dataset=dataset))
+        return {heat: bank.record(dataset=dataset, temperature=heat) for heat in known}
     with tempfile.TemporaryDirectory() as folder:
-        for at, (temperature, of_it) in enumerate(by_temperature.items()):
-            file = Path(folder) / f"{at}.jsonl"
-            file.write_text("".join(json.dumps(row) + "\n" for row in of_it), encoding="utf-8")
-            key = float("nan") if temperature is None else float(temperature)
-            found[key] = read_jsonl(file, dataset=dataset)
-    return found
+        file = _renamed(path, Path(folder) / "draws.jsonl")
+        known = _several(jsonl_temperatures(file, dataset=dataset))
+        return {heat: read_jsonl(file, dataset=dataset, temperature=heat) for heat in known}
 
 
-def _named(path: str) -> Iterator[dict[str, Any]]:
-    """Yield a file's rows under today's names."""
-    for _, row in json_lines(path):
-        renamed = {OLD_NAMES.get(name, name): value for name, value in row.items()}
-        yield {name: value for name, value in renamed.items() if not name.startswith("lp_")}
+def _several(by_member: dict[str, list[float | None]]) -> list[float | None]:
+    return list(dict.fromkeys(heat for heats in by_member.values() for heat in heats))
+
+
+def _renamed(path: str, copy: Path) -> str:
+    """Return the file, or a copy under today's names where it has old ones."""
+    rows = [row for _, row in json_lines(path)]
+    if not any(OLD_NAMES.keys() & row.keys() for row in rows):
+        return path
+    renamed = ({OLD_NAMES.get(name, name): value for name, value in row.items()} for row in rows)
+    copy.write_text("".join(json.dumps(row) + "\n" for row in renamed), encoding="utf-8")
+    return str(copy)
