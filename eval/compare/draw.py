@@ -41,12 +41,14 @@ class Drawn:
         example: the question.
         verdict: the mux's verdict; None if every member abstained.
         correct: (member, group) of the answers that score 1 or more.
+        right: whether the verdict's answer scores 1 or more.
         failure: what the mux raised if every member abstained.
     """
 
     example: dspy.Example
     verdict: Verdict | None
     correct: frozenset[tuple[str, int]]
+    right: bool = False
     failure: AllMembersFailed | None = None
 
     def single_draws(self, member: str) -> float:
@@ -196,7 +198,7 @@ def _draw(mux: SLMMux, example: dspy.Example, metric: Metric) -> Drawn:
     try:
         verdict = mux(**example.inputs()).verdict
     except AllMembersFailed as failure:
-        return Drawn(example, None, frozenset(), failure)
+        return Drawn(example, None, frozenset(), failure=failure)
     score_of = Scores(example, metric, mux.answer_field)
     correct = {
         (ballot.member, counted.group)
@@ -204,4 +206,4 @@ def _draw(mux: SLMMux, example: dspy.Example, metric: Metric) -> Drawn:
         for counted in ballot.answers
         if score_of(counted.answer) >= 1
     }
-    return Drawn(example, verdict, frozenset(correct))
+    return Drawn(example, verdict, frozenset(correct), score_of(verdict.answer) >= 1)

@@ -19,6 +19,9 @@ from programs import everyday
 from ..compare.draw import Drawn, abstained, draw_all, grouped_by
 from ..compare.pools import MAX_TOKENS, MEMBERS
 
+#: The row of the greedy draws.
+BY_PROBABILITY = "one greedy call each, by probability"
+
 
 def run(*, k: int, temperature: float, limit: int, as_json: bool, accept_license: bool) -> None:
     """Draw once on validation and test, and print every rule's figures on the same draws."""
@@ -27,13 +30,18 @@ def run(*, k: int, temperature: float, limit: int, as_json: bool, accept_license
         local_member(name, max_tokens=MAX_TOKENS, accept_license=accept_license) for name in MEMBERS
     ]
     mux = SLMMux(everyday.program(), pool, k=k, temperature=temperature)
-    console.print(f"{', '.join(MEMBERS)}; k={k} draws each at temperature {temperature:g}.")
+    once = SLMMux(everyday.program(), pool, k=1, temperature=0.0, rule="probability")
+    console.print(
+        f"{', '.join(MEMBERS)}; k={k} draws each at temperature {temperature:g}, and one greedy "
+        "draw each."
+    )
     asked = grouped_by(everyday.examples("validation", limit=90), "category")
     validation = draw_all(mux, asked, everyday.metric, title="validation", console=console)
     asked = grouped_by(everyday.examples("test", limit=limit), "category")
     test = draw_all(mux, asked, everyday.metric, title="test      ", console=console)
+    greedy = draw_all(once, asked, everyday.metric, title="greedy    ", console=console)
     accuracies = {name: accuracy([d.plurality(name) for d in validation]).mean for name in MEMBERS}
-    report = _Report(test, accuracies, k)
+    report = _Report(test, greedy, accuracies, k)
     if as_json:
         print(json.dumps(report.as_dict(), indent=2))
     else:
@@ -43,11 +51,19 @@ def run(*, k: int, temperature: float, limit: int, as_json: bool, accept_license
 class _Report:
     """The test draws under every rule.
 
-    Validation accuracies break ties and name the best member.
+    Validation accuracies break ties and name the best member. The greedy draws are of the same
+    questions, decided by probability, which needs no validation.
     """
 
-    def __init__(self, test: Sequence[Drawn], accuracies: dict[str, float], k: int):
+    def __init__(
+        self,
+        test: Sequence[Drawn],
+        greedy: Sequence[Drawn],
+        accuracies: dict[str, float],
+        k: int,
+    ):
         self.test, self.accuracies, self.k = test, accuracies, k
+        self.by_probability = [float(drawn.right) for drawn in greedy]
         self.best = max(accuracies, key=lambda name: accuracies[name])
         self.mux = self._scores(Consistency())
         self.best_alone = self._scores(SelfConsistencyRule(self.best))
@@ -63,6 +79,7 @@ class _Report:
             (f"self-consistency of the best, {self.best}", self.k, accuracy(self.best_alone)),
             ("Agent Forest", calls, accuracy(self._scores(Pooled()))),
             ("SLM-MUX", calls, accuracy(self.mux)),
+            (BY_PROBABILITY, len(MEMBERS), accuracy(self.by_probability)),
             (
                 "any member right (upper bound)",
                 calls,
@@ -70,8 +87,12 @@ class _Report:
             ),
         ]
 
-    def gain(self) -> Estimate:
-        return paired_difference(self.mux, self.best_alone)
+    def gains(self) -> dict[str, Estimate]:
+        """Return the paired differences that are shown."""
+        return {
+            "SLM-MUX − self-consistency of the best": paired_difference(self.mux, self.best_alone),
+            f"{BY_PROBABILITY} − SLM-MUX": paired_difference(self.by_probability, self.mux),
+        }
 
     def by_confidence(self) -> list[tuple[float, Estimate]]:
         """Return each confidence with the accuracy of its verdicts, from low to high."""
@@ -89,6 +110,7 @@ class _Report:
         return {name: winners[name] / len(self.test) for name in MEMBERS}
 
     def as_dict(self) -> dict[str, Any]:
+        best, probability = self.gains().values()
         return {
             "questions": len(self.test),
             "validation_accuracies": self.accuracies,
@@ -96,7 +118,8 @@ class _Report:
                 method: {"calls_per_question": calls, **vars(estimate)}
                 for method, calls, estimate in self.rows()
             },
-            "slm_mux_minus_best": vars(self.gain()),
+            "slm_mux_minus_best": vars(best),
+            "by_probability_minus_slm_mux": vars(probability),
             "accuracy_by_confidence": [
                 {"confidence": c, **vars(estimate)} for c, estimate in self.by_confidence()
             ],
@@ -119,12 +142,12 @@ class _Report:
                 style=style,
             )
         console.print(table)
-        gain = self.gain()
-        console.print(
-            f"SLM-MUX − self-consistency of the best: {100 * gain.mean:+.1f} points "
-            f"(95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f}, paired, "
-            f"n = {gain.n})\n"
-        )
+        for name, gain in self.gains().items():
+            console.print(
+                f"{name}: {100 * gain.mean:+.1f} points (95 % interval {100 * gain.low:+.1f} to "
+                f"{100 * gain.high:+.1f}, paired, n = {gain.n})"
+            )
+        console.print()
         table = Table(title="SLM-MUX: accuracy by confidence")
         for column in ("confidence", "accuracy %", "95 % interval", "n"):
             table.add_column(column, justify="right")
