@@ -51,6 +51,19 @@ def evidence_of(raw: Mapping[str, Any]) -> Evidence:
     )
 
 
+def values_of(evidence: Evidence) -> dict[str, Any]:
+    """Return a bank's columns of a draw's evidence; but for its tokens, which the draw counts."""
+    values = {
+        column: getattr(evidence, name)
+        for column, name in COLUMNS.items()
+        if column != "completion_tokens"
+    }
+    for name in _LOGARITHMS:
+        if (value := values[name]) is not None:
+            values[name] = min(0.0, value)
+    return values
+
+
 def _add_tokens(figures: dict[str, Any], values: Any) -> None:
     """Fill in the sum and the number of an answer's tokens.
 

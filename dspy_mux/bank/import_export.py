@@ -9,9 +9,10 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,13 @@ from ..errors import ConfigurationError, DataError, StorageError
 from ..sampling.causes import NO_CAUSE
 from ..text import whole
 from .answer_classes import AnswerClasses
+from .evidence import values_of
 from .files import json_lines, parquet, parquet_rows
 from .fingerprint import fingerprint_inputs
 from .question_rows import put_questions
-from .rows import Row, check_rows
+from .rows import Heat, Heats, Row, check_rows
 from .sample_bank import SampleBank
+from .temperatures import shown
 from .unnumbered import Unnumbered
 
 _BATCH = 20_000
@@ -77,20 +80,18 @@ def import_file(
     """
     name = str(path)
     dataset = dataset or "default"
-    if name.endswith((".jsonl", ".jsonl.gz")):
-        return _import(bank, lambda: check_rows(json_lines(path), name, dataset=dataset), name)
+    noun = "Line"
+    rows: Callable[[], Iterable[tuple[int, dict[str, Any]]]] = partial(json_lines, path)
     if name.endswith(".parquet"):
-        rows = _parquet_rows(Path(path))
-        return _import(bank, lambda: check_rows(enumerate(rows, 1), name, "Row", dataset), name)
-    if name.endswith(".json"):
-        samples = list(_reference_rows(Path(path)))
-        return _import(
-            bank, lambda: check_rows(enumerate(samples, 1), name, "Sample", dataset), name
+        noun, rows = "Row", partial(enumerate, _parquet_rows(Path(path)), 1)
+    elif name.endswith(".json"):
+        noun, rows = "Sample", partial(enumerate, list(_reference_rows(Path(path))), 1)
+    elif not name.endswith((".jsonl", ".jsonl.gz")):
+        raise ConfigurationError(
+            f"{name!r} is not a bank file: import .jsonl, .jsonl.gz, .parquet, or a reference "
+            "result file (.json)."
         )
-    raise ConfigurationError(
-        f"{name!r} is not a bank file: import .jsonl, .jsonl.gz, .parquet, or a reference result "
-        "file (.json)."
-    )
+    return _import(bank, lambda heated: check_rows(rows(), name, noun, dataset, heated), name)
 
 
 def export_file(
@@ -157,12 +158,22 @@ class _Contents:
 
     def __init__(self, source: str):
         self.source = source
-        self.made_by: dict[tuple[str, str], None] = {}
+        self.made_by: dict[tuple[str, str], float | None] = {}  # program → its temperature
         self.asked: dict[str, dict[str, tuple[str, str, dict[str, Any]]]] = {}
         self.unnumbered = Unnumbered()
+        self.heats = Heats()
 
     def see(self, row: Row) -> None:
-        self.made_by.setdefault((row.member, row.program))
+        self.heats.see(row)
+        temperature = self.made_by.setdefault((row.member, row.program), row.temperature)
+        if row.temperature is not None:
+            if temperature not in (None, row.temperature):
+                raise DataError(
+                    f"{self.source} has draws of {row.member!r} by the program {row.program!r} at "
+                    f"the temperatures {shown(temperature)} and {shown(row.temperature)}: leave "
+                    "their question_fingerprint out, or name a program for each."
+                )
+            self.made_by[row.member, row.program] = row.temperature
         asked = self.asked.setdefault(row.dataset, {})
         if row.key not in asked:
             asked[row.key] = (_fingerprint(row), row.question, row.fields())
@@ -181,8 +192,16 @@ class _Contents:
     def add_programs(self, bank: SampleBank) -> dict[tuple[str, str], int]:
         """Return (member, program) → its id."""
         described = [
-            (member, program, {"imported": Path(self.source).name, "model": member})
-            for member, program in self.made_by
+            (
+                member,
+                program,
+                {
+                    "imported": Path(self.source).name,
+                    "model": member,
+                    **({} if temperature is None else {"temperature": temperature}),
+                },
+            )
+            for (member, program), temperature in self.made_by.items()
         ]
         return dict(zip(self.made_by, bank.add_programs(described), strict=True))
 
@@ -197,18 +216,24 @@ class _Contents:
         return questions
 
 
-def _import(bank: SampleBank, rows: Callable[[], Iterable[Row]], source: str) -> Imported:
-    """Import rows in two passes: nothing is written before all are understood, nor held at once."""
-    contents = _Contents(source)
-    for row in rows():
-        contents.see(row)
+def _import(
+    bank: SampleBank, rows: Callable[[Mapping[Heat, float]], Iterable[Row]], source: str
+) -> Imported:
+    """Import rows in passes: nothing is written before all are understood, nor held at once."""
+    heated: Mapping[Heat, float] = {}
+    while True:
+        contents = _Contents(source)
+        for row in rows(heated):
+            contents.see(row)
+        if heated or not (heated := contents.heats.found()):
+            break
     contents.check()
     questions, programs = contents.add_questions(bank), contents.add_programs(bank)
     classes = AnswerClasses()
     for known in bank.answers.all(list(questions.values())):
         classes.learn(known.question, known.answer, known.answer_class)
     there = bank.drawn(list(programs.values()), list(questions.values()))
-    count, already, rest = 0, 0, iter(rows())
+    count, already, rest = 0, 0, iter(rows(heated))
     unnumbered = contents.unnumbered
     with ExitStack() as stack:
         # Unnumbered rows are written all at once: half a file could not be recognised.
@@ -251,10 +276,11 @@ def _values(
         "outputs": row.outputs,
         "calls": raw.get("calls"),
         "prompt_tokens": raw.get("prompt_tokens"),
-        "completion_tokens": raw.get("completion_tokens"),
+        "completion_tokens": row.evidence.completion_tokens,
         "seconds": raw.get("seconds"),
         "cost": raw.get("cost"),
         "created": raw.get("created") or time.time(),
+        **values_of(row.evidence),
     }
 
 

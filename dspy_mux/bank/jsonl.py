@@ -81,7 +81,7 @@ def jsonl_temperatures(
         ConfigurationError, DataError: as `read_jsonl`.
     """
     known = _read(path, dataset, None).temperatures()
-    return {member: list(temperatures.in_order(values)) for member, values in known.items()}
+    return {member: temperatures.in_order(values) for member, values in known.items()}
 
 
 def jsonl_info(path: str | os.PathLike[str], *, dataset: str | None = None) -> list[MemberInfo]:
@@ -152,13 +152,15 @@ class _Reader:
         self.evidence = {name: array("d") for name in FIGURES}
 
     def add(self, row: Row) -> None:
-        if self.temperature is not None and row.temperature != self.temperature:
-            self.others.add(row.temperature)
-            return
+        # Rows left out too: an answer has one class in all records of a file.
         question = self.questions.setdefault(row.key, len(self.questions))
         if question == len(self.fields):
             self.names.append(row.question)
             self.fields.append({key: text_of(value) for key, value in row.fields().items()})
+        answer_class = self.classes.classify(question, row)
+        if self.temperature is not None and row.temperature != self.temperature:
+            self.others.add(row.temperature)
+            return
         member = self.members.setdefault((row.member, row.temperature), len(self.members))
         if member == len(self.programs):
             self.programs.append(row.program)
@@ -168,7 +170,6 @@ class _Reader:
                 "mix: import it into a bank, where --program chooses one."
             )
         self.places.append((question, member, row.draw))
-        answer_class = self.classes.classify(question, row)
         self.votes.append(ABSTAINED if answer_class is None else answer_class)
         unscored = 0.0 if row.answer is None else float("nan")
         self.scores.append(unscored if row.answer is None or row.score is None else row.score)
@@ -196,7 +197,7 @@ class _Reader:
         """
         if not self.votes:
             if self.temperature is not None and self.others:
-                raise temperatures.refuse_unknown(self.source, self.temperature, self.others)
+                raise temperatures.unknown(self.source, self.temperature, self.others)
             raise DataError(f"{self.source} holds no draws: collect some first.")
         members = tuple(
             temperatures.at(name, temperature) if apart(name) else name
@@ -204,6 +205,7 @@ class _Reader:
         )
         temperatures.refuse_alike(self.source, members)
         question, member, draw = np.array(self.places, dtype=np.int64).T
+        asked, question = np.unique(question, return_inverse=True)
         at, shape = places(question, member, draw, len(members), self.source)
         votes = np.full(shape, MISSING, np.int16 if max(self.votes) < 2**15 else np.int32)
         scores = np.zeros(shape, np.float32)
@@ -214,10 +216,10 @@ class _Reader:
         }
         return Record(
             members=members,
-            questions=tuple(self.names),
+            questions=tuple(self.names[position] for position in asked),
             votes=votes,
             scores=scores,
-            fields=columns_of(self.fields),
+            fields=columns_of([self.fields[position] for position in asked]),
             source=self.source,
             calls=placed(np.array(self.spent["calls"]), at, shape),
             tokens=placed(np.array(self.spent["tokens"]), at, shape),

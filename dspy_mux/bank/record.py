@@ -19,13 +19,19 @@ MISSING = -2
 
 
 class MemberInfo(TypedDict):
-    """What a record holds of one member."""
+    """What a record holds of one member.
+
+    `evidence` counts the draws with the log-probability of their answer or text. `temperature` is
+    None where it is unknown, or differs.
+    """
 
     dataset: str | None
     member: str
     questions: int
     draws: int
     abstentions: int
+    temperature: float | None
+    evidence: int
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,10 @@ class Record:
     def info(self) -> list[MemberInfo]:
         """Return one entry for each member: its questions, draws and abstentions."""
         drawn = self.votes != MISSING
+        measured = np.zeros(self.votes.shape, bool)
+        for name in ("answer_logprob", "text_logprob"):
+            if name in self.evidence:
+                measured |= ~np.isnan(self.evidence[name])
         return [
             {
                 "dataset": (self.fields.get("dataset") or ("",))[0],
@@ -121,6 +131,8 @@ class Record:
                 "questions": int(drawn[:, at].any(axis=1).sum()),
                 "draws": int(drawn[:, at].sum()),
                 "abstentions": int((self.votes[:, at] == ABSTAINED).sum()),
+                "temperature": _sole(self.evidence.get("temperature"), at),
+                "evidence": int(measured[:, at].sum()),
             }
             for at, name in enumerate(self.members)
         ]
@@ -232,6 +244,13 @@ class Record:
                 f"{', '.join(self.fields) or 'none'}."
             )
         return ["" if value is None else value for value in self.fields[name]]
+
+
+def _sole(temperatures: Floats | None, member: int) -> float | None:
+    """Return the one temperature of a member's draws; None for unknown, or for several."""
+    own = np.empty(0) if temperatures is None else temperatures[:, member]
+    known = np.unique(own[~np.isnan(own)])
+    return float(known[0]) if len(known) == 1 else None
 
 
 def join_records(records: Sequence[Record]) -> Record:

@@ -11,63 +11,24 @@ import json
 import os
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from itertools import chain
-from typing import Any, TypedDict, cast
+from typing import Any
 
-import numpy as np
 import sqlalchemy as sa
 
-from ..answers.reply import CUT_OFF
 from ..errors import DataError
-from ..sampling.causes import NO_FIELD, NO_PREDICTION, RESPONSE_CAUSES
 from .answers import Answers
 from .claims import Claims
+from .listing import FAILED, ProgramInfo, list_draws, list_programs
 from .question_rows import QuestionRow, put_questions
 from .record import Record
-from .rows import lay_out
-from .selection import select_dataset, select_programs
+from .selection import recorded_temperatures, select_dataset, select_programs
 from .storage.database import Database
-from .storage.faults import check_draw, check_ids, check_owners
+from .storage.faults import check_ids, check_owners
 from .storage.schema import draws, programs, questions, storable
-from .table import record_from_table
+from .table import read_table, record_from_table
+from .temperatures import Temperature, check_temperature
 
 _AT_ONCE = 400
-#: Stands for NULL while draws are read: no class, score, count or price is as low.
-_NULL = -1e300
-#: Columns that banks of all versions have.
-_OLDEST = [column for column in draws.c if column is not draws.c.scored_by]
-#: Draws that failed before a response came (`causes.is_error`).
-_FAILED = (
-    draws.c.outputs.is_(None)
-    & draws.c.answer.is_(None)
-    & draws.c.cause.is_not(None)
-    & draws.c.cause.not_in(RESPONSE_CAUSES)
-    & ~draws.c.cause.startswith(NO_FIELD)
-    & ~draws.c.cause.startswith(NO_PREDICTION)
-)
-
-
-class ProgramInfo(TypedDict):
-    """What a bank holds of one program on one dataset.
-
-    `errors` are the abstentions that a retry may repair: draws that failed before a response came.
-    `cut_off` are those whose response ended at `max_tokens` before it had stated its answer.
-    `latest` is when the last draw was recorded, in seconds since 1970.
-    """
-
-    dataset: str
-    member: str
-    program: str
-    model: str | None
-    questions: int
-    draws: int
-    abstentions: int
-    errors: int
-    cut_off: int
-    calls: int | None
-    tokens: int | None
-    cost: float | None
-    latest: float
 
 
 class SampleBank:
@@ -124,43 +85,9 @@ class SampleBank:
 
     def info(self) -> list[ProgramInfo]:
         """Return one entry for each dataset and program."""
-        program = (
-            programs.c.id,
-            programs.c.member,
-            programs.c.fingerprint,
-            programs.c.description,
-        )
-        tokens = draws.c.prompt_tokens + draws.c.completion_tokens
-        query = (
-            sa.select(
-                questions.c.dataset,
-                programs.c.member,
-                programs.c.fingerprint.label("program"),
-                programs.c.description.label("model"),
-                sa.func.count(sa.distinct(draws.c.question)).label("questions"),
-                sa.func.count().label("draws"),
-                sa.func.sum(sa.case((draws.c.answer.is_(None), 1), else_=0)).label("abstentions"),
-                sa.func.sum(sa.case((_FAILED, 1), else_=0)).label("errors"),
-                sa.func.sum(sa.case((draws.c.cause == CUT_OFF, 1), else_=0)).label("cut_off"),
-                sa.func.sum(draws.c.calls).label("calls"),
-                sa.func.sum(tokens).label("tokens"),
-                sa.func.sum(draws.c.cost).label("cost"),
-                sa.func.max(draws.c.created).label("latest"),
-            )
-            .join_from(draws, questions)
-            .join(programs)
-            .group_by(questions.c.dataset, *program)
-            .order_by(questions.c.dataset, programs.c.id)
-        )
         with self.database.reading() as connection:
             check_owners(connection)
-            found: list[dict[str, Any]] = [
-                dict(row) for row in connection.execute(query).mappings()
-            ]
-            for row in found:
-                row["model"] = json.loads(row["model"]).get("model")
-                row["latest"] = float(row["latest"])
-        return cast("list[ProgramInfo]", found)
+            return list_programs(connection, self.database.version(connection))
 
     def record(
         self,
@@ -169,6 +96,7 @@ class SampleBank:
         program: str | None = None,
         programs: Sequence[tuple[str, str]] | None = None,
         scored_by: Mapping[str, str] | None = None,
+        temperature: Temperature | None = None,
     ) -> Record:
         """Return the draws as arrays.
 
@@ -183,30 +111,18 @@ class SampleBank:
             scored_by: question (its fingerprint) → the fingerprint of a metric and gold answer
                 (`fingerprint_score`), whose scores are returned; None for the last scores, by
                 whichever metric. NaN where this metric has not scored a draw that another one has.
+            temperature: the draws of this temperature alone, or "each" for a member of each
+                temperature ("small@0", "small@0.5").
 
         Raises:
-            ConfigurationError: the dataset or program is unknown, or must be chosen.
+            ConfigurationError: the dataset, program or temperature is unknown, or must be chosen.
             DataError: there are no draws.
         """
+        check_temperature(temperature)
         dataset = select_dataset(self.name, self.datasets(), dataset)
         with self.database.reading() as connection:
             check_owners(connection)
-            chosen = select_programs(connection, self.name, dataset, program, programs)
-        # A number for NULL, so that a million rows run straight into an array within seconds.
-        columns = (
-            *(draws.c.question, draws.c.program, draws.c.draw),
-            *(
-                sa.func.coalesce(column, sa.literal(_NULL, sa.Float))
-                for column in (
-                    draws.c.answer_class,
-                    draws.c.score,
-                    draws.c.calls,
-                    draws.c.prompt_tokens,
-                    draws.c.completion_tokens,
-                    draws.c.cost,
-                )
-            ),
-        )
+            chosen = select_programs(connection, self.name, dataset, program, programs, temperature)
         ids = sa.select(questions.c.id).where(questions.c.dataset == dataset)
         where = draws.c.program.in_(list(chosen)) & draws.c.question.in_(ids)
         with self.database.reading() as connection:
@@ -217,64 +133,38 @@ class SampleBank:
                 .where(questions.c.dataset == dataset)
                 .order_by(questions.c.id)
             ).all()
-            rows = connection.execution_options(yield_per=10_000).execute(
-                sa.select(*columns).where(where)
-            )
-            table = np.fromiter(chain.from_iterable(rows), np.float64).reshape(-1, len(columns))
+            table = read_table(connection, where, self.database.version(connection))
             ours = {row.id: (scored_by or {}).get(row.fingerprint) for row in asked}
             wanted = {question: by for question, by in ours.items() if by is not None}
             others = self.answers.scores_by(connection, list(chosen), wanted) if wanted else {}
-            table[table == _NULL] = np.nan
             for at, place in enumerate(map(tuple, table[:, :3].tolist()) if others else ()):
                 table[at, 4] = others.get(place, table[at, 4])
             if not len(table):
                 raise DataError(f"The bank {self.name} holds no draws yet: collect some first.")
             return record_from_table(table, asked, chosen, self.name)
 
-    def rows(self, *, dataset: str | None = None) -> Generator[dict[str, Any], None, None]:
-        """Yield every draw as a row of a JSONL bank, in the order recorded."""
-        query = (
-            sa.select(
-                *_OLDEST,
-                questions.c.dataset,
-                questions.c.name,
-                questions.c.fields,
-                questions.c.fingerprint.label("key"),
-                programs.c.member,
-                programs.c.fingerprint.label("made_by"),
-            )
-            .join_from(draws, questions)
-            .join(programs)
-            .order_by(draws.c.id)
-        )
-        if dataset is not None:
-            dataset = select_dataset(self.name, self.datasets(), dataset)
-            query = query.where(questions.c.dataset == dataset)
+    def temperatures(self, *, dataset: str | None = None) -> dict[str, list[float | None]]:
+        """Return member → the temperatures of its draws, from the lowest up; None for unknown.
+
+        Args:
+            dataset: needed where the bank holds several.
+
+        Raises:
+            ConfigurationError: the dataset is unknown, or must be chosen.
+            DataError: there are no draws.
+        """
+        dataset = select_dataset(self.name, self.datasets(), dataset)
         with self.database.reading() as connection:
             check_owners(connection)
-            for row in connection.execution_options(yield_per=5000).execute(query):
-                check_draw(row)
-                "".join((row.dataset, row.name, row.key, row.member, row.made_by))  # all are text
-                own = {
-                    "dataset": row.dataset,
-                    "question_id": row.name,
-                    "question_fingerprint": row.key,
-                    "model": row.member,
-                    "program": row.made_by,
-                    "draw": row.draw,
-                    "answer": _exported(row.answer),
-                    "answer_class": row.answer_class,
-                    "score": row.score,
-                    "cause": row.cause,
-                    "outputs": None if row.outputs is None else json.loads(row.outputs),
-                    "calls": row.calls,
-                    "prompt_tokens": row.prompt_tokens,
-                    "completion_tokens": row.completion_tokens,
-                    "seconds": row.seconds,
-                    "cost": row.cost,
-                    "created": row.created,
-                }
-                yield lay_out(json.loads(row.fields), own)
+            return recorded_temperatures(connection, dataset)
+
+    def rows(self, *, dataset: str | None = None) -> Generator[dict[str, Any], None, None]:
+        """Yield every draw as a row of a JSONL bank, in the order recorded."""
+        if dataset is not None:
+            dataset = select_dataset(self.name, self.datasets(), dataset)
+        with self.database.reading() as connection:
+            check_owners(connection)
+            yield from list_draws(connection, dataset, self.database.version(connection))
 
     def drawn(
         self, program_ids: Sequence[int], question_ids: Sequence[int]
@@ -328,7 +218,7 @@ class SampleBank:
         """Return (program, question, draw) → cause of the draws that failed without a response."""
         wanted = set(question_ids)
         query = sa.select(draws.c.program, draws.c.question, draws.c.draw, draws.c.cause)
-        query = query.where(draws.c.program.in_(list(program_ids)) & _FAILED)
+        query = query.where(draws.c.program.in_(list(program_ids)) & FAILED)
         with self.database.reading() as connection:
             return {(p, q, d): cause for p, q, d, cause in connection.execute(query) if q in wanted}
 
@@ -342,7 +232,7 @@ class SampleBank:
                 & (draws.c.program == program)
                 & (draws.c.draw == draw)
             )
-            connection.execute(sa.delete(draws).where(this & _FAILED))
+            connection.execute(sa.delete(draws).where(this & FAILED))
 
     def writing(
         self, wanted: Callable[[], bool] = lambda: True
@@ -357,11 +247,3 @@ class SampleBank:
     def close(self) -> None:
         """Close the connections; they open again on use."""
         self.database.close()
-
-
-def _exported(answer: str | None) -> Any:
-    """Return a recorded answer as rows hold it: null and "" are abstentions there, None is not."""
-    if answer is None:
-        return ""
-    value = json.loads(answer)
-    return "None" if value is None else value

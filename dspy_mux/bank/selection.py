@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from ..errors import ConfigurationError, DataError
+from . import temperatures
 from .storage.schema import draws, programs, questions, storable
+from .temperatures import Temperature
 
 
 class _Candidate(NamedTuple):
-    """A program with draws in the dataset; `latest` is the id of its last one."""
+    """A program with draws in the dataset.
+
+    Attributes:
+        latest: the id of its last draw.
+        temperature: of its draws; None for unknown.
+    """
 
     id: int
     member: str
     fingerprint: str
     latest: int
+    temperature: float | None
 
 
 def select_dataset(bank: str, known: Mapping[str, int], dataset: str | None) -> str:
@@ -54,6 +63,7 @@ def select_programs(
     dataset: str,
     program: str | None,
     exactly: Sequence[tuple[str, str]] | None,
+    temperature: Temperature | None,
 ) -> dict[int, str]:
     """Return program id → member, one program for each member.
 
@@ -62,19 +72,33 @@ def select_programs(
         program: the start of a fingerprint, several starts by comma, or "latest"; needed where a
             member was recorded with several programs.
         exactly: only these programs, as (member, fingerprint).
+        temperature: only programs of this temperature; "each" for a member of each temperature.
 
     Raises:
-        ConfigurationError: `program` does not select one program of each member.
+        ConfigurationError: `program` and `temperature` do not select one program of each member.
     """
-    by_member = _candidates(connection, dataset, exactly)
+    wanted = exactly and {(storable(member), storable(key)) for member, key in exactly}
+    every = [
+        one
+        for one in _candidates(connection, dataset)
+        if wanted is None or (one.member, one.fingerprint) in wanted
+    ]
+    if temperature is not None and temperature != "each":
+        known = [one.temperature for one in every]
+        every = [one for one in every if one.temperature == temperature]
+        if known and not every:
+            raise temperatures.unknown(f"The bank {bank}", temperature, known)
     starts: tuple[str, ...] = ("",)
     if program is not None and program != "latest":
         starts = tuple(start.strip() for start in program.split(",") if start.strip())
-    every = [one for candidates in by_member.values() for one in candidates]
     if every and not any(one.fingerprint.startswith(starts) for one in every):
         raise ConfigurationError(f"The bank {bank} has no program {program!r}.")
+    by_member: dict[tuple[str, float | None], list[_Candidate]] = {}
+    for one in every:
+        at = one.temperature if temperature == "each" else None
+        by_member.setdefault((one.member, at), []).append(one)
     chosen: dict[int, str] = {}
-    for member, candidates in by_member.items():
+    for (member, at), candidates in by_member.items():
         if len(candidates) == 1:  # nothing to choose between
             matching = candidates
         elif program == "latest":
@@ -82,33 +106,59 @@ def select_programs(
         else:
             matching = [one for one in candidates if one.fingerprint.startswith(starts)]
         if len(matching) != 1:
-            known = ", ".join(one.fingerprint[:12] for one in candidates)
-            why = f"none of which starts with {program!r}" if not matching else "which never mix"
-            raise ConfigurationError(
-                f"The bank {bank} holds draws of {member!r} by {len(candidates)} programs "
-                f"({known}), {why}: choose one by the start of its fingerprint (several, by comma, "
-                "where members have their own), or 'latest'."
-            )
-        chosen[matching[0].id] = member
+            raise _undecided(bank, member, program, candidates, matching)
+        chosen[matching[0].id] = temperatures.at(member, at)
+    temperatures.refuse_alike(f"The bank {bank}", list(chosen.values()))
     return chosen
 
 
-def _candidates(
-    connection: sa.Connection, dataset: str, exactly: Sequence[tuple[str, str]] | None
-) -> dict[str, list[_Candidate]]:
-    """Return member → its programs that have draws in the dataset."""
-    columns = programs.c.id, programs.c.member, programs.c.fingerprint
-    query = (
-        sa.select(*columns, sa.func.max(draws.c.id))
-        .join_from(draws, programs)
+def _undecided(
+    bank: str,
+    member: str,
+    program: str | None,
+    candidates: Sequence[_Candidate],
+    matching: Sequence[_Candidate],
+) -> ConfigurationError:
+    """Return the error that several programs of a member match, or none does."""
+    several = {one.temperature for one in matching}
+    if len(several) == len(matching) and len(several) > 1:
+        return temperatures.several(f"The bank {bank}", member, several)
+    known = ", ".join(one.fingerprint[:12] for one in candidates)
+    why = f"none of which starts with {program!r}" if not matching else "which never mix"
+    return ConfigurationError(
+        f"The bank {bank} holds draws of {member!r} by {len(candidates)} programs "
+        f"({known}), {why}: choose one by the start of its fingerprint (several, by comma, "
+        "where members have their own), or 'latest'."
+    )
+
+
+def recorded_temperatures(connection: sa.Connection, dataset: str) -> dict[str, list[float | None]]:
+    """Return member → the temperatures of its draws, from the lowest up; None for unknown."""
+    known: dict[str, set[float | None]] = {}
+    for one in _candidates(connection, dataset):
+        known.setdefault(one.member, set()).add(one.temperature)
+    return {member: temperatures.in_order(values) for member, values in known.items()}
+
+
+def temperature_of(description: str) -> float | None:
+    """Return the temperature that a program's description (JSON) holds; None for unknown."""
+    value = json.loads(description).get("temperature")
+    return None if isinstance(value, bool) or not isinstance(value, (int, float)) else float(value)
+
+
+def _candidates(connection: sa.Connection, dataset: str) -> list[_Candidate]:
+    """Return the programs that have draws in the dataset, in order."""
+    latest = (
+        sa.select(draws.c.program, sa.func.max(draws.c.id).label("latest"))
         .join(questions)
         .where(questions.c.dataset == dataset)
-        .group_by(*columns)
-        .order_by(programs.c.id)
+        .group_by(draws.c.program)
+        .subquery()
     )
-    wanted = {(storable(member), storable(key)) for member, key in exactly or ()}
-    by_member: dict[str, list[_Candidate]] = {}
-    for one in map(_Candidate._make, connection.execute(query)):
-        if exactly is None or (one.member, one.fingerprint) in wanted:
-            by_member.setdefault(one.member, []).append(one)
-    return by_member
+    query = sa.select(
+        *(programs.c.id, programs.c.member, programs.c.fingerprint),
+        latest.c.latest,
+        programs.c.description,
+    )
+    rows = connection.execute(query.join(latest).order_by(programs.c.id))
+    return [_Candidate(*row[:-1], temperature_of(row.description)) for row in rows]

@@ -55,20 +55,22 @@ def refuse_several(source: str, known: Mapping[str, Iterable[float | None]]) -> 
         known: member → the temperatures of its draws.
     """
     for member, temperatures in known.items():
-        several = in_order(temperatures)
-        if len(several) > 1:
-            example = next(value for value in reversed(several) if value is not None)
-            raise ConfigurationError(
-                f"{source} holds draws of {member!r} at the temperatures "
-                f"{', '.join(map(shown, several))}, which never mix: choose one, as with "
-                f"--temperature {shown(example)}, or --temperature each for members of their own, "
-                f"such as {at(member, example)}."
-            )
+        if len(set(temperatures)) > 1:
+            raise several(source, member, temperatures)
 
 
-def refuse_unknown(
-    source: str, temperature: float, known: Iterable[float | None]
-) -> ConfigurationError:
+def several(source: str, member: str, known: Iterable[float | None]) -> ConfigurationError:
+    """Return the error that a member has draws of several temperatures."""
+    listed = in_order(known)
+    example = next(value for value in reversed(listed) if value is not None)
+    return ConfigurationError(
+        f"{source} holds draws of {member!r} at the temperatures {', '.join(map(shown, listed))}, "
+        f"which never mix: choose one, as with --temperature {shown(example)}, or --temperature "
+        f"each for members of their own, such as {at(member, example)}."
+    )
+
+
+def unknown(source: str, temperature: float, known: Iterable[float | None]) -> ConfigurationError:
     """Return the error that there are no draws of a temperature."""
     has = ", ".join(map(shown, in_order(known)))
     return ConfigurationError(
@@ -86,7 +88,7 @@ def refuse_alike(source: str, members: Sequence[str]) -> None:
             )
 
 
-def in_order(temperatures: Iterable[float | None]) -> Sequence[float | None]:
+def in_order(temperatures: Iterable[float | None]) -> list[float | None]:
     """Return the distinct temperatures from the lowest up, the unknown one last."""
     distinct = set(temperatures)
     return [*sorted(value for value in distinct if value is not None), *({None} & distinct)]

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
@@ -24,7 +25,9 @@ from ..sampling.causes import UNUSABLE
 from ..sampling.draw import Draw
 from ..sampling.interrupt import Interrupt
 from ..sampling.threads import take
+from ..voting.evidence import Evidence
 from .answers import Answered
+from .evidence import values_of
 from .fingerprint import describe_comparison, jsonable
 from .heartbeat import Confirmation
 from .limits import Share
@@ -282,7 +285,9 @@ class Writer:
 
 
 def _row(draw: RecordedDraw, answer_class: int | None) -> dict[str, Any]:
-    spent = draw.spent
+    spent, evidence = draw.spent, draw.evidence or Evidence()
+    if evidence.temperature is None:
+        evidence = replace(evidence, temperature=draw.member.temperature)
     question, program = draw.unit
     usable = (
         draw.answer is not NO_ANSWER and answer_class is not None and draw.prediction is not None
@@ -299,10 +304,12 @@ def _row(draw: RecordedDraw, answer_class: int | None) -> dict[str, Any]:
         "outputs": None if draw.prediction is None else _json_of_fields(draw.prediction),
         "calls": spent.calls + spent.cached_calls,
         "prompt_tokens": spent.prompt_tokens,
-        "completion_tokens": spent.completion_tokens,
+        # What DSPy's cache answered is not counted as spent.
+        "completion_tokens": spent.completion_tokens or evidence.completion_tokens,
         "seconds": draw.seconds,
         "cost": spent.cost,
         "created": time.time(),
+        **values_of(evidence),
     }
 
 

@@ -29,19 +29,21 @@ _COLUMNS = (
     "calls",
     "tokens",
     "cost",
+    "temperature",
+    "evidence",
 )
 
 
 @bank_app.command("info")
 def bank_info(bank: BankPath, dataset: Dataset = None, as_json: AsJson = False) -> None:
-    """List datasets, members and programs, with their draws and usage."""
-    from ..bank.jsonl import read_jsonl
+    """List datasets, members and programs, with their draws, usage and evidence."""
+    from ..bank.jsonl import jsonl_info
     from ..bank.sample_bank import SampleBank
     from ..bank.storage.schema import storable
 
     rows: Sequence[Mapping[str, object]]
     if bank.endswith(FILES):
-        title, rows = bank, read_jsonl(bank, dataset=dataset).info()
+        title, rows = bank, jsonl_info(bank, dataset=dataset)
     else:
         opened = SampleBank(bank)
         title, rows = opened.name, opened.info()

@@ -114,7 +114,7 @@ class Database:
                 if self.path is not None:
                     sqlite_file.refuse_cut_off(self.path, connection)
                 if check:
-                    self._version(connection)
+                    self.version(connection)
                 with self._finding_faults(connection):
                     yield connection
 
@@ -215,7 +215,7 @@ class Database:
             with self._transaction(engine, wanted) as connection:
                 self._check_ours(connection)
                 if _is_bank(connection):
-                    schema.upgrade(connection, self._version(connection))
+                    schema.upgrade(connection, self.version(connection))
                 else:
                     metadata.create_all(connection)
                     self.insert(connection, about, [{"key": "version", "value": str(VERSION)}])
@@ -245,14 +245,19 @@ class Database:
 
     def _check_ours(self, connection: sa.Connection) -> None:
         if _is_bank(connection):
-            self._version(connection)
+            self.version(connection)
         elif self.path is not None and sa.inspect(connection).get_table_names():
             raise DataError(
                 f"{self.name} is another program's database, not a sample bank of dspy-mux: name "
                 "another file."
             )
 
-    def _version(self, connection: sa.Connection) -> int:
+    def version(self, connection: sa.Connection) -> int:
+        """Return the version of the bank's tables.
+
+        Raises:
+            DataError: it is not a bank, or of a newer version.
+        """
         if not _is_bank(connection):
             if self.path is None:
                 raise DataError(

@@ -56,6 +56,9 @@ _TEXT: Check = (_is_text, "text")
 _JSON: Check = (_is_json, "JSON")
 _OBJECT: Check = (lambda value: _is_json(value, dict), "a JSON object")
 _AMOUNT: Check = (lambda value: _is_number(value) and math.isfinite(value), "a number")
+_LOGARITHM: Check = (lambda value: _is_number(value) and -1e300 < value <= 0, "a number up to 0")
+_SHARE: Check = (lambda value: _is_number(value) and 0 <= value <= 1, "a number from 0 to 1")
+_HEAT: Check = (lambda value: _is_number(value) and 0 <= value < math.inf, "a number from 0")
 _SCORE: Check = (lambda value: _is_number(value) and abs(value) < HIGHEST_SCORE, "a number")
 _CHECKS: dict[sa.Table, Mapping[str, Check]] = {
     questions: {
@@ -78,6 +81,13 @@ _CHECKS: dict[sa.Table, Mapping[str, Check]] = {
         **dict.fromkeys(("calls", "prompt_tokens", "completion_tokens"), _optional(_AMOUNT)),
         **dict.fromkeys(("seconds", "cost"), _optional(_AMOUNT)),
         "created": _AMOUNT,
+        **dict.fromkeys(
+            ("answer_logprob", "text_logprob", "lowest_logprob"), _optional(_LOGARITHM)
+        ),
+        "answer_tokens": _optional(_whole(10**9)),
+        "temperature": _optional(_HEAT),
+        "finish_reason": _optional(_TEXT),
+        "stated_probability": _optional(_SHARE),
     },
 }
 
@@ -92,7 +102,7 @@ _PLAIN = {
 def check_draw(row: Any) -> None:
     """Raise ValueError where a draw's row has a wrong value, JSON aside."""
     for name, is_right in _PLAIN.items():
-        if not is_right(getattr(row, name)):
+        if not is_right(getattr(row, name, None)):  # banks of older versions lack evidence
             raise ValueError(f"{name} is wrong")
 
 
@@ -121,7 +131,9 @@ def _orphans(column: sa.Column[Any], owners: sa.Table) -> sa.Select[Any]:
 
 def find_fault(connection: sa.Connection, bank: str) -> DataError | None:
     """Return the error that names the first wrong value in a bank; None where all are right."""
-    for table, checks in _CHECKS.items():
+    for table, every in _CHECKS.items():
+        there = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
+        checks = {name: check for name, check in every.items() if name in there}
         # Without their types, which would stumble too.
         columns = [sa.type_coerce(table.c[name], sa.types.NullType()) for name in checks]
         query = sa.select(table.c.id, *columns).order_by(table.c.id)

@@ -21,7 +21,9 @@ from sqlalchemy import (
 )
 
 #: The version of the tables. A change of them raises it and adds a step to `STEPS`.
-VERSION = 5
+VERSION = 6
+#: The version since which draws have evidence.
+EVIDENCE_SINCE = 6
 #: No draw takes this many calls or tokens; such numbers are wrong, and kept as unknown.
 _MOST = 10**9
 _GREATEST = 1e300
@@ -126,13 +128,33 @@ draws = Table(
     Column("created", Moment, nullable=False),
     # Fingerprint of the metric and gold answer; NULL where unknown, as for imported scores.
     Column("scored_by", Text),
+    # Evidence (`voting.evidence.Evidence`): natural logarithms of probabilities, and what else a
+    # server reported beside the text.
+    Column("answer_logprob", Amount),
+    Column("answer_tokens", Count),
+    Column("text_logprob", Amount),
+    Column("lowest_logprob", Amount),
+    Column("temperature", Amount),
+    Column("finish_reason", AnyText),
+    Column("stated_probability", Amount),
     UniqueConstraint("question", "program", "draw"),
+)
+#: Columns of draws that older banks lack.
+EVIDENCE = (
+    draws.c.answer_logprob,
+    draws.c.answer_tokens,
+    draws.c.text_logprob,
+    draws.c.lowest_logprob,
+    draws.c.temperature,
+    draws.c.finish_reason,
+    draws.c.stated_probability,
 )
 # All that a record needs, so that reading one skips the outputs, which are most of a bank.
 Index(
     "mux_draws_numbers",
     *(draws.c.program, draws.c.question, draws.c.draw, draws.c.answer_class, draws.c.score),
     *(draws.c.calls, draws.c.prompt_tokens, draws.c.completion_tokens, draws.c.cost),
+    *EVIDENCE[:5],
 )
 _unscored = draws.c.score.is_(None) & draws.c.answer.is_not(None)
 Index(
@@ -222,12 +244,36 @@ def _name_owners_by_id_alone(connection: sa.Connection) -> None:
     )
 
 
+def _add_evidence(connection: sa.Connection) -> None:
+    number = "FLOAT" if connection.dialect.name == "sqlite" else "DOUBLE PRECISION"
+    for name, kind in (
+        ("answer_logprob", number),
+        ("answer_tokens", "INTEGER"),
+        ("text_logprob", number),
+        ("lowest_logprob", number),
+        ("temperature", number),
+        ("finish_reason", "TEXT"),
+        ("stated_probability", number),
+    ):
+        connection.execute(sa.text(f"ALTER TABLE mux_draws ADD COLUMN {name} {kind}"))
+    connection.execute(sa.text("DROP INDEX mux_draws_numbers"))
+    connection.execute(
+        sa.text(
+            "CREATE INDEX mux_draws_numbers ON mux_draws "
+            "(program, question, draw, answer_class, score, calls, prompt_tokens, "
+            "completion_tokens, cost, answer_logprob, answer_tokens, text_logprob, "
+            "lowest_logprob, temperature)"
+        )
+    )
+
+
 #: Version → the step to the next one.
 STEPS: dict[int, Callable[[sa.Connection], None]] = {
     1: _add_indexes,
     2: _add_scored_by,
     3: _add_scores,
     4: _name_owners_by_id_alone,
+    5: _add_evidence,
 }
 
 
