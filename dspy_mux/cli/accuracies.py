@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .options import AsJson, BankOptions, BankPath, Dataset, Draws, Members, Program
+from .options import AsJson, AtTemperature, BankOptions, BankPath, Dataset, Draws, Members, Program
 from .output import percent, print_json, say, table
 
 if TYPE_CHECKING:
@@ -21,12 +21,15 @@ def accuracies(
     k: Draws = None,
     dataset: Dataset = None,
     program: Program = None,
+    temperature: AtTemperature = None,
     as_json: AsJson = False,
 ) -> None:
     """Estimate the members' accuracies by how far their answers agree; no score is needed."""
     from ..replay.unlabelled import estimate_accuracies
 
-    chosen, left_out = BankOptions(bank, dataset, program, members).record(k, scored=False)
+    chosen, left_out = BankOptions(bank, dataset, program, members, temperature).record(
+        k, scored=False
+    )
     record = chosen if k is None else chosen.first(k)
     found = estimate_accuracies(record)
     known = _measured(record)

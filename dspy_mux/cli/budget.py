@@ -10,6 +10,7 @@ import typer
 
 from .options import (
     AsJson,
+    AtTemperature,
     BankOptions,
     BankPath,
     Context,
@@ -64,6 +65,7 @@ def budget(  # noqa: PLR0913  Typer reads the options from the parameters
     members: Members = None,
     dataset: Dataset = None,
     program: Program = None,
+    temperature: AtTemperature = None,
     split_field: SplitField = None,
     train: Train = "train",
     test: Test = "test",
@@ -78,7 +80,7 @@ def budget(  # noqa: PLR0913  Typer reads the options from the parameters
     """Show the calibrated rule's accuracy against calls when it stops early, without a call."""
     _run(
         BudgetOptions(
-            BankOptions(bank, dataset, program, members),
+            BankOptions(bank, dataset, program, members, temperature),
             SplitOptions(split_field, train, test, seed),
             bounds=None if bounds is None else parse_numbers(bounds, "--bounds"),
             k=k,

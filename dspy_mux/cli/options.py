@@ -23,6 +23,7 @@ from .output import say
 if TYPE_CHECKING:
     from ..bank.record import Record
     from ..bank.sample_bank import SampleBank
+    from ..bank.temperatures import Temperature
     from ..replay.splits import Split
 
 #: Files with these endings are read as banks.
@@ -52,6 +53,13 @@ Dataset = Annotated[str | None, typer.Option(help="A dataset, if the bank holds 
 Program = Annotated[
     str | None,
     typer.Option(help="Recorded programs: fingerprint prefixes, comma-separated, or 'latest'."),
+]
+AtTemperature = Annotated[
+    str | None,
+    typer.Option(
+        "--temperature",
+        help="Draws of this temperature, or 'each' for members such as small@0 and small@0.5.",
+    ),
 ]
 SplitField = Annotated[
     str | None, typer.Option(help="The questions' field that holds their split.")
@@ -98,12 +106,14 @@ class BankOptions:
         bank: an SQLite file, a database URL, or a file of rows.
         dataset, program: as in `SampleBank.record`.
         members: comma-separated names; None for all.
+        temperature: a number or "each"; needed where a member has draws of several.
     """
 
     bank: str
     dataset: str | None = None
     program: str | None = None
     members: str | None = None
+    temperature: str | None = None
 
     def record(self, k: int | None, *, scored: bool = True) -> tuple[Record, int]:
         """Return the chosen draws, and how many questions have too few of them.
@@ -117,19 +127,29 @@ class BankOptions:
         from ..bank.sample_bank import SampleBank
 
         members = None if self.members is None else parse_names(self.members)
+        temperature = None if self.temperature is None else parse_temperature(self.temperature)
         if self.bank.endswith(FILES):
-            return read_jsonl(self.bank, dataset=self.dataset).of(members, k, scored=scored)
+            record = read_jsonl(self.bank, dataset=self.dataset, temperature=temperature)
+            return record.of(members, k, scored=scored)
         bank = SampleBank(self.bank)
-        record = bank.record(dataset=self.dataset, program=self.program)
+        record = bank.record(dataset=self.dataset, program=self.program, temperature=temperature)
         chosen, left_out = record.of(members, k, scored=scored)
-        self._report_errors(bank, chosen.members)
+        self._report_errors(bank, chosen.members, temperature)
         return chosen, left_out
 
-    def _report_errors(self, bank: SampleBank, members: Sequence[str]) -> None:
+    def _report_errors(
+        self, bank: SampleBank, members: Sequence[str], temperature: Temperature | None
+    ) -> None:
+        from ..bank.temperatures import at
+
         rows = [
             row
             for row in bank.info()
-            if self.dataset in (None, row["dataset"]) and row["member"] in members
+            if self.dataset in (None, row["dataset"])
+            and temperature in (None, "each", row["temperature"])
+            and (
+                at(row["member"], row["temperature"] if temperature == "each" else None) in members
+            )
         ]
         if failed := sum(row["errors"] for row in rows):
             draws = sum(row["draws"] for row in rows)
@@ -177,6 +197,18 @@ class SplitOptions:
 def parse_names(text: str) -> list[str]:
     """Parse comma-separated names."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def parse_temperature(text: str) -> Temperature:
+    """Parse a temperature, or "each"."""
+    if text == "each":
+        return "each"
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"--temperature must be a number such as 0.5, or 'each', not {text!r}."
+        ) from error
 
 
 def parse_numbers(text: str, option: str) -> tuple[float, ...]:

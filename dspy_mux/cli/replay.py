@@ -9,6 +9,7 @@ import typer
 
 from .options import (
     AsJson,
+    AtTemperature,
     BankOptions,
     BankPath,
     Context,
@@ -68,6 +69,7 @@ def replay(  # noqa: PLR0913  Typer reads the options from the parameters
     ] = "consistency",
     dataset: Dataset = None,
     program: Program = None,
+    temperature: AtTemperature = None,
     split_field: SplitField = None,
     train: Train = "train",
     test: Test = "test",
@@ -81,7 +83,7 @@ def replay(  # noqa: PLR0913  Typer reads the options from the parameters
     """Score a rule over these members on recorded draws, without a call."""
     _run(
         ReplayOptions(
-            BankOptions(bank, dataset, program, members),
+            BankOptions(bank, dataset, program, members, temperature),
             SplitOptions(split_field, train, test, seed),
             k=k,
             rule=rule,

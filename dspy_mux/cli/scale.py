@@ -11,6 +11,7 @@ import typer
 
 from .options import (
     AsJson,
+    AtTemperature,
     BankOptions,
     BankPath,
     Dataset,
@@ -71,6 +72,7 @@ def scale(  # noqa: PLR0913  Typer reads the options from the parameters
     members: Members = None,
     dataset: Dataset = None,
     program: Program = None,
+    temperature: AtTemperature = None,
     split_field: SplitField = None,
     train: Train = "train",
     test: Test = "test",
@@ -84,7 +86,7 @@ def scale(  # noqa: PLR0913  Typer reads the options from the parameters
     """Show accuracy and cost against the number of members and the draws per member."""
     _run(
         ScaleOptions(
-            BankOptions(bank, dataset, program, members),
+            BankOptions(bank, dataset, program, members, temperature),
             SplitOptions(split_field, train, test, seed),
             k=k,
             k_max=k_max,

@@ -10,6 +10,7 @@ import typer
 from ..errors import ConfigurationError
 from .options import (
     AsJson,
+    AtTemperature,
     BankOptions,
     BankPath,
     Dataset,
@@ -64,6 +65,7 @@ def search(  # noqa: PLR0913  Typer reads the options from the parameters
     members: Members = None,
     dataset: Dataset = None,
     program: Program = None,
+    temperature: AtTemperature = None,
     seed: Seed = 0,
     threshold: Threshold = 1.0,
     time_limit: Annotated[
@@ -75,7 +77,7 @@ def search(  # noqa: PLR0913  Typer reads the options from the parameters
     """Find the subsets with the best union accuracy − λ · contradiction, exactly."""
     _run(
         SearchOptions(
-            BankOptions(bank, dataset, program, members),
+            BankOptions(bank, dataset, program, members, temperature),
             sizes=parse_sizes(sizes),
             k=k,
             penalty=penalty,

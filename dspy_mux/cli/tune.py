@@ -9,6 +9,7 @@ import typer
 
 from .options import (
     AsJson,
+    AtTemperature,
     BankOptions,
     BankPath,
     Context,
@@ -79,6 +80,7 @@ def tune(  # noqa: PLR0913  Typer reads the options from the parameters
     members: Members = None,
     dataset: Dataset = None,
     program: Program = None,
+    temperature: AtTemperature = None,
     split_field: SplitField = None,
     train: Train = "train",
     test: Test = "test",
@@ -90,7 +92,7 @@ def tune(  # noqa: PLR0913  Typer reads the options from the parameters
     """Choose members, k, λ and rule by an Optuna study over recorded draws."""
     _run(
         TuneOptions(
-            BankOptions(bank, dataset, program, members),
+            BankOptions(bank, dataset, program, members, temperature),
             SplitOptions(split_field, train, test, seed),
             trials=trials,
             storage=storage,
