@@ -22,10 +22,12 @@ from .ballot import Ballot, Choice, by_accuracy
 from .candidates import Candidates
 from .frugal import completions
 from .logit import sigmoid
+from .probability import Probability
+from .quality import EVIDENCE_FEATURES, Quality, evidence_features
 from .rules import RULES, Consistency, Pooled, SelfConsistencyRule
 from .tally import Floats, Ints, Picks, Tally
 
-SimpleRule = Literal["self_consistency", "pooled", "consistency"]
+SimpleRule = Literal["self_consistency", "pooled", "consistency", "probability"]
 #: Numbers of features: those all members share, each member's own, and each member's in a category.
 SHARED_FEATURES, PER_MEMBER, PER_CONTEXT = 9, 4, 2
 #: Stands for the category of the one question that a rule was `given`.
@@ -51,7 +53,9 @@ class Calibrated:
             cross-validation; None where the learned rule chooses.
         trained_on: questions in the training split.
         cross_validated: rule → its accuracy on the training split, out of fold.
-        evidence: whether the rule reads the draws' evidence beside their votes.
+        evidence: whether the learned rule reads the draws' evidence beside their votes.
+        quality: how likely a draw is right by its evidence.
+        evidence_weights: of the answers' features by evidence.
 
     >>> import numpy as np
     >>> from dspy_mux.voting import Ballot
@@ -76,6 +80,8 @@ class Calibrated:
     trained_on: int = 0
     cross_validated: Mapping[str, float] = field(default_factory=dict)
     evidence: bool = False
+    quality: Quality | None = None
+    evidence_weights: tuple[float, ...] = ()
     name: str = field(default="calibrated", init=False)
 
     def __post_init__(self) -> None:
@@ -91,6 +97,7 @@ class Calibrated:
         numbers = [
             *self.weights,
             *self.accuracies,
+            *self.evidence_weights,
             self.slope,
             self.intercept,
             *itertools.chain(*self.log_likelihoods),
@@ -99,10 +106,18 @@ class Calibrated:
             math.isfinite(number)
             for number in [*numbers, *itertools.chain(*self.context_weights.values())]
         )
-        if shapes != [count] * 4 or tables != list(self.k) or extras or not finite:
+        read = self.quality is not None
+        odd = len(self.evidence_weights) != read * EVIDENCE_FEATURES or self.evidence != read
+        if shapes != [count] * 4 or tables != list(self.k) or extras or odd or not finite:
             raise DataError(
                 "The calibrated rule's weights do not fit its members: it is damaged, fit it again."
             )
+        if self.quality is not None:
+            self.quality.check(count)
+
+    @property
+    def reads_evidence(self) -> bool:
+        return self.evidence or self.instead == "probability"
 
     def given(self, inputs: Mapping[str, Any]) -> Calibrated:
         """Return the rule for a question with these inputs: its category's weights are added."""
@@ -135,8 +150,9 @@ class Calibrated:
         """Return the next draw to make; none once no outcome of the draws left changes the answer.
 
         Members draw from the most accurate down. All outcomes are tried, so drawing only stops near
-        the end: with more than a few hundred outcomes left, the next draw is made. The answer is
-        that of all draws; the probability counts draws that were saved as abstentions.
+        the end: with more than a few hundred outcomes left, the next draw is made. What evidence a
+        draw will have cannot be tried, so a rule that reads it makes every draw. The answer is that
+        of all draws; the probability counts draws that were saved as abstentions.
         """
         ballots = [
             replace(ballot, accuracy=known)
@@ -147,7 +163,8 @@ class Calibrated:
         left = [at for at in by_accuracy(self.accuracies) if ballots[at].left]
         if not left:
             return []
-        if (ways := completions(ballots)) is not None:
+        ways = None if self.evidence else completions(ballots)
+        if ways is not None:
             # Equal scores go to the answer of the lower number, and numbers are only known once all
             # draws are made: try both orders.
             top = ways.max(initial=0)
@@ -167,6 +184,9 @@ class Calibrated:
         candidates = Candidates(tally)
         features = answer_features(candidates, tally, self.accuracies, self.log_likelihoods)
         scores = np.hstack(features) @ np.asarray(self.weights)
+        if self.quality is not None:
+            more = evidence_features(candidates, tally, self.quality, self.accuracies)
+            scores += more @ np.asarray(self.evidence_weights)
         if contexts is not None and self.context_weights:
             none = (0.0,) * (PER_CONTEXT * len(self.members))
             extra = np.array([self.context_weights.get(context, none) for context in contexts])
@@ -175,8 +195,9 @@ class Calibrated:
         if self.instead is None:
             winner = candidates.best(log_p)
         else:
-            picks = simple_picks(tally, self.accuracies)[self.instead]
-            winner = candidates.row_of(picks, tally.votes)
+            rule = RULES[self.instead]()
+            order = rule.order_of(self.members, list(self.accuracies))
+            winner = candidates.row_of(rule.pick(tally, order), tally.votes)
         return self._picks(candidates, winner, log_p)
 
     def _picks(self, candidates: Candidates, winner: Ints, log_p: Floats) -> Picks:
@@ -236,13 +257,16 @@ def answer_features(
 
 
 def simple_picks(tally: Tally, accuracies: Sequence[float] | Floats) -> dict[SimpleRule, Picks]:
-    """Return what each simple rule picks."""
+    """Return what each simple rule picks; `probability` only where a draw has its answer's."""
     order = by_accuracy(list(accuracies))
-    return {
+    picks: dict[SimpleRule, Picks] = {
         "consistency": Consistency().pick(tally, order),
         "pooled": Pooled().pick(tally, order),
         "self_consistency": SelfConsistencyRule().pick(tally, order),
     }
+    if "answer_logprob" in tally.evidence:
+        picks["probability"] = Probability().pick(tally, order)
+    return picks
 
 
 def log_odds(log_p: Floats) -> Floats:

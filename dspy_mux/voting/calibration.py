@@ -1,8 +1,8 @@
 """Fit the calibrated rule on a training split's draws.
 
-With few questions dominated by one member there is little to learn, and a learned rule can lose to
-a simple one. So it has to beat the simple rules in cross-validation inside the training split; else
-the best of them chooses.
+Whether it reads evidence, and whether it or a simple rule chooses, is decided by cross-validation
+inside the training split: `gate`. With few questions its weights are shrunk more, towards what
+served on other banks.
 """
 
 from __future__ import annotations
@@ -24,18 +24,50 @@ from .calibrated import (
     simple_picks,
 )
 from .candidates import Candidates
+from .gate import Trial, choose_arm, simple_instead
 from .logit import logit, platt
+from .quality import evidence_features, fit_quality, has_logprobs
 from .tally import Floats, Ints, Tally
 
-#: With fewer training questions than this nothing is fitted, and the paper's rule chooses.
-LEAST_QUESTIONS = 20
+#: With fewer training questions than this nothing is fitted, and a simple rule chooses.
+LEAST_QUESTIONS = 10
+#: Up to this many the weights that members share are shrunk more, and towards `_PRIOR`.
+FEW_QUESTIONS = 100
 _FOLDS = 5
 _REPEATS = 2
-#: Ridge penalties of the shared weights, the likelihood weights, members' own weights in either
-#: view, and categories' weights.
-_SHARED, _LIKELIHOOD, _OWN_BY_LIKELIHOOD, _OWN_BY_RULES, _CONTEXT = 1.0, 0.3, 30.0, 10.0, 10.0
-#: Votes of the average member that are added to each member's own when its likelihoods are counted.
-_PRIOR_VOTES = 4.0
+
+
+@dataclass(frozen=True)
+class _Ridge:
+    """Penalties of the shared weights, the likelihood weights, members' own weights in either view,
+    and categories' weights; and what is added to each member's votes for its likelihoods.
+
+    Attributes:
+        prior_votes: votes of the average member.
+        likelihood_prior, rules_prior: what either view's own and shared weights are shrunk towards.
+    """
+
+    shared: float = 1.0
+    likelihood: float = 0.3
+    own_by_likelihood: float = 30.0
+    own_by_rules: float = 10.0
+    context: float = 10.0
+    prior_votes: float = 4.0
+    likelihood_prior: tuple[float, ...] = ()
+    rules_prior: tuple[float, ...] = ()
+
+
+_MANY = _Ridge()
+#: Round numbers near the weights that fit other banks together: `python -m eval fallbacks`.
+_FEW = _Ridge(
+    shared=15.0,
+    likelihood=7.0,
+    prior_votes=10.0,
+    likelihood_prior=(0.5, 0.3, 0.2, 0.2, 0.2, 0.2),
+    rules_prior=(0.5, 0.5, 0.3, 0.5, 0.2, 0.2, 0.2),
+)
+#: Penalties of the weights of evidence.
+_EVIDENCE = (0.1, 1.0, 0.1, 1.0, 1.0)
 #: Log-odds counted for a question without an answer.
 _UNANSWERED = -20.0
 
@@ -86,7 +118,7 @@ def fit(training: Training) -> Calibrated:
         log_likelihoods=tuple((0.0,) * (int(k) + 1) for k in tally.k),
         weights=(0.0,) * (SHARED_FEATURES + PER_MEMBER * len(tally.k)),
         context=training.context if contexts is not None else None,
-        instead="consistency",
+        instead=_without_labels(tally),
         trained_on=questions,
     )
     if questions < LEAST_QUESTIONS:
@@ -100,22 +132,31 @@ def fit(training: Training) -> Calibrated:
             tally,
             training.correct,
             np.asarray(contexts, dtype=str) if contexts is not None else None,
+            _FEW if questions <= FEW_QUESTIONS else _MANY,
         )
-        rule = work.rule(np.arange(questions))
-        sureness, right, by_simple = work.out_of_fold(training.seed)
-    learned = float(right.mean())
-    best = max(by_simple, key=by_simple.__getitem__)
-    slope, intercept = platt(sureness, right)
+        trials, simple = work.out_of_fold(training.seed)
+        evidence = choose_arm(trials)
+        rule = work.rule(np.arange(questions), evidence=evidence)
+    trial = trials[evidence]
+    slope, intercept = platt(trial.sureness.ravel(), trial.right.ravel())
     return replace(
         rule,
-        instead=None if learned > by_simple[best] else best,
+        instead=simple_instead(trial, simple),
         slope=slope,
         intercept=intercept,
         cross_validated={
-            "calibrated": learned,
-            **{str(name): value for name, value in by_simple.items()},
+            "calibrated": float(trial.right.mean()),
+            **{str(name): float(right.mean()) for name, right in simple.items()},
         },
     )
+
+
+def _without_labels(tally: Tally) -> SimpleRule:
+    """Return the simple rule that serves best where nothing is known of the members."""
+    if "answer_logprob" in tally.evidence:
+        return "probability"
+    # One draw of each says nothing of how sure its member is: the draws are pooled.
+    return "pooled" if (tally.k <= 1).all() else "consistency"
 
 
 @dataclass(frozen=True)
@@ -126,36 +167,48 @@ class _Fit:
     tally: Tally
     correct: Floats
     contexts: NDArray[np.str_] | None
+    ridge: _Ridge
 
-    def rule(self, train: Ints) -> Calibrated:
+    def rule(self, train: Ints, *, evidence: bool) -> Calibrated:
         """Fit both views on the questions `train`; scale and choice of rule are left open."""
-        part = self.tally.rows(train)
+        part, ridge = self.tally.rows(train), self.ridge
         accuracies = part.plurality_scores(self.correct[train]).mean(axis=0)
         answers = Candidates(part)
         is_right = self.correct[train][answers.question, answers.member, answers.draw] > 0
-        likelihoods = _log_likelihoods(answers, is_right)
+        likelihoods = _log_likelihoods(answers, is_right, ridge.prior_votes)
         likelihood, shared, rules, own = answer_features(answers, part, accuracies, likelihoods)
         labels = np.zeros(0, str) if self.contexts is None else self.contexts[train]
         seen = np.unique(labels)
         by_context = [
             answers.per_context() * (labels == value)[answers.question, None] for value in seen
         ]
+        quality = fit_quality(part, self.correct[train]) if evidence else None
+        more = (
+            np.zeros((len(answers.question), 0))
+            if quality is None
+            else evidence_features(answers, part, quality, accuracies)
+        )
         views = []
-        for block, penalty, own_penalty in (
-            (likelihood, _LIKELIHOOD, _OWN_BY_LIKELIHOOD),
-            (rules, _SHARED, _OWN_BY_RULES),
+        for block, penalty, own_penalty, prior in (
+            (likelihood, ridge.likelihood, ridge.own_by_likelihood, ridge.likelihood_prior),
+            (rules, ridge.shared, ridge.own_by_rules, ridge.rules_prior),
         ):
-            penalties = [
+            penalties: list[tuple[Floats, float | tuple[float, ...]]] = [
                 (block, penalty),
-                (shared, _SHARED),
+                (shared, ridge.shared),
                 (own, own_penalty),
-                *((each, _CONTEXT) for each in by_context),
+                *((each, ridge.context) for each in by_context),
+                (more, _EVIDENCE[: more.shape[1]]),
             ]
+            features = np.hstack([x for x, _ in penalties])
+            towards = np.zeros(features.shape[1])
+            towards[: len(prior)] = prior
             weights = logit(
                 answers.question,
                 is_right,
-                np.hstack([x for x, _ in penalties]),
-                np.concatenate([np.full(x.shape[1], p) for x, p in penalties]),
+                features,
+                np.concatenate([np.broadcast_to(p, x.shape[1]) for x, p in penalties]),
+                towards,
             )
             views.append(np.split(weights, np.cumsum([x.shape[1] for x, _ in penalties])[:-1]))
         a, b = views
@@ -167,45 +220,48 @@ class _Fit:
             weights=tuple(np.concatenate([a[0] / 2, mean[0], b[0] / 2, mean[1]]).tolist()),
             context_weights={
                 str(value): tuple(extra.tolist())
-                for value, extra in zip(seen, mean[2:], strict=True)
+                for value, extra in zip(seen, mean[2:-1], strict=True)
             },
             instead=None,
+            evidence=evidence,
+            quality=quality,
+            evidence_weights=tuple(mean[-1].tolist()),
         )
 
-    def out_of_fold(self, seed: int) -> tuple[Floats, Floats, dict[SimpleRule, float]]:
-        """Cross-validate.
+    def out_of_fold(self, seed: int) -> tuple[dict[bool, Trial], dict[SimpleRule, Floats]]:
+        """Cross-validate the learned rule, without evidence and with, and the simple rules.
 
-        Return the learned rule's log-odds and whether it was right [repeats · Q], and the simple
-        rules' accuracies.
+        Return what each was right on, [repeats, Q].
         """
-        questions = self.tally.shape[0]
-        sureness, right = np.full((_REPEATS, questions), -np.inf), np.zeros((_REPEATS, questions))
-        simple: dict[SimpleRule, Floats] = {
-            name: np.zeros((_REPEATS, questions))
-            for name in ("self_consistency", "pooled", "consistency")
-        }
+        shape = _REPEATS, self.tally.shape[0]
+        trials = {False: Trial.blank(shape)}
+        if has_logprobs(self.tally):
+            trials[True] = Trial.blank(shape)
+        simple: dict[SimpleRule, Floats] = {}
         random = np.random.default_rng(seed)
         for repeat in range(_REPEATS):
-            for held_out in np.array_split(random.permutation(questions), _FOLDS):
-                part = self.rule(np.setdiff1d(np.arange(questions), held_out))
+            for held_out in np.array_split(random.permutation(shape[1]), _FOLDS):
+                at = np.setdiff1d(np.arange(shape[1]), held_out)
                 test, correct = self.tally.rows(held_out), self.correct[held_out]
-                picks = part.pick(
-                    test, None if self.contexts is None else self.contexts[held_out].tolist()
-                )
-                right[repeat, held_out] = picks.scores(correct)
-                sureness[repeat, held_out] = np.where(
-                    picks.member >= 0,
-                    log_odds(np.log(np.maximum(picks.confidence, 1e-9))),
-                    _UNANSWERED,
-                )
+                for evidence, trial in trials.items():
+                    part = self.rule(at, evidence=evidence)
+                    picks = part.pick(
+                        test, None if self.contexts is None else self.contexts[held_out].tolist()
+                    )
+                    trial.right[repeat, held_out] = picks.scores(correct)
+                    trial.sureness[repeat, held_out] = np.where(
+                        picks.member >= 0,
+                        log_odds(np.log(np.maximum(picks.confidence, 1e-9))),
+                        _UNANSWERED,
+                    )
                 for name, others in simple_picks(test, part.accuracies).items():
-                    simple[name][repeat, held_out] = others.scores(correct)
-        accuracies = {name: float(values.mean()) for name, values in simple.items()}
-        return sureness.ravel(), right.ravel(), accuracies
+                    right = simple.setdefault(name, np.zeros(shape))
+                    right[repeat, held_out] = others.scores(correct)
+        return trials, simple
 
 
 def _log_likelihoods(
-    answers: Candidates, is_right: NDArray[np.bool_]
+    answers: Candidates, is_right: NDArray[np.bool_], prior_votes: float
 ) -> tuple[tuple[float, ...], ...]:
     """Return [member][votes]: log-odds that a right answer, not a wrong one, gets that many."""
     tables = []
@@ -217,7 +273,7 @@ def _log_likelihoods(
             average = np.bincount(shares.ravel(), minlength=k + 1) + 0.5
             counted = np.bincount(answers.votes[which, index].astype(int), minlength=k + 1)
             odds.append(
-                (counted + _PRIOR_VOTES * average / average.sum()) / (counted.sum() + _PRIOR_VOTES)
+                (counted + prior_votes * average / average.sum()) / (counted.sum() + prior_votes)
             )
         tables.append(tuple(np.log(odds[0] / odds[1]).tolist()))
     return tuple(tables)

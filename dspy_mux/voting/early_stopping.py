@@ -17,11 +17,13 @@ import numpy as np
 from ..errors import ConfigurationError, DataError
 from .ballot import Ballot, Choice, by_accuracy
 from .calibrated import Calibrated, check_fitted_for
-from .calibration import LEAST_QUESTIONS, Training, fit
+from .calibration import Training, fit
 from .tally import ABSTAINED, Floats, Ints, Picks, Tally
 
 #: How much less accurate the order of fewer calls may be on the training split, as a fraction.
 _TOLERANCE = 0.005
+#: With fewer answers than this the chance of a change is not fitted, and nothing stops early.
+_LEAST_ANSWERS = 20
 
 
 @dataclass(frozen=True)
@@ -224,7 +226,7 @@ def _chance_of_change(
 
     Half a change more is counted than was seen.
     """
-    if len(confidence) < LEAST_QUESTIONS:
+    if len(confidence) < _LEAST_ANSWERS:
         return (0.0, 1.0), (1.0, 1.0)
     from scipy.optimize import isotonic_regression
 

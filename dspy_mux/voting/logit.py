@@ -23,24 +23,32 @@ _ENOUGH = 1e-10
 _State = TypeVar("_State")
 
 
-def logit(question: Ints, is_right: NDArray[np.bool_], features: Floats, penalty: Floats) -> Floats:
+def logit(
+    question: Ints,
+    is_right: NDArray[np.bool_],
+    features: Floats,
+    penalty: Floats,
+    towards: Floats | None = None,
+) -> Floats:
     """Return the weights [F] of a conditional logit (McFadden 1974).
 
-    They maximise Σ log P(a right answer | question) − ½ Σ penalty · weight².
+    They maximise Σ log P(a right answer | question) − ½ Σ penalty · (weight − towards)².
 
     Args:
         question: [R], of each answer, ascending.
         is_right: [R], whether the answer is right.
         features: [R, F].
         penalty: [F], above 0.
+        towards: [F], what the weights are shrunk towards; None for 0.
     """
+    prior = np.zeros(features.shape[1]) if towards is None else towards
     count = int(question[-1]) + 1 if len(question) else 0
     rights = np.bincount(question[is_right], minlength=count)
     answers = np.bincount(question, minlength=count)
     # A question whose answers are all right or all wrong says nothing about the weights.
     mixed = ((rights > 0) & (rights < answers))[question]
     if not mixed.any():
-        return np.zeros(features.shape[1])
+        return prior.copy()
     x, y, question = features[mixed], is_right[mixed], question[mixed]
     starts = np.flatnonzero(np.r_[True, question[1:] != question[:-1]])
     sizes = np.diff(np.r_[starts, len(question)])
@@ -55,9 +63,10 @@ def logit(question: Ints, is_right: NDArray[np.bool_], features: Floats, penalty
             np.add.reduceat(powers, starts),
             np.maximum(np.add.reduceat(powers * y, starts), 1e-300),
         )
-        value = np.log(every / right).sum() + 0.5 * (penalty * weights**2).sum()
+        value = np.log(every / right).sum() + 0.5 * (penalty * (weights - prior) ** 2).sum()
         of_all, of_right = powers / np.repeat(every, sizes), powers * y / np.repeat(right, sizes)
-        return float(value), x.T @ (of_all - of_right) + penalty * weights, (of_all, of_right)
+        slope = x.T @ (of_all - of_right) + penalty * (weights - prior)
+        return float(value), slope, (of_all, of_right)
 
     def spread(shares: Floats) -> Floats:
         """Return the features' covariance [F, F] within questions, summed over them."""
@@ -74,7 +83,7 @@ def logit(question: Ints, is_right: NDArray[np.bool_], features: Floats, penalty
         return bent if np.linalg.eigvalsh(bent)[0] > 0 else above
 
     if features.shape[1] <= _MOST_FEATURES:
-        return _newton(loss, curvature, np.zeros(features.shape[1]))
+        return _newton(loss, curvature, prior)
     from scipy.optimize import minimize  # slow to import, and seldom needed
     from threadpoolctl import threadpool_limits
 
@@ -82,7 +91,7 @@ def logit(question: Ints, is_right: NDArray[np.bool_], features: Floats, penalty
     with threadpool_limits(1, user_api="blas"):
         found: Floats = minimize(
             lambda at: loss(at)[:2],
-            np.zeros(features.shape[1]),
+            prior,
             jac=True,
             method="L-BFGS-B",
             options={"maxiter": 500},
@@ -113,6 +122,29 @@ def platt(log_odds: Floats, right: Floats) -> tuple[float, float]:
     if slope < 0:
         return 0.0, float(fitted(ones[:, 1:], towards[1:])[0])
     return float(slope), float(intercept)
+
+
+def logistic(features: Floats, right: Floats, penalty: Floats, each: Floats) -> Floats:
+    """Return the weights [F] of a logistic of `right` [N] over features [N, F].
+
+    Args:
+        penalty: [F], of the squared weights, above 0.
+        each: [N], how much each row counts.
+    """
+
+    def loss(at: Floats) -> tuple[float, Floats, Floats]:
+        margin = features @ at
+        p = sigmoid(margin)
+        value = (each * (np.logaddexp(0, margin) - right * margin)).sum()
+        value += 0.5 * (penalty * at**2).sum()
+        slope = features.T @ (each * (p - right)) + penalty * at
+        return float(value), slope, each * p * (1 - p)
+
+    def curvature(spread: Floats) -> Floats:
+        bent: Floats = (features.T * spread) @ features + np.diag(penalty)
+        return bent
+
+    return _newton(loss, curvature, np.zeros(features.shape[1]))
 
 
 def sigmoid(x: Floats) -> Floats:
