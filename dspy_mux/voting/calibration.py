@@ -26,7 +26,13 @@ from .calibrated import (
 from .candidates import Candidates
 from .gate import Trial, choose_arm, simple_instead
 from .logit import logit, platt
-from .quality import evidence_features, fit_quality, has_logprobs
+from .quality import (
+    EVIDENCE_FEATURES,
+    evidence_features,
+    fit_quality,
+    has_logprobs,
+    short_share,
+)
 from .tally import Floats, Ints, Tally
 
 #: With fewer training questions than this nothing is fitted, and a simple rule chooses.
@@ -66,8 +72,13 @@ _FEW = _Ridge(
     likelihood_prior=(0.5, 0.3, 0.2, 0.2, 0.2, 0.2),
     rules_prior=(0.5, 0.5, 0.3, 0.5, 0.2, 0.2, 0.2),
 )
-#: Penalties of the weights of evidence.
+#: Penalties of the weights of evidence, and what they are shrunk towards: of any answers, and of
+#: answers without reasoning, whose own probabilities tell most.
 _EVIDENCE = (0.1, 1.0, 0.1, 1.0, 1.0)
+_EVIDENCE_PRIOR = (0.0, 0.5, 0.0, 0.0, 0.0)
+_SHORT_PRIOR = (0.0, 0.0, 1.0, 1.0, 0.0)
+#: From this share of answers without reasoning on, their probabilities choose without labels.
+_MOSTLY = 0.5
 #: Log-odds counted for a question without an answer.
 _UNANSWERED = -20.0
 
@@ -153,7 +164,7 @@ def fit(training: Training) -> Calibrated:
 
 def _without_labels(tally: Tally) -> SimpleRule:
     """Return the simple rule that serves best where nothing is known of the members."""
-    if "answer_logprob" in tally.evidence:
+    if short_share(tally) > _MOSTLY:
         return "probability"
     # One draw of each says nothing of how sure its member is: the draws are pooled.
     return "pooled" if (tally.k <= 1).all() else "consistency"
@@ -203,6 +214,9 @@ class _Fit:
             features = np.hstack([x for x, _ in penalties])
             towards = np.zeros(features.shape[1])
             towards[: len(prior)] = prior
+            if evidence:
+                short = short_share(part) * np.asarray(_SHORT_PRIOR)
+                towards[-EVIDENCE_FEATURES:] = _EVIDENCE_PRIOR + short
             weights = logit(
                 answers.question,
                 is_right,

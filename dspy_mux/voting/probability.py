@@ -180,12 +180,17 @@ def draw_probabilities(tally: Tally) -> Floats:
         return UNKNOWN * share
     known = _known(tally)
     p = np.exp(np.minimum(np.where(known, logprob, 0.0), 0.0))
-    reasoned = np.zeros(p.shape, bool)
-    if "text_logprob" in tally.evidence:
-        with np.errstate(invalid="ignore"):
-            reasoned = tally.evidence["text_logprob"] - logprob < _REASONED
-    adds = np.where(reasoned, p * share, np.where(_drawn_before(tally, logprob), 0.0, p))
+    adds = np.where(reasoned(tally), p * share, np.where(_drawn_before(tally, logprob), 0.0, p))
     return np.where(known, adds, UNKNOWN * share)
+
+
+def reasoned(tally: Tally) -> Bools:
+    """Return whether the text of each draw reasons before its answer: [Q, M, K]."""
+    text, answer = tally.evidence.get("text_logprob"), tally.evidence.get("answer_logprob")
+    if text is None or answer is None:
+        return np.zeros(tally.shape, bool)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(text - answer < _REASONED)
 
 
 def _known(tally: Tally) -> Bools:

@@ -19,8 +19,8 @@ from ..errors import DataError
 from .ballot import by_accuracy
 from .candidates import Candidates
 from .logit import logistic, sigmoid
-from .probability import Probability, draw_probabilities
-from .tally import Floats, Tally
+from .probability import Probability, draw_probabilities, reasoned
+from .tally import Floats, Ints, Tally
 
 #: Features of an answer by its evidence: `evidence_features`.
 EVIDENCE_FEATURES = 5
@@ -83,7 +83,7 @@ def has_logprobs(tally: Tally) -> bool:
 
 def figures_of(tally: Tally) -> dict[str, Floats]:
     """Return what `Quality` reads, by name, each [Q, M, K], NaN where it is unknown."""
-    found = {
+    found: dict[str, Floats] = {
         name: tally.evidence[name]
         for name in ("answer_logprob", "text_logprob", "lowest_logprob")
         if name in tally.evidence
@@ -95,6 +95,14 @@ def figures_of(tally: Tally) -> dict[str, Floats]:
         found["mean_logprob"] = found["text_logprob"] / tokens
         found["completion_tokens"] = tokens
     return found
+
+
+def short_share(tally: Tally) -> float:
+    """Return the share of answers with a probability that no reasoning precedes; 0 without any."""
+    if "answer_logprob" not in tally.evidence:
+        return 0.0
+    known = ~np.isnan(tally.evidence["answer_logprob"]) & (tally.votes >= 0)
+    return float((~reasoned(tally))[known].mean()) if known.any() else 0.0
 
 
 def fit_quality(tally: Tally, correct: Floats) -> Quality:
@@ -133,7 +141,9 @@ def evidence_features(
     share = np.broadcast_to((1.0 / np.maximum(tally.k, 1))[:, None], tally.shape)
     rows = len(answers.question)
     right = _summed(quality.of(tally) * share, answers)
-    likely, unknown, picked = np.zeros(rows), np.zeros(rows), np.zeros(rows)
+    likely: Floats = np.zeros(rows)
+    unknown: Floats = np.zeros(rows)
+    picked = np.zeros(rows)
     if "answer_logprob" in quality.figures:
         logprob = tally.evidence.get("answer_logprob", np.full(tally.shape, np.nan))
         likely = _summed(draw_probabilities(tally), answers)
@@ -187,5 +197,5 @@ def _summed(each: Floats, answers: Candidates) -> Floats:
     return np.round(total, _DIGITS)
 
 
-def _found(rows: NDArray[np.integer]) -> NDArray[np.integer]:
+def _found(rows: Ints) -> Ints:
     return rows[rows >= 0]
