@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError
-from ..replay.intervals import bootstrap_difference
+from ..replay.intervals import bootstrap_difference, standard_error
 from ..replay.replay import compare
 from ..replay.splits import folds
 from ..voting.tally import Floats
+from .curve import curve_of
 from .objective import PAPER_K, PAPER_PENALTY, PAPER_RULE, Members, Objective
+from .plan import Plan, plan_of
 from .search import most_accurate
 from .study import pareto_front, trial_row
 from .tuned import Setting, Tuned
@@ -25,7 +28,7 @@ class Chooser:
 
     def __init__(self, objective: Objective):
         self.objective, self.options = objective, objective.options
-        self._wins: dict[tuple[Members, int, str], bool] = {}
+        self._wins: dict[tuple[Members, Plan], bool] = {}
 
     def tuned(self, study: optuna.Study, left_out: int) -> Tuned:
         """The best setting of a study and what it is compared with.
@@ -44,27 +47,29 @@ class Chooser:
         candidates = front or done
         if self.options.budget is not None:
             candidates = _affordable(done, self.options.budget)
-        best, rule = self._best(candidates)
-        k, chosen = best.params["k"], self._chosen(best)
-        paper_chosen, paper_k = self._paper()
-        ours = self.objective.per_question(chosen, k, rule)
-        theirs = self.objective.per_question(paper_chosen, paper_k, PAPER_RULE)
+        best, plan = self._best(candidates)
+        chosen = self._chosen(best)
+        paper_chosen, paper = self._paper()
+        ours = self.objective.per_question(chosen, plan)
+        theirs = self.objective.per_question(paper_chosen, paper)
         # The same mux differs from itself on no question, so its interval is exactly zero.
-        alike = (chosen, k, rule) == (paper_chosen, paper_k, PAPER_RULE)
+        alike = (chosen, plan) == (paper_chosen, paper)
         return Tuned(
-            best=self._setting(best, rule),
-            baseline=self._baseline(paper_chosen, paper_k),
-            single=self._single(k),
+            best=self._setting(best, plan),
+            baseline=self._baseline(paper_chosen, paper),
+            single=self._single(plan),
             difference=(0.0, 0.0, 0.0) if alike else _paired(ours, theirs, self.options.seed),
             questions=len(ours),
             left_out=left_out,
             cross_fitted=self.objective.cross_fitted,
             study=study,
             trials=[trial_row(trial) for trial in done],
-            front=[self._setting(trial, trial.params["rule"]) for trial in front],
+            front=[self._setting(trial, plan_of(trial)) for trial in front],
+            fewer=self._fewer(candidates, chosen, plan),
+            curve=curve_of(self.objective, paper_chosen),
         )
 
-    def _best(self, candidates: Sequence[FrozenTrial]) -> tuple[FrozenTrial, str]:
+    def _best(self, candidates: Sequence[FrozenTrial]) -> tuple[FrozenTrial, Plan]:
         """The most accurate trial whose rule wins; equal values: fewest calls, then first tried.
 
         The paper's rule is always tried, so some trial wins; on a front without it, the most
@@ -74,20 +79,46 @@ class Chooser:
             candidates, key=lambda t: (-t.values[0], t.user_attrs["calls_per_question"], t.number)
         )
         best = next((trial for trial in ranked if self._rule_wins(trial)), None)
-        return (ranked[0], PAPER_RULE) if best is None else (best, best.params["rule"])
+        if best is None:
+            return ranked[0], replace(plan_of(ranked[0]), rule=PAPER_RULE, evidence=False)
+        return best, self.objective.draws.readable(self._members(best), plan_of(best))
+
+    def _fewer(
+        self, candidates: Sequence[FrozenTrial], chosen: list[Members], plan: Plan
+    ) -> Setting | None:
+        """The fewest calls that the best does not beat by more than the standard error of that.
+
+        Equal calls: the more accurate, then the first tried. None where the best has the fewest.
+        """
+        ours = self.objective.per_question(chosen, plan)
+        ranked = sorted(
+            candidates, key=lambda t: (t.user_attrs["calls_per_question"], -t.values[0], t.number)
+        )
+        most = self.objective.calls(chosen, plan)
+        for trial in ranked:
+            if trial.user_attrs["calls_per_question"] >= most:
+                break
+            own = self.objective.draws.readable(self._members(trial), plan_of(trial))
+            gaps = ours - self.objective.per_question(self._chosen(trial), own)
+            if gaps.mean() <= standard_error(gaps) and self._rule_wins(trial):
+                return self._setting(trial, own)
+        return None
 
     def _rule_wins(self, trial: FrozenTrial) -> bool:
         """Whether a trial's rule is the paper's, or beats it by cross-validation in training."""
-        rule, members, k = trial.params["rule"], self._members(trial), trial.params["k"]
-        if rule == PAPER_RULE:
+        members = self._members(trial)
+        plan = self.objective.draws.readable(members, plan_of(trial))
+        if plan.rule == PAPER_RULE:
             return True
-        if (members, k, rule) not in self._wins:
+        if (members, plan) not in self._wins:
             rows = self.objective.training_rows()
-            part = self.objective.record.rows(rows).of(members, None)[0].first(k)
+            part = self.objective.part(plan).rows(rows).of(members, None)[0]
             inner = folds(len(rows), count=min(5, len(rows)), seed=self.options.seed + 1)
-            ours, paper = (self.objective.replay(part, name, inner) for name in (rule, PAPER_RULE))
-            self._wins[members, k, rule] = compare(ours, paper).mean > 0
-        return self._wins[members, k, rule]
+            ours, paper = (
+                self.objective.replay(part, name, inner) for name in (plan.rule, PAPER_RULE)
+            )
+            self._wins[members, plan] = compare(ours, paper).mean > 0
+        return self._wins[members, plan]
 
     def _members(self, trial: FrozenTrial) -> Members:
         """The subset of a trial.
@@ -96,44 +127,58 @@ class Chooser:
         """
         if not self.objective.enumerable:
             return tuple(trial.user_attrs["members"])
-        return self.objective.subset(*_search_key(trial), None)
+        return self.objective.subset(plan_of(trial), *_search_key(trial), None)
 
     def _chosen(self, trial: FrozenTrial) -> list[Members]:
         """The subset of a trial on each split."""
         if not self.objective.enumerable:
             return [self._members(trial)] * len(self.objective.splits)
-        return self.objective.subsets(*_search_key(trial))
+        return self.objective.subsets(plan_of(trial), *_search_key(trial))
 
-    def _setting(self, trial: FrozenTrial, rule: str) -> Setting:
-        k = trial.params["k"]
-        value, cost = self.objective.score(self._chosen(trial), k, rule)
-        return Setting(self._members(trial), k, trial.params.get("penalty"), rule, value, cost)
+    def _setting(self, trial: FrozenTrial, plan: Plan) -> Setting:
+        return self._set(self._members(trial), self._chosen(trial), plan, _penalty(trial))
 
-    def _paper(self) -> tuple[list[Members], int]:
-        """The paper's subset on each split, and its k."""
+    def _set(
+        self, members: Members, chosen: Sequence[Members], plan: Plan, penalty: float | None
+    ) -> Setting:
+        value, cost = self.objective.score(chosen, plan)
+        temperature = self.objective.draws.temperature(members, plan)
+        return Setting(
+            members,
+            plan.k,
+            penalty,
+            plan.rule,
+            value,
+            cost,
+            temperature,
+            plan.greedy,
+            plan.evidence,
+        )
+
+    def _paper(self) -> tuple[list[Members], Plan]:
+        """The paper's subset on each split, and its plan."""
         objective = self.objective
-        k, size = min(PAPER_K, objective.k_max), objective.sizes[-1]
+        plan, size = Plan(min(PAPER_K, objective.k_max), PAPER_RULE), objective.sizes[-1]
         if not objective.enumerable:
-            return [objective.record.members[:size]] * len(objective.splits), k
-        return objective.subsets(k, PAPER_PENALTY, size), k
+            return [objective.record.members[:size]] * len(objective.splits), plan
+        return objective.subsets(plan, PAPER_PENALTY, size), plan
 
-    def _baseline(self, chosen: list[Members], k: int) -> Setting:
+    def _baseline(self, chosen: list[Members], plan: Plan) -> Setting:
         objective = self.objective
         members = (
-            objective.subset(k, PAPER_PENALTY, objective.sizes[-1], None)
+            objective.subset(plan, PAPER_PENALTY, objective.sizes[-1], None)
             if objective.enumerable
             else chosen[0]
         )
-        value, cost = objective.score(chosen, k, PAPER_RULE)
-        return Setting(members, k, PAPER_PENALTY, PAPER_RULE, value, cost)
+        return self._set(members, chosen, plan, PAPER_PENALTY)
 
-    def _single(self, k: int) -> Setting:
-        """Self-consistency of the most accurate member of each training part."""
+    def _single(self, best: Plan) -> Setting:
+        """Self-consistency of the most accurate member of each training part, with equal draws."""
         objective = self.objective
+        plan = Plan(best.k, "self_consistency", best.greedy)
         everyone = [objective.record.members] * len(objective.splits)
-        value, cost = objective.score(everyone, k, "self_consistency")
-        part = objective.record.rows(objective.training_rows()).first(k)
-        return Setting(most_accurate(part, 1), k, None, "self_consistency", value, cost)
+        part = objective.part(plan).rows(objective.training_rows())
+        return self._set(most_accurate(part, 1), everyone, plan, None)
 
 
 def _affordable(trials: Sequence[FrozenTrial], budget: float) -> list[FrozenTrial]:
@@ -146,9 +191,14 @@ def _affordable(trials: Sequence[FrozenTrial], budget: float) -> list[FrozenTria
     return affordable
 
 
-def _search_key(trial: FrozenTrial) -> tuple[int, float, int]:
-    """k, λ and size of a trial."""
-    return trial.params["k"], round(trial.params["penalty"], 6), trial.params["size"]
+def _search_key(trial: FrozenTrial) -> tuple[float, int]:
+    """λ and size of a trial."""
+    return round(trial.params["penalty"], 6), trial.params["size"]
+
+
+def _penalty(trial: FrozenTrial) -> float | None:
+    penalty: float | None = trial.params.get("penalty")
+    return penalty
 
 
 def _paired(ours: Floats, theirs: Floats, seed: int) -> tuple[float, float, float]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..replay.stopping_curve import StoppingPoint
     from .scaling import Point, Scaling
-    from .tuned import Tuned
+    from .tuned import Curve, Tuned
 
 
 def scaling_figures(scaling: Scaling) -> list[go.Figure]:
@@ -55,6 +55,33 @@ def _scaling_figure(points: Sequence[Point], along: str, label: str) -> go.Figur
     n = points[0].questions
     return _titled(
         figure, f"Accuracy against {label} (n = {n}, 95 % intervals)", label, "accuracy (%)"
+    )
+
+
+def curve_figure(curve: Curve, questions: int) -> go.Figure:
+    """Plot accuracy against calls, a line a rule; solid where it reads evidence."""
+    figure = plotly().Figure()
+    for label in dict.fromkeys(point.plan.label for point in curve.points):
+        line = [point for point in curve.points if point.plan.label == label]
+        figure.add_scatter(
+            name=plain(label),
+            x=[point.calls_per_question for point in line],
+            y=[100 * point.accuracy for point in line],
+            text=[f"k = {point.plan.draws}" for point in line],
+            mode="lines+markers",
+            line={"dash": "solid" if line[0].plan.evidence else "dot"},
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": [100 * (point.high - point.accuracy) for point in line],
+                "arrayminus": [100 * (point.accuracy - point.low) for point in line],
+            },
+        )
+    return _titled(
+        figure,
+        f"Accuracy against calls (n = {questions}, 95 % intervals)",
+        "calls per question",
+        "accuracy (%)",
     )
 
 

@@ -1,8 +1,8 @@
-"""The objective of a study: what one trial's members, k and rule score on recorded draws.
+"""The objective of a study: what one trial's members, draws and rule score on recorded draws.
 
-A trial's size, k and λ determine the subset on each split's training part, by exact search where
-the pool can be enumerated; in larger pools the study chooses member by member. A trial's value is
-the replayed accuracy of that mux on the split's test part. One split is a training and a
+A trial's size, draws and λ determine the subset on each split's training part, by exact search
+where the pool can be enumerated; in larger pools the study chooses member by member. A trial's
+value is the replayed accuracy of that mux on the split's test part. One split is a training and a
 validation set; several are folds, and the value is then cross-fitted: no question is scored by a
 subset that it helped to choose.
 """
@@ -20,7 +20,8 @@ from ..errors import ConfigurationError
 from ..replay.replay import Result, replay
 from ..replay.splits import Split, folds
 from ..voting.tally import Floats, Ints
-from .options import ChoiceOptions
+from .options import DEFAULT_RULES, ChoiceOptions
+from .plan import DRAWS, EVIDENCE, GREEDY, PROBABILITY, SAMPLED, Plan, Recorded, plan_of
 from .search import ENUMERABLE, search
 from .study import Comparable, describe_data
 
@@ -34,6 +35,7 @@ PAPER_K, PAPER_PENALTY, PAPER_RULE = 3, 1.0, "consistency"
 PENALTY_STEP = 0.05
 
 Members = tuple[str, ...]
+Params = dict[str, int | float | str | bool]
 
 
 class Objective:
@@ -46,9 +48,10 @@ class Objective:
             is to be minimised and the record lacks the cost of some draw.
     """
 
-    def __init__(self, record: Record, splits: Sequence[Split] | None, options: ChoiceOptions):
+    def __init__(self, draws: Recorded, splits: Sequence[Split] | None, options: ChoiceOptions):
+        record = draws.sampled
         recorded = record.votes.shape[2]
-        self.record, self.options = record, options
+        self.draws, self.record, self.options = draws, record, options
         self.cross_fitted = splits is None or len(splits) > 1
         self.splits = (
             folds(len(record.questions), seed=options.seed) if splits is None else list(splits)
@@ -56,19 +59,20 @@ class Objective:
         self.k_max = recorded if options.k_max is None else min(options.k_max, recorded)
         most = min(options.max_members, len(record.members))
         self.sizes = range(max(1, options.min_members), most + 1)
-        self.rules = tuple(dict.fromkeys((PAPER_RULE, *options.rules)))
+        self.rules = _rules(draws, options)
         if not self.sizes or self.k_max < 1:
             raise ConfigurationError(
                 f"There is nothing to choose: {options.min_members} to {options.max_members} of "
                 f"{len(record.members)} members, {self.k_max} draws."
             )
         if options.minimize == "cost_per_question":
-            _check_costs(record)
+            for each in filter(None, (record, draws.greedy)):
+                _check_costs(each)
         self.enumerable = math.comb(len(record.members), self.sizes[-1]) <= ENUMERABLE
         self._check_threshold()
-        self._training: dict[int | None, Record] = {}
-        self._subsets: dict[tuple[int, float, int, int | None], Members] = {}
-        self._scores: dict[tuple[int, Members, int, str], tuple[Floats, float]] = {}
+        self._parts: dict[Plan, Record] = {}
+        self._subsets: dict[tuple[Plan, float, int, int | None], Members] = {}
+        self._scores: dict[tuple[int, Members, Plan], Result] = {}
 
     def _check_threshold(self) -> None:
         highest = float(self.record.scores[self.training_rows()].max())
@@ -83,24 +87,37 @@ class Objective:
 
     def __call__(self, trial: optuna.Trial) -> float | tuple[float, float]:
         """Score a trial: its accuracy, and the second objective where there is one."""
-        k = trial.suggest_int("k", 1, self.k_max)
-        rule = trial.suggest_categorical("rule", list(self.rules))
-        chosen, final = self._searched(trial, k) if self.enumerable else self._picked(trial)
-        value, cost = self.score(chosen, k, rule)
+        plan = self._suggested(trial)
+        chosen, final = self._searched(trial, plan) if self.enumerable else self._picked(trial)
+        value, cost = self.score(chosen, plan)
         trial.set_user_attr("members", list(final))
-        trial.set_user_attr("calls_per_question", cost)
+        trial.set_user_attr("calls_per_question", self.calls(chosen, plan))
         return value if self.options.minimize is None else (value, cost)
 
-    def _searched(self, trial: optuna.Trial, k: int) -> tuple[list[Members], Members]:
+    def _suggested(self, trial: optuna.Trial) -> Plan:
+        """The plan of a trial.
+
+        Each trial has all parameters, also where others leave one no effect: a sampler learns best
+        from a space that is always the same.
+        """
+        if self.draws.greedy is not None:
+            trial.suggest_categorical(DRAWS, [SAMPLED, GREEDY])
+        trial.suggest_int("k", 1, self.k_max)
+        trial.suggest_categorical("rule", list(self.rules))
+        if self.draws.has_evidence:
+            trial.suggest_categorical(EVIDENCE, [True, False])
+        return plan_of(trial)
+
+    def _searched(self, trial: optuna.Trial, plan: Plan) -> tuple[list[Members], Members]:
         """The subset of each split and the final one, by the size and λ of a trial."""
         import optuna
 
         size = trial.suggest_int("size", self.sizes[0], self.sizes[-1])
         penalty = round(trial.suggest_float("penalty", 0.0, 2.0, step=PENALTY_STEP), 6)
-        if size not in self.sizes or k > self.k_max:
+        if size not in self.sizes or plan.k > self.k_max:
             # Queued by an earlier run with other bounds and never tried.
             raise optuna.TrialPruned()
-        return self.subsets(k, penalty, size), self.subset(k, penalty, size, None)
+        return self.subsets(plan, penalty, size), self.subset(plan, penalty, size, None)
 
     def _picked(self, trial: optuna.Trial) -> tuple[list[Members], Members]:
         """The subset that a trial picks member by member, for each split and as the final one."""
@@ -129,50 +146,59 @@ class Objective:
             return np.arange(len(self.record.questions))
         return self.splits[0].train
 
-    def subset(self, k: int, penalty: float, size: int, split: int | None) -> Members:
+    def part(self, plan: Plan) -> Record:
+        """The draws that a plan would make, by all members."""
+        if plan not in self._parts:
+            self._parts[plan] = self.draws.of(plan)
+        return self._parts[plan]
+
+    def subset(self, plan: Plan, penalty: float, size: int, split: int | None) -> Members:
         """The best subset by O(S) on a split's training part; for None on `training_rows`."""
-        key = (k, penalty, size, split)
+        drawn = Plan(plan.k, PAPER_RULE, plan.greedy)  # the votes are all that counts
+        key = (drawn, penalty, size, split)
         if key not in self._subsets:
-            if split not in self._training:
-                rows = self.training_rows() if split is None else self.splits[split].train
-                self._training[split] = self.record.rows(rows)
-            part = self._training[split].first(k)
-            found = search(part, [size], penalty=penalty, top=1, threshold=self.options.threshold)
+            rows = self.training_rows() if split is None else self.splits[split].train
+            found = search(
+                self.part(drawn).rows(rows),
+                [size],
+                penalty=penalty,
+                top=1,
+                threshold=self.options.threshold,
+            )
             self._subsets[key] = found.results[0].members
         return self._subsets[key]
 
-    def subsets(self, k: int, penalty: float, size: int) -> list[Members]:
+    def subsets(self, plan: Plan, penalty: float, size: int) -> list[Members]:
         """The best subset of each split."""
-        return [self.subset(k, penalty, size, split) for split in range(len(self.splits))]
+        return [self.subset(plan, penalty, size, split) for split in range(len(self.splits))]
 
-    def score(self, chosen: Sequence[Members], k: int, rule: str) -> tuple[float, float]:
+    def score(self, chosen: Sequence[Members], plan: Plan) -> tuple[float, float]:
         """Mean accuracy and cost over the test parts, where `chosen` has one subset per split."""
-        parts = [self._on_split(at, members, k, rule) for at, members in enumerate(chosen)]
-        tested = sum(len(scores) for scores, _ in parts)
-        return (
-            float(sum(scores.sum() for scores, _ in parts) / tested),
-            float(sum(cost * len(scores) for scores, cost in parts) / tested),
-        )
+        value = float(self.per_question(chosen, plan).mean())
+        if self.options.minimize != "cost_per_question":
+            return value, self.calls(chosen, plan)
+        costs = [(each.cost_per_question, each.questions) for each in self._results(chosen, plan)]
+        # Costs are only minimised where every draw has one.
+        return value, _mean([(cost, count) for cost, count in costs if cost is not None])
 
-    def per_question(self, chosen: Sequence[Members], k: int, rule: str) -> Floats:
+    def calls(self, chosen: Sequence[Members], plan: Plan) -> float:
+        """Mean LM calls per question over the test parts."""
+        results = self._results(chosen, plan)
+        return _mean([(each.calls_per_question, each.questions) for each in results])
+
+    def per_question(self, chosen: Sequence[Members], plan: Plan) -> Floats:
         """The score of each tested question, split after split."""
-        return np.concatenate(
-            [self._on_split(at, members, k, rule)[0] for at, members in enumerate(chosen)]
-        )
+        return np.concatenate([each.per_question for each in self._results(chosen, plan)])
 
-    def _on_split(self, at: int, members: Members, k: int, rule: str) -> tuple[Floats, float]:
-        """Scores of a split's test questions, and the mean cost of one of them."""
-        key = (at, members, k, rule)
+    def _results(self, chosen: Sequence[Members], plan: Plan) -> list[Result]:
+        return [self._on_split(at, members, plan) for at, members in enumerate(chosen)]
+
+    def _on_split(self, at: int, members: Members, plan: Plan) -> Result:
+        key = (at, members, plan)
         if key not in self._scores:
-            part = self.record.of(members, None)[0].first(k)
-            result = self.replay(part, rule, [self.splits[at]])
-            cost = (
-                result.cost_per_question
-                if self.options.minimize == "cost_per_question"
-                else result.calls_per_question
-            )
-            assert cost is not None  # costs are only minimised where every draw has one
-            self._scores[key] = (result.per_question, cost)
+            plan = self.draws.readable(members, plan)
+            part = self.part(plan).of(members, None)[0]
+            self._scores[key] = self.replay(part, plan.rule, [self.splits[at]])
         return self._scores[key]
 
     def replay(self, part: Record, rule: str, splits: Sequence[Split]) -> Result:
@@ -187,28 +213,53 @@ class Objective:
 
     # --- the study's trials
 
-    def first_trials(self) -> list[dict[str, int | float | str | bool]]:
+    def first_trials(self) -> list[Params]:
         """Trials to queue: the paper's defaults for each size, and each rule at the largest."""
         k = min(PAPER_K, self.k_max)
+        sampled: Params = {} if self.draws.greedy is None else {DRAWS: SAMPLED}
+        if self.draws.has_evidence:
+            sampled[EVIDENCE] = True
         if not self.enumerable:
             subset = set(self.record.members[: self.sizes[-1]])
             flags = {f"member {name}": name in subset for name in self.record.members}
-            return [{"k": k, "rule": PAPER_RULE, **flags}]
-        paper: list[dict[str, int | float | str | bool]] = [
-            {"k": k, "rule": PAPER_RULE, "size": size, "penalty": PAPER_PENALTY}
+            return [{**sampled, "k": k, "rule": PAPER_RULE, **flags}]
+        paper: list[Params] = [
+            {**sampled, "k": k, "rule": PAPER_RULE, "size": size, "penalty": PAPER_PENALTY}
             for size in reversed(self.sizes)
         ]
-        return [*paper, *({**paper[0], "rule": rule, "k": self.k_max} for rule in self.rules)]
+        others = [{**paper[0], "rule": rule, "k": self.k_max} for rule in self.rules]
+        return [*paper, *others, *self._few_draws(sampled)]
+
+    def _few_draws(self, sampled: Params) -> list[Params]:
+        """Trials of a draw or two of each member, where that may be enough."""
+        if self.draws.greedy is None and not self.draws.has_evidence:
+            return []
+        kinds = [{**sampled, "k": k} for k in range(1, min(2, self.k_max) + 1)]
+        if self.draws.greedy is not None:
+            kinds.insert(0, {**kinds[0], DRAWS: GREEDY})
+        # With one draw every member is sure, so that a wrong one always contradicts: λ = 0.
+        return [
+            {**kind, "rule": rule, "size": self.sizes[-1], "penalty": 0.0}
+            for kind in kinds
+            for rule in self.rules
+            if rule != PAPER_RULE
+        ]
 
     def comparable(self) -> Comparable:
         """What the trials of a study must share with this objective's."""
         record = self.record
         return Comparable(
-            data=describe_data(record, self.splits, self.options),
+            data=describe_data(self.draws, self.splits, self.options),
             rules=self.rules,
-            params=("size", "penalty")
-            if self.enumerable
-            else tuple(f"member {name}" for name in record.members),
+            params=(
+                *((DRAWS,) if self.draws.greedy is not None else ()),
+                *((EVIDENCE,) if self.draws.has_evidence else ()),
+                *(
+                    ("size", "penalty")
+                    if self.enumerable
+                    else (f"member {name}" for name in record.members)
+                ),
+            ),
             members=record.members,
             draws=record.votes.shape[2],
             objectives=1 if self.options.minimize is None else 2,
@@ -220,7 +271,25 @@ class Objective:
         An earlier run of the same study may have been asked for others.
         """
         size = trial.params["size"] if self.enumerable else len(trial.user_attrs["members"])
-        return size in self.sizes and trial.params["k"] <= self.k_max
+        return size in self.sizes and plan_of(trial).k <= self.k_max
+
+
+def _mean(parts: Sequence[tuple[float, int]]) -> float:
+    """The mean of values, each of a number of questions."""
+    return float(sum(value * count for value, count in parts) / sum(count for _, count in parts))
+
+
+def _rules(draws: Recorded, options: ChoiceOptions) -> tuple[str, ...]:
+    """The rules to try, the paper's among them; of the default ones those that can be followed."""
+    rules = tuple(dict.fromkeys((PAPER_RULE, *options.rules)))
+    if PROBABILITY not in rules or draws.has_probabilities:
+        return rules
+    if tuple(options.rules) != DEFAULT_RULES:
+        raise ConfigurationError(
+            f"The rule 'probability' needs the log-probabilities of answers, and "
+            f"{draws.sampled.source} has none: leave it out, or collect with log-probabilities."
+        )
+    return tuple(rule for rule in rules if rule != PROBABILITY)
 
 
 def _check_costs(record: Record) -> None:

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dspy
-import numpy as np
 from dspy.teleprompt import Teleprompter
-from rich.console import Console
 
-from ..bank.collect import Collected, Metric, collect
+from ..bank.collect import Metric
 from ..bank.questions import check_fit, questions_of
-from ..bank.record import Record, join_records
+from ..bank.record import Record
 from ..bank.sample_bank import SampleBank
-from ..bank.score import check_metric, recorded
+from ..bank.score import check_metric
 from ..errors import ConfigurationError
 from ..mux.slm_mux import SLMMux
-from ..replay.splits import Split
 from ..voting.ballot import Rule
 from ..voting.calibration import Training, fit
 from ..voting.early_stopping import fit_early_stopping
 from ..voting.rules import rule_of
 from ..voting.tally import Tally
+from .drawing import Drawing, DrawOptions, greedy_member
 from .options import DEFAULT_RULES, STUDY_NAME, ChoiceOptions, StudyOptions, check_least
+from .plan import Recorded
 from .report import MuxReport
 from .tune import run_study
 from .tuned import Setting, Tuned
@@ -38,17 +35,15 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-logger = logging.getLogger(__name__)
-
-_SPLIT = "mux_split"
-
 
 class MuxOptimizer(Teleprompter):
     """Choose a mux's members, draws and rule on labelled examples. Requires the `optimize` extra.
 
-    Every member is drawn `k_max` times on every example, once; an Optuna study over the recorded
-    draws decides the rest (`tune`). The compiled mux is a copy with the chosen members, their k,
-    their accuracies on the training split, the rule (fitted there too), and a `report`.
+    Every member is drawn `k_max` times on every example, and once more at temperature 0; an Optuna
+    study over the recorded draws decides the rest (`tune`). Where servers give log-probabilities,
+    rules that read them are tried too. The compiled mux is a copy with the chosen members, their k
+    and temperature, their accuracies on the training split, the rule (fitted there too), and a
+    `report`.
 
         >>> import dspy
         >>> from dspy.utils import DummyLM
@@ -74,7 +69,8 @@ class MuxOptimizer(Teleprompter):
         k_max: draws per member, at most; None for the mux's own largest k.
         n_trials, seed, sampler, storage, study_name, study, n_jobs, timeout, callbacks: of the
             Optuna study, as for `tune`.
-        rules: the rules to try beside the paper's.
+        rules: the rules to try beside the paper's, as for `tune`.
+        greedy: also try one draw of each member at temperature 0.
         context: an input of the examples, such as a category, by which the calibrated rule may
             weigh; the compiled mux reads it from its inputs.
         threshold: the score from which an answer counts as correct, when members are chosen and
@@ -84,7 +80,9 @@ class MuxOptimizer(Teleprompter):
             this bound (0 to 1; see `voting/early_stopping.py`). None makes all draws.
         minimize: a second objective, "calls_per_question" or "cost_per_question" (US dollars).
         budget: how much of the second objective the compiled mux may use per question.
-        num_threads, max_calls, max_cost, retry_failed: of the drawing, as for `collect`.
+        num_threads, retry_failed: of the drawing, as for `collect`.
+        max_calls, max_cost: at most so many LM calls and US dollars for all that one compilation
+            draws, as for `collect`. If the greedy draws do not fit, they are left out.
         progress: show the drawing's progress on stderr.
 
     Raises:
@@ -101,6 +99,7 @@ class MuxOptimizer(Teleprompter):
         k_max: int | None = None,
         n_trials: int = 100,
         rules: Sequence[str] = DEFAULT_RULES,
+        greedy: bool = True,
         context: str | None = None,
         threshold: float = 1.0,
         bound: float | None = None,
@@ -127,7 +126,7 @@ class MuxOptimizer(Teleprompter):
             )
         check_metric(metric)
         check_least("k_max", k_max)
-        self.metric, self.k_max, self.bound, self.progress = metric, k_max, bound, progress
+        self.metric, self.k_max, self.bound = metric, k_max, bound
         self.bank = bank if bank is None or isinstance(bank, SampleBank) else SampleBank(bank)
         # All recorded draws may be tried: `k_max` bounds the drawing already.
         self.options = ChoiceOptions(
@@ -136,13 +135,8 @@ class MuxOptimizer(Teleprompter):
         self.study_options = StudyOptions(
             n_trials, timeout, n_jobs, callbacks, sampler, storage, study_name, study
         )
-        self._collect = partial(
-            collect,
-            dataset=_SPLIT,
-            num_threads=num_threads,
-            max_calls=max_calls,
-            max_cost=max_cost,
-            retry_failed=retry_failed,
+        self._draw_options = DrawOptions(
+            greedy, num_threads, max_calls, max_cost, retry_failed, progress
         )
 
     def compile(
@@ -200,39 +194,10 @@ class MuxOptimizer(Teleprompter):
         valset: list[dspy.Example],
         bank: SampleBank,
     ) -> SLMMux:
-        k = self.k_max or max(member.k or 1 for member in student.members)
-        collected = [self._drawn("train", student, trainset, bank, k)]
-        train = record = recorded(student, trainset, self.metric, bank, dataset=_SPLIT, k=k)
-        splits = None
-        if valset:
-            collected.append(self._drawn("validation", student, valset, bank, k))
-            record = join_records(
-                [train, recorded(student, valset, self.metric, bank, dataset=_SPLIT, k=k)]
-            )
-            count = len(train.questions)
-            splits = [Split(np.arange(count), np.arange(count, len(record.questions)))]
-        tuned = run_study(record, splits, self.options, self.study_options)
-        return self._built(student, train, tuned, collected)
-
-    def _drawn(
-        self, split: str, student: SLMMux, examples: list[dspy.Example], bank: SampleBank, k: int
-    ) -> Collected:
-        """Draw what the bank lacks of one split."""
-        console = Console(stderr=True) if self.progress else None
-        done = self._collect(student, examples, self.metric, bank, k=k, console=console)
-        if done.missing:
-            why = (
-                "another process is drawing them"
-                if done.stopped is None
-                else f"{done.stopped} was reached"
-            )
-            raise ConfigurationError(
-                f"{done.missing} draws of the {split} split are missing, as {why}: compile again "
-                "when that is changed; what is drawn is kept."
-            )
-        if done.errors is not None:
-            logger.warning("%s split: %s", split, done.errors)
-        return done
+        drawing = Drawing(student, self.metric, bank, self._draw_options, k_max=self.k_max)
+        draws = drawing.draw({"train": trainset, **({"validation": valset} if valset else {})})
+        tuned = run_study(draws, drawing.splits, self.options, self.study_options)
+        return self._built(student, draws, tuned, drawing)
 
     def _check_context(self, examples: Sequence[dspy.Example]) -> None:
         """Raise ConfigurationError unless the context is an input of every example.
@@ -251,17 +216,21 @@ class MuxOptimizer(Teleprompter):
                     "them, or make it one with with_inputs."
                 )
 
-    def _built(
-        self, student: SLMMux, train: Record, tuned: Tuned, collected: list[Collected]
-    ) -> SLMMux:
+    def _built(self, student: SLMMux, draws: Recorded, tuned: Tuned, drawing: Drawing) -> SLMMux:
         """Return a copy of the student set up as the study decided."""
         best = tuned.best
-        part = train.of(best.members, None)[0].first(best.k)
+        part = draws.of(best.plan)
+        if drawing.splits is not None:
+            part = part.rows(drawing.splits[0].train)
+        part, _ = part.of(best.members, None)
         plain = student.deepcopy()
         # The student's own rule may be fitted for other members.
         plain.pool.rule = rule_of("consistency")
         mux = plain.subset(best.members)
-        mux.pool.members = [replace(member, k=best.k) for member in mux.members]
+        mux.pool.members = [
+            greedy_member(member) if best.greedy else replace(member, k=best.k)
+            for member in mux.members
+        ]
         tally = part.tally()
         measured = tally.plurality_scores(part.scores).mean(axis=0)
         mux.pool.accuracies = {
@@ -272,7 +241,9 @@ class MuxOptimizer(Teleprompter):
         mux.pool.rule = self._rule(best, part, tally)
         if self.bound is not None:
             mux.pool.settings.schedule = "frugal"
-        mux.report = MuxReport(tuned, dict(mux.pool.accuracies), collected, self.bound)
+        mux.report = MuxReport(
+            tuned, dict(mux.pool.accuracies), drawing.collected, self.bound, drawing.greedy_left_out
+        )
         return mux
 
     def _rule(self, best: Setting, part: Record, tally: Tally) -> Rule:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
@@ -9,13 +10,15 @@ from .. import notebook
 from ..bank.collect import Collected
 from ..errors import MissingExtra
 from ..text import in_markdown
-from .tuned import Tuned
+from .tuned import Curve, Setting, Tuned
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
 _COLUMNS = ("what", "members", "k", "rule", "accuracy %", "n")
+_NUMBERS = ("k", "calls", "accuracy %", "95 % interval", "n")
+_CURVE = ("k", "rule", "calls", "accuracy %", "95 % interval")
 
 
 class ReportRow(TypedDict):
@@ -40,23 +43,31 @@ class MuxReport:
         collected: calls and cost of the drawing, for each split.
         bound: the chance of a change below which the compiled mux stops drawing; None where it
             makes all draws.
+        greedy_left_out: a sentence on why no greedy draws were tried; None where they were, or
+            were not asked for.
     """
 
     tuned: Tuned
     accuracies: dict[str, float]
     collected: list[Collected]
     bound: float | None = None
+    greedy_left_out: str | None = None
 
     def __deepcopy__(self, memo: dict[int, object]) -> MuxReport:
         return self  # copies of the mux share it, and the study in it
 
-    def rows(self) -> list[ReportRow]:
-        """Return the best member alone, the paper's defaults and the compiled setting."""
+    def _settings(self) -> dict[str, Setting]:
         settings = {
             "best member alone": self.tuned.single,
             "paper's defaults": self.tuned.baseline,
             "compiled": self.tuned.best,
         }
+        if self.tuned.fewer is not None:
+            settings["fewer calls, within one standard error"] = self.tuned.fewer
+        return settings
+
+    def rows(self) -> list[ReportRow]:
+        """Return the best member alone, the paper's defaults and the compiled setting."""
         return [
             {
                 "what": what,
@@ -66,7 +77,7 @@ class MuxReport:
                 "accuracy": setting.value,
                 "n": self.tuned.questions,
             }
-            for what, setting in settings.items()
+            for what, setting in self._settings().items()
         ]
 
     @property
@@ -77,6 +88,8 @@ class MuxReport:
             f"{self.tuned.note} Compiled − paper's defaults: {mean:+.1f} points (95 % interval "
             f"{low:+.1f} to {high:+.1f}, paired, n = {self.tuned.questions})."
             + self._bound_note()
+            + ("" if self.tuned.curve is None else f" {self.tuned.curve.note}")
+            + (f" {self.greedy_left_out}" if self.greedy_left_out else "")
             + "".join(f" {done.errors}" for done in self.collected if done.errors)
         )
 
@@ -104,11 +117,10 @@ class MuxReport:
         return pd.DataFrame(self.rows())
 
     def to_markdown(self) -> str:
-        """Return the table and the note as Markdown."""
-        lines = [f"| {' | '.join(_COLUMNS)} |", "|---|---|---|---|---|---|"]
-        lines += [
-            f"| {' | '.join(in_markdown(cell) for cell in cells)} |" for cells in self._cells()
-        ]
+        """Return the tables and the note as Markdown."""
+        lines = _markdown(_COLUMNS, self._cells())
+        if self.tuned.curve is not None:
+            lines += ["", *_markdown(_CURVE, curve_cells(self.tuned.curve))]
         return "\n".join([*lines, "", self.note])
 
     def to_html(self) -> str:
@@ -126,32 +138,62 @@ class MuxReport:
         )
 
     def figures(self) -> list[go.Figure]:
-        """Return the trials as a plotly figure.
+        """Return plotly figures: accuracy against calls, if there is such a curve, and the trials.
 
         Raises:
             MissingExtra: plotly is not installed.
         """
-        from .figures import trials_figure
+        from .figures import curve_figure, trials_figure
 
-        return [trials_figure(self.tuned)]
+        curve = self.tuned.curve
+        own = [] if curve is None else [curve_figure(curve, self.tuned.questions)]
+        return [*own, trials_figure(self.tuned)]
 
     def _cells(self) -> list[list[str]]:
         return [
             [
-                row["what"],
-                row["members"],
-                str(row["k"]),
-                row["rule"],
-                f"{100 * row['accuracy']:.1f}",
-                str(row["n"]),
+                what,
+                ", ".join(setting.members),
+                setting.plan.draws,
+                setting.plan.label,
+                f"{100 * setting.value:.1f}",
+                str(self.tuned.questions),
             ]
-            for row in self.rows()
+            for what, setting in self._settings().items()
         ]
 
     def _repr_html_(self) -> str:
-        rows = [[notebook.escaped(cell) for cell in cells] for cells in self._cells()]
-        table = notebook.table(_COLUMNS, rows, numbers=("k", "accuracy %", "n"))
-        return notebook.section(table, f"<p class='quiet'>{notebook.escaped(self.note)}</p>")
+        tables = [_table(_COLUMNS, self._cells())]
+        if self.tuned.curve is not None:
+            tables.append(_table(_CURVE, curve_cells(self.tuned.curve)))
+        note = f"<p class='quiet'>{notebook.escaped(self.note)}</p>"
+        return notebook.section("".join(tables), note)
 
     def __str__(self) -> str:
         return self.to_markdown()
+
+
+def curve_cells(curve: Curve) -> list[list[str]]:
+    """Return the rows of a curve's table."""
+    return [
+        [
+            point.plan.draws,
+            point.plan.label,
+            f"{point.calls_per_question:.1f}",
+            f"{100 * point.accuracy:.1f}",
+            f"{100 * point.low:.1f}–{100 * point.high:.1f}",
+        ]
+        for point in curve.points
+    ]
+
+
+def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a table as lines of Markdown."""
+    cells = [[in_markdown(cell) for cell in row] for row in rows]
+    lines = [f"| {' | '.join(row)} |" for row in [columns, *cells]]
+    return [lines[0], "|---" * len(columns) + "|", *lines[1:]]
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    cells = [[notebook.escaped(cell) for cell in row] for row in rows]
+    return notebook.table(columns, cells, numbers=_NUMBERS)

@@ -23,6 +23,7 @@ from ..errors import ConfigurationError, MissingExtra, MuxError, StorageError
 from ..replay.splits import Split
 from ..voting.tally import Floats, Ints
 from .options import MOST_PENALTY, ChoiceOptions, StudyOptions
+from .plan import DRAWS, EVIDENCE, Recorded, plan_of
 from .storage import open_storage
 from .tuned import TrialRow
 
@@ -31,9 +32,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
-class StudyData(TypedDict):
-    """What a trial's value depends on beside its own choices; arrays as fingerprints."""
-
+class _StudyDataCore(TypedDict):
     members: list[str]
     draws: str
     scores: str
@@ -42,6 +41,16 @@ class StudyData(TypedDict):
     threshold: float
     context: str | None
     minimize: str | None
+
+
+class StudyData(_StudyDataCore, total=False):
+    """What a trial's value depends on beside its own choices; arrays as fingerprints.
+
+    `evidence` and `greedy` are absent where the draws have none and there are no such draws.
+    """
+
+    evidence: str
+    greedy: str
 
 
 @dataclass(frozen=True)
@@ -113,14 +122,14 @@ class Comparable:
         )
 
 
-def describe_data(record: Record, splits: Sequence[Split], options: ChoiceOptions) -> StudyData:
+def describe_data(draws: Recorded, splits: Sequence[Split], options: ChoiceOptions) -> StudyData:
     """Return what a trial's value depends on beside its own choices.
 
     Raises:
         ConfigurationError: no question has the field `options.context`.
     """
-    context = options.context
-    return {
+    context, record = options.context, draws.sampled
+    data: StudyData = {
         "members": list(record.members),
         "draws": _hash(record.votes.astype(np.int32)),
         "scores": _hash(record.scores.astype(np.float32)),
@@ -132,6 +141,24 @@ def describe_data(record: Record, splits: Sequence[Split], options: ChoiceOption
         "context": None if context is None else _hash([context, record.field(context)]),
         "minimize": options.minimize,
     }
+    if draws.has_evidence:
+        data["evidence"] = _hash(*_figures(record))
+    if (greedy := draws.greedy) is not None:
+        data["greedy"] = _hash(
+            greedy.votes.astype(np.int32),
+            greedy.scores.astype(np.float32),
+            greedy.calls,
+            greedy.cost,
+            *_figures(greedy),
+        )
+    return data
+
+
+def _figures(record: Record) -> list[list[object] | Floats]:
+    found: list[list[object] | Floats] = []
+    for name, values in sorted(record.evidence.items()):
+        found += [[name], values.astype(np.float32)]
+    return found
 
 
 def open_study(options: StudyOptions, *, seed: int, minimize: str | None) -> optuna.Study:
@@ -238,14 +265,19 @@ def pareto_front(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 def trial_row(trial: FrozenTrial) -> TrialRow:
     """Return a complete trial as plain values for JSON."""
+    plan = plan_of(trial)
     row: TrialRow = {
         "number": trial.number,
         "value": trial.values[0],
         "members": trial.user_attrs["members"],
         "calls_per_question": trial.user_attrs["calls_per_question"],
-        "k": trial.params["k"],
-        "rule": trial.params["rule"],
+        "k": plan.k,
+        "rule": plan.rule,
     }
+    if DRAWS in trial.params:
+        row["greedy"] = plan.greedy
+    if EVIDENCE in trial.params:
+        row["evidence"] = plan.evidence
     if "size" in trial.params:
         row["size"], row["penalty"] = trial.params["size"], trial.params["penalty"]
     return row

@@ -1,4 +1,4 @@
-"""`tune`: choose members, k, λ and rule by an Optuna study over recorded draws."""
+"""`tune`: choose members, draws, λ and rule by an Optuna study over recorded draws."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ..sampling.interrupt import Interrupt
 from .choose import Chooser
 from .objective import Objective
 from .options import DEFAULT_RULES, STUDY_NAME, ChoiceOptions, StudyOptions
+from .plan import Recorded
 from .storage import StudyLock
 from .study import open_study, opening_errors, storage_errors
 from .tuned import Tuned
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 def tune(  # noqa: PLR0913  (public: keyword arguments that users of Optuna know)
     record: Record,
     *,
+    greedy: Record | None = None,
     splits: Sequence[Split] | None = None,
     max_members: int = 3,
     min_members: int = 1,
@@ -69,11 +71,15 @@ def tune(  # noqa: PLR0913  (public: keyword arguments that users of Optuna know
         True
 
     Args:
-        record: scored draws of every member on every question.
+        record: scored draws of every member on every question. Where they have evidence, rules
+            that read it are tried too.
+        greedy: a draw at temperature 0 of the same members on the same questions in the same
+            order; a trial then chooses between that one and k of the others.
         splits: training and test parts; None for five folds, which cross-fit every figure.
         max_members, min_members: sizes of subset to try.
         k_max: draws per member, at most; None for all that are recorded.
-        rules: the rules to try; the paper's is always among them.
+        rules: the rules to try; the paper's is always among them, and of the default ones
+            `probability` only where answers have log-probabilities.
         n_trials: trials that the study shall have, of the sizes and draws asked for: processes
             that share a study run as many together, and one that is continued runs those it lacks.
         seed: of the folds, the sampler and the intervals.
@@ -88,14 +94,17 @@ def tune(  # noqa: PLR0913  (public: keyword arguments that users of Optuna know
         left_out: questions that are not in the record, to pass on to the result.
 
     Raises:
-        ConfigurationError: nothing to choose from, no draw that reaches the threshold, an unknown
-            rule or objective, a study of other data, or no setting within the budget.
+        ConfigurationError: nothing to choose from, greedy draws of other members or questions, a
+            rule that needs evidence where there is none, no draw that reaches the threshold, an
+            unknown rule or objective, a study of other data, or no setting within the budget.
         MissingExtra: Optuna is not installed.
         StorageError: the study's storage cannot be reached or written.
     """
     check_record(record)
+    if greedy is not None:
+        check_record(greedy)
     return run_study(
-        record,
+        Recorded(record, greedy),
         splits,
         ChoiceOptions(
             max_members, min_members, k_max, rules, context, threshold, minimize, budget, seed
@@ -106,7 +115,7 @@ def tune(  # noqa: PLR0913  (public: keyword arguments that users of Optuna know
 
 
 def run_study(
-    record: Record,
+    draws: Recorded,
     splits: Sequence[Split] | None,
     options: ChoiceOptions,
     study_options: StudyOptions,
@@ -114,7 +123,7 @@ def run_study(
     left_out: int = 0,
 ) -> Tuned:
     """Run a study and choose its best setting; raises what `tune` raises."""
-    objective = Objective(record, splits, options)
+    objective = Objective(draws, splits, options)
     shared = study_options.storage if study_options.study is None else None
     with ExitStack() as stack:
         with opening_errors():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, TypedDict
+
+from .plan import Plan
 
 if TYPE_CHECKING:
     import optuna
@@ -22,8 +24,12 @@ class TrialRow(_TrialCore, total=False):
     """One complete trial as plain values for JSON.
 
     `value` is an accuracy from 0 to 1. `size` and `penalty` are absent where the pool is too
-    large to enumerate.
+    large to enumerate, `greedy` where no greedy draws were made, and `evidence` where the rule
+    has no choice to read it or not.
     """
+
+    greedy: bool
+    evidence: bool
 
     size: int
     penalty: float
@@ -40,6 +46,9 @@ class Setting:
         rule: the rule's name.
         value: replayed accuracy, from 0 to 1, on the questions that `Tuned.cross_fitted` describes.
         cost: the second objective per question (calls, or US dollars); calls where there is none.
+        temperature: of the draws; None where it is not known, or not the same for all members.
+        greedy: whether the one draw of each member is at temperature 0, in place of k others.
+        evidence: whether the rule may read evidence.
     """
 
     members: tuple[str, ...]
@@ -48,6 +57,84 @@ class Setting:
     rule: str
     value: float
     cost: float
+    temperature: float | None = None
+    greedy: bool = False
+    evidence: bool = False
+
+    @property
+    def plan(self) -> Plan:
+        """How the mux draws and decides, apart from its members."""
+        return Plan(self.k, self.rule, self.greedy, self.evidence)
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One plan on the curve. Accuracies are fractions from 0 to 1.
+
+    Attributes:
+        plan: draws and rule.
+        calls_per_question: LM calls under the full schedule.
+        low, high: the 95 % interval of the accuracy over questions.
+    """
+
+    plan: Plan
+    calls_per_question: float
+    accuracy: float
+    low: float
+    high: float
+
+    def as_dict(self) -> dict[str, object]:
+        """Return plain values for JSON, the plan's among them."""
+        plain = asdict(self)
+        return {**plain.pop("plan"), **plain}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Accuracy against calls.
+
+    Attributes:
+        points: every rule, from the fewest draws up.
+        few: a rule that reads evidence, at one draw of each member, greedy if there are such;
+            None where no draw has evidence.
+        without: the most accurate point that reads none; equals: the fewest calls.
+        difference: few − without, paired over questions: (mean, low, high) with a 95 % interval;
+            None where there is no `few`. `without` is the best of several, which favours it.
+    """
+
+    points: list[CurvePoint]
+    few: CurvePoint | None
+    without: CurvePoint
+    difference: tuple[float, float, float] | None
+
+    def as_dict(self) -> dict[str, object]:
+        """Return plain values for JSON."""
+        plain: dict[str, object] = {
+            "points": [point.as_dict() for point in self.points],
+            "few": None if self.few is None else self.few.as_dict(),
+            "without": self.without.as_dict(),
+            "difference": None,
+        }
+        if self.difference is not None:
+            mean, low, high = self.difference
+            plain["difference"] = {"mean": mean, "ci95": [low, high]}
+        return plain
+
+    @property
+    def note(self) -> str:
+        """A sentence on one draw with evidence against the best without."""
+        if self.few is None or self.difference is None:
+            return ""
+        few, without = self.few, self.without
+        mean, low, high = (100 * value for value in self.difference)
+        draw = "greedy draw" if few.plan.greedy else "draw"
+        return (
+            f"One {draw} each, by {few.plan.label}: {100 * few.accuracy:.1f} % with "
+            f"{few.calls_per_question:.1f} calls a question; the best without evidence "
+            f"({without.plan.label}, k = {without.plan.draws}): {100 * without.accuracy:.1f} % "
+            f"with {without.calls_per_question:.1f}. Difference {mean:+.1f} points (95 % interval "
+            f"{low:+.1f} to {high:+.1f}, paired)."
+        )
 
 
 @dataclass(frozen=True)
@@ -68,6 +155,10 @@ class Tuned:
         study: the Optuna study, with every trial in it.
         trials: the complete trials within the sizes and draws asked for.
         front: the settings that no other beats in both objectives; empty with one objective.
+        fewer: the setting of the fewest calls that `best` does not beat by more than the standard
+            error of the paired difference; None where every setting tried has as many calls.
+        curve: accuracy against calls, with and without evidence; None where the draws have no
+            evidence and none are greedy.
     """
 
     best: Setting
@@ -80,6 +171,8 @@ class Tuned:
     study: optuna.Study
     trials: list[TrialRow] = field(default_factory=list)
     front: list[Setting] = field(default_factory=list)
+    fewer: Setting | None = None
+    curve: Curve | None = None
 
     @property
     def note(self) -> str:

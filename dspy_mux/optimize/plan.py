@@ -1,0 +1,160 @@
+"""Plans: how a mux draws and decides, apart from its members; and the draws they are scored on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..bank.record import Record
+from ..errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
+#: A trial's parameters beside "k" and "rule", and the values of the first.
+DRAWS, EVIDENCE = "draws", "evidence"
+SAMPLED, GREEDY = "sampled", "greedy"
+#: The rule that always reads evidence, and the one that may.
+PROBABILITY, CALIBRATED = "probability", "calibrated"
+#: What `probability` comes to where no draw has evidence.
+_BY_VOTES = "pooled"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a mux draws and decides, apart from its members.
+
+    Attributes:
+        k: draws per member.
+        rule: the rule's name.
+        greedy: whether the one draw of each member is at temperature 0.
+        evidence: whether the rule may read evidence.
+    """
+
+    k: int
+    rule: str
+    greedy: bool = False
+    evidence: bool = False
+
+    @property
+    def draws(self) -> str:
+        """The draws in words, for tables.
+
+        >>> Plan(1, "probability", greedy=True).draws
+        '1 greedy'
+        """
+        return f"{self.k} greedy" if self.greedy else str(self.k)
+
+    @property
+    def label(self) -> str:
+        """The rule in words: `calibrated` may read evidence or not."""
+        return (
+            f"{self.rule} with evidence" if self.evidence and self.rule == CALIBRATED else self.rule
+        )
+
+
+def plan_of(trial: optuna.Trial | FrozenTrial) -> Plan:
+    """Return the plan of a trial, without what has no effect in it."""
+    params = trial.params
+    greedy, rule = params.get(DRAWS) == GREEDY, params["rule"]
+    evidence = rule == PROBABILITY or (rule == CALIBRATED and bool(params.get(EVIDENCE)))
+    return Plan(1 if greedy else params["k"], rule, greedy, evidence)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Draws at the members' temperatures and, if they were made, one of each at temperature 0.
+
+    Both records hold the same members and questions in the same order.
+    """
+
+    sampled: Record
+    greedy: Record | None = None
+
+    def __post_init__(self) -> None:
+        greedy = self.greedy
+        if greedy is None:
+            return
+        if greedy.members != self.sampled.members or greedy.questions != self.sampled.questions:
+            raise ConfigurationError(
+                "The greedy draws must be of the same members and questions as the others, in the "
+                "same order: cut both with `paired`."
+            )
+        if not greedy.votes.shape[2]:
+            raise ConfigurationError("The record of greedy draws holds no draw.")
+
+    @cached_property
+    def has_evidence(self) -> bool:
+        """Whether a rule can read the log-probabilities of some draw."""
+        records = [self.sampled, *([self.greedy] if self.greedy is not None else [])]
+        return any(name.endswith("_logprob") for each in records for name in each.evidence)
+
+    @cached_property
+    def has_probabilities(self) -> bool:
+        """Whether some draw has the log-probability of its answer."""
+        records = [self.sampled, *([self.greedy] if self.greedy is not None else [])]
+        return any("answer_logprob" in each.evidence for each in records)
+
+    def of(self, plan: Plan) -> Record:
+        """Return the draws that a plan would make, by all members."""
+        if plan.greedy:
+            assert self.greedy is not None  # only then is it tried
+            part = self.greedy.first(1)
+        else:
+            part = self.sampled.first(plan.k)
+        return part if plan.evidence else replace(part, evidence={})
+
+    def readable(self, members: Sequence[str], plan: Plan) -> Plan:
+        """Return the plan as these members can follow it: by votes where none has evidence."""
+        if not plan.evidence:
+            return plan
+        evidence = self.of(plan).of(members, None)[0].evidence
+        if plan.rule == PROBABILITY and "answer_logprob" not in evidence:
+            return replace(plan, rule=_BY_VOTES, evidence=False)
+        if not any(name.endswith("_logprob") for name in evidence):
+            return replace(plan, evidence=False)
+        return plan
+
+    def temperature(self, members: Sequence[str], plan: Plan) -> float | None:
+        """Return the temperature of a plan's draws; None where unknown, or not the same for all."""
+        if plan.greedy:
+            return 0.0
+        part = self.sampled.first(plan.k).of(members, None)[0]
+        recorded = part.evidence.get("temperature")
+        if recorded is None:
+            return None
+        (known,) = np.nonzero(~np.isnan(recorded.ravel()))
+        values = np.unique(recorded.ravel()[known])
+        return float(values[0]) if len(values) == 1 else None
+
+
+def paired(sampled: Record, greedy: Record) -> tuple[Record, Record, int]:
+    """Cut two records to the questions that both hold, in the order of the first.
+
+    Returns:
+        Both, the second with the members of the first in their order, and how many questions of
+        the first were left out.
+
+    Raises:
+        ConfigurationError: the second lacks a member, or they share no question.
+    """
+    greedy, _ = greedy.of(sampled.members, 1)
+    names = _names(sampled), _names(greedy)
+    rows = {name: row for row, name in enumerate(names[1])}
+    ours = [row for row, name in enumerate(names[0]) if name in rows]
+    if not ours:
+        raise ConfigurationError(
+            f"{sampled.source} holds no question with both sampled and greedy draws."
+        )
+    theirs = [rows[names[0][row]] for row in ours]
+    cut = sampled if len(ours) == len(names[0]) else sampled.rows(np.array(ours))
+    return cut, greedy.rows(np.array(theirs)), len(names[0]) - len(ours)
+
+
+def _names(record: Record) -> tuple[str, ...]:
+    return record.keys or record.questions
