@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from .http_server import running
 
 Body = dict[str, Any]
 
@@ -16,14 +18,14 @@ class LogprobServer(ThreadingHTTPServer):
     """Answers by a function of the prompt; the model's name says what it makes of `logprobs`.
 
     A model whose name holds "refuses" answers with `refusal` where it is asked for them, one that
-    "ignores" says nothing of them, and any other gives them: -0.5 for each token, and for
-    the tokens of `sure` as given.
+    "ignores" says nothing of them, and any other gives them, by `weigh`.
 
     Attributes:
         say: returns the text for a prompt, all turns in one.
-        sure: token → its log-probability.
+        weigh: returns the log-probability of a token, given its position and its bytes.
         split: returns a text's tokens.
         refusal: the status and the message.
+        refuses_all: whether it answers every request with `refusal`.
         bodies: the requests, in the order they came.
     """
 
@@ -32,9 +34,10 @@ class LogprobServer(ThreadingHTTPServer):
     def __init__(self, say: Callable[[str], str]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.say = say
-        self.sure: dict[str, float] = {}
+        self.weigh: Callable[[int, bytes], float] = lambda position, token: -0.5
         self.split: Callable[[str], list[bytes]] = words
         self.refusal = 400, "logprobs is not supported by this model"
+        self.refuses_all = False
         self.bodies: list[Body] = []
 
     @property
@@ -58,7 +61,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.bodies.append(body)
         asks = bool(body.get("logprobs"))
-        if asks and "refuses" in body["model"]:
+        if self.server.refuses_all or (asks and "refuses" in body["model"]):
             status, message = self.server.refusal
             self._send(status, {"error": {"message": message, "type": "invalid_request_error"}})
             return
@@ -70,16 +73,18 @@ class _Handler(BaseHTTPRequestHandler):
         }
         if asks and "ignores" not in body["model"]:
             tokens = self.server.split(text)
-            choice["logprobs"] = {"content": [self._token(token) for token in tokens]}
+            choice["logprobs"] = {"content": [self._token(*pair) for pair in enumerate(tokens)]}
         usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
         head = {"id": "1", "object": "chat.completion", "created": 0, "model": body["model"]}
         self._send(200, {**head, "choices": [choice], "usage": usage})
 
-    def _token(self, token: bytes) -> Body:
-        text = token.decode(errors="replace")
-        logprob = self.server.sure.get(text.strip(), -0.5)
-        assert math.isfinite(logprob)
-        return {"token": text, "bytes": list(token), "logprob": logprob, "top_logprobs": []}
+    def _token(self, position: int, token: bytes) -> Body:
+        return {
+            "token": token.decode(errors="replace"),
+            "bytes": list(token),
+            "logprob": self.server.weigh(position, token),
+            "top_logprobs": [],
+        }
 
     def _send(self, status: int, body: Body) -> None:
         data = json.dumps(body).encode()
@@ -91,3 +96,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Quiet."""
+
+
+@contextmanager
+def logprob_server(say: Callable[[str], str]) -> Iterator[LogprobServer]:
+    with running(LogprobServer(say)) as server:
+        yield server

@@ -1,0 +1,228 @@
+"""Log-probabilities from real servers: one gives them, one refuses, one ignores the question."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+
+import dspy
+import pytest
+
+from dspy_mux import AllMembersFailed, Choice, ConfigurationError, Member, SLMMux
+from dspy_mux.sampling import logprobs
+
+from ..support.logprob_server import logprob_server
+from ..support.scripted import marked
+
+ENGINES = ("lm15", "litellm")
+SURE = {b"Paris": -0.25}
+
+
+@pytest.fixture
+def server():
+    with logprob_server(lambda prompt: marked(answer="Paris")) as server:
+        server.weigh = lambda position, token: SURE.get(token.strip(), -0.5)
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def nobody_refused(monkeypatch):
+    monkeypatch.setattr(logprobs, "_refused", set())
+
+
+def an_lm(server, name, engine="lm15", **settings):
+    settings = {"cache": False, **settings}
+    return dspy.LM(
+        f"openai/{name}", api_base=server.address, api_key="none", engine=engine, **settings
+    )
+
+
+def a_mux(server, *names, engine="lm15", cache=False, k=2, **arguments):
+    lms = {name: an_lm(server, name, engine, cache=cache) for name in names}
+    return SLMMux(dspy.Predict("question -> answer"), lms, k=k, **arguments)
+
+
+def ask(mux, how):
+    if how == "sync":
+        return mux(question="Capital of France?")
+    return asyncio.run(mux.acall(question="Capital of France?"))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("how", ["sync", "async"])
+def test_all_members_vote_and_those_that_can_bring_evidence(server, engine, how, caplog):
+    mux = a_mux(server, "gives", "refuses", "ignores", engine=engine, logprobs=True)
+    with caplog.at_level(logging.WARNING, "dspy_mux"):
+        verdict = ask(mux, how).verdict
+        ask(mux, how)
+    gives, refuses, ignores = verdict.ballots
+    assert gives.probabilities == pytest.approx([math.exp(-0.25)] * 2)
+    assert refuses.probabilities == ignores.probabilities == []
+    assert [ballot.votes for ballot in verdict.ballots] == [[0, 0]] * 3
+    assert "probability" in str(verdict)
+    (warning,) = [record for record in caplog.records if record.name == "dspy_mux"]
+    assert "openai/refuses gives no log-probabilities" in warning.getMessage()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_server_that_refuses_is_asked_no_more(server, engine):
+    mux = a_mux(server, "refuses", engine=engine, k=1, logprobs=True)
+    assert mux(question="1?").verdict.calls == 2
+    assert mux(question="2?").verdict.calls == 1
+    assert server.asked() == [True, False, False]
+    other = a_mux(server, "another-refuses", engine=engine, k=1, logprobs=True)
+    other(question="1?")
+    assert server.asked()[3:] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        (400, "Unsupported parameter: 'logprobs' is not supported with this model."),
+        (422, "Extra inputs are not permitted"),
+        (500, "logprobs are not implemented"),
+    ],
+)
+def test_refusals_have_many_forms(server, refusal):
+    server.refusal = refusal
+    mux = a_mux(server, "refuses", k=1, logprobs=True)
+    assert mux(question="?").answer == "Paris"
+    assert server.asked() == [True, False]
+
+
+def test_a_request_that_is_wrong_otherwise_stays_so(server, monkeypatch):
+    mux = a_mux(server, "refuses", k=1, logprobs=True)
+    monkeypatch.setattr(server, "refuses_all", True)
+    with pytest.raises(AllMembersFailed, match="not supported"):
+        mux(question="?")
+    monkeypatch.setattr(server, "refuses_all", False)
+    server.bodies.clear()
+    assert mux(question="?").answer == "Paris"
+    assert server.asked() == [True, False]  # nothing was remembered
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("how", ["sync", "async"])
+def test_the_cache_keeps_log_probabilities(server, engine, how):
+    mux = a_mux(server, "gives", engine=engine, cache=True, logprobs=True)
+    first, again = ask(mux, how).verdict, ask(mux, how).verdict
+    assert (first.calls, again.calls, again.cached_calls) == (2, 0, 2)
+    assert first.ballots[0].probabilities == again.ballots[0].probabilities != []
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_pool_that_does_not_ask_has_the_requests_it_had(server, engine):
+    settings = {"engine": engine, "cache": True}
+    a_mux(server, "gives", **settings)(question="?")
+    assert server.asked() == [False] * 2
+    assert "logprobs" not in server.bodies[0]
+    # Nor does a pool whose server has refused: it is answered by the entries of the other.
+    a_mux(server, "refuses", **settings)(question="?")
+    a_mux(server, "refuses", **settings, logprobs=True)(question="?")
+    assert server.asked()[2:].count(False) == 2
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_program_sees_the_replies_it_would_see_anyhow(server, engine):
+    seen = []
+
+    class Direct(dspy.Module):
+        def __init__(self):
+            super().__init__()
+            self.ask = dspy.Predict("question -> answer")
+
+        def forward(self, question):
+            seen.extend(dspy.settings.lm("Say something."))
+            return self.ask(question=question)
+
+    mux = SLMMux(Direct(), [an_lm(server, "gives", engine)], k=1, logprobs=True)
+    prediction = mux(question="?")
+    assert prediction.keys() == ["answer"]
+    assert seen == [marked(answer="Paris")]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_lm_that_asks_by_itself_keeps_them_on_its_predictions(server, engine):
+    mux = SLMMux(
+        dspy.Predict("question -> answer"), [an_lm(server, "gives", engine, logprobs=True)], k=1
+    )
+    prediction = mux(question="?")
+    assert [one["logprob"] for one in prediction.logprobs["content"]].count(-0.25) == 1
+    assert prediction.verdict.ballots[0].probabilities == pytest.approx([math.exp(-0.25)])
+
+
+class ByEvidence:
+    """Reads evidence: of the ballots, the one whose first draw is most probable."""
+
+    name = "by evidence"
+    reads_evidence = True
+
+    def choose(self, ballots):
+        best = max(range(len(ballots)), key=lambda at: ballots[at].evidence[0].probability)
+        return Choice(ballots[best].votes[0], best, ballots[best].evidence[0].probability)
+
+
+def test_auto_asks_where_the_rule_reads_evidence(server):
+    a_mux(server, "gives", k=1)(question="?")
+    verdict = a_mux(server, "gives", "better", k=1, rule=ByEvidence())(question="?").verdict
+    assert server.asked() == [False, True, True]
+    assert verdict.confidence == pytest.approx(math.exp(-0.25))
+    with pytest.raises(ConfigurationError, match="asks for none"):
+        a_mux(server, "gives", k=1, rule=ByEvidence(), logprobs=False)
+
+
+def test_a_member_says_otherwise_than_its_mux(server):
+    pool = [
+        Member(an_lm(server, "asks"), logprobs=True),
+        Member(an_lm(server, "keeps-quiet"), logprobs=False),
+        Member(an_lm(server, "as-the-mux")),
+    ]
+    SLMMux(dspy.Predict("question -> answer"), pool, k=1)(question="?")
+    SLMMux(dspy.Predict("question -> answer"), pool, k=1, logprobs=True)(question="?")
+    asked = {}
+    for body, was_asked in zip(server.bodies, server.asked(), strict=True):
+        asked.setdefault(body["model"], []).append(was_asked)
+    assert asked == {
+        "asks": [True, True], "keeps-quiet": [False, False], "as-the-mux": [False, True]
+    }  # fmt: skip
+    with pytest.raises(ConfigurationError, match=r"logprobs of member 'openai/a' must be"):
+        Member(dspy.LM("openai/a"), logprobs="yes")
+
+
+def test_an_abstention_has_the_evidence_of_its_text(server):
+    server.say = lambda prompt: "I would rather not say."
+    mux = a_mux(server, "gives", k=1, logprobs=True)
+    (draw,) = mux.draws(0, [0], {"question": "?"})
+    draw.run()
+    assert draw.cause is not None
+    assert draw.evidence.text_logprob == -3.0
+    assert draw.evidence.answer_logprob is None
+    assert (draw.evidence.temperature, draw.evidence.finish_reason) == (0.3, "stop")
+
+
+def test_characters_split_between_tokens_are_put_together(server):
+    server.say = lambda prompt: marked(answer="Київ")
+    server.split = lambda text: [text.encode()[at : at + 3] for at in range(0, len(text) + 4, 3)]
+    mux = a_mux(server, "gives", k=1, logprobs=True)
+    (draw,) = mux.draws(0, [0], {"question": "?"})
+    draw.run()
+    assert draw.prediction.answer == "Київ"
+    assert draw.evidence.answer_tokens in (3, 4)
+
+
+def test_tokens_that_do_not_make_up_the_text_tell_nothing_of_the_answer(server):
+    server.split = lambda text: [b"Rome", b" it", b" is"]
+    mux = a_mux(server, "gives", k=1, logprobs=True)
+    (draw,) = mux.draws(0, [0], {"question": "?"})
+    draw.run()
+    assert draw.evidence.answer_logprob is None
+    assert draw.evidence.text_logprob == -1.5
+
+
+def test_logprobs_are_saved_where_they_are_not_auto(server, tmp_path):
+    mux = a_mux(server, "gives", logprobs=True)
+    mux.save(tmp_path / "mux.json")
+    lms = {"gives": an_lm(server, "gives")}
+    assert SLMMux.from_file(tmp_path / "mux.json", lms=lms).pool.settings.logprobs is True
+    assert "logprobs" not in a_mux(server, "gives").pool.dump_state()
