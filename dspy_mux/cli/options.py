@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -136,6 +136,34 @@ class BankOptions:
         chosen, left_out = record.of(members, k, scored=scored)
         self._report_errors(bank, chosen.members, temperature)
         return chosen, left_out
+
+    def with_greedy(self) -> tuple[Record, Record | None, int]:
+        """Return the chosen draws, greedy ones beside them, and how many questions are left out.
+
+        There are greedy ones where no temperature is chosen, and all members have draws of
+        temperature 0 and of the same one other.
+        """
+        from ..bank.jsonl import jsonl_temperatures
+        from ..bank.sample_bank import SampleBank
+        from ..optimize.plan import paired
+
+        known: dict[str, list[float | None]] = {}
+        if self.temperature is None:
+            known = (
+                jsonl_temperatures(self.bank, dataset=self.dataset)
+                if self.bank.endswith(FILES)
+                else SampleBank(self.bank).temperatures(dataset=self.dataset)
+            )
+        names = known if self.members is None else parse_names(self.members)
+        found = {tuple(known.get(name, ())) for name in names}
+        several = next(iter(found)) if len(found) == 1 else ()
+        if len(several) != 2 or several[0] != 0.0 or several[1] is None:
+            record, left_out = self.record(None)
+            return record, None, left_out
+        greedy, _ = replace(self, temperature="0").record(1)
+        sampled, few = replace(self, temperature=f"{several[1]!r}").record(None)
+        sampled, greedy, alone = paired(sampled, greedy)
+        return sampled, greedy, few + alone
 
     def _report_errors(
         self, bank: SampleBank, members: Sequence[str], temperature: Temperature | None

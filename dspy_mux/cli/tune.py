@@ -89,7 +89,10 @@ def tune(  # noqa: PLR0913  Typer reads the options from the parameters
     context: Context = None,
     as_json: AsJson = False,
 ) -> None:
-    """Choose members, k, λ and rule by an Optuna study over recorded draws."""
+    """Choose members, k, λ and rule by an Optuna study over recorded draws.
+
+    Without --temperature, draws of temperature 0 are tried beside the others, where both are there.
+    """
     _run(
         TuneOptions(
             BankOptions(bank, dataset, program, members, temperature),
@@ -114,13 +117,14 @@ def _run(options: TuneOptions) -> None:
 
     from ..optimize.tune import tune as run
 
-    record, left_out = options.source.record(None)
+    record, greedy, left_out = options.source.with_greedy()
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("trials", total=options.trials)
         try:
             tuned = run(
                 record,
+                greedy=greedy,
                 splits=options.split.recorded(record),
                 max_members=options.max_members,
                 k_max=options.k_max,
@@ -154,6 +158,9 @@ def _as_dict(tuned: Tuned, left_out: int) -> dict[str, object]:
             "k": best.k,
             "penalty": best.penalty,
             "rule": best.rule,
+            "temperature": best.temperature,
+            "greedy": best.greedy,
+            "evidence": best.evidence,
             "value": best.value,
             "baseline_value": tuned.baseline.value,
         },
@@ -163,26 +170,35 @@ def _as_dict(tuned: Tuned, left_out: int) -> dict[str, object]:
         "chosen_on_these_questions": True,
         "questions": tuned.questions,
         "left_out": left_out,
-        "front": [
-            {
-                "members": list(setting.members),
-                "k": setting.k,
-                "rule": setting.rule,
-                "value": setting.value,
-                "cost": setting.cost,
-            }
-            for setting in tuned.front
-        ],
+        "fewer": None if tuned.fewer is None else _setting(tuned.fewer),
+        "front": [_setting(setting) for setting in tuned.front],
+        "curve": None if tuned.curve is None else tuned.curve.as_dict(),
         "trials": tuned.trials,
     }
 
 
+def _setting(setting: Setting) -> dict[str, object]:
+    return {
+        "members": list(setting.members),
+        "k": setting.k,
+        "rule": setting.rule,
+        "greedy": setting.greedy,
+        "evidence": setting.evidence,
+        "value": setting.value,
+        "cost": setting.cost,
+    }
+
+
 def _show(tuned: Tuned) -> None:
+    from ..optimize.report import CURVE_COLUMNS, curve_cells
+
     settings = {
         "best member alone": tuned.single,
         "paper's defaults": tuned.baseline,
         "best": tuned.best,
     }
+    if tuned.fewer is not None:
+        settings["fewer calls, within one standard error"] = tuned.fewer
     table(
         f"{len(tuned.trials)} trials, n = {tuned.questions}, "
         + ("cross-fitted" if tuned.cross_fitted else "of the validation split"),
@@ -195,14 +211,17 @@ def _show(tuned: Tuned) -> None:
         f"(95 % interval {low:+.1f} to {high:+.1f}, paired)."
     )
     print(tuned.note)
+    if tuned.curve is not None:
+        table("Accuracy against calls", CURVE_COLUMNS, curve_cells(tuned.curve))
+        print(tuned.curve.note)
 
 
 def _row(name: str, setting: Setting) -> list[str]:
     return [
         name,
         ", ".join(setting.members),
-        str(setting.k),
+        setting.plan.draws,
         "" if setting.penalty is None else f"{setting.penalty:g}",
-        setting.rule,
+        setting.plan.label,
         percent(setting.value),
     ]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("what", "members", "k", "rule", "accuracy %", "n")
 _NUMBERS = ("k", "calls", "accuracy %", "95 % interval", "n")
-_CURVE = ("k", "rule", "calls", "accuracy %", "95 % interval")
+CURVE_COLUMNS = ("k", "rule", "calls", "accuracy %", "95 % interval")
 
 
 class ReportRow(TypedDict):
@@ -120,7 +120,7 @@ class MuxReport:
         """Return the tables and the note as Markdown."""
         lines = _markdown(_COLUMNS, self._cells())
         if self.tuned.curve is not None:
-            lines += ["", *_markdown(_CURVE, curve_cells(self.tuned.curve))]
+            lines += ["", *_markdown(CURVE_COLUMNS, curve_cells(self.tuned.curve))]
         return "\n".join([*lines, "", self.note])
 
     def to_html(self) -> str:
@@ -165,7 +165,7 @@ class MuxReport:
     def _repr_html_(self) -> str:
         tables = [_table(_COLUMNS, self._cells())]
         if self.tuned.curve is not None:
-            tables.append(_table(_CURVE, curve_cells(self.tuned.curve)))
+            tables.append(_table(CURVE_COLUMNS, curve_cells(self.tuned.curve)))
         note = f"<p class='quiet'>{notebook.escaped(self.note)}</p>"
         return notebook.section("".join(tables), note)
 
