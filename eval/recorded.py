@@ -1,5 +1,5 @@
-"""The verbs that work on recorded draws: `python -m eval rules`, `budget`, `evidence`, `search` and
-`scale`.
+"""The verbs that work on recorded draws: `python -m eval rules`, `budget`, `fallbacks`, `evidence`,
+`search` and `scale`.
 """
 
 from __future__ import annotations
@@ -72,6 +72,37 @@ def budget(
             k=k,
             repeats=repeats,
             seed=seed,
+            as_json=as_json,
+            as_markdown=markdown,
+        )
+    )
+
+
+def fallbacks(
+    data: PublicBanks,
+    labels: Annotated[
+        str, typer.Option(help="Questions that the rule is fitted on.")
+    ] = "10,15,30,60,100",
+    k: Annotated[str, typer.Option("--k", help="Draws per member.")] = "1,2,3,5",
+    repeats: Annotated[int, typer.Option(min=1, help="Random choices for each pool.")] = 6,
+    votes_only: Annotated[
+        bool, typer.Option("--votes-only", help="Leave the banks with log-probabilities out.")
+    ] = False,
+    seed: SplitSeed = 0,
+    as_json: AsJson = False,
+    markdown: Markdown = False,
+) -> None:
+    """Show the calibrated rule with few labels against the best simple rule in hindsight."""
+    from .paper.fallbacks import FallbackTable, run
+
+    run(
+        FallbackTable(
+            data=data,
+            labels=[int(number) for number in parse_numbers(labels, "--labels")],
+            k=[int(number) for number in parse_numbers(k, "--k")],
+            repeats=repeats,
+            seed=seed,
+            votes_only=votes_only,
             as_json=as_json,
             as_markdown=markdown,
         )

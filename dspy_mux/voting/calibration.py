@@ -74,9 +74,9 @@ _FEW = _Ridge(
 )
 #: Penalties of the weights of evidence, and what they are shrunk towards: of any answers, and of
 #: answers without reasoning, whose own probabilities tell most.
-_EVIDENCE = (0.1, 1.0, 0.1, 1.0, 1.0)
+_EVIDENCE = (0.1, 5.0, 0.3, 5.0, 1.0)
 _EVIDENCE_PRIOR = (0.0, 0.5, 0.0, 0.0, 0.0)
-_SHORT_PRIOR = (0.0, 0.0, 1.0, 1.0, 0.0)
+_SHORT_PRIOR = (0.0, 0.0, 2.0, 2.0, 0.0)
 #: From this share of answers without reasoning on, their probabilities choose without labels.
 _MOSTLY = 0.5
 #: Log-odds counted for a question without an answer.

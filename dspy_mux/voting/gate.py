@@ -15,8 +15,7 @@ import numpy as np
 from .calibrated import SimpleRule
 from .tally import Floats
 
-#: A simple rule chooses where it is right more often than the learned one by so many standard
-#: errors of the paired difference.
+#: Standard errors of the paired difference that count as chance.
 _ERRORS = 2.0
 
 
@@ -38,8 +37,12 @@ class Trial:
 
 
 def choose_arm(trials: Mapping[bool, Trial]) -> bool:
-    """Return whether the rule with evidence is kept: it is where it is right as often."""
-    return True in trials and trials[True].right.mean() >= trials[False].right.mean()
+    """Return whether the rule with evidence is kept: unless the one without it is clearly better.
+
+    Args:
+        trials: of the rule without evidence and, where draws have any, with it.
+    """
+    return True in trials and clear_gain(trials[False].right, trials[True].right) <= 0
 
 
 def simple_instead(learned: Trial, simple: Mapping[SimpleRule, Floats]) -> SimpleRule | None:
@@ -48,10 +51,17 @@ def simple_instead(learned: Trial, simple: Mapping[SimpleRule, Floats]) -> Simpl
     Args:
         simple: what each is right on, [repeats, Q].
     """
-    best, most = None, 0.0
-    for name, right in simple.items():
-        gained = (right - learned.right).mean(axis=0)
-        error = float(gained.std()) / np.sqrt(len(gained))
-        if (clear := float(gained.mean()) - _ERRORS * error) > most:
-            best, most = name, clear
-    return best
+    gains = {name: clear_gain(right, learned.right) for name, right in simple.items()}
+    best = max(gains, key=gains.__getitem__)
+    return best if gains[best] > 0 else None
+
+
+def clear_gain(one: Floats, other: Floats) -> float:
+    """Return how much more often `one` is right than `other`, less what chance explains.
+
+    Args:
+        one, other: 1 where right, [repeats, Q].
+    """
+    differences = (one - other).mean(axis=0)
+    error = float(differences.std()) / np.sqrt(len(differences))
+    return float(differences.mean()) - _ERRORS * error
