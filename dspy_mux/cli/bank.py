@@ -71,6 +71,8 @@ def _cell(column: str, value: object) -> str:
         return ""
     if column == "cost":
         return f"${value:.4f}"
+    if column == "temperature":
+        return f"{value:g}"
     return str(value)[:12] if column == "program" else str(value)
 
 

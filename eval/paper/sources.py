@@ -31,6 +31,7 @@ class SourceOptions:
     datasets: Sequence[str] = ()
     members: str | None = None
     program: str | None = None
+    temperature: str | None = None
     split_field: str | None = None
     train: str = "train"
     test: str = "test"
@@ -164,7 +165,9 @@ def datasets_of(bank: str) -> list[str]:
 
 
 def _read(wanted: _Wanted, name: str, options: SourceOptions, k: int | None) -> Source:
-    bank = BankOptions(wanted.bank, wanted.dataset, options.program, wanted.members)
+    bank = BankOptions(
+        wanted.bank, wanted.dataset, options.program, wanted.members, options.temperature
+    )
     record, left_out = bank.record(k)
     return Source(name, record, left_out, options.splits(record))
 
