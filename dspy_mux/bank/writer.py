@@ -304,8 +304,12 @@ def _row(draw: RecordedDraw, answer_class: int | None) -> dict[str, Any]:
         "outputs": None if draw.prediction is None else _json_of_fields(draw.prediction),
         "calls": spent.calls + spent.cached_calls,
         "prompt_tokens": spent.prompt_tokens,
-        # What DSPy's cache answered is not counted as spent.
-        "completion_tokens": spent.completion_tokens or evidence.completion_tokens,
+        "completion_tokens": (
+            # Those that the evidence is of: of the reply that gave the answer.
+            spent.completion_tokens
+            if evidence.completion_tokens is None
+            else evidence.completion_tokens
+        ),
         "seconds": draw.seconds,
         "cost": spent.cost,
         "created": time.time(),
