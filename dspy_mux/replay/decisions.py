@@ -13,6 +13,7 @@ from ..voting.ballot import reads_evidence
 from ..voting.calibration import Training, fit
 from ..voting.frugal import frugal_draws
 from ..voting.probability import Probability
+from ..voting.probability_fit import fit_probability
 from ..voting.rules import RULES, SelfConsistencyRule, VotingRule
 from ..voting.tally import Floats, Ints, Picks, Tally
 from .splits import Split
@@ -26,7 +27,7 @@ class Decisions:
 
     Attributes:
         full, frugal: draws [Q, M] under either schedule.
-        evidence: whether the rule, as fitted, reads evidence that the draws have.
+        evidence: whether the rule, as fitted, reads the draws' evidence.
     """
 
     picks: Picks
@@ -36,8 +37,8 @@ class Decisions:
 
 
 def rules_for(record: Record) -> tuple[str, ...]:
-    """Return the rules that can be replayed: `probability` where a draw has its answer's."""
-    return tuple(name for name in RULE_NAMES if name != "probability" or _has_probabilities(record))
+    """Return the rules that can be replayed: `probability` where draws have log-probabilities."""
+    return tuple(name for name in RULE_NAMES if name != "probability" or has_logprobs(record))
 
 
 def check_rule(rule: str, members: Sequence[str]) -> None:
@@ -53,11 +54,11 @@ def check_rule(rule: str, members: Sequence[str]) -> None:
 
 def check_evidence(rule: str, record: Record) -> None:
     """Raise ConfigurationError if `rule` needs evidence that no draw has."""
-    if rule == "probability" and not _has_probabilities(record):
+    if rule == "probability" and not has_logprobs(record):
         raise ConfigurationError(
             f"The rule 'probability' needs the log-probabilities of answers, and {record.source} "
-            "has none of these members: collect with log-probabilities, or import them as "
-            "answer_logprob or token_logprobs."
+            "has none of these draws: collect with logprobs, or import them as answer_logprob or "
+            "token_logprobs."
         )
 
 
@@ -110,7 +111,7 @@ def decide(
             order = voting.order_of(training.members, list(fitted.accuracies))
             frugal = frugal_draws(voting, test, order)
         return Decisions(picks, full, frugal, fitted.evidence)
-    voting = voting_rule(rule)
+    voting = fit_probability(training) if rule == "probability" else voting_rule(rule)
     order = voting.order_of(training.members, list(measured(training)))
     frugal = frugal_draws(voting, test, order)
     if isinstance(voting, SelfConsistencyRule):
@@ -140,5 +141,6 @@ def voting_rule(rule: str) -> VotingRule | Probability:
     return SelfConsistencyRule(member) if member else RULES[name]()
 
 
-def _has_probabilities(record: Record) -> bool:
-    return "answer_logprob" in record.evidence
+def has_logprobs(record: Record) -> bool:
+    """Return whether a draw has a log-probability."""
+    return not record.evidence.keys().isdisjoint(("answer_logprob", "text_logprob"))

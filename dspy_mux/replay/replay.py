@@ -22,7 +22,7 @@ from ..bank.record import Record
 from ..errors import ConfigurationError
 from ..voting.calibration import Training
 from ..voting.tally import Floats, Ints
-from .decisions import check_evidence, check_rule, decide
+from .decisions import check_evidence, check_rule, decide, has_logprobs
 from .intervals import Estimate, bootstrap, bootstrap_difference, standard_error
 from .resample import check_record, check_recorded, draw_choices, take_draws, taken
 from .splits import Split, holdout
@@ -50,7 +50,8 @@ class Result:
         wins: member → share of the questions that its answer was chosen for.
         tested: positions of the tested questions in the record.
         per_question: mean score of each of them over its repeats.
-        evidence: whether the rule read the draws' evidence beside their votes, in any repeat.
+        evidence: whether the rule read the draws' log-probabilities, in any repeat; None where
+            they have none.
     """
 
     rule: str
@@ -71,12 +72,14 @@ class Result:
     repeats: int
     tested: Ints
     per_question: Floats
-    evidence: bool = False
+    evidence: bool | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, without the per-question arrays."""
         plain = asdict(self)
         del plain["tested"], plain["per_question"]
+        if self.evidence is None:
+            del plain["evidence"]
         return {**plain, "members": list(self.members), "ci95": list(self.ci95)}
 
 
@@ -279,7 +282,9 @@ class _Replay:
             repeats=len(repeats),
             tested=tested,
             per_question=per_question,
-            evidence=any(each.evidence for each in repeats),
+            evidence=(
+                any(each.evidence for each in repeats) if has_logprobs(self.record) else None
+            ),
         )
 
     def _choices(self, splits: Sequence[Split]) -> Iterator[tuple[Split, Ints | None]]:

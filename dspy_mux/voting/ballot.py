@@ -198,6 +198,18 @@ class ChecksMembers(Protocol):
         ...
 
 
+def check_fitted_for(
+    rule: str, members: Sequence[str], k: Sequence[int], drawn: Sequence[tuple[str, int]]
+) -> None:
+    """Raise ConfigurationError unless a rule was fitted for the members and draws in `drawn`."""
+    fitted = list(zip(members, k, strict=True))
+    if list(drawn) != fitted:
+        named = ", ".join(f"{name} (k={draws})" for name, draws in fitted)
+        raise ConfigurationError(
+            f"The {rule} rule was fitted for {named}: fit it again for this mux's members and k."
+        )
+
+
 def by_accuracy(accuracies: Sequence[float | None]) -> list[int]:
     """Return positions from the most accurate down; equals in pool order, unmeasured ones last.
 

@@ -17,11 +17,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import ConfigurationError, DataError
-from .ballot import Ballot, Choice, by_accuracy
+from ..errors import DataError
+from .ballot import Ballot, Choice, by_accuracy, check_fitted_for
 from .candidates import Candidates
 from .frugal import completions
-from .logit import sigmoid
+from .logit import log_odds, sigmoid
 from .probability import Probability
 from .quality import EVIDENCE_FEATURES, Quality, evidence_features
 from .rules import RULES, Consistency, Pooled, SelfConsistencyRule
@@ -214,18 +214,6 @@ class Calibrated:
         )
 
 
-def check_fitted_for(
-    rule: str, members: Sequence[str], k: Sequence[int], drawn: Sequence[tuple[str, int]]
-) -> None:
-    """Raise ConfigurationError unless a rule was fitted for the members and draws in `drawn`."""
-    fitted = list(zip(members, k, strict=True))
-    if list(drawn) != fitted:
-        named = ", ".join(f"{name} (k={draws})" for name, draws in fitted)
-        raise ConfigurationError(
-            f"The {rule} rule was fitted for {named}: fit it again for this mux's members and k."
-        )
-
-
 def answer_features(
     candidates: Candidates,
     tally: Tally,
@@ -267,9 +255,3 @@ def simple_picks(tally: Tally, accuracies: Sequence[float] | Floats) -> dict[Sim
     if "answer_logprob" in tally.evidence:
         picks["probability"] = Probability().pick(tally, order)
     return picks
-
-
-def log_odds(log_p: Floats) -> Floats:
-    """Return the log-odds of probabilities given as logarithms, within ±20."""
-    log_p = np.minimum(log_p, -2e-9)
-    return np.clip(log_p - np.log(-np.expm1(log_p)), -20.0, 20.0)

@@ -20,12 +20,11 @@ from .calibrated import (
     Calibrated,
     SimpleRule,
     answer_features,
-    log_odds,
     simple_picks,
 )
 from .candidates import Candidates
 from .gate import Trial, choose_arm, simple_instead
-from .logit import logit, platt
+from .logit import log_odds, logit, platt
 from .quality import (
     EVIDENCE_FEATURES,
     evidence_features,

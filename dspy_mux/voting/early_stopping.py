@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigurationError, DataError
-from .ballot import Ballot, Choice, by_accuracy
-from .calibrated import Calibrated, check_fitted_for
+from .ballot import Ballot, Choice, by_accuracy, check_fitted_for
+from .calibrated import Calibrated
 from .calibration import Training, fit
 from .tally import ABSTAINED, Floats, Ints, Picks, Tally
 

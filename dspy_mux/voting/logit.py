@@ -124,16 +124,23 @@ def platt(log_odds: Floats, right: Floats) -> tuple[float, float]:
     return float(slope), float(intercept)
 
 
-def logistic(features: Floats, right: Floats, penalty: Floats, each: Floats) -> Floats:
+def logistic(
+    features: Floats,
+    right: Floats,
+    penalty: Floats,
+    each: Floats,
+    offset: Floats | float = 0.0,
+) -> Floats:
     """Return the weights [F] of a logistic of `right` [N] over features [N, F].
 
     Args:
         penalty: [F], of the squared weights, above 0.
         each: [N], how much each row counts.
+        offset: [N], added to the log-odds as it is.
     """
 
     def loss(at: Floats) -> tuple[float, Floats, Floats]:
-        margin = features @ at
+        margin = features @ at + offset
         p = sigmoid(margin)
         value = (each * (np.logaddexp(0, margin) - right * margin)).sum()
         value += 0.5 * (penalty * at**2).sum()
@@ -145,6 +152,12 @@ def logistic(features: Floats, right: Floats, penalty: Floats, each: Floats) -> 
         return bent
 
     return _newton(loss, curvature, np.zeros(features.shape[1]))
+
+
+def log_odds(log_p: Floats) -> Floats:
+    """Return the log-odds of probabilities given as logarithms, within ±20."""
+    log_p = np.minimum(log_p, -2e-9)
+    return np.clip(log_p - np.log(-np.expm1(log_p)), -20.0, 20.0)
 
 
 def sigmoid(x: Floats) -> Floats:

@@ -19,7 +19,8 @@ from ..errors import DataError
 from .ballot import by_accuracy
 from .candidates import Candidates
 from .logit import logistic, sigmoid
-from .probability import Probability, draw_probabilities, reasoned
+from .probability import Probability
+from .probability_sums import is_direct, probability_sums
 from .tally import Floats, Ints, Tally
 
 #: Features of an answer by its evidence: `evidence_features`.
@@ -102,7 +103,7 @@ def short_share(tally: Tally) -> float:
     if "answer_logprob" not in tally.evidence:
         return 0.0
     known = ~np.isnan(tally.evidence["answer_logprob"]) & (tally.votes >= 0)
-    return float((~reasoned(tally))[known].mean()) if known.any() else 0.0
+    return float(is_direct(tally)[known].mean()) if known.any() else 0.0
 
 
 def fit_quality(tally: Tally, correct: Floats) -> Quality:
@@ -146,7 +147,7 @@ def evidence_features(
     picked = np.zeros(rows)
     if "answer_logprob" in quality.figures:
         logprob = tally.evidence.get("answer_logprob", np.full(tally.shape, np.nan))
-        likely = _summed(draw_probabilities(tally), answers)
+        likely = np.round(probability_sums(tally, ()).total, _DIGITS)
         unknown = _summed(np.isnan(logprob) * share, answers)
         picks = Probability().pick(tally, by_accuracy(list(accuracies)))
         picked[_found(answers.row_of(picks, tally.votes))] = 1
