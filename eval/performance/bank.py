@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dspy
+import sqlalchemy as sa
 
 from dspy_mux import SampleBank, SLMMux
 from dspy_mux.bank.collect import collect
@@ -21,6 +23,10 @@ from .figures import Figure, peak_memory
 from .server import model_server
 
 QUESTIONS, MEMBERS, DRAWS = 10_000, 10, 10
+#: Questions of the banks whose size is measured, of as many draws each: 200,000 in all.
+SIZED = 2_000
+#: A server whose banks are measured too, as for the tests.
+SERVER = "DSPY_MUX_TEST_DATABASE_URL"
 LATENCY, AT_ONCE = 0.2, 64
 
 
@@ -42,13 +48,75 @@ def figures() -> Iterator[Figure]:
             )
             yield Figure.of(f"bank: {title}", [value], unit, target)
             yield Figure.of(f"bank: {title}, peak memory", [peak], "MB", "≤ 1,000")
+    yield from _sizes()
     yield _collection()
 
 
-def _write(path: Path) -> None:
+def _sizes() -> Iterator[Figure]:
+    """Measure what a million draws take in a bank, with evidence and without."""
+    servers = {
+        "SQLite": None,
+        **({"PostgreSQL": os.environ[SERVER]} if SERVER in os.environ else {}),
+    }
+    for name, server in servers.items():
+        for evidence in (False, True):
+            with tempfile.TemporaryDirectory() as folder:
+                rows = Path(folder) / "rows.jsonl"
+                _write(rows, SIZED, evidence=evidence)
+                sized = _server_size(rows, server) if server else _file_size(rows)
+            kind = "with evidence" if evidence else "without evidence"
+            title = f"bank: a million draws {kind}, {name}"
+            megabytes = sized / 1e6 * QUESTIONS / SIZED
+            yield Figure.of(title, [megabytes], "MB")
+
+
+def _file_size(rows: Path) -> int:
+    bank = SampleBank(rows.with_name("bank.sqlite"))
+    import_file(bank, rows)
+    bank.close()  # writes the log back into the file
+    return rows.with_name("bank.sqlite").stat().st_size
+
+
+def _server_size(rows: Path, server: str) -> int:
+    schema = f"mux_size_{os.getpid()}"
+    url = sa.make_url(server).set(drivername="postgresql+psycopg")
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"CREATE SCHEMA {schema}"))
+        try:
+            own = url.update_query_dict({"options": f"-csearch_path={schema}"})
+            bank = SampleBank(own.render_as_string(hide_password=False))
+            import_file(bank, rows)
+            bank.close()
+            size = sa.text(
+                "SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c "
+                "JOIN pg_namespace n ON n.oid = c.relnamespace "
+                f"WHERE n.nspname = '{schema}' AND c.relkind = 'r'"
+            )
+            return int(connection.execute(size).scalar_one())
+        finally:
+            connection.execute(sa.text(f"DROP SCHEMA {schema} CASCADE"))
+            engine.dispose()
+
+
+def _evidence(rng: random.Random) -> dict[str, object]:
+    """Return the evidence of a short answer, as servers give it."""
+    tokens = rng.randint(1, 4)
+    return {
+        "answer_logprob": -rng.expovariate(1.0),
+        "answer_tokens": tokens,
+        "text_logprob": -rng.expovariate(0.2),
+        "completion_tokens": tokens + 12,
+        "lowest_logprob": -rng.expovariate(0.5),
+        "temperature": 0.5,
+        "finish_reason": "stop",
+    }
+
+
+def _write(path: Path, questions: int = QUESTIONS, *, evidence: bool = False) -> None:
     rng = random.Random(0)
     with path.open("w") as file:
-        for question in range(QUESTIONS):
+        for question in range(questions):
             for member in range(MEMBERS):
                 for draw in range(DRAWS):
                     row = {
@@ -59,7 +127,12 @@ def _write(path: Path) -> None:
                     }
                     file.write(
                         json.dumps(
-                            {**row, "answer": str(rng.randint(0, 5)), "correct": rng.random() < 0.5}
+                            {
+                                **row,
+                                "answer": str(rng.randint(0, 5)),
+                                "correct": rng.random() < 0.5,
+                                **(_evidence(rng) if evidence else {}),
+                            }
                         )
                         + "\n"
                     )
