@@ -17,6 +17,7 @@ import numpy as np
 
 from ..bank.record import Record
 from ..errors import ConfigurationError
+from ..replay.decisions import check_evidence
 from ..replay.replay import Result, replay
 from ..replay.splits import Split, folds
 from ..voting.tally import Floats, Ints
@@ -285,10 +286,7 @@ def _rules(draws: Recorded, options: ChoiceOptions) -> tuple[str, ...]:
     if PROBABILITY not in rules or draws.has_probabilities:
         return rules
     if tuple(options.rules) != DEFAULT_RULES:
-        raise ConfigurationError(
-            f"The rule 'probability' needs the log-probabilities of answers, and "
-            f"{draws.sampled.source} has none: leave it out, or collect with log-probabilities."
-        )
+        check_evidence(PROBABILITY, draws.sampled)
     return tuple(rule for rule in rules if rule != PROBABILITY)
 
 

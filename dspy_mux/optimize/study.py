@@ -21,6 +21,7 @@ import numpy as np
 from ..bank.record import Record
 from ..errors import ConfigurationError, MissingExtra, MuxError, StorageError
 from ..replay.splits import Split
+from ..text import visible
 from ..voting.tally import Floats, Ints
 from .options import MOST_PENALTY, ChoiceOptions, StudyOptions
 from .plan import DRAWS, EVIDENCE, Recorded, plan_of
@@ -87,7 +88,9 @@ class Comparable:
             study.set_user_attr("data", dict(self.data))
         elif before is not None and before != self.data:
             known = before if isinstance(before, dict) else {}
-            other = ", ".join(name for name, value in self.data.items() if known.get(name) != value)
+            ours = dict(self.data)
+            names = [name for name in {**ours, **known} if known.get(name) != ours.get(name)]
+            other = ", ".join(map(visible, names))
             raise ConfigurationError(
                 f"The study {study.study_name!r} is of other data ({other or 'version'} differ): "
                 "name another study, or another storage."
