@@ -22,6 +22,7 @@ from ..mux.slm_mux import SLMMux
 from ..voting.ballot import Rule
 from ..voting.calibration import Training, fit
 from ..voting.early_stopping import fit_early_stopping
+from ..voting.probability_fit import fit_probability
 from ..voting.rules import rule_of
 from ..voting.tally import Tally
 from .drawing import Drawing, DrawOptions, greedy_member
@@ -247,8 +248,8 @@ class MuxOptimizer(Teleprompter):
         return mux
 
     def _rule(self, best: Setting, part: Record, tally: Tally) -> Rule:
-        """Return the rule of a setting, fitted on `part` if it is the calibrated one."""
-        if best.rule != "calibrated":
+        """Return the rule of a setting, fitted on `part` if it is one that learns."""
+        if best.rule not in ("calibrated", "probability"):
             return rule_of(best.rule)
         context = self.options.context
         training = Training(
@@ -259,6 +260,8 @@ class MuxOptimizer(Teleprompter):
             context=context,
             threshold=self.options.threshold,
         )
+        if best.rule == "probability":
+            return fit_probability(training)
         return fit_early_stopping(training, self.bound) if self.bound else fit(training)
 
 

@@ -110,7 +110,7 @@ def decide(
             voting = voting_rule(fitted.instead)
             order = voting.order_of(training.members, list(fitted.accuracies))
             frugal = frugal_draws(voting, test, order)
-        return Decisions(picks, full, frugal, fitted.evidence)
+        return Decisions(picks, full, frugal, reads_evidence(fitted))
     voting = fit_probability(training) if rule == "probability" else voting_rule(rule)
     order = voting.order_of(training.members, list(measured(training)))
     frugal = frugal_draws(voting, test, order)

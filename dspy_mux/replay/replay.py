@@ -22,7 +22,7 @@ from ..bank.record import Record
 from ..errors import ConfigurationError
 from ..voting.calibration import Training
 from ..voting.tally import Floats, Ints
-from .decisions import check_evidence, check_rule, decide, has_logprobs
+from .decisions import check_evidence, check_rule, decide
 from .intervals import Estimate, bootstrap, bootstrap_difference, standard_error
 from .resample import check_record, check_recorded, draw_choices, take_draws, taken
 from .splits import Split, holdout
@@ -50,8 +50,8 @@ class Result:
         wins: member → share of the questions that its answer was chosen for.
         tested: positions of the tested questions in the record.
         per_question: mean score of each of them over its repeats.
-        evidence: whether the rule read the draws' log-probabilities, in any repeat; None where
-            they have none.
+        evidence: whether the calibrated rule read the draws' evidence, in any repeat; None for
+            another rule.
     """
 
     rule: str
@@ -283,7 +283,7 @@ class _Replay:
             tested=tested,
             per_question=per_question,
             evidence=(
-                any(each.evidence for each in repeats) if has_logprobs(self.record) else None
+                any(each.evidence for each in repeats) if self.rule == "calibrated" else None
             ),
         )
 
