@@ -12,6 +12,8 @@ from dspy_mux.errors import ConfigurationError
 
 from ..runs.schema import single
 
+#: The method that needs log-probabilities; without any it is left out.
+PROBABILITY = "probability"
 #: Declared for a member that validation chooses.
 MOST_ACCURATE = "the most accurate on validation"
 
@@ -93,6 +95,7 @@ def registry(members: Sequence[str], options: Options) -> list[Method]:
         ),
         Method("agent_forest", "Agent Forest", {"k": k}, least_members=2),
         Method("slm_mux", "SLM-MUX", {"k": k}),
+        Method(PROBABILITY, "SLM-MUX, by probability", {"k": k}),
         Method("calibrated", "SLM-MUX, calibrated rule", {"k": k}),
         Method(
             "searched",

@@ -9,17 +9,20 @@ from typing import Any
 import dspy
 
 from dspy_mux import AllMembersFailed, SampleBank, SLMMux
+from dspy_mux.bank.evidence import evidence_of
 from dspy_mux.bank.fingerprint import fingerprint_inputs, fingerprint_member
 from dspy_mux.bank.record import Record
 from dspy_mux.optimize.search import search
+from dspy_mux.replay.decisions import rules_for
 from dspy_mux.voting.ballot import Ballot, Rule, by_accuracy, rule_for
 from dspy_mux.voting.calibrated import Calibrated
 from dspy_mux.voting.calibration import Training, fit
-from dspy_mux.voting.rules import Consistency, Pooled, SelfConsistencyRule
+from dspy_mux.voting.evidence import any_of
+from dspy_mux.voting.rules import Consistency, Pooled, SelfConsistencyRule, rule_of
 from dspy_mux.voting.tally import Tally
 from dspy_mux.voting.verdict import MemberBallot, most_frequent_first
 
-from .methods import Method
+from .methods import PROBABILITY, Method
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,10 @@ class Measured:
     def of(cls, record: Record) -> Measured:
         means = Tally(record.votes).plurality_scores(record.scores).mean(axis=0)
         return cls(record, dict(zip(record.members, means.tolist(), strict=True)))
+
+    @property
+    def has_probabilities(self) -> bool:
+        return PROBABILITY in rules_for(self.record)
 
     @property
     def best(self) -> str:
@@ -81,6 +88,8 @@ def decider(method: Method, measured: Measured, k: int, context: str | None) -> 
         )
     if method.id == "agent_forest":
         return Decider(method, members, k, Pooled(), {})
+    if method.id == PROBABILITY:
+        return Decider(method, members, k, rule_of(PROBABILITY), {})
     if method.id == "calibrated":
         rule = _calibrated(measured.record, context)
         return Decider(
@@ -166,6 +175,7 @@ def decide(
             name,
             tuple(groups.get(draw["answer_class"]) for draw in drawn[name]),
             accuracies.get(name),
+            evidence=any_of([evidence_of(draw) for draw in drawn[name]]),
         )
         for name in by.members
     ]

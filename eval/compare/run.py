@@ -23,7 +23,7 @@ from programs.tasks import Task
 
 from ..runs.folder import VERSION, Run
 from ..runs.schema import VALIDATION
-from .methods import Options, chosen
+from .methods import PROBABILITY, Options, chosen
 from .task import TaskComparison
 
 
@@ -87,9 +87,20 @@ def compare(
         try:
             for each in comparisons:
                 each.compare(methods, run, shared, console)
+            _leave_out_undecided(run)
         finally:
             shared.close()
     return run
+
+
+def _leave_out_undecided(run: Run) -> None:
+    """Leave the method out that had no log-probabilities to decide by, on any task."""
+    declared = run.manifest["methods"]
+    decided = {name for task in run.manifest["tasks"] for name in task["settings"]}
+    kept = [method for method in declared if method["id"] != PROBABILITY or PROBABILITY in decided]
+    if len(kept) < len(declared):
+        run.manifest["methods"] = kept
+        run.save()
 
 
 def _member_entry(member: Member) -> dict[str, Any]:

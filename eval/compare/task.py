@@ -29,7 +29,7 @@ from ..runs.folder import Run, errors_in
 from ..runs.schema import VALIDATION
 from .draw import grouped_by
 from .live import Discussion, run_live
-from .methods import MOST_ACCURATE, Method, Options, registry
+from .methods import MOST_ACCURATE, PROBABILITY, Method, Options, registry
 from .offline import Decider, Draws, Measured, decide, decider
 
 #: A row's fields if the method gave no answer, or did not discuss.
@@ -71,6 +71,7 @@ class TaskComparison:
             temperature=options.temperature,
             equivalence=task.equivalence,
             timeout=options.timeout,
+            logprobs=True,
         )
         self.names = [member.label for member in self.mux.members]
         self.notes: list[str] = []
@@ -121,6 +122,8 @@ class TaskComparison:
             recorded(self.mux, self.validation, self.task.metric, bank, dataset=name, k=k)
         )
         methods = [*methods, *self._decided_before(methods, run)]
+        if not measured.has_probabilities:
+            methods = [method for method in methods if method.id != PROBABILITY]
         deciders = {
             method.id: decider(method, measured, k, self.context)
             for method in methods

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dspy_mux.bank.record import Record
+from dspy_mux.replay.decisions import rules_for
 from dspy_mux.replay.intervals import Estimate, accuracy
 from dspy_mux.replay.replay import Result, replay
 from dspy_mux.replay.splits import by_field
@@ -20,12 +21,17 @@ from .look import QUIET, Chart, Trace, axis, error_bars, method_look, percent, p
 from .read import NotInTheRun, TaskAnswers
 
 #: Methods whose confidence says something about the answer.
-_CONFIDENT = ("slm_mux", "agent_forest", "calibrated")
+_CONFIDENT = ("slm_mux", "agent_forest", "probability", "calibrated")
 #: Up to this many distinct confidences have a bin each; more are grouped into tenths.
 _MOST_VALUES = 10
 #: Distance in decades between points of equal calls, which stand side by side.
 _APART = 0.028
-_BY_K = {"consistency": "slm_mux", "pooled": "agent_forest", "self_consistency": "self_consistency"}
+_BY_K = {
+    "consistency": "slm_mux",
+    "pooled": "agent_forest",
+    "probability": "probability",
+    "self_consistency": "self_consistency",
+}
 
 
 def by_calls(task: TaskAnswers, lines: Sequence[Line]) -> Chart:
@@ -125,8 +131,8 @@ def by_confidence(task: TaskAnswers) -> Chart:
     bins = {method: found for method in _CONFIDENT if (found := _bins(task, method))}
     if not bins:
         raise NotInTheRun(
-            "No answer of this run has a confidence: it needs SLM-MUX, Agent Forest or the "
-            "calibrated rule."
+            "No answer of this run has a confidence: it needs SLM-MUX, Agent Forest, or the rule "
+            "by probability or the calibrated one."
         )
     if all(len(found) == 1 for found in bins.values()) and task.k == 1 and len(task.members) == 1:
         raise NotInTheRun("With one draw of one member every answer has the same confidence.")
@@ -175,10 +181,11 @@ def by_confidence(task: TaskAnswers) -> Chart:
     signs = [method_look(task, method).sign for method in bins]
     return Chart(
         title=f"Accuracy by confidence, n = {len(task.questions)} questions",
-        note="Confidence is the winning answer's share of the draws; for the calibrated rule, a "
-        "probability. On the dotted diagonal it equals the chance of being right; below it the "
-        "method is overconfident. Bars are 95 % intervals; the numbers under the curve are "
-        "questions in each bin.",
+        note="Confidence is the winning answer's share of the draws; by probability, what the "
+        "models gave the answer in the mean; for the calibrated rule, a fitted probability. On the "
+        "dotted diagonal it equals the chance of being right; below it the method is "
+        "overconfident. Bars are 95 % intervals; the numbers under the curve are questions in each "
+        "bin.",
         traces=traces,
         layout={
             "xaxis": axis("confidence (0 to 1)", range=[-0.03, 1.05], anchor="y2"),
@@ -227,7 +234,7 @@ def by_draws(task: TaskAnswers) -> Chart:
     curves = {
         rule: _replayed(task, record, rule)
         for rule in _BY_K
-        if len(record.members) > 1 or rule == "consistency"
+        if rule in rules_for(record) and (len(record.members) > 1 or rule == "consistency")
     }
     traces: list[Trace] = []
     for at, (rule, results) in enumerate(curves.items()):
@@ -281,6 +288,7 @@ def by_draws(task: TaskAnswers) -> Chart:
 _RULE_TITLES = {
     "consistency": "SLM-MUX",
     "pooled": "Agent Forest",
+    "probability": "SLM-MUX, by probability",
     "self_consistency": "self-consistency of the best member",
 }
 

@@ -33,6 +33,7 @@ _METHODS = {
     "self_consistency_equal": Look("var(--grey)", "square-open", "□"),
     "agent_forest": Look("var(--orange)", "diamond", "◆"),
     "slm_mux": Look("var(--blue)", "circle", "●"),
+    "probability": Look("var(--green)", "hexagon", "⬢"),
     "calibrated": Look("var(--violet)", "star", "★"),
     "searched": Look("var(--teal)", "circle-open", "○"),
     "mixture_of_agents": Look("var(--pink)", "cross", "✚"),

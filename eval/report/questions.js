@@ -77,9 +77,12 @@
   const judged = (answer) => titled("span", `${SIGNS[answer.outcome]} ${answer.answer ?? answer.cause ?? "no answer"}`, kind(answer.outcome));
 
   const draws = (ballot) => {
-    const chips = ballot.votes.map((vote) => {
-      const answer = ballot.answers[vote];
-      return answer ? titled("li", `${answer.answer} ${answer.right ? "✓" : "✗"}`, answer.right ? "right" : "wrong") : titled("li", "–", "none");
+    const chips = ballot.votes.map((vote, draw) => {
+      const answer = ballot.answers[vote], probability = ballot.probabilities[draw];
+      if (!answer) return titled("li", "–", "none");
+      const chip = titled("li", `${answer.answer} ${answer.right ? "✓" : "✗"}`, answer.right ? "right" : "wrong");
+      if (probability != null) chip.append(made("small", { textContent: ` ${probability.toFixed(2)}`, title: "probability of the answer, as the model gave it" }));
+      return chip;
     });
     return made("ol", { className: "draws" }, ...chips);
   };

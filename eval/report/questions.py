@@ -89,6 +89,7 @@ def _ballot(ballot: RowBallot) -> dict[str, object]:
             {"answer": _text(each["answer"]), "count": each["count"], "right": each["score"] >= 1}
             for each in answers
         ],
+        "probabilities": list(ballot.get("probabilities", [])),
         "abstentions": [[visible(cause), count] for cause, count in ballot["abstentions"].items()],
     }
 

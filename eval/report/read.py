@@ -33,12 +33,17 @@ class RowAnswer(TypedDict):
 
 
 class RowBallot(TypedDict):
-    """A member's ballot in a row: `votes` holds the group of each draw, None for an abstention."""
+    """A member's ballot in a row.
+
+    `votes` holds the group of each draw, None for an abstention; `probabilities` the probability of
+    each draw's answer, where it is known.
+    """
 
     member: str
     votes: Sequence[int | None]
     answers: Sequence[RowAnswer]
     abstentions: Mapping[str, int]
+    probabilities: NotRequired[Sequence[float | None]]
 
 
 class ReportTurn(Turn):

@@ -87,6 +87,7 @@ class _Ballot(_Checked):
     votes: list[int | None]
     answers: list[_Answer]
     abstentions: dict[Text, int]
+    probabilities: list[FiniteFloat | None] = []
 
     @model_validator(mode="after")
     def _votes_are_for_answers(self) -> _Ballot:
