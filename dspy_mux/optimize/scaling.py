@@ -20,9 +20,11 @@ from ..replay.replay import Result, compare, pooled_results, replay
 from ..replay.resample import check_record, check_recorded
 from ..replay.splits import Split, holdout
 from .options import check_least
+from .plan import PROBABILITY
 from .search import Outcomes, search
 
-#: The rules compared, as in the paper's figures: SLM-MUX and Agent Forest.
+#: The rules compared, as in the paper's figures: SLM-MUX and Agent Forest. The curves show
+#: `probability` beside them where all members have log-probabilities of answers.
 RULES = ("consistency", "pooled")
 _PAPERS_K = 3
 
@@ -159,7 +161,8 @@ def scale(  # noqa: PLR0913  (public: independent keyword arguments)
             that are recorded where these are fewer.
         k_max: draws per member, at most; None for all that are recorded, as for more than these.
         max_members: the largest subset.
-        size: members while the draws grow from 2 to `k_max`; None for the sweet spot.
+        size: members while the draws grow from 2 to `k_max`, or from 1 where the rule
+            `probability` is shown too; None for the sweet spot.
         penalty: the λ of the search for each size, from 0 to 1,000,000.
         splits: training and test parts; None for ten random halves.
         threshold: the score from which an answer counts as correct.
@@ -184,14 +187,22 @@ def scale(  # noqa: PLR0913  (public: independent keyword arguments)
     sizes = range(1, min(max_members, len(record.members)) + 1)
     curves = _Curves(record, penalty, splits, threshold)
     by_size = {count: curves.point(count, k, RULES[0]) for count in sizes}
-    by_members = [curves.point(count, k, rule)[1] for count in sizes for rule in RULES]
+    shown = (*RULES, PROBABILITY) if _all_have_probabilities(record) else RULES
+    by_members = [curves.point(count, k, rule)[1] for count in sizes for rule in shown]
     sweet, reason = _sweet_spot(by_size)
     size = sweet.size if size is None else size
     draws = range(min(2, k_max), k_max + 1)
-    by_draws = [curves.point(size, each, rule)[1] for each in draws for rule in RULES]
+    # With one draw each there is nothing to vote on, and probabilities decide.
+    from_one = draws if shown == RULES else range(1, k_max + 1)
+    by_draws = [curves.point(size, each, rule)[1] for each in from_one for rule in shown]
     fewest = f"{draws[0]} draw{'s' if draws[0] > 1 else ''}"
     gains = [curves.gain(size, fewest, draws[:1]), curves.gain(size, "best", draws)]
     return Scaling(by_members, by_draws, gains, k, sweet, reason)
+
+
+def _all_have_probabilities(record: Record) -> bool:
+    logprob = record.evidence.get("answer_logprob")
+    return logprob is not None and not bool(np.isnan(logprob).all(axis=(0, 2)).any())
 
 
 class _Curves:

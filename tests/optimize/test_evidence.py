@@ -13,10 +13,11 @@ from dspy_mux import ConfigurationError
 from dspy_mux.cli.main import app
 from dspy_mux.optimize.plan import Plan, Recorded, paired
 from dspy_mux.optimize.report import MuxReport
+from dspy_mux.optimize.scaling import scale
 from dspy_mux.optimize.tune import tune
 from dspy_mux.replay.intervals import standard_error
 from dspy_mux.replay.replay import replay
-from dspy_mux.replay.splits import folds
+from dspy_mux.replay.splits import folds, holdout
 from dspy_mux.voting.tally import ABSTAINED
 
 from ..support.evidence_records import knowing_record
@@ -151,6 +152,26 @@ def test_a_stored_study_of_other_evidence_or_greedy_draws_is_refused(tmp_path):
     ):
         with pytest.raises(ConfigurationError, match=f"other data \\({differing}"):
             tune(draws, greedy=beside, n_trials=1, storage=storage, rules=["pooled"])
+
+
+def test_scaling_curves_show_probability_where_all_members_have_it():
+    record = knowing_record()
+    curves = scale(record)
+    assert [(p.k, p.rule) for p in curves.by_draws][:3] == [
+        (1, "consistency"),
+        (1, "pooled"),
+        (1, "probability"),
+    ]
+    both = next(p for p in curves.by_members if (p.size, p.rule) == (2, "probability"))
+    assert both.accuracy == pytest.approx(
+        replay(record, "probability", k=3, splits=holdout(22, repeats=10)).accuracy
+    )
+    lone = np.where([[[True], [False]]], record.evidence["answer_logprob"], np.nan)
+    curves = scale(replace(record, evidence={"answer_logprob": lone}))
+    assert {(p.k, p.rule) for p in curves.by_draws if p.k < 3} == {
+        (2, "consistency"),
+        (2, "pooled"),
+    }
 
 
 def rows_of(record, temperature):
