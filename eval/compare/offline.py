@@ -15,10 +15,10 @@ from dspy_mux.bank.record import Record
 from dspy_mux.optimize.search import search
 from dspy_mux.replay.decisions import rules_for
 from dspy_mux.voting.ballot import Ballot, Rule, by_accuracy, rule_for
-from dspy_mux.voting.calibrated import Calibrated
 from dspy_mux.voting.calibration import Training, fit
 from dspy_mux.voting.evidence import any_of
-from dspy_mux.voting.rules import Consistency, Pooled, SelfConsistencyRule, rule_of
+from dspy_mux.voting.probability_fit import fit_probability
+from dspy_mux.voting.rules import Consistency, Pooled, SelfConsistencyRule
 from dspy_mux.voting.tally import Tally
 from dspy_mux.voting.verdict import MemberBallot, most_frequent_first
 
@@ -89,9 +89,9 @@ def decider(method: Method, measured: Measured, k: int, context: str | None) -> 
     if method.id == "agent_forest":
         return Decider(method, members, k, Pooled(), {})
     if method.id == PROBABILITY:
-        return Decider(method, members, k, rule_of(PROBABILITY), {})
+        return Decider(method, members, k, fit_probability(_training(measured.record, None)), {})
     if method.id == "calibrated":
-        rule = _calibrated(measured.record, context)
+        rule = fit(_training(measured.record, context))
         return Decider(
             method,
             members,
@@ -112,15 +112,13 @@ def decider(method: Method, measured: Measured, k: int, context: str | None) -> 
     return Decider(method, members, k, Consistency(), {})
 
 
-def _calibrated(record: Record, context: str | None) -> Calibrated:
-    return fit(
-        Training(
-            record.tally(),
-            record.scores,
-            record.members,
-            contexts=None if context is None else record.field(context),
-            context=context,
-        )
+def _training(record: Record, context: str | None) -> Training:
+    return Training(
+        record.tally(),
+        record.scores,
+        record.members,
+        contexts=None if context is None else record.field(context),
+        context=context,
     )
 
 

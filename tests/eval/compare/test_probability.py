@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import dspy
 import pytest
 
-from dspy_mux import Member, SLMMux
+from dspy_mux import Member, SampleBank, SLMMux
+from dspy_mux.bank.score import recorded
+from dspy_mux.voting.calibration import Training
+from dspy_mux.voting.probability_fit import fit_probability
 from eval.report.accuracy import by_confidence
 from eval.report.questions import list_questions
 from eval.report.read import read
@@ -53,11 +56,11 @@ def members():
 
 def test_the_most_probable_answer_wins_as_it_does_live(members, tmp_path):
     options = dataclasses.replace(SMALL, k=2, methods=("agent_forest", "slm_mux", "probability"))
-    task = small_task()
+    task = small_task(validation=12)
     run = compared(tmp_path / "run", members, options, task)
     assert "SLM-MUX, by probability" in Comparison.of(run).markdown()
     assert {row["score"] for row in rows_of(run, "agent_forest").values()} == {0.0}
-    live = SLMMux(task.program(), members, k=2, temperature=0.5, rule="probability")
+    live = SLMMux(task.program(), members, k=2, temperature=0.5, rule=_fitted(run, task, members))
     for example in task.examples("test"):
         row = rows_of(run, "probability")[example.question_id]
         verdict = live(**example.inputs()).verdict.model_dump(mode="json")
@@ -72,6 +75,16 @@ def test_the_most_probable_answer_wins_as_it_does_live(members, tmp_path):
         pytest.approx([expected] * 2, abs=0.001) for expected in (0.223, 0.223, 0.951)
     ], json.dumps(drawn)
     assert "SLM-MUX, by probability" in {row[0] for row in by_confidence(answers).rows}
+
+
+def _fitted(run, task, members):
+    """Return the rule that the run decided by: fitted on the validation questions."""
+    mux = SLMMux(task.program(), members, k=2, temperature=0.5)
+    with closing(SampleBank(run.bank)) as bank:
+        record = recorded(mux, task.examples("validation"), task.metric, bank, dataset="sums", k=2)
+    rule = fit_probability(Training(record.tally(), record.scores, record.members))
+    assert rule.trained_on == 12
+    return rule
 
 
 def test_without_log_probabilities_the_method_is_left_out(tmp_path):
