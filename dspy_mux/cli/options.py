@@ -79,7 +79,10 @@ Threshold = Annotated[
     float, typer.Option(callback=finite, help="Scores from this value on count as correct.")
 ]
 Context = Annotated[
-    str | None, typer.Option(help="A field of the questions that the calibrated rule weighs by.")
+    str | None,
+    typer.Option(
+        help="A field of the questions that the calibrated rule weighs by; auto: their text."
+    ),
 ]
 Penalty = Annotated[float, typer.Option(callback=finite, help="λ, the weight of contradiction.")]
 MaxDraws = Annotated[

@@ -19,9 +19,11 @@ from ..bank.sample_bank import SampleBank
 from ..bank.score import check_metric
 from ..errors import ConfigurationError
 from ..mux.slm_mux import SLMMux
+from ..replay.contexts import Contexts, with_contexts
 from ..voting.ballot import Rule
 from ..voting.calibration import Training, fit
 from ..voting.early_stopping import fit_early_stopping
+from ..voting.nearby import context_field
 from ..voting.probability_fit import fit_probability
 from ..voting.rules import rule_of
 from ..voting.tally import Tally
@@ -73,7 +75,7 @@ class MuxOptimizer(Teleprompter):
         rules: the rules to try beside the paper's, as for `tune`.
         greedy: also try one draw of each member at temperature 0.
         context: an input of the examples, such as a category, by which the calibrated rule may
-            weigh; the compiled mux reads it from its inputs.
+            weigh, or "auto" for the question's text; the compiled mux reads it from its inputs.
         threshold: the score from which an answer counts as correct, when members are chosen and
             rules fitted. A graded metric needs one that good answers reach.
         bound: let the compiled mux skip draws (`schedule="frugal"`): those that cannot change the
@@ -210,9 +212,10 @@ class MuxOptimizer(Teleprompter):
             return
         for example in examples:
             names = list(example.inputs().toDict())
-            if context not in names:
+            field, _ = context_field(context, example.toDict())
+            if field not in names:
                 raise ConfigurationError(
-                    f"context={context!r} is not an input of every example (one has "
+                    f"context={field!r} is not an input of every example (one has "
                     f"{', '.join(names) or 'none'}), and a mux sees inputs alone: name one of "
                     "them, or make it one with with_inputs."
                 )
@@ -251,15 +254,9 @@ class MuxOptimizer(Teleprompter):
         """Return the rule of a setting, fitted on `part` if it is one that learns."""
         if best.rule not in ("calibrated", "probability"):
             return rule_of(best.rule)
-        context = self.options.context
-        training = Training(
-            tally,
-            part.scores,
-            part.members,
-            contexts=None if context is None else part.field(context),
-            context=context,
-            threshold=self.options.threshold,
-        )
+        training = Training(tally, part.scores, part.members, threshold=self.options.threshold)
+        contexts = Contexts.of(part, self.options.context)
+        training = with_contexts(training, contexts, range(len(part.questions)))
         if best.rule == "probability":
             return fit_probability(training)
         return fit_early_stopping(training, self.bound) if self.bound else fit(training)

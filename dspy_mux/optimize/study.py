@@ -20,6 +20,7 @@ import numpy as np
 
 from ..bank.record import Record
 from ..errors import ConfigurationError, MissingExtra, MuxError, StorageError
+from ..replay.contexts import Contexts
 from ..replay.splits import Split
 from ..text import visible
 from ..voting.tally import Floats, Ints
@@ -131,7 +132,8 @@ def describe_data(draws: Recorded, splits: Sequence[Split], options: ChoiceOptio
     Raises:
         ConfigurationError: no question has the field `options.context`.
     """
-    context, record = options.context, draws.sampled
+    record = draws.sampled
+    contexts = Contexts.of(record, options.context)
     data: StudyData = {
         "members": list(record.members),
         "draws": _hash(record.votes.astype(np.int32)),
@@ -141,7 +143,7 @@ def describe_data(draws: Recorded, splits: Sequence[Split], options: ChoiceOptio
             *(part.astype(np.int64) for split in splits for part in (split.train, split.test))
         ),
         "threshold": float(options.threshold),
-        "context": None if context is None else _hash([context, record.field(context)]),
+        "context": None if contexts is None else _hash([options.context, contexts.values]),
         "minimize": options.minimize,
     }
     if draws.has_evidence:

@@ -83,7 +83,8 @@ def tune(  # noqa: PLR0913  (public: keyword arguments that users of Optuna know
         n_trials: trials that the study shall have, of the sizes and draws asked for: processes
             that share a study run as many together, and one that is continued runs those it lacks.
         seed: of the folds, the sampler and the intervals.
-        context: a field of the questions by which the calibrated rule may weigh.
+        context: a field of the questions by which the calibrated rule may weigh, or "auto" for
+            their text.
         threshold: the score from which an answer counts as correct.
         minimize: a second objective, "calls_per_question" or "cost_per_question" (US dollars).
         budget: how much of the second objective the chosen setting may use per question; None for

@@ -16,6 +16,7 @@ from ..voting.probability import Probability
 from ..voting.probability_fit import fit_probability
 from ..voting.rules import RULES, SelfConsistencyRule, VotingRule
 from ..voting.tally import Floats, Ints, Picks, Tally
+from .contexts import Contexts, with_contexts
 from .splits import Split
 
 RULE_NAMES = ("self_consistency", "pooled", "consistency", "probability", "calibrated")
@@ -78,16 +79,12 @@ def picks_on(
     check_rule(rule, record.members)
     check_evidence(rule, record)
     tally = record.tally()
-    contexts = np.array(record.field(context)) if context is not None else None
+    contexts = Contexts.of(record, context)
     training = Training(
-        tally.rows(split.train),
-        record.scores[split.train],
-        record.members,
-        contexts=None if contexts is None else contexts[split.train].tolist(),
-        context=context,
-        threshold=threshold,
+        tally.rows(split.train), record.scores[split.train], record.members, threshold=threshold
     )
-    asked = None if contexts is None else contexts[split.test].tolist()
+    training = with_contexts(training, contexts, split.train)
+    asked = None if contexts is None else contexts.at(split.test)
     return decide(rule, training, tally.rows(split.test), asked).picks
 
 
@@ -97,7 +94,7 @@ def decide(
     """Decide the test part by what the training part shows.
 
     Args:
-        contexts: categories of the test part's questions, for the calibrated rule.
+        contexts: categories or texts of the test part's questions, for the calibrated rule.
     """
     full = np.broadcast_to(test.k, test.shape[:2])
     if rule == "calibrated":

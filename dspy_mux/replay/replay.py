@@ -16,12 +16,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..bank.record import Record
 from ..errors import ConfigurationError
 from ..voting.calibration import Training
 from ..voting.tally import Floats, Ints
+from .contexts import Contexts, with_contexts
 from .decisions import check_evidence, check_rule, decide
 from .intervals import Estimate, bootstrap, bootstrap_difference, standard_error
 from .resample import check_record, check_recorded, draw_choices, take_draws, taken
@@ -103,7 +103,8 @@ def replay(
         splits: from `dspy_mux.replay`, over the record's questions; None for 20 random halves.
         k: draws per member; with more recorded, each repeat takes a random k of them.
         left_out: questions already left out, for the result to show.
-        context: a field of the questions that the calibrated rule may use.
+        context: a field of the questions, such as a category, that the calibrated rule may use;
+            "auto" for their text ("auto:FIELD" where its field has another name than `question`).
         threshold: the score from which an answer counts as correct.
         seed: of the choice of draws.
 
@@ -122,11 +123,9 @@ def replay(
     k = record.votes.shape[2] if k is None else k
     check_rule(rule, record.members)
     check_evidence(rule, record)
-    contexts = (
-        np.array(record.field(context)) if context is not None and rule == "calibrated" else None
-    )
+    contexts = Contexts.of(record, context) if rule == "calibrated" else None
     splits = list(splits) if splits is not None else holdout(len(record.questions), seed=seed)
-    work = _Replay(record, rule, k, contexts, context, threshold, seed)
+    work = _Replay(record, rule, k, contexts, threshold, seed)
     return work.result(splits, left_out)
 
 
@@ -240,14 +239,13 @@ class _Replay:
     """A rule and the draws that it is replayed on.
 
     Attributes:
-        contexts: [Q] the field `context` of the questions, where the calibrated rule uses it.
+        contexts: what the calibrated rule knows of the questions.
     """
 
     record: Record
     rule: str
     k: int
-    contexts: NDArray[np.str_] | None
-    context: str | None
+    contexts: Contexts | None
     threshold: float
     seed: int
 
@@ -305,11 +303,10 @@ class _Replay:
             tally.rows(split.train),
             scores[split.train],
             record.members,
-            contexts=None if self.contexts is None else self.contexts[split.train].tolist(),
-            context=self.context,
             threshold=self.threshold,
         )
-        asked = None if self.contexts is None else self.contexts[split.test].tolist()
+        training = with_contexts(training, self.contexts, split.train)
+        asked = None if self.contexts is None else self.contexts.at(split.test)
         made = decide(self.rule, training, test, asked)
         picked = made.picks.member[made.picks.member >= 0]
         right = test.plurality_scores(graded) >= self.threshold

@@ -11,6 +11,7 @@ from ..bank.record import Record
 from ..voting.calibration import Training
 from ..voting.early_stopping import at_bound, fit_orders
 from ..voting.tally import Floats
+from .contexts import Contexts, with_contexts
 from .intervals import bootstrap, bootstrap_difference
 from .replay import calls_of
 from .resample import redrawn
@@ -64,7 +65,7 @@ def stopping_curve(
         bounds: on the chance that a further draw changes the answer; 0, which makes all draws, is
             always added.
         splits: None for 10 random halves.
-        context: a field of the questions that the rule may use.
+        context: a field of the questions that the rule may use, or "auto", as for `replay`.
         threshold: the score from which an answer counts as correct.
         seed: of the choice of draws.
 
@@ -77,21 +78,19 @@ def stopping_curve(
     splits = list(splits) if splits is not None else holdout(questions, repeats=10, seed=seed)
     scored = np.zeros((len(wanted), questions))
     times, calls = np.zeros(questions), np.zeros(len(wanted))
-    contexts = None if context is None else np.array(record.field(context))
+    contexts = Contexts.of(record, context)
     random = np.random.default_rng(seed)
     for split in splits:
         drawn = redrawn(record, k, random)
-        known = None if contexts is None else contexts[split.train].tolist()
         training = Training(
             drawn.tally().rows(split.train),
             drawn.scores[split.train],
             record.members,
-            contexts=known,
-            context=context,
             threshold=threshold,
             seed=seed,
         )
-        asked = None if contexts is None else contexts[split.test].tolist()
+        training = with_contexts(training, contexts, split.train)
+        asked = None if contexts is None else contexts.at(split.test)
         scores, made = _tested(training, drawn.rows(split.test), asked, wanted)
         times[split.test] += 1
         scored[:, split.test] += scores

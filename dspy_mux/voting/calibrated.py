@@ -22,6 +22,7 @@ from .ballot import Ballot, Choice, by_accuracy, check_fitted_for
 from .candidates import Candidates
 from .frugal import completions
 from .logit import log_odds, sigmoid
+from .nearby import Nearby
 from .probability import Probability
 from .quality import EVIDENCE_FEATURES, Quality, evidence_features
 from .rules import RULES, Consistency, Pooled, SelfConsistencyRule
@@ -44,9 +45,11 @@ class Calibrated:
         log_likelihoods: [member][votes 0..k], log P(that many votes | the answer is right)
             − log P(that many votes | it is wrong).
         weights: of the shared features, then of each member's own.
-        context: the input that names a question's category, if one is used.
+        context: the input that holds a question's category or text, if one is used.
         context_weights: category → weights added for its questions; a category not seen in training
             adds none.
+        nearby: what training questions of that category, or with words of that text, say of the
+            members.
         slope, intercept: of the logistic that makes the winner's score a probability of being
             right.
         instead: the simple rule that chooses, because the learned one did not beat it in
@@ -76,6 +79,7 @@ class Calibrated:
     intercept: float = 0.0
     context: str | None = None
     context_weights: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    nearby: Nearby | None = None
     instead: SimpleRule | None = None
     trained_on: int = 0
     cross_validated: Mapping[str, float] = field(default_factory=dict)
@@ -102,13 +106,15 @@ class Calibrated:
             self.intercept,
             *itertools.chain(*self.log_likelihoods),
         ]
+        if self.nearby is not None:
+            shapes.append(len(self.nearby.right[0]))
         finite = all(
             math.isfinite(number)
             for number in [*numbers, *itertools.chain(*self.context_weights.values())]
         )
         read = self.quality is not None
         odd = len(self.evidence_weights) != read * EVIDENCE_FEATURES or self.evidence != read
-        if shapes != [count] * 4 or tables != list(self.k) or extras or odd or not finite:
+        if set(shapes) != {count} or tables != list(self.k) or extras or odd or not finite:
             raise DataError(
                 "The calibrated rule's weights do not fit its members: it is damaged, fit it again."
             )
@@ -120,11 +126,12 @@ class Calibrated:
         return self.evidence or self.instead == "probability"
 
     def given(self, inputs: Mapping[str, Any]) -> Calibrated:
-        """Return the rule for a question with these inputs: its category's weights are added."""
+        """Return the rule for a question with these inputs: its context's weights are added."""
         if self.context is None:
             return self
-        extra = self.context_weights.get(str(inputs.get(self.context)))
-        return replace(self, context=None, context_weights={} if extra is None else {_THIS: extra})
+        (extra,) = self._weights_of([str(inputs.get(self.context))])
+        weights = {_THIS: tuple(extra.tolist())} if extra.any() else {}
+        return replace(self, context=None, context_weights=weights, nearby=None)
 
     def choose(self, ballots: Sequence[Ballot]) -> Choice | None:
         """Choose among `ballots`; the confidence is the probability that the answer is right.
@@ -180,16 +187,15 @@ class Calibrated:
         return [(int(left[0]), 1)]
 
     def pick(self, tally: Tally, contexts: Sequence[str] | None = None) -> Picks:
-        """Choose for many questions at once; `contexts` [Q] are their categories."""
+        """Choose for many questions at once; `contexts` [Q] are their categories or texts."""
         candidates = Candidates(tally)
         features = answer_features(candidates, tally, self.accuracies, self.log_likelihoods)
         scores = np.hstack(features) @ np.asarray(self.weights)
         if self.quality is not None:
             more = evidence_features(candidates, tally, self.quality, self.accuracies)
             scores += more @ np.asarray(self.evidence_weights)
-        if contexts is not None and self.context_weights:
-            none = (0.0,) * (PER_CONTEXT * len(self.members))
-            extra = np.array([self.context_weights.get(context, none) for context in contexts])
+        if contexts is not None and (self.context_weights or self.nearby):
+            extra = self._weights_of(contexts)
             scores += (candidates.per_context() * extra[candidates.question]).sum(axis=1)
         log_p = candidates.log_softmax(scores)
         if self.instead is None:
@@ -199,6 +205,14 @@ class Calibrated:
             order = rule.order_of(self.members, list(self.accuracies))
             winner = candidates.row_of(rule.pick(tally, order), tally.votes)
         return self._picks(candidates, winner, log_p)
+
+    def _weights_of(self, contexts: Sequence[str]) -> Floats:
+        """Return the weights [Q, 2M] that are added for questions of these contexts."""
+        size = PER_CONTEXT * len(self.members)
+        none = (0.0,) * size
+        weights = np.array([self.context_weights.get(context, none) for context in contexts])
+        weights = weights.reshape(len(contexts), size)
+        return weights if self.nearby is None else weights + self.nearby.context_weights(contexts)
 
     def _picks(self, candidates: Candidates, winner: Ints, log_p: Floats) -> Picks:
         """Return the winning rows [Q], −1 for none, with their probability of being right."""

@@ -25,6 +25,7 @@ from .calibrated import (
 from .candidates import Candidates
 from .gate import Trial, choose_arm, simple_instead
 from .logit import log_odds, logit, platt
+from .nearby import NearbyTraining
 from .quality import (
     EVIDENCE_FEATURES,
     evidence_features,
@@ -76,6 +77,8 @@ _FEW = _Ridge(
 _EVIDENCE = (0.1, 5.0, 0.3, 5.0, 1.0)
 _EVIDENCE_PRIOR = (0.0, 0.5, 0.0, 0.0, 0.0)
 _SHORT_PRIOR = (0.0, 0.0, 2.0, 2.0, 0.0)
+#: Penalty of the weights of what is nearby.
+_NEARBY = 1.0
 #: From this share of answers without reasoning on, their probabilities choose without labels.
 _MOSTLY = 0.5
 #: Log-odds counted for a question without an answer.
@@ -90,8 +93,9 @@ class Training:
         tally: the questions' votes [Q, M, K], with their evidence where there is any.
         scores: the metric's values of the draws [Q, M, K].
         members: names [M].
-        contexts: the questions' categories [Q], if they are used.
-        context: the input that holds the categories.
+        contexts: the questions' categories or texts [Q], if they are used.
+        context: the input that holds them.
+        texts: whether they are texts.
         threshold: the score from which a draw counts as correct.
         seed: of the folds of the cross-validation.
     """
@@ -101,6 +105,7 @@ class Training:
     members: Sequence[str]
     contexts: Sequence[str] | None = None
     context: str | None = None
+    texts: bool = False
     threshold: float = 1.0
     seed: int = 0
 
@@ -141,8 +146,9 @@ def fit(training: Training) -> Calibrated:
             blank,
             tally,
             training.correct,
-            np.asarray(contexts, dtype=str) if contexts is not None else None,
+            None if contexts is None else np.asarray(contexts, dtype=str),
             _FEW if questions <= FEW_QUESTIONS else _MANY,
+            None if contexts is None else NearbyTraining.of(contexts, training.texts),
         )
         trials, simple = work.out_of_fold(training.seed)
         evidence = choose_arm(trials)
@@ -171,27 +177,35 @@ def _without_labels(tally: Tally) -> SimpleRule:
 
 @dataclass(frozen=True)
 class _Fit:
-    """The draws to fit on: votes, which draws are correct [Q, M, K], and categories [Q]."""
+    """The draws to fit on: votes, which draws are correct [Q, M, K], and contexts [Q]."""
 
     blank: Calibrated
     tally: Tally
     correct: Floats
     contexts: NDArray[np.str_] | None
     ridge: _Ridge
+    nearby: NearbyTraining | None
+
+    @property
+    def categories(self) -> NDArray[np.str_] | None:
+        """The contexts [Q], unless they are texts: those have no weights of their own."""
+        return None if self.nearby is None or self.nearby.texts else self.contexts
 
     def rule(self, train: Ints, *, evidence: bool) -> Calibrated:
         """Fit both views on the questions `train`; scale and choice of rule are left open."""
         part, ridge = self.tally.rows(train), self.ridge
-        accuracies = part.plurality_scores(self.correct[train]).mean(axis=0)
+        right = part.plurality_scores(self.correct[train])
+        accuracies = right.mean(axis=0)
         answers = Candidates(part)
         is_right = self.correct[train][answers.question, answers.member, answers.draw] > 0
         likelihoods = _log_likelihoods(answers, is_right, ridge.prior_votes)
         likelihood, shared, rules, own = answer_features(answers, part, accuracies, likelihoods)
-        labels = np.zeros(0, str) if self.contexts is None else self.contexts[train]
+        labels = np.zeros(0, str) if self.categories is None else self.categories[train]
         seen = np.unique(labels)
         by_context = [
             answers.per_context() * (labels == value)[answers.question, None] for value in seen
         ]
+        near = None if self.nearby is None else self.nearby.near(train, right)
         quality = fit_quality(part, self.correct[train]) if evidence else None
         more = (
             np.zeros((len(answers.question), 0))
@@ -207,6 +221,7 @@ class _Fit:
                 (block, penalty),
                 (shared, ridge.shared),
                 (own, own_penalty),
+                (answers.nearby(None if near is None else near.gains), _NEARBY),
                 *((each, ridge.context) for each in by_context),
                 (more, _EVIDENCE[: more.shape[1]]),
             ]
@@ -233,8 +248,9 @@ class _Fit:
             weights=tuple(np.concatenate([a[0] / 2, mean[0], b[0] / 2, mean[1]]).tolist()),
             context_weights={
                 str(value): tuple(extra.tolist())
-                for value, extra in zip(seen, mean[2:-1], strict=True)
+                for value, extra in zip(seen, mean[3:-1], strict=True)
             },
+            nearby=None if near is None else near.fitted(mean[2]),
             instead=None,
             evidence=evidence,
             quality=quality,

@@ -56,6 +56,13 @@ class Candidates:
         """[R, 2M]: the features that have weights of their own in each category."""
         return np.hstack([self.shares, self.plural])
 
+    def nearby(self, gains: Floats | None) -> Floats:
+        """[R, 2]: vote shares and pluralities times members' gains [Q, M]; [R, 0] without."""
+        if gains is None:
+            return np.zeros((len(self.question), 0))
+        gain = gains[self.question]
+        return np.stack([(self.shares * gain).sum(axis=1), (self.plural * gain).sum(axis=1)], 1)
+
     def log_softmax(self, scores: Floats) -> Floats:
         """Return log-probabilities [R] over the answers to each question."""
         if not len(scores):
