@@ -190,7 +190,7 @@ def _setting(setting: Setting) -> dict[str, object]:
 
 
 def _show(tuned: Tuned) -> None:
-    from ..optimize.report import CURVE_COLUMNS, curve_cells
+    from ..optimize.report import CURVE_COLUMNS, FEWER, curve_cells
 
     settings = {
         "best member alone": tuned.single,
@@ -198,7 +198,7 @@ def _show(tuned: Tuned) -> None:
         "best": tuned.best,
     }
     if tuned.fewer is not None:
-        settings["fewer calls, within one standard error"] = tuned.fewer
+        settings[FEWER] = tuned.fewer
     table(
         f"{len(tuned.trials)} trials, n = {tuned.questions}, "
         + ("cross-fitted" if tuned.cross_fitted else "of the validation split"),

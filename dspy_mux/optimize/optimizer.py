@@ -83,6 +83,8 @@ class MuxOptimizer(Teleprompter):
             this bound (0 to 1; see `voting/early_stopping.py`). None makes all draws.
         minimize: a second objective, "calls_per_question" or "cost_per_question" (US dollars).
         budget: how much of the second objective the compiled mux may use per question.
+        fewer_calls: compile the setting of the fewest calls that the most accurate one does not
+            beat by more than the standard error of the difference.
         num_threads, retry_failed: of the drawing, as for `collect`.
         max_calls, max_cost: at most so many LM calls and US dollars for all that one compilation
             draws, as for `collect`. If the greedy draws do not fit, they are left out.
@@ -116,6 +118,7 @@ class MuxOptimizer(Teleprompter):
         callbacks: Sequence[Callable[[optuna.Study, FrozenTrial], None]] = (),
         minimize: str | None = None,
         budget: float | None = None,
+        fewer_calls: bool = False,
         num_threads: int = 16,
         max_calls: int | None = None,
         max_cost: float | None = None,
@@ -130,6 +133,7 @@ class MuxOptimizer(Teleprompter):
         check_metric(metric)
         check_least("k_max", k_max)
         self.metric, self.k_max, self.bound = metric, k_max, bound
+        self.fewer_calls = fewer_calls
         self.bank = bank if bank is None or isinstance(bank, SampleBank) else SampleBank(bank)
         # All recorded draws may be tried: `k_max` bounds the drawing already.
         self.options = ChoiceOptions(
@@ -222,7 +226,10 @@ class MuxOptimizer(Teleprompter):
 
     def _built(self, student: SLMMux, draws: Recorded, tuned: Tuned, drawing: Drawing) -> SLMMux:
         """Return a copy of the student set up as the study decided."""
-        best = tuned.best
+        report = MuxReport(
+            tuned, {}, drawing.collected, self.bound, drawing.greedy_left_out, self.fewer_calls
+        )
+        best = report.compiled
         part = draws.of(best.plan)
         if drawing.splits is not None:
             part = part.rows(drawing.splits[0].train)
@@ -245,9 +252,7 @@ class MuxOptimizer(Teleprompter):
         mux.pool.rule = self._rule(best, part, tally)
         if self.bound is not None:
             mux.pool.settings.schedule = "frugal"
-        mux.report = MuxReport(
-            tuned, dict(mux.pool.accuracies), drawing.collected, self.bound, drawing.greedy_left_out
-        )
+        mux.report = replace(report, accuracies=dict(mux.pool.accuracies))
         return mux
 
     def _rule(self, best: Setting, part: Record, tally: Tally) -> Rule:

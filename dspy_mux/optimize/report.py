@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("what", "members", "k", "rule", "accuracy %", "n")
 _NUMBERS = ("k", "calls", "accuracy %", "95 % interval", "n")
+#: Names `Tuned.fewer` in tables.
+FEWER = "fewer calls, within one standard error"
 CURVE_COLUMNS = ("k", "rule", "calls", "accuracy %", "95 % interval")
 
 
@@ -45,6 +47,7 @@ class MuxReport:
             makes all draws.
         greedy_left_out: a sentence on why no greedy draws were tried; None where they were, or
             were not asked for.
+        fewer_calls: whether `tuned.fewer` was compiled, where there is one, not `tuned.best`.
     """
 
     tuned: Tuned
@@ -52,6 +55,13 @@ class MuxReport:
     collected: list[Collected]
     bound: float | None = None
     greedy_left_out: str | None = None
+    fewer_calls: bool = False
+
+    @property
+    def compiled(self) -> Setting:
+        """The setting that was compiled."""
+        fewer = self.tuned.fewer if self.fewer_calls else None
+        return self.tuned.best if fewer is None else fewer
 
     def __deepcopy__(self, memo: dict[int, object]) -> MuxReport:
         return self  # copies of the mux share it, and the study in it
@@ -60,10 +70,12 @@ class MuxReport:
         settings = {
             "best member alone": self.tuned.single,
             "paper's defaults": self.tuned.baseline,
-            "compiled": self.tuned.best,
+            "compiled": self.compiled,
         }
-        if self.tuned.fewer is not None:
-            settings["fewer calls, within one standard error"] = self.tuned.fewer
+        if self.compiled != self.tuned.best:
+            settings["most accurate"] = self.tuned.best
+        elif self.tuned.fewer is not None:
+            settings[FEWER] = self.tuned.fewer
         return settings
 
     def rows(self) -> list[ReportRow]:
@@ -84,8 +96,9 @@ class MuxReport:
     def note(self) -> str:
         """Sentences on the questions behind the figures, the gain, and failed draws."""
         mean, low, high = (100 * value for value in self.tuned.difference)
+        best = "Compiled" if self.compiled == self.tuned.best else "Most accurate"
         return (
-            f"{self.tuned.note} Compiled − paper's defaults: {mean:+.1f} points (95 % interval "
+            f"{self.tuned.note} {best} − paper's defaults: {mean:+.1f} points (95 % interval "
             f"{low:+.1f} to {high:+.1f}, paired, n = {self.tuned.questions})."
             + self._bound_note()
             + ("" if self.tuned.curve is None else f" {self.tuned.curve.note}")
@@ -94,7 +107,7 @@ class MuxReport:
         )
 
     def _bound_note(self) -> str:
-        if not self.bound or self.tuned.best.rule != "calibrated":
+        if not self.bound or self.compiled.rule != "calibrated":
             return ""
         return (
             " These figures are of all draws; the compiled mux stops where a further draw changes "

@@ -155,3 +155,24 @@ def test_members_that_differ_in_temperature_alone_have_no_greedy_draws(caplog):
     )
     assert "have the same model string" in best.report.greedy_left_out
     assert lm.engine.calls == 88
+
+
+def test_the_fewest_calls_are_compiled_on_request():
+    student = a_mux(*[a_member(name, 0.7) for name in "abc"], k=3)
+    settings = {"n_trials": 8, "rules": RULES[:1], "greedy": False, "min_members": 3}
+    best = MuxOptimizer(metric, **settings).compile(student, trainset=questions(40))
+    fewer = MuxOptimizer(metric, **settings, fewer_calls=True).compile(
+        student, trainset=questions(40)
+    )
+    tuned = best.report.tuned
+    assert (fewer.members[0].k, best.members[0].k) == (tuned.fewer.k, tuned.best.k)
+    assert tuned.fewer.k < tuned.best.k
+    assert [row["what"] for row in best.report.rows()][2:] == [
+        "compiled",
+        "fewer calls, within one standard error",
+    ]
+    assert [(row["what"], row["k"]) for row in fewer.report.rows()][2:] == [
+        ("compiled", tuned.fewer.k),
+        ("most accurate", tuned.best.k),
+    ]
+    assert "Most accurate − paper's defaults" in fewer.report.note
