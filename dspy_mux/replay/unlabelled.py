@@ -54,9 +54,10 @@ def estimate_accuracies(record: Record) -> dict[str, float]:
 
     >>> import numpy as np
     >>> from dspy_mux import Record, estimate_accuracies
-    >>> votes = np.array([[[0], [0], [1]], [[0], [1], [2]], [[0], [0], [0]]])
+    >>> votes = np.array([[[0], [0], [1]], [[0], [0], [1]], [[0], [1], [0]]] * 10)
     >>> unknown = np.full(votes.shape, np.nan)
-    >>> record = Record(("a", "b", "c"), ("q1", "q2", "q3"), votes, unknown, {})
+    >>> questions = tuple(f"q{at}" for at in range(30))
+    >>> record = Record(("a", "b", "c"), questions, votes, unknown, {})
     >>> found = estimate_accuracies(record)
     >>> found["a"] > found["b"] > found["c"]
     True

@@ -143,6 +143,9 @@ def test_a_context_that_is_not_an_input_is_refused():
     mixed = [example.with_inputs("question", "category") for example in questions(30)]
     with pytest.raises(ConfigurationError, match="context='category' is not an input"):
         study.compile(student, trainset=mixed[:20], valset=questions(30)[20:])
+    by_text = MuxOptimizer(metric=metric, n_trials=2, context="auto:category")
+    with pytest.raises(ConfigurationError, match="context='category' is not an input"):
+        by_text.compile(student, trainset=questions(30))
     assert calls(student) == [0, 0]
 
 

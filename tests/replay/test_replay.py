@@ -12,6 +12,7 @@ from hypothesis import given, settings, strategies as st
 
 from dspy_mux.bank.record import Record
 from dspy_mux.errors import ConfigurationError
+from dspy_mux.replay.decisions import picks_on
 from dspy_mux.replay.replay import check_rule, compare, pooled_results, replay
 from dspy_mux.replay.splits import Split, folds, holdout
 
@@ -194,6 +195,20 @@ def test_calibrated_uses_a_named_field_of_the_questions():
     assert replay(record, "calibrated", splits=folds(200, count=2), context="topic").accuracy == 1.0
     with pytest.raises(ConfigurationError, match="no field 'subject'"):
         replay(record, "calibrated", context="subject")
+
+
+def test_calibrated_uses_the_text_of_the_questions():
+    topics = ["fish" if at % 2 else "birds" for at in range(200)]
+    texts = tuple(f"Which {topic} live in place{at}?" for at, topic in enumerate(topics))
+    votes = np.broadcast_to(np.array([[0, 0], [1, 1]]), (200, 2, 2))
+    right = np.array([[topic == "fish", topic == "birds"] for topic in topics])
+    record = record_from(votes, np.broadcast_to(right[:, :, None], votes.shape), question=texts)
+    split = folds(200, count=2)
+    assert replay(record, "calibrated", splits=split, context="auto").accuracy == 1.0
+    picks = picks_on(record, "calibrated", split[0], context="auto:question")
+    assert picks.scores(record.scores[split[0].test]).mean() == 1.0
+    with pytest.raises(ConfigurationError, match="finds no text"):
+        replay(record_from(votes, votes + 1), "calibrated", context="auto")
 
 
 # --- comparing -----------------------------------------------------------------------------------
