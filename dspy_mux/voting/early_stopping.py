@@ -80,6 +80,10 @@ class EarlyStopping:
                 f"The bound on the chance of a change must lie between 0 and 1, not {self.bound}."
             )
 
+    @property
+    def reads_evidence(self) -> bool:
+        return any(stage.rule.reads_evidence for stage in self.stages)
+
     def given(self, inputs: Mapping[str, Any]) -> EarlyStopping:
         """Return the rule for a question with these inputs: its category's weights are added."""
         stages = (replace(stage, rule=stage.rule.given(inputs)) for stage in self.stages)
@@ -98,7 +102,12 @@ class EarlyStopping:
         drawn = np.bincount(self.order[:made], minlength=len(ballots)).tolist()
         at = [position for position, count in enumerate(drawn) if count]
         seen = [
-            Ballot(ballots[i].member, ballots[i].votes[: drawn[i]], ballots[i].accuracy, drawn[i])
+            replace(
+                ballots[i],
+                votes=ballots[i].votes[: drawn[i]],
+                asked=drawn[i],
+                evidence=ballots[i].evidence[: drawn[i]],
+            )
             for i in at
         ]
         choice = self.stages[made - 1].rule.choose(seen)
@@ -245,9 +254,13 @@ def _prefixes(tally: Tally, order: Sequence[int]) -> Iterator[tuple[Tally, Ints]
         drawn = np.bincount(order[:made], minlength=tally.shape[1])
         at = np.flatnonzero(drawn)
         k = drawn[at]
-        votes = tally.votes[:, at, : k.max()].copy()
-        votes[:, np.arange(k.max()) >= k[:, None]] = ABSTAINED
-        yield Tally(votes, k), at
+        later = np.arange(k.max()) >= k[:, None]
+        votes = np.where(later, ABSTAINED, tally.votes[:, at, : k.max()])
+        evidence = {
+            name: np.where(later, np.nan, values[:, at, : k.max()])
+            for name, values in tally.evidence.items()
+        }
+        yield Tally(votes, k, evidence), at
 
 
 def _made_in_order(order: Sequence[int], drawn: Sequence[int]) -> int:

@@ -42,7 +42,7 @@ class FallbackTable:
         labels: numbers of questions that are fitted on.
         k: draws per member, as far as they are recorded.
         repeats: random choices of questions and draws for each pool.
-        votes_only: leave evidence out.
+        votes_only: leave the banks with evidence out.
     """
 
     data: Path
@@ -153,12 +153,15 @@ def _pools(options: FallbackTable) -> list[tuple[str, Record]]:
         bank = read_jsonl(data / "faithful_cot_gsm8k_aqua.jsonl.gz", dataset=dataset)
         found += _subsets(dataset, bank, _POOLS, random)
     found += _subsets("everyday", read_jsonl(data / "tiny_slms_everyday.jsonl.gz"), 1, random)
+    if options.votes_only:
+        return found
+    from ..evidence.sources import read_source
+
     for name, file in (
         ("everyday, probabilities", "everyday_logprobs.jsonl.gz"),
         ("GSM8K, chain of thought", "gsm8k_cot_logprobs.jsonl.gz"),
     ):
-        if not options.votes_only:
-            found += _subsets(name, read_jsonl(data / file, temperature=0.5), 1, random)
+        found += _subsets(name, read_source(str(data / file)).sampled, 1, random)
     return found
 
 
