@@ -63,5 +63,5 @@ def clear_gain(one: Floats, other: Floats) -> float:
         one, other: 1 where right, [repeats, Q].
     """
     differences = (one - other).mean(axis=0)
-    error = float(differences.std()) / np.sqrt(len(differences))
-    return float(differences.mean()) - _ERRORS * error
+    error = differences.std() / np.sqrt(len(differences))
+    return float(differences.mean() - _ERRORS * error)
