@@ -13,7 +13,7 @@ import numpy as np
 
 from .calibration import LEAST_QUESTIONS, Training
 from .candidates import Candidates
-from .logit import log_odds, logistic, platt
+from .logit import log_odds, logistic
 from .probability import Probability
 from .probability_sums import (
     UNKNOWN,
@@ -27,6 +27,8 @@ from .tally import Floats, Ints
 
 #: Ridge penalties of a shift, and of the slope and intercept over a text's log-probability.
 _SHIFT, _TEXT_SLOPE, _TEXT_INTERCEPT = 5.0, 5.0, 1.0
+#: Ridge penalties of what makes the mean a probability: its slope's distance from 1, its intercept.
+_CONFIDENCE = (1.0, 0.1)
 #: Draws of chance `UNKNOWN` that are added to a member's own without evidence.
 _PRIOR_DRAWS = 5.0
 
@@ -58,8 +60,10 @@ def fit_probability(training: Training) -> Probability:
     picks = rule.pick(tally, rule.order_of(training.members, training.accuracies.tolist()))
     answered = picks.member >= 0
     odds = log_odds(np.log(np.maximum(picks.confidence[answered], 1e-300)))
-    slope, intercept = platt(odds, picks.scores(training.correct)[answered])
-    return replace(rule, slope=slope, intercept=intercept)
+    x = np.stack([odds, np.ones(len(odds))], axis=1)
+    right, once = picks.scores(training.correct)[answered], np.ones(len(odds))
+    steeper, intercept = logistic(x, right, np.array(_CONFIDENCE), once, odds)
+    return replace(rule, slope=max(1.0 + float(steeper), 0.0), intercept=float(intercept))
 
 
 def _shifts(training: Training, direct: Bools) -> Floats:
