@@ -51,6 +51,21 @@ def test_replay_tells_what_the_rule_scores(bank, as_json):
     assert 0.9 < sum(told["wins"].values()) <= 1 + 1e-9
 
 
+def test_replay_of_all_rules_has_probability_where_draws_have_evidence(tmp_path, as_json):
+    rows = [
+        a_row(f"q{at}", model, draw, answer, answer == "x", answer_logprob=logprob)
+        for at in range(12)
+        for draw in range(2)
+        for model, answer, logprob in (("a", "x", -0.1), ("b", "y", -2.0), ("c", "y", -2.5))
+    ]
+    told = as_json("replay", jsonl(tmp_path / "draws.jsonl", rows), "--rule", "all")["rules"]
+    assert (told["probability"]["accuracy"], told["pooled"]["accuracy"]) == (1.0, 0.0)
+    assert [rule for rule, figures in told.items() if "evidence" in figures] == ["calibrated"]
+    assert isinstance(told["calibrated"]["evidence"], bool)
+    one = as_json("replay", tmp_path / "draws.jsonl", "--rule", "probability")
+    assert one["rule"] == "probability"
+
+
 def test_replay_of_all_rules_is_one_object(bank, as_json):
     told = as_json("replay", bank, "--rule", "all", "--k", 4, "--repeats", 1)
     assert told.keys() == {"rules"}

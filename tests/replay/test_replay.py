@@ -12,10 +12,15 @@ from hypothesis import given, settings, strategies as st
 
 from dspy_mux.bank.record import Record
 from dspy_mux.errors import ConfigurationError
-from dspy_mux.replay.decisions import picks_on
+from dspy_mux.replay.decisions import picks_on, rules_for
 from dspy_mux.replay.replay import check_rule, compare, pooled_results, replay
 from dspy_mux.replay.splits import Split, folds, holdout
+from dspy_mux.voting.ballot import Ballot
+from dspy_mux.voting.calibration import Training
+from dspy_mux.voting.evidence import Evidence
+from dspy_mux.voting.probability_fit import fit_probability
 
+from ..support.evidence_records import knowing_record
 from ..support.votes import random_record, record_from
 
 FIXED = ["self_consistency", "pooled", "consistency"]
@@ -288,3 +293,50 @@ def test_a_result_is_plain_values_for_json():
     assert plain["rule"] == "calibrated"
     assert plain["members"] == ["a", "b", "c"]
     assert "per_question" not in plain
+
+
+# --- evidence ------------------------------------------------------------------------------------
+
+
+def test_probability_is_replayed_as_it_is_fitted_and_as_it_decides_live():
+    record = knowing_record(60, draws=2)
+    split = Split(np.arange(40), np.arange(40, 60))
+    by_order = [split]
+    result = replay(record, "probability", splits=by_order)
+    train = record.rows(split.train)
+    rule = fit_probability(Training(train.tally(), train.scores, record.members))
+    right = []
+    for at in split.test:
+        ballots = [
+            Ballot(
+                name,
+                tuple(record.votes[at, member].tolist()),
+                float(train.scores[:, member, 0].mean()),
+                evidence=tuple(
+                    Evidence(answer_logprob=float(value))
+                    for value in record.evidence["answer_logprob"][at, member]
+                ),
+            )
+            for member, name in enumerate(record.members)
+        ]
+        right.append(rule.choose(ballots).answer == 0)
+    assert result.per_question.tolist() == right
+    assert result.accuracy > replay(record, "pooled", splits=by_order).accuracy
+    assert result.frugal_calls_per_question <= result.calls_per_question == 4
+
+
+def test_probability_needs_log_probabilities():
+    record = random_record()
+    assert "probability" not in rules_for(record)
+    assert "probability" in rules_for(knowing_record())
+    with pytest.raises(ConfigurationError, match="needs the log-probabilities of answers"):
+        replay(record, "probability")
+    with pytest.raises(ConfigurationError, match="needs the log-probabilities of answers"):
+        picks_on(record, "probability", Split(np.arange(30), np.arange(30, 60)))
+
+
+def test_only_calibrated_says_whether_it_read_evidence():
+    record = knowing_record(60)
+    told = {rule: replay(record, rule).as_dict().get("evidence") for rule in rules_for(record)}
+    assert told == {**dict.fromkeys(rules_for(record)), "calibrated": True}
+    assert replay(random_record(), "calibrated").as_dict()["evidence"] is False

@@ -98,7 +98,7 @@ def test_evidence_of_an_abstention_counts_for_nothing():
 
 
 @pytest.mark.parametrize(
-    "accuracies, choice",
+    ("accuracies", "choice"),
     [
         ((0.5, 0.7), Choice(1, 1, 0.2, "accuracy")),
         ((0.5, 0.5), Choice(0, 0, 0.2, "pool order")),
