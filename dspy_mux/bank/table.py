@@ -68,7 +68,6 @@ def record_from_table(
         if (table.shape[1] > 9)
         else {}
     )
-    figures["completion_tokens"] = table[:, 7]
     numbers, draw, answer_class = table[:, 3:], table[:, 2], np.nan_to_num(table[:, 3])
     if np.isinf(numbers).any() or not (
         ((draw >= 0) & (draw < MOST_DRAWS)).all()
@@ -90,6 +89,8 @@ def record_from_table(
         len(members),
         f"The bank {name}",
     )
+    # Older banks have counts below 0 where a server said so.
+    figures["completion_tokens"] = np.where(table[:, 7] < 0, np.nan, table[:, 7])
     abstained = np.isnan(table[:, 3])
     votes = np.full(shape, MISSING, np.int32)
     votes[at] = np.where(abstained, ABSTAINED, np.nan_to_num(table[:, 3]))

@@ -223,7 +223,7 @@ SURE = {"4": -0.25, "5": -2.0}
 @pytest.fixture
 def server():
     with running(LogprobServer(lambda prompt: "4" if "2 + 2" in prompt else "5")) as found:
-        found.sure.update(SURE)
+        found.weigh = lambda position, token: SURE.get(token.decode().strip(), -0.5)
         yield found
 
 

@@ -26,7 +26,8 @@ COLUMNS = {
     "mux_draws": (
         *("question", "program", "draw", "answer", "answer_class", "score", "cause"),
         *("outputs", "calls", "prompt_tokens", "completion_tokens", "seconds", "cost"),
-        *("created", "scored_by"),
+        *("created", "scored_by", "answer_logprob", "answer_tokens", "text_logprob"),
+        *("lowest_logprob", "temperature", "finish_reason", "stated_probability"),
     ),
 }
 PLACES = [(table, column) for table, columns in COLUMNS.items() for column in columns]
@@ -41,7 +42,17 @@ VALUES = st.one_of(
         ["[]", "{}", '{"a":', '"cut off', "null", "1e999", "nan", "inf", "[" * 5000, "9" * 5000]
     ),
     st.sampled_from(
-        ['{"model": 7}', '{"a": [1]}', "abc", "\x00", b"\xff\xfe", "1" * 400, '{"answer": 1e999}']
+        [
+            '{"model": 7}',
+            '{"temperature": "hot"}',
+            '{"temperature": 1e999}',
+            '{"a": [1]}',
+            "abc",
+            "\x00",
+            b"\xff\xfe",
+            "1" * 400,
+            '{"answer": 1e999}',
+        ]
     ),
 )
 LM = scripted_lm("a", ["x"])

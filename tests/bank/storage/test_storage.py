@@ -110,6 +110,8 @@ def test_info_counts_what_each_program_drew_and_took(bank):
         "tokens": 90,
         "cost": 1.5,
         "latest": 1e9,
+        "temperature": None,
+        "evidence": 0,
     }
 
 
