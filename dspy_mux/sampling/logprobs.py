@@ -15,6 +15,7 @@ from dspy.utils.exceptions import (
     LMError,
     LMInvalidRequestError,
     LMUnsupportedFeatureError,
+    LMUnsupportedModelError,
 )
 
 from ..errors import ConfigurationError
@@ -28,6 +29,12 @@ AskLogprobs: TypeAlias = Literal["auto", True, False]
 _SETTING = "logprobs"
 #: (address, model) of the servers that refused.
 _refused: set[tuple[str, str]] = set()
+#: Those that failed when they were asked, and not without, but did not say why.
+_suspected: set[tuple[str, str]] = set()
+#: Those that have given some.
+_given: set[tuple[str, str]] = set()
+#: Errors of a request that would be the same without the question.
+_OF_ANOTHER_KIND = (ContextWindowExceededError, LMUnsupportedModelError)
 
 
 def check_logprobs(logprobs: object, whose: str) -> None:
@@ -65,7 +72,7 @@ class Asked:
 
     def takes_back(self, error: Exception) -> bool:
         """Stop asking after an error that may be a refusal; return whether to call again."""
-        if not asks(self._lm) or not may_be_a_refusal(error):
+        if not asks(self._lm) or not may_be_a_refusal(self._lm, error):
             return False
         self._refusal = error
         self._lm.kwargs.pop(_SETTING, None)
@@ -79,28 +86,39 @@ class Asked:
 
     def failure(self, error: Exception) -> Exception:
         """Return what the call failed of: no refusal, where it fails without the question too."""
-        if self._refusal is None or not may_be_a_refusal(error):
+        if self._refusal is None or not may_be_a_refusal(self._lm, error):
             return error
         ask(self._lm)
         return self._refusal
 
 
-def may_be_a_refusal(error: Exception) -> bool:
+def note_given(lm: dspy.BaseLM) -> None:
+    """Note that a server gives log-probabilities: an error of its that names none is no refusal."""
+    _given.add(_key(lm))
+
+
+def may_be_a_refusal(lm: dspy.BaseLM, error: Exception) -> bool:
     """Return whether a call may have failed because it asked for log-probabilities.
 
     Whether it did is known once it succeeds without.
     """
-    if isinstance(error, ContextWindowExceededError):
+    if isinstance(error, _OF_ANOTHER_KIND) or not isinstance(error, LMError):
         return False
-    if isinstance(error, (LMInvalidRequestError, LMUnsupportedFeatureError)):
-        return True  # many servers do not say which parameter they refuse
-    return isinstance(error, LMError) and "logprob" in str(error).lower()
+    if _names_them(error):
+        return True
+    # Many servers do not say which parameter they refuse.
+    unsaid = isinstance(error, (LMInvalidRequestError, LMUnsupportedFeatureError))
+    return unsaid and error.status in (None, 400, 422) and _key(lm) not in _given
 
 
 def remember_refusal(lm: dspy.BaseLM, error: Exception) -> None:
-    """Ask this server for this model no more, and log it once."""
+    """Ask this server for this model no more, and log it once.
+
+    One that does not say what it refuses may have failed of something else: it is asked once more.
+    """
     key = _key(lm)
-    if key in _refused:
+    if key in _refused or (not _names_them(error) and key not in _suspected):
+        _suspected.add(key)
         return
     _refused.add(key)
     logger.warning(
@@ -109,6 +127,10 @@ def remember_refusal(lm: dspy.BaseLM, error: Exception) -> None:
         lm.model,
         type(error).__name__,
     )
+
+
+def _names_them(error: Exception) -> bool:
+    return "logprob" in str(error).lower()
 
 
 def _key(lm: dspy.BaseLM) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 
@@ -28,7 +29,8 @@ def server():
 
 @pytest.fixture(autouse=True)
 def nobody_refused(monkeypatch):
-    monkeypatch.setattr(logprobs, "_refused", set())
+    for seen in ("_refused", "_suspected", "_given"):
+        monkeypatch.setattr(logprobs, seen, set())
 
 
 def an_lm(server, name, engine="lm15", **settings):
@@ -87,8 +89,11 @@ def test_a_server_that_refuses_is_asked_no_more(server, engine):
 def test_refusals_have_many_forms(server, refusal):
     server.refusal = refusal
     mux = a_mux(server, "refuses", k=1, logprobs=True)
-    assert mux(question="?").answer == "Paris"
-    assert server.asked() == [True, False]
+    for number in range(4):
+        assert mux(question=f"{number}?").answer == "Paris"
+    # Where the server does not say what it refuses, it is asked once more.
+    again = [False] if "logprobs" in refusal[1] else [True, False]
+    assert server.asked() == [True, False, *again, False, False]
 
 
 def test_a_request_that_is_wrong_otherwise_stays_so(server, monkeypatch):
@@ -100,6 +105,33 @@ def test_a_request_that_is_wrong_otherwise_stays_so(server, monkeypatch):
     server.bodies.clear()
     assert mux(question="?").answer == "Paris"
     assert server.asked() == [True, False]  # nothing was remembered
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        (404, "The model does not exist."),
+        (429, "Rate limit reached."),
+        (503, "The model is overloaded."),
+        (400, "This model's maximum context length is 10 tokens."),
+    ],
+)
+def test_an_error_that_passes_is_no_refusal(server, failure):
+    server.fails_once = failure
+    mux = a_mux(server, "gives", k=1, logprobs=True)
+    with contextlib.suppress(AllMembersFailed):
+        mux(question="?")
+    assert mux(question="?").verdict.ballots[0].probabilities
+    assert server.asked()[-1]
+
+
+def test_a_server_that_gave_them_does_not_refuse_without_a_word(server):
+    mux = a_mux(server, "gives", k=1, logprobs=True)
+    mux(question="?")
+    server.fails_once = 400, "The request is malformed."
+    with pytest.raises(AllMembersFailed, match="malformed"):
+        mux(question="?")
+    assert all(server.asked())
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -26,6 +26,7 @@ class LogprobServer(ThreadingHTTPServer):
         split: returns a text's tokens.
         refusal: the status and the message.
         refuses_all: whether it answers every request with `refusal`.
+        fails_once: the status and the message that it answers the next request with.
         bodies: the requests, in the order they came.
     """
 
@@ -38,6 +39,7 @@ class LogprobServer(ThreadingHTTPServer):
         self.split: Callable[[str], list[bytes]] = words
         self.refusal = 400, "logprobs is not supported by this model"
         self.refuses_all = False
+        self.fails_once: tuple[int, str] | None = None
         self.bodies: list[Body] = []
 
     @property
@@ -61,8 +63,11 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.bodies.append(body)
         asks = bool(body.get("logprobs"))
+        failure, self.server.fails_once = self.server.fails_once, None
         if self.server.refuses_all or (asks and "refuses" in body["model"]):
-            status, message = self.server.refusal
+            failure = self.server.refusal
+        if failure is not None:
+            status, message = failure
             self._send(status, {"error": {"message": message, "type": "invalid_request_error"}})
             return
         text = self.server.say("\n".join(str(turn["content"]) for turn in body["messages"]))
