@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import ConfigurationError, DataError
 from .tally import Floats, Ints
@@ -27,6 +28,8 @@ TEXT_FIELDS = ("question", "problem", "prompt", "query", "instruction", "text", 
 _SHRINKAGES = (1.0, 3.0, 10.0, 30.0, 100.0, math.inf)
 #: Probabilities are kept this far from 0 and 1.
 _EDGE = 0.02
+#: At most so many training questions are looked up, evenly spaced: each is compared with all.
+MOST_QUESTIONS = 2000
 #: Words are told apart by so many hashes.
 _HASHES = 2**24
 #: A word; a character of a script that writes words together is one.
@@ -112,33 +115,42 @@ class Nearby:
 
 @dataclass(frozen=True)
 class NearbyTraining:
-    """Training questions [N] by how near they are to one another.
+    """Training questions [N] by how near they are to those that are looked up [R].
 
     Attributes:
-        similarity: [N, N], 0 of a question with itself, so that it never speaks for itself.
+        marks: of those that are looked up.
+        asked: [R], their positions among all.
+        similarity: [N, R], 0 of a question with itself, so that it never speaks for itself.
     """
 
     texts: bool
     marks: tuple[tuple[int, ...], ...]
-    similarity: Floats
+    asked: Ints
+    similarity: NDArray[np.float32]
 
     @classmethod
     def of(cls, contexts: Sequence[str], texts: bool) -> NearbyTraining:
-        marks = tuple(marks_of(each, texts) for each in contexts)
-        similarity = Index(marks).similarity(marks)
-        np.fill_diagonal(similarity, 0.0)
-        return cls(texts, marks, similarity)
+        marks = [marks_of(each, texts) for each in contexts]
+        count = min(len(marks), MOST_QUESTIONS)
+        asked = np.linspace(0, len(marks) - 1, count).astype(int)
+        known = tuple(marks[at] for at in asked)
+        similarity = Index(known).similarity(marks)
+        similarity[asked, np.arange(count)] = 0.0
+        return cls(texts, known, asked, similarity)
 
     def near(self, train: Ints, right: Floats) -> Near:
         """Return what the questions `train` say of one another.
 
         Args:
+            train: [n], ascending.
             right: [n, M], whether each member was right on them.
         """
-        similarity = self.similarity[np.ix_(train, train)]
-        shrinkage = best_shrinkage(similarity, right)
-        marks = tuple(self.marks[at] for at in train)
-        return Near(self.texts, marks, right, shrinkage, gains(similarity, right, shrinkage))
+        columns = np.flatnonzero(np.isin(self.asked, train))
+        similarity = self.similarity[np.ix_(train, columns)]
+        theirs = right[np.searchsorted(train, self.asked[columns])]
+        shrinkage = best_shrinkage(similarity, theirs, right)
+        marks = tuple(self.marks[at] for at in columns)
+        return Near(self.texts, marks, theirs, shrinkage, gains(similarity, theirs, shrinkage))
 
 
 @dataclass(frozen=True)
@@ -146,8 +158,8 @@ class Near:
     """What training questions say of members near one another, before it is weighed.
 
     Attributes:
-        right: [n, M], whether each member was right on them.
-        gains: [n, M], `gains` near each of them, by the others.
+        marks, right: of those that are looked up [R], and [R, M] whether each member was right.
+        gains: [n, M], `gains` near each training question, by the others.
     """
 
     texts: bool
@@ -202,9 +214,9 @@ class Index:
         norms = np.sqrt(np.bincount(self._question, squares, minlength=self._count))
         self._norms = np.maximum(norms, 1e-12)
 
-    def similarity(self, marks: Sequence[Sequence[int]]) -> Floats:
+    def similarity(self, marks: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Return [Q, N], the squared cosine of each question with each training question."""
-        found = np.zeros((len(marks), self._count))
+        found = np.zeros((len(marks), self._count), np.float32)
         for row, each in enumerate(marks):
             known = self._known(each)
             if not len(known):
@@ -237,17 +249,18 @@ def gains(similarity: Floats, right: Floats, shrinkage: float) -> Floats:
     return _log_odds(_near(similarity, right, shrinkage)) - _log_odds(overall)
 
 
-def best_shrinkage(similarity: Floats, right: Floats) -> float:
+def best_shrinkage(similarity: Floats, right: Floats, found: Floats) -> float:
     """Return the shrinkage by which other questions make each one's answers most likely.
 
     Args:
-        similarity: [N, N], 0 of a question with itself.
-        right: [N, M].
+        similarity: [Q, N] with questions that are looked up, 0 of a question with itself.
+        right: [N, M], whether members were right on those.
+        found: [Q, M], on each question.
     """
 
     def likelihood(shrinkage: float) -> float:
         p = _near(similarity, right, shrinkage)
-        return float((right * np.log(p) + (1 - right) * np.log(1 - p)).sum())
+        return float((found * np.log(p) + (1 - found) * np.log(1 - p)).sum())
 
     # The most shrinkage among equals.
     return max(reversed(_SHRINKAGES), key=likelihood)

@@ -11,6 +11,7 @@ import pytest
 
 from dspy_mux import ConfigurationError, DataError
 from dspy_mux.mux.saved_rule import load_rule, rule_state
+from dspy_mux.voting import nearby
 from dspy_mux.voting.ballot import Ballot
 from dspy_mux.voting.calibration import Training, fit
 from dspy_mux.voting.nearby import (
@@ -115,7 +116,7 @@ def test_similarity_is_the_squared_cosine_of_weighted_marks():
     dense = np.array([[mark in each for mark in every] for each in marks], float)
     dense *= np.log((1 + len(texts)) / (1 + dense.sum(axis=0)))
     dense /= np.linalg.norm(dense, axis=1, keepdims=True)
-    np.testing.assert_allclose(found, (dense @ dense.T) ** 2, atol=1e-12)
+    np.testing.assert_allclose(found, (dense @ dense.T) ** 2, atol=1e-6)
     assert Index(marks).similarity([(), marks_of("unseen words", True)]).sum() == 0
     assert Index([]).similarity([marks_of("x", True)]).shape == (1, 0)
 
@@ -133,10 +134,25 @@ def test_shrinkage_is_by_what_the_others_say():
     near = (kinds[:, None] == kinds).astype(float)
     np.fill_diagonal(near, 0)
     telling = (random.random((200, 4)) < np.where(np.eye(4)[kinds] > 0, 0.9, 0.3)).astype(float)
-    assert best_shrinkage(near, telling) <= 10
-    assert math.isinf(best_shrinkage(near, np.ones((200, 4))))
+    assert best_shrinkage(near, telling, telling) <= 10
+    always = np.ones((200, 4))
+    assert math.isinf(best_shrinkage(near, always, always))
     assert (gains(near, telling, math.inf) == 0).all()
     assert np.array_equal(gains(near, telling, 3.0).argmax(axis=1), kinds)
+
+
+def test_of_many_training_questions_some_are_looked_up(monkeypatch):
+    monkeypatch.setattr(nearby, "MOST_QUESTIONS", 30)
+    training, kinds = a_training()
+    rule = fit(training)
+    assert len(rule.nearby.marks) == len(rule.nearby.right) == 30
+    asked = [marks_of(text, True) for text in training.contexts]
+    rows = [asked.index(marks) for marks in rule.nearby.marks]
+    right = training.correct[rows, :, 0] > 0
+    assert rule.nearby.right == tuple(map(tuple, right.tolist()))
+    weights = rule.nearby.context_weights([text_of(kind, "new") for kind in ("capital", "plural")])
+    assert weights[0, 0] > weights[0, 1]
+    assert weights[1, 0] < weights[1, 1]
 
 
 def test_auto_names_the_field_of_the_text():
