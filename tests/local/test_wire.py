@@ -173,3 +173,15 @@ def test_a_choice_becomes_a_response_with_its_own_usage():
 def test_a_cut_off_answer_may_be_retried():
     with pytest.raises(lm15.ServerError, match="before the answer was complete"):
         wire.choice_body("id", "ca", "", [], None, None)
+
+
+def test_log_probabilities_are_asked_for_with_an_alternative():
+    # Asked for none, llama.cpp says nothing of the tokens themselves either.
+    request = lm15.Request(
+        model="m",
+        messages=(lm15.Message.user("Hi"),),
+        config=lm15.Config(logprobs=0),
+    )
+    chat, _ = wire.payload_of(request, chat=True)
+    text, _ = wire.payload_of(request, chat=False)
+    assert (chat["logprobs"], chat["top_logprobs"], text["logprobs"]) == (True, 1, 1)

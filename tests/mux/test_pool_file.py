@@ -14,6 +14,7 @@ from dspy_mux import (
     JSONSchemaAdapter,
     PlainAdapter,
     SLMMux,
+    load_pool,
 )
 from dspy_mux.mux.open import open_mux
 from dspy_mux.mux.pool_file import PoolFile
@@ -71,6 +72,26 @@ def test_a_pool_file_describes_a_mux(tmp_path, server, monkeypatch):
     assert (mux.rule.name, mux.accuracies, mux.timeout) == ("pooled", {"a": 0.6}, 20)
     assert mux(question="?").answer == 42
     assert "Bearer sk-of-mine" in server.keys
+
+
+def test_a_pool_file_says_who_is_asked_for_log_probabilities(tmp_path):
+    path = written(
+        tmp_path,
+        """
+        logprobs = true
+        [[members]]
+        model = "openai/a"
+        [[members]]
+        model = "openai/b"
+        logprobs = false
+        """,
+    )
+    assert [member.logprobs for member in load_pool(path)] == [True, False]
+    mux = PoolFile.load(path).mux()
+    assert mux.pool.settings.logprobs is True
+    assert [member.logprobs for member in mux.members] == [None, False]
+    with pytest.raises(ConfigurationError, match="logprobs"):
+        PoolFile.load(written(tmp_path, 'logprobs = "yes"\n[[members]]\nmodel = "openai/a"\n'))
 
 
 def test_ollamas_usual_address_gets_its_openai_path(tmp_path, server):
