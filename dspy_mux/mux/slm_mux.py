@@ -49,16 +49,18 @@ class SLMMux(Ensemble):
         lms: the pool: a list of `dspy.LM` or `Member`, or a dict of name → either. Its order is
             the last tie-break.
         k: draws per member.
-        temperature: of the draws; the paper uses 0.3.
-        rule: "consistency" (the paper's), "pooled", "self_consistency", or an object with `name`
-            and `choose(ballots)`.
+        temperature: of the draws; the paper uses 0.3. At 0, where draws are all the same, k is 1.
+        rule: "consistency" (the paper's), "pooled", "self_consistency", "probability" (by the
+            log-probabilities that servers report), or an object with `name` and
+            `choose(ballots)`.
         schedule: "full" makes all draws at once. "frugal" draws member by member and stops as
             soon as no further draw can change the answer: the same answer for fewer calls.
             "hedged" starts the two most accurate members together, the others only if still
-            needed, and withdraws what is no longer needed: the same answer too, but "pooled" may
-            credit a later member that drew it (`verdict.member`, and the fields that are not
-            compared), where an earlier one's draws have not arrived or never began. Both require
-            a transitive equivalence, unless the rule is "consistency" or "self_consistency".
+            needed, and withdraws what is no longer needed: the same answer too, but "pooled" and
+            "probability" may credit a later member that drew it (`verdict.member`, and the fields
+            that are not compared), where an earlier one's draws have not arrived or never began.
+            Both require a transitive equivalence, unless the rule is "consistency" or
+            "self_consistency".
         answer_field: the output field that is compared; by default `answer`, else the last one.
             A list of fields compares them jointly, a dict gives each its equivalence (None for
             its type's). Fields that are not compared are the winning draw's.

@@ -138,7 +138,7 @@ class Probability:
 
         A member that has draws left can lift its probability of any answer to 1 at most. So the
         leading answer stands once no other can catch up if all of them do. The answer and whose it
-        is are those of all draws; the confidence, a sum of what was drawn, could be higher.
+        is are those of all draws; the confidence is that of what was drawn.
 
         Args:
             so_far: the draws made, the others as abstentions without evidence.

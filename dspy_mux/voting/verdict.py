@@ -155,7 +155,8 @@ class Verdict(Spent):
         answer: the winning draw's answer.
         member: the member the answer is credited to.
         confidence: the rule's confidence in [0, 1]; for `consistency`, the share of the member's
-            draws that gave the answer.
+            draws that gave the answer; for `probability`, unless it was fitted on labels, what
+            the members' models say on average, which is no probability of being right.
         tie_break: what decided among equals: "nothing" (there were none), "accuracy", "pool order"
             or "order drawn".
         rule: the name of the rule, or of the method that decided.
