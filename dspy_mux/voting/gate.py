@@ -17,6 +17,8 @@ from .tally import Floats
 
 #: Standard errors of the paired difference that count as chance.
 _ERRORS = 2.0
+#: Questions on which two rules must be alike to count as the same.
+_ENOUGH = 30
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,16 @@ def choose_arm(trials: Mapping[bool, Trial]) -> bool:
 def simple_instead(learned: Trial, simple: Mapping[SimpleRule, Floats]) -> SimpleRule | None:
     """Return the simple rule that chooses instead of the learned one; None where it stays.
 
+    That is one that is clearly better, or one that is right on just the same questions, if they are
+    enough to tell: it knows when its answer stands, and so saves calls.
+
     Args:
         simple: what each is right on, [repeats, Q].
     """
     gains = {name: clear_gain(right, learned.right) for name, right in simple.items()}
     best = max(gains, key=gains.__getitem__)
-    return best if gains[best] > 0 else None
+    alike = gains[best] == 0 and learned.right.shape[1] >= _ENOUGH
+    return best if gains[best] > 0 or alike else None
 
 
 def clear_gain(one: Floats, other: Floats) -> float:

@@ -185,8 +185,8 @@ def test_the_threshold_says_what_calibrated_learns():
 
 def test_calibrated_stops_where_its_simple_rule_does():
     # All members are always right: a simple rule decides, which asks one of them alone.
-    votes = np.zeros((40, 3, 2), int)
-    result = replay(record_from(votes, votes + 1), "calibrated", splits=folds(40, count=2))
+    votes = np.zeros((60, 3, 2), int)
+    result = replay(record_from(votes, votes + 1), "calibrated", splits=folds(60, count=2))
     assert (result.calls_per_question, result.frugal_calls_per_question) == (6.0, 2.0)
 
 

@@ -47,7 +47,11 @@ def test_a_simple_rule_chooses_where_it_is_clearly_better():
     simple = {"pooled": right_on(0.7), "consistency": right_on(0.8)}
     assert simple_instead(trial(0.5), simple) == "consistency"
     assert simple_instead(trial(0.79), simple) is None
-    assert simple_instead(trial(0.0), {"pooled": right_on(0.0)}) is None
+
+
+def test_a_simple_rule_that_is_right_on_the_same_questions_saves_calls():
+    assert simple_instead(trial(0.5), {"pooled": right_on(0.5)}) == "pooled"
+    assert simple_instead(trial(0.5, 20), {"pooled": right_on(0.5, 20)}) is None
 
 
 def test_chance_seldom_sends_an_equal_rule_back():
