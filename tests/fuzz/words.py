@@ -110,7 +110,15 @@ SPLIT = {
     "--context": mostly(["task"], ODD_WORDS),
 }
 RULES = mostly(
-    ["consistency", "pooled", "calibrated", "self_consistency", "self_consistency:a", "all"],
+    [
+        "consistency",
+        "pooled",
+        "probability",
+        "calibrated",
+        "self_consistency",
+        "self_consistency:a",
+        "all",
+    ],
     ODD_WORDS,
 )
 HTML = st.sampled_from(["page.html", "folder", "no/where.html", "x" * 300, ""])
