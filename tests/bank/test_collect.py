@@ -342,7 +342,7 @@ def _descriptions(bank):
             "SLMMux was called with demos=…",
         ),
         (questions(1), {"k": 0}, "1 or more"),
-        (questions(1), {"metric": None}, "metric must be a function"),
+        (questions(1), {"metric": 7}, "metric must be a function"),
     ],
 )
 def test_bad_input_is_refused_before_a_call(bank, examples, settings, told):
