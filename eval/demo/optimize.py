@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import dspy
@@ -13,6 +14,7 @@ from dspy_mux import MuxOptimizer, SampleBank, SLMMux
 from dspy_mux.bank.collect import collect
 from dspy_mux.bank.score import recorded
 from dspy_mux.local import local_member
+from dspy_mux.optimize.drawing import greedy
 from dspy_mux.optimize.tuned import Setting
 from dspy_mux.replay.decisions import picks_of
 from dspy_mux.replay.intervals import accuracy, paired_difference
@@ -44,7 +46,10 @@ def run(*, k: int, trials: int, limit: int, out: Path, as_json: bool, accept_lic
     compiled.save(str(out / "mux.json"))
     test = grouped_by(everyday.examples("test", limit=limit), "category")
     collect(student, test, everyday.metric, bank, dataset="test", k=k, console=console)
-    # The draws just recorded are in DSPy's cache, so the compiled mux makes no call.
+    drawn_by = {False: student}
+    if compiled.report.compiled.greedy:
+        drawn_by[True] = greedy(student)
+        collect(drawn_by[True], test, everyday.metric, bank, dataset="test", k=1, console=console)
     verdicts = [compiled(**example.inputs()) for example in test]
     ours = [
         float(everyday.metric(example, verdict))
@@ -53,11 +58,11 @@ def run(*, k: int, trials: int, limit: int, out: Path, as_json: bool, accept_lic
     spent = sum(verdict.verdict.calls for verdict in verdicts)
     tuned = compiled.report.tuned
     rows: dict[str, tuple[Setting, Floats | list[float]]] = {
-        "best member alone": (tuned.single, _scores(student, test, bank, tuned.single, {})),
+        "best member alone": (tuned.single, _scores(drawn_by, test, bank, tuned.single, {})),
         "paper's defaults": (
             tuned.baseline,
             _scores(
-                student,
+                drawn_by,
                 test,
                 bank,
                 tuned.baseline,
@@ -113,10 +118,7 @@ def run(*, k: int, trials: int, limit: int, out: Path, as_json: bool, accept_lic
             f"compiled − {name}: {100 * gap.mean:+.1f} points "
             f"({100 * gap.low:+.1f} to {100 * gap.high:+.1f}, paired, n = {gap.n})"
         )
-    out_console.print(
-        f"{len(tuned.trials)} trials; {spent} calls for the test "
-        f"(its draws were recorded already); saved in {out}."
-    )
+    out_console.print(f"{len(tuned.trials)} trials; {spent} calls for the test; saved in {out}.")
 
 
 def _measured(
@@ -130,14 +132,15 @@ def _measured(
 
 
 def _scores(
-    student: SLMMux,
+    drawn_by: Mapping[bool, SLMMux],
     test: list[dspy.Example],
     bank: SampleBank,
     setting: Setting,
     accuracies: dict[str, float],
 ) -> Floats:
     """Return a setting's scores on the recorded test draws."""
-    record = recorded(student, test, everyday.metric, bank, dataset="test", k=setting.k)
+    mux = drawn_by[setting.greedy]
+    record = recorded(mux, test, everyday.metric, bank, dataset="test", k=setting.k)
     part = record.of(setting.members, None)[0]
     known = [accuracies.get(name) for name in part.members]
     return picks_of(setting.rule, part.tally(), known, part.members).scores(part.scores)
