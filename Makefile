@@ -26,8 +26,10 @@ compare: .venv/.installed-dev  ## every method on everyday questions with three 
 optimize: .venv/.installed-dev  ## MuxOptimizer on three tiny real models, scored on an untouched test split
 	$(BIN)/python -m eval optimize --accept-license
 
+# A file that kills its worker ends the run: with another worker, xdist may wait for ever.
 test: .venv/.installed-dev  ## all tests, those with real small models included
-	DSPY_MUX_ACCEPT_LICENSE=gemma $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+	DSPY_MUX_ACCEPT_LICENSE=gemma $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder \
+		--max-worker-restart 0
 
 # Where pyenv keeps the Pythons, its shims find them; one that is missing is an error that names it.
 NOX := UV_PYTHON_DOWNLOADS=never PYENV_VERSION=$$(pyenv versions --bare 2>/dev/null | paste -sd: -) $(BIN)/nox

@@ -4,6 +4,8 @@
 A missing Python ends its session with an error that names it; nothing is skipped silently.
 """
 
+import shlex
+
 import nox
 
 nox.needs_version = ">=2025.2"
@@ -39,7 +41,10 @@ def next(session: nox.Session) -> None:
 
 
 def _pytest(session: nox.Session) -> None:
-    at_once = ("--numprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder")
+    # A file that kills its worker ends the run: with another worker, xdist may wait for ever.
+    at_once = shlex.split(
+        "--numprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0"
+    )
     session.run(
         "python",
         "-m",

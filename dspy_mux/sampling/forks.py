@@ -1,14 +1,18 @@
-"""Give a forked child connections of its own to the members' servers.
+"""Give a forked child connections, locks and threads of its own in DSPy and LiteLLM.
 
 A child inherits its parent's sockets. Two processes that send requests on one of them read each
 other's answers: seen with DSPy's own client and with LiteLLM, after a mux was called once and
-four children were forked.
+four children were forked. It inherits locks that threads of its parent hold, which nobody releases
+here, and pools whose threads it does not have: it would wait for them for ever.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 from weakref import WeakValueDictionary
@@ -20,6 +24,9 @@ _lms: WeakValueDictionary[int, dspy.BaseLM] = WeakValueDictionary()
 #: Asynchronous clients of the parent's event loops, kept from the garbage collector: to close one
 #: would take the parent's sockets out of its loop.
 _inherited: list[object] = []
+#: The packages whose locks and pools are made anew.
+_SHARED = ("dspy", "litellm")
+_LOCKS = (type(threading.Lock()), type(threading.RLock()), threading.Semaphore)
 
 
 def watch(lm: dspy.BaseLM) -> None:
@@ -28,6 +35,11 @@ def watch(lm: dspy.BaseLM) -> None:
 
 
 def _after_in_child() -> None:
+    for value in list(_module_values()):
+        if issubclass(type(value), _LOCKS):  # `isinstance` would load what stands for a module
+            _renew_lock(value)
+        elif issubclass(type(value), ThreadPoolExecutor):
+            _renew_pool(value)
     _free(dspy.cache)
     for lm in [*_lms.values(), dspy.settings.lm]:
         _free(lm)
@@ -53,11 +65,39 @@ def _drop_litellms_clients() -> None:
         _inherited.append(names.pop(name, None))  # LiteLLM makes them anew on use
 
 
+def _module_values() -> Iterator[object]:
+    """Yield what the modules of DSPy and LiteLLM hold, without loading any."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in _SHARED and module is not None:
+            names: dict[str, object] = object.__getattribute__(module, "__dict__")
+            yield from list(names.values())
+
+
 def _free(owner: object) -> None:
-    """Free the locks that a thread of the parent may hold; here it will never release them."""
     for name in ("_lock", "_engine_lock"):
-        with suppress(AttributeError):
-            getattr(owner, name)._at_fork_reinit()
+        _renew_lock(getattr(owner, name, None))
+
+
+def _renew_lock(lock: Any) -> None:
+    """Free a lock that a thread of the parent may hold, as Python's own modules do after a fork."""
+    if isinstance(lock, threading.Semaphore):
+        lock = lock._cond  # type: ignore[attr-defined]
+    with suppress(AttributeError):
+        lock._at_fork_reinit()
+
+
+def _renew_pool(pool: Any) -> None:
+    """Give a pool a queue without the parent's jobs; its own lets nobody wait where one did."""
+    ThreadPoolExecutor.__init__(
+        pool,
+        max_workers=pool._max_workers,
+        thread_name_prefix=pool._thread_name_prefix,
+        initializer=pool._initializer,
+        initargs=pool._initargs,
+    )
+    for value in vars(pool).values():
+        if isinstance(value, _LOCKS):
+            _renew_lock(value)
 
 
 if hasattr(os, "register_at_fork"):

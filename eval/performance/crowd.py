@@ -28,8 +28,8 @@ LATENCY_S = 0.2
 #: Seconds between two looks at the loop and at the threads.
 BEAT_S = 0.002
 GARBAGE = (
-    "what is left are Python's full collections of garbage, which grow with all objects of the "
-    "process; on a busy machine its other processes"
+    "what is left is Python's full collection of garbage, which looks through all objects of the "
+    "process, 85,000 of DSPy's own before the first call: gc.freeze() after set-up spares a part"
 )
 
 

@@ -13,6 +13,7 @@ import pytest
 from dspy_mux import SampleBank, StorageError
 from dspy_mux.bank.collect import collect
 
+from ..support.children import assert_ended
 from ..support.fill import a_draw, fill, write
 from ..support.skilled import a_member, a_mux, calls, metric, questions
 from ..support.wait import PATIENCE_S
@@ -59,9 +60,8 @@ def test_children_share_the_work_of_a_collection_under_way(bank):
     children = [fork.Process(target=work, args=(metric,)) for _ in range(3)]
     for child in children:
         child.start()
-    for each in (*children, parent):
-        each.join(2 * PATIENCE_S)
-    assert [child.exitcode for child in children] == [0, 0, 0]
+    assert_ended(children)
+    parent.join(PATIENCE_S)
     assert sum(spent.get() for _ in range(4)) == 360 - 12
     assert bank.record().drawn().tolist() == [[3, 3]] * 60
 

@@ -22,6 +22,7 @@ def main(minutes: float = 10, first_seed: int | None = None) -> int:
             "pytest",
             "tests/fuzz",
             "--hypothesis-profile=deep",
+            "--timeout=1800",  # many examples a test
             f"--hypothesis-seed={seed}",
         ]
         print(f"Round {rounds + 1}, seed {seed}:", flush=True)

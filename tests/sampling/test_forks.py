@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 
 import dspy
 import pytest
+from dspy.clients import model_metadata
+from litellm.litellm_core_utils.thread_pool_executor import executor
 
 from dspy_mux import SLMMux
 
+from ..support.children import assert_ended
 from ..support.fault_server import fault_server
+from ..support.scripted import scripted_lm
+from ..support.wait import PATIENCE_S
 
 CHILDREN, QUESTIONS = 3, 6
 
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
+
 @pytest.mark.parametrize("engine", ["lm15", "litellm"])
 def test_no_child_reads_the_answers_to_another(engine, monkeypatch):
     monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -41,7 +48,61 @@ def test_no_child_reads_the_answers_to_another(engine, monkeypatch):
         for child in children:
             child.start()
         ask("parent", QUESTIONS)
-        for child in children:
-            child.join()
+        assert_ended(children)
         assert [found.get() for _ in range(CHILDREN + 2)] == ["done"] * (CHILDREN + 2)
         lm.close()
+
+
+def test_no_child_waits_for_a_lock_that_a_thread_of_its_parent_holds():
+    mux = SLMMux("question -> answer", [scripted_lm("a", ["x"])])
+    locks = [dspy.cache._lock, model_metadata._lock, dspy.settings.lock]
+    held, over = threading.Event(), threading.Event()
+
+    def hold():
+        for lock in locks:
+            lock.acquire()
+        held.set()
+        over.wait(PATIENCE_S)
+        for lock in reversed(locks):
+            lock.release()
+
+    def ask():
+        assert mux(question="?").answer == "x"
+        for lock in locks:
+            assert lock.acquire(timeout=0)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(PATIENCE_S)
+    child = multiprocessing.get_context("fork").Process(target=ask)
+    child.start()
+    over.set()
+    holder.join()
+    assert_ended([child])
+
+
+def test_no_child_waits_for_what_its_parent_had_litellm_log():
+    """A pool's queue lets nobody wait where a thread was about to take a job as the fork came."""
+    over = threading.Event()
+
+    def log():
+        while not over.wait(0.0002):
+            executor.submit(int)
+
+    def log_in_child():
+        for _ in range(3):
+            assert executor.submit(int, "3").result(timeout=PATIENCE_S / 2) == 3
+
+    loggers = [threading.Thread(target=log) for _ in range(2)]
+    for logger in loggers:
+        logger.start()
+    fork = multiprocessing.get_context("fork")
+    children = [fork.Process(target=log_in_child) for _ in range(8)]
+    try:
+        for child in children:
+            child.start()
+        assert_ended(children)
+    finally:
+        over.set()
+    for logger in loggers:
+        logger.join()
