@@ -77,6 +77,7 @@ REASONED = marked(reasoning="Paris? No. Lyon? Paris.", answer="Paris")
         ("Of 42 take 40, so 2. 2 + 40 = 42\n#### 42\n", int, PLAIN, "answer", "42", 2),
         ("4 apples, 2 pears. So there are 6.", int, PLAIN, "answer", "6", 0),
         (" Paris\nQ: Capital of Italy?\nA: Paris", str, CompletionAdapter, "answer", "Paris", 0),
+        ("Answer: a\nbanana, banana, banana", str, PLAIN, "answer", "a", 0),
         ("<think>Rome or Paris?</think>Paris", str, PLAIN, "answer", "Paris", 1),
         ("I would say that the answer is **Paris**.", str, CHAT, "answer", "Paris", 0),
     ],

@@ -13,7 +13,7 @@ import pytest
 from dspy_mux import AllMembersFailed, Choice, ConfigurationError, Member, SLMMux
 from dspy_mux.sampling import logprobs
 
-from ..support.logprob_server import logprob_server
+from ..support.logprob_server import logprob_server, words
 from ..support.scripted import marked
 
 ENGINES = ("lm15", "litellm")
@@ -250,6 +250,32 @@ def test_tokens_that_do_not_make_up_the_text_tell_nothing_of_the_answer(server):
     draw.run()
     assert draw.evidence.answer_logprob is None
     assert draw.evidence.text_logprob == -1.5
+
+
+def test_a_text_that_the_tokens_hold_twice_tells_nothing_of_the_answer(server):
+    server.split = lambda text: words(text) * 2  # of the reasoning beside the reply too
+    mux = a_mux(server, "gives", k=1, logprobs=True)
+    (draw,) = mux.draws(0, [0], {"question": "?"})
+    draw.run()
+    assert draw.evidence.answer_logprob is None
+
+
+def test_a_draw_asks_on_after_a_call_that_failed_either_way(server):
+    class Patient(dspy.Module):
+        def __init__(self):
+            super().__init__()
+            self.ask = dspy.Predict("question -> answer")
+
+        def forward(self, question):
+            server.refuses_all = True
+            with contextlib.suppress(dspy.LMError):
+                self.ask(question=question)
+            server.refuses_all = False
+            return self.ask(question=question)
+
+    mux = SLMMux(Patient(), [an_lm(server, "gives")], k=1, logprobs=True)
+    assert mux(question="?").verdict.ballots[0].probabilities
+    assert server.asked() == [True, False, True]
 
 
 def test_logprobs_are_saved_where_they_are_not_auto(server, tmp_path):
