@@ -280,6 +280,8 @@ def test_hostile_text_never_runs(run, tmp_path):
             part["answer"] = None if part["answer"] is None else HOSTILE
         for turn in row["turns"]:
             turn["text"], turn["unjudged"] = HOSTILE, {HOSTILE: HOSTILE}
+        for ballot in row["ballots"]:
+            ballot["probabilities"] = [None if vote is None else 0.25 for vote in ballot["votes"]]
         return row
 
     copy = rewritten(run, tmp_path, hostile)
@@ -295,6 +297,8 @@ def test_hostile_text_never_runs(run, tmp_path):
         assert page.count("img, main b[onclick]") == 0
         assert page.requests == [(tmp_path / "report.html").as_uri()]
         assert page.errors() == []
+        chips = page.texts("#list .opened .draws li")
+        assert {chip == "–" or chip.endswith(" 0.25") for chip in chips} == {True}
         shown = [
             page.text("#list .asked"),
             page.text("#list .opened .turn"),
