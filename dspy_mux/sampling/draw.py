@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import json
 import math
@@ -277,7 +278,13 @@ class Draw(AbstractContextManager["Draw"]):
         """Make evidence of the calls, given what came of them."""
         readings, self._readings = self._readings, []
         replies, self._calls.replies = self._calls.replies, []
-        self.evidence = evidence_of(replies, readings, self.adapter, prediction, self.member.lm)
+        evidence = evidence_of(replies, readings, self.adapter, prediction, self.member.lm)
+        spent = self._meter.spent()
+        if evidence is not None and spent.calls + spent.cached_calls > 1:
+            # A bank has one column for the tokens that the draw is billed for and for these.
+            tokens = max(evidence.completion_tokens or 0, spent.completion_tokens) or None
+            evidence = dataclasses.replace(evidence, completion_tokens=tokens)
+        self.evidence = evidence
 
 
 def _as_prediction(returned: object) -> tuple[dspy.Prediction | None, str | None]:

@@ -30,7 +30,8 @@ class Evidence:
         answer_logprob: of the answer, summed over the tokens of its span.
         answer_tokens: how many tokens that span has.
         text_logprob: of the whole completion, summed over its tokens.
-        completion_tokens: how many tokens the completion has.
+        completion_tokens: how many tokens the completion has; those of all calls, where a draw
+            makes several.
         lowest_logprob: the lowest mean over `WINDOW` tokens in a row ("lowest group confidence",
             DeepConf, arXiv 2508.15260); over the whole text where it is shorter.
         temperature: the temperature the draw was sampled at.

@@ -278,3 +278,24 @@ def test_evidence_of_a_bank_equals_that_of_the_live_mux(server, bank):
                 ballot.probabilities or [None, None]
             )
     assert not np.isnan(record.evidence["text_logprob"][:, 0]).any()
+
+
+class InTwoSteps(dspy.Module):
+    def __init__(self):
+        super().__init__()
+        self.think = dspy.Predict("question -> thought")
+        self.answer = dspy.Predict("question, thought -> answer: int")
+
+    def forward(self, question):
+        return self.answer(question=question, thought=self.think(question=question).thought)
+
+
+def test_the_tokens_of_all_calls_of_a_draw_are_counted(server, bank):
+    server.say = lambda _: "[[ ## thought ## ]]\nfour\n\n[[ ## answer ## ]]\n4"
+    lm = a_mux(server, 1, 0.5).members[0].lm
+    mux = SLMMux(InTwoSteps(), {"gives": lm}, k=1, logprobs=True)
+    collect(mux, EXAMPLES, metric, bank)
+    record = bank.record()
+    assert record.tokens.ravel().tolist() == [30.0] * len(EXAMPLES)  # twice 10 and 5
+    assert record.evidence["completion_tokens"].ravel().tolist() == [10.0] * len(EXAMPLES)
+    assert not np.isnan(record.evidence["answer_logprob"]).any()
