@@ -291,7 +291,8 @@ class InTwoSteps(dspy.Module):
 
 
 def test_the_tokens_of_all_calls_of_a_draw_are_counted(server, bank):
-    server.say = lambda _: "[[ ## thought ## ]]\nfour\n\n[[ ## answer ## ]]\n4"
+    thought, answer = "[[ ## thought ## ]]\nfour", "[[ ## answer ## ]]\n4"
+    server.say = lambda prompt: answer if "four" in prompt else thought
     lm = a_mux(server, 1, 0.5).members[0].lm
     mux = SLMMux(InTwoSteps(), {"gives": lm}, k=1, logprobs=True)
     collect(mux, EXAMPLES, metric, bank)
