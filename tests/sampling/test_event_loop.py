@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +13,7 @@ import pytest
 from dspy_mux import AllMembersFailed, SLMMux
 
 from ..support.fault_server import fault_server
-from ..support.scripted import calls, scripted_lm
+from ..support.scripted import scripted_lm
 from ..support.wait import PATIENCE_S
 
 QA = dspy.Signature("question -> answer")
@@ -124,13 +125,24 @@ async def test_others_get_their_turn_between_a_few_draws(latency):
 
 
 async def test_what_was_asked_first_is_finished_first():
-    finished_after = []
-    lms = [scripted_lm(name, ["x"]) for name in "abc"]
-    mux = SLMMux(dspy.Predict(QA), lms)
+    steps = []
 
-    async def ask(number):
-        await mux.acall(question=f"{number}")
-        finished_after.append(sum(map(calls, lms)))
+    class Noting(dspy.ChatAdapter):
+        def format(self, signature, demos, inputs):
+            steps.append(("written", inputs["question"]))
+            return super().format(signature, demos, inputs)
 
-    await asyncio.gather(*(ask(number) for number in range(60)))
-    assert finished_after[0] < 9 * 30, "half of the questions were not begun yet"
+        def parse(self, signature, completion):
+            fields = super().parse(signature, completion)
+            steps.append(("read", fields["answer"]))
+            return fields
+
+    def reply(text, draw):
+        return {"answer": re.search(r"number \d+", text)[0]}
+
+    lms = [scripted_lm(name, reply) for name in "abc"]
+    mux = SLMMux(dspy.Predict(QA), lms, adapter=Noting())
+    await asyncio.gather(*(mux.acall(question=f"number {n}") for n in range(60)))
+    assert steps.count(("read", "number 0")) == 9
+    last_read = len(steps) - 1 - steps[::-1].index(("read", "number 0"))
+    assert last_read < steps.index(("written", "number 30")), "half were not begun yet"
