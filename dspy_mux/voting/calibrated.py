@@ -129,7 +129,8 @@ class Calibrated:
         """Return the rule for a question with these inputs: its context's weights are added."""
         if self.context is None:
             return self
-        (extra,) = self._weights_of([str(inputs.get(self.context))])
+        value = inputs.get(self.context)
+        (extra,) = self._weights_of(["" if value is None else str(value)])  # as records have it
         weights = {_THIS: tuple(extra.tolist())} if extra.any() else {}
         return replace(self, context=None, context_weights=weights, nearby=None)
 

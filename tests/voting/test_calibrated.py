@@ -292,6 +292,10 @@ def test_an_empty_category_lends_no_weights():
     assert rule.given({"topic": "z"}).choose(ballots).confidence == pytest.approx(
         float(rule.pick(batch, ["z"]).confidence[0])
     )
+    for inputs in ({}, {"topic": None}, {"topic": ""}):
+        assert rule.given(inputs).choose(ballots).confidence == pytest.approx(
+            float(rule.pick(batch, [""]).confidence[0])
+        )
 
 
 def test_without_a_category_the_inputs_do_not_matter(rule):
