@@ -31,6 +31,7 @@ _NUMBER = re.compile(r"[-+]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:/\d+|[eE][-+]?\d+)?%?
 _WORD = re.compile(r"\w+")
 #: Scripts from here on put no spaces between words.
 _UNSPACED = "\u2e80"
+_TRUTHS = {"true": "false", "false": "true"}
 _SHORT = 200  # characters of a text that is an answer as a whole
 
 
@@ -72,6 +73,8 @@ def _decides(text: str, start: int, end: int, kind: AnswerKind, key: Any, read: 
 
 def _other(text: str) -> str:
     """Return a text of the same form that says something else."""
+    if text in _TRUTHS:
+        return _TRUTHS[text]
     return "".join(_other_character(character) for character in text)
 
 
@@ -126,6 +129,12 @@ def _equal_words(text: str, kind: AnswerKind, key: Any) -> Iterator[Span]:
 def _whole_answers(text: str, field: str) -> Iterator[Span]:
     """Yield what stands in the answer's field, or after the last mark, or a short text itself."""
     stands = section(with_plain_markers(text), field)
-    for shown in (stands, marked_answer(text), text.strip() if len(text) <= _SHORT else None):
+    whole = text.strip() if len(text) <= _SHORT and _is_plain(text) else None
+    for shown in (stands, marked_answer(text), whole):
         if shown and text.count(shown) == 1:
             yield text.index(shown), text.index(shown) + len(shown)
+
+
+def _is_plain(text: str) -> bool:
+    """Return whether a text has no fields, of which it would be more than the answer."""
+    return "[[ ##" not in text and not text.lstrip().startswith(("{", "<", "```"))

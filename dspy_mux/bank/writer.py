@@ -285,9 +285,9 @@ class Writer:
 
 
 def _row(draw: RecordedDraw, answer_class: int | None) -> dict[str, Any]:
-    spent, evidence = draw.spent, draw.evidence or Evidence()
-    if evidence.temperature is None:
-        evidence = replace(evidence, temperature=draw.member.temperature)
+    spent = draw.spent
+    # One program has one temperature, as its description says, whatever a call of it may set.
+    evidence = replace(draw.evidence or Evidence(), temperature=draw.member.temperature)
     question, program = draw.unit
     usable = (
         draw.answer is not NO_ANSWER and answer_class is not None and draw.prediction is not None

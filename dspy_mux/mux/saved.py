@@ -28,7 +28,7 @@ from ..voting.ballot import Rule
 from .code_hash import describe_kind
 from .identity import identify
 from .rollout import TakesRollouts
-from .saved_rule import check_rule, load_rule, rule_state
+from .saved_rule import check_asks, check_rule, load_rule, rule_state
 
 #: The order in which a mux draws; `SLMMux` documents the values.
 Schedule = Literal["full", "frugal", "hedged"]
@@ -242,11 +242,13 @@ class PoolState(TakesRollouts, Parameter):
             saved.on_error or self.settings.on_error,
             self.settings.logprobs if saved.logprobs is None else saved.logprobs,
         )
+        check_asks(self.rule, self.members, self.settings.logprobs)
 
     def change(self, options: Mapping[str, Any]) -> None:
         """Replace loaded settings by those of a mux's arguments that are named."""
         changes = {name: options[name] for name in _CHANGEABLE if name in options}
         self.settings = dataclasses.replace(self.settings, **changes)
+        check_asks(self.rule, self.members, self.settings.logprobs)
         if options.get("accuracies") is not None:
             self.accuracies = checked_accuracies(options["accuracies"], self.names)
 

@@ -13,8 +13,9 @@ from typing import Any
 import pydantic
 
 from ..errors import ConfigurationError, DataError, PoolMismatch, first_mistake
+from ..sampling.logprobs import AskLogprobs
 from ..sampling.members import Member
-from ..voting.ballot import ChecksMembers, Rule
+from ..voting.ballot import ChecksMembers, Rule, reads_evidence
 from ..voting.calibrated import Calibrated
 from ..voting.early_stopping import EarlyStopping
 from ..voting.rules import RULES
@@ -45,6 +46,16 @@ def rule_state(rule: Rule | None) -> dict[str, Any]:
             f"The rule {rule.name!r} cannot be saved: its dump_state() returns what JSON cannot "
             f"hold ({error})."
         ) from error
+
+
+def check_asks(rule: Rule | None, members: Sequence[Member], logprobs: AskLogprobs) -> None:
+    """Raise ConfigurationError where the rule reads evidence, and no member is asked for any."""
+    asked = (logprobs if member.logprobs is None else member.logprobs for member in members)
+    if rule is not None and reads_evidence(rule) and not any(asked):
+        raise ConfigurationError(
+            f"The rule {rule.name!r} reads log-probabilities, and logprobs=False asks for none: "
+            'leave logprobs at "auto", or choose another rule.'
+        )
 
 
 def load_rule(saved: Mapping[str, Any], ours: Rule) -> Rule:

@@ -19,7 +19,7 @@ from .ensemble import Ensemble, Inputs
 from .options import SharedOptions
 from .rounds import Rounds, Wave
 from .saved import Schedule
-from .saved_rule import check_rule
+from .saved_rule import check_asks, check_rule
 from .traces import mark_members
 
 #: How many members start together under the hedged schedule.
@@ -119,11 +119,7 @@ class SLMMux(Ensemble):
             )
         self.pool.settings.schedule = schedule
         check_rule(self.rule, self.members)
-        if reads_evidence(self.rule) and self.pool.settings.logprobs is False:
-            raise ConfigurationError(
-                f"The rule {self.rule.name!r} reads log-probabilities, and logprobs=False asks for "
-                'none: leave logprobs at "auto", or choose another rule.'
-            )
+        check_asks(self.rule, self.members, self.pool.settings.logprobs)
         self._frugal_rule({})
 
     @property

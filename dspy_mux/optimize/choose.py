@@ -64,7 +64,12 @@ class Chooser:
             cross_fitted=self.objective.cross_fitted,
             study=study,
             trials=[trial_row(trial) for trial in done],
-            front=[self._setting(trial, plan_of(trial)) for trial in front],
+            front=[
+                self._setting(
+                    trial, self.objective.draws.readable(self._members(trial), plan_of(trial))
+                )
+                for trial in front
+            ],
             fewer=self._fewer(candidates, chosen, plan),
             curve=curve_of(self.objective, paper_chosen),
         )

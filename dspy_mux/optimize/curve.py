@@ -23,7 +23,12 @@ def curve_of(objective: Objective, chosen: Sequence[Members]) -> Curve | None:
     draws = objective.draws
     if draws.greedy is None and not draws.has_evidence:
         return None
-    found = {plan: _point(objective, chosen, plan) for plan in _plans(objective)}
+    plans = [
+        plan
+        for plan in _plans(objective)
+        if all(draws.readable(members, plan) == plan for members in chosen)
+    ]
+    found = {plan: _point(objective, chosen, plan) for plan in plans}
     without = max(
         (plan for plan in found if not plan.evidence),
         key=lambda plan: (found[plan].accuracy, -found[plan].calls_per_question),

@@ -269,7 +269,10 @@ class Draw(AbstractContextManager["Draw"]):
         if self._abandoned:
             return
         prediction, cause = _as_prediction(returned)
-        self._weigh(prediction)  # first: a draw with a prediction is settled, and counted
+        with self._calls.paused():  # the draw has answered
+            self._weigh(prediction)  # first: a draw with a prediction is settled, and counted
+        if self._abandoned:
+            return
         self.prediction = prediction
         if cause is not None:
             self.abstain(cause)

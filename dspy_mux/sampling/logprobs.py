@@ -14,6 +14,7 @@ from dspy.utils.exceptions import (
     ContextWindowExceededError,
     LMError,
     LMInvalidRequestError,
+    LMUnexpectedError,
     LMUnsupportedFeatureError,
     LMUnsupportedModelError,
 )
@@ -69,12 +70,13 @@ class Asked:
     def __init__(self, lm: dspy.BaseLM):
         self._lm = lm
         self._refusal: Exception | None = None
+        self._asks = asks(lm)
 
     def takes_back(self, error: Exception) -> bool:
         """Stop asking after an error that may be a refusal; return whether to call again."""
-        if not asks(self._lm) or not may_be_a_refusal(self._lm, error):
+        if not self._asks or not may_be_a_refusal(self._lm, error):
             return False
-        self._refusal = error
+        self._refusal, self._asks = error, False
         self._lm.kwargs.pop(_SETTING, None)
         self._lm._draw_asks = False
         return True
@@ -107,7 +109,9 @@ def may_be_a_refusal(lm: dspy.BaseLM, error: Exception) -> bool:
     if _names_them(error):
         return True
     # Many servers do not say which parameter they refuse.
-    unsaid = isinstance(error, (LMInvalidRequestError, LMUnsupportedFeatureError))
+    # DSPy's own client cannot read a log-probability that is null.
+    kinds = (LMInvalidRequestError, LMUnexpectedError, LMUnsupportedFeatureError)
+    unsaid = isinstance(error, kinds)
     return unsaid and error.status in (None, 400, 422) and _key(lm) not in _given
 
 

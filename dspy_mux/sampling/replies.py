@@ -163,5 +163,5 @@ def _probability(decision: Noul | Choice) -> float | None:
         given = decision.probability
         return given if given is None or decision.value else 1 - given
     options = decision.probabilities or {}
-    chosen = options.get(str(decision.value))
-    return None if chosen is None else chosen / sum(options.values())
+    chosen, total = options.get(str(decision.value)), sum(options.values())
+    return None if chosen is None or not total else chosen / total

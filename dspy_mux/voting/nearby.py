@@ -92,6 +92,7 @@ class Nearby:
             or len(self.weights) != 2
             or not all(math.isfinite(number) for number in numbers)
             or self.shrinkage <= 0
+            or any(not 0 <= mark < _HASHES for each in self.marks for mark in each)
         ):
             raise DataError(
                 "What the calibrated rule knows of nearby questions does not fit together: it is "

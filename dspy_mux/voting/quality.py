@@ -94,7 +94,8 @@ def figures_of(tally: Tally) -> dict[str, Floats]:
     if "text_logprob" in found and "completion_tokens" in tally.evidence:
         tokens = np.maximum(tally.evidence["completion_tokens"], 1.0)
         found["mean_logprob"] = found["text_logprob"] / tokens
-        found["completion_tokens"] = tokens
+        # Of the text whose log-probability is known, as a single question's ballots have it.
+        found["completion_tokens"] = np.where(np.isnan(found["text_logprob"]), np.nan, tokens)
     return found
 
 

@@ -72,6 +72,7 @@ REASONED = marked(reasoning="Paris? No. Lyon? Paris.", answer="Paris")
         ('{"reasoning": "Paris", "answer": "Paris"}', str, JSON, "reasoning, answer", "Paris", 1),
         ('{"reasoning": "7 * 6", "answer": 42}', int, JSON, "reasoning, answer", "42", 0),
         ('{"answer": true}', bool, JSON, "answer", "true", 0),
+        ('{"reasoning": "true", "answer": true}', bool, JSON, "reasoning, answer", "true", 1),
         ("Paris", str, PLAIN, "answer", "Paris", 0),
         ("Reasoning: It is 42.\nAnswer: 42 (42 in all)", int, PLAIN, "reasoning, answer", "42", 1),
         ("Of 42 take 40, so 2. 2 + 40 = 42\n#### 42\n", int, PLAIN, "answer", "42", 2),
@@ -94,11 +95,14 @@ def test_the_place_is_where_the_answer_was_read(
     [
         ("It is forty-two in all", int, PLAIN),  # found as the text it is, or not at all
         (marked(answer="a\\u0062c"), str, CHAT),
+        (marked(answer="+"), str, CHAT),
+        ('{"answer": ["a","b"]}', list[str], JSON),
     ],
 )
 def test_a_place_is_the_whole_answer_or_none(server, reply, annotation, adapter):
     found = place(server, reply, annotation, adapter)
-    assert found is None or found[1] in (reply, "forty-two", "a\\u0062c")
+    whole = "It is forty-two in all"  # the others are fields of a reply
+    assert found is None or found[1] in (whole, "forty-two", "a\\u0062c", "+", '["a","b"]')
 
 
 def test_an_answer_of_several_fields_has_no_place(server):

@@ -284,3 +284,42 @@ def test_logprobs_are_saved_where_they_are_not_auto(server, tmp_path):
     lms = {"gives": an_lm(server, "gives")}
     assert SLMMux.from_file(tmp_path / "mux.json", lms=lms).pool.settings.logprobs is True
     assert "logprobs" not in a_mux(server, "gives").pool.dump_state()
+
+
+class AtOnce(dspy.Module):
+    """Makes two calls at once, which both may be refused."""
+
+    def __init__(self):
+        super().__init__()
+        self.predict = dspy.Predict("question -> answer")
+
+    def forward(self, question):
+        calls = dspy.Parallel(num_threads=2, disable_progress_bar=True)
+        return calls([(self.predict, {"question": f"{question} {n}"}) for n in range(2)])[0]
+
+    async def aforward(self, question):
+        calls = [self.predict.acall(question=f"{question} {n}") for n in range(2)]
+        return (await asyncio.gather(*calls))[0]
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+def test_two_calls_of_a_draw_may_be_refused_at_once(server, how):
+    mux = SLMMux(AtOnce(), {"refuses": an_lm(server, "refuses")}, k=1, logprobs=True)
+    assert ask(mux, how).answer == "Paris"
+
+
+def test_a_log_probability_that_is_null_costs_no_draw(server):
+    server.weigh = lambda position, token: None
+    verdict = a_mux(server, "gives", logprobs=True)(question="Capital of France?").verdict
+    assert verdict.ballots[0].abstentions == {}
+
+
+def test_a_rule_that_reads_them_is_not_loaded_where_nobody_asks(server, tmp_path):
+    once = {"k": 1, "temperature": 0.0}
+    a_mux(server, "gives", rule="probability", **once).save(tmp_path / "mux.json")
+    other = a_mux(server, "gives", logprobs=False, **once)
+    with pytest.raises(ConfigurationError, match="logprobs=False asks for none"):
+        other.load(tmp_path / "mux.json")
+    pool = {"gives": an_lm(server, "gives")}
+    with pytest.raises(ConfigurationError, match="logprobs=False asks for none"):
+        SLMMux.from_file(tmp_path / "mux.json", pool, logprobs=False)

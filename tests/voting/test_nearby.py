@@ -168,3 +168,5 @@ def test_damaged_numbers_are_refused():
         Nearby(True, ((1,),), ((True,), (False,)), 3.0, (1.0, 1.0))
     with pytest.raises(DataError, match="damaged"):
         Nearby(True, ((1,),), ((True,),), math.nan, (1.0, 1.0))
+    with pytest.raises(DataError, match="damaged"):
+        Nearby(True, ((10**30,),), ((True,),), 3.0, (1.0, 1.0))

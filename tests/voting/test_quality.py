@@ -44,6 +44,13 @@ def reasoned(questions=200, k=3, seed=0):
     return Tally(votes, None, {"text_logprob": text, "completion_tokens": tokens}), scores
 
 
+def half_told(questions=200, k=3, seed=0):
+    """As `reasoned`, but of some questions nothing is known but how long the texts are."""
+    tally, scores = reasoned(questions, k, seed)
+    tally.evidence["text_logprob"][::3] = np.nan
+    return tally, scores
+
+
 def learned(tally, scores):
     return fit(Training(tally, scores, MEMBERS))
 
@@ -125,7 +132,7 @@ def test_a_question_whose_evidence_is_missing_is_decided(rule):
     assert np.isfinite(bare.confidence).all()
 
 
-@pytest.mark.parametrize("made", [with_evidence, reasoned])
+@pytest.mark.parametrize("made", [with_evidence, reasoned, half_told])
 def test_one_question_is_decided_as_in_a_batch(made):
     found = learned(*made())
     tally, _ = made(60, seed=6)
