@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -196,7 +197,9 @@ def open_study(options: StudyOptions, *, seed: int, minimize: str | None) -> opt
         # Processes that share a study, or continue one, must not try the same settings again.
         runs = study.user_attrs.get("runs", 0)
         study.set_user_attr("runs", runs + 1)
-        study.sampler = optuna.samplers.TPESampler(seed=seed + runs, multivariate=True)
+        with warnings.catch_warnings():  # older versions of Optuna call it experimental
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.sampler = optuna.samplers.TPESampler(seed=seed + runs, multivariate=True)
     return study
 
 
