@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +11,7 @@ import dspy
 import pytest
 
 from dspy_mux import AllMembersFailed, SLMMux
+from dspy_mux.sampling.turns import SLICE_S, in_turn, take_turn
 
 from ..support.fault_server import fault_server
 from ..support.scripted import scripted_lm
@@ -125,24 +126,22 @@ async def test_others_get_their_turn_between_a_few_draws(latency):
 
 
 async def test_what_was_asked_first_is_finished_first():
-    steps = []
+    """The calls come back from their servers in the reverse order."""
+    answered, begun, finished = [asyncio.Event() for _ in range(20)], [], []
 
-    class Noting(dspy.ChatAdapter):
-        def format(self, signature, demos, inputs):
-            steps.append(("written", inputs["question"]))
-            return super().format(signature, demos, inputs)
+    async def call(number):
+        with in_turn():
+            await take_turn()
+            begun.append(number)
+            await answered[number].wait()
+            await take_turn()
+            time.sleep(2 * SLICE_S)  # so that all others have to wait
+            finished.append(number)
 
-        def parse(self, signature, completion):
-            fields = super().parse(signature, completion)
-            steps.append(("read", fields["answer"]))
-            return fields
-
-    def reply(text, draw):
-        return {"answer": re.search(r"number \d+", text)[0]}
-
-    lms = [scripted_lm(name, reply) for name in "abc"]
-    mux = SLMMux(dspy.Predict(QA), lms, adapter=Noting())
-    await asyncio.gather(*(mux.acall(question=f"number {n}") for n in range(60)))
-    assert steps.count(("read", "number 0")) == 9
-    last_read = len(steps) - 1 - steps[::-1].index(("read", "number 0"))
-    assert last_read < steps.index(("written", "number 30")), "half were not begun yet"
+    calls = [asyncio.ensure_future(call(number)) for number in range(20)]
+    while len(begun) < len(calls):
+        await asyncio.sleep(0)
+    for event in reversed(answered):
+        event.set()
+    await asyncio.gather(*calls)
+    assert finished[1:] == sorted(finished[1:])
