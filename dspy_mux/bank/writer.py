@@ -305,7 +305,7 @@ def _row(draw: RecordedDraw, answer_class: int | None) -> dict[str, Any]:
         "calls": spent.calls + spent.cached_calls,
         "prompt_tokens": spent.prompt_tokens,
         "completion_tokens": (
-            # Those that the evidence is of: of the reply that gave the answer.
+            # What a live rule reads of the draw: `Draw` counts all of its calls.
             spent.completion_tokens
             if evidence.completion_tokens is None
             else evidence.completion_tokens

@@ -57,9 +57,8 @@ def payload_of(
     if config.stop:
         payload["stop"] = list(config.stop)
     if config.logprobs is not None:
-        top = max(
-            1, config.logprobs
-        )  # with no alternative asked for, llama.cpp says nothing at all
+        # Where no alternative is asked for, llama.cpp says nothing at all.
+        top = max(1, config.logprobs)
         payload.update({"logprobs": True, "top_logprobs": top} if chat else {"logprobs": top})
     if config.response_format is not None:
         payload.update(_format(config.response_format, chat=chat))

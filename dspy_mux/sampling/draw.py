@@ -282,12 +282,15 @@ class Draw(AbstractContextManager["Draw"]):
         readings, self._readings = self._readings, []
         replies, self._calls.replies = self._calls.replies, []
         evidence = evidence_of(replies, readings, self.adapter, prediction, self.member.lm)
+        self.evidence = None if evidence is None else self._with_all_tokens(evidence)
+
+    def _with_all_tokens(self, evidence: Evidence) -> Evidence:
+        """Count the tokens of all calls: a bank has one column for these and for those billed."""
         spent = self._meter.spent()
-        if evidence is not None and spent.calls + spent.cached_calls > 1:
-            # A bank has one column for the tokens that the draw is billed for and for these.
-            tokens = max(evidence.completion_tokens or 0, spent.completion_tokens) or None
-            evidence = dataclasses.replace(evidence, completion_tokens=tokens)
-        self.evidence = evidence
+        if spent.calls + spent.cached_calls <= 1:
+            return evidence
+        tokens = max(evidence.completion_tokens or 0, spent.completion_tokens) or None
+        return dataclasses.replace(evidence, completion_tokens=tokens)
 
 
 def _as_prediction(returned: object) -> tuple[dspy.Prediction | None, str | None]:
