@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from dspy_mux.errors import ConfigurationError
+
 AcceptLicense = Annotated[
     bool, typer.Option(help="Accept the licences of the models, Gemma's terms too.")
 ]
@@ -36,3 +38,13 @@ Halvings = Annotated[
 Penalty = Annotated[
     float, typer.Option("--penalty", "--lam", min=0, help="λ, the weight of contradiction.")
 ]
+
+
+def parse_counts(text: str, option: str) -> tuple[int, ...]:
+    """Parse comma-separated numbers of questions or draws."""
+    try:
+        return tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{option} must be whole numbers like 30,60, not {text!r}."
+        ) from error

@@ -35,6 +35,7 @@ from .options import (
     PublicBanks,
     RuleDraws,
     SplitSeed,
+    parse_counts,
 )
 
 
@@ -99,8 +100,8 @@ def fallbacks(
     run(
         FallbackTable(
             data=data,
-            labels=[int(number) for number in parse_numbers(labels, "--labels")],
-            k=[int(number) for number in parse_numbers(k, "--k")],
+            labels=parse_counts(labels, "--labels"),
+            k=parse_counts(k, "--k"),
             repeats=repeats,
             seed=seed,
             votes_only=votes_only,
@@ -151,7 +152,7 @@ def evidence(  # noqa: PLR0913  Typer reads the options from the parameters
     from .compare.pools import PoolOptions
     from .evidence.draw import DrawOptions
     from .evidence.measure import Options
-    from .evidence.table import EvidenceTables, parse_counts, run
+    from .evidence.table import EvidenceTables, run
 
     options = Options(
         labels=parse_counts(labels, "--labels"),

@@ -78,16 +78,6 @@ def run(asked: EvidenceTables) -> None:
     )
 
 
-def parse_counts(text: str, option: str) -> tuple[int, ...]:
-    """Parse comma-separated numbers of questions or draws."""
-    try:
-        return tuple(sorted({int(part) for part in text.split(",")}))
-    except ValueError as error:
-        raise ConfigurationError(
-            f"{option} must be whole numbers like 30,60, not {text!r}."
-        ) from error
-
-
 def differences(cells: Sequence[Cell]) -> list[tuple[Cell, Cell, Estimate]]:
     """Return the pairs of `PAIRS` that were measured, with their paired differences."""
     by_place = {(cell.rule, cell.setting, cell.labels): cell for cell in cells}
