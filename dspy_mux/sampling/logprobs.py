@@ -7,6 +7,7 @@ not ask that server for that model again.
 from __future__ import annotations
 
 import logging
+import re
 from typing import Literal, TypeAlias
 
 import dspy
@@ -14,9 +15,11 @@ from dspy.utils.exceptions import (
     ContextWindowExceededError,
     LMError,
     LMInvalidRequestError,
+    LMServerError,
     LMUnexpectedError,
     LMUnsupportedFeatureError,
     LMUnsupportedModelError,
+    is_retryable_lm_error,
 )
 
 from ..errors import ConfigurationError
@@ -32,10 +35,14 @@ _SETTING = "logprobs"
 _refused: set[tuple[str, str]] = set()
 #: Those that failed when they were asked, and not without, but did not say why.
 _suspected: set[tuple[str, str]] = set()
-#: Those that have given some.
-_given: set[tuple[str, str]] = set()
+#: Those that have answered when they were asked.
+_takes: set[tuple[str, str]] = set()
+#: (address, model, error) of what servers answer without the question too.
+_same_without: set[tuple[str, str, str]] = set()
 #: Errors of a request that would be the same without the question.
 _OF_ANOTHER_KIND = (ContextWindowExceededError, LMUnsupportedModelError)
+#: Status codes of a server that cannot do what it is asked, rather than at the moment.
+_CANNOT = (None, 500, 501)
 
 
 def check_logprobs(logprobs: object, whose: str) -> None:
@@ -85,18 +92,19 @@ class Asked:
         """Note that the call succeeded."""
         if self._refusal is not None:
             remember_refusal(self._lm, self._refusal)
+        elif self._asks:
+            _takes.add(_key(self._lm))
 
     def failure(self, error: Exception) -> Exception:
         """Return what the call failed of: no refusal, where it fails without the question too."""
-        if self._refusal is None or not may_be_a_refusal(self._lm, error):
+        if self._refusal is None:
             return error
+        _same_without.add(_of(self._lm, self._refusal))
+        if not may_be_a_refusal(self._lm, error):
+            return error
+        _same_without.add(_of(self._lm, error))
         ask(self._lm)
         return self._refusal
-
-
-def note_given(lm: dspy.BaseLM) -> None:
-    """Note that a server gives log-probabilities: an error of its that names none is no refusal."""
-    _given.add(_key(lm))
 
 
 def may_be_a_refusal(lm: dspy.BaseLM, error: Exception) -> bool:
@@ -106,22 +114,26 @@ def may_be_a_refusal(lm: dspy.BaseLM, error: Exception) -> bool:
     """
     if isinstance(error, _OF_ANOTHER_KIND) or not isinstance(error, LMError):
         return False
+    if is_retryable_lm_error(error):
+        cannot = isinstance(error, LMServerError) and error.status in _CANNOT
+        return cannot and _names_them(error)
     if _names_them(error):
         return True
     # Many servers do not say which parameter they refuse.
     # DSPy's own client cannot read a log-probability that is null.
     kinds = (LMInvalidRequestError, LMUnexpectedError, LMUnsupportedFeatureError)
-    unsaid = isinstance(error, kinds)
-    return unsaid and error.status in (None, 400, 422) and _key(lm) not in _given
+    unsaid = isinstance(error, kinds) and error.status in (None, 400, 422)
+    return unsaid and not (_key(lm) in _takes and _of(lm, error) in _same_without)
 
 
 def remember_refusal(lm: dspy.BaseLM, error: Exception) -> None:
     """Ask this server for this model no more, and log it once.
 
-    One that does not say what it refuses may have failed of something else: it is asked once more.
+    One that does not say what it refuses may have failed of something else: it is asked once more,
+    and for ever where it has answered.
     """
     key = _key(lm)
-    if key in _refused or (not _names_them(error) and key not in _suspected):
+    if key in _refused or (not _names_them(error) and key not in _suspected - _takes):
         _suspected.add(key)
         return
     _refused.add(key)
@@ -139,3 +151,8 @@ def _names_them(error: Exception) -> bool:
 
 def _key(lm: dspy.BaseLM) -> tuple[str, str]:
     return str(address_of(lm) or ""), str(lm.model)
+
+
+def _of(lm: dspy.BaseLM, error: Exception) -> tuple[str, str, str]:
+    """Return what an error is known by: the number of a request in its text tells nothing."""
+    return (*_key(lm), f"{type(error).__name__}: {re.sub(r'[^ ]*[0-9][^ ]*', '#', str(error))}")

@@ -22,7 +22,7 @@ from dspy.utils.exceptions import is_retryable_lm_error
 from .cut_off import mark_cut_off
 from .deadline import Deadline
 from .hung_calls import BlockingCalls
-from .logprobs import Asked, asks, note_given
+from .logprobs import Asked, asks
 from .ollama import warn_of_full_context, with_address
 from .replies import Reply, forget_logprobs, replies_of
 from .turns import take_turn
@@ -174,8 +174,6 @@ class _DrawLM:
         replies = replies_of(entry, self.kwargs)
         self._draw_calls.replies += replies
         if asks(self):
-            if replies:
-                note_given(self)
             forget_logprobs(entry["outputs"])
         warn_of_full_context(self, entry)
         entry["cost"] = own_cost(self, entry["cost"])

@@ -131,10 +131,12 @@ def test_a_group_larger_than_the_slots_is_split(llama, unhurried_batches):
     assert llama.most <= 4
 
 
-def test_draws_gather_while_the_slots_are_busy(gate):
+def test_draws_gather_while_the_slots_are_busy(gate, unhurried_batches, monkeypatch):
     batcher = Batcher(gate, slots=4)
     first = [ask(batcher, "first", seed) for seed in range(4)]
     assert waited_for(lambda: gate.requests)
+    monkeypatch.setattr("dspy_mux.local.batch.GAP_S", 0.004)
+    monkeypatch.setattr("dspy_mux.local.batch.WINDOW_S", 0.03)
     late = []
     for seed in range(4):
         late.append(ask(batcher, "late", seed))
@@ -188,7 +190,7 @@ def test_a_cancelled_draw_leaves_the_others_alone(gate):
     assert texts([running[1], waiting[1]]) == ["q 2", "r 2"]
 
 
-def test_an_unwanted_request_is_stopped(gate):
+def test_an_unwanted_request_is_stopped(gate, unhurried_batches):
     batcher = Batcher(gate, slots=2)
     futures = [ask(batcher, "q", seed) for seed in (1, 2)]
     assert waited_for(lambda: gate.requests)

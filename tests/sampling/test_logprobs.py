@@ -29,7 +29,7 @@ def server():
 
 @pytest.fixture(autouse=True)
 def nobody_refused(monkeypatch):
-    for seen in ("_refused", "_suspected", "_given"):
+    for seen in ("_refused", "_suspected", "_takes", "_same_without"):
         monkeypatch.setattr(logprobs, seen, set())
 
 
@@ -113,6 +113,8 @@ def test_a_request_that_is_wrong_otherwise_stays_so(server, monkeypatch):
         (404, "The model does not exist."),
         (429, "Rate limit reached."),
         (503, "The model is overloaded."),
+        (429, "Too many requests with logprobs."),
+        (503, "No worker with logprobs is free."),
         (400, "This model's maximum context length is 10 tokens."),
     ],
 )
@@ -125,13 +127,34 @@ def test_an_error_that_passes_is_no_refusal(server, failure):
     assert server.asked()[-1]
 
 
-def test_a_server_that_gave_them_does_not_refuse_without_a_word(server):
+def test_a_server_that_gave_them_is_asked_on_after_an_error_that_names_none(server):
     mux = a_mux(server, "gives", k=1, logprobs=True)
+    for number in range(3):
+        assert mux(question=f"{number}?").verdict.ballots[0].probabilities
+        server.fails_once = 400, "A value is out of range."
+        assert not mux(question=f"{number}, and fails?").verdict.ballots[0].probabilities
+    assert server.asked() == [True, True, False] * 3
+
+
+def test_an_error_that_comes_without_them_too_costs_one_call_more_but_once(server):
+    mux = a_mux(server, "ignores", k=1, logprobs=True)
     mux(question="?")
-    server.fails_once = 400, "The request is malformed."
-    with pytest.raises(AllMembersFailed, match="malformed"):
+    server.refuses_all = True
+    for number in range(3):
+        server.refusal = 400, f"Request req_{number} is malformed."
+        with pytest.raises(AllMembersFailed, match="malformed"):
+            mux(question=f"{number}?")
+    assert server.asked()[1:] == [True, False, True, True]
+
+
+def test_a_server_that_says_the_same_of_all_it_refuses_costs_no_draw(server):
+    server.refusal = 400, "Bad Request"
+    mux = a_mux(server, "refuses", k=1, logprobs=True)
+    server.refuses_all = True
+    with pytest.raises(AllMembersFailed, match="Bad Request"):
         mux(question="?")
-    assert all(server.asked())
+    server.refuses_all = False
+    assert mux(question="?").answer == "Paris"
 
 
 @pytest.mark.parametrize("engine", ENGINES)
