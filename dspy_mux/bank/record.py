@@ -138,7 +138,12 @@ class Record:
         ]
 
     def of(
-        self, members: Sequence[str] | None, k: int | None, *, scored: bool = True
+        self,
+        members: Sequence[str] | None,
+        k: int | None,
+        *,
+        scored: bool = True,
+        at_most: int | None = None,
     ) -> tuple[Record, int]:
         """Return these members' draws, and how many questions were left out.
 
@@ -148,24 +153,36 @@ class Record:
             members: names; None for all.
             k: draws a member; None for all that are recorded.
             scored: refuse draws without a score. What reads no score takes them as they are.
+            at_most: for k=None, draws a member that are enough where some have more.
 
         Raises:
-            ConfigurationError: an unknown member, or k above the recorded draws.
+            ConfigurationError: an unknown member, k above the recorded draws, or members of
+                different numbers of draws and no choice of k.
             DataError: no question is left, or draws have no score and need one.
         """
         where = self.positions(members)
         drawn = self.drawn()[:, where]
         if k is not None and k < 1:
             raise ConfigurationError(f"k must be 1 or more, not {k}.")
+        most = drawn.max(axis=0, initial=0)
+        least, chosen = int(most.min()), k is not None
         if k is None:
             # Where single draws are missing, leave out their questions, not everyone's draws.
-            k = int(drawn.max(initial=0))
-        most = drawn.max(axis=0, initial=0)
-        if not len(drawn) or most.min() < k or k == 0:
+            k = int(most.max())
+            k = least if at_most is not None and at_most <= least else k
+        if not len(drawn) or least < k or k == 0:
             short = self.members[where[int(most.argmin())]]
+            count = f"{least} draw{'' if least == 1 else 's'}"
+            if chosen or least == 0:
+                raise ConfigurationError(
+                    f"{self.source} holds at most {count} of {short!r} for a question, fewer than "
+                    f"k={k}: collect more, or ask for fewer."
+                )
+            long = self.members[where[int(most.argmax())]]
             raise ConfigurationError(
-                f"{self.source} holds at most {int(most.min())} draws of {short!r} for a question, "
-                f"fewer than k={k}: collect more, or ask for fewer."
+                f"{self.source} holds at most {count} of {short!r} for a question and {k} of "
+                f"{long!r}: pass k={least} (--k {least}; to tune and scale, --k-max {least}) to "
+                "use as many of each, or choose members that have more."
             )
         rows = np.flatnonzero((drawn >= k).all(axis=1))
         if not len(rows):

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from ..errors import ConfigurationError
 
+_UNRECORDED = "the temperature of its draws was not recorded: leave the choice out to read them"
 #: Which draws to read: those of one temperature, or each temperature's as a member of its own.
 Temperature: TypeAlias = float | Literal["each"]
 
@@ -72,9 +73,12 @@ def several(source: str, member: str, known: Iterable[float | None]) -> Configur
 
 def unknown(source: str, temperature: float, known: Iterable[float | None]) -> ConfigurationError:
     """Return the error that there are no draws of a temperature."""
-    has = ", ".join(map(shown, in_order(known)))
+    listed = in_order(known)
+    has = [shown(value) for value in listed if value is not None]
+    said = f"it has {', '.join(has)}" if has else _UNRECORDED
+    more = ", and draws whose temperature was not recorded" if has and None in listed else ""
     return ConfigurationError(
-        f"{source} has no draws at temperature {shown(temperature)}; it has {has}."
+        f"{source} has no draws at temperature {shown(temperature)}; {said}{more}."
     )
 
 

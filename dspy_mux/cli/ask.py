@@ -137,11 +137,13 @@ def _show(verdict: Verdict) -> None:
     console = Console()
     console.print(_literal(_plain(verdict.answer, _LONGEST_ANSWER)), style="bold")
     table = Table()
-    for column in ("member", "answers", "confidence", "abstained"):
-        table.add_column(column, justify="right" if column == "confidence" else "left")
+    known = any(ballot.probabilities for ballot in verdict.ballots)
+    for column in ("member", "answers", "confidence", "probability", "abstained"):
+        if column != "probability" or known:
+            table.add_column(column, justify="right" if column == "confidence" else "left")
     for ballot in verdict.ballots:
         style = "bold" if ballot.member == verdict.member else None
-        table.add_row(*map(_literal, _cells(ballot)), style=style)
+        table.add_row(*map(_literal, _cells(ballot, known)), style=style)
     console.print(table)
     console.print(_summary(verdict), highlight=False)
     for ballot in verdict.ballots:
@@ -149,11 +151,14 @@ def _show(verdict: Verdict) -> None:
             console.print(_literal(f"{_plain(ballot.member)}: {sentence}"))
 
 
-def _cells(ballot: MemberBallot) -> list[str]:
+def _cells(ballot: MemberBallot, probabilities: bool) -> list[str]:
+    from ..voting.verdict import probability_cell
+
     return [
         _plain(ballot.member),
         "\n".join(f"{counted.count} × {_plain(counted.answer)}" for counted in ballot.answers),
         f"{ballot.confidence:.2f}",
+        *((probability_cell(ballot),) if probabilities else ()),
         "\n".join(f"{count} × {_plain(cause)}" for cause, count in ballot.abstentions.items()),
     ]
 
@@ -165,8 +170,8 @@ def _summary(verdict: Verdict) -> str:
     spared = f"{count} spared, " if count else ""
     tokens = verdict.prompt_tokens + verdict.completion_tokens
     return (
-        f"{verdict.rule}{tie}; {verdict.calls} calls, {verdict.cached_calls} from the cache, "
-        f"{spared}{tokens} tokens{cost}"
+        f"{verdict.rule}, confidence {verdict.confidence:.2f}{tie}; {verdict.calls} calls, "
+        f"{verdict.cached_calls} from the cache, {spared}{tokens} tokens{cost}"
     )
 
 

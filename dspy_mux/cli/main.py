@@ -115,7 +115,8 @@ def main() -> None:
 
 
 def _show_usage(error: typer.BadParameter) -> None:
-    message = error.format_message()
+    # What a value is checked by is not the user's business.
+    message = error.format_message().replace(": Value error, ", ": ", 1)
     if not message or "\n" in message:  # no verb at all: the help, which lists them
         error.show()
         return

@@ -118,13 +118,15 @@ class BankOptions:
     members: str | None = None
     temperature: str | None = None
 
-    def record(self, k: int | None, *, scored: bool = True) -> tuple[Record, int]:
+    def record(
+        self, k: int | None, *, scored: bool = True, at_most: int | None = None
+    ) -> tuple[Record, int]:
         """Return the chosen draws, and how many questions have too few of them.
 
         Prints a line on stderr if errors cost draws.
 
         Args:
-            scored: refuse draws without a score.
+            scored, at_most: as in `Record.of`.
         """
         from ..bank.jsonl import read_jsonl
         from ..bank.sample_bank import SampleBank
@@ -133,18 +135,21 @@ class BankOptions:
         temperature = None if self.temperature is None else parse_temperature(self.temperature)
         if self.bank.endswith(FILES):
             record = read_jsonl(self.bank, dataset=self.dataset, temperature=temperature)
-            return record.of(members, k, scored=scored)
+            return record.of(members, k, scored=scored, at_most=at_most)
         bank = SampleBank(self.bank)
         record = bank.record(dataset=self.dataset, program=self.program, temperature=temperature)
-        chosen, left_out = record.of(members, k, scored=scored)
+        chosen, left_out = record.of(members, k, scored=scored, at_most=at_most)
         self._report_errors(bank, chosen.members, temperature)
         return chosen, left_out
 
-    def with_greedy(self) -> tuple[Record, Record | None, int]:
+    def with_greedy(self, at_most: int | None = None) -> tuple[Record, Record | None, int]:
         """Return the chosen draws, greedy ones beside them, and how many questions are left out.
 
         There are greedy ones where no temperature is chosen, and all members have draws of
         temperature 0 and of the same one other.
+
+        Args:
+            at_most: as in `Record.of`.
         """
         from ..bank.jsonl import jsonl_temperatures
         from ..bank.sample_bank import SampleBank
@@ -161,10 +166,10 @@ class BankOptions:
         found = {tuple(known.get(name, ())) for name in names}
         several = next(iter(found)) if len(found) == 1 else ()
         if len(several) != 2 or several[0] != 0.0 or several[1] is None:
-            record, left_out = self.record(None)
+            record, left_out = self.record(None, at_most=at_most)
             return record, None, left_out
         greedy, _ = replace(self, temperature="0").record(1)
-        sampled, few = replace(self, temperature=f"{several[1]!r}").record(None)
+        sampled, few = replace(self, temperature=f"{several[1]!r}").record(None, at_most=at_most)
         sampled, greedy, alone = paired(sampled, greedy)
         return sampled, greedy, few + alone
 

@@ -103,7 +103,7 @@ def _run(options: ScaleOptions) -> None:
     from ..optimize.scaling import scale as run
 
     check_page(options.html)
-    record, left_out = options.source.record(None)
+    record, left_out = options.source.record(None, at_most=options.k_max)
     scaling = run(
         record,
         k=options.k,

@@ -117,7 +117,7 @@ def _run(options: TuneOptions) -> None:
 
     from ..optimize.tune import tune as run
 
-    record, greedy, left_out = options.source.with_greedy()
+    record, greedy, left_out = options.source.with_greedy(options.k_max)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("trials", total=options.trials)

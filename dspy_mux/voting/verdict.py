@@ -219,7 +219,7 @@ def verdict_text(verdict: Verdict) -> str:
     head = ["member", "answers", "confidence", "abstained"]
     rows = [head, *(_cells(ballot) for ballot in verdict.ballots)]
     if any(ballot.probabilities for ballot in verdict.ballots):
-        column = ["probability", *(_probability_cell(ballot) for ballot in verdict.ballots)]
+        column = ["probability", *(probability_cell(ballot) for ballot in verdict.ballots)]
         rows = [[*row[:3], cell, row[3]] for row, cell in zip(rows, column, strict=True)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     aligned = (
@@ -249,7 +249,7 @@ def _cells(ballot: MemberBallot) -> list[str]:
     ]
 
 
-def _probability_cell(ballot: MemberBallot) -> str:
+def probability_cell(ballot: MemberBallot) -> str:
     """Return the probabilities of a member's draws, in the order drawn."""
     shown = ["?" if one is None else f"{one:.2f}" for one in ballot.probabilities]
     return shortened(" ".join(shown), _LONGEST_CELL)
@@ -279,7 +279,7 @@ def verdict_html(verdict: Verdict) -> str:
     if any(ballot.probabilities for ballot in verdict.ballots):
         columns.append("probability")
         rows = [
-            [*row, _probability_cell(ballot)]
+            [*row, probability_cell(ballot)]
             for row, ballot in zip(rows, verdict.ballots, strict=True)
         ]
     return section(

@@ -211,6 +211,11 @@ def test_unknown_temperatures_beside_several_are_a_choice_too(tmp_path):
     with pytest.raises(ConfigurationError, match=r"at the temperatures 0, 0\.5, unknown, which"):
         read_jsonl(file)
     assert read_jsonl(file, temperature=0.5).votes.tolist() == [[[0]]]
+    with pytest.raises(
+        ConfigurationError,
+        match=r"at temperature 0\.7; it has 0, 0\.5, and draws whose temperature was not recorded",
+    ):
+        read_jsonl(file, temperature=0.7)
     assert read_jsonl(file, temperature="each").members == ("a", "a@0", "a@0.5")
 
 

@@ -125,6 +125,14 @@ MISTAKES = {
     ),
     "k above what is recorded, searching": (("search", "--k", "5"), "fewer than k=5"),
     "k above what is recorded, scaling": (("scale", "--k", "5"), "fewer than k=5"),
+    "a ranking by something else": (
+        ("search", "--by", "luck"),
+        r"value for '--by': 'luck' is not one of 'objective', 'accuracy'; run `",
+    ),
+    "a temperature where none was recorded": (
+        ("replay", "--temperature", "0.5"),
+        "no draws at temperature 0.5; the temperature of its draws was not recorded: leave",
+    ),
     "k of nothing": (("replay", "--k", "0"), "k must be 1 or more"),
     "k of nothing, searching": (("search", "--k", "0"), "k must be 1 or more"),
     "an unknown rule": (

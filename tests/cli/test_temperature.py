@@ -37,6 +37,19 @@ def test_a_choice_is_what_the_verbs_read(source, bank, as_json):
     assert set(each["members"]) == {f"{name}@{at}" for name in "abc" for at in ("0", "0.5")}
 
 
+def test_members_of_fewer_draws_say_which_k_to_choose(source, dspy_mux, as_json):
+    each = "--temperature", "each"
+    for verb in ("replay", "search", "budget", "accuracies", "tune", "scale"):
+        code, out, err = dspy_mux(verb, source, *each)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert "at most 1 draw of 'a@0' for a question and 4 of 'a@0.5': pass k=1 (--k 1; " in err
+    assert as_json("accuracies", source, *each, "--k", 1)["k"] == 1
+    tuned = as_json("tune", source, *each, "--k-max", 1, "--trials", 1, "--max-members", 6)
+    assert tuned["best"]["k"] == 1
+    points = as_json("scale", source, *each, "--k-max", 1, "--max-members", 2)["by_members"]
+    assert {point["k"] for point in points} == {1}
+
+
 def test_a_temperature_that_is_none_is_refused_in_one_line(source, dspy_mux):
     assert (
         "no draws at temperature 0.7; it has 0, 0.5"
