@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 import reprlib
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any, Final
 
 from ..voting.evidence import Evidence
@@ -20,6 +22,8 @@ TOKENS: Final = "token_logprobs"
 #: Keys of a row that hold evidence.
 EVIDENCE_KEYS: Final = frozenset({*COLUMNS, TOKENS})
 
+#: What a value of a row may be that holds a logarithm.
+_LOGARITHM = "natural logarithms of probabilities: finite numbers of 0 or less"
 _LOGARITHMS = ("answer_logprob", "text_logprob", "lowest_logprob")
 _COUNTS = ("answer_tokens", "completion_tokens")
 #: A logarithm that is positive by less is 0, rounded.
@@ -36,19 +40,49 @@ def evidence_of(raw: Mapping[str, Any]) -> Evidence:
     Raises:
         ValueError: a value is wrong; the message is the end of a sentence that begins with the row.
     """
+    for name, value in raw.items():
+        if value is not None and (meant := meant_column(name)) is not None:
+            raise ValueError(
+                f"has {name}, which no rule reads: call it {meant}, or put it under "
+                "question_fields if it belongs to the question"
+            )
     if raw.keys().isdisjoint(EVIDENCE_KEYS):
         return _NOTHING
     figures: dict[str, Any] = {name: _logarithm(raw.get(name), name) for name in _LOGARITHMS}
     figures.update({name: _count(raw.get(name), name) for name in _COUNTS})
     _add_tokens(figures, raw.get(TOKENS))
     if figures["answer_tokens"] == 0:  # an empty span, whose sum is no probability
+        if (figures["answer_logprob"] or 0.0) < -_ROUNDING:
+            raise ValueError(
+                f"has answer_logprob {figures['answer_logprob']:g} of answer_tokens 0: leave "
+                "answer_tokens out if their number is unknown"
+            )
         figures["answer_tokens"] = figures["answer_logprob"] = None
+    _check_parts(figures)
     return Evidence(
         **figures,
         temperature=_number(raw.get("temperature"), "temperature", _HOTTEST),
         stated=_number(raw.get("stated_probability"), "stated_probability", 1.0),
         finish_reason=_text(raw.get("finish_reason"), "finish_reason"),
     )
+
+
+@lru_cache(maxsize=1024)  # rows repeat their keys
+def meant_column(name: str) -> str | None:
+    """Return the column of logarithms that a name differs from in writing alone; None for none.
+
+    >>> meant_column("token_logprob"), meant_column("answer_logprob"), meant_column("question")
+    ('token_logprobs', None, None)
+    """
+    return None if name in EVIDENCE_KEYS else _WRITTEN.get(_bare(name))
+
+
+def _bare(name: str) -> str:
+    """Return a name without its case, its separators and its plurals."""
+    return re.sub(r"[\W_s]", "", name.casefold())
+
+
+_WRITTEN = {_bare(name): name for name in (*_LOGARITHMS, TOKENS)}
 
 
 def values_of(evidence: Evidence) -> dict[str, Any]:
@@ -64,6 +98,18 @@ def values_of(evidence: Evidence) -> dict[str, Any]:
     return values
 
 
+def _check_parts(figures: Mapping[str, Any]) -> None:
+    """Raise ValueError where the text is more probable than the answer, which is a part of it."""
+    answer, text = figures["answer_logprob"], figures["text_logprob"]
+    if answer is None or text is None:
+        return
+    if text - answer > _ROUNDING_OF_EACH * ((figures["answer_tokens"] or 1) + 1):
+        raise ValueError(
+            f"has text_logprob {text:g} and answer_logprob {answer:g}: a text cannot be more "
+            "probable than the answer in it"
+        )
+
+
 def _add_tokens(figures: dict[str, Any], values: Any) -> None:
     """Fill in the sum and the number of an answer's tokens.
 
@@ -74,10 +120,13 @@ def _add_tokens(figures: dict[str, Any], values: Any) -> None:
         return
     if not isinstance(values, (list, tuple)):
         raise ValueError(f"has {TOKENS} {reprlib.repr(values)}, which must be a list of numbers")
-    logarithms = [_logarithm(value, TOKENS) for value in values]
-    if None in logarithms:
-        raise ValueError(f"has {TOKENS} {reprlib.repr(values)}, which must be a list of numbers")
-    count, total = len(logarithms), math.fsum(value or 0.0 for value in logarithms)
+    for at, value in enumerate(values, 1):
+        if not _is_logarithm(value):
+            raise ValueError(
+                f"has {TOKENS} whose element {at} is {reprlib.repr(value)}: all must be "
+                f"{_LOGARITHM}"
+            )
+    count, total = len(values), math.fsum(min(0.0, value) for value in values)
     known, said = figures["answer_tokens"], figures["answer_logprob"]
     if known not in (None, count):
         raise ValueError(f"has answer_tokens {known}, and {TOKENS} of {count}: give one of them")
@@ -93,12 +142,13 @@ def _add_tokens(figures: dict[str, Any], values: Any) -> None:
 def _logarithm(value: Any, key: str) -> float | None:
     if value is None:
         return None
-    if not (_is_number(value) and _LOWEST < value <= _ROUNDING):
-        raise ValueError(
-            f"has {key} {reprlib.repr(value)}, which must be natural logarithms of probabilities: "
-            "finite numbers of 0 or less"
-        )
+    if not _is_logarithm(value):
+        raise ValueError(f"has {key} {reprlib.repr(value)}, which must be {_LOGARITHM}")
     return min(0.0, float(value))
+
+
+def _is_logarithm(value: Any) -> bool:
+    return _is_number(value) and _LOWEST < value <= _ROUNDING
 
 
 def _count(value: Any, key: str) -> int | None:

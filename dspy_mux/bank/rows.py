@@ -12,7 +12,7 @@ from ..errors import DataError
 from ..sampling.members import MOST_DRAWS
 from ..voting.evidence import Evidence
 from . import temperatures
-from .evidence import EVIDENCE_KEYS, evidence_of
+from .evidence import EVIDENCE_KEYS, evidence_of, meant_column
 from .statement import STATED, disagreement, shown_field, stated
 
 #: The program of rows that name none.
@@ -141,12 +141,13 @@ class Heats:
 def lay_out(fields: Mapping[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     """Return the row of a draw: its question's fields beside its own.
 
-    Fields whose names the draw uses go under `QUESTION_FIELDS`.
+    Fields whose names the draw uses, or could be taken to use, go under `QUESTION_FIELDS`.
     """
     apart = {
         name: value
         for name, value in fields.items()
         if name in DRAW_KEYS
+        or meant_column(name)
         or (name in own and value not in (None, "") and str(value) != own[name])
     }
     beside = {name: value for name, value in fields.items() if name not in apart}

@@ -70,8 +70,11 @@ def test_tokens_stand_for_their_sum_and_number(tmp_path):
         ("answer_logprob", True, "finite numbers of 0 or less"),
         ("answer_logprob", -(10**400), "finite numbers of 0 or less"),
         ("token_logprobs", -0.5, "a list of numbers"),
-        ("token_logprobs", [-0.5, None], "a list of numbers"),
-        ("token_logprobs", [-0.5, 0.5], "finite numbers of 0 or less"),
+        ("token_logprobs", [-0.5, None], "whose element 2 is None: .*finite numbers of 0 or less"),
+        ("token_logprobs", ["-0.5"], "whose element 1 is '-0.5': .*finite numbers of 0 or less"),
+        ("token_logprobs", [-0.5, 0.5], "whose element 2 is 0.5: .*finite numbers of 0 or less"),
+        ("token_logprob", [-0.5], "which no rule reads: call it token_logprobs, or"),
+        ("answerLogProbs", -0.5, "which no rule reads: call it answer_logprob, or"),
         ("answer_tokens", 1.5, "a whole number"),
         ("completion_tokens", -1, "a whole number"),
         ("temperature", "hot", "a number from 0"),
@@ -85,7 +88,7 @@ def test_a_wrong_value_is_named_with_its_file_line_and_key(tmp_path, key, value,
     file = jsonl(tmp_path / "rows.jsonl", [a_row(), a_row(draw=1, **{key: value})])
     bank = SampleBank(tmp_path / "bank.sqlite")
     for read in (lambda: read_jsonl(file), lambda: import_file(bank, file)):
-        with pytest.raises(DataError, match=rf"^Line 2 of .*rows.jsonl has {key} .*{what}"):
+        with pytest.raises(DataError, match=rf"^Line 2 of .*rows.jsonl has {key}\b.*{what}"):
             read()
     assert not bank.exists()
 
@@ -95,6 +98,46 @@ def test_tokens_that_contradict_the_row_are_refused(tmp_path, more):
     file = jsonl(tmp_path / "rows.jsonl", [a_row(token_logprobs=[-0.4, -0.2], **more)])
     with pytest.raises(DataError, match=rf"^Line 1 of .* has {next(iter(more))} .*give one of"):
         read_jsonl(file)
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        ({"answer_logprob": -0.1, "answer_tokens": 0}, "answer_logprob -0.1 of answer_tokens 0"),
+        ({"answer_logprob": -3, "text_logprob": -2.5}, "text_logprob -2.5 and answer_logprob -3:"),
+        ({"token_logprobs": [-3.0], "text_logprob": 0}, "text_logprob 0 and answer_logprob -3:"),
+    ],
+)
+def test_figures_that_contradict_each_other_are_refused(tmp_path, more, what):
+    row, bank = a_row(draw=1, **more), SampleBank(tmp_path / "bank.sqlite")
+    tables = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    rows = jsonl(tmp_path / "rows.jsonl", [a_row(), row])
+    columns = {key: [a_row().get(key), value] for key, value in row.items()}
+    tables[1].write_table(tables[0].table(columns), tmp_path / "rows.parquet")
+    for file, noun in ((rows, "Line"), (tmp_path / "rows.parquet", "Row")):
+        with pytest.raises(DataError, match=rf"^{noun} 2 of .*rows.* has {what}"):
+            import_file(bank, file)
+
+
+def test_rounding_is_no_contradiction(tmp_path):
+    rows = [
+        a_row(answer_logprob=-0.5, text_logprob=-0.495),
+        a_row(draw=1, token_logprobs=[-0.33, -0.33, -0.34], text_logprob=-0.985),
+        a_row(draw=2, answer_logprob=0.0, answer_tokens=0, text_logprob=-1.5),
+    ]
+    record = read_jsonl(jsonl(tmp_path / "rows.jsonl", rows))
+    assert record.evidence["text_logprob"].ravel().tolist() == [-0.495, -0.985, -1.5]
+
+
+def test_a_questions_field_that_looks_like_evidence_keeps_its_name(bank, tmp_path):
+    rows = [a_row(question_fields={"token_logprob": 7}), a_row("q1", token_logprob=None)]
+    import_file(bank, jsonl(tmp_path / "rows.jsonl", rows))
+    before = list(bank.rows())
+    assert bank.record().fields["token_logprob"] == ("7", None)
+    export_file(bank, tmp_path / "out.jsonl")
+    again = SampleBank(tmp_path / "again.sqlite")
+    import_file(again, tmp_path / "out.jsonl")
+    assert list(again.rows()) == before
 
 
 def test_round_trips_through_every_format_change_nothing(bank, tmp_path):
