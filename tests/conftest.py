@@ -68,6 +68,17 @@ def fresh_cache():
     dspy.cache = before
 
 
+@pytest.fixture(autouse=True)
+def unknown_servers(tmp_path_factory, monkeypatch):
+    """No test learns from another one what servers give."""
+    from dspy_mux.sampling.group_limits import server_limits
+
+    server_limits.forget()
+    monkeypatch.setattr(
+        server_limits, "_file", lambda: tmp_path_factory.getbasetemp() / "choices.json"
+    )
+
+
 @pytest.fixture
 def unhurried_batches(monkeypatch):
     """Draws of one prompt are waited for long enough that they meet in one request, however busy

@@ -23,6 +23,8 @@ from ..adapters.wrap import WrappingAdapter
 from ..answers.equivalence import NO_ANSWER, AnswerKind
 from ..errors import ConfigurationError
 from ..sampling.draw import Draw
+from ..sampling.group import DrawGroup
+from ..sampling.grouped_call import may_group
 from ..sampling.members import Member, Pool, build_pool
 from ..sampling.spans import note_verdict
 from ..sampling.turns import in_turn, take_turn
@@ -98,7 +100,7 @@ class Ensemble(dspy.Module):
             raise ConfigurationError(
                 "extract='lm' asks for one field, and answer_field names several: leave it out."
             )
-        self.num_threads = options.num_threads
+        self.num_threads, self.group = options.num_threads, options.group
         # Hashed once, before a run: a program that counts its calls stays the same program.
         self.code = hash_module(template)
         self.compares = [self.kind.name, *hash_kind(self.kind)]
@@ -245,10 +247,16 @@ class Ensemble(dspy.Module):
         program, adapter = self.programs[member], self.adapter_of(member)
         on_error = self.pool.settings.on_error
         drawn_from = self._drawn_from(self.members[member], evidence=evidence)
-        return [
+        draws = [
             kind(drawn_from, number, program, adapter, inputs, on_error, self.compared.fault)
             for number in numbers
         ]
+        shares = self.group if drawn_from.group is None else drawn_from.group
+        if len(draws) > 1 and may_group(drawn_from.lm, shares):
+            group = DrawGroup(len(draws))
+            for draw in draws:
+                draw.join(group)
+        return draws
 
     def adapter_of(self, member: int) -> dspy.Adapter:
         """Return the adapter that asks the member at position `member` and reads its answer."""

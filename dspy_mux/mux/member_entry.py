@@ -15,6 +15,7 @@ from ..adapters.formats import ADAPTERS
 from ..errors import ConfigurationError
 from ..local import CATALOG, local_member
 from ..redact import is_secret, looks_like_a_key, masked
+from ..sampling.grouped_call import Group
 from ..sampling.logprobs import AskLogprobs
 from ..sampling.members import Member
 from ..text import first_line
@@ -64,6 +65,7 @@ class MemberEntry(BaseModel):
     temperature: float | None = Field(default=None, ge=0)
     max_tokens: int | None = Field(default=None, ge=1)
     logprobs: AskLogprobs | None = None
+    group: Group | None = None
     options: dict[str, Any] = {}
 
     @model_validator(mode="before")
@@ -141,7 +143,7 @@ class MemberEntry(BaseModel):
                     accept_license=accept_license,
                     **settings,
                 )
-                return dataclasses.replace(member, logprobs=self.logprobs)
+                return dataclasses.replace(member, logprobs=self.logprobs, group=self.group)
             lm = dspy.LM(self.model, engine=self.engine, **settings)
         except (TypeError, ValueError) as error:
             name = self.name or self.local or self.model
@@ -155,6 +157,7 @@ class MemberEntry(BaseModel):
             k=self.k,
             temperature=self.temperature,
             logprobs=self.logprobs,
+            group=self.group,
         )
 
     def _server_settings(self) -> dict[str, str]:

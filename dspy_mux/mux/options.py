@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 
 from ..errors import ConfigurationError
 from ..sampling.draw import OnError
+from ..sampling.grouped_call import Group, check_group
 from ..sampling.logprobs import AskLogprobs, check_logprobs
 from .compared import AnswerField, Equivalence
 
@@ -35,6 +36,7 @@ class SharedOptions(TypedDict, total=False):
     num_threads: int | None
     on_error: OnError
     logprobs: AskLogprobs
+    group: Group
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class MuxOptions:
     num_threads: int | None = None
     on_error: OnError = "raise"
     logprobs: AskLogprobs = "auto"
+    group: Group = "auto"
 
     def __post_init__(self) -> None:
         if self.extract not in (None, "lm"):
@@ -67,6 +70,7 @@ class MuxOptions:
                 f"timeout must be a number of seconds above 0, or None, not {self.timeout!r}."
             )
         check_logprobs(self.logprobs, "the mux")
+        check_group(self.group, "the mux")
         threads = self.num_threads
         if threads is not None and not (isinstance(threads, int) and threads >= 1):
             raise ConfigurationError(f"num_threads must be 1 or more, or None, not {threads!r}.")

@@ -59,6 +59,7 @@ def total_spent(draws: Sequence[Draw]) -> Spent:
     return Spent(
         calls=sum(draw.calls for draw in spent),
         cached_calls=sum(draw.cached_calls for draw in spent),
+        shared_calls=sum(draw.shared_calls for draw in spent),
         prompt_tokens=sum(draw.prompt_tokens for draw in spent),
         completion_tokens=sum(draw.completion_tokens for draw in spent),
         cost=sum(costs) if costs else None,

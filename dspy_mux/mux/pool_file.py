@@ -29,6 +29,7 @@ from typing_extensions import Unpack
 
 from ..adapters.formats import ADAPTERS
 from ..errors import ConfigurationError, DataError, first_mistake
+from ..sampling.grouped_call import Group
 from ..sampling.logprobs import AskLogprobs
 from ..sampling.members import Member
 from ..text import first_line
@@ -70,6 +71,7 @@ class PoolFile(BaseModel):
     timeout: float | None = Field(default=None, gt=0)
     schedule: Schedule = "full"
     logprobs: AskLogprobs = "auto"
+    group: Group = "auto"
     accuracies: dict[str, float] = {}
     members: list[MemberEntry]
 
@@ -128,6 +130,7 @@ class PoolFile(BaseModel):
             "timeout": self.timeout,
             "schedule": self.schedule,
             "logprobs": self.logprobs,
+            "group": self.group,
             "accuracies": self.accuracies,
             "adapter": ADAPTERS[self.adapter]() if self.adapter else None,
         }
@@ -141,8 +144,8 @@ class PoolFile(BaseModel):
 def load_pool(path: str | os.PathLike[str], *, accept_license: bool = False) -> list[Member]:
     """Return the members of a pool file, for `SLMMux(program, lms=…)` or `SLMMux.from_file`.
 
-    A member has the file's adapter, and the file's k, temperature and logprobs where it says any.
-    Its key is read from the environment variable that the file names.
+    A member has the file's adapter, and the file's k, temperature, logprobs and group where it says
+    any. Its key is read from the environment variable that the file names.
 
     Args:
         accept_license: accept the terms of embedded weights that ask for it.
@@ -168,6 +171,7 @@ def load_pool(path: str | os.PathLike[str], *, accept_license: bool = False) -> 
             logprobs=file.logprobs
             if member.logprobs is None and "logprobs" in given
             else member.logprobs,
+            group=file.group if member.group is None and "group" in given else member.group,
             temperature=file.temperature
             if member.temperature is None and "temperature" in given
             else member.temperature,

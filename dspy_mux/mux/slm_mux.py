@@ -80,6 +80,8 @@ class SLMMux(Ensemble):
             the LM, of parsing or of time: "raise" it, or "abstain" as those do.
         logprobs: whether draws ask their servers for log-probabilities: "auto" where the rule
             reads them, True, or False. What a server refuses is not asked again.
+        group: whether a member's draws share one request for several choices: "auto" where its
+            server is not known to refuse that, True, or False (`docs/requests.md`).
 
     Raises:
         ConfigurationError: at construction, an argument cannot work or would fake the confidence.

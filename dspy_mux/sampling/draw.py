@@ -9,6 +9,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import wait
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import partial
@@ -28,6 +29,7 @@ from .blame import is_mistake
 from .causes import EMPTY, NO_PREDICTION
 from .content import content
 from .deadline import current_deadline, offer
+from .group import HEAD_START_S, DrawGroup
 from .inputs import inputs_taken
 from .logprobs import ask, can_be_asked
 from .members import Member
@@ -98,7 +100,8 @@ class Draw(AbstractContextManager["Draw"]):
     @property
     def spent(self) -> Spent:
         """Calls, tokens and cost so far."""
-        return self._meter.spent()
+        spent = self._meter.spent()
+        return spent.model_copy(update={"shared_calls": min(self._calls.shared, spent.calls)})
 
     @property
     def settled(self) -> bool:
@@ -110,11 +113,26 @@ class Draw(AbstractContextManager["Draw"]):
         """Whether nobody waits for the draw any more."""
         return self._abandoned
 
+    def join(self, group: DrawGroup) -> None:
+        """Share the request of the first call with other draws."""
+        self._calls.group, self._calls.number = group, self.number
+
+    @property
+    def group(self) -> DrawGroup | None:
+        """The draws that may share a request with this one."""
+        return self._calls.group
+
     def run(self) -> None:
+        head = self._calls.head_start()
+        if head is not None:
+            wait([head], HEAD_START_S)
         with self:
             self._accept(self.program(**inputs_taken(self.program, self.inputs)))
 
     async def arun(self) -> None:
+        head = self._calls.head_start()
+        if head is not None:
+            await asyncio.wait([asyncio.wrap_future(head)], timeout=HEAD_START_S)
         await self._calls.turn()
         with self:
             if has_async_form(type(self.program)):
@@ -126,7 +144,13 @@ class Draw(AbstractContextManager["Draw"]):
 
     def begin(self, timeout: float | None) -> None:
         """Start the clock."""
+        self.expect()
         self._calls.begin(timeout)
+
+    def expect(self) -> None:
+        """Count the draw among those that will ask, from now on."""
+        if self.group is not None:
+            self.group.expect(self._calls)
 
     @property
     def deadline(self) -> float:
@@ -198,6 +222,7 @@ class Draw(AbstractContextManager["Draw"]):
         where: TracebackType | None,
     ) -> bool:
         self._context.__exit__(None, None, None)
+        self._calls.leave_group()
         _lineage.reset(self._lineage)
         current_deadline.reset(self._outer_deadline)
         current_readings.reset(self._outer_readings)

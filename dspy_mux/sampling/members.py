@@ -17,6 +17,7 @@ import dspy
 from ..errors import ConfigurationError
 from ..text import whole
 from . import forks
+from .grouped_call import Group, check_group
 from .keyless import pickled_fields
 from .logprobs import AskLogprobs, check_logprobs
 
@@ -38,6 +39,8 @@ class Member:
         temperature: sampling temperature of the draws; None for the mux's.
         logprobs: whether its draws ask for log-probabilities: True, False, or "auto" where
             something reads them; None for the mux's.
+        group: whether its draws of a question share one request for several choices: True, False,
+            or "auto" where its server is not known to refuse that; None for the mux's.
 
     Raises:
         ConfigurationError: `lm` is not a DSPy LM, or a setting is wrong: `k` below 1, say.
@@ -53,6 +56,7 @@ class Member:
     k: int | None = None
     temperature: float | None = None
     logprobs: AskLogprobs | None = None
+    group: Group | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.lm, dspy.BaseLM):
@@ -79,6 +83,8 @@ class Member:
             check_temperature(self.temperature, f"member {self.label!r}")
         if self.logprobs is not None:
             check_logprobs(self.logprobs, f"member {self.label!r}")
+        if self.group is not None:
+            check_group(self.group, f"member {self.label!r}")
         forks.watch(self.lm)
 
     @property

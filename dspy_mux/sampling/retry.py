@@ -13,6 +13,7 @@ import hashlib
 import itertools
 import threading
 import time
+from concurrent.futures import Future
 from contextlib import nullcontext
 from typing import Any
 
@@ -21,6 +22,8 @@ from dspy.utils.exceptions import is_retryable_lm_error
 
 from .cut_off import mark_cut_off
 from .deadline import Deadline
+from .group import DrawGroup
+from .grouped_call import FirstCall, GroupedEngines, grouped
 from .hung_calls import BlockingCalls
 from .logprobs import Asked, asks
 from .ollama import warn_of_full_context, with_address
@@ -54,9 +57,28 @@ class DrawCalls(Deadline):
         self.replies: list[Reply] = []
         #: Whether DSPy may keep a history of the calls.
         self.keeps_history = True
+        #: The draw's number, and the draws that may share a request with its first call.
+        self.number = self.shared = 0
+        self.group: DrawGroup | None = None
+        self._asked = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> DrawCalls:
         return self  # a copy of the LM within the program belongs to the same draw
+
+    def first(self) -> DrawGroup | None:
+        """Return the draw's group for its first call, and None for any later one."""
+        with self._lock:
+            asked, self._asked = self._asked, True
+        return None if asked else self.group
+
+    def head_start(self) -> Future[None] | None:
+        """Return what the draw waits for, a moment at most, before it does anything."""
+        return None if self.group is None else self.group.head_start(self)
+
+    def leave_group(self) -> None:
+        """Take part in no request of other draws any more."""
+        if self.group is not None:
+            self.group.leave(self)
 
     def end(self) -> None:
         """End the calls under way, and allow no further ones."""
@@ -64,6 +86,7 @@ class DrawCalls(Deadline):
             self._over = True
             if self._ended is not None:
                 self._ended.set()
+        self.leave_group()
         self.blocking.end()
         super().end()
 
@@ -114,8 +137,12 @@ class _DrawLM:
     kwargs: dict[str, Any]  # the LM's own
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
-        calls, settings = self._draw_calls, with_address(self, args, settings)
-        asked = Asked(self)
+        settings = with_address(self, args, settings)
+        with grouped(self._first_call(args, settings, asynchronous=False)):
+            return self._attempts(args, settings)
+
+    def _attempts(self, args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+        calls, asked = self._draw_calls, Asked(self)
         for attempt in itertools.count():
             try:
                 with calls.blocking.under_way() if self._draw_blocks else nullcontext():
@@ -135,8 +162,12 @@ class _DrawLM:
             calls.wait(seconds)
 
     async def acall(self, *args: Any, **settings: Any) -> Any:
-        calls, settings = self._draw_calls, with_address(self, args, settings)
-        asked = Asked(self)
+        settings = with_address(self, args, settings)
+        with grouped(self._first_call(args, settings, asynchronous=True)):
+            return await self._aattempts(args, settings)
+
+    async def _aattempts(self, args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+        calls, asked = self._draw_calls, Asked(self)
         for attempt in itertools.count():
             calls.check()
             try:
@@ -154,6 +185,19 @@ class _DrawLM:
                         raise
                     raise failure from failure.__cause__
             await asyncio.sleep(seconds)
+
+    def _first_call(
+        self, args: tuple[Any, ...], settings: dict[str, Any], *, asynchronous: bool
+    ) -> FirstCall | None:
+        """Return the call about to be made, where its reply may be one choice of several."""
+        group, asked = self._draw_calls.first(), {**self.kwargs, **settings}
+        if group is None:
+            return None
+        if (asked.get("n") or 1) != 1 or not asked.get("temperature"):
+            group.leave(self._draw_calls)
+            return None
+        calls = self._draw_calls
+        return FirstCall(group, calls, self, args, settings, asynchronous=asynchronous)
 
     def copy(self, **settings: Any) -> Any:
         """Return a copy within the draw; a further rollout of it is no other draw's.
@@ -179,6 +223,18 @@ class _DrawLM:
         entry["cost"] = own_cost(self, entry["cost"])
         if self._draw_calls.keeps_history:
             super().update_history(entry)  # type: ignore[misc]
+
+
+class _GroupedLM:
+    """An LM that DSPy keeps engines for, which know of groups."""
+
+    @property
+    def _engine_store(self) -> GroupedEngines:
+        return GroupedEngines(vars(self)["_engine_store"])
+
+    @_engine_store.setter
+    def _engine_store(self, engines: dict[Any, Any]) -> None:
+        vars(self)["_engine_store"] = engines
 
 
 def join_draw(lm: dspy.BaseLM, calls: DrawCalls) -> dspy.BaseLM:
@@ -208,4 +264,5 @@ def further_rollout(*within: object) -> int:
 @functools.cache
 def _draw_class(kind: type) -> type:
     names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
-    return type(kind.__name__, (_DrawLM, kind), names)
+    bases = (_DrawLM, _GroupedLM, kind) if issubclass(kind, dspy.LM) else (_DrawLM, kind)
+    return type(kind.__name__, bases, names)

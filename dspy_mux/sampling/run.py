@@ -10,11 +10,12 @@ import math
 import queue
 import time
 from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 
 from .client import is_loaded, load_client
 from .draw import Draw
+from .group import DrawGroup
 from .interrupt import Interrupt
 from .offload import keep_from_default_executor, loads, on_thread
 from .thread_limit import STALLED_S, NoThread, Permit, draw_threads
@@ -82,18 +83,32 @@ class _DrawThreads:
 
     def begin_draws(self) -> None:
         """Begin draws while there are any and there is room for them."""
-        while self.num_threads is None or len(self._running) < self.num_threads:
-            self._next = self._next or self._pull()
-            if self._next is None:
-                break
-            permit = self._applicant.take()
-            if permit is None:
-                return
-            draw, self._next = self._next, None
-            if not self._begin(draw, permit):
-                self._next = draw
-                return
-        self._applicant.satisfied()
+        group: DrawGroup | None = None
+        with ExitStack() as beginning:
+            while self.num_threads is None or len(self._running) < self.num_threads:
+                self._next = self._next or self._pull()
+                if self._next is None or not self._fits(self._next):
+                    break
+                permit = self._applicant.take()
+                if permit is None:
+                    return
+                draw, self._next = self._next, None
+                if draw.group is not None and draw.group is not group:
+                    beginning.close()
+                    group = beginning.enter_context(draw.group.beginning())
+                if not self._begin(draw, permit):
+                    self._next = draw
+                    return
+            self._applicant.satisfied()
+
+    def _fits(self, draw: Draw) -> bool:
+        """Return whether there is room for all draws of a group, which share a request."""
+        if self.num_threads is None or draw.group is None or not self._running:
+            return True
+        group = draw.group
+        first = group.begun % self.num_threads == 0
+        room = min(group.size - group.begun, self.num_threads) if first else 1
+        return len(self._running) + room <= self.num_threads
 
     def next_settled(self) -> Iterator[Draw]:
         """Wait for the next draw that finishes, or whose time is up."""
@@ -209,6 +224,8 @@ async def asample(
             await _run_task(draw, timeout)
         return draw
 
+    for draw in draws[:num_threads]:
+        draw.expect()  # so that the first one to ask knows of the others
     tasks = [asyncio.ensure_future(run(draw)) for draw in draws]
 
     def withdraw() -> None:

@@ -137,12 +137,15 @@ class Spent(BaseModel):
     Attributes:
         calls: LM calls sent to a model, failed ones included.
         cached_calls: LM calls that DSPy's cache answered.
+        shared_calls: of the calls sent, those that took a further choice of another one's request,
+            whose prompt is billed once.
         prompt_tokens, completion_tokens: as the providers report them.
         cost: in US dollars; None if no price is known.
     """
 
     calls: int = 0
     cached_calls: int = 0
+    shared_calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float | None = None
@@ -322,13 +325,25 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _spent(verdict: Verdict) -> str:
-    parts = [_number(verdict.calls, "LM call")]
+    parts = [calls_text(verdict)]
     if verdict.cached_calls:
         parts.append(f"{verdict.cached_calls} from the cache")
     parts.append(f"{verdict.prompt_tokens} + {verdict.completion_tokens} tokens")
     if verdict.cost is not None:
         parts.append(f"${verdict.cost:.6f}")
     return ", ".join(parts)
+
+
+def calls_text(spent: Spent) -> str:
+    """Return how many LM calls were sent, and in how many requests where some shared one.
+
+    >>> calls_text(Spent(calls=9, shared_calls=6))
+    '9 LM calls in 3 requests'
+    """
+    calls = _number(spent.calls, "LM call")
+    if not spent.shared_calls:
+        return calls
+    return f"{calls} in {_number(spent.calls - spent.shared_calls, 'request')}"
 
 
 def _turns(turns: Sequence[Turn]) -> str:

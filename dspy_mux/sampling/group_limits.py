@@ -1,0 +1,227 @@
+"""How many choices servers give for one request: learned, and kept for a week in the user's cache.
+
+- A server that refuses a number of choices is asked for half as many, down to one, and for no more
+  than it then gave.
+- One that ignores the number, and answers one choice, is asked for one.
+- So is one that answers the same text again and again. Short answers are often the same by
+  themselves; now and then one is asked for apart, and if it differs twice where no request's
+  choices ever did, they are copies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+from dspy.lm15 import ContextLengthError, UnsupportedFeatureError, UnsupportedModelError
+from platformdirs import user_cache_dir
+
+from .usage import is_loopback
+
+logger = logging.getLogger("dspy_mux")
+
+#: (address, model).
+Server: TypeAlias = tuple[str, str]
+
+#: Seconds for which it is known what a server refuses: it may be replaced by a better one.
+KEPT_S = 7 * 24 * 3600.0
+#: Characters of a text that no model writes twice by chance.
+LONG = 200
+#: Requests with equal choices after which one choice is asked for apart; then after twice as many.
+_FIRST_PROBE = 4
+#: Status codes of a server that cannot do what it is asked, rather than not now.
+_CANNOT = frozenset({400, 404, 413, 422, 500, 501})
+
+
+class Request(Protocol):
+    """What is asked of a server."""
+
+    server: Server
+    temperature: float | None
+
+    def text_of(self, choice: Any) -> object:
+        """Return what a choice says."""
+
+
+@dataclass
+class _Known:
+    """What is known of a server.
+
+    Attributes:
+        most: choices that it gives at most; None where no limit is known.
+        given: the most choices that it gave.
+        varies: whether choices of one request ever differed.
+        alike: requests whose choices were equal.
+        probe: at how many of those one choice is asked for apart.
+        contrasts: such choices that differed from those of their request.
+    """
+
+    most: int | None = None
+    given: int = 1
+    varies: bool = False
+    alike: int = 0
+    probe: int = _FIRST_PROBE
+    contrasts: int = 0
+
+
+class ServerLimits:
+    """What servers are known to give.
+
+    Args:
+        file: where what they refuse is kept.
+    """
+
+    def __init__(self, file: Callable[[], Path]):
+        self._file = file
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: a forked process, whose lock may be held, learns for itself."""
+        self._lock = threading.Lock()
+        self._known: dict[Server, _Known] = {}
+
+    def most(self, server: Server) -> int | None:
+        """Return how many choices a server gives at most; None where no limit is known."""
+        return self._of(server).most
+
+    def limit(self, server: Server, most: int, why: str) -> None:
+        """Note that a server gives no more than so many choices, and log it."""
+        known = self._of(server)
+        if known.most is not None and known.most <= most:
+            return
+        known.most = most
+        told = "one choice" if most == 1 else f"{most} choices"
+        logger.info("%s gives %s a request (%s).", server[1], told, why)
+        if not is_loopback(server[0]):  # another server may listen there tomorrow
+            with suppress(OSError, ValueError):
+                self._keep(server, most)
+
+    def may_refuse(self, server: Server, n: int, error: Exception) -> bool:
+        """Return whether a request may have failed because it asked for n choices."""
+        if isinstance(error, (ContextLengthError, UnsupportedModelError)):
+            return False
+        status = getattr(error, "status", None) or getattr(error, "status_code", None)
+        cannot = isinstance(error, UnsupportedFeatureError) or status in _CANNOT
+        return cannot and n > self._of(server).given
+
+    def probes(self, server: Server) -> bool:
+        """Return whether the next request should ask for one of its choices apart."""
+        known = self._of(server)
+        return not known.varies and known.alike >= known.probe
+
+    def weigh(self, server: Server, texts: Sequence[object], *, apart: bool) -> bool:
+        """Note what choices say; return whether they are copies of one.
+
+        Args:
+            texts: of each choice, two or more.
+            apart: whether the last one was asked for by itself.
+        """
+        together, known = texts[:-1] if apart else texts, self._of(server)
+        if any(text != together[0] for text in together):
+            known.varies = True
+        if known.varies:
+            return False
+        known.alike += 1
+        if apart:
+            known.probe *= 2
+            known.contrasts += texts[-1] != together[0]
+        copied = len(together) > 1 and len(str(together[0])) >= LONG
+        return copied or known.contrasts >= 2
+
+    def note_given(self, server: Server, n: int) -> bool:
+        """Note that a server gave n choices; return whether it ever gave more than one."""
+        known = self._of(server)
+        known.given = max(known.given, n)
+        return known.given > 1
+
+    def _of(self, server: Server) -> _Known:
+        with self._lock:
+            known = self._known.get(server)
+            if known is None:
+                known = self._known[server] = _Known(most=self._kept(server))
+            return known
+
+    def _kept(self, server: Server) -> int | None:
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            entry = json.loads(self._file().read_text(encoding="utf-8"))[_digest(server)]
+            if 0 <= time.time() - float(entry["at"]) < KEPT_S:
+                return max(1, int(entry["most"]))
+        return None
+
+    def _keep(self, server: Server, most: int) -> None:
+        file, now = self._file(), time.time()
+        try:
+            entries = json.loads(file.read_text(encoding="utf-8"))
+            entries = {name: one for name, one in entries.items() if now - one["at"] < KEPT_S}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            entries = {}  # there is none yet, or it is damaged
+        entries[_digest(server)] = {"most": most, "at": now}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        written = file.with_name(f"{file.name}.{os.getpid()}")
+        written.write_text(json.dumps(entries), encoding="utf-8")
+        written.replace(file)
+
+
+def kept_file() -> Path:
+    """Return where what servers refuse is kept."""
+    return Path(user_cache_dir("dspy-mux")) / "choices.json"
+
+
+server_limits = ServerLimits(kept_file)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=server_limits.forget)
+
+
+async def negotiate(
+    request: Request, wanted: int, send: Callable[[int], Awaitable[Sequence[Any]]]
+) -> list[Sequence[Any]]:
+    """Ask for so many choices, or as many as the server gives; return those of each request.
+
+    Args:
+        send: asks for n choices.
+
+    Raises:
+        Exception: whatever the request fails with, for one choice too where it may be refused.
+    """
+    server, limits = request.server, server_limits
+    n = asked = min(wanted, limits.most(server) or wanted)
+    apart = n > 2 and limits.probes(server)
+    while True:
+        try:
+            choices = await send(n - apart)
+            break
+        except Exception as error:
+            if n == 1 or not limits.may_refuse(server, n, error):
+                raise
+            n, apart, refusal = n // 2, False, type(error).__name__
+    if n < asked:
+        limits.limit(server, n, refusal)
+    if not limits.note_given(server, len(choices)) and n > 1:
+        limits.limit(server, 1, "it was asked for more")
+    replies = [choices]
+    if apart:
+        with suppress(Exception):  # the draw that it is for asks anew
+            replies.append(await send(1))
+    texts = [request.text_of(choice) for reply in replies for choice in reply]
+    if (
+        request.temperature
+        and len(choices) > 1
+        and limits.weigh(server, texts, apart=len(replies) > 1)
+    ):
+        limits.limit(server, 1, "they are copies")
+        return [choices[:1]]
+    return replies
+
+
+def _digest(server: Server) -> str:
+    # An address may hold a password.
+    return hashlib.sha256("\n".join(server).encode()).hexdigest()
