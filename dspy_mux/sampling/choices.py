@@ -2,7 +2,8 @@
 
 Tokens of the prompt are billed once, so they are the first reply's. Those of the completions are
 counted for all choices together: each choice has its own where log-probabilities list them, else a
-share by the length of its text.
+share by the length of its text. llama.cpp counts those of one choice alone, which is taken for the
+first: the others' follow by their length.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from typing import Any
 from dspy._vendor.lm15.providers.base import HttpResponse
 from dspy.lm15 import Response
 
-#: Fields of a reply that count what was generated.
+#: A field of llama.cpp's replies.
+_LLAMA_CPP = "timings"
+#: Fields of a reply's usage that count what was generated.
 _GENERATED = ("completion_tokens", "reasoning_tokens", "audio_tokens")
 
 
@@ -32,7 +35,7 @@ def split_body(response: HttpResponse) -> list[HttpResponse]:
     if not isinstance(found, list) or len(found) < 2:
         return [response]
     choices = sorted(found, key=_index)
-    usages = split_usage(body.get("usage"), choices)
+    usages = split_usage(body.get("usage"), choices, of_one=_LLAMA_CPP in body)
     return [
         replace(
             response,
@@ -49,7 +52,8 @@ def split_model_response(raw: Any) -> list[Any]:
         return [raw]
     usage = getattr(raw, "usage", None)
     plain = [choice.model_dump() for choice in choices]
-    usages = split_usage(None if usage is None else usage.model_dump(), plain)
+    told = None if usage is None else usage.model_dump()
+    usages = split_usage(told, plain, of_one=hasattr(raw, _LLAMA_CPP))
     replies = []
     for at, (choice, own) in enumerate(zip(choices, usages, strict=True)):
         reply = raw.model_copy()
@@ -67,9 +71,12 @@ def split_model_response(raw: Any) -> list[Any]:
 
 
 def split_usage(
-    usage: Mapping[str, Any] | None, choices: Sequence[Mapping[str, Any]]
+    usage: Mapping[str, Any] | None, choices: Sequence[Mapping[str, Any]], *, of_one: bool = False
 ) -> list[dict[str, Any] | None]:
     """Return what each choice used; the sums are those of the reply.
+
+    Args:
+        of_one: whether the reply counts the tokens of its first choice alone.
 
     >>> choices = [{"message": {"content": text}} for text in ("a", "bcd")]
     >>> split_usage({"prompt_tokens": 9, "completion_tokens": 8, "total_tokens": 17}, choices)
@@ -80,6 +87,8 @@ def split_usage(
     if not usage:
         return [None] * len(choices)
     weights = _weights(choices)
+    if of_one:
+        usage = {**usage, **_of_all(usage, weights)}
     split: list[dict[str, Any] | None] = []
     for at in range(len(choices)):
         own = {name: _share(name, value, weights, at) for name, value in usage.items()}
@@ -102,6 +111,14 @@ def _share(name: str, value: Any, weights: Sequence[float], at: int) -> Any:
     if isinstance(value, Mapping):
         return {key: _share("", one, weights, at) for key, one in value.items()}
     return 0 if isinstance(value, (int, float)) else value
+
+
+def _of_all(usage: Mapping[str, Any], weights: Sequence[float]) -> dict[str, int]:
+    """Return the tokens of all choices, given those of the first."""
+    counted = usage.get("completion_tokens")
+    if not isinstance(counted, int):
+        return {}
+    return {"completion_tokens": round(counted * sum(weights) / weights[0])}
 
 
 def _parts(total: int, weights: Sequence[float]) -> list[int]:

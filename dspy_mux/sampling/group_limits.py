@@ -1,7 +1,7 @@
 """How many choices servers give for one request: learned, and kept for a week in the user's cache.
 
-- A server that refuses a number of choices is asked for half as many, down to one, and for no more
-  than it then gave.
+- A server that refuses a number of choices is asked for as many as it says, or half as many, down
+  to one, and for no more than it then gave.
 - One that ignores the number, and answers one choice, is asked for one.
 - So is one that answers the same text again and again. Short answers are often the same by
   themselves; now and then one is asked for apart, and if it differs twice where no request's
@@ -14,6 +14,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -202,7 +203,7 @@ async def negotiate(
         except Exception as error:
             if n == 1 or not limits.may_refuse(server, n, error):
                 raise
-            n, apart, refusal = n // 2, False, type(error).__name__
+            n, apart, refusal = _fewer(n, error), False, type(error).__name__
     if n < asked:
         limits.limit(server, n, refusal)
     if not limits.note_given(server, len(choices)) and n > 1:
@@ -220,6 +221,18 @@ async def negotiate(
         limits.limit(server, 1, "they are copies")
         return [choices[:1]]
     return replies
+
+
+def _fewer(n: int, refusal: Exception) -> int:
+    """Return for how many choices to ask after a refusal of n, which may say how many it takes.
+
+    >>> _fewer(9, ValueError("Field 'n': value must be between 1 and 8, but got 9"))
+    8
+    >>> _fewer(9, ValueError("unexpected argument"))
+    4
+    """
+    named = [int(digits) for digits in re.findall(r"[0-9]{1,4}", str(refusal))]
+    return max((count for count in named if 1 <= count < n), default=n // 2)
 
 
 def _digest(server: Server) -> str:
