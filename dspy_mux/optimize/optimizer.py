@@ -18,6 +18,7 @@ from ..bank.record import Record
 from ..bank.sample_bank import SampleBank
 from ..bank.score import check_metric
 from ..errors import ConfigurationError
+from ..mux.saved_rule import check_asks
 from ..mux.slm_mux import SLMMux
 from ..replay.contexts import Contexts, with_contexts
 from ..voting.ballot import Rule
@@ -29,7 +30,7 @@ from ..voting.rules import rule_of
 from ..voting.tally import Tally
 from .drawing import Drawing, DrawOptions, greedy_member
 from .options import DEFAULT_RULES, STUDY_NAME, ChoiceOptions, StudyOptions, check_least
-from .plan import Recorded
+from .plan import CALIBRATED, PROBABILITY, Recorded
 from .report import MuxReport
 from .tune import run_study
 from .tuned import Setting, Tuned
@@ -44,9 +45,10 @@ class MuxOptimizer(Teleprompter):
 
     Every member is drawn `k_max` times on every example, and once more at temperature 0; an Optuna
     study over the recorded draws decides the rest (`tune`). Where servers give log-probabilities,
-    rules that read them are tried too. The compiled mux is a copy with the chosen members, their k
-    and temperature, their accuracies on the training split, the rule (fitted there too), and a
-    `report`.
+    rules that read them are tried too. Recorded evidence of a member with `logprobs=False` is not
+    read, as its live draws would have none. The compiled mux is a copy with the chosen members,
+    their k and temperature, their accuracies on the training split, the rule (fitted there too),
+    and a `report`.
 
         >>> import dspy
         >>> from dspy.utils import DummyLM
@@ -163,7 +165,8 @@ class MuxOptimizer(Teleprompter):
 
         Raises:
             ConfigurationError: the student is not an SLMMux, a teacher is given, the context is
-                not an input, an example is none or has inputs that the student would refuse, two
+                not an input, a rule was named that needs the log-probabilities that the student
+                never asks for, an example is none or has inputs that the student would refuse, two
                 examples have the same inputs and other labels, a value has no content by which
                 questions are told apart, or there is nothing to choose, for example because no
                 draw reaches the threshold.
@@ -185,6 +188,8 @@ class MuxOptimizer(Teleprompter):
         check_fit(student, trainset, within="the trainset")
         check_fit(student, valset or [], within="the valset")
         self._check_context([*trainset, *(valset or [])])
+        if tuple(self.options.rules) != DEFAULT_RULES and PROBABILITY in self.options.rules:
+            check_asks(rule_of(PROBABILITY), student.members, student.pool.settings.logprobs)
         if self.bank is not None:
             return self._compiled(student, trainset, valset or [], self.bank)
         with tempfile.TemporaryDirectory() as folder:
@@ -257,12 +262,12 @@ class MuxOptimizer(Teleprompter):
 
     def _rule(self, best: Setting, part: Record, tally: Tally) -> Rule:
         """Return the rule of a setting, fitted on `part` if it is one that learns."""
-        if best.rule not in ("calibrated", "probability"):
+        if best.rule not in (CALIBRATED, PROBABILITY):
             return rule_of(best.rule)
         training = Training(tally, part.scores, part.members, threshold=self.options.threshold)
         contexts = Contexts.of(part, self.options.context)
         training = with_contexts(training, contexts, range(len(part.questions)))
-        if best.rule == "probability":
+        if best.rule == PROBABILITY:
             return fit_probability(training)
         return fit_early_stopping(training, self.bound) if self.bound else fit(training)
 

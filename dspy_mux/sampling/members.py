@@ -86,6 +86,10 @@ class Member:
         """The member's name; without one, its LM's model string."""
         return self.name or str(self.lm.model)
 
+    def asks(self, of_the_mux: AskLogprobs) -> AskLogprobs:
+        """Return whether its draws ask for log-probabilities, given what the mux says."""
+        return of_the_mux if self.logprobs is None else self.logprobs
+
     def filled(self, *, k: int, temperature: float, adapter: dspy.Adapter | None) -> Member:
         """Return this member with the mux's values where its own are None."""
         return dataclasses.replace(
