@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import dspy
@@ -16,7 +16,7 @@ from ..voting.evidence import Evidence, measured
 from .cut_off import finish_reasons, item
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Reply:
     """One reply of a draw's LM, with the log-probabilities of its tokens.
 
@@ -24,6 +24,8 @@ class Reply:
         text: as an adapter gets it.
         tokens: each token's bytes.
         logprobs: each token's natural logarithm.
+        billed: how many tokens the server counts, those of hidden reasoning among them; None where
+            it does not say.
     """
 
     text: str
@@ -31,16 +33,19 @@ class Reply:
     logprobs: list[float]
     temperature: float | None
     finish_reason: str | None
+    billed: int | None = None
 
     def evidence(self, span: tuple[int, int] | None, stated: float | None = None) -> Evidence:
         """Return what the reply says, given where its answer stands in the text."""
-        return measured(
+        evidence = measured(
             self.logprobs,
             None if span is None else self._tokens_of(*span),
             temperature=self.temperature,
             finish_reason=self.finish_reason,
             stated=stated,
         )
+        tokens = self.billed or evidence.completion_tokens
+        return dataclasses.replace(evidence, completion_tokens=tokens)
 
     def _tokens_of(self, start: int, end: int) -> tuple[int, int] | None:
         """Return the tokens of a part of the text; None where they are not sure to be those."""
@@ -82,6 +87,7 @@ def replies_of(entry: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Re
         return []
     temperature = {**settings, **(entry.get("kwargs") or {})}.get("temperature")
     reasons = [*finish_reasons(entry["response"], len(outputs)), *[None] * len(outputs)]
+    billed = _billed(entry) if len(outputs) == 1 else None
     found = []
     for output, reason in zip(outputs, reasons, strict=False):
         tokens = item(output.get("logprobs"), "content") or () if isinstance(output, dict) else ()
@@ -92,8 +98,17 @@ def replies_of(entry: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Re
             continue
         if logprobs:
             reason = None if reason is None else str(reason)
-            found.append(Reply(output.get("text") or "", parts, logprobs, temperature, reason))
+            text = output.get("text") or ""
+            found.append(Reply(text, parts, logprobs, temperature, reason, billed))
     return found
+
+
+def _billed(entry: Mapping[str, Any]) -> int | None:
+    """Return how many tokens a call's completion has by its server."""
+    given = (entry.get("usage") or {}).get("completion_tokens")
+    if given is None:  # DSPy bills nothing for what its cache has, and keeps the response
+        given = item(item(entry["response"], "usage"), "output_tokens")
+    return given if isinstance(given, int) else None
 
 
 def _token(token: object) -> bytes:

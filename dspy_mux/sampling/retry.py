@@ -115,7 +115,7 @@ class _DrawLM:
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
         calls, settings = self._draw_calls, with_address(self, args, settings)
-        asked = Asked(self)
+        asked = Asked(self, settings)
         for attempt in itertools.count():
             try:
                 with calls.blocking.under_way() if self._draw_blocks else nullcontext():
@@ -136,7 +136,7 @@ class _DrawLM:
 
     async def acall(self, *args: Any, **settings: Any) -> Any:
         calls, settings = self._draw_calls, with_address(self, args, settings)
-        asked = Asked(self)
+        asked = Asked(self, settings)
         for attempt in itertools.count():
             calls.check()
             try:
@@ -166,14 +166,17 @@ class _DrawLM:
             settings["rollout_id"] = further = further_rollout(own, asked)
             if self.kwargs.get("seed") is not None:
                 settings.setdefault("seed", (self.kwargs["seed"] + further) % 2**31)
-        return super().copy(**settings)  # type: ignore[misc]
+        copied = super().copy(**settings)  # type: ignore[misc]
+        if "logprobs" in settings:
+            copied._draw_asks = False  # the program asks by itself, or does not want them
+        return copied
 
     def update_history(self, entry: dict[str, Any]) -> None:
         # DSPy calls this before an adapter reads the outputs, of which it holds the same list.
         mark_cut_off(entry)
         replies = replies_of(entry, self.kwargs)
         self._draw_calls.replies += replies
-        if asks(self):
+        if asks(self, entry["kwargs"]):
             forget_logprobs(entry["outputs"])
         warn_of_full_context(self, entry)
         entry["cost"] = own_cost(self, entry["cost"])

@@ -155,4 +155,4 @@ def test_of_several_steps_the_one_that_answers_counts(server):
     assert draw.prediction.answer == "Paris"
     start = final.index("Paris")
     assert draw.evidence.answer_logprob == -sum(range(start, start + 5))
-    assert draw.evidence.completion_tokens == len(final)
+    assert draw.evidence.completion_tokens == len(plan) + len(final)
