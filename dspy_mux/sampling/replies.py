@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dspy
-from dspy.adapters.types.decision import Choice, Noul
 
 from ..adapters.extract import ExtractingAdapter
 from ..adapters.readings import Reading
 from ..voting.evidence import Evidence, measured
 from .cut_off import finish_reasons, item
+from .decisions import decision_probability, is_decided
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,9 +144,10 @@ def evidence_of(
     """
     place = None
     if prediction is not None and isinstance(adapter, ExtractingAdapter):
-        decision = prediction.get(adapter.answer_field)
-        if isinstance(decision, (Noul, Choice)):
-            return decision_evidence(decision, lm, replies)
+        field = adapter.answer_field
+        answer = prediction.get(field)
+        if is_decided(answer, field, readings):
+            return _decided(decision_probability(answer, field, readings), lm, replies)
         place = adapter.place_of(prediction, readings) if replies else None
     if place is not None:
         of_the_place = [reply for reply in replies if reply.text == place.text]
@@ -156,27 +157,16 @@ def evidence_of(
     return replies[0].evidence(None) if len(replies) == 1 else None
 
 
-def decision_evidence(
-    decision: Noul | Choice, lm: dspy.BaseLM, replies: Sequence[Reply]
+def _decided(
+    probability: float | None, lm: dspy.BaseLM, replies: Sequence[Reply]
 ) -> Evidence | None:
     """Return the evidence of one of DSPy's decisions, which brings a probability of its own.
 
     It is measured where the LM takes decision requests, and elsewhere what the model states.
     """
-    probability = _probability(decision)
     text = replies[0].evidence(None, probability) if len(replies) == 1 else None
     if getattr(lm, "supports_decision_requests", False) is not True:
         return text or (None if probability is None else Evidence(stated=probability))
     if not probability:
         return text
     return Evidence(answer_logprob=min(0.0, math.log(probability)))
-
-
-def _probability(decision: Noul | Choice) -> float | None:
-    """Return the probability of a decision's value; None where it brings none."""
-    if isinstance(decision, Noul):
-        given = decision.probability
-        return given if given is None or decision.value else 1 - given
-    options = decision.probabilities or {}
-    chosen, total = options.get(str(decision.value)), sum(options.values())
-    return None if chosen is None or not total else chosen / total
