@@ -110,7 +110,9 @@ class ExtractingAdapter(WrappingAdapter):
         span = None
         if reading.parse is not None:
             read = partial(self._read, reading)
-            span = find_answer(reading.text, self.answer_field, value, self.kind, read)
+            others = [name for name in reading.signature.output_fields if name != self.answer_field]
+            fields = [self.answer_field, *others]
+            span = find_answer(reading.text, fields, value, self.kind, read)
         return Place(reading.text, span)
 
     def _is(self, value: Any, key: Hashable) -> bool:

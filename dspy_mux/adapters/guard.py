@@ -207,7 +207,8 @@ class GuardedAdapter(WrappingAdapter):
         return fields
 
     def _read(self, signature: type[dspy.Signature], reply: str) -> Fields:
-        text = final_text(reply)
+        in_tags = isinstance(self.inner, dspy.XMLAdapter)
+        text = final_text(reply, signature.output_fields if in_tags else ())
         if text is None and reply.strip():
             is_cut = isinstance(reply, CutOffText)
             # Without the thinking, which nobody else in a discussion may see.
