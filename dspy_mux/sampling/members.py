@@ -30,6 +30,8 @@ NOT_IN_CACHE_KEY = frozenset({"api_key", "api_base", "base_url"})
 class Member:
     """One language model of the pool.
 
+    Its own settings come before the arguments of a mux; those of a saved mux come before both.
+
     Args:
         lm: any `dspy.LM`.
         name: unique within the pool, for verdicts, banks and reports; None for the model string.

@@ -10,7 +10,7 @@ import math
 import dspy
 import pytest
 
-from dspy_mux import AllMembersFailed, Choice, ConfigurationError, Member, SLMMux
+from dspy_mux import AllMembersFailed, Choice, ConfigurationError, Member, SLMMux, collect
 from dspy_mux.sampling import logprobs
 
 from ..support.logprob_server import logprob_server, words
@@ -176,6 +176,16 @@ def test_a_pool_that_does_not_ask_has_the_requests_it_had(server, engine):
     a_mux(server, "refuses", **settings)(question="?")
     a_mux(server, "refuses", **settings, logprobs=True)(question="?")
     assert server.asked()[2:].count(False) == 2
+
+
+def test_collected_draws_answer_a_live_mux_that_asks_too(server, tmp_path):
+    examples = [dspy.Example(question="?", answer="Paris").with_inputs("question")]
+    collect(
+        a_mux(server, "gives", cache=True), examples, lambda *given: 1.0, tmp_path / "bank.sqlite"
+    )
+    assert a_mux(server, "gives", cache=True)(question="?").verdict.calls == 2
+    asking = a_mux(server, "gives", cache=True, logprobs=True)
+    assert asking(question="?").verdict.calls == 0
 
 
 @pytest.mark.parametrize("engine", ENGINES)
