@@ -78,6 +78,10 @@ def test_replay_says_what_calibrated_read(tmp_path, dspy_mux, as_json):
     assert as_json(*asked)["context"] == "problem"
     assert "calibrated weighed by the questions' field 'problem'.\n" in dspy_mux(*asked)[1]
     assert "context" not in as_json(*asked[:4])
+    said = "dspy-mux: --context auto reads the questions' field 'problem'.\n"
+    for verb in (("budget", file), ("tune", file, "--trials", 1)):
+        code, _, err = dspy_mux(*verb, "--context", "auto")
+        assert (code, err) == (0, said)
 
 
 def test_replay_of_all_rules_is_one_object(bank, as_json):
