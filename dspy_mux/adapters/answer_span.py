@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from ..answers.equivalence import NO_ANSWER, AnswerKind
@@ -35,33 +36,47 @@ _TRUTHS = {"true": "false", "false": "true"}
 _SHORT = 200  # characters of a text that is an answer as a whole
 
 
-def find_answer(text: str, field: str, value: Any, kind: AnswerKind, read: Read) -> Span | None:
+def find_answer(
+    text: str, fields: Sequence[str], value: Any, kind: AnswerKind, read: Read
+) -> Span | None:
     """Return where the answer that was read from a text stands in it; None where that is unsure.
 
     Args:
+        fields: the names of the output fields, that of the answer first.
         value: the answer.
         kind: how answers are compared.
         read: reads a text in the way that found `value`.
 
     >>> from dspy_mux import answer_kind
     >>> kind, text = answer_kind(int), "Of 4 apples 3 are red, 4 are sweet. The answer is 4."
-    >>> find_answer(text, "answer", 4, kind, kind.extract)
+    >>> find_answer(text, ["answer"], 4, kind, kind.extract)
     (50, 51)
     """
     key = kind.key(value)
     if key is None:
         return None
+    tags = [match.span() for match in _tags(fields).finditer(text)]
     for places in (
         _verbatim(text, value),
         _equal_words(text, kind, key) if kind.reads_fields else (),
-        _whole_answers(text, field),
+        _whole_answers(text, fields[0]),
     ):
-        for tried, (start, end) in enumerate(places):
+        # Without its tag, a reply of `XMLAdapter` is out of format, whatever it answers.
+        stated = (place for place in places if not any(map(partial(_is_within, place), tags)))
+        for tried, (start, end) in enumerate(stated):
             if tried == _MOST_PLACES:
                 break
             if _decides(text, start, end, kind, key, read):
                 return start, end
     return None
+
+
+def _tags(fields: Sequence[str]) -> re.Pattern[str]:
+    return re.compile(rf"</?(?:{'|'.join(map(re.escape, fields))})\b[^<>]*>")
+
+
+def _is_within(place: Span, other: Span) -> bool:
+    return other[0] <= place[0] and place[1] <= other[1]
 
 
 def _decides(text: str, start: int, end: int, kind: AnswerKind, key: Any, read: Read) -> bool:

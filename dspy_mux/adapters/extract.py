@@ -16,7 +16,7 @@ from ..answers.marks import marked_answer
 from ..answers.reply import CutOffText, answering_text
 from ..answers.sections import section
 from .answer_span import Span, find_answer
-from .fields import Unanswered, is_echo, members
+from .fields import Unanswered, is_decision, is_echo, members
 from .formats import PlainAdapter
 from .guard import GuardedAdapter
 from .readings import Reading
@@ -71,8 +71,7 @@ class ExtractingAdapter(WrappingAdapter):
             return (yield from super()._exchange(call))
         except AdapterParseError as error:
             unanswered = isinstance(error, Unanswered)
-            asked = self.answer_field in call.signature.output_fields
-            if not asked or not (unanswered or _responded(error)):
+            if not self._is_found_in_text(call.signature) or not (unanswered or _responded(error)):
                 raise
             answer = self._by_rules(error.lm_response)
             if answer is NO_ANSWER and self.ask_model and not unanswered:
@@ -84,6 +83,10 @@ class ExtractingAdapter(WrappingAdapter):
                 raise
             values = dict.fromkeys(call.signature.output_fields)
             return [{**values, self.answer_field: answer}]
+
+    def _is_found_in_text(self, signature: type[dspy.Signature]) -> bool:
+        asked = self.answer_field in signature.output_fields
+        return asked and not is_decision(signature, self.answer_field)
 
     def place_of(self, prediction: dspy.Prediction, readings: Sequence[Reading]) -> Place | None:
         """Return where a prediction's answer stands, among the replies that were read for it.
@@ -107,7 +110,9 @@ class ExtractingAdapter(WrappingAdapter):
         span = None
         if reading.parse is not None:
             read = partial(self._read, reading)
-            span = find_answer(reading.text, self.answer_field, value, self.kind, read)
+            others = [name for name in reading.signature.output_fields if name != self.answer_field]
+            fields = [self.answer_field, *others]
+            span = find_answer(reading.text, fields, value, self.kind, read)
         return Place(reading.text, span)
 
     def _is(self, value: Any, key: Hashable) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import dspy
+from dspy.adapters.decision import evidence_type
 from dspy.adapters.utils import annotation_allows_none
 from dspy.utils.exceptions import AdapterParseError
 from pydantic_core import to_jsonable_python
@@ -33,6 +34,15 @@ class Unanswered(AdapterParseError):
     def __init__(self, cause: str, signature: type[dspy.Signature], reply: str):
         super().__init__("GuardedAdapter", signature, reply, message=f"No answer: {cause}.")
         self.cause = cause
+
+
+def is_decision(signature: type[dspy.Signature], field: str) -> bool:
+    """Return whether a signature asks for the probabilities that DSPy makes a field's value of.
+
+    It does so for `Noul`, `Choice` and `Score`: a reply that names the value alone is no use.
+    """
+    annotation = signature.output_fields[field].annotation
+    return getattr(annotation, "__module__", None) == evidence_type.__module__
 
 
 def is_echo(value: Any, field: str) -> bool:

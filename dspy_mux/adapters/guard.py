@@ -39,6 +39,7 @@ from .fields import (
     ECHOED_KEY,
     Unanswered,
     has_fragments,
+    is_decision,
     is_echo,
     is_json,
     is_null,
@@ -206,7 +207,8 @@ class GuardedAdapter(WrappingAdapter):
         return fields
 
     def _read(self, signature: type[dspy.Signature], reply: str) -> Fields:
-        text = final_text(reply)
+        in_tags = isinstance(self.inner, dspy.XMLAdapter)
+        text = final_text(reply, signature.output_fields if in_tags else ())
         if text is None and reply.strip():
             is_cut = isinstance(reply, CutOffText)
             # Without the thinking, which nobody else in a discussion may see.
@@ -226,6 +228,8 @@ class GuardedAdapter(WrappingAdapter):
             return self._parsed(signature, signature, text)
         if not isinstance(self.inner, dspy.ChatAdapter):  # such as ours, which read by kinds too
             return self._parsed(signature, signature, text)
+        if is_decision(signature, field):
+            return self._decision(signature, text, field)
         asked = with_required_answer(signature, field, as_text=kind.reads_fields)  # type: ignore[arg-type]
         fields = self._parsed(signature, asked, text)
         is_absent = kind.key(None) is None and is_null(text, field)
@@ -240,6 +244,13 @@ class GuardedAdapter(WrappingAdapter):
                 raise self._unreadable(signature, text)
         elif signature.output_fields[field].annotation is not str:
             fields[field] = self._unbroken(signature, text, fields[field])
+        return fields
+
+    def _decision(self, signature: type[dspy.Signature], text: str, field: str) -> Fields:
+        """Return a reply's fields, its answer as the probabilities that DSPy makes a value of."""
+        fields = self._parsed(signature, signature, text)
+        if has_fragments(fields[field], section(text, field) or text):
+            raise self._unreadable(signature, text)
         return fields
 
     def _unbroken(self, signature: type[dspy.Signature], text: str, value: Any) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import dspy
 
 from ..answers.equivalence import AnswerKind
-from .fields import with_required_answer
+from .fields import is_decision, with_required_answer
 from .guard import GuardedAdapter
 from .wrap import Fields
 
@@ -41,7 +41,9 @@ class JointGuard(GuardedAdapter):
         for field in asked:
             shown = signature
             for other in asked:
-                if other != field and self._kinds[other].reads_fields:
+                if other == field or is_decision(signature, other):
+                    continue
+                if self._kinds[other].reads_fields:
                     # Read by its own kind in its turn; here it must only be there.
                     shown = with_required_answer(shown, other, as_text=True)  # type: ignore[arg-type]
             fields = self._guards[field]._fields(shown, text)

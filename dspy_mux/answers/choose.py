@@ -15,13 +15,14 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import annotated_types
 import dspy
 import pydantic
+from dspy.adapters.types.decision import Choice, Noul, Score
 from pydantic.fields import FieldInfo
 
 from ..errors import ConfigurationError
 from .choice_kind import ChoiceKind
 from .custom import KeyKind, PairKind
 from .declared import ConstrainedKind, OptionalKind
-from .dspy_types import CodeKind, ToolCallsKind
+from .dspy_types import CodeKind, DecisionKind, ToolCallsKind
 from .equivalence import AnswerKind
 from .kinds import BoolKind, TextKind
 from .number_kind import NumberKind, Percent, PercentKind
@@ -166,5 +167,6 @@ _KINDS: tuple[tuple[type | tuple[type, ...], Callable[[Any], AnswerKind]], ...] 
     (str, lambda cls: TextKind()),
     (dspy.ToolCalls, ToolCallsKind),
     (dspy.Code, CodeKind),
+    ((Noul, Choice, Score), DecisionKind),
     ((pydantic.BaseModel, *_CONTAINERS), _json_kind),
 )

@@ -1,4 +1,4 @@
-"""The kinds of DSPy's own types: tool calls and code."""
+"""The kinds of DSPy's own types: tool calls, code, and decisions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import dspy
+from dspy.adapters.types.decision import Choice, Noul, Score
 
+from .json_text import read_json
+from .plain_text import unfence
 from .structured import JsonKind
 
 
@@ -52,3 +55,29 @@ class CodeKind(JsonKind):
     def _find(self, text: str) -> Any | None:
         # Without a fence, prose and code look alike.
         return self.usable(self._read(text)) if "```" in text else super()._find(text)
+
+
+@dataclass(frozen=True)
+class DecisionKind(JsonKind):
+    """`Noul`, `Choice` and `Score`, compared by what they decide, not by how sure they are.
+
+    A `Score` counts by its level: its value is a mean, which no two draws share.
+
+    >>> kind = DecisionKind(Noul)
+    >>> kind.same(Noul(value=True, confidence=0.6), Noul(value=True, confidence=0.8))
+    True
+    """
+
+    annotation: Any = Noul
+
+    def key(self, value: Any) -> Hashable | None:
+        try:
+            value = read_json(unfence(value)) if isinstance(value, str) else value
+        except ValueError:
+            return None
+        decision = value if isinstance(value, (Noul, Choice, Score)) else self._read(value)
+        if decision is None:
+            return None
+        level = decision.level if isinstance(decision, Score) else None
+        chosen = decision.value if level is None else level
+        return type(chosen).__name__, chosen

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Collection
 
 from .marks import marked_answer
 
@@ -71,7 +72,7 @@ _GRANITE = re.compile(r"\s*Here(?: is|'s) my thought process:", re.I)
 _GRANITE_FINAL = re.compile(r"Here(?: is|'s) my response:[ \t]*", re.I)
 
 
-def _without_thinking(text: str) -> str | None:
+def _without_thinking(text: str, fields: Collection[str]) -> str | None:
     """Return what stands outside of thinking blocks; None where one is not closed."""
     if _BARE_ANALYSIS.match(text):
         return text.rpartition(_BARE_FINAL)[2] if _BARE_FINAL in text else None
@@ -80,7 +81,10 @@ def _without_thinking(text: str) -> str | None:
         return text[responses[-1].end() :] if responses else None
     kept: list[str] = []
     start: int | None = 0  # of what is outside of a block; None inside
+    own = {tag for name in fields if f"<{name}>" in text for tag in (f"<{name}>", f"</{name}>")}
     for tag in _THINKING.finditer(text):
+        if tag.group() in own:
+            continue
         if tag["close"]:
             # A block that the prompt had opened, or one within another: all before it is thinking.
             kept = [] if start is not None else kept
@@ -165,19 +169,24 @@ def _is_next(turn: re.Match[str], before: str) -> bool:
 # ------------------------------------------------------------------------------------------------
 
 
-def final_text(reply: str) -> str | None:
+def final_text(reply: str, fields: Collection[str] = ()) -> str | None:
     """Return the part of a reply that may hold its answer; None where there is none.
 
     A reply that was cut off stays a `CutOffText`, unless it had come to the end of its own turn.
+
+    Args:
+        fields: names of fields that the model was asked to put in tags, such as `<reasoning>`.
 
     >>> final_text("<think>24? No, 72.</think> There are 72.")
     'There are 72.'
     >>> final_text("<think>24? The answer is 24, or") is None
     True
+    >>> final_text("<reasoning>8 * 9</reasoning><answer>72</answer>", fields=["reasoning"])
+    '<reasoning>8 * 9</reasoning><answer>72</answer>'
     >>> final_text("Paris\\nQ: What is the capital of Spain?\\nA: Madrid")
     'Paris'
     """
-    outside = _without_thinking(reply)
+    outside = _without_thinking(reply, fields)
     if outside is None or (_TOOL_STEP.search(outside) and not _FINAL_STEP.search(outside)):
         return None
     first = _first_turn(outside)

@@ -25,6 +25,7 @@ from .options import (
     Threshold,
     Train,
     parse_numbers,
+    say_context,
 )
 from .output import check_page, percent, percent_range, print_json, table, write_page
 
@@ -97,6 +98,7 @@ def _run(options: BudgetOptions) -> None:
 
     check_page(options.html)
     record, left_out = options.source.record(options.k)
+    say_context(options.context, record)
     points = stopping_curve(
         record,
         k=options.k,

@@ -230,6 +230,19 @@ class SplitOptions:
         return splits.holdout(count, fraction=holdout, repeats=repeats, seed=self.seed)
 
 
+def say_context(context: str | None, record: Record) -> None:
+    """Say on stderr which field `--context auto` reads: a bank does not record what was an input.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    from ..voting.nearby import AUTO, context_field
+
+    if context == AUTO:
+        field, _ = context_field(context, record.fields)
+        say(f"dspy-mux: --context auto reads the questions' field {field!r}.", file=sys.stderr)
+
+
 def parse_names(text: str) -> list[str]:
     """Parse comma-separated names."""
     return [name.strip() for name in text.split(",") if name.strip()]

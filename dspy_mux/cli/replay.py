@@ -26,7 +26,7 @@ from .options import (
     Threshold,
     Train,
 )
-from .output import percent, percent_range, print_json, table
+from .output import percent, percent_range, print_json, say, table
 
 if TYPE_CHECKING:
     from ..replay.replay import Result
@@ -132,6 +132,12 @@ def _show(results: dict[str, Result], left_out: int) -> None:
         [_row(rule, result, results) for rule, result in results.items()],
     )
     print(f"Some member right: {percent(first.union_accuracy)} %.")
+    for result in results.values():
+        if result.context is not None:
+            say(f"{result.rule} weighed by the questions' field {result.context!r}.")
+        if result.evidence:
+            count = round((result.evidence_share or 0.0) * result.repeats)
+            print(f"{result.rule} read evidence in {count} of {result.repeats} {splits}.")
 
 
 def _row(rule: str, result: Result, results: dict[str, Result]) -> list[str]:

@@ -24,6 +24,7 @@ from .options import (
     Threshold,
     Train,
     finite,
+    say_context,
 )
 from .output import percent, print_json, table
 
@@ -118,6 +119,7 @@ def _run(options: TuneOptions) -> None:
     from ..optimize.tune import tune as run
 
     record, greedy, left_out = options.source.with_greedy(options.k_max)
+    say_context(options.context, record)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("trials", total=options.trials)

@@ -289,7 +289,7 @@ class Ensemble(dspy.Module):
 
     def _drawn_from(self, member: Member, *, evidence: bool) -> Member:
         """Return the member that draws, which asks for log-probabilities or does not."""
-        asks = self.pool.settings.logprobs if member.logprobs is None else member.logprobs
+        asks = member.asks(self.pool.settings.logprobs)
         asks = evidence if asks == "auto" else asks
         drawn_from = self.pool.drawn_from(member)
         if asks == (drawn_from.logprobs is True):

@@ -50,8 +50,8 @@ def rule_state(rule: Rule | None) -> dict[str, Any]:
 
 def check_asks(rule: Rule | None, members: Sequence[Member], logprobs: AskLogprobs) -> None:
     """Raise ConfigurationError where the rule reads evidence, and no member is asked for any."""
-    asked = (logprobs if member.logprobs is None else member.logprobs for member in members)
-    if rule is not None and reads_evidence(rule) and not any(asked):
+    asked = any(member.asks(logprobs) for member in members)
+    if rule is not None and reads_evidence(rule) and not asked:
         raise ConfigurationError(
             f"The rule {rule.name!r} reads log-probabilities, and logprobs=False asks for none: "
             'leave logprobs at "auto", or choose another rule.'

@@ -48,8 +48,10 @@ class SLMMux(Ensemble):
             optimizers can give each its own instructions and demos.
         lms: the pool: a list of `dspy.LM` or `Member`, or a dict of name → either. Its order is
             the last tie-break.
-        k: draws per member.
-        temperature: of the draws; the paper uses 0.3. At 0, where draws are all the same, k is 1.
+        k: draws of each member that has no k of its own. A `Member`'s own settings, those that
+            `load_pool` reads from a file among them, come before the mux's, given or not.
+        temperature: of the draws of each member that has none of its own; the paper uses 0.3. At 0,
+            where draws are all the same, k is 1.
         rule: "consistency" (the paper's), "pooled", "self_consistency", "probability" (by the
             log-probabilities that servers report), or an object with `name` and
             `choose(ballots)`.

@@ -125,7 +125,8 @@ class Drawing:
             )
         if done.errors is not None:
             logger.warning("%s split: %s", part, done.errors)
-        return recorded(mux, examples, self.metric, self.bank, dataset=_DATASET, k=k)
+        record = recorded(mux, examples, self.metric, self.bank, dataset=_DATASET, k=k)
+        return _as_live(record, self.student)
 
     def _calls_left(self) -> int | None:
         if self.options.max_calls is None:
@@ -137,6 +138,22 @@ class Drawing:
             return None
         spent = sum(done.cost or 0.0 for done in self.collected)
         return max(0.0, self.options.max_cost - spent)
+
+
+def _as_live(record: Record, mux: SLMMux) -> Record:
+    """Leave out the evidence of members that the mux does not ask for log-probabilities.
+
+    A bank may hold some of a collection that did ask, and no rule will find it in a live draw.
+    """
+    silent = [not member.asks(mux.pool.settings.logprobs) for member in mux.members]
+    if not any(silent):
+        return record
+    evidence = {
+        name: values if name == "temperature" else np.where(np.c_[silent], np.nan, values)
+        for name, values in record.evidence.items()
+    }
+    kept = {name: values for name, values in evidence.items() if not np.isnan(values).all()}
+    return replace(record, evidence=kept)
 
 
 def greedy(mux: SLMMux) -> SLMMux:

@@ -18,18 +18,19 @@ from ..bank.record import Record
 from ..bank.sample_bank import SampleBank
 from ..bank.score import check_metric
 from ..errors import ConfigurationError
+from ..mux.saved_rule import check_asks
 from ..mux.slm_mux import SLMMux
 from ..replay.contexts import Contexts, with_contexts
 from ..voting.ballot import Rule
 from ..voting.calibration import Training, fit
 from ..voting.early_stopping import fit_early_stopping
-from ..voting.nearby import context_field
+from ..voting.nearby import AUTO, context_field
 from ..voting.probability_fit import fit_probability
 from ..voting.rules import rule_of
 from ..voting.tally import Tally
 from .drawing import Drawing, DrawOptions, greedy_member
 from .options import DEFAULT_RULES, STUDY_NAME, ChoiceOptions, StudyOptions, check_least
-from .plan import Recorded
+from .plan import CALIBRATED, PROBABILITY, Recorded
 from .report import MuxReport
 from .tune import run_study
 from .tuned import Setting, Tuned
@@ -44,9 +45,10 @@ class MuxOptimizer(Teleprompter):
 
     Every member is drawn `k_max` times on every example, and once more at temperature 0; an Optuna
     study over the recorded draws decides the rest (`tune`). Where servers give log-probabilities,
-    rules that read them are tried too. The compiled mux is a copy with the chosen members, their k
-    and temperature, their accuracies on the training split, the rule (fitted there too), and a
-    `report`.
+    rules that read them are tried too. Recorded evidence of a member with `logprobs=False` is not
+    read, as its live draws would have none. The compiled mux is a copy with the chosen members,
+    their k and temperature, their accuracies on the training split, the rule (fitted there too),
+    and a `report`.
 
         >>> import dspy
         >>> from dspy.utils import DummyLM
@@ -163,7 +165,8 @@ class MuxOptimizer(Teleprompter):
 
         Raises:
             ConfigurationError: the student is not an SLMMux, a teacher is given, the context is
-                not an input, an example is none or has inputs that the student would refuse, two
+                not an input, a rule was named that needs the log-probabilities that the student
+                never asks for, an example is none or has inputs that the student would refuse, two
                 examples have the same inputs and other labels, a value has no content by which
                 questions are told apart, or there is nothing to choose, for example because no
                 draw reaches the threshold.
@@ -184,13 +187,16 @@ class MuxOptimizer(Teleprompter):
         _check_apart(trainset, valset or [])
         check_fit(student, trainset, within="the trainset")
         check_fit(student, valset or [], within="the valset")
-        self._check_context([*trainset, *(valset or [])])
+        context = _input_context(self.options.context, [*trainset, *(valset or [])])
+        options = replace(self.options, context=context)
+        if tuple(self.options.rules) != DEFAULT_RULES and PROBABILITY in self.options.rules:
+            check_asks(rule_of(PROBABILITY), student.members, student.pool.settings.logprobs)
         if self.bank is not None:
-            return self._compiled(student, trainset, valset or [], self.bank)
+            return self._compiled(student, trainset, valset or [], self.bank, options)
         with tempfile.TemporaryDirectory() as folder:
             bank = SampleBank(Path(folder) / "bank.sqlite")
             try:
-                return self._compiled(student, trainset, valset or [], bank)
+                return self._compiled(student, trainset, valset or [], bank, options)
             finally:
                 bank.close()
 
@@ -200,31 +206,21 @@ class MuxOptimizer(Teleprompter):
         trainset: list[dspy.Example],
         valset: list[dspy.Example],
         bank: SampleBank,
+        options: ChoiceOptions,
     ) -> SLMMux:
         drawing = Drawing(student, self.metric, bank, self._draw_options, k_max=self.k_max)
         draws = drawing.draw({"train": trainset, **({"validation": valset} if valset else {})})
-        tuned = run_study(draws, drawing.splits, self.options, self.study_options)
-        return self._built(student, draws, tuned, drawing)
+        tuned = run_study(draws, drawing.splits, options, self.study_options)
+        return self._built(student, draws, tuned, drawing, options)
 
-    def _check_context(self, examples: Sequence[dspy.Example]) -> None:
-        """Raise ConfigurationError unless the context is an input of every example.
-
-        A rule fitted by a field that the mux never sees would only seem to weigh by it.
-        """
-        context = self.options.context
-        if context is None:
-            return
-        for example in examples:
-            names = list(example.inputs().toDict())
-            field, _ = context_field(context, example.toDict())
-            if field not in names:
-                raise ConfigurationError(
-                    f"context={field!r} is not an input of every example (one has "
-                    f"{', '.join(names) or 'none'}), and a mux sees inputs alone: name one of "
-                    "them, or make it one with with_inputs."
-                )
-
-    def _built(self, student: SLMMux, draws: Recorded, tuned: Tuned, drawing: Drawing) -> SLMMux:
+    def _built(
+        self,
+        student: SLMMux,
+        draws: Recorded,
+        tuned: Tuned,
+        drawing: Drawing,
+        options: ChoiceOptions,
+    ) -> SLMMux:
         """Return a copy of the student set up as the study decided."""
         report = MuxReport(
             tuned, {}, drawing.collected, self.bound, drawing.greedy_left_out, self.fewer_calls
@@ -249,22 +245,47 @@ class MuxOptimizer(Teleprompter):
             for name, value in zip(best.members, measured, strict=True)
             if 0 <= value <= 1
         }
-        mux.pool.rule = self._rule(best, part, tally)
+        mux.pool.rule = fitted_rule(best, part, tally, options, self.bound)
         if self.bound is not None:
             mux.pool.settings.schedule = "frugal"
         mux.report = replace(report, accuracies=dict(mux.pool.accuracies))
         return mux
 
-    def _rule(self, best: Setting, part: Record, tally: Tally) -> Rule:
-        """Return the rule of a setting, fitted on `part` if it is one that learns."""
-        if best.rule not in ("calibrated", "probability"):
-            return rule_of(best.rule)
-        training = Training(tally, part.scores, part.members, threshold=self.options.threshold)
-        contexts = Contexts.of(part, self.options.context)
-        training = with_contexts(training, contexts, range(len(part.questions)))
-        if best.rule == "probability":
-            return fit_probability(training)
-        return fit_early_stopping(training, self.bound) if self.bound else fit(training)
+
+def fitted_rule(
+    best: Setting, part: Record, tally: Tally, options: ChoiceOptions, bound: float | None
+) -> Rule:
+    """Return the rule of a setting, fitted on `part` if it is one that learns."""
+    if best.rule not in (CALIBRATED, PROBABILITY):
+        return rule_of(best.rule)
+    training = Training(tally, part.scores, part.members, threshold=options.threshold)
+    contexts = Contexts.of(part, options.context)
+    training = with_contexts(training, contexts, range(len(part.questions)))
+    if best.rule == PROBABILITY:
+        return fit_probability(training)
+    return fit_early_stopping(training, bound) if bound else fit(training)
+
+
+def _input_context(context: str | None, examples: Sequence[dspy.Example]) -> str | None:
+    """Return the context by the input that it reads.
+
+    A rule fitted by a field that the mux never sees would only seem to weigh by it.
+
+    Raises:
+        ConfigurationError: it is not an input of every example.
+    """
+    if context is None:
+        return None
+    inputs = [list(example.inputs().toDict()) for example in examples]
+    shared = [name for name in inputs[0] if all(name in names for names in inputs)]
+    field, text = context_field(context, shared)
+    if field not in shared:
+        raise ConfigurationError(
+            f"context={field!r} is not an input of every example (they share "
+            f"{', '.join(shared) or 'none'}), and a mux sees inputs alone: name one of them, or "
+            "make it one with with_inputs."
+        )
+    return f"{AUTO}:{field}" if text else field
 
 
 def _check_apart(trainset: Sequence[dspy.Example], valset: Sequence[dspy.Example]) -> None:

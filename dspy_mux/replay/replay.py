@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -52,6 +52,9 @@ class Result:
         per_question: mean score of each of them over its repeats.
         evidence: whether the calibrated rule read the draws' evidence, in any repeat; None for
             another rule.
+        evidence_share: share of the repeats in which it did. Each has a training part of its own,
+            and cross-validation there decides.
+        context: the field of the questions by which it weighed; None where it had none.
     """
 
     rule: str
@@ -73,13 +76,16 @@ class Result:
     tested: Ints
     per_question: Floats
     evidence: bool | None = None
+    evidence_share: float | None = None
+    context: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, without the per-question arrays."""
         plain = asdict(self)
         del plain["tested"], plain["per_question"]
-        if self.evidence is None:
-            del plain["evidence"]
+        for name in ("evidence", "evidence_share", "context"):
+            if plain[name] is None:
+                del plain[name]
         return {**plain, "members": list(self.members), "ci95": list(self.ci95)}
 
 
@@ -160,8 +166,10 @@ def pooled_results(results: Sequence[Result], *, seed: int = 0) -> Result:
         np.nan if result.cost_per_question is None else result.cost_per_question
         for result in results
     ]
+    shares = [result.evidence_share for result in results if result.evidence_share is not None]
+    repeats, last = [result.repeats for result in results], results[-1]
     return dataclasses.replace(
-        results[-1],
+        last,
         questions=len(tested),
         accuracy=_mean([result.accuracy for result in results]),
         stderr=standard_error(per_question),
@@ -170,9 +178,11 @@ def pooled_results(results: Sequence[Result], *, seed: int = 0) -> Result:
         calls_per_question=_mean([result.calls_per_question for result in results]),
         frugal_calls_per_question=_mean([result.frugal_calls_per_question for result in results]),
         cost_per_question=_known(_mean(costs)),
-        repeats=sum(result.repeats for result in results),
+        repeats=sum(repeats),
         tested=tested,
         per_question=per_question,
+        evidence=any(shares) if shares else None,
+        evidence_share=float(np.average(shares, weights=repeats)) if shares else None,
     )
 
 
@@ -234,6 +244,12 @@ class _Repeat:
     evidence: bool
 
 
+class _Learned(TypedDict, total=False):
+    evidence: bool
+    evidence_share: float
+    context: str | None
+
+
 @dataclass(frozen=True)
 class _Replay:
     """A rule and the draws that it is replayed on.
@@ -280,10 +296,19 @@ class _Replay:
             repeats=len(repeats),
             tested=tested,
             per_question=per_question,
-            evidence=(
-                any(each.evidence for each in repeats) if self.rule == "calibrated" else None
-            ),
+            **self._learned(repeats),
         )
+
+    def _learned(self, repeats: Sequence[_Repeat]) -> _Learned:
+        """Return what the calibrated rule read."""
+        if self.rule != "calibrated":
+            return {}
+        read = [each.evidence for each in repeats]
+        return {
+            "evidence": any(read),
+            "evidence_share": _mean(read),
+            "context": None if self.contexts is None else self.contexts.field,
+        }
 
     def _choices(self, splits: Sequence[Split]) -> Iterator[tuple[Split, Ints | None]]:
         """Yield each repeat's split and choice of draws; None for all of them."""

@@ -31,7 +31,7 @@ from .content import content
 from .deadline import current_deadline, offer
 from .group import HEAD_START_S, DrawGroup
 from .inputs import inputs_taken
-from .logprobs import ask, can_be_asked
+from .logprobs import ask_or_not
 from .members import Member
 from .notices import warn_of_abstention
 from .offload import on_thread
@@ -199,9 +199,8 @@ class Draw(AbstractContextManager["Draw"]):
         self._outer_deadline = current_deadline.set(self._calls)
         self._calls.keeps_history = not dspy.settings.disable_history
         lm = self._lm(rollout_id)
-        self._outer_readings = current_readings.set(
-            self._readings if lm.kwargs.get("logprobs") else None
-        )
+        # A program may ask by itself for log-probabilities, call by call.
+        self._outer_readings = current_readings.set(self._readings)
         self._context = dspy.context(
             disable_history=False,  # of all DSPy reports, it alone says that a reply was cut off
             lm=lm,
@@ -259,8 +258,8 @@ class Draw(AbstractContextManager["Draw"]):
         if getattr(getattr(self.member.lm, "engine", None), "seeded_draws", False):
             settings["seed"] = (_first_seed(self.member, self.inputs) + rollout_id) % 2**31
         lm = join_draw(self.member.lm.copy(**settings), self._calls)
-        if self.member.logprobs is True and can_be_asked(lm):
-            ask(lm)
+        if self.member.logprobs is True:
+            ask_or_not(lm)
         lm.callbacks.append(self._meter)
         lm.history = self.member.lm.history  # the user's LM object keeps the whole history
         return lm
@@ -311,10 +310,7 @@ class Draw(AbstractContextManager["Draw"]):
 
     def _with_all_tokens(self, evidence: Evidence) -> Evidence:
         """Count the tokens of all calls: a bank has one column for these and for those billed."""
-        spent = self._meter.spent()
-        if spent.calls + spent.cached_calls <= 1:
-            return evidence
-        tokens = max(evidence.completion_tokens or 0, spent.completion_tokens) or None
+        tokens = max(evidence.completion_tokens or 0, self._meter.spent().completion_tokens) or None
         return dataclasses.replace(evidence, completion_tokens=tokens)
 
 

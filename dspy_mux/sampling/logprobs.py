@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
 
 import dspy
 from dspy.utils.exceptions import (
@@ -31,6 +32,8 @@ logger = logging.getLogger("dspy_mux")
 AskLogprobs: TypeAlias = Literal["auto", True, False]
 
 _SETTING = "logprobs"
+#: The alternatives of each token, which no server gives without the tokens' own.
+_ALTERNATIVES = "top_logprobs"
 #: (address, model) of the servers that refused.
 _refused: set[tuple[str, str]] = set()
 #: Those that failed when they were asked, and not without, but did not say why.
@@ -66,26 +69,49 @@ def ask(lm: dspy.BaseLM) -> None:
     lm._draw_asks = True
 
 
-def asks(lm: dspy.BaseLM) -> bool:
-    """Return whether `ask` has an LM ask, rather than its own settings."""
-    return getattr(lm, "_draw_asks", False)
+def stop_asking(lm: dspy.BaseLM) -> dict[str, Any]:
+    """Undo `ask`; return the LM's settings that no server takes without it, which go too."""
+    lm._draw_asks = False
+    lm.kwargs.pop(_SETTING, None)
+    return {name: lm.kwargs.pop(name) for name in (_ALTERNATIVES,) if name in lm.kwargs}
+
+
+def asks(lm: dspy.BaseLM, settings: Mapping[str, Any]) -> bool:
+    """Return whether `ask` has a call ask: not where the program's own settings do.
+
+    Args:
+        settings: the call's own, or its history entry's.
+    """
+    return getattr(lm, "_draw_asks", False) and _SETTING not in settings
+
+
+def ask_or_not(lm: dspy.BaseLM) -> None:
+    """Have the calls of a draw's own LM ask, where its server has not refused."""
+    if can_be_asked(lm):
+        ask(lm)
+    elif _SETTING not in lm.kwargs and _key(lm) in _refused:
+        stop_asking(lm)
 
 
 class Asked:
-    """One call of a draw's LM, which may be refused because it asks for log-probabilities."""
+    """One call of a draw's LM, which may be refused because it asks for log-probabilities.
 
-    def __init__(self, lm: dspy.BaseLM):
+    Args:
+        settings: the call's own.
+    """
+
+    def __init__(self, lm: dspy.BaseLM, settings: Mapping[str, Any]):
         self._lm = lm
         self._refusal: Exception | None = None
-        self._asks = asks(lm)
+        self._alternatives: dict[str, Any] = {}
+        self._asks = asks(lm, settings)
 
     def takes_back(self, error: Exception) -> bool:
         """Stop asking after an error that may be a refusal; return whether to call again."""
         if not self._asks or not may_be_a_refusal(self._lm, error):
             return False
         self._refusal, self._asks = error, False
-        self._lm.kwargs.pop(_SETTING, None)
-        self._lm._draw_asks = False
+        self._alternatives = stop_asking(self._lm)
         return True
 
     def answered(self) -> None:
@@ -104,6 +130,7 @@ class Asked:
             return error
         _same_without.add(_of(self._lm, error))
         ask(self._lm)
+        self._lm.kwargs.update(self._alternatives)
         return self._refusal
 
 

@@ -31,6 +31,8 @@ NOT_IN_CACHE_KEY = frozenset({"api_key", "api_base", "base_url"})
 class Member:
     """One language model of the pool.
 
+    Its own settings come before the arguments of a mux; those of a saved mux come before both.
+
     Args:
         lm: any `dspy.LM`.
         name: unique within the pool, for verdicts, banks and reports; None for the model string.
@@ -91,6 +93,10 @@ class Member:
     def label(self) -> str:
         """The member's name; without one, its LM's model string."""
         return self.name or str(self.lm.model)
+
+    def asks(self, of_the_mux: AskLogprobs) -> AskLogprobs:
+        """Return whether its draws ask for log-probabilities, given what the mux says."""
+        return of_the_mux if self.logprobs is None else self.logprobs
 
     def filled(self, *, k: int, temperature: float, adapter: dspy.Adapter | None) -> Member:
         """Return this member with the mux's values where its own are None."""

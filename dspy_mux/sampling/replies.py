@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import dspy
-from dspy.adapters.types.decision import Choice, Noul
 
 from ..adapters.extract import ExtractingAdapter
 from ..adapters.readings import Reading
 from ..voting.evidence import Evidence, measured
 from .cut_off import finish_reasons, item
+from .decisions import decision_probability, is_decided
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Reply:
     """One reply of a draw's LM, with the log-probabilities of its tokens.
 
@@ -24,6 +24,8 @@ class Reply:
         text: as an adapter gets it.
         tokens: each token's bytes.
         logprobs: each token's natural logarithm.
+        billed: how many tokens the server counts, those of hidden reasoning among them; None where
+            it does not say.
     """
 
     text: str
@@ -31,16 +33,19 @@ class Reply:
     logprobs: list[float]
     temperature: float | None
     finish_reason: str | None
+    billed: int | None = None
 
     def evidence(self, span: tuple[int, int] | None, stated: float | None = None) -> Evidence:
         """Return what the reply says, given where its answer stands in the text."""
-        return measured(
+        evidence = measured(
             self.logprobs,
             None if span is None else self._tokens_of(*span),
             temperature=self.temperature,
             finish_reason=self.finish_reason,
             stated=stated,
         )
+        tokens = self.billed or evidence.completion_tokens
+        return dataclasses.replace(evidence, completion_tokens=tokens)
 
     def _tokens_of(self, start: int, end: int) -> tuple[int, int] | None:
         """Return the tokens of a part of the text; None where they are not sure to be those."""
@@ -82,6 +87,7 @@ def replies_of(entry: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Re
         return []
     temperature = {**settings, **(entry.get("kwargs") or {})}.get("temperature")
     reasons = [*finish_reasons(entry["response"], len(outputs)), *[None] * len(outputs)]
+    billed = _billed(entry) if len(outputs) == 1 else None
     found = []
     for output, reason in zip(outputs, reasons, strict=False):
         tokens = item(output.get("logprobs"), "content") or () if isinstance(output, dict) else ()
@@ -92,8 +98,17 @@ def replies_of(entry: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Re
             continue
         if logprobs:
             reason = None if reason is None else str(reason)
-            found.append(Reply(output.get("text") or "", parts, logprobs, temperature, reason))
+            text = output.get("text") or ""
+            found.append(Reply(text, parts, logprobs, temperature, reason, billed))
     return found
+
+
+def _billed(entry: Mapping[str, Any]) -> int | None:
+    """Return how many tokens a call's completion has by its server."""
+    given = (entry.get("usage") or {}).get("completion_tokens")
+    if given is None:  # DSPy bills nothing for what its cache has, and keeps the response
+        given = item(item(entry["response"], "usage"), "output_tokens")
+    return given if isinstance(given, int) else None
 
 
 def _token(token: object) -> bytes:
@@ -129,9 +144,10 @@ def evidence_of(
     """
     place = None
     if prediction is not None and isinstance(adapter, ExtractingAdapter):
-        decision = prediction.get(adapter.answer_field)
-        if isinstance(decision, (Noul, Choice)):
-            return decision_evidence(decision, lm, replies)
+        field = adapter.answer_field
+        answer = prediction.get(field)
+        if is_decided(answer, field, readings):
+            return _decided(decision_probability(answer, field, readings), lm, replies)
         place = adapter.place_of(prediction, readings) if replies else None
     if place is not None:
         of_the_place = [reply for reply in replies if reply.text == place.text]
@@ -141,27 +157,16 @@ def evidence_of(
     return replies[0].evidence(None) if len(replies) == 1 else None
 
 
-def decision_evidence(
-    decision: Noul | Choice, lm: dspy.BaseLM, replies: Sequence[Reply]
+def _decided(
+    probability: float | None, lm: dspy.BaseLM, replies: Sequence[Reply]
 ) -> Evidence | None:
     """Return the evidence of one of DSPy's decisions, which brings a probability of its own.
 
     It is measured where the LM takes decision requests, and elsewhere what the model states.
     """
-    probability = _probability(decision)
     text = replies[0].evidence(None, probability) if len(replies) == 1 else None
     if getattr(lm, "supports_decision_requests", False) is not True:
         return text or (None if probability is None else Evidence(stated=probability))
     if not probability:
         return text
     return Evidence(answer_logprob=min(0.0, math.log(probability)))
-
-
-def _probability(decision: Noul | Choice) -> float | None:
-    """Return the probability of a decision's value; None where it brings none."""
-    if isinstance(decision, Noul):
-        given = decision.probability
-        return given if given is None or decision.value else 1 - given
-    options = decision.probabilities or {}
-    chosen, total = options.get(str(decision.value)), sum(options.values())
-    return None if chosen is None or not total else chosen / total

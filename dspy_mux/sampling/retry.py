@@ -142,7 +142,7 @@ class _DrawLM:
             return self._attempts(args, settings)
 
     def _attempts(self, args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
-        calls, asked = self._draw_calls, Asked(self)
+        calls, asked = self._draw_calls, Asked(self, settings)
         for attempt in itertools.count():
             try:
                 with calls.blocking.under_way() if self._draw_blocks else nullcontext():
@@ -167,7 +167,7 @@ class _DrawLM:
             return await self._aattempts(args, settings)
 
     async def _aattempts(self, args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
-        calls, asked = self._draw_calls, Asked(self)
+        calls, asked = self._draw_calls, Asked(self, settings)
         for attempt in itertools.count():
             calls.check()
             try:
@@ -210,14 +210,17 @@ class _DrawLM:
             settings["rollout_id"] = further = further_rollout(own, asked)
             if self.kwargs.get("seed") is not None:
                 settings.setdefault("seed", (self.kwargs["seed"] + further) % 2**31)
-        return super().copy(**settings)  # type: ignore[misc]
+        copied = super().copy(**settings)  # type: ignore[misc]
+        if "logprobs" in settings:
+            copied._draw_asks = False  # the program asks by itself, or does not want them
+        return copied
 
     def update_history(self, entry: dict[str, Any]) -> None:
         # DSPy calls this before an adapter reads the outputs, of which it holds the same list.
         mark_cut_off(entry)
         replies = replies_of(entry, self.kwargs)
         self._draw_calls.replies += replies
-        if asks(self):
+        if asks(self, entry["kwargs"]):
             forget_logprobs(entry["outputs"])
         warn_of_full_context(self, entry)
         entry["cost"] = own_cost(self, entry["cost"])

@@ -155,12 +155,13 @@ class Calibrated:
         check_fitted_for(self.name, self.members, self.k, drawn)
 
     def wants(self, ballots: Sequence[Ballot]) -> list[tuple[int, int]]:
-        """Return the next draw to make; none once no outcome of the draws left changes the answer.
+        """Return the next draws to make; none once no outcome of those left changes the answer.
 
-        Members draw from the most accurate down. All outcomes are tried, so drawing only stops near
-        the end: with more than a few hundred outcomes left, the next draw is made. What evidence a
-        draw will have cannot be tried, so a rule that reads it makes every draw. The answer is that
-        of all draws; the probability counts draws that were saved as abstentions.
+        Members draw from the most accurate down, a draw at a time. All outcomes are tried, so
+        drawing only stops near the end: with more than a few hundred outcomes left, the next draw
+        is made. What evidence a draw will have cannot be tried, so the learned rule makes all draws
+        at once if it reads evidence. Where a simple rule chooses instead, it says what to draw. The
+        answer is that of all draws; the probability counts draws that were saved as abstentions.
         """
         ballots = [
             replace(ballot, accuracy=known)
@@ -169,9 +170,9 @@ class Calibrated:
         if self.instead is not None:
             return RULES[self.instead]().wants(ballots)
         left = [at for at in by_accuracy(self.accuracies) if ballots[at].left]
-        if not left:
-            return []
-        ways = None if self.evidence else completions(ballots)
+        if not left or self.evidence:
+            return [(at, ballots[at].left) for at in left]
+        ways = completions(ballots)
         if ways is not None:
             # Equal scores go to the answer of the lower number, and numbers are only known once all
             # draws are made: try both orders.
@@ -185,7 +186,7 @@ class Calibrated:
             answers[len(ways) :] = top - answers[len(ways) :]
             if (picks.member >= 0).all() and (answers == answers[0]).all():
                 return []
-        return [(int(left[0]), 1)]
+        return [(left[0], 1)]
 
     def pick(self, tally: Tally, contexts: Sequence[str] | None = None) -> Picks:
         """Choose for many questions at once; `contexts` [Q] are their categories or texts."""

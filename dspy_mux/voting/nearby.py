@@ -58,8 +58,9 @@ def context_field(context: str, names: Iterable[str]) -> tuple[str, bool]:
     found = field or next((name for name in TEXT_FIELDS if name in known), "")
     if not found:
         raise ConfigurationError(
-            f"context={AUTO!r} finds no text of the questions among {', '.join(known) or 'none'}: "
-            f"name its field, as in '{AUTO}:FIELD'."
+            f"The context {AUTO!r} reads a field called {', '.join(TEXT_FIELDS[:-1])} or "
+            f"{TEXT_FIELDS[-1]}, and there is none among {', '.join(known) or 'none'}: name the "
+            f"field of the questions' text, as in {AUTO}:FIELD."
         )
     return found, True
 

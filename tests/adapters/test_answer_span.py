@@ -14,7 +14,7 @@ from dspy_mux.adapters.formats import default_adapter
 from ..support.logprob_server import logprob_server
 from ..support.scripted import marked
 
-CHAT, JSON, PLAIN = default_adapter, dspy.JSONAdapter, PlainAdapter
+CHAT, JSON, PLAIN, XML = default_adapter, dspy.JSONAdapter, PlainAdapter, dspy.XMLAdapter
 
 
 class Colour(enum.Enum):
@@ -73,6 +73,19 @@ REASONED = marked(reasoning="Paris? No. Lyon? Paris.", answer="Paris")
         ('{"reasoning": "7 * 6", "answer": 42}', int, JSON, "reasoning, answer", "42", 0),
         ('{"answer": true}', bool, JSON, "answer", "true", 0),
         ('{"reasoning": "true", "answer": true}', bool, JSON, "reasoning, answer", "true", 1),
+        ("<answer>answer</answer>", str, XML, "answer", "answer", 1),
+        ("<answer>answer</answer>", Literal["answer", "plea"], XML, "answer", "answer", 1),
+        ("<answer>end</answer>\n<end_word>end</end_word>", str, XML, "answer, end_word", "end", 0),
+        ("<answer>word</answer>\n<word>x</word>", str, XML, "answer, word", "word", 0),
+        (
+            "<reasoning>6 or 7</reasoning>\n<answer>7</answer>",
+            int,
+            XML,
+            "reasoning, answer",
+            "7",
+            1,
+        ),
+        ("<answer>R&amp;D</answer>", str, XML, "answer", "R&amp;D", 0),
         ("Paris", str, PLAIN, "answer", "Paris", 0),
         ("Reasoning: It is 42.\nAnswer: 42 (42 in all)", int, PLAIN, "reasoning, answer", "42", 1),
         ("Of 42 take 40, so 2. 2 + 40 = 42\n#### 42\n", int, PLAIN, "answer", "42", 2),
@@ -88,6 +101,18 @@ def test_the_place_is_where_the_answer_was_read(
 ):
     before = found.join(reply.split(found)[: nth + 1])
     assert place(server, reply, annotation, adapter, fields) == (before, found)
+
+
+def test_reasoning_in_its_tag_is_a_field(server):
+    server.say = lambda prompt: (
+        "<think>7?</think><reasoning>7, I think</reasoning><answer>7</answer>"
+    )
+    server.bodies.clear()
+    lm = dspy.LM("openai/m", api_base=server.address, api_key="none", engine="lm15", cache=False)
+    program = dspy.ChainOfThought("question -> answer: int")
+    prediction = SLMMux(program, [Member(lm, adapter=XML())], k=1)(question="?")
+    assert (prediction.reasoning, prediction.answer) == ("7, I think", 7)
+    assert len(server.bodies) == 1  # none by the adapter's fallback
 
 
 @pytest.mark.parametrize(
@@ -155,4 +180,4 @@ def test_of_several_steps_the_one_that_answers_counts(server):
     assert draw.prediction.answer == "Paris"
     start = final.index("Paris")
     assert draw.evidence.answer_logprob == -sum(range(start, start + 5))
-    assert draw.evidence.completion_tokens == len(final)
+    assert draw.evidence.completion_tokens == len(plan) + len(final)

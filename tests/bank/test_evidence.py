@@ -341,6 +341,7 @@ class InTwoSteps(dspy.Module):
 def test_the_tokens_of_all_calls_of_a_draw_are_counted(server, bank):
     thought, answer = '{"thought": "four"}', '{"answer": 4}'  # of 7 tokens
     server.say = lambda prompt: answer if "four" in prompt else thought
+    server.count = lambda text: 5
     lm = a_mux(server, 1, 0.5).members[0].lm
     mux = SLMMux(InTwoSteps(), {"gives": lm}, k=1, logprobs=True, adapter=dspy.JSONAdapter())
     collect(mux, EXAMPLES, metric, bank)

@@ -62,8 +62,26 @@ def test_replay_of_all_rules_has_probability_where_draws_have_evidence(tmp_path,
     assert (told["probability"]["accuracy"], told["pooled"]["accuracy"]) == (1.0, 0.0)
     assert [rule for rule, figures in told.items() if "evidence" in figures] == ["calibrated"]
     assert isinstance(told["calibrated"]["evidence"], bool)
+    assert told["calibrated"]["evidence_share"] in (0.0, 1.0)
     one = as_json("replay", tmp_path / "draws.jsonl", "--rule", "probability")
     assert one["rule"] == "probability"
+
+
+def test_replay_says_what_calibrated_read(tmp_path, dspy_mux, as_json):
+    rows = [
+        a_row(f"q{at}", model, 0, model, at % 2 == right, problem=f"Which {at % 2}?")
+        for at in range(40)
+        for right, model in enumerate("ab")
+    ]
+    file = jsonl(tmp_path / "draws.jsonl", rows)
+    asked = "replay", file, "--rule", "calibrated", "--context", "auto"
+    assert as_json(*asked)["context"] == "problem"
+    assert "calibrated weighed by the questions' field 'problem'.\n" in dspy_mux(*asked)[1]
+    assert "context" not in as_json(*asked[:4])
+    said = "dspy-mux: --context auto reads the questions' field 'problem'.\n"
+    for verb in (("budget", file), ("tune", file, "--trials", 1)):
+        code, _, err = dspy_mux(*verb, "--context", "auto")
+        assert (code, err) == (0, said)
 
 
 def test_replay_of_all_rules_is_one_object(bank, as_json):

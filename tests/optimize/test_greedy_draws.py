@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from contextlib import ExitStack
+from dataclasses import replace
 
 import dspy
+import numpy as np
 import pytest
 
 from dspy_mux import ConfigurationError, Member, MuxOptimizer, SampleBank, SLMMux
 from dspy_mux.adapters.formats import PlainAdapter
+from dspy_mux.optimize.drawing import Drawing, DrawOptions
 
 from ..support.logprob_server import logprob_server
 from ..support.scripted import ScriptedEngine, prompt_of
@@ -82,6 +85,47 @@ def test_one_greedy_draw_by_probability_is_compiled_saved_and_loaded(tmp_path, p
     assert loaded(question="q101?").verdict.member == "m1"
     assert servers[0].bodies[-1]["temperature"] == 0
     assert servers[0].bodies[-1]["logprobs"]
+
+
+def test_recorded_evidence_that_the_student_will_not_ask_for_is_not_read(tmp_path, pool):
+    members, servers = pool
+    bank, train = SampleBank(tmp_path / "bank.sqlite"), questions(22)
+    options = {"bank": bank, "n_trials": 12}
+    student = SLMMux(dspy.Predict(QA), members, k=2, temperature=0.7)
+    best = MuxOptimizer(metric, **options, rules=RULES).compile(student, trainset=train)
+    assert best.report.tuned.best.evidence
+    silent = SLMMux(dspy.Predict(QA), members, k=2, temperature=0.7, logprobs=False)
+    before = [len(server.bodies) for server in servers]
+    best = MuxOptimizer(metric, **options).compile(silent, trainset=train)
+    assert [len(server.bodies) for server in servers] == before  # both read the same draws
+    tuned = best.report.tuned
+    assert not any(trial.get("evidence") for trial in tuned.trials)
+    assert "probability" not in {trial["rule"] for trial in tuned.trials}
+    assert not any(point.plan.evidence for point in tuned.curve.points)
+    assert tuned.baseline.temperature == 0.7  # what is no log-probability is known as before
+    assert {point.plan.draws for point in tuned.curve.points} == {"1 greedy", "1", "2"}
+    best.save(tmp_path / "mux.json")
+    loaded = SLMMux.from_file(tmp_path / "mux.json", lms=members)
+    assert loaded(question="q1?").answer == best(question="q1?").answer
+    before = [len(server.bodies) for server in servers]
+    with pytest.raises(ConfigurationError, match="'probability' reads log-probabilities, and"):
+        MuxOptimizer(metric, **options, rules=RULES).compile(silent, trainset=train)
+    assert [len(server.bodies) for server in servers] == before
+
+
+def test_evidence_is_read_of_the_members_alone_that_are_asked(tmp_path, pool):
+    members, _ = pool
+    bank, train = SampleBank(tmp_path / "bank.sqlite"), questions(22)
+    for pool_of in (members, [members[0], replace(members[1], logprobs=False)]):
+        student = SLMMux(dspy.Predict(QA), pool_of, k=2, temperature=0.7)
+        drawing = Drawing(student, metric, bank, DrawOptions(greedy=False), k_max=None)
+        draws = drawing.draw({"train": train}).sampled
+        if pool_of is members:
+            assert not np.isnan(draws.evidence["answer_logprob"]).any()
+    assert drawing.collected[0].drawn == 0
+    assert not np.isnan(draws.evidence["answer_logprob"][:, 0]).any()
+    for name, values in draws.evidence.items():
+        assert np.isnan(values[:, 1]).all() == (name != "temperature"), name
 
 
 @pytest.mark.parametrize("max_calls", [88, 100, 131])

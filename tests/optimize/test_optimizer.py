@@ -13,6 +13,7 @@ import pytest
 from dspy_mux import (
     ConfigurationError,
     DataError,
+    Member,
     MissingExtra,
     MuxOptimizer,
     SampleBank,
@@ -20,9 +21,11 @@ from dspy_mux import (
 )
 from dspy_mux.bank.collect import collect
 from dspy_mux.bank.score import recorded
+from dspy_mux.optimize.optimizer import fitted_rule
 from dspy_mux.voting.calibration import Training, fit
 from dspy_mux.voting.tally import Tally
 
+from ..support.scripted import ScriptedEngine
 from ..support.skilled import a_member, a_mux, calls, metric, questions
 
 
@@ -81,16 +84,14 @@ def test_a_saved_calibrated_mux_answers_alike(tmp_path):
         metric=metric, n_trials=6, min_members=3, rules=["calibrated"], context="category", seed=1
     )
     best = study.compile(student, trainset=examples)
-    record_rule = (
-        study._rule
-    )  # fitted whatever the cross-validation says, so that the rule is there to be saved
     assert best.report.tuned.cross_fitted
     bank = SampleBank(tmp_path / "bank.sqlite")
     collect(student, examples, metric, bank)
     record = recorded(student, examples, metric, bank, dataset="default", k=3)
     setting = replace(best.report.tuned.best, rule="calibrated")
     mux = student.subset(["a", "b", "c"])
-    mux.pool.rule = record_rule(setting, record, Tally(record.votes))
+    # Fitted whatever the cross-validation says, so that the rule is there to be saved.
+    mux.pool.rule = fitted_rule(setting, record, Tally(record.votes), study.options, None)
     mux.save(tmp_path / "mux.json")
     loaded = student.subset(["a", "b", "c"])
     loaded.load(tmp_path / "mux.json")
@@ -137,7 +138,7 @@ def test_a_context_that_is_not_an_input_is_refused():
     study = MuxOptimizer(metric=metric, n_trials=2, context="category")
     with pytest.raises(
         ConfigurationError,
-        match=r"context='category' is not an input of every example \(one has question\)",
+        match=r"context='category' is not an input of every example \(they share question\)",
     ):
         study.compile(student, trainset=questions(30))
     mixed = [example.with_inputs("question", "category") for example in questions(30)]
@@ -160,6 +161,39 @@ def test_a_mux_with_a_fitted_rule_compiles_again():
         "consistency",
         "calibrated",
     )
+
+
+def test_the_text_is_looked_for_among_the_inputs_alone():
+    def knowing(name, topic):
+        engine = ScriptedEngine(
+            lambda prompt, draw: {"answer": "right" if topic in prompt else name}
+        )
+        return Member(dspy.LM(f"scripted/{name}", engine=engine), name=name)
+
+    student = SLMMux(
+        dspy.Predict("text -> answer"),
+        [knowing("a", "fish"), knowing("b", "birds")],
+        k=2,
+        temperature=0.5,
+    )
+    examples = [
+        dspy.Example(
+            text=f"Which {('fish', 'birds')[n % 2]} live in place{n}?", question="a", answer="right"
+        ).with_inputs("text")
+        for n in range(60)
+    ]
+    study = MuxOptimizer(metric=metric, n_trials=4, min_members=2, context="auto")
+    best = study.compile(student, trainset=examples)
+    assert best.rule.context == "text"
+    assert best(text="Which birds live in Rome?").answer == "right"
+    elsewhere = [
+        dspy.Example(place=n, question="a", answer="right").with_inputs("place") for n in range(3)
+    ]
+    with pytest.raises(ConfigurationError, match="none among place: name the field"):
+        study.compile(
+            SLMMux(dspy.Predict("place -> answer"), student.members, temperature=0.5),
+            trainset=elsewhere,
+        )
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,7 @@ def test_calibrated_uses_the_text_of_the_questions():
     assert replay(record, "calibrated", splits=split, context="auto").accuracy == 1.0
     picks = picks_on(record, "calibrated", split[0], context="auto:question")
     assert picks.scores(record.scores[split[0].test]).mean() == 1.0
-    with pytest.raises(ConfigurationError, match="finds no text"):
+    with pytest.raises(ConfigurationError, match="there is none among"):
         replay(record_from(votes, votes + 1), "calibrated", context="auto")
 
 
@@ -340,3 +340,21 @@ def test_only_calibrated_says_whether_it_read_evidence():
     told = {rule: replay(record, rule).as_dict().get("evidence") for rule in rules_for(record)}
     assert told == {**dict.fromkeys(rules_for(record)), "calibrated": True}
     assert replay(random_record(), "calibrated").as_dict()["evidence"] is False
+
+
+def test_evidence_says_in_which_share_of_the_splits_it_was_read():
+    record = knowing_record(120)
+    known = {name: values.copy() for name, values in record.evidence.items()}
+    for values in known.values():
+        values[60:] = np.nan
+    record = dataclasses.replace(record, evidence=known)
+    first, second = np.arange(60), np.arange(60, 120)
+    splits = [Split(first, second), *[Split(second[:5], first)] * 3]
+    told = replay(record, "calibrated", splits=splits)
+    assert (told.evidence, told.evidence_share) == (True, 0.25)
+    parts = [replay(record, "calibrated", splits=part) for part in (splits[:2], splits[2:])]
+    assert [part.evidence_share for part in parts] == [0.5, 0.0]
+    both = pooled_results(parts)
+    assert (both.evidence, both.evidence_share) == (True, 0.25)
+    plain = pooled_results([replay(record, "pooled", splits=splits)])
+    assert (plain.evidence, plain.evidence_share) == (None, None)

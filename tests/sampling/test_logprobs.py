@@ -10,7 +10,7 @@ import math
 import dspy
 import pytest
 
-from dspy_mux import AllMembersFailed, Choice, ConfigurationError, Member, SLMMux
+from dspy_mux import AllMembersFailed, Choice, ConfigurationError, Member, SLMMux, collect
 from dspy_mux.sampling import logprobs
 
 from ..support.logprob_server import logprob_server, words
@@ -176,6 +176,16 @@ def test_a_pool_that_does_not_ask_has_the_requests_it_had(server, engine):
     a_mux(server, "refuses", **settings)(question="?")
     a_mux(server, "refuses", **settings, logprobs=True)(question="?")
     assert server.asked()[2:].count(False) == 2
+
+
+def test_collected_draws_answer_a_live_mux_that_asks_too(server, tmp_path):
+    examples = [dspy.Example(question="?", answer="Paris").with_inputs("question")]
+    collect(
+        a_mux(server, "gives", cache=True), examples, lambda *given: 1.0, tmp_path / "bank.sqlite"
+    )
+    assert a_mux(server, "gives", cache=True)(question="?").verdict.calls == 2
+    asking = a_mux(server, "gives", cache=True, logprobs=True)
+    assert asking(question="?").verdict.calls == 0
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -346,3 +356,105 @@ def test_a_rule_that_reads_them_is_not_loaded_where_nobody_asks(server, tmp_path
     pool = {"gives": an_lm(server, "gives")}
     with pytest.raises(ConfigurationError, match="logprobs=False asks for none"):
         SLMMux.from_file(tmp_path / "mux.json", pool, logprobs=False)
+
+
+class OwnSettings(dspy.Module):
+    """Asks with settings of its own: of a call, of a predictor, or of a copy of the LM."""
+
+    def __init__(self, whose, **settings):
+        super().__init__()
+        self.whose, self.settings = whose, settings
+
+    def forward(self, question):
+        with dspy.context(lm=dspy.settings.lm.copy(**self.of("copy"))):
+            predict = dspy.Predict("question -> answer", **self.of("predictor"))
+            return predict(question=question, config=self.of("call"))
+
+    async def aforward(self, question):
+        with dspy.context(lm=dspy.settings.lm.copy(**self.of("copy"))):
+            predict = dspy.Predict("question -> answer", **self.of("predictor"))
+            return await predict.acall(question=question, config=self.of("call"))
+
+    def of(self, whose):
+        return self.settings if whose == self.whose else {}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("how", ["sync", "async"])
+@pytest.mark.parametrize("whose", ["call", "predictor", "copy"])
+@pytest.mark.parametrize("logprobs", [True, False])
+def test_a_program_that_asks_by_itself_keeps_them(server, engine, how, whose, logprobs):
+    program = OwnSettings(whose, logprobs=True)
+    mux = SLMMux(program, [an_lm(server, "gives", engine)], k=1, logprobs=logprobs)
+    prediction = ask(mux, how)
+    assert [one["logprob"] for one in prediction.logprobs["content"]].count(-0.25) == 1
+    # What is there is read, whoever asked.
+    assert prediction.verdict.ballots[0].probabilities == pytest.approx([math.exp(-0.25)])
+
+
+def test_a_program_that_wants_none_has_none(server):
+    program = OwnSettings("call", logprobs=False)
+    mux = SLMMux(program, [an_lm(server, "gives")], k=1, logprobs=True)
+    prediction = mux(question="?")
+    assert prediction.keys() == ["answer"]
+    assert prediction.verdict.ballots[0].probabilities == []
+
+
+def test_a_call_that_asks_by_itself_is_not_made_again_without(server):
+    program = OwnSettings("call", logprobs=True)
+    mux = SLMMux(program, [an_lm(server, "refuses")], k=1, logprobs=True)
+    with pytest.raises(AllMembersFailed, match="not supported"):
+        mux(question="?")
+    assert server.asked() == [True]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("cache", [True, False])
+def test_alternatives_stay_on_the_outputs_and_cost_no_evidence(server, engine, cache):
+    settings = {"logprobs": True, "top_logprobs": 3, "cache": cache}
+    lm = an_lm(server, "gives", engine, **settings)
+    mux = SLMMux(dspy.Predict("question -> answer"), [lm], k=1)
+    for _ in range(2):
+        prediction = mux(question="?")
+        tokens = prediction.logprobs["content"]
+        assert {len(one["top_logprobs"]) for one in tokens} == {3}
+        assert prediction.verdict.ballots[0].probabilities == pytest.approx([math.exp(-0.25)])
+    assert len(server.bodies) == (1 if cache else 2)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_alternatives_alone_go_with_the_question_and_leave_with_it(server, engine):
+    lms = {name: an_lm(server, name, engine, top_logprobs=2) for name in ("gives", "refuses")}
+    mux = SLMMux(dspy.Predict("question -> answer"), lms, k=1, logprobs=True)
+    for _ in range(2):
+        prediction = mux(question="?")
+        gives, refuses = prediction.verdict.ballots
+        assert gives.probabilities == pytest.approx([math.exp(-0.25)])
+        assert (refuses.probabilities, refuses.votes) == ([], [0])
+        assert prediction.keys() == ["answer"]
+    asked = [body.get("top_logprobs") for body in server.bodies if body["model"] == "refuses"]
+    assert asked == [2, None, None]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("how", ["sync", "async"])
+def test_a_draw_counts_the_tokens_that_the_server_bills(server, engine, how):
+    server.count = lambda text: 40  # hidden reasoning among them
+    mux = a_mux(server, "gives", engine=engine, cache=engine == "lm15", k=1, logprobs=True)
+    for _ in range(2):
+        assert tokens_counted(mux, how) == 40
+
+
+def test_a_server_that_bills_nothing_leaves_the_tokens_to_be_counted(server):
+    server.count = lambda text: 0
+    mux = a_mux(server, "gives", k=1, logprobs=True)
+    assert tokens_counted(mux, "sync") == len(words(marked(answer="Paris")))
+
+
+def tokens_counted(mux, how):
+    (draw,) = mux.draws(0, [0], {"question": "?"})
+    if how == "sync":
+        draw.run()
+    else:
+        asyncio.run(draw.arun())
+    return draw.evidence.completion_tokens

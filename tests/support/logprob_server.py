@@ -24,6 +24,7 @@ class LogprobServer(ThreadingHTTPServer):
         say: returns the text for a prompt, all turns in one.
         weigh: returns the log-probability of a token, given its position and its bytes.
         split: returns a text's tokens.
+        count: returns how many tokens it bills for a text.
         refusal: the status and the message.
         refuses_all: whether it answers every request with `refusal`.
         fails_once: the status and the message that it answers the next request with.
@@ -37,6 +38,7 @@ class LogprobServer(ThreadingHTTPServer):
         self.say = say
         self.weigh: Callable[[int, bytes], float] = lambda position, token: -0.5
         self.split: Callable[[str], list[bytes]] = words
+        self.count: Callable[[str], int] = lambda text: len(self.split(text))
         self.refusal = 400, "logprobs is not supported by this model"
         self.refuses_all = False
         self.fails_once: tuple[int, str] | None = None
@@ -63,12 +65,14 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.bodies.append(body)
         asks = bool(body.get("logprobs"))
+        if "top_logprobs" in body and not asks:  # as OpenAI's API does
+            self._fail(400, "top_logprobs requires logprobs to be set to true.")
+            return
         failure, self.server.fails_once = self.server.fails_once, None
         if self.server.refuses_all or (asks and "refuses" in body["model"]):
             failure = self.server.refusal
         if failure is not None:
-            status, message = failure
-            self._send(status, {"error": {"message": message, "type": "invalid_request_error"}})
+            self._fail(*failure)
             return
         text = self.server.say("\n".join(str(turn["content"]) for turn in body["messages"]))
         choice: Body = {
@@ -78,18 +82,28 @@ class _Handler(BaseHTTPRequestHandler):
         }
         if asks and "ignores" not in body["model"]:
             tokens = self.server.split(text)
-            choice["logprobs"] = {"content": [self._token(*pair) for pair in enumerate(tokens)]}
-        usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+            most = body.get("top_logprobs", 0)
+            choice["logprobs"] = {
+                "content": [self._token(*pair, most) for pair in enumerate(tokens)]
+            }
+        tokens = self.server.count(text)
+        usage = {"prompt_tokens": 10, "completion_tokens": tokens, "total_tokens": 10 + tokens}
         head = {"id": "1", "object": "chat.completion", "created": 0, "model": body["model"]}
         self._send(200, {**head, "choices": [choice], "usage": usage})
 
-    def _token(self, position: int, token: bytes) -> Body:
-        return {
+    def _token(self, position: int, token: bytes, alternatives: int) -> Body:
+        one = {
             "token": token.decode(errors="replace"),
             "bytes": list(token),
             "logprob": self.server.weigh(position, token),
-            "top_logprobs": [],
         }
+        others = [
+            {"token": f" no {n}", "bytes": None, "logprob": -9.0} for n in range(1, alternatives)
+        ]
+        return {**one, "top_logprobs": [one, *others][:alternatives]}
+
+    def _fail(self, status: int, message: str) -> None:
+        self._send(status, {"error": {"message": message, "type": "invalid_request_error"}})
 
     def _send(self, status: int, body: Body) -> None:
         data = json.dumps(body).encode()

@@ -13,6 +13,7 @@ from hypothesis import given, strategies as st
 
 from dspy_mux import ConfigurationError, MuxOptimizer, SLMMux
 from dspy_mux.bank.record import Record
+from dspy_mux.optimize.optimizer import fitted_rule
 from dspy_mux.replay.splits import Split
 from dspy_mux.replay.stopping_curve import stopping_curve
 from dspy_mux.voting.ballot import Ballot
@@ -198,6 +199,6 @@ def test_an_optimizer_with_a_bound_saves_draws():
     assert all(best(**e.inputs()).answer == plain(**e.inputs()).answer for e in examples)
     setting = dataclasses.replace(best.report.tuned.best, rule="calibrated")
     part = Record(MEMBERS, tuple(map(str, range(200))), VOTES, SCORES.astype(np.float32), {})
-    assert isinstance(study._rule(setting, part, Tally(VOTES)), EarlyStopping)
+    assert isinstance(fitted_rule(setting, part, Tally(VOTES), study.options, 0.1), EarlyStopping)
     with pytest.raises(ConfigurationError, match="bound must be a chance between 0 and 1"):
         MuxOptimizer(metric=metric, bound=2)

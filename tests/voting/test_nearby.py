@@ -159,7 +159,7 @@ def test_auto_names_the_field_of_the_text():
     assert context_field("auto", ["gold", "problem", "question"]) == ("question", True)
     assert context_field("auto:passage", ["passage"]) == ("passage", True)
     assert context_field("category", []) == ("category", False)
-    with pytest.raises(ConfigurationError, match="finds no text of the questions among gold"):
+    with pytest.raises(ConfigurationError, match=r"none among gold: .* as in auto:FIELD\.$"):
         context_field("auto", ["gold"])
 
 

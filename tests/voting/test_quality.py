@@ -10,11 +10,13 @@ import pydantic
 import pytest
 
 from dspy_mux.errors import DataError
-from dspy_mux.voting.ballot import Ballot, reads_evidence
+from dspy_mux.voting.ballot import Ballot, by_accuracy, reads_evidence
 from dspy_mux.voting.calibrated import Calibrated
 from dspy_mux.voting.calibration import Training, fit
 from dspy_mux.voting.early_stopping import fit_early_stopping
 from dspy_mux.voting.evidence import FIGURES, Evidence
+from dspy_mux.voting.frugal import frugal_draws
+from dspy_mux.voting.probability import Probability
 from dspy_mux.voting.quality import fit_quality, short_share
 from dspy_mux.voting.tally import ABSTAINED, Tally
 
@@ -145,6 +147,35 @@ def test_one_question_is_decided_as_in_a_batch(made):
         assert choice.ballot == picks.member[at]
         assert choice.answer == tally.votes[at, picks.member[at], picks.draw[at]]
         assert choice.confidence == pytest.approx(picks.confidence[at], abs=1e-12)
+
+
+def test_a_rule_that_reads_evidence_makes_all_draws_at_once(rule):
+    tally, _ = with_evidence(1, k=1, seed=6)
+    ballots = ballots_of(tally, 0)
+    assert rule.evidence
+    begun = [so_far(ballot, 0) for ballot in ballots]
+    assert sorted(rule.wants(begun)) == [(0, 1), (1, 1), (2, 1)]
+    assert sorted(rule.wants([so_far(ballots[0], 0), *ballots[1:]])) == [(0, 1)]
+    assert rule.wants(ballots) == []
+
+
+def test_where_probability_chooses_instead_drawing_ends_as_it_would_and_as_replays_count(rule):
+    settled = dataclasses.replace(rule, instead="probability")
+    tally, _ = with_evidence(40, k=1, seed=6, tells=6.0)
+    counted = frugal_draws(Probability(), tally, by_accuracy(rule.accuracies))
+    assert 0 < counted.sum() < tally.votes.size
+    for at in range(40):
+        ballots, made = ballots_of(tally, at), [0, 0, 0]
+        while wanted := settled.wants([so_far(*each) for each in zip(ballots, made, strict=True)]):
+            for member, count in wanted:
+                made[member] += count
+        assert made == counted[at].tolist()
+
+
+def so_far(ballot, made):
+    return dataclasses.replace(
+        ballot, votes=ballot.votes[:made], evidence=ballot.evidence[:made], asked=ballot.k
+    )
 
 
 def test_a_saved_rule_with_evidence_picks_the_same(rule):
