@@ -1,4 +1,7 @@
-"""A real OpenAI-compatible HTTP server, with log-probabilities or without."""
+"""A real OpenAI-compatible HTTP server, with log-probabilities or without.
+
+It gives one choice, whatever `n`; `choice_server` gives more.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from .choices import Body, Choice, reply
 from .http_server import running
-
-Body = dict[str, Any]
 
 
 class LogprobServer(ThreadingHTTPServer):
@@ -50,6 +52,31 @@ class LogprobServer(ThreadingHTTPServer):
         """Return of each request whether it asked for log-probabilities."""
         return [bool(body.get("logprobs")) for body in self.bodies]
 
+    def answer(self, body: Body) -> tuple[int, Body]:
+        """Return the status and the body of the reply to a request: one choice, whatever `n`."""
+        choice = self.choice(body, self.say(prompt_of(body)))
+        return 200, reply(body["model"], [choice])
+
+    def choice(self, body: Body, text: str) -> Choice:
+        """Return a choice of this text, with log-probabilities where the request wants them."""
+        if not body.get("logprobs") or "ignores" in body["model"]:
+            return Choice(text, tokens=5)
+        logprobs = [
+            {
+                "token": token.decode(errors="replace"),
+                "bytes": list(token),
+                "logprob": self.weigh(position, token),
+                "top_logprobs": [],
+            }
+            for position, token in enumerate(self.split(text))
+        ]
+        return Choice(text, tokens=5, logprobs=logprobs)
+
+
+def prompt_of(body: Body) -> str:
+    """Return all turns of a request in one."""
+    return "\n".join(str(turn["content"]) for turn in body["messages"])
+
 
 def words(text: str) -> list[bytes]:
     """Split a text before each space and each character that is no letter or digit."""
@@ -62,34 +89,14 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.bodies.append(body)
-        asks = bool(body.get("logprobs"))
         failure, self.server.fails_once = self.server.fails_once, None
-        if self.server.refuses_all or (asks and "refuses" in body["model"]):
+        if self.server.refuses_all or (body.get("logprobs") and "refuses" in body["model"]):
             failure = self.server.refusal
         if failure is not None:
             status, message = failure
             self._send(status, {"error": {"message": message, "type": "invalid_request_error"}})
-            return
-        text = self.server.say("\n".join(str(turn["content"]) for turn in body["messages"]))
-        choice: Body = {
-            "index": 0,
-            "message": {"role": "assistant", "content": text},
-            "finish_reason": "stop",
-        }
-        if asks and "ignores" not in body["model"]:
-            tokens = self.server.split(text)
-            choice["logprobs"] = {"content": [self._token(*pair) for pair in enumerate(tokens)]}
-        usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-        head = {"id": "1", "object": "chat.completion", "created": 0, "model": body["model"]}
-        self._send(200, {**head, "choices": [choice], "usage": usage})
-
-    def _token(self, position: int, token: bytes) -> Body:
-        return {
-            "token": token.decode(errors="replace"),
-            "bytes": list(token),
-            "logprob": self.server.weigh(position, token),
-            "top_logprobs": [],
-        }
+        else:
+            self._send(*self.server.answer(body))
 
     def _send(self, status: int, body: Body) -> None:
         data = json.dumps(body).encode()
