@@ -7,7 +7,7 @@ import logging
 from ..errors import ConfigurationError, MuxError
 from ..sampling.causes import is_error
 from ..sampling.draw import find_mistake
-from .limits import Budget
+from .limits import Limits
 from .score import Scorer
 from .writer import RecordedDraw
 
@@ -24,7 +24,7 @@ class Health:
         members: how many members the pool has.
     """
 
-    def __init__(self, scorer: Scorer, budget: Budget | None, members: int):
+    def __init__(self, scorer: Scorer, budget: Limits | None, members: int):
         self.scorer, self.budget, self.members = scorer, budget, members
         self._unpriced: list[str] = []
         self._responded: set[str] = set()
