@@ -88,6 +88,7 @@ class Child:
         self._orders: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._reported = 0.0
         self._failing = False
+        self._up: set[str] = set()  # the members that this child or its parent know to be up
         if session.budget is not None:
             session.limit_by(RemoteBudget(link.ask, session.budget.max_cost, self.interrupt))
         session.on_settled = self._report
@@ -131,6 +132,9 @@ class Child:
         if self.session.mistake is not None and not self._failing:
             self._failing = True
             self.link.tell("failing")
+        if new := self.session.health.responded - self._up:
+            self._up |= new
+            self.link.tell("up", members=sorted(new))
         now = time.monotonic()
         if now - self._reported >= REPORT_S:
             self._reported = now
@@ -146,6 +150,9 @@ class Child:
                 if order == "stop":
                     self.interrupt.presses = details["presses"]
                     self.interrupt.ask()
+                elif order == "up":
+                    self._up.update(details["members"])
+                    self.session.health.responded.update(details["members"])
                 else:
                     self._orders.put(order)
         self.interrupt.ask()

@@ -206,6 +206,9 @@ class Children:
             child.owner = details["owner"]
         elif kind == "log":
             self._log(child, details["logger"], details["level"], details["message"])
+        elif kind == "up":
+            for other in self._living():
+                self._order(other, "up", members=details["members"])
         elif kind == "failing":
             self._stop(0)
         else:
@@ -245,7 +248,7 @@ class Children:
         child.idle, child.deaths = False, self._deaths
         self._order(child, order)
 
-    def _order(self, child: _Child, order: str, **details: int) -> None:
+    def _order(self, child: _Child, order: str, **details: Any) -> None:
         with suppress(OSError):  # it has ended
             child.orders.send_bytes(json.dumps([order, details]).encode())
 

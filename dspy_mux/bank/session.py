@@ -63,6 +63,7 @@ class Session:
 
     Attributes:
         tallies: of the draws that have ended.
+        health: watches them.
         mistake: the error that ended the session; None while all is well.
         on_settled: called after each draw that has ended.
     """
@@ -93,7 +94,7 @@ class Session:
     def limit_by(self, budget: Limits | None) -> None:
         """Have the draws to come spend from this budget."""
         self.budget = budget
-        self._health = Health(self.scorer, budget, len(self.mux.members))
+        self.health = Health(self.scorer, budget, len(self.mux.members))
 
     def draw(
         self,
@@ -141,7 +142,7 @@ class Session:
                 if draw.claim.lost:
                     units.lose(draw.unit)
                 self._settle(draw, units, writer)
-                self.mistake = self.mistake or writer.error or self._health.check(draw)
+                self.mistake = self.mistake or writer.error or self.health.check(draw)
                 self.on_settled()
                 if self.mistake is not None:
                     interrupt.ask()  # ends the collection once all that arrived is recorded
