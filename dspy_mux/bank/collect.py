@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,24 +19,19 @@ from typing import Any
 import dspy
 from rich.console import Console
 
-from ..answers.equivalence import NO_ANSWER
-from ..answers.reply import CUT_OFF
 from ..errors import ConfigurationError
 from ..mux.slm_mux import SLMMux
-from ..sampling.draw import Draw, find_mistake
 from ..sampling.interrupt import Interrupt
-from ..sampling.run import sample
-from .claims import Unit
+from .children import Children, check_processes, units_at_once
 from .fingerprint import fingerprint_member
-from .health import Health
-from .heartbeat import Confirmation, Heartbeat
+from .heartbeat import Heartbeat
 from .limits import Budget
 from .progress_bar import progress_bar
 from .questions import check_fit, questions_of
 from .sample_bank import SampleBank
 from .score import Metric as Metric, Scorer, check_metric
-from .units import Units
-from .writer import RecordedDraw, Writer
+from .session import Session, Tallies
+from .units import UNITS_AT_ONCE, Units
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +88,7 @@ class CollectOptions:
     k: int | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
     num_threads: int = 16
+    processes: int = 1
     max_calls: int | None = None
     max_cost: float | None = None
     retry_failed: bool = False
@@ -113,6 +109,7 @@ def collect(  # noqa: PLR0913  (users pass keyword arguments; CollectOptions tak
     k: int | None = None,
     fields: Mapping[str, Any] | None = None,
     num_threads: int = 16,
+    processes: int = 1,
     max_calls: int | None = None,
     max_cost: float | None = None,
     retry_failed: bool = False,
@@ -147,7 +144,11 @@ def collect(  # noqa: PLR0913  (users pass keyword arguments; CollectOptions tak
         dataset: a name for these questions.
         k: draws per member; None for the mux's own.
         fields: further fields of all these questions, such as `{"split": "train"}`.
-        num_threads: draws in flight at once.
+        num_threads: draws in flight at once, of all processes together.
+        processes: forked processes to share the draws, where one interpreter is the limit. They
+            share the limits below too, and Ctrl-C ends all of them. What callbacks, the metric and
+            LMs keep in memory, such as DSPy's history, stays in them. Where one is killed, the
+            others make its draws. Not for embedded models, macOS or Windows.
         max_calls: at most this many LM calls, retries included.
         max_cost: at most this many US dollars. A price is known only from a response, so the cost
             can exceed this by a member's first draw, and by what calls in flight cost above the
@@ -157,9 +158,10 @@ def collect(  # noqa: PLR0913  (users pass keyword arguments; CollectOptions tak
         console: shows the progress; None for no progress.
 
     Raises:
-        ConfigurationError: a wrong setting; a `max_cost` where DSPy knows no member's price;
-            examples whose inputs the mux would refuse; a value, such as a function, by which
-            questions cannot be told apart; or two examples with the same inputs and other labels.
+        ConfigurationError: a wrong setting; several processes where they cannot be; a `max_cost`
+            where DSPy knows no member's price; examples whose inputs the mux would refuse; a value,
+            such as a function, by which questions cannot be told apart; or two examples with the
+            same inputs and other labels.
         MetricFailed: the metric raised. The draws made so far are kept, and scored by the next
             collection.
         MuxError: the first draws of a member all failed alike.
@@ -175,11 +177,13 @@ def collect(  # noqa: PLR0913  (users pass keyword arguments; CollectOptions tak
         k=k,
         fields=fields or {},
         num_threads=num_threads,
+        processes=processes,
         max_calls=max_calls,
         max_cost=max_cost,
         retry_failed=retry_failed,
         console=console,
     )
+    check_processes(mux, processes, num_threads)
     opened = nullcontext(bank) if isinstance(bank, SampleBank) else closing(SampleBank(bank))
     with opened as to_fill:
         return _Collection(mux, examples, metric, to_fill, options).run()
@@ -219,119 +223,103 @@ class _Collection:
                 len(examples) - len(self.examples),
             )
         self.scorer = Scorer(mux, metric, self.examples)
-        self.budget = _budget(mux, options)
-        self.health = Health(self.scorer, self.budget, len(mux.members))
-        self.calls, self.cost, self.costs_known = 0, 0.0, False
-        self.drawn = self.abstained = self.cut_off = 0
-        self.mistake: BaseException | None = None
+        self.session = Session(
+            mux,
+            bank,
+            self.programs,
+            self.examples,
+            self.scorer,
+            _budget(mux, options),
+            options.num_threads,
+        )
 
     def run(self) -> Collected:
         began = time.monotonic()
         rescored = self.scorer.score_recorded(self.bank, self.programs)
-        units = Units(
-            self.bank, list(self.examples), self.k, retry_failed=self.options.retry_failed
-        )
+        units = self._units()
         wanted = units.lacking
         total = sum(self.k.values()) * len(self.examples)
-        with progress_bar(self.options.console) as progress:
-            bar = progress.add_task("drawing", total=total, completed=total - wanted, spent="")
-            with closing(self._draw_all(units)) as outcomes:
-                for recorded in outcomes:
-                    progress.update(bar, advance=recorded, spent=self._spent_text(began))
-        if self.mistake is not None:
-            raise self.mistake
+        meter = _Meter(self.options.console, total, total - wanted)
+        draw = self._draw if self.options.processes == 1 else self._draw_in_processes
+        tallies = draw(units, meter)
         # Another collection may have drawn some since, and scored them by its own metric.
         rescored += self.scorer.score_recorded(self.bank, self.programs)
         failures = self.bank.failures(self.programs, list(self.examples)).items()
         causes = Counter(cause for (program, _, n), cause in failures if n < self.k[program])
         return Collected(
-            drawn=self.drawn,
+            drawn=tallies.drawn,
             failed=causes.total(),
             cause=next((cause for cause, _ in causes.most_common(1)), None),
             rescored=rescored,
-            already=total - units.lacking - self.drawn,
+            already=total - units.lacking - tallies.drawn,
             missing=units.lacking,
-            abstained=self.abstained,
-            cut_off=self.cut_off,
-            calls=self.calls,
-            cost=self.cost if self.costs_known else None,
+            abstained=tallies.abstained,
+            cut_off=tallies.cut_off,
+            calls=tallies.calls,
+            cost=tallies.cost,
             seconds=time.monotonic() - began,
-            stopped=None if self.budget is None else self.budget.stopped,
+            stopped=None if self.session.budget is None else self.session.budget.stopped,
         )
 
-    def _draw_all(self, units: Units) -> Generator[bool, None, None]:
-        """Draw and record; yield, for each draw that ended, whether it was recorded."""
+    def _units(self) -> Units:
+        options = self.options
+        at_once = UNITS_AT_ONCE
+        if options.processes > 1:
+            at_once = units_at_once(options.num_threads // options.processes, max(self.k.values()))
+        return Units(
+            self.bank,
+            list(self.examples),
+            self.k,
+            retry_failed=options.retry_failed,
+            at_once=at_once,
+        )
+
+    def _draw(self, units: Units, meter: _Meter) -> Tallies:
+        session = self.session
+        with meter:
+            session.on_settled = lambda: meter.show(session.tallies)
+            with Interrupt() as interrupt, Heartbeat(self.bank, interrupt) as heart:
+                session.draw(units, list(units.missing), heart, interrupt)
+        if session.mistake is not None:
+            raise session.mistake
+        return session.tallies
+
+    def _draw_in_processes(self, units: Units, meter: _Meter) -> Tallies:
         with (
             Interrupt() as interrupt,
-            Heartbeat(self.bank, interrupt) as heart,
-            closing(Writer(self.bank, self.mux, heart.owner, interrupt)) as writer,
+            Children(self.session, units, self.options.processes, interrupt) as children,
+            meter,  # once all are forked, as it has a thread
         ):
-            ours = list(units.missing)
-            while ours and not interrupt.asked:
-                settled = sample(
-                    self._draws(units, heart, ours),
-                    timeout=self.mux.timeout,
-                    num_threads=self.options.num_threads,
-                    interrupt=interrupt,
-                )
-                with closing(settled):
-                    for draw in settled:
-                        assert isinstance(draw, RecordedDraw)
-                        if draw.claim.lost:
-                            units.lose(draw.unit)
-                        yield self._settle(draw, units, writer)
-                        self.mistake = self.mistake or writer.error or self.health.check(draw)
-                        if self.mistake is not None:
-                            interrupt.ask()  # ends the collection once all that arrived is recorded
-                out = self.budget is not None and self.budget.stopped is not None
-                ours = [] if out else units.regain(heart, interrupt)
+            children.show = meter.show
+            children.run()
+        units.begin_again()
+        return children.tallies
 
-    def _draws(
-        self, units: Units, heart: Heartbeat, wanted: Sequence[Unit]
-    ) -> Iterator[Draw | None]:
-        """Claim units and yield their draws; None while the budget has no room for the next one."""
-        positions = {program: at for at, program in enumerate(self.programs)}
-        for claimed in units.claim(heart, wanted):
-            question, program = claimed.unit
-            inputs = self.examples[question].inputs()
-            at, numbers = positions[program], claimed.numbers
-            # Whoever replays the bank may try rules that read evidence.
-            for draw in self.mux.draws(at, numbers, inputs, RecordedDraw, evidence=True):
-                draw.unit, draw.judge = claimed.unit, self.scorer.judge
-                draw.claim = Confirmation(heart, claimed.unit)
-                draw.repeats = draw.number in claimed.failed
-                if self.budget is not None:
-                    while (share := self.budget.share(draw.member.label)) is None:
-                        if self.budget.stopped is not None:
-                            return
-                        yield None
-                    draw.share = share
-                yield draw
 
-    def _settle(self, draw: RecordedDraw, units: Units, writer: Writer) -> bool:
-        """Record a draw; return False for one that a mistake, limit or interrupt cut short."""
-        spent = draw.spent
-        self.calls += spent.calls
-        if spent.cost is not None:
-            self.cost += spent.cost
-            self.costs_known = True
-        if draw.share is not None:
-            draw.share.budget.settled(draw.share, answered=draw.prediction is not None)
-        if draw.cut_short or find_mistake(draw) is not None:
-            return False
-        if draw.prediction is not None and not draw.answered and draw.error is None:
-            return False  # interrupted while its answer was extracted
-        draw.completes = units.settle(draw.unit, draw.number)
-        self.drawn += 1
-        self.abstained += draw.answer is NO_ANSWER
-        self.cut_off += draw.cause == CUT_OFF
-        writer.put(draw)
-        return True
+class _Meter:
+    """The line that shows how far a collection is, within its block.
 
-    def _spent_text(self, began: float) -> str:
-        rate = self.drawn / max(time.monotonic() - began, 1e-9)
-        cost = f", ${self.cost:.4f}" if self.costs_known else ""
-        return f"{rate:.1f}/s, {self.calls} calls{cost}"
+    Args:
+        total, already: draws to have, and those that are recorded.
+    """
+
+    def __init__(self, console: Console | None, total: int, already: int):
+        self._progress = progress_bar(console)
+        self._bar = self._progress.add_task("drawing", total=total, completed=already, spent="")
+        self._already, self._began = already, time.monotonic()
+
+    def __enter__(self) -> _Meter:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, tallies: Tallies) -> None:
+        rate = tallies.drawn / max(time.monotonic() - self._began, 1e-9)
+        cost = "" if tallies.cost is None else f", ${tallies.cost:.4f}"
+        spent = f"{rate:.1f}/s, {tallies.calls} calls{cost}"
+        self._progress.update(self._bar, completed=self._already + tallies.drawn, spent=spent)
 
 
 def _budget(mux: SLMMux, options: CollectOptions) -> Budget | None:

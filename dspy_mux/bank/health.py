@@ -7,7 +7,7 @@ import logging
 from ..errors import ConfigurationError, MuxError
 from ..sampling.causes import is_error
 from ..sampling.draw import find_mistake
-from .limits import Budget
+from .limits import Limits
 from .score import Scorer
 from .writer import RecordedDraw
 
@@ -22,12 +22,15 @@ class Health:
 
     Args:
         members: how many members the pool has.
+
+    Attributes:
+        responded: members that are known to be up.
     """
 
-    def __init__(self, scorer: Scorer, budget: Budget | None, members: int):
+    def __init__(self, scorer: Scorer, budget: Limits | None, members: int):
         self.scorer, self.budget, self.members = scorer, budget, members
         self._unpriced: list[str] = []
-        self._responded: set[str] = set()
+        self.responded: set[str] = set()
         self._failures: dict[str, int] = {}
 
     def check(self, draw: RecordedDraw) -> BaseException | None:
@@ -44,9 +47,9 @@ class Health:
         name = draw.member.label
         # A member that responds is up, even where nobody can use its response.
         if draw.prediction is not None or not is_error(draw.cause or ""):
-            self._responded.add(name)
+            self.responded.add(name)
         # A draw that fails again says little about its member.
-        if name in self._responded or draw.repeats:
+        if name in self.responded or draw.repeats:
             return None
         self._failures[name] = self._failures.get(name, 0) + 1
         if self._failures[name] < _FAILURES_IN_A_ROW:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from dspy.utils.callback import BaseCallback
 
@@ -40,6 +40,29 @@ class _Seen:
     known: bool = False
     dearest: float = 0.0
     priced: bool | None = None
+
+
+class Limits(Protocol):
+    """A budget, of this process (`Budget`) or of its parent (`RemoteBudget`)."""
+
+    max_cost: float | None
+    stopped: Limit | None
+
+    @property
+    def unpriced(self) -> list[str]:
+        """Members whose calls have no known price."""
+
+    def share(self, member: str) -> Share | None:
+        """Return what a draw of this member may spend; None where nothing is left (yet)."""
+
+    def begin(self, share: Share) -> float:
+        """Reserve a call; return what it is expected to cost. Raises `LimitReached`."""
+
+    def end(self, share: Share, expected: float, call: PricedCall, failed: bool) -> None:
+        """Take note that a call ended, and of what it cost."""
+
+    def settled(self, share: Share, *, answered: bool) -> None:
+        """Take note that a draw ended or was given up."""
 
 
 class Budget:
@@ -122,7 +145,7 @@ class Budget:
                 return "max_cost"
         return None
 
-    def _begin(self, share: Share) -> float:
+    def begin(self, share: Share) -> float:
         """Reserve a call; return what it is expected to cost."""
         with self._lock:
             expected = self._seen[share.member].dearest
@@ -141,7 +164,8 @@ class Budget:
             share.refused = True
             raise LimitReached(self.stopped)
 
-    def _end(self, share: Share, expected: float, call: PricedCall, failed: bool) -> None:
+    def end(self, share: Share, expected: float, call: PricedCall, failed: bool) -> None:
+        """Take note that a call ended, and of what it cost."""
         with self._lock:
             self._expected -= expected
             if not failed and not call.billed:  # DSPy's cache answered
@@ -167,7 +191,7 @@ class Share(BaseCallback):
         refused: whether one of its calls did not fit the budget.
     """
 
-    def __init__(self, budget: Budget, member: str):
+    def __init__(self, budget: Limits, member: str):
         self.budget, self.member = budget, member
         self.calls, self.cost, self.refused = 0, 0.0, False
         self._in_flight: dict[str, tuple[float, PricedCall]] = {}
@@ -177,10 +201,10 @@ class Share(BaseCallback):
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         call = PricedCall()
-        self._in_flight[call_id] = self.budget._begin(self), call
+        self._in_flight[call_id] = self.budget.begin(self), call
         current_call.set(call)
 
     def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
         expected, call = self._in_flight.pop(call_id)
         current_call.set(None)
-        self.budget._end(self, expected, call, exception is not None)
+        self.budget.end(self, expected, call, exception is not None)

@@ -216,11 +216,22 @@ class SampleBank:
         self, program_ids: Sequence[int], question_ids: Sequence[int]
     ) -> dict[tuple[int, int, int], str]:
         """Return (program, question, draw) → cause of the draws that failed without a response."""
+        return self._failures(draws.c.cause, program_ids, question_ids)
+
+    def failure_times(
+        self, program_ids: Sequence[int], question_ids: Sequence[int]
+    ) -> dict[tuple[int, int, int], float]:
+        """Return (program, question, draw) → when it was recorded, of the draws that failed."""
+        return self._failures(draws.c.created, program_ids, question_ids)
+
+    def _failures(
+        self, column: sa.Column[Any], program_ids: Sequence[int], question_ids: Sequence[int]
+    ) -> dict[tuple[int, int, int], Any]:
         wanted = set(question_ids)
-        query = sa.select(draws.c.program, draws.c.question, draws.c.draw, draws.c.cause)
+        query = sa.select(draws.c.program, draws.c.question, draws.c.draw, column)
         query = query.where(draws.c.program.in_(list(program_ids)) & FAILED)
         with self.database.reading() as connection:
-            return {(p, q, d): cause for p, q, d, cause in connection.execute(query) if q in wanted}
+            return {(p, q, d): value for p, q, d, value in connection.execute(query) if q in wanted}
 
     def forget_failures(
         self, connection: sa.Connection, failed: Iterable[tuple[int, int, int]]

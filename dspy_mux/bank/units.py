@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from ..sampling.interrupt import Interrupt
 from . import claims
@@ -12,7 +13,7 @@ from .claims import Unit
 from .heartbeat import Heartbeat
 from .sample_bank import SampleBank
 
-#: Units that a collection claims at a time.
+#: Units that a collection claims at a time, alone.
 UNITS_AT_ONCE = 32
 #: Seconds until a request to end is noticed.
 _NOTICE_S = 0.1
@@ -35,7 +36,8 @@ class Units:
 
     Args:
         k: program → draws to have of each question.
-        retry_failed: whether recorded failures are to be drawn again.
+        retry_failed: whether the failures that are recorded now are to be drawn again.
+        at_once: units that are claimed at a time.
 
     Attributes:
         missing: unit → the numbers of the draws that are neither made here nor known to be
@@ -49,8 +51,12 @@ class Units:
         k: Mapping[int, int],
         *,
         retry_failed: bool,
+        at_once: int = UNITS_AT_ONCE,
     ):
-        self._bank, self._k, self._retry_failed = bank, k, retry_failed
+        self._bank, self._k, self._at_once = bank, k, at_once
+        # A draw that fails once more is not made again, whichever process records it: it has
+        # another time.
+        self._to_retry = bank.failure_times(list(k), questions) if retry_failed else {}
         done, _ = self._done(questions)
         self.missing: dict[Unit, list[int]] = {}
         for question in questions:
@@ -64,13 +70,18 @@ class Units:
         """How many draws that is."""
         return sum(map(len, self.missing.values()))
 
-    def claim(self, heart: Heartbeat, units: Sequence[Unit]) -> Iterator[Claimed]:
+    def claim(self, heart: Heartbeat, units: Iterable[Unit]) -> Iterator[Claimed]:
         """Claim units, a few at a time; yield those that still lack draws."""
-        for start in range(0, len(units), UNITS_AT_ONCE):
-            wanted = units[start : start + UNITS_AT_ONCE]
+        to_come = iter(units)
+        while wanted := list(islice(to_come, self._at_once)):
             ours = heart.take(wanted)
             self._elsewhere.update(dict.fromkeys(set(wanted) - set(ours)))
             yield from self._to_draw(heart, ours)
+
+    def begin_again(self) -> None:
+        """Read anew what is lacking, where no draw is under way."""
+        self.look_up(list(self.missing))
+        self._elsewhere.clear()
 
     def settle(self, unit: Unit, number: int) -> bool:
         """Take note of a draw that is made; return whether it is the last one of its unit."""
@@ -95,7 +106,7 @@ class Units:
             if ours:
                 return ours
             if not self._bank.claims.undecided(units):
-                self._look_up(units)
+                self.look_up(units)
                 return []
             until = time.monotonic() + claims.BEAT_S
             while time.monotonic() < until and not interrupt.asked:
@@ -104,14 +115,14 @@ class Units:
 
     def _to_draw(self, heart: Heartbeat, ours: Sequence[Unit]) -> Iterator[Claimed]:
         # Another process may have drawn some of them since they were read.
-        failed = self._look_up(ours)
+        failed = self.look_up(ours)
         heart.release([unit for unit in ours if not self.missing[unit]])
         for question, program in ours:
             if left := self.missing[question, program]:
                 again = frozenset(n for n in left if (program, question, n) in failed)
                 yield Claimed((question, program), tuple(left), again)
 
-    def _look_up(self, units: Sequence[Unit]) -> set[tuple[int, int, int]]:
+    def look_up(self, units: Sequence[Unit]) -> set[tuple[int, int, int]]:
         """Update what these units lack; return (program, question, draw) of failures to retry."""
         if not units:
             return set()
@@ -126,5 +137,8 @@ class Units:
     ) -> tuple[set[tuple[int, int, int]], set[tuple[int, int, int]]]:
         """Return (program, question, draw) of all draws not to make, and of failures to retry."""
         programs = list(self._k)
-        failed = set(self._bank.failures(programs, questions)) if self._retry_failed else set()
+        failed: set[tuple[int, int, int]] = set()
+        if self._to_retry:
+            times = self._bank.failure_times(programs, questions)
+            failed = {draw for draw, time in times.items() if self._to_retry.get(draw) == time}
         return self._bank.drawn(programs, questions) - failed, failed

@@ -28,6 +28,7 @@ class CollectOptions:
     split: str | None
     limit: int | None
     num_threads: int
+    processes: int
     timeout: float | None
     max_calls: int | None
     max_cost: float | None
@@ -53,6 +54,10 @@ def collect(  # noqa: PLR0913  Typer reads the options from the parameters
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Most examples.")] = None,
     num_threads: Annotated[int, typer.Option(min=1, help="Draws in flight at once.")] = 16,
+    processes: Annotated[
+        int,
+        typer.Option(min=1, help="Processes that share the draws, where one core is the limit."),
+    ] = 1,
     timeout: Timeout = None,
     max_calls: Annotated[
         int | None, typer.Option(min=1, help="Stop before more LM calls than this.")
@@ -77,6 +82,7 @@ def collect(  # noqa: PLR0913  Typer reads the options from the parameters
             split=split,
             limit=limit,
             num_threads=num_threads,
+            processes=processes,
             timeout=timeout,
             max_calls=max_calls,
             max_cost=max_cost,
@@ -114,6 +120,7 @@ def _run(options: CollectOptions) -> None:
         k=options.k,
         fields={} if options.split is None else {"split": options.split},
         num_threads=options.num_threads,
+        processes=options.processes,
         max_calls=options.max_calls,
         max_cost=options.max_cost,
         retry_failed=options.retry_failed,

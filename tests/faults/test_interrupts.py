@@ -21,12 +21,15 @@ import pytest
 from dspy_mux import SampleBank
 from dspy_mux.bank.units import UNITS_AT_ONCE
 
+from ..support.children import forks
 from ..support.fault_server import Fault, fault_server
 from ..support.wait import PATIENCE_S, until
 
 QUESTIONS, K, THREADS = 40, 2, 8
 #: Questions from this one on are never answered.
 HANGS_FROM = 20
+one_or_two = pytest.mark.parametrize("processes", [1, pytest.param(2, marks=forks)])
+sees_processes = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 POOL = """
 k = {k}
 temperature = 0.5
@@ -66,7 +69,14 @@ def hangs(request):
 class Collection:
     """`dspy-mux collect` in a process of its own."""
 
-    def __init__(self, folder: Path, server, metric_s: float = 0.0, bank: str = "bank.sqlite"):
+    def __init__(
+        self,
+        folder: Path,
+        server,
+        metric_s: float = 0.0,
+        bank: str = "bank.sqlite",
+        processes: int = 1,
+    ):
         (folder / "pool.toml").write_text(POOL.format(k=K, address=server.address))
         (folder / "task.py").write_text(TASK.format(questions=QUESTIONS, metric_s=metric_s))
         self.bank = SampleBank(bank if "://" in bank else folder / bank)
@@ -80,6 +90,8 @@ class Collection:
             bank,
             "--num-threads",
             str(THREADS),
+            "--processes",
+            str(processes),
         ]
         environment = {
             **os.environ,
@@ -97,6 +109,16 @@ class Collection:
 
     def interrupt(self) -> None:
         os.killpg(self.process.pid, signal.SIGINT)
+
+    def processes(self) -> list[int]:
+        """The processes of its group that have not ended."""
+        found = []
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                state, _, group = status.read_text().rpartition(")")[2].split()[:3]
+                if int(group) == self.process.pid and state != "Z":
+                    found.append(int(status.parent.name))
+        return found
 
     def ends(self) -> tuple[int, str]:
         """Exit code and stderr; what hangs in these tests hangs for longer than this waits."""
@@ -121,10 +143,11 @@ class Collection:
         return Counter(row["question"] for row in rows)
 
 
+@one_or_two
 @pytest.mark.parametrize("presses", [1, 4])
-def test_ctrl_c_keeps_draws_that_have_arrived(tmp_path, presses):
+def test_ctrl_c_keeps_draws_that_have_arrived(tmp_path, presses, processes):
     with fault_server(hangs) as server:
-        collection = Collection(tmp_path, server)
+        collection = Collection(tmp_path, server, processes=processes)
         # Until all that answer have, and all threads hang.
         until(lambda: len(server.requests) == HANGS_FROM * K + THREADS)
         for press in range(presses):
@@ -138,6 +161,7 @@ def test_ctrl_c_keeps_draws_that_have_arrived(tmp_path, presses):
             assert "Traceback" not in said
         else:
             assert code in (130, -signal.SIGINT)  # the last one may find Python on its way out
+        until(lambda: not collection.processes())
         assert collection.recorded() == {f"q{n}?": K for n in range(HANGS_FROM)}
     with fault_server(lambda _: None) as server:
         collection = Collection(tmp_path, server)
@@ -148,9 +172,10 @@ def test_ctrl_c_keeps_draws_that_have_arrived(tmp_path, presses):
         )
 
 
-def test_a_response_not_scored_yet_is_recorded(tmp_path):
+@one_or_two
+def test_a_response_not_scored_yet_is_recorded(tmp_path, processes):
     with fault_server(lambda _: None) as server:
-        collection = Collection(tmp_path, server, metric_s=600)
+        collection = Collection(tmp_path, server, metric_s=600, processes=processes)
         scoring = tmp_path / "scoring"
         until(lambda: scoring.exists() and len(scoring.read_text()) == THREADS)
         collection.interrupt()
@@ -224,3 +249,44 @@ def test_a_second_ctrl_c_gives_up_what_cannot_be_recorded(tmp_path):
         assert code == 2
         assert sum(collection.recorded().values()) + int(lost[1]) == UNITS_AT_ONCE * K
     writing.let_go()
+
+
+@forks
+@sees_processes
+def test_one_line_says_how_far_all_processes_are(tmp_path):
+    with fault_server(lambda _: None) as server:
+        collection = Collection(tmp_path, server, processes=2)
+        code, said = collection.ends()
+        assert code == 0
+        assert collection.recorded() == {f"q{n}?": K for n in range(QUESTIONS)}
+        [line] = [line for line in said.splitlines() if "drawing" in line]
+        assert f"{QUESTIONS * K}/{QUESTIONS * K}" in line
+        assert collection.processes() == []
+
+
+@forks
+@sees_processes
+def test_processes_of_a_parent_that_is_killed_end_and_keep_what_has_arrived(tmp_path):
+    with fault_server(hangs) as server:
+        collection = Collection(tmp_path, server, processes=2)
+        until(lambda: len(server.requests) == HANGS_FROM * K + THREADS)
+        assert len(collection.processes()) == 3
+        collection.process.kill()
+        collection.process.wait()
+        until(lambda: not collection.processes())
+        assert collection.recorded() == {f"q{n}?": K for n in range(HANGS_FROM)}
+
+
+@forks
+@sees_processes
+def test_a_killed_process_is_reported_in_one_line(tmp_path):
+    with fault_server(lambda _: None, latency=0.2) as server:
+        collection = Collection(tmp_path, server, processes=2)
+        until(lambda: len(server.requests) > THREADS)
+        child = next(pid for pid in collection.processes() if pid != collection.process.pid)
+        os.kill(child, signal.SIGKILL)
+        code, said = collection.ends()
+        assert code == 0
+        assert said.count("A process of the collection was ended by SIGKILL.") == 1
+        assert "Traceback" not in said
+        assert collection.recorded() == {f"q{n}?": K for n in range(QUESTIONS)}

@@ -1,4 +1,5 @@
-"""Limits on what a collection spends hold to the call, however many threads make its draws."""
+"""Limits on what a collection spends hold to the call, however many threads and processes make its
+draws."""
 
 from __future__ import annotations
 
@@ -10,12 +11,25 @@ import pytest
 from dspy_mux import ConfigurationError, Member, SampleBank, SLMMux
 from dspy_mux.bank.collect import collect
 
+from ..support.children import forks
 from ..support.fault_server import Fault, always, fault_server, in_turn
 
 pytestmark = pytest.mark.usefixtures("priced_here")
 
 #: Models whose price DSPy knows: 0.15 and 0.60, 2.50 and 10 US dollars per million tokens.
 CHEAP, DEAR = "gpt-4o-mini", "gpt-4o"
+
+
+#: Draws in flight at once, and the processes that share them.
+at_work = pytest.mark.parametrize(
+    "at_once",
+    [
+        {"num_threads": 16},
+        {"num_threads": 64},
+        pytest.param({"num_threads": 16, "processes": 3}, marks=forks),
+    ],
+    ids=["16 threads", "64 threads", "3 processes"],
+)
 
 
 class Wandering(dspy.Module):
@@ -62,11 +76,11 @@ def bank(tmp_path):
     made.close()
 
 
-@pytest.mark.parametrize("num_threads", [16, 64])
-def test_no_call_beyond_max_calls_reaches_the_server(bank, num_threads):
+@at_work
+def test_no_call_beyond_max_calls_reaches_the_server(bank, at_once):
     with fault_server(lambda _: None, latency=0.01) as server:
         mux = a_mux(server, "a", "b", program=Wandering())
-        done = collect(mux, questions(40), metric, bank, max_calls=100, num_threads=num_threads)
+        done = collect(mux, questions(40), metric, bank, max_calls=100, **at_once)
         assert done.stopped == "max_calls"
         assert done.calls == len(server.requests) <= 100
         assert len(server.requests) > 80  # a draw is not begun where it could not be ended
@@ -74,7 +88,7 @@ def test_no_call_beyond_max_calls_reaches_the_server(bank, num_threads):
         assert len(rows) == done.drawn
         assert [row["calls"] for row in rows] == [steps(row["question"]) for row in rows]
         assert done.abstained == 0  # a draw that the limit ended is not an abstention
-        done = collect(mux, questions(40), metric, bank, num_threads=num_threads)
+        done = collect(mux, questions(40), metric, bank, **at_once)
         assert (done.missing, done.abstained) == (0, 0)
 
 
@@ -162,8 +176,8 @@ def test_calls_by_the_programs_own_lm_count_too(bank):
         assert done.calls == len(server.requests) <= 21
 
 
-@pytest.mark.parametrize("num_threads", [16, 64])
-def test_max_cost_holds_where_calls_cost_alike(bank, num_threads):
+@at_work
+def test_max_cost_holds_where_calls_cost_alike(bank, at_once):
     with fault_server(lambda _: None, latency=0.02, usage=lambda _: 1000) as server:
         done = collect(
             a_mux(server, CHEAP, DEAR),
@@ -171,14 +185,14 @@ def test_max_cost_holds_where_calls_cost_alike(bank, num_threads):
             metric,
             bank,
             max_cost=0.2,
-            num_threads=num_threads,
+            **at_once,
         )
         assert (done.stopped, done.calls) == ("max_cost", len(server.requests))
         assert 0.18 < done.cost <= 0.2
 
 
-@pytest.mark.parametrize("num_threads", [16, 64])
-def test_max_cost_is_passed_only_by_unknown_costs(bank, num_threads):
+@at_work
+def test_max_cost_is_passed_only_by_unknown_costs(bank, at_once):
     def usage(request):
         return 100 * (1 + int(request.question[1:].split("?")[0]) % 7)
 
@@ -189,18 +203,19 @@ def test_max_cost_is_passed_only_by_unknown_costs(bank, num_threads):
             metric,
             bank,
             max_cost=0.1,
-            num_threads=num_threads,
+            **at_once,
         )
         assert done.stopped == "max_cost"
         # num_threads calls are under way at most, of 700 tokens rather than the first call's 100.
-        assert done.cost < 0.1 + num_threads * 600 * 10e-6
+        assert done.cost < 0.1 + at_once["num_threads"] * 600 * 10e-6
         assert done.abstained == 0
 
 
-def test_members_of_unknown_price_draw_one_by_one(bank):
+@at_work
+def test_members_of_unknown_price_draw_one_by_one(bank, at_once):
     with fault_server(lambda _: None, latency=0.3, usage=lambda _: 100_000) as server:
         done = collect(
-            a_mux(server, CHEAP, DEAR), questions(20), metric, bank, max_cost=0.5, num_threads=32
+            a_mux(server, CHEAP, DEAR), questions(20), metric, bank, max_cost=0.5, **at_once
         )
         # A draw costs $0.06 or $1.00, which only the first of the dear member shows.
         assert server.count(DEAR) == 1

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 
+import pytest
+
 from .wait import PATIENCE_S
+
+#: Marks tests of collections that processes share.
+forks = pytest.mark.skipif(
+    not hasattr(os, "fork") or sys.platform == "darwin",
+    reason="collections are not shared among processes on this platform",
+)
 
 
 def assert_ended(children: Sequence[BaseProcess]) -> None:

@@ -3,6 +3,9 @@
     with fault_server(always(Fault.HANG, model="b")) as server:
         dspy.LM("openai/b", api_base=server.address, api_key="none")
 
+It answers `n` choices; what a fault does to several of them, `Fault` says. A plan may also return
+how the server takes `n`: `always(TakesN.ONE, model="b")`.
+
 `python -m tests.support.fault_server --rate 0.3 --seed 0` runs one in a process of its own and
 prints its port.
 """
@@ -20,16 +23,21 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
+from tests.support.choices import Choice, TakesN, reply
 from tests.support.scripted import asked, marked
 from tests.support.wait import until
 
 
 class Fault(str, Enum):
-    """What a request meets instead of an answer."""
+    """What a request meets instead of an answer.
+
+    A request for several choices meets it as a whole, but for those in `OF_A_CHOICE`: these meet
+    the choices that the server's `struck` names, by default all of them.
+    """
 
     RATE_LIMITED = "429"
     RATE_LIMITED_WITH_HINT = "429 with Retry-After"
@@ -50,6 +58,8 @@ class Fault(str, Enum):
     TOO_LONG = "400 with context length"
 
 
+#: Faults of a choice's text, rather than of a reply.
+OF_A_CHOICE = frozenset({Fault.NULL_CONTENT, Fault.CUT_OFF, Fault.HUGE})
 _ERRORS: dict[Fault, tuple[int, dict[str, Any]]] = {
     Fault.RATE_LIMITED: (
         429,
@@ -99,28 +109,32 @@ class Asked:
     Attributes:
         draw: its number, where the prompt names it.
         attempt: how often the same was asked before.
+        n: the choices that it asks for; a plan of faults at random goes by the fields above alone.
+        choice: which of them is meant, where each has an answer of its own.
     """
 
     model: str
     question: str
     draw: int
     attempt: int
+    n: int = field(default=1, repr=False)
+    choice: int = field(default=0, repr=False)
 
 
 #: What a request meets; None for an answer.
-Plan = Callable[[Asked], "Fault | None"]
-#: The answer that a request gets.
+Plan = Callable[[Asked], "Fault | TakesN | None"]
+#: The answer that a choice gets.
 Answers = Callable[[Asked], str]
-#: The completion tokens that it is billed.
+#: The completion tokens that a choice is billed.
 Usage = Callable[[Asked], int]
 
 
-def always(fault: Fault, model: str | None = None) -> Plan:
+def always(fault: Fault | TakesN, model: str | None = None) -> Plan:
     """This fault at every request to the model, or to all."""
     return lambda request: fault if model in (None, request.model) else None
 
 
-def in_turn(*faults: Fault | None, model: str | None = None) -> Plan:
+def in_turn(*faults: Fault | TakesN | None, model: str | None = None) -> Plan:
     """One fault after the other, by attempt at the same draw; then answers."""
     return lambda request: (
         faults[request.attempt]
@@ -145,6 +159,8 @@ class FaultServer:
     Attributes:
         address: its base address, shaped as OpenAI's.
         requests: what was asked so far.
+        given: choices that were sent so far, by model; their prompts are billed once a request.
+        struck: which choices meet a fault of a choice; None for all.
         open: connections open now.
         most_open: the most connections that were open at once.
     """
@@ -165,6 +181,10 @@ class FaultServer:
             usage,
         )
         self.requests: list[Asked] = []
+        self.given: Counter[str] = Counter()
+        self.struck: frozenset[int] | None = None
+        #: Choices that `TakesN.FEWER` gives and `TakesN.LIMITED` takes.
+        self.most = 2
         self.most_open = self.port = 0
         self._connections: set[asyncio.Task[Any]] = set()
         self._attempts: Counter[tuple[str, str, int]] = Counter()
@@ -218,7 +238,7 @@ class FaultServer:
         prompt = str(body["messages"][-1]["content"])
         named = _DRAW.search(prompt)
         draw = (str(body["model"]), asked(prompt), int(named.group(1)) if named else 0)
-        request = Asked(*draw, self._attempts[draw])
+        request = Asked(*draw, self._attempts[draw], n=body.get("n") or 1)
         self._attempts[draw] += 1
         self.requests.append(request)
         return request
@@ -260,37 +280,35 @@ class FaultServer:
         elif fault is Fault.TRUNCATED:
             whole = self._body(request, fault)
             _send(writer, 200, whole[: len(whole) // 2])
+        elif isinstance(fault, TakesN) and (refusal := fault.refusal(request.n, self.most)):
+            _send(writer, refusal[0], json.dumps(refusal[1]).encode())
         else:
             _send(writer, 200, self._body(request, fault))
 
-    def _body(self, request: Asked, fault: Fault | None) -> bytes:
-        text: str | None = marked(reasoning="Because.", answer=self.answers(request))
-        if fault is Fault.NULL_CONTENT:
-            text = None
-        elif fault is Fault.CUT_OFF:
-            text = "[[ ## reasoning ## ]]\nTo begin with, one has to"
-        elif fault is Fault.HUGE:
-            text = "blah " * 2_000_000
+    def _body(self, request: Asked, fault: Fault | TakesN | None) -> bytes:
+        takes = fault if isinstance(fault, TakesN) else TakesN.ALL
+        count = 0 if fault is Fault.NO_CHOICES else takes.count(request.n, self.most)
+        if fault is not Fault.TRUNCATED:
+            self.given[request.model] += count
+        asked_for = [replace(request, choice=at) for at in range(count)]
+        if takes is TakesN.SAME:
+            asked_for = [request] * count
+        model = "another-model" if fault is Fault.OTHER_MODEL else request.model
+        return json.dumps(reply(model, [self._choice(each, fault) for each in asked_for])).encode()
+
+    def _choice(self, request: Asked, fault: Fault | TakesN | None) -> Choice:
         tokens = self.usage(request)
-        choice = {
-            "index": 0,
-            "message": {"role": "assistant", "content": text},
-            "finish_reason": "length" if fault is Fault.CUT_OFF else "stop",
-        }
-        return json.dumps(
-            {
-                "id": "1",
-                "object": "chat.completion",
-                "created": 0,
-                "model": "another-model" if fault is Fault.OTHER_MODEL else request.model,
-                "choices": [] if fault is Fault.NO_CHOICES else [choice],
-                "usage": {
-                    "prompt_tokens": 10,
-                    "completion_tokens": tokens,
-                    "total_tokens": 10 + tokens,
-                },
-            }
-        ).encode()
+        if self.struck is None or request.choice in self.struck:
+            if fault is Fault.NULL_CONTENT:
+                return Choice(None, tokens)
+            if fault is Fault.CUT_OFF:
+                text = "[[ ## reasoning ## ]]\nTo begin with, one has to"
+                return Choice(text, tokens, finish_reason="length")
+            if fault is Fault.HUGE:
+                return Choice("blah " * 2_000_000, tokens)
+        # Choices of one answer differ in their reasoning, or they would be one text n times.
+        reasoning = f"Because of {request.choice}." if request.choice else "Because."
+        return Choice(marked(reasoning=reasoning, answer=self.answers(request)), tokens)
 
 
 def _send(

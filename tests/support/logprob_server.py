@@ -1,4 +1,7 @@
-"""A real OpenAI-compatible HTTP server, with log-probabilities or without."""
+"""A real OpenAI-compatible HTTP server, with log-probabilities or without.
+
+It gives one choice, whatever `n`; `choice_server` gives more.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from .choices import Body, Choice, reply
 from .http_server import running
-
-Body = dict[str, Any]
 
 
 class LogprobServer(ThreadingHTTPServer):
@@ -52,6 +54,36 @@ class LogprobServer(ThreadingHTTPServer):
         """Return of each request whether it asked for log-probabilities."""
         return [bool(body.get("logprobs")) for body in self.bodies]
 
+    def answer(self, body: Body) -> tuple[int, Body]:
+        """Return the status and the body of the reply to a request: one choice, whatever `n`."""
+        choice = self.choice(body, self.say(prompt_of(body)))
+        return 200, reply(body["model"], [choice])
+
+    def choice(self, body: Body, text: str) -> Choice:
+        """Return a choice of this text, with log-probabilities where the request wants them."""
+        count = self.count(text)
+        if not body.get("logprobs") or "ignores" in body["model"]:
+            return Choice(text, tokens=count)
+        most = body.get("top_logprobs", 0)
+        logprobs = [self._token(*pair, most) for pair in enumerate(self.split(text))]
+        return Choice(text, tokens=count, logprobs=logprobs)
+
+    def _token(self, position: int, token: bytes, alternatives: int) -> Body:
+        one = {
+            "token": token.decode(errors="replace"),
+            "bytes": list(token),
+            "logprob": self.weigh(position, token),
+        }
+        others = [
+            {"token": f" no {n}", "bytes": None, "logprob": -9.0} for n in range(1, alternatives)
+        ]
+        return {**one, "top_logprobs": [one, *others][:alternatives]}
+
+
+def prompt_of(body: Body) -> str:
+    """Return all turns of a request in one."""
+    return "\n".join(str(turn["content"]) for turn in body["messages"])
+
 
 def words(text: str) -> list[bytes]:
     """Split a text before each space and each character that is no letter or digit."""
@@ -73,34 +105,8 @@ class _Handler(BaseHTTPRequestHandler):
             failure = self.server.refusal
         if failure is not None:
             self._fail(*failure)
-            return
-        text = self.server.say("\n".join(str(turn["content"]) for turn in body["messages"]))
-        choice: Body = {
-            "index": 0,
-            "message": {"role": "assistant", "content": text},
-            "finish_reason": "stop",
-        }
-        if asks and "ignores" not in body["model"]:
-            tokens = self.server.split(text)
-            most = body.get("top_logprobs", 0)
-            choice["logprobs"] = {
-                "content": [self._token(*pair, most) for pair in enumerate(tokens)]
-            }
-        tokens = self.server.count(text)
-        usage = {"prompt_tokens": 10, "completion_tokens": tokens, "total_tokens": 10 + tokens}
-        head = {"id": "1", "object": "chat.completion", "created": 0, "model": body["model"]}
-        self._send(200, {**head, "choices": [choice], "usage": usage})
-
-    def _token(self, position: int, token: bytes, alternatives: int) -> Body:
-        one = {
-            "token": token.decode(errors="replace"),
-            "bytes": list(token),
-            "logprob": self.server.weigh(position, token),
-        }
-        others = [
-            {"token": f" no {n}", "bytes": None, "logprob": -9.0} for n in range(1, alternatives)
-        ]
-        return {**one, "top_logprobs": [one, *others][:alternatives]}
+        else:
+            self._send(*self.server.answer(body))
 
     def _fail(self, status: int, message: str) -> None:
         self._send(status, {"error": {"message": message, "type": "invalid_request_error"}})

@@ -1,0 +1,197 @@
+"""A child process of a collection: it makes draws, and does what its parent orders.
+
+Child and parent send each other JSON. What is reported goes up one connection, whose other
+direction answers questions; orders come down another. Where the parent has ended, a child ends as
+after Ctrl-C, but for the calls under way, which it waits for.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from typing import Any, NoReturn
+
+from ..sampling.interrupt import Interrupt
+from .carried_errors import error_text
+from .claims import Unit
+from .heartbeat import Heartbeat
+from .remote_limits import RemoteBudget
+from .session import Session
+from .units import Units
+
+#: Seconds between two reports of progress.
+REPORT_S = 0.1
+#: Seconds between two looks at whether the parent lives.
+_LOOK_S = 1.0
+
+
+class Link:
+    """A child's connection to its parent."""
+
+    def __init__(self, reports: Connection):
+        self._reports, self._lock = reports, threading.Lock()
+
+    def tell(self, kind: str, **details: Any) -> None:
+        """Report; to a parent that has ended, do nothing."""
+        with self._lock, suppress(OSError):
+            self._reports.send_bytes(json.dumps([kind, details]).encode())
+
+    def ask(self, question: str, **details: Any) -> dict[str, Any]:
+        """Return the parent's reply; raises `EOFError` or `OSError` where the parent has ended."""
+        with self._lock:
+            message = ["ask", {"question": question, "details": details}]
+            self._reports.send_bytes(json.dumps(message).encode())
+            reply: dict[str, Any] = json.loads(self._reports.recv_bytes())
+            return reply
+
+
+class _Forwarder(logging.Handler):
+    """Hands log records to the parent, which has the one console."""
+
+    def __init__(self, link: Link):
+        super().__init__()
+        self._link = link
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._link.tell(
+                "log", logger=record.name, level=record.levelno, message=self.format(record)
+            )
+        except Exception:  # noqa: BLE001  (as every handler does)
+            self.handleError(record)
+
+
+class Child:
+    """A child's part of a collection.
+
+    Args:
+        units: all of the collection's.
+        share: (number, count) of this child among all.
+    """
+
+    def __init__(
+        self, session: Session, units: Units, link: Link, orders: Connection, share: tuple[int, int]
+    ):
+        self.session, self.units, self.link, self.share = session, units, link, share
+        self.interrupt = Interrupt()
+        self._orders_from, self._parent = orders, os.getppid()
+        self._orders: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._reported = 0.0
+        self._failing = False
+        self._up: set[str] = set()  # the members that this child or its parent know to be up
+        if session.budget is not None:
+            session.limit_by(RemoteBudget(link.ask, session.budget.max_cost, self.interrupt))
+        session.on_settled = self._report
+
+    def run(self) -> None:
+        """Draw until the parent says that all is drawn."""
+        threading.Thread(target=self._listen, name="dspy-mux-orders", daemon=True).start()
+        order = "draw"  # what all begin with
+        while order != "end":
+            error: BaseException | None = None
+            try:
+                self._draw(again=order != "draw", wait=order == "wait")
+            except BaseException as raised:  # noqa: BLE001  (the parent raises it)
+                error = raised
+            error = error or self.session.mistake
+            self.link.tell(
+                "idle",
+                tallies=asdict(self.session.tallies),
+                error=None if error is None else error_text(error),
+            )
+            order = self._orders.get()
+
+    def _draw(self, *, again: bool, wait: bool) -> None:
+        if again:
+            self.units.begin_again()
+        with Heartbeat(self.session.bank, self.interrupt) as heart:
+            self.link.tell("owner", owner=heart.owner)
+            self.session.draw(self.units, self._in_turn(), heart, self.interrupt, wait=wait)
+
+    def _in_turn(self) -> Iterator[Unit]:
+        """Yield the units that lack draws: this child's part, then what others have not come to."""
+        units = [unit for unit, left in self.units.missing.items() if left]
+        number, count = self.share
+        first, last = (len(units) * at // count for at in (number, number + 1))
+        yield from units[first:last]
+        others = [*units[:first], *units[last:]]
+        self.units.look_up(others)
+        yield from [unit for unit in reversed(others) if self.units.missing[unit]]
+
+    def _report(self) -> None:
+        if self.session.mistake is not None and not self._failing:
+            self._failing = True
+            self.link.tell("failing")
+        if new := self.session.health.responded - self._up:
+            self._up |= new
+            self.link.tell("up", members=sorted(new))
+        now = time.monotonic()
+        if now - self._reported >= REPORT_S:
+            self._reported = now
+            self.link.tell("tallies", tallies=asdict(self.session.tallies))
+
+    def _listen(self) -> None:
+        with suppress(EOFError, OSError):
+            while True:
+                while not self._orders_from.poll(_LOOK_S):
+                    if os.getppid() != self._parent:
+                        raise EOFError
+                order, details = json.loads(self._orders_from.recv_bytes())
+                if order == "stop":
+                    self.interrupt.presses = details["presses"]
+                    self.interrupt.ask()
+                elif order == "up":
+                    self._up.update(details["members"])
+                    self.session.health.responded.update(details["members"])
+                else:
+                    self._orders.put(order)
+        self.interrupt.ask()
+        self._orders.put("end")
+
+
+def run_child(
+    session: Session,
+    units: Units,
+    ends: tuple[Connection, Connection],
+    parents_ends: Sequence[Connection],
+    share: tuple[int, int],
+) -> NoReturn:
+    """Do a child's part in a process that has just been forked, and end it.
+
+    Args:
+        ends: of the connections for reports and orders.
+        parents_ends: the parent's ends of all connections, which the fork copied.
+        share: (number, count) of this child among all.
+    """
+    code = 1
+    try:
+        # A terminal sends Ctrl-C to all processes; the parent says what to do.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for end in parents_ends:
+            end.close()  # else nobody would see that the parent has ended
+        link = Link(ends[0])
+        _forward_logs(link)
+        Child(session, units, link, ends[1], share).run()
+        code = 0
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):  # closed, or None
+                stream.flush()
+        os._exit(code)  # calls that hang hold up nobody
+
+
+def _forward_logs(link: Link) -> None:
+    for name in ("dspy", "dspy_mux"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [], True
+    logging.getLogger().handlers = [_Forwarder(link)]
