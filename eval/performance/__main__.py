@@ -14,10 +14,33 @@ from rich.table import Table
 
 from dspy_mux import __version__
 
-from . import bank, crowd, endurance, evidence, latency, local, overhead, search, startup, study
+from . import (
+    bank,
+    crowd,
+    endurance,
+    evidence,
+    grouped,
+    latency,
+    local,
+    overhead,
+    search,
+    startup,
+    study,
+)
 from .figures import Figure
 
-BENCHMARKS = (startup, overhead, evidence, latency, crowd, local, search, study, bank)
+BENCHMARKS = (
+    startup,
+    overhead,
+    evidence,
+    latency,
+    grouped,
+    crowd,
+    local,
+    search,
+    study,
+    bank,
+)
 #: Takes minutes: run only by name.
 LONG = (endurance,)
 COLUMNS = ("benchmark", "median", "min – max", "n", "target", "")
