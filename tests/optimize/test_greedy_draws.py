@@ -128,12 +128,14 @@ def test_evidence_is_read_of_the_members_alone_that_are_asked(tmp_path, pool):
         assert np.isnan(values[:, 1]).all() == (name != "temperature"), name
 
 
-@pytest.mark.parametrize("max_calls", [88, 100, 131])
-def test_greedy_draws_that_do_not_fit_the_budget_are_left_out(pool, max_calls, caplog):
+@pytest.mark.parametrize(("max_calls", "train"), [(88, 22), (100, 11), (131, 22)])
+def test_greedy_draws_that_do_not_fit_the_budget_are_left_out(pool, max_calls, train, caplog):
     members, servers = pool
     student = SLMMux(dspy.Predict(QA), members, k=2, temperature=0.7)
     optimizer = MuxOptimizer(metric, n_trials=6, rules=RULES, max_calls=max_calls)
-    best = optimizer.compile(student, trainset=questions(22))
+    best = optimizer.compile(
+        student, trainset=questions(22)[:train], valset=questions(22)[train:] or None
+    )
     assert sum(len(server.bodies) for server in servers) <= max_calls
     assert "Greedy draws were left out: " in best.report.note
     assert "draws of the train split are missing, as max_calls was reached" in caplog.text
