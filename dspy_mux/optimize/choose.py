@@ -75,13 +75,21 @@ class Chooser:
         )
 
     def _best(self, candidates: Sequence[FrozenTrial]) -> tuple[FrozenTrial, Plan]:
-        """The most accurate trial whose rule wins; equal values: fewest calls, then first tried.
+        """The most accurate trial whose rule wins.
+
+        Equal values: least of the second objective, fewest calls, then first tried.
 
         The paper's rule is always tried, so some trial wins; on a front without it, the most
         accurate trial is taken with its rule replaced by the paper's.
         """
         ranked = sorted(
-            candidates, key=lambda t: (-t.values[0], t.user_attrs["calls_per_question"], t.number)
+            candidates,
+            key=lambda t: (
+                -t.values[0],
+                *t.values[1:],
+                t.user_attrs["calls_per_question"],
+                t.number,
+            ),
         )
         best = next((trial for trial in ranked if self._rule_wins(trial)), None)
         if best is None:

@@ -157,7 +157,7 @@ def _as_live(record: Record, mux: SLMMux) -> Record:
 
 
 def greedy(mux: SLMMux) -> SLMMux:
-    """Return a copy of a mux that draws each member once, at temperature 0, by the paper's rule.
+    """Return a copy of a mux that draws each member once, at temperature 0.
 
     Raises:
         ConfigurationError: members differ in their temperature alone.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-#: The rules that are tried by default; "probability" where answers have log-probabilities.
+#: The rules that are tried by default; "probability" where draws have log-probabilities.
 DEFAULT_RULES = ("consistency", "pooled", "probability", "calibrated")
 #: What a study may minimise beside maximising accuracy.
 SECOND_OBJECTIVES = ("calls_per_question", "cost_per_question")

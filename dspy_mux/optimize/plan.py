@@ -11,6 +11,7 @@ import numpy as np
 
 from ..bank.record import Record
 from ..errors import ConfigurationError
+from ..replay.decisions import has_logprobs
 
 if TYPE_CHECKING:
     import optuna
@@ -96,9 +97,9 @@ class Recorded:
 
     @cached_property
     def has_probabilities(self) -> bool:
-        """Whether some draw has the log-probability of its answer."""
+        """Whether `probability` can read some draw, by its answer or by its text."""
         records = [self.sampled, *([self.greedy] if self.greedy is not None else [])]
-        return any("answer_logprob" in each.evidence for each in records)
+        return any(map(has_logprobs, records))
 
     def of(self, plan: Plan) -> Record:
         """Return the draws that a plan would make, by all members."""
@@ -113,24 +114,25 @@ class Recorded:
         """Return the plan as these members can follow it: by votes where none has evidence."""
         if not plan.evidence:
             return plan
-        evidence = self.of(plan).of(members, None)[0].evidence
-        if plan.rule == PROBABILITY and "answer_logprob" not in evidence:
+        part = self.of(plan).of(members, None)[0]
+        if plan.rule == PROBABILITY and not has_logprobs(part):
             return replace(plan, rule=_BY_VOTES, evidence=False)
-        if not any(name.endswith("_logprob") for name in evidence):
+        if not any(name.endswith("_logprob") for name in part.evidence):
             return replace(plan, evidence=False)
         return plan
 
     def temperature(self, members: Sequence[str], plan: Plan) -> float | None:
-        """Return the temperature of a plan's draws; None where unknown, or not the same for all."""
+        """Return the temperature of a plan's draws; None where unknown of a member, or several."""
         if plan.greedy:
             return 0.0
         part = self.sampled.first(plan.k).of(members, None)[0]
         recorded = part.evidence.get("temperature")
         if recorded is None:
             return None
-        (known,) = np.nonzero(~np.isnan(recorded.ravel()))
-        values = np.unique(recorded.ravel()[known])
-        return float(values[0]) if len(values) == 1 else None
+        known = ~np.isnan(recorded)
+        values = np.unique(recorded[known])
+        all_members = bool(known.any(axis=(0, 2)).all())
+        return float(values[0]) if all_members and len(values) == 1 else None
 
 
 def paired(sampled: Record, greedy: Record) -> tuple[Record, Record, int]:

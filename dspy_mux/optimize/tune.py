@@ -79,7 +79,7 @@ def tune(  # noqa: PLR0913  (public: keyword arguments that users of Optuna know
         max_members, min_members: sizes of subset to try.
         k_max: draws per member, at most; None for all that are recorded.
         rules: the rules to try; the paper's is always among them, and of the default ones
-            `probability` only where answers have log-probabilities.
+            `probability` only where draws have log-probabilities.
         n_trials: trials that the study shall have, of the sizes and draws asked for: processes
             that share a study run as many together, and one that is continued runs those it lacks.
         seed: of the folds, the sampler and the intervals.

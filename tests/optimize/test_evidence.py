@@ -11,11 +11,14 @@ from typer.testing import CliRunner
 
 from dspy_mux import ConfigurationError
 from dspy_mux.cli.main import app
+from dspy_mux.optimize.curve import curve_of
+from dspy_mux.optimize.objective import Objective
+from dspy_mux.optimize.options import ChoiceOptions
 from dspy_mux.optimize.plan import Plan, Recorded, paired
 from dspy_mux.optimize.report import MuxReport
 from dspy_mux.optimize.scaling import scale
 from dspy_mux.optimize.tune import tune
-from dspy_mux.replay.intervals import standard_error
+from dspy_mux.replay.intervals import bootstrap, bootstrap_difference, standard_error
 from dspy_mux.replay.replay import replay
 from dspy_mux.replay.splits import folds, holdout
 from dspy_mux.voting.tally import ABSTAINED
@@ -61,17 +64,21 @@ def test_the_calibrated_rule_is_tried_with_evidence_and_without():
 
 def test_points_of_the_curve_are_plain_replays():
     record, greedy = knowing_record(), greedy_record()
-    tuned = tune(record, greedy=greedy, n_trials=4, seed=3)
+    tuned = tune(record, greedy=greedy, n_trials=4, seed=4)
+    scores = {}
     for point in tuned.curve.points:
         part = greedy if point.plan.greedy else record.first(point.plan.k)
         if not point.plan.evidence:
             part = replace(part, evidence={})
-        right = sum(
-            replay(part, point.plan.rule, splits=[split]).per_question.sum()
-            for split in folds(22, seed=3)
+        scores[point.plan] = right = np.concatenate(
+            [replay(part, point.plan.rule, splits=[at]).per_question for at in folds(22, seed=4)]
         )
-        assert point.accuracy == pytest.approx(right / 22), point.plan
-        assert point.low <= point.accuracy <= point.high
+        assert point.accuracy == pytest.approx(right.mean()), point.plan
+        assert (point.low, point.high) == bootstrap(right, seed=4)
+    few, without = tuned.curve.few.plan, tuned.curve.without.plan
+    assert tuned.curve.difference[1:] == bootstrap_difference(scores[few] - scores[without], seed=4)
+    assert {scores[Plan(k, "pooled")].mean() for k in (1, 2, 3)} == {scores[without].mean()}
+    assert (without.rule, without.k) == ("pooled", 1)  # equal accuracies: the fewest calls
     assert {point.plan.draws for point in tuned.curve.points} == {"1 greedy", "1", "2", "3"}
     page = MuxReport(tuned, {}, []).to_html()
     assert "calibrated with evidence" in page
@@ -105,7 +112,65 @@ def test_members_without_evidence_are_scored_by_votes():
     plan = Plan(2, "probability", evidence=True)
     assert draws.readable(("even", "odd"), plan) == plan
     assert draws.readable(("odd",), plan) == Plan(2, "pooled")
+    learned = Plan(2, "calibrated", evidence=True)
+    assert draws.readable(("even", "odd"), learned) == learned
+    assert draws.readable(("odd",), learned) == Plan(2, "calibrated")
     assert tune(draws.sampled, n_trials=20, max_members=1).best.evidence is False
+
+
+def test_a_curve_leaves_out_what_the_members_of_some_split_cannot_follow():
+    record = knowing_record()
+    known = np.where([[[True], [False]]], record.evidence["answer_logprob"], np.nan)
+    draws = Recorded(replace(record, evidence={"answer_logprob": known}))
+    objective = Objective(draws, None, ChoiceOptions(rules=["probability"]))
+    alike = curve_of(objective, [("even",)] * 5)
+    assert alike.few.plan == Plan(1, "probability", evidence=True)
+    mixed = curve_of(objective, [("even",)] * 4 + [("odd",)])
+    assert (mixed.few, {point.plan.rule for point in mixed.points}) == (None, {"consistency"})
+
+
+def test_probability_is_tried_where_texts_alone_have_log_probabilities():
+    record = knowing_record(count=60, unsure=0.1)
+    text = {"text_logprob": record.evidence["answer_logprob"] * 20}  # as behind a chain of thought
+    draws = Recorded(replace(record, evidence=text))
+    plan = Plan(2, "probability", evidence=True)
+    assert draws.has_probabilities
+    assert draws.readable(("even", "odd"), plan) == plan
+    tuned = tune(draws.sampled, n_trials=12, rules=["probability"])
+    assert "probability" in {trial["rule"] for trial in tuned.trials}
+    assert (tuned.best.rule, tuned.best.evidence) == ("probability", True)
+    assert tuned.best.value > tuned.baseline.value
+
+
+def test_the_temperature_of_a_setting_is_that_of_all_its_members():
+    record = knowing_record()
+    heats = record.evidence["temperature"].copy()
+    heats[3, 0, 1] = np.nan  # a draw of unknown temperature goes with the others of its member
+    draws = Recorded(replace(record, evidence={"temperature": heats}))
+    assert draws.temperature(("even", "odd"), Plan(3, "pooled")) == 0.5
+    heats[:, 1] = np.nan
+    assert draws.temperature(("even", "odd"), Plan(3, "pooled")) is None
+    assert draws.temperature(("even",), Plan(3, "pooled")) == 0.5
+    assert draws.temperature(("odd",), Plan(3, "pooled")) is None
+    heats[:, 1] = 0.9
+    assert draws.temperature(("even", "odd"), Plan(3, "pooled")) is None
+
+
+def test_equal_values_are_decided_by_the_second_objective_before_the_calls():
+    record = skilled_record([0.6], draws=2, cost=[0.001])
+    record = replace(record, scores=np.ones_like(record.scores), calls=np.full((120, 1, 2), 2.0))
+    one = (120, 1, 1)
+    greedy = replace(record.first(1), calls=np.ones(one), cost=np.full(one, 0.01))
+    tuned = tune(
+        record,
+        greedy=greedy,
+        n_trials=10,
+        rules=["consistency"],
+        minimize="cost_per_question",
+        budget=1.0,
+    )
+    assert {trial["greedy"] for trial in tuned.trials} == {True, False}
+    assert tuned.best.cost == min(trial.values[1] for trial in tuned.study.trials) == 0.001
 
 
 def test_probability_is_refused_where_nothing_has_evidence():
@@ -134,6 +199,11 @@ def test_greedy_draws_of_other_members_or_questions_are_refused():
     assert (cut.votes[:, :, 0] == sampled.votes[:, :, 0]).all()
     with pytest.raises(ConfigurationError, match="no question with both"):
         paired(record, replace(greedy, questions=tuple(f"other {n}" for n in range(22))))
+
+
+def test_a_greedy_plan_makes_one_draw():
+    draws = Recorded(knowing_record(), knowing_record(draws=2, temperature=0.0))
+    assert draws.of(Plan(1, "pooled", greedy=True)).votes.shape == (22, 2, 1)
 
 
 def test_a_stored_study_of_other_evidence_or_greedy_draws_is_refused(tmp_path):

@@ -10,7 +10,7 @@ import dspy
 import numpy as np
 import pytest
 
-from dspy_mux import ConfigurationError, Member, MuxOptimizer, SampleBank, SLMMux
+from dspy_mux import ConfigurationError, Member, MetricFailed, MuxOptimizer, SampleBank, SLMMux
 from dspy_mux.adapters.formats import PlainAdapter
 from dspy_mux.optimize.drawing import Drawing, DrawOptions
 
@@ -128,12 +128,14 @@ def test_evidence_is_read_of_the_members_alone_that_are_asked(tmp_path, pool):
         assert np.isnan(values[:, 1]).all() == (name != "temperature"), name
 
 
-@pytest.mark.parametrize("max_calls", [88, 100, 131])
-def test_greedy_draws_that_do_not_fit_the_budget_are_left_out(pool, max_calls, caplog):
+@pytest.mark.parametrize(("max_calls", "train"), [(88, 22), (100, 11), (131, 22)])
+def test_greedy_draws_that_do_not_fit_the_budget_are_left_out(pool, max_calls, train, caplog):
     members, servers = pool
     student = SLMMux(dspy.Predict(QA), members, k=2, temperature=0.7)
     optimizer = MuxOptimizer(metric, n_trials=6, rules=RULES, max_calls=max_calls)
-    best = optimizer.compile(student, trainset=questions(22))
+    best = optimizer.compile(
+        student, trainset=questions(22)[:train], valset=questions(22)[train:] or None
+    )
     assert sum(len(server.bodies) for server in servers) <= max_calls
     assert "Greedy draws were left out: " in best.report.note
     assert "draws of the train split are missing, as max_calls was reached" in caplog.text
@@ -175,6 +177,22 @@ def test_a_server_that_refuses_temperature_0_costs_the_greedy_draws_alone(caplog
     assert "Greedy draws were left out: The first 12 draws of 'warm' all failed" in caplog.text
     assert "temperature must be above 0" in best.report.note
     assert best(question="q1?").answer == "right"
+
+
+def test_a_metric_that_fails_on_greedy_draws_is_not_passed_over():
+    def shown(request):
+        return f"{request.config.temperature} {prompt_of(request)}"
+
+    def reply(prompt, draw):
+        return {"answer": "odd" if prompt.startswith("0.0 ") else "right"}
+
+    def strict(example, pred, trace=None):
+        return {"right": 1.0, "wrong": 0.0}[pred.answer]
+
+    engine = ScriptedEngine(reply, shown=shown)
+    student = a_mux(Member(dspy.LM("scripted/warm", engine=engine), name="warm"), k=2)
+    with pytest.raises(MetricFailed, match="KeyError: 'odd'"):
+        MuxOptimizer(strict, n_trials=2, rules=RULES[:1]).compile(student, trainset=questions(3))
 
 
 def test_no_greedy_draws_are_made_where_they_are_not_wanted_or_already_there():

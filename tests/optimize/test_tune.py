@@ -18,7 +18,7 @@ from dspy_mux.replay.replay import replay
 from dspy_mux.replay.splits import Split, folds
 from dspy_mux.voting.tally import ABSTAINED
 
-from ..support.tuning import skilled_record
+from ..support.tuning import plain_record, skilled_record
 
 
 def test_a_study_finds_the_members_that_know_something():
@@ -66,6 +66,27 @@ def test_remembered_scores_change_no_trial():
 def test_another_rule_must_win_by_cross_validation():
     # One member alone: every rule picks the same, so none can win.
     assert tune(skilled_record([0.6]), n_trials=10, max_members=1).best.rule == "consistency"
+    # Not with fewer calls, either.
+    record = skilled_record([0.9], draws=3)
+    record = replace(record, votes=np.zeros_like(record.votes), scores=np.ones_like(record.scores))
+    tuned = tune(record, greedy=record.first(1), rules=["pooled"], n_trials=5)
+    assert min(t["calls_per_question"] for t in tuned.trials if t["rule"] == "pooled") == 1
+    assert tuned.best.rule == "consistency"
+
+
+def test_a_rule_must_win_on_the_questions_that_do_not_score_it():
+    # Two members of two equal draws against one of three: of three draws, pooling goes by the two.
+    pair, lone = np.where(np.arange(30) < 10, 1, 0), np.where(np.arange(30) < 10, 0, 1)
+    votes = [[np.full(30, own), pair, pair] for own in (2, 3)] + [[lone, lone, lone]]
+    record = plain_record(np.moveaxis(votes, 2, 0), np.moveaxis(votes, 2, 0) == 0)
+    settings = {"rules": ["pooled"], "min_members": 3, "n_trials": 5}
+    for train, rule in ((np.arange(10), "consistency"), (np.arange(10, 20), "pooled")):
+        tuned = tune(record, splits=[Split(train, np.arange(20, 30))], **settings)
+        assert {(t["rule"], t["value"]) for t in tuned.trials if t["k"] == 3} == {
+            ("consistency", 0.0),
+            ("pooled", 1.0),
+        }
+        assert tuned.best.rule == rule
 
 
 def test_a_recorded_split_scores_trials_on_its_test_part_alone():

@@ -149,13 +149,13 @@ def test_one_question_is_decided_as_in_a_batch(made):
         assert choice.confidence == pytest.approx(picks.confidence[at], abs=1e-12)
 
 
-def test_a_rule_that_reads_evidence_makes_all_draws_at_once(rule):
-    tally, _ = with_evidence(1, k=1, seed=6)
-    ballots = ballots_of(tally, 0)
+def test_a_rule_that_reads_evidence_makes_all_draws_at_once():
+    rule = learned(*with_evidence(k=2))
+    ballots = ballots_of(with_evidence(1, k=2, seed=6)[0], 0)
     assert rule.evidence
     begun = [so_far(ballot, 0) for ballot in ballots]
-    assert sorted(rule.wants(begun)) == [(0, 1), (1, 1), (2, 1)]
-    assert sorted(rule.wants([so_far(ballots[0], 0), *ballots[1:]])) == [(0, 1)]
+    assert sorted(rule.wants(begun)) == [(0, 2), (1, 2), (2, 2)]
+    assert rule.wants([so_far(ballots[0], 1), *ballots[1:]]) == [(0, 1)]
     assert rule.wants(ballots) == []
 
 
