@@ -47,8 +47,9 @@ from .fields import (
     with_required_answer,
 )
 from .markers import without_markers
+from .prompt import Prompt, is_format_watched
 from .readings import Reading, current_readings
-from .wrap import AdapterCall, Exchange, Fields, WrappingAdapter
+from .wrap import AdapterCall, Exchange, Fields, Message, WrappingAdapter
 
 LONGEST_TYPED = 20_000
 #: Stands for a key that a server echoes, between asterisks, which some kinds of answers drop.
@@ -91,8 +92,10 @@ class GuardedAdapter(WrappingAdapter):
         super().__init__(inner)
         self.lm, self.answer_field, self.kind = lm, answer_field, kind
         self._answer_fields = set() if answer_field is None else {answer_field}
+        self._written: Prompt | None = None
         # Whichever way the inner adapter calls the model, it reads the reply by this `parse`.
         self._guarded = copy.copy(inner)
+        self._guarded.format = self._format
         self._guarded.parse = self._parse
         self._guarded._call_postprocess = self._postprocess
         if isinstance(inner, dspy.ChatAdapter):
@@ -126,6 +129,22 @@ class GuardedAdapter(WrappingAdapter):
     @cached_property
     def _keys(self) -> list[str]:
         return echoes_of(self.lm)
+
+    def _format(
+        self, signature: type[dspy.Signature], demos: list[Fields], inputs: Fields
+    ) -> list[Message]:
+        """Write a prompt, unless it is the last one: draws of a question begin with the same."""
+        asked = Prompt.of(signature, demos, inputs)
+        written = self._written
+        if asked is None or asked != written or is_format_watched(self.inner):
+            messages: list[Message] = self.inner.__class__.format(
+                self._guarded, signature, demos, inputs
+            )
+            if asked is None:
+                return messages
+            asked.messages, self._written = messages, asked
+            written = asked
+        return [dict(message) for message in written.messages]
 
     def _postprocess(
         self,

@@ -33,6 +33,7 @@ from .group import HEAD_START_S, DrawGroup
 from .inputs import inputs_taken
 from .logprobs import ask_or_not
 from .members import Member
+from .model_list import remember
 from .notices import warn_of_abstention
 from .offload import on_thread
 from .replies import evidence_of
@@ -40,6 +41,8 @@ from .retry import DrawCalls, DrawOver, join_draw
 from .spans import traced
 from .thread_limit import NoThread, draw_threads
 from .usage import DrawMeter
+
+remember()
 
 #: The draws around this one, outermost first, when a mux runs inside a mux: (member, rollout id).
 _lineage: ContextVar[tuple[tuple[str, int], ...]] = ContextVar("dspy_mux_lineage", default=())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
@@ -42,18 +43,25 @@ def _names(program: dspy.Module, form: Form) -> frozenset[str] | None:
     method = _method(type(program), form)
     if method is None:
         return None
+    named, takes_any = _parameters(method)
+    if not takes_any:
+        return named
+    if not is_dspys(program, form):
+        return None
+    further = _fields(program, form)
+    return None if further is None else named | further
+
+
+@functools.lru_cache(maxsize=1024)
+def _parameters(method: Callable[..., Any]) -> tuple[frozenset[str], bool]:
+    """Return the names of a method's parameters, and whether it takes any others."""
     parameters = list(inspect.signature(method).parameters.values())[1:]
     named = frozenset(
         parameter.name
         for parameter in parameters
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
     )
-    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return named
-    if not is_dspys(program, form):
-        return None
-    further = _fields(program, form)
-    return None if further is None else named | further
+    return named, any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
 
 def _fields(program: dspy.Module, form: Form) -> frozenset[str] | None:

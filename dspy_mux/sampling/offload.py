@@ -16,6 +16,9 @@ from functools import partial
 from typing import Any, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
+import dspy
+from dspy.clients import capabilities, execution
+
 from .deadline import current_deadline
 from .thread_limit import STALLED_S, NoThread, Permit, ThreadLimit
 
@@ -141,13 +144,42 @@ def keep_from_default_executor() -> None:
 
     def run(executor: Any, call: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         if executor is None and current_deadline.get() is not None:
-            return submit(errands, partial(call, *args))
+            return _do_errand(partial(call, *args))
         return run_in_executor(executor, call, *args)
 
     with suppress(AttributeError):  # a loop that lets nobody change it
         loop.run_in_executor = run  # type: ignore[method-assign,assignment]
 
 
+def _do_errand(work: partial[Any]) -> asyncio.Future[Any]:
+    """Do what DSPy hands over on a thread, or here and now where that takes less time.
+
+    It does once the same was done for that model: the first time may load a client or prices.
+    """
+    called, lm = (*work.args, None, None)[:2]  # asyncio.to_thread's, to be run within its context
+    if called not in _SHORT or not isinstance(lm, dspy.BaseLM):
+        return submit(errands, work)
+    short = (called, lm.model)
+    if short in _done:
+        return at_once(work)
+    future = submit(errands, work)
+    future.add_done_callback(lambda _: _done.add(short))
+    return future
+
+
+def at_once(work: Callable[[], Result]) -> asyncio.Future[Result]:
+    """Return the settled future of work that is done here and now."""
+    future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+    try:
+        future.set_result(work())
+    except Exception as error:  # noqa: BLE001  (raised where it is awaited)
+        future.set_exception(error)
+    return future
+
+
+_SHORT = frozenset({execution.prepare, execution._price_result, capabilities.capabilities})
+#: Which of these were done, and for which models.
+_done: set[tuple[object, str]] = set()
 _kept: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 
 

@@ -114,8 +114,9 @@ class _DrawThreads:
         """Wait for the next draw that finishes, or whose time is up."""
         if not self._running and self._next is None:
             return
-        patience = min((draw.deadline for draw in self._running), default=math.inf)
-        patience -= time.monotonic()
+        patience = math.inf
+        if self.timeout is not None and self._running:
+            patience = min(draw.deadline for draw in self._running) - time.monotonic()
         stalled = not self._running and patience > STALLED_S
         for draw in self._take(STALLED_S if stalled else patience) or self._abandon_overdue():
             if draw in self._running:  # an abandoned draw comes in twice
