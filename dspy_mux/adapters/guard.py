@@ -47,7 +47,7 @@ from .fields import (
     with_required_answer,
 )
 from .markers import without_markers
-from .prompt import Prompt, is_format_watched
+from .prompt import Prompt, is_dspys, is_format_watched
 from .readings import Reading, current_readings
 from .wrap import AdapterCall, Exchange, Fields, Message, WrappingAdapter
 
@@ -134,7 +134,7 @@ class GuardedAdapter(WrappingAdapter):
         self, signature: type[dspy.Signature], demos: list[Fields], inputs: Fields
     ) -> list[Message]:
         """Write a prompt, unless it is the last one: draws of a question begin with the same."""
-        asked = Prompt.of(signature, demos, inputs)
+        asked = Prompt.of(signature, demos, inputs) if is_dspys(self.inner) else None
         written = self._written
         if asked is None or asked != written or is_format_watched(self.inner):
             messages: list[Message] = self.inner.__class__.format(

@@ -40,6 +40,11 @@ class Prompt:
         return cls(signature, kept, dict(inputs))
 
 
+def is_dspys(adapter: dspy.Adapter) -> bool:
+    """Return whether an adapter is DSPy's or ours; a user's own may write each prompt otherwise."""
+    return type(adapter).__module__.partition(".")[0] in ("dspy", "dspy_mux")
+
+
 def is_format_watched(adapter: dspy.Adapter) -> bool:
     """Return whether a callback is told of each prompt that an adapter writes."""
     callbacks = [*dspy.settings.callbacks, *(getattr(adapter, "callbacks", None) or ())]

@@ -23,8 +23,7 @@ from ..adapters.wrap import WrappingAdapter
 from ..answers.equivalence import NO_ANSWER, AnswerKind
 from ..errors import ConfigurationError
 from ..sampling.draw import Draw
-from ..sampling.group import DrawGroup
-from ..sampling.grouped_call import may_group
+from ..sampling.grouped_call import group_of, may_group
 from ..sampling.members import Member, Pool, build_pool
 from ..sampling.spans import note_verdict
 from ..sampling.turns import in_turn, take_turn
@@ -252,8 +251,8 @@ class Ensemble(dspy.Module):
             for number in numbers
         ]
         shares = self.group if drawn_from.group is None else drawn_from.group
-        if len(draws) > 1 and may_group(drawn_from.lm, shares):
-            group = DrawGroup(len(draws))
+        group = group_of(program, len(draws)) if may_group(drawn_from.lm, shares) else None
+        if group is not None:
             for draw in draws:
                 draw.join(group)
         return draws

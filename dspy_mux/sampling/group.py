@@ -68,10 +68,11 @@ class DrawGroup:
 
     Args:
         size: how many there are.
+        on_difference: called where a draw asks something else than the one that asked for it.
     """
 
-    def __init__(self, size: int):
-        self.size = size
+    def __init__(self, size: int, on_difference: Callable[[], object] = lambda: None):
+        self.size, self._on_difference = size, on_difference
         #: How many have begun.
         self.begun = 0
         self._lock = threading.Lock()
@@ -149,16 +150,22 @@ class DrawGroup:
     def _place(self, request: Request) -> tuple[_Shared, Future[Choice]]:
         """Return the request that a draw takes its choice of, and where it will be."""
         asker = request.asker
+        dropped = []
         with self._lock:
             for shared in self._under_way:
-                place = shared.places.get(asker)
-                if place is not None and asker not in shared.taken:
-                    if shared.content != request.content:
-                        continue  # what it is kept for, this draw does not ask
+                if not shared.keeps(asker):
+                    continue
+                if shared.content == request.content:
                     shared.taken.add(asker)
+                    place = shared.places[asker]
                     if place.done():
                         del shared.places[asker]
                     return shared, place
+                dropped.append(shared.places.pop(asker))
+        for place in dropped:  # nobody will ask for that
+            place.cancel()
+            self._on_difference()
+        with self._lock:
             for shared in self._under_way:
                 if not shared.closed and shared.content == request.content:
                     return shared, shared.add(asker, taken=True)
@@ -206,6 +213,10 @@ class _Shared:
         self.taken: set[Asker] = set()
         self.closed = False
         self._stop: Callable[[], object] = lambda: None
+
+    def keeps(self, asker: Asker) -> bool:
+        """Return whether there is a place for a draw that has not come yet."""
+        return asker in self.places and asker not in self.taken
 
     def add(self, asker: Asker, *, taken: bool = False) -> Future[Choice]:
         place = self.places[asker] = Future()

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, TypeAlias
+from weakref import WeakSet
 
 import dspy
 from dspy.clients import lm as dspy_lm
@@ -113,6 +115,17 @@ def may_group(lm: dspy.BaseLM, group: Group) -> bool:
         return True
     known = lm.model.partition("/")[0] in ONE_CHOICE or _reasons(lm.model)
     return not known and server_limits.most(server_of(lm)) != 1
+
+
+#: Programs whose draws do not begin with the same prompt.
+_differing: WeakSet[dspy.Module] = WeakSet()
+
+
+def group_of(program: dspy.Module, size: int) -> DrawGroup | None:
+    """Return a group for draws of a program; None where its draws are known to ask differently."""
+    if size < 2 or program in _differing:
+        return None
+    return DrawGroup(size, partial(_differing.add, program))
 
 
 def _reasons(model: str) -> bool:
