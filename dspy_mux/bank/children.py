@@ -216,8 +216,15 @@ class Children:
             child.idle = kind == "idle"
             self.show(self.tallies)
             if details.get("error") is not None:
-                self._error = self._error or restored(details["error"])
-                self._stop(0)
+                self._fail(restored(details["error"]))
+
+    def _fail(self, error: BaseException) -> None:
+        """Have all end with an error; the first one is raised, and others are logged."""
+        if self._error is None:
+            self._error = error
+        elif str(error) != str(self._error):
+            logger.error("Another process of the collection: %s", error)
+        self._stop(0)
 
     def _log(self, child: _Child, name: str, level: int, message: str) -> None:
         """Log what a child logged, but for what another one has said already."""
@@ -302,14 +309,14 @@ class Children:
     def _end_all(self) -> None:
         """Leave no process behind."""
         for child in self._all:
-            child.orders.close()  # a child ends when nobody can give it orders
+            child.orders.close()  # a child ends when nobody can give it orders, or answers
+            child.reports.close()
         until = time.monotonic() + GRACE_S
         for child in self._all:
             child.process.join(max(0.0, until - time.monotonic()))
             if child.process.exitcode is None:
                 child.process.kill()
                 child.process.join()
-            child.reports.close()
             child.process.close()
 
 

@@ -11,15 +11,15 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import dspy
 from rich.console import Console
 
-from ..errors import ConfigurationError
+from ..errors import BankError, ConfigurationError
 from ..mux.slm_mux import SLMMux
 from ..sampling.interrupt import Interrupt
 from .children import Children, check_processes, units_at_once
@@ -276,7 +276,7 @@ class _Collection:
 
     def _draw(self, units: Units, meter: _Meter) -> Tallies:
         session = self.session
-        with meter:
+        with _counting_losses(lambda: session.tallies), meter:
             session.on_settled = lambda: meter.show(session.tallies)
             with Interrupt() as interrupt, Heartbeat(self.bank, interrupt) as heart:
                 session.draw(units, list(units.missing), heart, interrupt)
@@ -288,12 +288,27 @@ class _Collection:
         with (
             Interrupt() as interrupt,
             Children(self.session, units, self.options.processes, interrupt) as children,
+            _counting_losses(lambda: children.tallies),
             meter,  # once all are forked, as it has a thread
         ):
             children.show = meter.show
             children.run()
         units.begin_again()
         return children.tallies
+
+
+@contextmanager
+def _counting_losses(tallies: Callable[[], Tallies]) -> Iterator[None]:
+    """Add to an error of the bank how many draws it costs."""
+    try:
+        yield
+    except BankError as error:
+        if not (lost := tallies().lost):
+            raise
+        raise type(error)(
+            f"{error} Lost: {lost} draws that had arrived; DSPy's cache, where it is on, has "
+            "their responses."
+        ) from error
 
 
 class _Meter:

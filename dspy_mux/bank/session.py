@@ -33,6 +33,7 @@ class Tallies:
         abstained, cut_off: as in `Collected`.
         calls: LM calls.
         cost: US dollars; None where no price is known.
+        lost: draws of those recorded that the bank did not take.
     """
 
     drawn: int = 0
@@ -40,6 +41,7 @@ class Tallies:
     cut_off: int = 0
     calls: int = 0
     cost: float | None = None
+    lost: int = 0
 
     def __add__(self, other: Tallies) -> Tallies:
         costs = [cost for cost in (self.cost, other.cost) if cost is not None]
@@ -49,6 +51,7 @@ class Tallies:
             self.cut_off + other.cut_off,
             self.calls + other.calls,
             sum(costs) if costs else None,
+            self.lost + other.lost,
         )
 
 
@@ -114,13 +117,17 @@ class Session:
         Raises:
             BankError: a draw could not be recorded.
         """
-        with closing(Writer(self.bank, self.mux, heart.owner, interrupt)) as writer:
-            self._draw_once(units, wanted, heart, interrupt, writer)
-            while wait and not self.out_of_budget:
-                ours = units.regain(heart, interrupt)
-                if not ours or interrupt.asked:
-                    break
-                self._draw_once(units, ours, heart, interrupt, writer)
+        writer = Writer(self.bank, self.mux, heart.owner, interrupt)
+        try:
+            with closing(writer):
+                self._draw_once(units, wanted, heart, interrupt, writer)
+                while wait and not self.out_of_budget:
+                    ours = units.regain(heart, interrupt)
+                    if not ours or interrupt.asked:
+                        break
+                    self._draw_once(units, ours, heart, interrupt, writer)
+        finally:
+            self.tallies += Tallies(lost=writer.unwritten)
 
     def _draw_once(
         self,

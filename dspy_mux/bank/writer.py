@@ -19,7 +19,7 @@ import pydantic
 
 from ..answers.equivalence import NO_ANSWER
 from ..answers.plain_text import as_text
-from ..errors import BankError, StorageError
+from ..errors import StorageError
 from ..mux.slm_mux import SLMMux
 from ..sampling.causes import UNUSABLE
 from ..sampling.draw import Draw
@@ -110,7 +110,7 @@ class Writer:
         self._thread.start()
 
     def put(self, draw: RecordedDraw) -> None:
-        """Queue a draw. Where writing fails, `error` says why and `close` how many were lost."""
+        """Queue a draw. Where writing fails, `error` says why and `unwritten` how many are lost."""
         self._given += 1
         self._queue.put(draw)
 
@@ -125,21 +125,20 @@ class Writer:
         """
         self._queue.put(None)
         self._join()
-        lost = self._given - self._written
-        if isinstance(self.error, BankError) and lost:
-            raise type(self.error)(
-                f"{self.error} Lost: {lost} draws that had arrived; DSPy's cache, where it is on, "
-                "has their responses."
-            ) from self.error
         if self.error is not None:
             raise self.error
+
+    @property
+    def unwritten(self) -> int:
+        """How many of the draws given are not written."""
+        return self._given - self._written
 
     def _join(self) -> None:
         """Wait for the thread; after Ctrl-C, say what it waits for if that takes long."""
         said = False
         while self._thread.is_alive():
             self._thread.join(NOTICE_S)
-            waiting = self._given - self._written
+            waiting = self.unwritten
             if self.interrupt.hurried and waiting and not said:
                 said = True
                 logger.warning(

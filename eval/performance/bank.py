@@ -49,7 +49,7 @@ def figures() -> Iterator[Figure]:
             yield Figure.of(f"bank: {title}", [value], unit, target)
             yield Figure.of(f"bank: {title}, peak memory", [peak], "MB", "≤ 1,000")
     yield from _sizes()
-    yield _collection()
+    yield from _collections()
 
 
 def _sizes() -> Iterator[Figure]:
@@ -138,7 +138,7 @@ def _write(path: Path, questions: int = QUESTIONS, *, evidence: bool = False) ->
                     )
 
 
-def _collection() -> Figure:
+def _collections() -> Iterator[Figure]:
     """Collect 200 questions × 3 × 5 draws from a 200 ms server: ideal time over time taken."""
     examples = [
         dspy.Example(question=f"What is {n}?", answer=42).with_inputs("question")
@@ -152,24 +152,34 @@ def _collection() -> Figure:
             k=5,
         )
         mux(question="warm up")
-        over = []
+        runs: dict[int, list[tuple[float, float]]] = {processes: [] for processes in (1, 2)}
         for repeat in range(3):
-            began = time.perf_counter()
-            done = collect(
-                mux,
-                examples,
-                _right,
-                SampleBank(Path(folder) / f"{repeat}.sqlite"),
-                num_threads=AT_ONCE,
-            )
-            over.append(done.drawn / AT_ONCE * LATENCY / (time.perf_counter() - began))
+            for processes, measured in runs.items():  # by turns: the machine may be busy
+                bank = SampleBank(Path(folder) / f"{repeat}-{processes}.sqlite")
+                began, spent = time.perf_counter(), _processor_seconds()
+                done = collect(
+                    mux, examples, _right, bank, num_threads=AT_ONCE, processes=processes
+                )
+                taken, spent = time.perf_counter() - began, _processor_seconds() - spent
+                measured.append((done.drawn / AT_ONCE * LATENCY / taken, 1e3 * spent / done.drawn))
     why = (
         "at 64 in flight the ideal leaves 3.1 ms per draw, about what one call takes of one "
         "interpreter (see latency)"
     )
-    return Figure.of(
-        "bank: throughput of a collection over the server's", over, target="≥ 0.8", why=why
+    alone, shared = runs[1], runs[2]
+    title = "bank: throughput of a collection over the server's"
+    yield Figure.of(title, [ratio for ratio, _ in alone], target="≥ 0.8", why=why)
+    yield Figure.of("bank: CPU per draw of a collection", [spent for _, spent in alone], "ms")
+    yield Figure.of(f"{title}, 2 processes", [ratio for ratio, _ in shared], target="≥ 0.95")
+    yield Figure.of(
+        "bank: CPU per draw of a collection, 2 processes", [spent for _, spent in shared], "ms"
     )
+
+
+def _processor_seconds() -> float:
+    """Return what this process and the children that have ended took of the processors."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _right(example: dspy.Example, prediction: dspy.Prediction, trace: object = None) -> bool:

@@ -7,13 +7,24 @@ import io
 import multiprocessing
 import os
 import signal
+import sqlite3
 from collections import Counter
+from contextlib import closing
 
 import dspy
 import pytest
 from rich.console import Console
 
-from dspy_mux import ConfigurationError, Member, MetricFailed, MuxError, SLMMux, collect
+from dspy_mux import (
+    BankError,
+    ConfigurationError,
+    Member,
+    MetricFailed,
+    MuxError,
+    SampleBank,
+    SLMMux,
+    collect,
+)
 from dspy_mux.local import LlamaEngine
 
 from ..support.children import forks
@@ -169,6 +180,23 @@ def test_an_error_of_one_process_ends_all_and_is_raised_once(bank, caplog):
         done = collect(a_mux(server), questions(), metric, bank, num_threads=4, processes=2)
         assert (done.missing, len(server.requests)) == (0, 144)
     assert "killed" not in caplog.text
+
+
+def test_an_error_counts_what_all_processes_could_not_record(tmp_path):
+    bank = SampleBank(tmp_path / "bank.sqlite")
+    with fault_server(lambda _: None, latency=0.05) as server:
+        collect(a_mux(server), questions()[:1], metric, bank)
+        bank.close()
+        with closing(sqlite3.connect(bank.path)) as file:
+            file.execute(
+                "CREATE TRIGGER full BEFORE INSERT ON mux_draws "
+                "BEGIN SELECT RAISE(ABORT, 'no more'); END"
+            )
+        with pytest.raises(BankError, match=r"no more.* Lost: \d+ draws") as caught:
+            collect(a_mux(server), questions(), metric, bank, num_threads=4, processes=2)
+        lost = len(server.requests) - 2 * K
+        assert f"Lost: {lost} draws" in str(caught.value)
+        assert lost > 2  # the threads of one process
 
 
 def test_a_member_that_is_down_is_named_once(bank, caplog):
