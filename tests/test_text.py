@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 from dspy_mux import SLMMux, Verdict
 from dspy_mux.notebook import escaped, table
 from dspy_mux.text import visible
-from dspy_mux.voting.verdict import AnswerCount, MemberBallot, Turn
+from dspy_mux.voting.verdict_parts import AnswerCount, MemberBallot, Turn
 
 from .support.scripted import scripted_lm
 

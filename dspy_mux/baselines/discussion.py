@@ -19,7 +19,7 @@ from ..mux.options import SharedOptions
 from ..mux.saved import MethodChoices
 from ..sampling.draw import Draw
 from ..sampling.members import Pool, check_members
-from ..voting.verdict import Turn
+from ..voting.verdict_parts import Turn
 from .brief import HISTORY, Brief, BriefedAdapter
 
 #: An agent: (position of its member, which of the member's seats). Members take turns.

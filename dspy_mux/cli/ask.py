@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from ..mux.slm_mux import SLMMux
-    from ..voting.verdict import MemberBallot, Verdict
+    from ..voting.verdict import Verdict
+    from ..voting.verdict_parts import MemberBallot
 
 #: Answers, in characters, as the verdict's head shows them, and as the table's cells do.
 _LONGEST_ANSWER, _LONGEST_CELL = 2000, 80
@@ -152,7 +153,7 @@ def _show(verdict: Verdict) -> None:
 
 
 def _cells(ballot: MemberBallot, probabilities: bool) -> list[str]:
-    from ..voting.verdict import probability_cell
+    from ..voting.verdict_text import probability_cell
 
     return [
         _plain(ballot.member),
@@ -164,7 +165,7 @@ def _cells(ballot: MemberBallot, probabilities: bool) -> list[str]:
 
 
 def _summary(verdict: Verdict) -> str:
-    from ..voting.verdict import calls_text
+    from ..voting.verdict_text import calls_text
 
     tie = "" if verdict.tie_break == "nothing" else f", tie broken by {verdict.tie_break}"
     cost = "" if verdict.cost is None else f", ${verdict.cost:.6f}"

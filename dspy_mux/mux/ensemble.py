@@ -29,7 +29,8 @@ from ..sampling.spans import note_verdict
 from ..sampling.turns import in_turn, take_turn
 from ..voting.ballot import Ballot, Rule, TieBreak
 from ..voting.evidence import any_of
-from ..voting.verdict import AllMembersFailed, Turn, Verdict
+from ..voting.verdict import AllMembersFailed, Verdict
+from ..voting.verdict_parts import Turn
 from . import outcome
 from .code_hash import hash_kind, hash_module
 from .compared import compared, fault_of

@@ -8,13 +8,8 @@ from typing import Any, TypeVar
 from ..redact import shows_no_key
 from ..sampling.draw import Draw
 from ..voting.ballot import Ballot
-from ..voting.verdict import (
-    AllMembersFailed,
-    MemberBallot,
-    Spent,
-    Turn,
-    most_frequent_first,
-)
+from ..voting.verdict import AllMembersFailed
+from ..voting.verdict_parts import MemberBallot, Spent, Turn, most_frequent_first
 
 Value = TypeVar("Value")
 

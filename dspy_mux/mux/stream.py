@@ -37,7 +37,7 @@ from ..sampling.offload import decide
 from ..sampling.threads import workers
 from ..voting.ballot import Ballot, Frugal, Rule, choice_of, rule_for
 from ..voting.rules import Pooled
-from ..voting.verdict import answer_line
+from ..voting.verdict_text import answer_line
 from .compared import Compared
 from .outcome import by_member
 from .program import modules_in

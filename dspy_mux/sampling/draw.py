@@ -23,7 +23,7 @@ from ..adapters.readings import Reading, current_readings
 from ..adapters.wrap import MemberAdapter
 from ..errors import ConfigurationError, MissingExtra
 from ..voting.evidence import Evidence
-from ..voting.verdict import Spent
+from ..voting.verdict_parts import Spent
 from .abstention import describe_error
 from .blame import is_mistake
 from .causes import EMPTY, NO_PREDICTION

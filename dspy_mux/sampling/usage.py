@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import dspy
 from dspy.utils.usage_tracker import UsageTracker
 
-from ..voting.verdict import Spent
+from ..voting.verdict_parts import Spent
 
 
 @dataclass(eq=False)

@@ -7,4 +7,5 @@ from .rules import (
     Pooled as Pooled,
     SelfConsistencyRule as SelfConsistencyRule,
 )
-from .verdict import AllMembersFailed as AllMembersFailed, Turn as Turn, Verdict as Verdict
+from .verdict import AllMembersFailed as AllMembersFailed, Verdict as Verdict
+from .verdict_parts import Turn as Turn

@@ -20,7 +20,7 @@ from dspy_mux.voting.evidence import any_of
 from dspy_mux.voting.probability_fit import fit_probability
 from dspy_mux.voting.rules import Consistency, Pooled, SelfConsistencyRule
 from dspy_mux.voting.tally import Tally
-from dspy_mux.voting.verdict import MemberBallot, most_frequent_first
+from dspy_mux.voting.verdict_parts import MemberBallot, most_frequent_first
 
 from .methods import PROBABILITY, Method
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dspy_mux.text import visible
-from dspy_mux.voting.verdict import readable_answer
+from dspy_mux.voting.verdict_text import readable_answer
 
 from .flows import outcome
 from .read import Answered, Question, ReportTurn, RowBallot, TaskAnswers

@@ -15,7 +15,7 @@ from dspy.streaming.messages import StatusStreamingCallback
 
 from dspy_mux import AllMembersFailed, Choice, ConfigurationError, MuxStatusMessageProvider, SLMMux
 from dspy_mux.baselines import LLMDebate, MultiAgentVerification
-from dspy_mux.voting.verdict import Spent
+from dspy_mux.voting.verdict_parts import Spent
 
 from ..support.http_models import model_server
 from ..support.pools import QA, mux_of

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from dspy_mux import AllMembersFailed, Ballot, Turn, Verdict
 from dspy_mux.sampling.causes import is_error
-from dspy_mux.voting.verdict import MemberBallot, most_frequent_first
+from dspy_mux.voting.verdict_parts import MemberBallot, most_frequent_first
 
 
 def test_a_verdict_serialises_answers_of_any_type():

@@ -1,0 +1,213 @@
+"""A verdict for people: as lines of text, and as HTML for notebooks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from ..notebook import escaped, section, table
+from ..text import shortened, visible
+from .ballot import TieBreak
+from .verdict_parts import AnswerCount, MemberBallot, Turn
+
+
+class Sent(Protocol):
+    """How many calls were sent."""
+
+    calls: int
+    shared_calls: int
+
+
+class Decided(Sent, Protocol):
+    """What is shown of a verdict, beside what it cost."""
+
+    answer: Any
+    member: str
+    confidence: float
+    tie_break: TieBreak
+    rule: str
+    ballots: list[MemberBallot]
+    turns: list[Turn]
+    cached_calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float | None
+
+
+#: Longer answers are cut in notebooks, and in a table of text.
+_LONGEST, _LONGEST_CELL = 300, 60
+
+
+def readable_answer(answer: Any) -> str:
+    """Return an answer for people: text as it is, structures as JSON, other types by their `str`.
+
+    >>> readable_answer(["Rome", 2])
+    '["Rome", 2]'
+    """
+    if isinstance(answer, str):
+        return answer
+    if isinstance(answer, (dict, list, tuple, bool)):
+        return json.dumps(answer, ensure_ascii=False, default=str)
+    return str(answer)
+
+
+def verdict_text(verdict: Decided) -> str:
+    """Return a verdict as lines of text: the answer, every member's ballot, the cost."""
+    head = ["member", "answers", "confidence", "abstained"]
+    rows = [head, *(_cells(ballot) for ballot in verdict.ballots)]
+    if any(ballot.probabilities for ballot in verdict.ballots):
+        column = ["probability", *(probability_cell(ballot) for ballot in verdict.ballots)]
+        rows = [[*row[:3], cell, row[3]] for row, cell in zip(rows, column, strict=True)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    aligned = (
+        "  ".join(
+            cell.rjust(width) if at == 2 else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+    return "\n".join(
+        [
+            answer_line(verdict.answer, _LONGEST),
+            f"{answer_line(verdict.member)}, {_grounds(verdict)}",
+            *(aligned if verdict.ballots else ()),
+            _spent(verdict),
+        ]
+    )
+
+
+def _cells(ballot: MemberBallot) -> list[str]:
+    counts = (f"{counted.count} × {answer_line(counted.answer)}" for counted in ballot.answers)
+    return [
+        answer_line(ballot.member),
+        shortened("; ".join(counts), 2 * _LONGEST_CELL),
+        f"{ballot.confidence:.2f}",
+        "; ".join(answer_line(cause) for cause in _missing(ballot)),
+    ]
+
+
+def probability_cell(ballot: MemberBallot) -> str:
+    """Return the probabilities of a member's draws, in the order drawn."""
+    shown = ["?" if one is None else f"{one:.2f}" for one in ballot.probabilities]
+    return shortened(" ".join(shown), _LONGEST_CELL)
+
+
+def answer_line(value: Any, longest: int = _LONGEST_CELL) -> str:
+    """Return an answer or a name as one line that is harmless in a terminal."""
+    return shortened(" ".join(visible(readable_answer(value)).split()), longest)
+
+
+def _grounds(verdict: Decided) -> str:
+    tie = "" if verdict.tie_break == "nothing" else f"; a tie, decided by {verdict.tie_break}"
+    return f"confidence {verdict.confidence:.2f} by the rule {verdict.rule}{tie}"
+
+
+def _missing(ballot: MemberBallot) -> list[str]:
+    """Return why a member has fewer votes than draws."""
+    missing = [f"{count} × {cause}" for cause, count in ballot.abstentions.items()]
+    return [*missing, f"{_number(ballot.spared, 'draw')} spared"] if ballot.spared else missing
+
+
+def verdict_html(verdict: Decided) -> str:
+    """Return a verdict for notebooks: the answer, every member's ballot, the cost and the turns."""
+    who = f"<b>{escaped(verdict.member)}</b>, {escaped(_grounds(verdict))}"
+    rows = [_member(ballot, verdict) for ballot in verdict.ballots]
+    columns = ["member", "its answers", "confidence", "validation accuracy", "abstained"]
+    if any(ballot.probabilities for ballot in verdict.ballots):
+        columns.append("probability")
+        rows = [
+            [*row, probability_cell(ballot)]
+            for row, ballot in zip(rows, verdict.ballots, strict=True)
+        ]
+    return section(
+        f"<div class='answer'>{escaped(readable_answer(verdict.answer))}</div>",
+        f"<p class='quiet'>{who}</p>",
+        table(columns, rows, numbers=("confidence", "validation accuracy")) if rows else "",
+        f"<p class='quiet'>{_spent(verdict)}</p>",
+        _turns(verdict.turns),
+    )
+
+
+def _member(ballot: MemberBallot, verdict: Decided) -> list[str]:
+    """Return a member's row of the table."""
+    won = ballot.member == verdict.member
+    k = len(ballot.votes) + ballot.spared
+    bars = (
+        _bar(counted, k, won and _same(counted.answer, verdict.answer))
+        for counted in ballot.answers
+    )
+    return [
+        f"<b>{escaped(ballot.member)}</b>" if won else escaped(ballot.member),
+        "".join(bars),
+        f"{ballot.confidence:.2f}",
+        "" if ballot.accuracy is None else f"{100 * ballot.accuracy:.1f} %",
+        escaped("; ".join(_missing(ballot))),
+    ]
+
+
+def _bar(counted: AnswerCount, k: int, won: bool) -> str:
+    width = 100 * counted.count / k if k else 0
+    text = escaped(shortened(readable_answer(counted.answer), _LONGEST))
+    return (
+        f"<div class='bar{' won' if won else ''}'><i style='width: {width:.0f}%'></i>"
+        f"<b>{text} × {counted.count}</b></div>"
+    )
+
+
+def _same(one: Any, other: Any) -> bool:
+    return repr(one) == repr(other)  # an answer's type may have a == that returns no bool
+
+
+def _spent(verdict: Decided) -> str:
+    parts = [calls_text(verdict)]
+    if verdict.cached_calls:
+        parts.append(f"{verdict.cached_calls} from the cache")
+    parts.append(f"{verdict.prompt_tokens} + {verdict.completion_tokens} tokens")
+    if verdict.cost is not None:
+        parts.append(f"${verdict.cost:.6f}")
+    return ", ".join(parts)
+
+
+def calls_text(spent: Sent) -> str:
+    """Return how many LM calls were sent, and in how many requests where some shared one.
+
+    >>> from dspy_mux.voting.verdict_parts import Spent
+    >>> calls_text(Spent(calls=9, shared_calls=6))
+    '9 LM calls in 3 requests'
+    """
+    calls = _number(spent.calls, "LM call")
+    if not spent.shared_calls:
+        return calls
+    return f"{calls} in {_number(spent.calls - spent.shared_calls, 'request')}"
+
+
+def _turns(turns: Sequence[Turn]) -> str:
+    if not turns:
+        return ""
+    texts = "".join(
+        f"<p class='quiet'>{_turn_head(turn)}</p><pre>{escaped(turn.text)}</pre>" for turn in turns
+    )
+    summary = f"What was said ({_number(len(turns), 'turn')})"
+    return f"<details><summary>{summary}</summary>{texts}</details>"
+
+
+def _turn_head(turn: Turn) -> str:
+    answer = (
+        f"abstained: {turn.cause}"
+        if turn.group is None
+        else f"answered {shortened(readable_answer(turn.answer), _LONGEST)}"
+    )
+    approved = (
+        ""
+        if turn.approvals is None
+        else f"; approved by {sum(turn.approvals.values())} of {len(turn.approvals)}"
+    )
+    unjudged = "".join(f"; {aspect}: {cause}" for aspect, cause in turn.unjudged.items())
+    return escaped(
+        f"round {turn.round}, agent {turn.agent} ({turn.member}) {answer}{approved}{unjudged}"
+    )
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
