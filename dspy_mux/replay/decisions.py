@@ -29,12 +29,16 @@ class Decisions:
     Attributes:
         full, frugal: draws [Q, M] under either schedule.
         evidence: whether the rule, as fitted, reads the draws' evidence.
+        learns: whether the rule is one that calibrates its own confidence, given enough labels.
+        calibrated: whether it did, so that the picks' confidences are chances of being right.
     """
 
     picks: Picks
     full: Ints
     frugal: Ints
     evidence: bool
+    learns: bool = False
+    calibrated: bool = False
 
 
 def rules_for(record: Record) -> tuple[str, ...]:
@@ -107,13 +111,21 @@ def decide(
             voting = voting_rule(fitted.instead)
             order = voting.order_of(training.members, list(fitted.accuracies))
             frugal = frugal_draws(voting, test, order)
-        return Decisions(picks, full, frugal, reads_evidence(fitted))
+        return Decisions(picks, full, frugal, reads_evidence(fitted), True, fitted.calibrates)
     voting = fit_probability(training) if rule == "probability" else voting_rule(rule)
     order = voting.order_of(training.members, list(measured(training)))
     frugal = frugal_draws(voting, test, order)
     if isinstance(voting, SelfConsistencyRule):
         full = frugal
-    return Decisions(voting.pick(test, order), full, frugal, reads_evidence(voting))
+    learns = isinstance(voting, Probability)
+    return Decisions(
+        voting.pick(test, order),
+        full,
+        frugal,
+        reads_evidence(voting),
+        learns,
+        isinstance(voting, Probability) and voting.calibrates,
+    )
 
 
 def measured(training: Training) -> Floats:

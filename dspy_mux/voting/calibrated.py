@@ -125,6 +125,11 @@ class Calibrated:
     def reads_evidence(self) -> bool:
         return self.evidence or self.instead == "probability"
 
+    @property
+    def calibrates(self) -> bool:
+        """Whether its confidence is the chance that the answer is right, fitted on labels."""
+        return bool(self.cross_validated)
+
     def given(self, inputs: Mapping[str, Any]) -> Calibrated:
         """Return the rule for a question with these inputs: its context's weights are added."""
         if self.context is None:

@@ -88,6 +88,11 @@ class Probability:
     def reads_evidence(self) -> bool:
         return True
 
+    @property
+    def calibrates(self) -> bool:
+        """Whether its confidence is the chance that the answer is right, fitted on labels."""
+        return bool(self.scales)
+
     def choose(self, ballots: Sequence[Ballot]) -> Choice | None:
         """Return the choice among `ballots`, in pool order; None if every draw abstained.
 

@@ -1,0 +1,115 @@
+"""Confidences of a rule on questions that neither it nor its scale was fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bank.record import Record
+from ..voting.calibration import Training
+from ..voting.confidence import Scale, fit_scale
+from ..voting.tally import Floats, Ints, Tally
+from .contexts import Contexts, with_contexts
+from .decisions import Decisions, check_evidence, check_rule, decide
+from .splits import Split, folds
+
+_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What a rule said of questions it had not seen, and whether it was right; all of shape [N].
+
+    Attributes:
+        question: positions in the record; one that several splits test has several entries.
+        confidence: the chance that the answer is right where `calibrated`, else the raw
+            confidence; 0 without an answer.
+        right: 1 where the winning draw reaches the threshold; 0 for a wrong answer, and for none.
+        answered: whether there is an answer.
+        calibrated: whether the confidences were calibrated, on every split.
+    """
+
+    question: Ints
+    confidence: Floats
+    right: Floats
+    answered: NDArray[np.bool_]
+    calibrated: bool
+
+
+def held_out(
+    record: Record,
+    rule: str,
+    splits: Sequence[Split],
+    *,
+    context: str | None = None,
+    threshold: float = 1.0,
+) -> HeldOut:
+    """Decide each split's test part by all draws, with all that is fitted on its training part.
+
+    With `folds` for splits, every question of the record is decided once, out of fold.
+
+    Raises:
+        ConfigurationError: an unknown rule or field, or the draws lack what the rule reads.
+    """
+    check_rule(rule, record.members)
+    check_evidence(rule, record)
+    tally, contexts = record.tally(), Contexts.of(record, context)
+    parts = []
+    for split in splits:
+        training = Training(
+            tally.rows(split.train), record.scores[split.train], record.members, threshold=threshold
+        )
+        training = with_contexts(training, contexts, split.train)
+        asked = None if contexts is None else contexts.at(split.test)
+        test = tally.rows(split.test)
+        made = decide(rule, training, test, asked)
+        confidence, calibrated = confidences(rule, training, made)
+        right = made.picks.scores(record.scores[split.test]) >= threshold
+        answered = made.picks.member >= 0
+        parts.append((split.test, confidence, right & answered, answered, calibrated))
+    question, confidence, right, answered = (
+        np.concatenate([part[at] for part in parts]) for at in range(4)
+    )
+    every = all(part[4] for part in parts)
+    return HeldOut(question, confidence, right.astype(float), answered, every)
+
+
+def confidences(rule: str, training: Training, made: Decisions) -> tuple[Floats, bool]:
+    """Return the confidences of decisions, and whether they are calibrated.
+
+    A rule that is fitted on labels calibrates its own; the others' are brought to a scale that is
+    fitted on `training`, out of fold.
+    """
+    raw = made.picks.confidence
+    if made.calibrated:
+        return raw, True
+    scale = None if made.learns else rule_scale(rule, training)
+    if scale is None:
+        return raw, False
+    return np.where(made.picks.member >= 0, scale.of(raw), 0.0), True
+
+
+def rule_scale(rule: str, training: Training) -> Scale | None:
+    """Fit the scale of a rule that does not calibrate its own confidence.
+
+    The members' accuracies, by which it prefers among equals, are those of the other folds.
+    """
+    count = len(training.scores)
+    if count < _FOLDS:
+        return None
+    raw, right = np.zeros(count), np.zeros(count)
+    answered = np.zeros(count, bool)
+    for fold in folds(count, count=_FOLDS, seed=training.seed):
+        part = _rows(training, fold.train)
+        picks = decide(rule, part, training.tally.rows(fold.test)).picks
+        raw[fold.test], answered[fold.test] = picks.confidence, picks.member >= 0
+        right[fold.test] = picks.scores(training.correct[fold.test])
+    return fit_scale(raw[answered], right[answered])
+
+
+def _rows(training: Training, at: Ints) -> Training:
+    tally: Tally = training.tally.rows(at)
+    return Training(tally, training.scores[at], training.members, threshold=training.threshold)
