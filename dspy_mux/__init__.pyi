@@ -44,7 +44,11 @@ from .sampling.members import Member as Member
 from .voting.ballot import Ballot as Ballot, Choice as Choice, Frugal as Frugal, Rule as Rule
 from .voting.calibrated import Calibrated as Calibrated
 from .voting.early_stopping import Budgeted as Budgeted, EarlyStopping as EarlyStopping
-from .voting.verdict import AllMembersFailed as AllMembersFailed, Verdict as Verdict
+from .voting.verdict import (
+    AllMembersFailed as AllMembersFailed,
+    NotTrusted as NotTrusted,
+    Verdict as Verdict,
+)
 from .voting.verdict_parts import Turn as Turn
 
 __version__: str

@@ -10,7 +10,7 @@ from typing_extensions import Unpack
 
 from ..errors import ConfigurationError
 from ..mux.options import SharedOptions
-from ..mux.saved import checked_accuracies
+from ..mux.saved_checks import checked_accuracies
 from ..mux.slm_mux import SLMMux
 from ..sampling.members import Member, Pool, build_pool
 

@@ -41,9 +41,11 @@ from .refusals import check_inputs, refuse_inner_mux, refuse_own_lms
 from .restore import restore
 from .rollout import PoolLM
 from .rounds import Rounds, arun, run
-from .saved import MethodChoices, MuxDescription, MuxSettings, PoolState, check_predictors
+from .saved import MethodChoices, MuxDescription, MuxSettings, PoolState
+from .saved_checks import check_predictors
 from .stream import note_original, open_stream
 from .traces import extend_trace
+from .trust import Escalate
 
 AnyDraw = TypeVar("AnyDraw", bound=Draw)
 #: A question: the program's inputs by name.
@@ -191,6 +193,7 @@ class Ensemble(dspy.Module):
         program: str | type[dspy.Signature] | dspy.Module | None = None,
         k: int | None = None,
         rule: str | Rule | None = None,
+        escalate: Escalate | None = None,
         accept_license: bool = False,
         **shared: Unpack[SharedOptions],
     ) -> Self:
@@ -206,6 +209,7 @@ class Ensemble(dspy.Module):
             k: replaces the file's.
             rule: needed where it was an object of your own; a rule that is not the saved one is
                 refused.
+            escalate: needed where the mux escalates: what it escalates to.
             accept_license: accept the terms of embedded weights that ask for it.
             shared: what is not saved, such as `equivalence`; or replaces what is, such as
                 `timeout`.
@@ -222,6 +226,7 @@ class Ensemble(dspy.Module):
             lms,
             program=program,
             rule=rule,
+            escalate=escalate,
             accept_license=accept_license,
             **shared,
         )
@@ -260,10 +265,7 @@ class Ensemble(dspy.Module):
 
     def adapter_of(self, member: int) -> dspy.Adapter:
         """Return the adapter that asks the member at position `member` and reads its answer."""
-        own = self._own_adapter(member)
-        if self.compared.kinds is not None:
-            return WrappingAdapter(own)  # free text does not say which field is which
-        return ExtractingAdapter(own, self.answer_field, self.kind, ask_model=self.extract == "lm")
+        return self._reading(self._own_adapter(member))
 
     def answer_of(self, draw: Draw) -> Any:
         """Return a draw's answer; `NO_ANSWER` for an abstention, and note its cause on the draw."""
@@ -277,15 +279,24 @@ class Ensemble(dspy.Module):
 
     def _own_adapter(self, member: int) -> dspy.Adapter:
         hints = Hints.of(dspy.settings.adapter)
-        configured = hints.beneath if hints is not None else dspy.settings.adapter
-        chosen = self.members[member].adapter or configured or default_adapter()
-        lm = self.members[member].lm
-        guarded = (
-            GuardedAdapter(chosen, lm, self.answer_field, self.kind)
-            if self.compared.kinds is None
-            else JointGuard(chosen, lm, self.compared.kinds)
-        )
+        guarded = self._guarded(self.members[member], hints)
         return guarded if hints is None else HintingAdapter(guarded, hints, member)
+
+    def _adapter_for(self, member: Member) -> dspy.Adapter:
+        """Return the adapter that asks a model outside the pool, and reads its answer."""
+        return self._reading(self._guarded(member, Hints.of(dspy.settings.adapter)))
+
+    def _guarded(self, member: Member, hints: Hints | None) -> GuardedAdapter:
+        configured = hints.beneath if hints is not None else dspy.settings.adapter
+        chosen = member.adapter or configured or default_adapter()
+        if self.compared.kinds is not None:
+            return JointGuard(chosen, member.lm, self.compared.kinds)
+        return GuardedAdapter(chosen, member.lm, self.answer_field, self.kind)
+
+    def _reading(self, own: dspy.Adapter) -> dspy.Adapter:
+        if self.compared.kinds is not None:
+            return WrappingAdapter(own)  # free text does not say which field is which
+        return ExtractingAdapter(own, self.answer_field, self.kind, ask_model=self.extract == "lm")
 
     def _drawn_from(self, member: Member, *, evidence: bool) -> Member:
         """Return the member that draws, which asks for log-probabilities or does not."""
@@ -350,6 +361,7 @@ class Ensemble(dspy.Module):
             spent: all draws made for the question.
         """
         assert winner.prediction is not None  # an abstention wins nothing
+        threshold = self.pool.settings.threshold
         verdict = Verdict(
             answer=self.compared.of(winner.prediction),
             member=winner.member.label,
@@ -358,6 +370,7 @@ class Ensemble(dspy.Module):
             rule=decided_by,
             ballots=outcome.member_ballots(ballots, cast, self._answer),
             turns=list(turns),
+            trusted=None if threshold is None else confidence >= threshold,
             **outcome.total_spent(spent).model_dump(),
         )
         extend_trace(winner, cast, spent)

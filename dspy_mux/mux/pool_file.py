@@ -34,7 +34,7 @@ from ..sampling.logprobs import AskLogprobs
 from ..sampling.members import Member
 from ..text import first_line
 from .member_entry import AdapterName, MemberEntry
-from .saved import Schedule
+from .saved import Otherwise, Schedule
 from .saved_file import read_text
 from .signature_text import parse_signature
 from .slm_mux import MuxArguments, SLMMux
@@ -72,6 +72,9 @@ class PoolFile(BaseModel):
     schedule: Schedule = "full"
     logprobs: AskLogprobs = "auto"
     group: Group = "auto"
+    threshold: float | None = Field(default=None, ge=0, le=1)
+    otherwise: Otherwise = "flag"
+    escalate: MemberEntry | None = None
     accuracies: dict[str, float] = {}
     members: list[MemberEntry]
 
@@ -131,6 +134,9 @@ class PoolFile(BaseModel):
             "schedule": self.schedule,
             "logprobs": self.logprobs,
             "group": self.group,
+            "threshold": self.threshold,
+            "otherwise": self.otherwise,
+            "escalate": self.escalate and self.escalate.member(accept_license=accept_license),
             "accuracies": self.accuracies,
             "adapter": ADAPTERS[self.adapter]() if self.adapter else None,
         }

@@ -16,6 +16,7 @@ from .compared import answer_of_label
 from .options import SharedOptions
 from .saved_file import arranged, load_errors, read_saved, saved_members, saved_module
 from .saved_rule import check_is_saved
+from .trust import Escalate
 
 
 def restore(
@@ -25,6 +26,7 @@ def restore(
     *,
     program: str | type[dspy.Signature] | dspy.Module | None,
     rule: str | Rule | None,
+    escalate: Escalate | None,
     accept_license: bool,
     **shared: Unpack[SharedOptions],
 ) -> Any:
@@ -44,6 +46,12 @@ def restore(
     if rule is not None:
         check_is_saved(rule_of(rule), state.rule)
         arguments["rule"] = rule
+    if escalate is not None:
+        arguments |= {
+            "escalate": escalate,
+            "otherwise": state.otherwise,
+            "threshold": state.threshold,
+        }
     mux = kind(program or saved_module(state, path), arranged(state, pool, path), **arguments)
     with load_errors(path):
         mux.load(path)

@@ -28,10 +28,13 @@ from ..voting.ballot import Rule
 from .code_hash import describe_kind
 from .identity import identify
 from .rollout import TakesRollouts
+from .saved_checks import checked_accuracies
 from .saved_rule import check_asks, check_rule, load_rule, rule_state
 
 #: The order in which a mux draws; `SLMMux` documents the values.
 Schedule = Literal["full", "frugal", "hedged"]
+#: What becomes of an answer below the threshold.
+Otherwise = Literal["flag", "abstain", "escalate"]
 
 #: Settings of an LM that shape its draws and cannot hold a secret. Other settings are not saved.
 SAVED_OPTIONS = (
@@ -111,6 +114,9 @@ class SavedPool(BaseModel):
     schedule: Schedule = "full"
     on_error: OnError | None = None
     logprobs: AskLogprobs | None = None
+    threshold: float | None = Field(default=None, ge=0, le=1)
+    otherwise: Otherwise = "flag"
+    escalates_to: str | None = None
 
     @classmethod
     def read(cls, state: object) -> SavedPool:
@@ -158,12 +164,15 @@ class MuxSettings:
     schedule: Schedule = "full"
     on_error: OnError = "raise"
     logprobs: AskLogprobs = "auto"
+    threshold: float | None = None
+    otherwise: Otherwise = "flag"
+    escalates_to: str | None = None
 
     def state(self) -> dict[str, Any]:
         """Return the settings to save; some only where they are not the default."""
         state = dataclasses.asdict(self)
-        for name, default in (("on_error", "raise"), ("logprobs", "auto")):
-            if state[name] == default:
+        for name in ("on_error", "logprobs", "threshold", "otherwise", "escalates_to"):
+            if state[name] == getattr(type(self), name):
                 del state[name]
         return state
 
@@ -241,6 +250,9 @@ class PoolState(TakesRollouts, Parameter):
             saved.schedule,
             saved.on_error or self.settings.on_error,
             self.settings.logprobs if saved.logprobs is None else saved.logprobs,
+            saved.threshold,
+            saved.otherwise,
+            self._escalation_of(saved),
         )
         check_asks(self.rule, self.members, self.settings.logprobs)
 
@@ -262,6 +274,16 @@ class PoolState(TakesRollouts, Parameter):
             members = check_members([dataclasses.replace(member, k=k) for member in self.members])
             check_rule(self.rule, members)
             self.members = members
+
+    def _escalation_of(self, saved: SavedPool) -> str | None:
+        """Return what a loaded mux escalates to: what it was given, which must be the saved one."""
+        if saved.escalates_to is not None and saved.escalates_to != self.settings.escalates_to:
+            ours = self.settings.escalates_to
+            raise PoolMismatch(
+                f"The saved mux escalates to {saved.escalates_to!r}, this one to "
+                f"{'nothing' if ours is None else repr(ours)}: pass it as escalate=."
+            )
+        return self.settings.escalates_to
 
     def _check_method(self, saved: SavedPool) -> None:
         if saved.method != self.description.method:
@@ -309,62 +331,6 @@ class PoolState(TakesRollouts, Parameter):
                 f"The saved mux compares the field {saved.answer_field!r}, this one "
                 f"{ours.answer_field!r}: build this one with answer_field={saved.answer_field!r}."
             )
-
-
-#: The keys that DSPy saves of a predictor.
-_PREDICTOR_KEYS = {"traces", "train", "demos", "signature", "fields", "lm"}
-
-
-def check_predictors(state: Mapping[str, Any]) -> None:
-    """Check a mux's saved predictors before DSPy loads them and sets whatever attributes they hold.
-
-    Raises:
-        DataError: it is not the state of a mux, or a predictor has more than its demos and its
-            signature, such as a language model or settings of its own, which could lead to another
-            server.
-    """
-    if "pool" not in state:
-        raise DataError(
-            "This is not the state of a saved mux: save one with mux.save('mux.json'), and load a "
-            "larger program that contains one with load_program(program, path)."
-        )
-    for name, saved in state.items():
-        if name in ("metadata", "pool") or name.endswith(".pool"):
-            continue
-        extra = sorted(set(saved) - _PREDICTOR_KEYS) if isinstance(saved, Mapping) else []
-        if not isinstance(saved, Mapping) or extra or saved.get("lm") is not None:
-            key = extra[0] if extra else "lm"
-            raise DataError(
-                f"The saved mux holds {key!r} for its predictor {name!r}, which no mux saves: "
-                "do not trust it."
-            )
-
-
-def checked_accuracies(
-    accuracies: Mapping[str, float] | None, names: Sequence[str]
-) -> dict[str, float]:
-    """Return `accuracies` as a dict of floats.
-
-    Raises:
-        ConfigurationError: a name is not a member's, or a value is not between 0 and 1.
-    """
-    given = accuracies or {}
-    if not isinstance(given, Mapping):
-        raise ConfigurationError(
-            f"accuracies must be a dict of name → fraction of right answers, not {given!r}."
-        )
-    for name, accuracy in given.items():
-        if name not in names:
-            raise ConfigurationError(
-                f"accuracies names {name!r}, which is not a member of the pool "
-                f"({', '.join(names)})."
-            )
-        is_number = isinstance(accuracy, (int, float)) and not isinstance(accuracy, bool)
-        if not is_number or not 0 <= accuracy <= 1:
-            raise ConfigurationError(
-                f"The accuracy of {name!r} must be a fraction between 0 and 1, not {accuracy!r}."
-            )
-    return {name: float(accuracy) for name, accuracy in given.items()}
 
 
 def _member_state(member: Member) -> dict[str, Any]:

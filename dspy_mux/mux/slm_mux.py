@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Generator, Iterator, Sequence
 from itertools import chain, takewhile
 from typing import ClassVar, get_args
 
 import dspy
 from typing_extensions import Unpack
 
+from ..answers.equivalence import NO_ANSWER
 from ..errors import ConfigurationError
 from ..sampling.draw import Draw
 from ..sampling.members import Pool
 from ..voting.ballot import Ballot, Frugal, Rule, by_accuracy, choice_of, reads_evidence, rule_for
+from ..voting.early_stopping import EarlyStopping
 from ..voting.evidence import any_of
 from ..voting.rules import rule_of
+from ..voting.verdict import AllMembersFailed, NotTrusted, Verdict
+from . import outcome
 from .ensemble import Ensemble, Inputs
 from .options import SharedOptions
+from .prediction import with_verdict
+from .program import answer_field_of, as_module
 from .rounds import Rounds, Wave
-from .saved import Schedule
+from .saved import Otherwise, Schedule
 from .saved_rule import check_asks, check_rule
 from .traces import mark_members
+from .trust import Escalate, admits_none, check_trust, escalation_of
 
 #: How many members start together under the hedged schedule.
 _HEDGED = 2
@@ -33,6 +41,9 @@ class MuxArguments(SharedOptions, total=False):
     temperature: float
     rule: str | Rule
     schedule: Schedule
+    threshold: float | None
+    otherwise: Otherwise
+    escalate: Escalate | None
 
 
 class SLMMux(Ensemble):
@@ -63,6 +74,14 @@ class SLMMux(Ensemble):
             that are not compared), where an earlier one's draws have not arrived or never began.
             Both require a transitive equivalence, unless the rule is "consistency" or
             "self_consistency".
+        threshold: the confidence from which an answer is trusted (`verdict.trusted`), such as
+            `dspy-mux risk` finds on labelled questions; None trusts or doubts none.
+        otherwise: what becomes of an answer below it: "flag" says so in the verdict, "abstain"
+            makes the answer None where its field's type admits that, and raises `NotTrusted` where
+            not, "escalate" has `escalate` answer instead. Where that fails, the pool's answer
+            stands, flagged.
+        escalate: an LM or `Member`, which runs the same program once at temperature 0, or a module
+            with LMs of its own. Its calls and cost are the verdict's too.
         answer_field: the output field that is compared; by default `answer`, else the last one.
             A list of fields compares them jointly, a dict gives each its equivalence (None for
             its type's). Fields that are not compared are the winning draw's.
@@ -88,6 +107,7 @@ class SLMMux(Ensemble):
     Raises:
         ConfigurationError: at construction, an argument cannot work or would fake the confidence.
         AllMembersFailed: on a call, no member produced an answer; names each member's causes.
+        NotTrusted: on a call, the answer is not trusted, and its field cannot be None.
 
     Example:
         `DummyLM` stands in for real models here:
@@ -105,7 +125,7 @@ class SLMMux(Ensemble):
 
     method: ClassVar[str] = "slm_mux"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (arguments of the user's)
         self,
         program: str | type[dspy.Signature] | dspy.Module,
         lms: Pool,
@@ -114,6 +134,9 @@ class SLMMux(Ensemble):
         temperature: float = 0.3,
         rule: str | Rule = "consistency",
         schedule: Schedule = "full",
+        threshold: float | None = None,
+        otherwise: Otherwise = "flag",
+        escalate: Escalate | None = None,
         **shared: Unpack[SharedOptions],
     ):
         super().__init__(program, lms, k=k, temperature=temperature, rule=rule_of(rule), **shared)
@@ -121,7 +144,15 @@ class SLMMux(Ensemble):
             raise ConfigurationError(
                 f"schedule must be one of {', '.join(get_args(Schedule))}, not {schedule!r}."
             )
-        self.pool.settings.schedule = schedule
+        check_trust(threshold, otherwise, escalate)
+        self.escalation = escalation_of(escalate, as_module(program), self.pool.names)
+        self.pool.settings = dataclasses.replace(
+            self.pool.settings,
+            schedule=schedule,
+            threshold=threshold,
+            otherwise=otherwise,
+            escalates_to=None if self.escalation is None else self.escalation.name,
+        )
         check_rule(self.rule, self.members)
         check_asks(self.rule, self.members, self.pool.settings.logprobs)
         self._frugal_rule({})
@@ -180,11 +211,80 @@ class SLMMux(Ensemble):
             yield from self._in_turn(rule, draws)
         else:
             yield from self._hedged(rule, draws)
-        return self._decide(draws, inputs)
+        try:
+            prediction = self._decide(draws, inputs)
+        except AllMembersFailed as failed:
+            if self.escalation is None:
+                raise
+            return (yield from self._escalate(draws, inputs, failed))
+        verdict: Verdict = prediction.verdict
+        if verdict.trusted in (None, True) or self.pool.settings.otherwise == "flag":
+            return prediction
+        if self.escalation is None:
+            return self._kept_back(prediction)
+        return (yield from self._escalate(draws, inputs, prediction))
+
+    def _escalate(
+        self,
+        draws: Sequence[Sequence[Draw]],
+        inputs: Inputs,
+        instead_of: dspy.Prediction | AllMembersFailed,
+    ) -> Generator[Wave, None, dspy.Prediction]:
+        """Have another model answer in place of the pool's answer, or of none at all.
+
+        Raises:
+            AllMembersFailed: neither the pool nor that model answers.
+        """
+        assert self.escalation is not None
+        member, on_error = self.escalation.drawn_from(), self.pool.settings.on_error
+        adapter = self._adapter_for(member)
+        draw = Draw(
+            member, 0, self.escalation.program, adapter, inputs, on_error, self.compared.fault
+        )
+        yield Wave([draw])
+        answer = self.answer_of(draw)
+        spent = outcome.total_spent([*chain(*draws), draw]).model_dump()
+        if draw.prediction is None or answer is NO_ANSWER:
+            if isinstance(instead_of, AllMembersFailed):
+                raise instead_of
+            told = {"escalation_cause": draw.cause, **spent}
+            return with_verdict(instead_of, instead_of.verdict.model_copy(update=told))
+        if isinstance(instead_of, AllMembersFailed):
+            ballots, cast = self._so_far(draws)
+            verdict = Verdict(
+                answer=answer,
+                member=member.label,
+                confidence=0.0,
+                tie_break="nothing",
+                rule=self.rule.name,
+                ballots=outcome.member_ballots(ballots, cast, self._answer),
+                trusted=False,
+            )
+        else:
+            verdict = instead_of.verdict
+        told = {"answer": answer, "member": member.label, "escalated": True, **spent}
+        return with_verdict(draw.prediction, verdict.model_copy(update=told))
+
+    def _kept_back(self, prediction: dspy.Prediction) -> dspy.Prediction:
+        """Return a prediction without its answer.
+
+        Raises:
+            NotTrusted: the program's answer cannot be None.
+        """
+        verdict, fields = prediction.verdict, self.compared.fields
+        types = [answer_field_of(self.programs[0], field)[1] for field in fields]
+        if not all(admits_none(getattr(field, "annotation", None)) for field in types):
+            raise NotTrusted(verdict, self.pool.settings.threshold or 0.0)
+        kept = with_verdict(prediction, verdict)
+        for field in fields:
+            kept[field] = None
+        return kept
 
     def _in_turn(self, rule: Frugal, draws: Sequence[Sequence[Draw]]) -> Iterator[Wave]:
         """Yield the draws the rule asks for, until it asks for none."""
         while wanted := rule.wants(self._so_far(draws)[0]):
+            if self._is_trusted_early(rule, draws):
+                return
             begun = [sum(draw.settled for draw in member) for member in draws]
             wave = [
                 draw for at, count in wanted for draw in draws[at][begun[at] : begun[at] + count]
@@ -194,6 +294,17 @@ class SLMMux(Ensemble):
                     f"The rule {self.rule.name!r} wants draws that do not exist: {wanted}."
                 )
             yield Wave(wave, counted=list(chain(*draws)))
+
+    def _is_trusted_early(self, rule: Frugal, draws: Sequence[Sequence[Draw]]) -> bool:
+        """Return whether the draws so far make an answer trusted, whatever the others give.
+
+        The confidence of other rules counts draws that were not made.
+        """
+        threshold = self.pool.settings.threshold
+        if threshold is None or not isinstance(rule, EarlyStopping):
+            return False
+        choice = rule.choose(self._so_far(draws)[0])
+        return choice is not None and choice.confidence >= threshold
 
     def _hedged(self, rule: Frugal, draws: Sequence[Sequence[Draw]]) -> Iterator[Wave]:
         """Yield the draws of the two most accurate members, then those of all the others.

@@ -7,5 +7,9 @@ from .rules import (
     Pooled as Pooled,
     SelfConsistencyRule as SelfConsistencyRule,
 )
-from .verdict import AllMembersFailed as AllMembersFailed, Verdict as Verdict
+from .verdict import (
+    AllMembersFailed as AllMembersFailed,
+    NotTrusted as NotTrusted,
+    Verdict as Verdict,
+)
 from .verdict_parts import Turn as Turn

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..errors import MuxError
 from .ballot import TieBreak
@@ -24,6 +25,10 @@ class Verdict(Spent):
         rule: the name of the rule, or of the method that decided.
         ballots: every member's ballot, in pool order; in a discussion, of the members whose last
             answers decide.
+        trusted: whether the confidence reaches the mux's threshold; None where it has none. An
+            answer that another model gave in the pool's place (`escalated`) is not one of these.
+        escalated: whether another model answered, as the pool's answer was not trusted.
+        escalation_cause: why that model was asked in vain, where it was.
         turns: what was said in a discussion, round by round; empty if members do not see each
             other's text.
 
@@ -50,6 +55,9 @@ class Verdict(Spent):
     tie_break: TieBreak
     rule: str
     ballots: list[MemberBallot]
+    trusted: bool | None = None
+    escalated: bool = False
+    escalation_cause: str | None = None
     turns: list[Turn] = []  # noqa: RUF012  (pydantic copies it)
 
     def __str__(self) -> str:
@@ -64,6 +72,10 @@ class AllMembersFailed(MuxError):
 
     Attributes:
         causes: member name → its distinct abstention causes, most frequent first.
+        trusted: whether the confidence reaches the mux's threshold; None where it has none. An
+            answer that another model gave in the pool's place (`escalated`) is not one of these.
+        escalated: whether another model answered, as the pool's answer was not trusted.
+        escalation_cause: why that model was asked in vain, where it was.
         turns: what was said in a discussion without an answer; empty if members do not see each
             other's text.
     """
@@ -79,3 +91,21 @@ class AllMembersFailed(MuxError):
 
     def __reduce__(self) -> tuple[type[AllMembersFailed], tuple[dict[str, list[str]], list[Turn]]]:
         return type(self), (self.causes, self.turns)
+
+
+class NotTrusted(MuxError):
+    """The pool's answer does not reach the threshold, and the program's answer cannot be None.
+
+    Attributes:
+        verdict: with the answer that is not trusted.
+    """
+
+    def __init__(self, verdict: Verdict, threshold: float):
+        super().__init__(
+            f"The answer is not trusted: its confidence {verdict.confidence:.2f} is below the "
+            f"threshold {threshold:g}; its verdict is on this error."
+        )
+        self.verdict, self.threshold = verdict, threshold
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.verdict, self.threshold)

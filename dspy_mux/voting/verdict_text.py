@@ -27,6 +27,9 @@ class Decided(Sent, Protocol):
     confidence: float
     tie_break: TieBreak
     rule: str
+    trusted: bool | None
+    escalated: bool
+    escalation_cause: str | None
     ballots: list[MemberBallot]
     turns: list[Turn]
     cached_calls: int
@@ -100,7 +103,19 @@ def answer_line(value: Any, longest: int = _LONGEST_CELL) -> str:
 
 def _grounds(verdict: Decided) -> str:
     tie = "" if verdict.tie_break == "nothing" else f"; a tie, decided by {verdict.tie_break}"
-    return f"confidence {verdict.confidence:.2f} by the rule {verdict.rule}{tie}"
+    grounds = f"confidence {verdict.confidence:.2f} by the rule {verdict.rule}{tie}"
+    if verdict.escalated:
+        return f"asked in the pool's place: {grounds}, not trusted"
+    return grounds + trust_text(verdict)
+
+
+def trust_text(verdict: Decided) -> str:
+    """Return whether a pool's answer is trusted, where a threshold says so."""
+    if verdict.trusted is None:
+        return ""
+    why = verdict.escalation_cause
+    asked = "" if why is None else f"; the model asked in its place: {answer_line(why)}"
+    return f"; {'trusted' if verdict.trusted else 'not trusted'}{asked}"
 
 
 def _missing(ballot: MemberBallot) -> list[str]:

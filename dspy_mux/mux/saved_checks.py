@@ -1,0 +1,63 @@
+"""Checks of what a saved mux holds, and of what a user says of its members."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import ConfigurationError, DataError
+
+#: The keys that DSPy saves of a predictor.
+_PREDICTOR_KEYS = {"traces", "train", "demos", "signature", "fields", "lm"}
+
+
+def check_predictors(state: Mapping[str, Any]) -> None:
+    """Check a mux's saved predictors before DSPy loads them and sets whatever attributes they hold.
+
+    Raises:
+        DataError: it is not the state of a mux, or a predictor has more than its demos and its
+            signature, such as a language model or settings of its own, which could lead to another
+            server.
+    """
+    if "pool" not in state:
+        raise DataError(
+            "This is not the state of a saved mux: save one with mux.save('mux.json'), and load a "
+            "larger program that contains one with load_program(program, path)."
+        )
+    for name, saved in state.items():
+        if name in ("metadata", "pool") or name.endswith(".pool"):
+            continue
+        extra = sorted(set(saved) - _PREDICTOR_KEYS) if isinstance(saved, Mapping) else []
+        if not isinstance(saved, Mapping) or extra or saved.get("lm") is not None:
+            key = extra[0] if extra else "lm"
+            raise DataError(
+                f"The saved mux holds {key!r} for its predictor {name!r}, which no mux saves: "
+                "do not trust it."
+            )
+
+
+def checked_accuracies(
+    accuracies: Mapping[str, float] | None, names: Sequence[str]
+) -> dict[str, float]:
+    """Return `accuracies` as a dict of floats.
+
+    Raises:
+        ConfigurationError: a name is not a member's, or a value is not between 0 and 1.
+    """
+    given = accuracies or {}
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(
+            f"accuracies must be a dict of name → fraction of right answers, not {given!r}."
+        )
+    for name, accuracy in given.items():
+        if name not in names:
+            raise ConfigurationError(
+                f"accuracies names {name!r}, which is not a member of the pool "
+                f"({', '.join(names)})."
+            )
+        is_number = isinstance(accuracy, (int, float)) and not isinstance(accuracy, bool)
+        if not is_number or not 0 <= accuracy <= 1:
+            raise ConfigurationError(
+                f"The accuracy of {name!r} must be a fraction between 0 and 1, not {accuracy!r}."
+            )
+    return {name: float(accuracy) for name, accuracy in given.items()}
