@@ -80,12 +80,15 @@ class Choice:
             the answer.
         confidence: in [0, 1].
         tie_break: what decided among equals.
+        calibrated: whether the confidence was fitted on labels to be the chance that the answer is
+            right.
     """
 
     answer: int
     ballot: int
     confidence: float
     tie_break: TieBreak = "nothing"
+    calibrated: bool = False
 
 
 @runtime_checkable

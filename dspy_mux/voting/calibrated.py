@@ -20,6 +20,7 @@ import numpy as np
 from ..errors import DataError
 from .ballot import Ballot, Choice, by_accuracy, check_fitted_for
 from .candidates import Candidates
+from .confidence import Scale
 from .frugal import completions
 from .logit import log_odds, sigmoid
 from .nearby import Nearby
@@ -33,6 +34,22 @@ SimpleRule = Literal["self_consistency", "pooled", "consistency", "probability"]
 SHARED_FEATURES, PER_MEMBER, PER_CONTEXT = 9, 4, 2
 #: Stands for the category of the one question that a rule was `given`.
 _THIS = "\0this"
+
+
+@dataclass(frozen=True)
+class Winners:
+    """What the rule picked; all of shape [Q].
+
+    Attributes:
+        member, draw: the winning draw; member is −1 where there is no answer.
+        log_p: logarithm of its answer's share of the softmax over the question's answers.
+        share: its share of the softmax over them and "none of these", an answer without a vote.
+    """
+
+    member: Ints
+    draw: Ints
+    log_p: Floats
+    share: Floats
 
 
 @dataclass(frozen=True)
@@ -50,8 +67,8 @@ class Calibrated:
             adds none.
         nearby: what training questions of that category, or with words of that text, say of the
             members.
-        slope, intercept: of the logistic that makes the winner's score a probability of being
-            right.
+        slope, intercept: of the logistic over the winner's log-odds among a question's answers,
+            in a rule of version 0.1; its confidence knows no answer but those given, and is none.
         instead: the simple rule that chooses, because the learned one did not beat it in
             cross-validation; None where the learned rule chooses.
         trained_on: questions in the training split.
@@ -59,6 +76,9 @@ class Calibrated:
         evidence: whether the learned rule reads the draws' evidence beside their votes.
         quality: how likely a draw is right by its evidence.
         evidence_weights: of the answers' features by evidence.
+        scale: what the winner's share of the softmax, over the answers given and one that nobody
+            gave, says of its being right; None where too few labels could tell.
+        stopped: the same where draws were spared, because the rule `instead` needed no more.
 
     >>> import numpy as np
     >>> from dspy_mux.voting import Ballot
@@ -86,6 +106,8 @@ class Calibrated:
     evidence: bool = False
     quality: Quality | None = None
     evidence_weights: tuple[float, ...] = ()
+    scale: Scale | None = None
+    stopped: Scale | None = None
     name: str = field(default="calibrated", init=False)
 
     def __post_init__(self) -> None:
@@ -128,7 +150,7 @@ class Calibrated:
     @property
     def calibrates(self) -> bool:
         """Whether its confidence is the chance that the answer is right, fitted on labels."""
-        return bool(self.cross_validated)
+        return self.scale is not None
 
     def given(self, inputs: Mapping[str, Any]) -> Calibrated:
         """Return the rule for a question with these inputs: its context's weights are added."""
@@ -140,19 +162,26 @@ class Calibrated:
         return replace(self, context=None, context_weights=weights, nearby=None)
 
     def choose(self, ballots: Sequence[Ballot]) -> Choice | None:
-        """Choose among `ballots`; the confidence is the probability that the answer is right.
+        """Choose among `ballots`.
+
+        The confidence is the probability that the answer is right, if the choice is `calibrated`.
 
         Raises:
             ConfigurationError: the rule was fitted for other members or draws.
         """
         self.check_members([(ballot.member, ballot.k) for ballot in ballots])
-        tally = Tally.of(ballots)
-        picks = self.pick(tally, [_THIS] if _THIS in self.context_weights else None)
+        tally, contexts = Tally.of(ballots), [_THIS] if _THIS in self.context_weights else None
+        spared = any(ballot.left for ballot in ballots)
+        picks = self.pick(tally, contexts, spared=spared)
         index, draw = int(picks.member[0]), int(picks.draw[0])
-        return (
-            None
-            if index < 0
-            else Choice(int(tally.votes[0, index, draw]), index, float(picks.confidence[0]))
+        if index < 0:
+            return None
+        scale = self.stopped if spared else self.scale
+        return Choice(
+            int(tally.votes[0, index, draw]),
+            index,
+            float(picks.confidence[0]),
+            calibrated=scale is not None,
         )
 
     def check_members(self, drawn: Sequence[tuple[str, int]]) -> None:
@@ -166,7 +195,7 @@ class Calibrated:
         drawing only stops near the end: with more than a few hundred outcomes left, the next draw
         is made. What evidence a draw will have cannot be tried, so the learned rule makes all draws
         at once if it reads evidence. Where a simple rule chooses instead, it says what to draw. The
-        answer is that of all draws; the probability counts draws that were saved as abstentions.
+        answer is that of all draws.
         """
         ballots = [
             replace(ballot, accuracy=known)
@@ -193,8 +222,30 @@ class Calibrated:
                 return []
         return [(left[0], 1)]
 
-    def pick(self, tally: Tally, contexts: Sequence[str] | None = None) -> Picks:
-        """Choose for many questions at once; `contexts` [Q] are their categories or texts."""
+    def pick(
+        self, tally: Tally, contexts: Sequence[str] | None = None, *, spared: bool = False
+    ) -> Picks:
+        """Choose for many questions at once.
+
+        Args:
+            contexts: [Q], their categories or texts.
+            spared: whether draws of them were spared; they count as abstentions.
+        """
+        winners = self.winners(tally, contexts)
+        scale = (self.stopped if spared else None) or self.scale
+        if scale is not None:
+            confidence = scale.of(winners.share)
+        elif self.instead is not None and not any(self.weights):  # too few labels: its own
+            rule = RULES[self.instead]()
+            order = rule.order_of(self.members, list(self.accuracies))
+            confidence = rule.pick(tally, order).confidence
+        else:  # fitted by version 0.1, or on hardly any answers
+            confidence = sigmoid(self.intercept + self.slope * log_odds(winners.log_p))
+        answered = winners.member >= 0
+        return Picks(winners.member, winners.draw, np.where(answered, confidence, 0.0))
+
+    def winners(self, tally: Tally, contexts: Sequence[str] | None = None) -> Winners:
+        """Return the winning draws, and how far their answers stand out."""
         candidates = Candidates(tally)
         features = answer_features(candidates, tally, self.accuracies, self.log_likelihoods)
         scores = np.hstack(features) @ np.asarray(self.weights)
@@ -206,12 +257,28 @@ class Calibrated:
             scores += (candidates.per_context() * extra[candidates.question]).sum(axis=1)
         log_p = candidates.log_softmax(scores)
         if self.instead is None:
-            winner = candidates.best(log_p)
+            row = candidates.best(log_p)
         else:
             rule = RULES[self.instead]()
             order = rule.order_of(self.members, list(self.accuracies))
-            winner = candidates.row_of(rule.pick(tally, order), tally.votes)
-        return self._picks(candidates, winner, log_p)
+            row = candidates.row_of(rule.pick(tally, order), tally.votes)
+        none, row = row < 0, np.maximum(row, 0)
+        if not len(scores):
+            zeros = np.zeros(len(row))
+            return Winners(np.full(len(row), -1), np.zeros(len(row), int), zeros, zeros)
+        shares = np.exp(candidates.log_softmax(scores, outside=self._score_of_no_votes()))
+        return Winners(
+            np.where(none, -1, candidates.member[row]),
+            candidates.draw[row],
+            np.where(none, -np.inf, log_p[row]),
+            np.where(none, 0.0, shares[row]),
+        )
+
+    def _score_of_no_votes(self) -> float:
+        """Return the score of an answer that nobody gave: all its other features are 0."""
+        none = [table[0] for table in self.log_likelihoods]
+        best = none[by_accuracy(self.accuracies)[0]]
+        return float(self.weights[0] * sum(none) + self.weights[1] * best)
 
     def _weights_of(self, contexts: Sequence[str]) -> Floats:
         """Return the weights [Q, 2M] that are added for questions of these contexts."""
@@ -220,19 +287,6 @@ class Calibrated:
         weights = np.array([self.context_weights.get(context, none) for context in contexts])
         weights = weights.reshape(len(contexts), size)
         return weights if self.nearby is None else weights + self.nearby.context_weights(contexts)
-
-    def _picks(self, candidates: Candidates, winner: Ints, log_p: Floats) -> Picks:
-        """Return the winning rows [Q], −1 for none, with their probability of being right."""
-        none = winner < 0
-        row = np.where(none, 0, winner)
-        if not len(log_p):
-            return Picks(winner, np.zeros(len(winner), int), np.zeros(len(winner)))
-        probability = sigmoid(self.intercept + self.slope * log_odds(log_p[row]))
-        return Picks(
-            np.where(none, -1, candidates.member[row]),
-            candidates.draw[row],
-            np.where(none, 0.0, probability),
-        )
 
 
 def answer_features(

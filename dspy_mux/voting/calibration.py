@@ -8,7 +8,7 @@ served on other banks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,13 +19,17 @@ from .calibrated import (
     SHARED_FEATURES,
     Calibrated,
     SimpleRule,
+    Winners,
     answer_features,
     simple_picks,
 )
 from .candidates import Candidates
+from .confidence import Scale, fit_scale
+from .frugal import frugal_draws
 from .gate import Trial, choose_arm, simple_instead
-from .logit import log_odds, logit, platt
+from .logit import logit
 from .nearby import NearbyTraining
+from .probability_sums import first_draws
 from .quality import (
     EVIDENCE_FEATURES,
     evidence_features,
@@ -33,6 +37,7 @@ from .quality import (
     has_logprobs,
     short_share,
 )
+from .rules import RULES
 from .tally import Floats, Ints, Tally
 
 #: With fewer training questions than this nothing is fitted, and a simple rule chooses.
@@ -81,8 +86,8 @@ _SHORT_PRIOR = (0.0, 0.0, 2.0, 2.0, 0.0)
 _NEARBY = 1.0
 #: From this share of answers without reasoning on, their probabilities choose without labels.
 _MOSTLY = 0.5
-#: Log-odds counted for a question without an answer.
-_UNANSWERED = -20.0
+#: Of the scale of the confidence: a share of the softmax of 1 is no certainty.
+_SOFTENING = 0.01
 
 
 @dataclass(frozen=True)
@@ -153,13 +158,14 @@ def fit(training: Training) -> Calibrated:
         trials, simple = work.out_of_fold(training.seed)
         evidence = choose_arm(trials)
         rule = work.rule(np.arange(questions), evidence=evidence)
-    trial = trials[evidence]
-    slope, intercept = platt(trial.sureness.ravel(), trial.right.ravel())
+        trial = trials[evidence]
+        instead = simple_instead(trial, simple)
+        scale, stopped = work.scales(trial, instead)
     return replace(
         rule,
-        instead=simple_instead(trial, simple),
-        slope=slope,
-        intercept=intercept,
+        instead=instead,
+        scale=scale,
+        stopped=stopped,
         cross_validated={
             "calibrated": float(trial.right.mean()),
             **{str(name): float(right.mean()) for name, right in simple.items()},
@@ -274,19 +280,58 @@ class _Fit:
                 test, correct = self.tally.rows(held_out), self.correct[held_out]
                 for evidence, trial in trials.items():
                     part = self.rule(at, evidence=evidence)
-                    picks = part.pick(
-                        test, None if self.contexts is None else self.contexts[held_out].tolist()
-                    )
+                    picks = part.pick(test, self.contexts_of(held_out))
                     trial.right[repeat, held_out] = picks.scores(correct)
-                    trial.sureness[repeat, held_out] = np.where(
-                        picks.member >= 0,
-                        log_odds(np.log(np.maximum(picks.confidence, 1e-9))),
-                        _UNANSWERED,
-                    )
+                    trial.rules.append((held_out, part))
                 for name, others in simple_picks(test, part.accuracies).items():
                     right = simple.setdefault(name, np.zeros(shape))
                     right[repeat, held_out] = others.scores(correct)
         return trials, simple
+
+    def contexts_of(self, questions: Ints) -> list[str] | None:
+        return None if self.contexts is None else self.contexts[questions].tolist()
+
+    def scales(self, trial: Trial, instead: SimpleRule | None) -> tuple[Scale | None, Scale | None]:
+        """Fit what the confidence means, out of fold: after all draws, and where some were spared.
+
+        Draws are only spared by a simple rule's proof, which is played out on the recorded draws.
+        """
+        every, stopped = _Answers(), _Answers()
+        for held_out, fitted in trial.rules:
+            rule, correct = replace(fitted, instead=instead), self.correct[held_out]
+            test, contexts = self.tally.rows(held_out), self.contexts_of(held_out)
+            every.add(rule.winners(test, contexts), correct)
+            if instead is not None:
+                simple = RULES[instead]()
+                order = simple.order_of(rule.members, list(rule.accuracies))
+                drawn = frugal_draws(simple, test, order)
+                early = drawn.sum(axis=1) < test.k.sum()
+                winners = rule.winners(first_draws(test, drawn), contexts)
+                stopped.add(winners, correct, early)
+        return every.scale(), stopped.scale()
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """Answers' shares of the softmax, and whether they are right."""
+
+    shares: list[Floats] = field(default_factory=list)
+    right: list[Floats] = field(default_factory=list)
+
+    def add(
+        self, winners: Winners, correct: Floats, which: NDArray[np.bool_] | bool = True
+    ) -> None:
+        """Add those of a part's questions that have an answer and are among `which`."""
+        rows = np.flatnonzero((winners.member >= 0) & which)
+        self.shares.append(winners.share[rows])
+        self.right.append(correct[rows, winners.member[rows], winners.draw[rows]])
+
+    def scale(self) -> Scale | None:
+        return (
+            fit_scale(np.concatenate(self.shares), np.concatenate(self.right), softening=_SOFTENING)
+            if self.shares
+            else None
+        )
 
 
 def _log_likelihoods(

@@ -63,13 +63,23 @@ class Candidates:
         gain = gains[self.question]
         return np.stack([(self.shares * gain).sum(axis=1), (self.plural * gain).sum(axis=1)], 1)
 
-    def log_softmax(self, scores: Floats) -> Floats:
-        """Return log-probabilities [R] over the answers to each question."""
+    def log_softmax(self, scores: Floats, *, outside: float | None = None) -> Floats:
+        """Return log-probabilities [R] over the answers to each question.
+
+        Args:
+            outside: the score of one answer more, in every question.
+        """
         if not len(scores):
             return scores
         sizes = np.diff(np.r_[self.starts, len(scores)])
-        shifted = scores - np.repeat(np.maximum.reduceat(scores, self.starts), sizes)
-        return shifted - np.repeat(np.log(np.add.reduceat(np.exp(shifted), self.starts)), sizes)
+        highest = np.maximum.reduceat(scores, self.starts)
+        if outside is not None:
+            highest = np.maximum(highest, outside)
+        shifted = scores - np.repeat(highest, sizes)
+        total = np.add.reduceat(np.exp(shifted), self.starts)
+        if outside is not None:
+            total += np.exp(outside - highest)
+        return shifted - np.repeat(np.log(total), sizes)
 
     def best(self, scores: Floats) -> Ints:
         """Return each question's row of the highest score [Q]; −1 for a question without answers.

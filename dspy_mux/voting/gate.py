@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .calibrated import SimpleRule
-from .tally import Floats
+from .calibrated import Calibrated, SimpleRule
+from .tally import Floats, Ints
 
 #: Standard errors of the paired difference that count as chance.
 _ERRORS = 2.0
@@ -23,19 +23,19 @@ _ENOUGH = 30
 
 @dataclass(frozen=True)
 class Trial:
-    """What a learned rule did on questions that it was not fitted on; both [repeats, Q].
+    """What a learned rule did on questions that it was not fitted on.
 
     Attributes:
-        right: 1 where its answer is right.
-        sureness: log-odds that it gave its answer.
+        right: [repeats, Q], 1 where its answer is right.
+        rules: it was fitted on the other questions: by repeat, each with those left out.
     """
 
     right: Floats
-    sureness: Floats
+    rules: list[tuple[Ints, Calibrated]]
 
     @classmethod
     def blank(cls, shape: tuple[int, int]) -> Trial:
-        return cls(np.zeros(shape), np.full(shape, -np.inf))
+        return cls(np.zeros(shape), [])
 
 
 def choose_arm(trials: Mapping[bool, Trial]) -> bool:
