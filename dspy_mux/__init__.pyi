@@ -39,6 +39,7 @@ from .optimize.search import Found as Found, Subset as Subset, search as search
 from .optimize.tune import tune as tune
 from .optimize.tuned import Setting as Setting, Tuned as Tuned
 from .replay.replay import Result as Result, replay as replay
+from .replay.risk import Risk as Risk, risk as risk
 from .replay.unlabelled import estimate_accuracies as estimate_accuracies
 from .sampling.members import Member as Member
 from .voting.ballot import Ballot as Ballot, Choice as Choice, Frugal as Frugal, Rule as Rule

@@ -24,6 +24,7 @@ from .budget import budget
 from .collect import collect
 from .output import say
 from .replay import replay
+from .risk import risk
 from .scale import scale
 from .search import search
 from .tune import tune
@@ -60,7 +61,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they show local variables, a database's password among them
     add_completion=False,
 )
-for verb in (collect, replay, accuracies, search, tune, scale, budget, models, pull, ask):
+for verb in (collect, replay, accuracies, search, tune, scale, budget, risk, models, pull, ask):
     app.command()(verb)
 app.add_typer(bank_app, name="bank")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -128,19 +128,38 @@ class BankOptions:
         Args:
             scored, at_most: as in `Record.of`.
         """
+        record, report = self._read()
+        members = None if self.members is None else parse_names(self.members)
+        chosen, left_out = record.of(members, k, scored=scored, at_most=at_most)
+        report(chosen.members)
+        return chosen, left_out
+
+    def whole(self, large: str | None) -> tuple[Record, list[str]]:
+        """Return all recorded draws, and the names of the pool's members.
+
+        Prints a line on stderr if errors cost draws.
+
+        Args:
+            large: a member that is not in the pool, whoever is chosen; None for none.
+        """
+        record, report = self._read()
+        names = record.members if self.members is None else parse_names(self.members)
+        pool = [name for name in names if self.members is not None or name != large]
+        report([*pool, *([] if large is None else [large])])
+        return record, pool
+
+    def _read(self) -> tuple[Record, Callable[[Sequence[str]], None]]:
+        """Return all recorded draws, and what reports the draws of some members that were lost."""
         from ..bank.jsonl import read_jsonl
         from ..bank.sample_bank import SampleBank
 
-        members = None if self.members is None else parse_names(self.members)
         temperature = None if self.temperature is None else parse_temperature(self.temperature)
         if self.bank.endswith(FILES):
             record = read_jsonl(self.bank, dataset=self.dataset, temperature=temperature)
-            return record.of(members, k, scored=scored, at_most=at_most)
+            return record, lambda members: None
         bank = SampleBank(self.bank)
         record = bank.record(dataset=self.dataset, program=self.program, temperature=temperature)
-        chosen, left_out = record.of(members, k, scored=scored, at_most=at_most)
-        self._report_errors(bank, chosen.members, temperature)
-        return chosen, left_out
+        return record, lambda members: self._report_errors(bank, members, temperature)
 
     def with_greedy(self, at_most: int | None = None) -> tuple[Record, Record | None, int]:
         """Return the chosen draws, greedy ones beside them, and how many questions are left out.

@@ -53,7 +53,7 @@ def _scaling_figure(points: Sequence[Point], along: str, label: str) -> go.Figur
         )
     figure.update_xaxes(dtick=1)
     n = points[0].questions
-    return _titled(
+    return titled(
         figure, f"Accuracy against {label} (n = {n}, 95 % intervals)", label, "accuracy (%)"
     )
 
@@ -77,7 +77,7 @@ def curve_figure(curve: Curve, questions: int) -> go.Figure:
                 "arrayminus": [100 * (point.accuracy - point.low) for point in line],
             },
         )
-    return _titled(
+    return titled(
         figure,
         f"Accuracy against calls (n = {questions}, 95 % intervals)",
         "calls per question",
@@ -97,7 +97,7 @@ def trials_figure(tuned: Tuned) -> go.Figure:
             y=[100 * trial["value"] for trial in line],
             text=[plain(f"{', '.join(trial['members'])}; k={trial['k']}") for trial in line],
         )
-    return _titled(
+    return titled(
         figure, f"Trials (n = {tuned.questions} questions)", "calls per question", "accuracy (%)"
     )
 
@@ -118,7 +118,7 @@ def stopping_figure(points: Sequence[StoppingPoint]) -> go.Figure:
         },
     )
     n = points[0].questions
-    return _titled(
+    return titled(
         figure,
         f"Early stopping: accuracy against calls (n = {n}, 95 % intervals)",
         "calls per question",
@@ -146,7 +146,7 @@ def page(title: str, sections: Sequence[tuple[str, Sequence[go.Figure]]]) -> str
     return "".join([*parts, "</body></html>\n"])
 
 
-def _titled(figure: go.Figure, title: str, x: str, y: str) -> go.Figure:
+def titled(figure: go.Figure, title: str, x: str, y: str) -> go.Figure:
     figure.update_layout(title=title, xaxis_title=x, yaxis_title=y, template="plotly_white")
     return figure
 

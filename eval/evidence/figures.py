@@ -1,4 +1,4 @@
-"""How far a confidence can be trusted: calibration error, and the area under the ROC curve."""
+"""How far a confidence can be trusted: the area under the ROC curve."""
 
 from __future__ import annotations
 
@@ -10,23 +10,8 @@ from numpy.typing import NDArray
 from dspy_mux.replay.intervals import Estimate
 from dspy_mux.voting.tally import Floats, Ints
 
-#: Bins of equal width from 0 to 1.
-BINS = 10
 RESAMPLES = 200
 _AT_ONCE = 2_000_000
-
-
-def calibration_error(confidence: Floats, right: NDArray[np.bool_]) -> float:
-    """Return the expected calibration error over ten bins of equal width; NaN of no answers.
-
-    It is the mean distance of the share of right answers in a bin from their mean confidence,
-    weighted by the answers in it. It is above 0 by chance alone, the more so the fewer answers.
-    """
-    if not len(confidence):
-        return math.nan
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = np.bincount(bins, weights=right - confidence, minlength=BINS)
-    return float(np.abs(gaps).sum() / len(confidence))
 
 
 def roc_area(confidence: Floats, right: NDArray[np.bool_], questions: Ints) -> Estimate:

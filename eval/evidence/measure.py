@@ -21,9 +21,10 @@ from dspy_mux.replay.intervals import (
 )
 from dspy_mux.replay.resample import redrawn
 from dspy_mux.replay.splits import Split, by_field
+from dspy_mux.replay.sureness import calibration_error
 from dspy_mux.voting.tally import Floats, Ints
 
-from .figures import calibration_error, roc_area
+from .figures import roc_area
 from .sources import Source
 
 #: Rules by their names in the tables: the rule that is replayed, and whether it sees evidence.

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from eval.evidence.figures import calibration_error, roc_area
+from dspy_mux.replay.sureness import calibration_error
+from eval.evidence.figures import roc_area
 
 
 def test_calibration_error_weighs_bins_by_their_answers():
