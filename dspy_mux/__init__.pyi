@@ -32,6 +32,7 @@ from .mux.stream import (
     MuxProgress as MuxProgress,
     MuxStatusMessageProvider as MuxStatusMessageProvider,
 )
+from .mux.verdict_log import VerdictLog as VerdictLog, read_verdicts as read_verdicts
 from .optimize.optimizer import MuxOptimizer as MuxOptimizer
 from .optimize.report import MuxReport as MuxReport
 from .optimize.scaling import Scaling as Scaling, scale as scale

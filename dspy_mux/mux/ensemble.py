@@ -371,6 +371,7 @@ class Ensemble(dspy.Module):
             ballots=outcome.member_ballots(ballots, cast, self._answer),
             turns=list(turns),
             trusted=None if threshold is None else confidence >= threshold,
+            group=next((group for draw, group in cast if draw is winner), None),
             **outcome.total_spent(spent).model_dump(),
         )
         extend_trace(winner, cast, spent)

@@ -62,7 +62,11 @@ def total_spent(draws: Sequence[Draw]) -> Spent:
 
 
 def all_members_failed(
-    names: Sequence[str], draws: Sequence[Draw], decided_by: str, turns: Sequence[Turn] = ()
+    names: Sequence[str],
+    draws: Sequence[Draw],
+    decided_by: str,
+    turns: Sequence[Turn] = (),
+    ballots: Sequence[MemberBallot] = (),
 ) -> AllMembersFailed:
     """Return the error for a question without an answer.
 
@@ -77,6 +81,7 @@ def all_members_failed(
             if name in causes
         },
         turns,
+        ballots,
     )
     errors = ((draw.error, draw.member.lm) for draw in draws if draw.error is not None)
     error.__cause__ = next((raised for raised, lm in errors if shows_no_key(raised, lm)), None)

@@ -15,7 +15,6 @@ from ..errors import ConfigurationError
 from ..sampling.draw import Draw
 from ..sampling.members import Pool
 from ..voting.ballot import Ballot, Frugal, Rule, by_accuracy, choice_of, reads_evidence, rule_for
-from ..voting.early_stopping import EarlyStopping
 from ..voting.evidence import any_of
 from ..voting.rules import rule_of
 from ..voting.verdict import AllMembersFailed, NotTrusted, Verdict
@@ -28,7 +27,7 @@ from .rounds import Rounds, Wave
 from .saved import Otherwise, Schedule
 from .saved_rule import check_asks, check_rule
 from .traces import mark_members
-from .trust import Escalate, admits_none, check_trust, escalation_of
+from .trust import Escalate, admits_none, check_trust, escalation_of, trusted_early
 
 #: How many members start together under the hedged schedule.
 _HEDGED = 2
@@ -283,7 +282,7 @@ class SLMMux(Ensemble):
     def _in_turn(self, rule: Frugal, draws: Sequence[Sequence[Draw]]) -> Iterator[Wave]:
         """Yield the draws the rule asks for, until it asks for none."""
         while wanted := rule.wants(self._so_far(draws)[0]):
-            if self._is_trusted_early(rule, draws):
+            if trusted_early(rule, self._so_far(draws)[0], self.pool.settings.threshold):
                 return
             begun = [sum(draw.settled for draw in member) for member in draws]
             wave = [
@@ -294,17 +293,6 @@ class SLMMux(Ensemble):
                     f"The rule {self.rule.name!r} wants draws that do not exist: {wanted}."
                 )
             yield Wave(wave, counted=list(chain(*draws)))
-
-    def _is_trusted_early(self, rule: Frugal, draws: Sequence[Sequence[Draw]]) -> bool:
-        """Return whether the draws so far make an answer trusted, whatever the others give.
-
-        The confidence of other rules counts draws that were not made.
-        """
-        threshold = self.pool.settings.threshold
-        if threshold is None or not isinstance(rule, EarlyStopping):
-            return False
-        choice = rule.choose(self._so_far(draws)[0])
-        return choice is not None and choice.confidence >= threshold
 
     def _hedged(self, rule: Frugal, draws: Sequence[Sequence[Draw]]) -> Iterator[Wave]:
         """Yield the draws of the two most accurate members, then those of all the others.
@@ -371,7 +359,12 @@ class SLMMux(Ensemble):
         ballots, cast = self._so_far(draws)
         choice = choice_of(rule_for(self.rule, inputs), ballots)
         if choice is None:
-            raise self._all_failed([draw for draw, _ in cast], f"the rule {self.rule.name!r}")
+            raise outcome.all_members_failed(
+                self.pool.names,
+                [draw for draw, _ in cast],
+                f"the rule {self.rule.name!r}",
+                ballots=outcome.member_ballots(ballots, cast, self._answer),
+            )
         name = self.pool.names[choice.ballot]
         winner = next(
             draw for draw, answer in cast if draw.member.label == name and answer == choice.answer

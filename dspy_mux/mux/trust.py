@@ -7,6 +7,7 @@ depends on where the threshold comes from: `dspy_mux.risk` finds one on labelled
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from types import UnionType
 from typing import Annotated, TypeAlias, Union, get_args, get_origin
 
@@ -14,6 +15,8 @@ import dspy
 
 from ..errors import ConfigurationError
 from ..sampling.members import Member
+from ..voting.ballot import Ballot, Frugal
+from ..voting.early_stopping import EarlyStopping
 from .program import copy_for_a_member
 from .rollout import PoolLM
 from .saved import Otherwise
@@ -121,3 +124,14 @@ def admits_none(annotation: object) -> bool:
         return admits_none(get_args(annotation)[0])
     either = get_origin(annotation) in (Union, UnionType)
     return annotation is type(None) or (either and type(None) in get_args(annotation))
+
+
+def trusted_early(rule: Frugal, ballots: Sequence[Ballot], threshold: float | None) -> bool:
+    """Return whether the draws so far make an answer trusted, whatever the others give.
+
+    The confidence of other rules than early stopping counts draws that were not made.
+    """
+    if threshold is None or not isinstance(rule, EarlyStopping):
+        return False
+    choice = rule.choose(ballots)
+    return choice is not None and choice.confidence >= threshold

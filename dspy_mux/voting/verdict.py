@@ -29,6 +29,8 @@ class Verdict(Spent):
             answer that another model gave in the pool's place (`escalated`) is not one of these.
         escalated: whether another model answered, as the pool's answer was not trusted.
         escalation_cause: why that model was asked in vain, where it was.
+        group: number of the pool's answer in the ballots; another model's answer leaves it as it
+            was. None where the ballots do not hold it.
         turns: what was said in a discussion, round by round; empty if members do not see each
             other's text.
 
@@ -58,6 +60,7 @@ class Verdict(Spent):
     trusted: bool | None = None
     escalated: bool = False
     escalation_cause: str | None = None
+    group: int | None = None
     turns: list[Turn] = []  # noqa: RUF012  (pydantic copies it)
 
     def __str__(self) -> str:
@@ -72,25 +75,31 @@ class AllMembersFailed(MuxError):
 
     Attributes:
         causes: member name → its distinct abstention causes, most frequent first.
-        trusted: whether the confidence reaches the mux's threshold; None where it has none. An
-            answer that another model gave in the pool's place (`escalated`) is not one of these.
-        escalated: whether another model answered, as the pool's answer was not trusted.
-        escalation_cause: why that model was asked in vain, where it was.
+        ballots: every member's ballot, in pool order; empty for methods in which members see each
+            other's text.
         turns: what was said in a discussion without an answer; empty if members do not see each
             other's text.
     """
 
-    def __init__(self, causes: Mapping[str, Sequence[str]], turns: Sequence[Turn] = ()):
+    def __init__(
+        self,
+        causes: Mapping[str, Sequence[str]],
+        turns: Sequence[Turn] = (),
+        ballots: Sequence[MemberBallot | dict[str, Any]] = (),
+    ):
         self.causes = {name: list(member_causes) for name, member_causes in causes.items()}
         self.turns = list(turns)
+        self.ballots = [MemberBallot.model_validate(ballot) for ballot in ballots]
         listed = "; ".join(
             f"{name}: {', '.join(member_causes) or 'no draw'}"
             for name, member_causes in self.causes.items()
         )
         super().__init__(f"No member of the mux gave a usable answer ({listed}).")
 
-    def __reduce__(self) -> tuple[type[AllMembersFailed], tuple[dict[str, list[str]], list[Turn]]]:
-        return type(self), (self.causes, self.turns)
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An answer may have a type that cannot be pickled, and an error must cross processes.
+        ballots = [ballot.model_dump(mode="json") for ballot in self.ballots]
+        return type(self), (self.causes, self.turns, ballots)
 
 
 class NotTrusted(MuxError):
