@@ -84,7 +84,7 @@ def test_texts_are_logged_where_they_are_asked_for_and_never_a_key(path):
     assert read_verdicts(path)[0].answer == "x"
     failing = SLMMux(dspy.Predict(QA), [scripted_lm("b", down)], k=1)
     with dspy.context(callbacks=[log]), pytest.raises(AllMembersFailed):
-        failing(question="?")
+        failing(question="Anyone?")
     ((cause, count),) = read_verdicts(path)[1].causes["scripted/b"].items()
     assert ("refused" in cause, count) == (True, 1)
     assert not any(secret in path.read_text() for secret in (key, own))
