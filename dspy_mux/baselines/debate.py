@@ -12,6 +12,7 @@ from ..adapters.wrap import Fields
 from ..errors import ConfigurationError
 from ..mux.ensemble import Inputs
 from ..mux.options import SharedOptions
+from ..mux.outcome import Grounds
 from ..mux.rounds import Rounds, Wave
 from ..mux.saved import MethodChoices
 from ..sampling.draw import Draw
@@ -143,9 +144,7 @@ class LLMDebate(Discussion):
         rivals = sum(count == ballot.counts[answer] for count in ballot.counts.values())
         return self._conclude(
             last[votes.index(answer)],
-            decided_by=self.method,
-            confidence=ballot.confidence,
-            tie_break="order drawn" if rivals > 1 else "nothing",
+            Grounds(self.method, ballot.confidence, "order drawn" if rivals > 1 else "nothing"),
             ballots=self._ballots(last, votes),
             cast=list(zip(last, votes, strict=True)),
             spent=everyone,

@@ -10,6 +10,7 @@ from typing_extensions import Unpack
 
 from ..mux.ensemble import Inputs
 from ..mux.options import SharedOptions
+from ..mux.outcome import Grounds
 from ..mux.rounds import Rounds, Wave
 from ..mux.saved import MethodChoices
 from ..sampling.draw import Draw
@@ -120,9 +121,7 @@ class MixtureOfAgents(Discussion):
             raise self._all_failed([answer], "Mixture-of-Agents", turns)
         return self._conclude(
             answer,
-            decided_by=self.method,
-            confidence=1.0,
-            tie_break="nothing",
+            Grounds(self.method, 1.0, "nothing"),
             ballots=self._ballots([answer], classes[-1:]),
             cast=[(answer, classes[-1])],
             spent=draws,

@@ -16,6 +16,7 @@ from ..answers.kinds import BoolKind
 from ..errors import ConfigurationError
 from ..mux.ensemble import Inputs
 from ..mux.options import SharedOptions
+from ..mux.outcome import Grounds
 from ..mux.program import copy_for_a_member
 from ..mux.rounds import Rounds, Wave
 from ..mux.saved import MethodChoices
@@ -191,9 +192,7 @@ class MultiAgentVerification(Discussion):
         rivals = {text for text, share in zip(said, approved, strict=True) if share == best}
         return self._conclude(
             candidates[approved.index(best)],
-            decided_by=self.method,
-            confidence=best,
-            tie_break="order drawn" if len(rivals) > 1 else "nothing",
+            Grounds(self.method, best, "order drawn" if len(rivals) > 1 else "nothing"),
             ballots=self._ballots(candidates, classes),
             cast=list(zip(candidates, classes, strict=True)),
             spent=[*candidates, *judged.values()],

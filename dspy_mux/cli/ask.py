@@ -165,7 +165,7 @@ def _cells(ballot: MemberBallot, probabilities: bool) -> list[str]:
 
 
 def _summary(verdict: Verdict) -> str:
-    from ..voting.verdict_text import calls_text, trust_text
+    from ..voting.verdict_text import calls_text, confidence_text, trust_text
 
     tie = "" if verdict.tie_break == "nothing" else f", tie broken by {verdict.tie_break}"
     trust = "; escalated" if verdict.escalated else trust_text(verdict)
@@ -174,7 +174,7 @@ def _summary(verdict: Verdict) -> str:
     spared = f"{count} spared, " if count else ""
     tokens = verdict.prompt_tokens + verdict.completion_tokens
     return (
-        f"{verdict.rule}, confidence {verdict.confidence:.2f}{tie}{trust}; {calls_text(verdict)}, "
+        f"{verdict.rule}, {confidence_text(verdict)}{tie}{trust}; {calls_text(verdict)}, "
         f"{verdict.cached_calls} from the cache, {spared}{tokens} tokens{cost}"
     )
 

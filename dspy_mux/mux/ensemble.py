@@ -27,7 +27,7 @@ from ..sampling.grouped_call import group_of, may_group
 from ..sampling.members import Member, Pool, build_pool
 from ..sampling.spans import note_verdict
 from ..sampling.turns import in_turn, take_turn
-from ..voting.ballot import Ballot, Rule, TieBreak
+from ..voting.ballot import Ballot, Rule
 from ..voting.evidence import any_of
 from ..voting.verdict import AllMembersFailed, Verdict
 from ..voting.verdict_parts import Turn
@@ -345,10 +345,8 @@ class Ensemble(dspy.Module):
     def _conclude(
         self,
         winner: Draw,
+        grounds: outcome.Grounds,
         *,
-        decided_by: str,
-        confidence: float,
-        tie_break: TieBreak,
         ballots: Sequence[Ballot],
         cast: Sequence[tuple[Draw, int | None]],
         spent: Sequence[Draw],
@@ -365,12 +363,13 @@ class Ensemble(dspy.Module):
         verdict = Verdict(
             answer=self.compared.of(winner.prediction),
             member=winner.member.label,
-            confidence=confidence,
-            tie_break=tie_break,
-            rule=decided_by,
+            confidence=grounds.confidence,
+            calibrated=grounds.calibrated,
+            tie_break=grounds.tie_break,
+            rule=grounds.rule,
             ballots=outcome.member_ballots(ballots, cast, self._answer),
             turns=list(turns),
-            trusted=None if threshold is None else confidence >= threshold,
+            trusted=None if threshold is None else grounds.confidence >= threshold,
             group=next((group for draw, group in cast if draw is winner), None),
             **outcome.total_spent(spent).model_dump(),
         )

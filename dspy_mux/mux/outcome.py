@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..redact import shows_no_key
 from ..sampling.draw import Draw
-from ..voting.ballot import Ballot
+from ..voting.ballot import Ballot, TieBreak
 from ..voting.verdict import AllMembersFailed
 from ..voting.verdict_parts import MemberBallot, Spent, Turn, most_frequent_first
 
 Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Grounds:
+    """On what an answer was chosen; `Verdict` says what each is."""
+
+    rule: str
+    confidence: float
+    tie_break: TieBreak = "nothing"
+    calibrated: bool = False
 
 
 def by_member(draws: Sequence[Draw], values: Sequence[Value]) -> dict[str, list[Value]]:

@@ -25,11 +25,12 @@ from ..sampling.draw import OnError
 from ..sampling.logprobs import AskLogprobs
 from ..sampling.members import MOST_DRAWS, Member, check_members
 from ..voting.ballot import Rule
+from ..voting.confidence import RuleScale
 from .code_hash import describe_kind
 from .identity import identify
 from .rollout import TakesRollouts
 from .saved_checks import checked_accuracies
-from .saved_rule import check_asks, check_rule, load_rule, rule_state
+from .saved_rule import check_asks, check_rule, load_rule, load_scale, rule_state
 
 #: The order in which a mux draws; `SLMMux` documents the values.
 Schedule = Literal["full", "frugal", "hedged"]
@@ -106,6 +107,7 @@ class SavedPool(BaseModel):
     members: list[SavedMember] = Field(min_length=1)
     accuracies: dict[str, float] = {}
     rule: dict[str, Any]
+    scale: dict[str, Any] | None = None
     equivalence: str
     compares: list[str] | None = None
     answer_field: str
@@ -185,6 +187,10 @@ class PoolState(TakesRollouts, Parameter):
     """The pool of a mux.
 
     It is a DSPy parameter, so that a mux inside a larger program saves and loads too.
+
+    Attributes:
+        scale: what the confidence of the rule means, where that was fitted on labels and the rule
+            does not say so itself.
     """
 
     def __init__(
@@ -201,6 +207,7 @@ class PoolState(TakesRollouts, Parameter):
         self.members, self.rule = members, rule
         self.description, self.choices, self.settings = description, choices, settings
         self.accuracies = checked_accuracies(accuracies, self.names)
+        self.scale: RuleScale | None = None
 
     @property
     def names(self) -> list[str]:
@@ -219,6 +226,7 @@ class PoolState(TakesRollouts, Parameter):
             "members": [_member_state(member) for member in self.members],
             "accuracies": dict(self.accuracies),
             "rule": rule_state(self.rule),
+            **({} if self.scale is None else {"scale": dataclasses.asdict(self.scale)}),
             "equivalence": description.kind.name,
             "compares": description.compares,
             "answer_field": description.answer_field,
@@ -244,6 +252,7 @@ class PoolState(TakesRollouts, Parameter):
         )
         check_rule(rule, members)
         self.accuracies, self.rule, self.members, self.choices = accuracies, rule, members, choices
+        self.scale = None if saved.scale is None else load_scale(saved.scale)
         self.settings = MuxSettings(
             saved.extract,
             saved.timeout,
@@ -263,6 +272,7 @@ class PoolState(TakesRollouts, Parameter):
         check_asks(self.rule, self.members, self.settings.logprobs)
         if options.get("accuracies") is not None:
             self.accuracies = checked_accuracies(options["accuracies"], self.names)
+            self.scale = None  # other accuracies break ties otherwise
 
     def set_k(self, k: int | None) -> None:
         """Give each member another k; None leaves it.

@@ -17,6 +17,7 @@ from ..sampling.logprobs import AskLogprobs
 from ..sampling.members import Member
 from ..voting.ballot import ChecksMembers, Rule, reads_evidence
 from ..voting.calibrated import Calibrated
+from ..voting.confidence import RuleScale
 from ..voting.early_stopping import EarlyStopping
 from ..voting.rules import RULES
 from .identity import identify
@@ -119,6 +120,18 @@ def _made(saved: Mapping[str, Any]) -> Rule:
     except pydantic.ValidationError as error:
         raise DataError(f"The rule of the saved mux {first_mistake(error)}") from error
     return rule
+
+
+def load_scale(saved: Mapping[str, Any]) -> RuleScale:
+    """Return the saved scale of a rule's confidence.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    try:
+        return pydantic.TypeAdapter(RuleScale).validate_python(saved)
+    except pydantic.ValidationError as error:
+        raise DataError(f"The scale of the saved mux {first_mistake(error)}") from error
 
 
 def _named(saved: Mapping[str, Any]) -> str:

@@ -365,15 +365,15 @@ class SLMMux(Ensemble):
                 f"the rule {self.rule.name!r}",
                 ballots=outcome.member_ballots(ballots, cast, self._answer),
             )
+        if self.pool.scale is not None and not choice.calibrated:
+            choice = self.pool.scale.of(choice, self.rule.name, ballots)
         name = self.pool.names[choice.ballot]
         winner = next(
             draw for draw, answer in cast if draw.member.label == name and answer == choice.answer
         )
         return self._conclude(
             winner,
-            decided_by=self.rule.name,
-            confidence=choice.confidence,
-            tie_break=choice.tie_break,
+            outcome.Grounds(self.rule.name, choice.confidence, choice.tie_break, choice.calibrated),
             ballots=ballots,
             cast=cast,
             spent=list(chain(*draws)),

@@ -21,6 +21,7 @@ from ..errors import ConfigurationError
 from ..mux.saved_rule import check_asks
 from ..mux.slm_mux import SLMMux
 from ..replay.contexts import Contexts, with_contexts
+from ..replay.held_out import fit_rule_scale
 from ..voting.ballot import Rule
 from ..voting.calibration import Training, fit
 from ..voting.early_stopping import fit_early_stopping
@@ -34,6 +35,9 @@ from .plan import CALIBRATED, PROBABILITY, Recorded
 from .report import MuxReport
 from .tune import run_study
 from .tuned import Setting, Tuned
+
+#: Rules that are fitted on labels, and calibrate their own confidence.
+LEARNING = (CALIBRATED, PROBABILITY)
 
 if TYPE_CHECKING:
     import optuna
@@ -246,6 +250,8 @@ class MuxOptimizer(Teleprompter):
             if 0 <= value <= 1
         }
         mux.pool.rule = fitted_rule(best, part, tally, options, self.bound)
+        if best.rule not in LEARNING:
+            mux.pool.scale = fit_rule_scale(best.rule, _training(part, tally, options))
         if self.bound is not None:
             mux.pool.settings.schedule = "frugal"
         mux.report = replace(report, accuracies=dict(mux.pool.accuracies))
@@ -256,14 +262,17 @@ def fitted_rule(
     best: Setting, part: Record, tally: Tally, options: ChoiceOptions, bound: float | None
 ) -> Rule:
     """Return the rule of a setting, fitted on `part` if it is one that learns."""
-    if best.rule not in (CALIBRATED, PROBABILITY):
+    if best.rule not in LEARNING:
         return rule_of(best.rule)
-    training = Training(tally, part.scores, part.members, threshold=options.threshold)
     contexts = Contexts.of(part, options.context)
-    training = with_contexts(training, contexts, range(len(part.questions)))
+    training = with_contexts(_training(part, tally, options), contexts, range(len(part.questions)))
     if best.rule == PROBABILITY:
         return fit_probability(training)
     return fit_early_stopping(training, bound) if bound else fit(training)
+
+
+def _training(part: Record, tally: Tally, options: ChoiceOptions) -> Training:
+    return Training(tally, part.scores, part.members, threshold=options.threshold)
 
 
 def _input_context(context: str | None, examples: Sequence[dspy.Example]) -> str | None:

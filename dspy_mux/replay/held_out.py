@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 
 from ..bank.record import Record
 from ..voting.calibration import Training
-from ..voting.confidence import Scale, fit_scale
+from ..voting.confidence import LEAST_ANSWERS, RuleScale, fit_scale, of_draws_made
+from ..voting.probability_sums import first_draws
 from ..voting.tally import Floats, Ints, Tally
 from .contexts import Contexts, with_contexts
 from .decisions import Decisions, check_evidence, check_rule, decide
 from .splits import Split, folds
 
 _FOLDS = 5
+#: Simple rules whose confidence counts draws that the frugal schedule spares.
+SPARED = ("pooled",)
 
 
 @dataclass(frozen=True)
@@ -86,28 +89,47 @@ def confidences(rule: str, training: Training, made: Decisions) -> tuple[Floats,
     raw = made.picks.confidence
     if made.calibrated:
         return raw, True
-    scale = None if made.learns else rule_scale(rule, training)
-    if scale is None:
+    fitted = None if made.learns else fit_rule_scale(rule, training)
+    if fitted is None:
         return raw, False
-    return np.where(made.picks.member >= 0, scale.of(raw), 0.0), True
+    return np.where(made.picks.member >= 0, fitted.every.of(raw), 0.0), True
 
 
-def rule_scale(rule: str, training: Training) -> Scale | None:
-    """Fit the scale of a rule that does not calibrate its own confidence.
+def fit_rule_scale(rule: str, training: Training) -> RuleScale | None:
+    """Fit the scale of a rule that does not calibrate its own confidence; None with few labels.
 
-    The members' accuracies, by which it prefers among equals, are those of the other folds.
+    The members' accuracies, by which it prefers among equals, are those of the other folds. Spared
+    draws are those of the frugal schedule, played out on the recorded ones.
     """
     count = len(training.scores)
-    if count < _FOLDS:
+    if count < LEAST_ANSWERS:
         return None
-    raw, right = np.zeros(count), np.zeros(count)
-    answered = np.zeros(count, bool)
+    raw, right, answered = np.zeros(count), np.zeros(count), np.zeros(count, bool)
+    early, made = np.zeros(count), np.ones(count)
     for fold in folds(count, count=_FOLDS, seed=training.seed):
-        part = _rows(training, fold.train)
-        picks = decide(rule, part, training.tally.rows(fold.test)).picks
+        part, test = _rows(training, fold.train), training.tally.rows(fold.test)
+        decided = decide(rule, part, test)
+        picks, total = decided.picks, int(test.k.sum())
         raw[fold.test], answered[fold.test] = picks.confidence, picks.member >= 0
         right[fold.test] = picks.scores(training.correct[fold.test])
-    return fit_scale(raw[answered], right[answered])
+        if rule in SPARED:
+            shorter = decide(rule, part, first_draws(test, decided.frugal)).picks
+            early[fold.test] = shorter.confidence
+            made[fold.test] = decided.frugal.sum(axis=1) / total
+    every = fit_scale(raw[answered], right[answered])
+    stopped = answered & (made < 1)
+    return (
+        None
+        if every is None
+        else RuleScale(
+            rule.partition(":")[0],
+            tuple(training.members),
+            tuple(int(k) for k in training.tally.k),
+            every,
+            fit_scale(of_draws_made(early, made)[stopped], right[stopped]),
+            stays=rule not in SPARED,
+        )
+    )
 
 
 def _rows(training: Training, at: Ints) -> Training:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..errors import DataError
+from .ballot import Ballot, Choice
 from .logit import platt, sigmoid
 from .tally import Floats
 
@@ -75,6 +77,54 @@ class Scale:
         if self.levels:
             return np.interp(raw, self.levels, self.chances)
         return sigmoid(self.intercept + self.slope * _odds(raw, self.softening))
+
+
+@dataclass(frozen=True)
+class RuleScale:
+    """The scale of a rule that fits none of its own, over certain members and draws.
+
+    Attributes:
+        rule: its name.
+        members, k: names in pool order, and each one's draws.
+        every: the scale after all draws.
+        stopped: where draws were spared, over the confidence as a share of the draws made; None
+            where so few questions spared any that nothing could be fitted.
+        stays: whether spared draws leave the rule's confidence as it is, so that `every` serves.
+    """
+
+    rule: str
+    members: tuple[str, ...]
+    k: tuple[int, ...]
+    every: Scale
+    stopped: Scale | None = None
+    stays: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.members) != len(self.k) or any(k < 1 for k in self.k):
+            raise DataError("The scale of the confidence does not fit its members: fit it again.")
+
+    def of(self, choice: Choice, rule: str, ballots: Sequence[Ballot]) -> Choice:
+        """Return a rule's choice with its calibrated confidence.
+
+        It is returned as it is where the scale is another rule's, other members' or other draws'.
+        """
+        drawn = [(ballot.member, ballot.k) for ballot in ballots]
+        if rule != self.rule or drawn != list(zip(self.members, self.k, strict=True)):
+            return choice
+        raw, scale = choice.confidence, self.every
+        made = sum(len(ballot.votes) for ballot in ballots)
+        if made < sum(self.k) and not self.stays:
+            if self.stopped is None:
+                return choice
+            raw, scale = float(of_draws_made(np.array([raw]), made / sum(self.k))[0]), self.stopped
+        chance = float(scale.of(np.array([raw]))[0])
+        return replace(choice, confidence=chance, calibrated=True)
+
+
+def of_draws_made(raw: Floats, made: Floats | float) -> Floats:
+    """Return confidences [N] as shares of the draws made, which are `made` of all draws."""
+    shares: Floats = np.minimum(raw / made, 1.0)
+    return shares
 
 
 def fit_scale(raw: Floats, right: Floats, *, softening: float = SOFTENING) -> Scale | None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from itertools import chain
 
 import numpy as np
 
 from ..errors import DataError
 from .ballot import Ballot, Choice, TieBreak, by_accuracy, check_fitted_for
+from .confidence import Scale as ConfidenceScale, of_draws_made
 from .logit import log_odds, sigmoid
 from .probability_sums import (
     EQUAL,
@@ -52,6 +53,8 @@ class Probability:
         k: draws of each member that it was fitted on.
         scales: one a member.
         slope, intercept: of the logistic that makes the mean a probability of being right.
+        stopped: the scale that does so where draws were spared, over the mean as a share of the
+            draws made; None where too few questions spared any.
         trained_on: questions in the training split.
 
     >>> import math
@@ -72,6 +75,7 @@ class Probability:
     slope: float = 1.0
     intercept: float = 0.0
     trained_on: int = 0
+    stopped: ConfidenceScale | None = None
     name: str = field(default="probability", init=False)
 
     def __post_init__(self) -> None:
@@ -107,11 +111,19 @@ class Probability:
         member, draw = int(picks.member[0]), int(picks.draw[0])
         if member < 0:
             return None
+        confidence, calibrated = float(picks.confidence[0]), self.calibrates
+        made, k = sum(len(ballot.votes) for ballot in ballots), sum(ballot.k for ballot in ballots)
+        if made < k and self.stopped is None:
+            calibrated = False
+        elif made < k and self.stopped is not None:
+            mean = replace(self, slope=1.0, intercept=0.0)._picks(sums, tally, order).confidence
+            confidence = float(self.stopped.of(of_draws_made(mean, made / k))[0])
         return Choice(
             int(tally.votes[0, member, draw]),
             member,
-            float(picks.confidence[0]),
+            confidence,
             _tie_break(sums, ballots, member),
+            calibrated,
         )
 
     def pick(self, tally: Tally, order: Sequence[int]) -> Picks:

@@ -13,12 +13,14 @@ import numpy as np
 
 from .calibration import LEAST_QUESTIONS, Training
 from .candidates import Candidates
+from .confidence import Scale as ConfidenceScale, fit_scale, of_draws_made
 from .logit import log_odds, logistic
 from .probability import Probability
 from .probability_sums import (
     UNKNOWN,
     Bools,
     Scale,
+    first_draws,
     is_direct,
     is_reasoned,
     measured_probabilities,
@@ -63,7 +65,28 @@ def fit_probability(training: Training) -> Probability:
     x = np.stack([odds, np.ones(len(odds))], axis=1)
     right, once = picks.scores(training.correct)[answered], np.ones(len(odds))
     steeper, intercept = logistic(x, right, np.array(_CONFIDENCE), once, odds)
-    return replace(rule, slope=max(1.0 + float(steeper), 0.0), intercept=float(intercept))
+    return replace(
+        rule,
+        slope=max(1.0 + float(steeper), 0.0),
+        intercept=float(intercept),
+        stopped=_stopped_scale(rule, training),
+    )
+
+
+def _stopped_scale(rule: Probability, training: Training) -> ConfidenceScale | None:
+    """Fit the scale for questions that the frugal schedule stops early on the recorded draws.
+
+    Args:
+        rule: without its own logistic, so that its confidence is the mean.
+    """
+    tally = training.tally
+    order = rule.order_of(training.members, training.accuracies.tolist())
+    drawn = rule.frugal_draws(tally, order)
+    picks = rule.pick(first_draws(tally, drawn), order)
+    made = drawn.sum(axis=1) / tally.k.sum()
+    early = (made < 1) & (picks.member >= 0)
+    means = of_draws_made(picks.confidence, np.maximum(made, 1e-9))
+    return fit_scale(means[early], picks.scores(training.correct)[early])
 
 
 def _shifts(training: Training, direct: Bools) -> Floats:

@@ -17,9 +17,11 @@ class Verdict(Spent):
     Attributes:
         answer: the winning draw's answer.
         member: the member the answer is credited to.
-        confidence: the rule's confidence in [0, 1]; for `consistency`, the share of the member's
-            draws that gave the answer; for `probability`, unless it was fitted on labels, what
-            the members' models say on average, which is no probability of being right.
+        confidence: in [0, 1]; the chance that the answer is right if it is `calibrated`. Else it
+            is the rule's own, which only ranks answers: for `consistency`, the share of the
+            member's draws that gave the answer; for `probability`, what the members' models say
+            on average.
+        calibrated: whether the confidence was fitted on labels to be a chance of being right.
         tie_break: what decided among equals: "nothing" (there were none), "accuracy", "pool order"
             or "order drawn".
         rule: the name of the rule, or of the method that decided.
@@ -57,6 +59,7 @@ class Verdict(Spent):
     tie_break: TieBreak
     rule: str
     ballots: list[MemberBallot]
+    calibrated: bool = False
     trusted: bool | None = None
     escalated: bool = False
     escalation_cause: str | None = None

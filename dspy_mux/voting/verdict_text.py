@@ -25,6 +25,7 @@ class Decided(Sent, Protocol):
     answer: Any
     member: str
     confidence: float
+    calibrated: bool
     tie_break: TieBreak
     rule: str
     trusted: bool | None
@@ -101,9 +102,15 @@ def answer_line(value: Any, longest: int = _LONGEST_CELL) -> str:
     return shortened(" ".join(visible(readable_answer(value)).split()), longest)
 
 
+def confidence_text(verdict: Decided) -> str:
+    """Return the confidence, and whether it is a chance of being right."""
+    kind = "calibrated confidence" if verdict.calibrated else "confidence"
+    return f"{kind} {verdict.confidence:.2f}"
+
+
 def _grounds(verdict: Decided) -> str:
     tie = "" if verdict.tie_break == "nothing" else f"; a tie, decided by {verdict.tie_break}"
-    grounds = f"confidence {verdict.confidence:.2f} by the rule {verdict.rule}{tie}"
+    grounds = f"{confidence_text(verdict)} by the rule {verdict.rule}{tie}"
     if verdict.escalated:
         return f"asked in the pool's place: {grounds}, not trusted"
     return grounds + trust_text(verdict)
