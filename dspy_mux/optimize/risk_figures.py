@@ -95,7 +95,7 @@ def _escalation_figure(found: Risk, escalation: EscalationFigures) -> go.Figure:
         )
     figure.add_hline(y=100 * escalation.accuracy_large, line={"color": _GREY, "width": 1})
     how = f"the line is {plain(escalation.large)} alone, {100 * escalation.accuracy_large:.1f} %"
-    title = _title("Accuracy against calls of the large model", how)
+    title = _title("Accuracy by share escalated", how)
     titled(figure, title, "questions escalated (%)", "accuracy (%)")
     return _for_phones(figure)
 
@@ -109,7 +109,7 @@ def _for_phones(figure: go.Figure) -> go.Figure:
     figure.update_layout(
         font={"size": 13},
         title={"font": {"size": 15}, "x": 0.02, "xanchor": "left"},
-        margin={"l": 50, "r": 12, "t": 64, "b": 40},
+        margin={"l": 50, "r": 20, "t": 64, "b": 40},
         legend={"orientation": "h", "yanchor": "top", "y": -0.22, "x": 0},
         height=420,
     )

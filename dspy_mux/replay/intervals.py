@@ -53,7 +53,7 @@ def accuracy(scores: Sequence[float]) -> Estimate:
     return Estimate(mean, low, high, n, standard_error(np.asarray(scores, float)))
 
 
-def wilson(share: float, n: int) -> tuple[float, float]:
+def wilson(share: float, n: float) -> tuple[float, float]:
     """Return Wilson's 95 % interval of a share of n independent cases, n at least 1."""
     centre = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
     half = Z95 / (1 + Z95**2 / n) * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2))

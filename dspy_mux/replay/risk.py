@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..bank.record import Record
+from ..errors import ConfigurationError
 from ..voting.tally import Floats
 from .contexts import Contexts
 from .decisions import check_evidence, check_rule
@@ -194,6 +195,8 @@ def risk(  # noqa: PLR0913  (public: independent keyword arguments)
     pool, count = cut.pool, len(cut.pool.questions)
     check_rule(rule, pool.members)
     check_evidence(rule, pool)
+    if repeats < 1 or splits is not None and not splits:
+        raise ConfigurationError("At least one split and one repeat are needed to measure a risk.")
     random = np.random.default_rng(seed)
     draws = pool.votes.shape[2] if k is None else k
     contexts = Contexts.of(pool, context) if rule == "calibrated" else None
@@ -227,7 +230,7 @@ def risk(  # noqa: PLR0913  (public: independent keyword arguments)
         n_calibration=len(first.parts.calibration),
         n_test=len(first.parts.test),
         marked=None if first.certified.threshold is None else answered[0] / len(first.tested),
-        curve=risk_curve(tested, [each.parts.test for each in made], count),
+        curve=risk_curve(tested, [each.parts.test for each in made]),
         escalation=None if cut.large is None else _escalation(str(escalate), cut.large, made),
     )
 
