@@ -56,7 +56,9 @@ def budget(
     data: PublicBanks,
     bounds: Annotated[
         str,
-        typer.Option(help="Bounds on the chance that a further draw changes the answer."),
+        typer.Option(
+            help="Bounds on the share of early answers that differ from those of all draws."
+        ),
     ] = "0.05,0.1,0.15",
     k: RuleDraws = 3,
     repeats: Halves = 5,

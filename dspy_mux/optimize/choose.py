@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError
-from ..replay.intervals import bootstrap_difference, standard_error
+from ..replay.intervals import difference_interval, standard_error
 from ..replay.replay import compare
 from ..replay.splits import folds
 from ..voting.tally import Floats
@@ -58,7 +58,7 @@ class Chooser:
             best=self._setting(best, plan),
             baseline=self._baseline(paper_chosen, paper),
             single=self._single(plan),
-            difference=(0.0, 0.0, 0.0) if alike else _paired(ours, theirs, self.options.seed),
+            difference=(0.0, 0.0, 0.0) if alike else _paired(ours, theirs),
             questions=len(ours),
             left_out=left_out,
             cross_fitted=self.objective.cross_fitted,
@@ -214,6 +214,6 @@ def _penalty(trial: FrozenTrial) -> float | None:
     return penalty
 
 
-def _paired(ours: Floats, theirs: Floats, seed: int) -> tuple[float, float, float]:
+def _paired(ours: Floats, theirs: Floats) -> tuple[float, float, float]:
     differences = ours - theirs
-    return float(differences.mean()), *bootstrap_difference(differences, seed=seed)
+    return float(differences.mean()), *difference_interval(differences)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..replay.intervals import bootstrap, bootstrap_difference
+from ..replay.intervals import difference_interval, mean_interval
 from .objective import PAPER_K, Members, Objective
 from .plan import CALIBRATED, PROBABILITY, Plan
 from .tuned import Curve, CurvePoint
@@ -37,7 +37,7 @@ def curve_of(objective: Objective, chosen: Sequence[Members]) -> Curve | None:
     difference = None
     if few is not None:
         gaps = objective.per_question(chosen, few) - objective.per_question(chosen, without)
-        low, high = bootstrap_difference(gaps, seed=objective.options.seed)
+        low, high = difference_interval(gaps)
         difference = float(gaps.mean()), low, high
     return Curve(
         points=list(found.values()),
@@ -79,7 +79,7 @@ def _counts(most: int) -> list[int]:
 
 def _point(objective: Objective, chosen: Sequence[Members], plan: Plan) -> CurvePoint:
     scores = objective.per_question(chosen, plan)
-    low, high = bootstrap(scores, seed=objective.options.seed)
+    low, high = mean_interval(scores)
     return CurvePoint(
         plan=plan,
         calls_per_question=objective.calls(chosen, plan),

@@ -85,8 +85,9 @@ class MuxOptimizer(Teleprompter):
         threshold: the score from which an answer counts as correct, when members are chosen and
             rules fitted. A graded metric needs one that good answers reach.
         bound: let the compiled mux skip draws (`schedule="frugal"`): those that cannot change the
-            answer and, if the rule is the calibrated one, those that change it with a chance below
-            this bound (0 to 1; see `voting/early_stopping.py`). None makes all draws.
+            answer and, if the rule is the calibrated one, those that probably do not. The bound (0
+            to 1) is on the answers of questions that stop early: the share of them that all draws
+            would change, on average (see `voting/early_stopping.py`). None makes all draws.
         minimize: a second objective, "calls_per_question" or "cost_per_question" (US dollars).
         budget: how much of the second objective the compiled mux may use per question.
         fewer_calls: compile the setting of the fewest calls that the most accurate one does not
@@ -134,7 +135,7 @@ class MuxOptimizer(Teleprompter):
         super().__init__()
         if bound is not None and not 0 <= bound <= 1:
             raise ConfigurationError(
-                f"bound must be a chance between 0 and 1, or None, not {bound!r}."
+                f"bound must be a share between 0 and 1, or None, not {bound!r}."
             )
         check_metric(metric)
         check_least("k_max", k_max)

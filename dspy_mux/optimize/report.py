@@ -43,8 +43,8 @@ class MuxReport:
         accuracies: member → accuracy (0 to 1) of its plurality answers on the training split, at
             the k chosen.
         collected: calls and cost of the drawing, for each split.
-        bound: the chance of a change below which the compiled mux stops drawing; None where it
-            makes all draws.
+        bound: of the answers of questions that stop early, the share that may differ from those of
+            all draws; None where the compiled mux makes all draws.
         greedy_left_out: a sentence on why no greedy draws were tried; None where they were, or
             were not asked for.
         fewer_calls: whether `tuned.fewer` was compiled, where there is one, not `tuned.best`.
@@ -110,9 +110,9 @@ class MuxReport:
         if not self.bound or self.compiled.rule != "calibrated":
             return ""
         return (
-            " These figures are of all draws; the compiled mux stops where a further draw changes "
-            f"its answer with a chance below {self.bound:g}: `dspy-mux budget` shows what that "
-            "saves and costs."
+            " These figures are of all draws. The compiled mux stops early; of its answers to "
+            f"questions that do, {100 * self.bound:g} % at most differ from those of all draws, on "
+            "average over questions like these: `dspy-mux budget` shows what that saves and costs."
         )
 
     def to_dataframe(self) -> pd.DataFrame:

@@ -82,7 +82,7 @@ def tune(  # noqa: PLR0913  (public: keyword arguments that users of Optuna know
             `probability` only where draws have log-probabilities.
         n_trials: trials that the study shall have, of the sizes and draws asked for: processes
             that share a study run as many together, and one that is continued runs those it lacks.
-        seed: of the folds, the sampler and the intervals.
+        seed: of the folds and the sampler.
         context: a field of the questions by which the calibrated rule may weigh, or "auto" for
             their text.
         threshold: the score from which an answer counts as correct.

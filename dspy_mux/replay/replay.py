@@ -23,7 +23,7 @@ from ..voting.calibration import Training
 from ..voting.tally import Floats, Ints
 from .contexts import Contexts, with_contexts
 from .decisions import check_evidence, check_rule, decide
-from .intervals import Estimate, bootstrap, bootstrap_difference, standard_error
+from .intervals import Estimate, difference_interval, mean_interval, standard_error
 from .resample import check_record, check_recorded, draw_choices, take_draws, taken
 from .splits import Split, holdout
 
@@ -40,7 +40,7 @@ class Result:
         left_out: questions that not every member answered k times.
         accuracy: mean score of the winning draws, over questions and repeats.
         stderr: its standard error over questions.
-        ci95: its bootstrap interval over questions, Wilson's where all score alike.
+        ci95: its 95 % interval over questions (`intervals.mean_interval`).
         union_accuracy: share of questions on which some member's plurality answer scores
             `threshold` or more; where scores are 0 or 1, `consistency` is never above it.
         calls_per_question, frugal_calls_per_question: LM calls under the full schedule, and under
@@ -135,7 +135,7 @@ def replay(
     return work.result(splits, left_out)
 
 
-def compare(one: Result, other: Result, *, seed: int = 0) -> Estimate:
+def compare(one: Result, other: Result) -> Estimate:
     """Estimate the paired difference `one` − `other`.
 
     Raises:
@@ -147,13 +147,13 @@ def compare(one: Result, other: Result, *, seed: int = 0) -> Estimate:
             "replay both with the same splits."
         )
     differences = one.per_question - other.per_question
-    low, high = bootstrap_difference(differences, seed=seed)
+    low, high = difference_interval(differences)
     return Estimate(
         one.accuracy - other.accuracy, low, high, len(differences), standard_error(differences)
     )
 
 
-def pooled_results(results: Sequence[Result], *, seed: int = 0) -> Result:
+def pooled_results(results: Sequence[Result]) -> Result:
     """Pool results over several splits: a question's score is its mean over the splits testing it.
 
     Members, and what depends on them, are the last result's; every split may have had its own.
@@ -173,7 +173,7 @@ def pooled_results(results: Sequence[Result], *, seed: int = 0) -> Result:
         questions=len(tested),
         accuracy=_mean([result.accuracy for result in results]),
         stderr=standard_error(per_question),
-        ci95=bootstrap(per_question, seed=seed),
+        ci95=mean_interval(per_question),
         union_accuracy=_mean([result.union_accuracy for result in results]),
         calls_per_question=_mean([result.calls_per_question for result in results]),
         frugal_calls_per_question=_mean([result.frugal_calls_per_question for result in results]),
@@ -285,7 +285,7 @@ class _Replay:
             left_out=left_out,
             accuracy=_mean([float(each.scores.mean()) for each in repeats]),
             stderr=standard_error(per_question),
-            ci95=bootstrap(per_question, seed=self.seed),
+            ci95=mean_interval(per_question),
             union_accuracy=_mean([each.union for each in repeats]),
             calls_per_question=_mean([each.calls for each in repeats]),
             frugal_calls_per_question=_mean([each.frugal for each in repeats]),

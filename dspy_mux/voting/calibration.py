@@ -8,6 +8,7 @@ served on other banks.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -116,8 +117,8 @@ class Training:
 
     @cached_property
     def correct(self) -> Floats:
-        """[Q, M, K], 1 for a correct draw and 0 for another."""
-        return (self.scores >= self.threshold).astype(float)
+        """[Q, M, K], 1 for a correct draw and 0 for another; an abstention is never correct."""
+        return self.tally.correct(self.scores, self.threshold).astype(float)
 
     @cached_property
     def accuracies(self) -> Floats:
@@ -143,18 +144,8 @@ def fit(training: Training) -> Calibrated:
     )
     if questions < LEAST_QUESTIONS:
         return blank
-    from threadpoolctl import threadpool_limits
-
-    # The matrices are small: threads would only wait for one another.
-    with threadpool_limits(1, user_api="blas"):
-        work = _Fit(
-            blank,
-            tally,
-            training.correct,
-            None if contexts is None else np.asarray(contexts, dtype=str),
-            _FEW if questions <= FEW_QUESTIONS else _MANY,
-            None if contexts is None else NearbyTraining.of(contexts, training.texts),
-        )
+    with _one_thread():
+        work = _Fit.of(training, blank)
         trials, simple = work.out_of_fold(training.seed)
         evidence = choose_arm(trials)
         rule = work.rule(np.arange(questions), evidence=evidence)
@@ -171,6 +162,28 @@ def fit(training: Training) -> Calibrated:
             **{str(name): float(right.mean()) for name, right in simple.items()},
         },
     )
+
+
+def refit(rule: Calibrated, training: Training, at: Ints) -> Calibrated:
+    """Fit a rule's weights anew, on the questions at these positions alone.
+
+    Whether it reads evidence, which rule decides, and its scale stay: they are not cross-validated.
+
+    Args:
+        rule: fitted on all of `training`.
+    """
+    if training.tally.shape[0] < LEAST_QUESTIONS:
+        return rule
+    with _one_thread():
+        part = _Fit.of(training, rule).rule(at, evidence=rule.evidence)
+    return replace(part, instead=rule.instead)
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    """Keep BLAS to one thread: the matrices are small, others would only wait for one another."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, user_api="blas")
 
 
 def _without_labels(tally: Tally) -> SimpleRule:
@@ -191,6 +204,19 @@ class _Fit:
     contexts: NDArray[np.str_] | None
     ridge: _Ridge
     nearby: NearbyTraining | None
+
+    @classmethod
+    def of(cls, training: Training, blank: Calibrated) -> _Fit:
+        """Return what is fitted on; `blank` has the members and their draws."""
+        contexts, few = training.contexts, training.tally.shape[0] <= FEW_QUESTIONS
+        return cls(
+            blank,
+            training.tally,
+            training.correct,
+            None if contexts is None else np.asarray(contexts, dtype=str),
+            _FEW if few else _MANY,
+            None if contexts is None else NearbyTraining.of(contexts, training.texts),
+        )
 
     @property
     def categories(self) -> NDArray[np.str_] | None:

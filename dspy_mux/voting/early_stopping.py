@@ -1,9 +1,15 @@
 """The early-stopping rule: the calibrated rule, drawing until its answer will probably stay.
 
-It is not lossless. Where a proof needs every draw, most questions are settled long before. On the
-training split's own draws a calibrated rule is fitted after every draw, and the share of its
-answers that later draws change is measured against its probability. On a new question drawing stops
-where that chance falls below a bound that the user sets.
+It is not lossless. Where a proof needs every draw, most questions are settled long before. A
+calibrated rule is fitted after every draw, and drawing stops where it is sure enough.
+
+How sure that must be follows from a bound that the user sets. It is a bound on answers: of the
+answers of questions that stop early, the share that differs from what all draws would have
+answered, averaged over these questions. It bounds neither the chance of a single answer nor that of
+a single draw, and says nothing of answers being right. The share is estimated out of fold, stage by
+stage, on the training questions that reach the stage, those that stopped before left out, and
+counts by its upper 90 % limit. The bound holds on average over training splits, for new questions
+that are like the training ones.
 """
 
 from __future__ import annotations
@@ -17,13 +23,14 @@ import numpy as np
 from ..errors import ConfigurationError, DataError
 from .ballot import Ballot, Choice, by_accuracy, check_fitted_for
 from .calibrated import Calibrated
-from .calibration import Training, fit
+from .calibration import Training, fit, refit
 from .tally import ABSTAINED, Floats, Ints, Picks, Tally
 
-#: How much less accurate the order of fewer calls may be on the training split, as a fraction.
-_TOLERANCE = 0.005
-#: With fewer answers than this the chance of a change is not fitted, and nothing stops early.
+#: Where fewer answers reach a stage, nothing stops there.
 _LEAST_ANSWERS = 20
+#: Confidence of the upper limit of the share of answers that change.
+_SURE = 0.9
+_FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,8 @@ class Stage:
     Attributes:
         rule: over the members drawn from so far, with the draws made of each.
         levels: probabilities of its answer, ascending.
-        change: the chance that later draws change the answer, at each of the levels.
+        change: at each of the levels, an upper limit of the share of answers at least as probable
+            that differ from those of all draws; of a lower level, where that one's is smaller.
     """
 
     rule: Calibrated
@@ -57,8 +65,8 @@ class EarlyStopping:
         k: draws of each member, at most.
         order: the member's position for each draw, first to last.
         stages: one after each draw.
-        bound: drawing stops where the chance that a further draw changes the answer is below it; 0
-            for never.
+        bound: of the answers of questions that stop early, the share that may differ from those of
+            all draws; 0 to make all draws.
     """
 
     members: tuple[str, ...]
@@ -77,7 +85,8 @@ class EarlyStopping:
             )
         if not 0 <= self.bound <= 1:
             raise ConfigurationError(
-                f"The bound on the chance of a change must lie between 0 and 1, not {self.bound}."
+                "The bound on the share of early answers that all draws would change must lie "
+                f"between 0 and 1, not {self.bound}."
             )
 
     @property
@@ -124,8 +133,8 @@ class EarlyStopping:
             return []
         choice = self.choose(ballots)
         if choice is not None:
-            chance = self.stages[made - 1].p_change(np.array([choice.confidence]))[0]
-            if chance < self.bound:
+            share = self.stages[made - 1].p_change(np.array([choice.confidence]))[0]
+            if share < self.bound:
                 return []
         # Stages at which no question stops are passed at once.
         stops = (
@@ -167,85 +176,154 @@ def fit_early_stopping(training: Training, bound: float = 0.05) -> EarlyStopping
 
     Two orders of drawing are tried, both from the most accurate member down: each member's draws
     one after the other, and one draw of every member in turn. The one that makes fewer draws is
-    taken, unless it costs accuracy on the training split.
+    taken, unless it costs accuracy; both are judged out of fold.
 
     Args:
-        bound: on the chance that a further draw changes the answer.
+        bound: of the answers of questions that stop early, the share that may differ from those of
+            all draws, on average.
     """
-    return at_bound(fit_orders(training), bound, training)
+    return at_bound(fit_orders(training), bound)
 
 
-def fit_orders(training: Training) -> list[EarlyStopping]:
-    """Fit the rule in either order, with a bound of 0: `at_bound` chooses between them."""
+@dataclass(frozen=True)
+class FittedOrder:
+    """The calibrated rules along one order of drawing, and their answers out of fold.
+
+    Attributes:
+        members, k, order: as of the rule.
+        rules: after each draw, fitted on all training questions.
+        answers: [S, Q], after each draw, by rules fitted without the question; ABSTAINED for none.
+        confidence, scores: [S, Q], of these answers.
+    """
+
+    members: tuple[str, ...]
+    k: tuple[int, ...]
+    order: tuple[int, ...]
+    rules: tuple[Calibrated, ...]
+    answers: Ints
+    confidence: Floats
+    scores: Floats
+
+    def at(self, bound: float) -> tuple[EarlyStopping, Floats, float]:
+        """Return the rule at this bound, with its scores [Q] and draws out of fold."""
+        questions = self.answers.shape[1]
+        drawing, made = np.ones(questions, bool), np.full(questions, len(self.order))
+        stages = []
+        for at, rule in enumerate(self.rules):
+            reached = drawing & (self.answers[at] != ABSTAINED)
+            changed = self.answers[at] != self.answers[-1]
+            stage = Stage(rule, *share_of_change(self.confidence[at, reached], changed[reached]))
+            stages.append(stage)
+            stops = reached & (stage.p_change(self.confidence[at]) < bound)
+            made[stops] = at + 1
+            drawing &= ~stops
+        scores = self.scores[made - 1, np.arange(questions)]
+        found = EarlyStopping(self.members, self.k, self.order, tuple(stages), bound)
+        return found, scores, float(made.sum())
+
+
+def fit_orders(training: Training) -> list[FittedOrder]:
+    """Fit the rules along either order; `at_bound` chooses between them."""
     known = by_accuracy(training.accuracies.tolist())
     k = tuple(int(count) for count in training.tally.k)
     depth = tuple(at for at in known for _ in range(k[at]))
     breadth = tuple(at for turn in range(max(k)) for at in known if turn < k[at])
-    return [
-        EarlyStopping(tuple(training.members), k, order, _stages(training, order), 0.0)
-        for order in dict.fromkeys((depth, breadth))
-    ]
+    fitted: dict[tuple[int, ...], _Fitted] = {}
+    return [_fit_order(training, order, k, fitted) for order in dict.fromkeys((depth, breadth))]
 
 
-def at_bound(fits: Sequence[EarlyStopping], bound: float, training: Training) -> EarlyStopping:
-    """Return the order of `fit_orders` that makes fewer draws at this bound on its training split.
+def at_bound(fits: Sequence[FittedOrder], bound: float) -> EarlyStopping:
+    """Return the rule at a bound, in the order of fewer draws, unless that costs accuracy.
 
-    An order that costs accuracy there is not taken.
+    It does where it is less accurate by more than the standard error of the difference.
     """
-    tried = []
-    for each in fits:
-        rule = replace(each, bound=bound)
-        picks, spent = rule.pick(training.tally, training.contexts)
-        won = picks.scores(training.scores)
-        tried.append((float(won.mean()) if len(won) else 0.0, float(spent.sum()), rule))
-    best = max(accuracy for accuracy, _, _ in tried)
-    accurate = [each for each in tried if each[0] >= best - _TOLERANCE]
-    return min(accurate, key=lambda each: each[1])[2]
+    few, *others = sorted((each.at(bound) for each in fits), key=lambda each: each[2])
+    for more in others:
+        losses = more[1] - few[1]
+        if len(losses) and losses.mean() > losses.std() / np.sqrt(len(losses)):
+            return more[0]
+    return few[0]
 
 
-def _stages(training: Training, order: tuple[int, ...]) -> tuple[Stage, ...]:
-    rules, picked = [], []
-    for part, at in _prefixes(training.tally, order):
-        rule = fit(
-            replace(
-                training,
-                tally=part,
-                scores=training.scores[:, at, : part.shape[2]],
-                members=[training.members[position] for position in at],
-            )
-        )
-        rules.append(rule)
-        picks = rule.pick(part, training.contexts)
-        rows = np.arange(len(picks.member))
-        found = part.votes[rows, np.maximum(picks.member, 0), np.maximum(picks.draw, 0)]
-        picked.append((np.where(picks.member >= 0, found, ABSTAINED), picks.confidence))
-    final = picked[-1][0]
+#: A rule, and its answers, confidences and scores [Q] out of fold.
+_Fitted = tuple[Calibrated, Ints, Floats, Floats]
+
+
+def _fit_order(
+    training: Training,
+    order: tuple[int, ...],
+    k: tuple[int, ...],
+    fitted: dict[tuple[int, ...], _Fitted],
+) -> FittedOrder:
+    """Fit along one order; both orders share what they draw alike."""
     stages = []
-    for rule, (answers, confidence) in zip(rules, picked, strict=True):
-        answered = answers != ABSTAINED
-        change = _chance_of_change(confidence[answered], (answers != final)[answered])
-        stages.append(Stage(rule, *change))
-    return tuple(stages)
+    for part, at in _prefixes(training.tally, order):
+        drawn = np.zeros(len(k), int)
+        drawn[at] = part.k
+        key = tuple(drawn.tolist())
+        if key not in fitted:
+            fitted[key] = _fit_stage(
+                replace(
+                    training,
+                    tally=part,
+                    scores=training.scores[:, at, : part.shape[2]],
+                    members=[training.members[position] for position in at],
+                )
+            )
+        stages.append(fitted[key])
+    rules, answers, confidence, scores = zip(*stages, strict=True)
+    return FittedOrder(
+        tuple(training.members),
+        k,
+        order,
+        rules,
+        np.array(answers),
+        np.array(confidence),
+        np.array(scores),
+    )
 
 
-def _chance_of_change(
+def _fit_stage(training: Training) -> _Fitted:
+    """Fit a rule on all questions, and answer each of them by one fitted without it."""
+    questions, rule = training.tally.shape[0], fit(training)
+    answers, confidence = np.full(questions, ABSTAINED), np.zeros(questions)
+    scores = np.zeros(questions)
+    shuffled = np.random.default_rng(training.seed).permutation(questions)
+    for held_out in np.array_split(shuffled, _FOLDS):
+        if not len(held_out):
+            continue
+        others = np.setdiff1d(np.arange(questions), held_out)
+        part = training.tally.rows(held_out)
+        contexts = training.contexts
+        asked = None if contexts is None else [contexts[question] for question in held_out]
+        picks = refit(rule, training, others).pick(part, asked)
+        answers[held_out] = part.answers(picks)
+        confidence[held_out] = picks.confidence
+        scores[held_out] = picks.scores(training.scores[held_out])
+    return rule, answers, confidence, scores
+
+
+def share_of_change(
     confidence: Floats, changed: Ints
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Fit an isotonic regression of whether the answer changed on its probability.
+    """Return levels of confidence, and how often answers at least as sure changed, at most.
 
-    Half a change more is counted than was seen.
+    That is the upper limit (Clopper and Pearson's) of the share seen: the level where drawing may
+    stop is chosen by this very share, which would be too low otherwise. A level has the least share
+    of those up to it, as every level that stops lets the surer ones stop too.
     """
     if len(confidence) < _LEAST_ANSWERS:
         return (0.0, 1.0), (1.0, 1.0)
-    from scipy.optimize import isotonic_regression
+    from scipy.special import betaincinv
 
     levels, inverse = np.unique(np.round(confidence, 6), return_inverse=True)
-    seen = np.bincount(inverse).astype(float)
-    changes = np.bincount(inverse, changed.astype(float))
-    fitted = isotonic_regression(changes / seen, weights=seen, increasing=False).x
-    block = np.cumsum(np.r_[0, np.diff(fitted) != 0])
-    share = (np.bincount(block, changes) + 0.5) / (np.bincount(block, seen) + 1)
-    return tuple(levels.tolist()), tuple(share[block].tolist())
+    seen = np.bincount(inverse)[::-1].cumsum()[::-1]
+    changes = np.bincount(inverse, changed.astype(float))[::-1].cumsum()[::-1]
+    limit = betaincinv(changes + 1, np.maximum(seen - changes, 1), _SURE)
+    share = np.minimum.accumulate(np.where(changes < seen, limit, 1.0))
+    # Of a run of levels with one share, its ends say all.
+    kept = np.r_[True, np.diff(share) != 0] | np.r_[np.diff(share) != 0, True]
+    return tuple(levels[kept].tolist()), tuple(share[kept].tolist())
 
 
 def _prefixes(tally: Tally, order: Sequence[int]) -> Iterator[tuple[Tally, Ints]]:

@@ -184,6 +184,27 @@ class Tally:
         found = np.take_along_axis(scores, self.plurality_draw[..., None], axis=2)[..., 0]
         return np.where(self.plurality_count > 0, found, 0.0).astype(np.float64)
 
+    def correct(self, scores: Floats, threshold: float) -> NDArray[np.bool_]:
+        """[Q, M, K]: which draws are correct, out of `scores` [Q, M, K].
+
+        An abstention never is, whatever the threshold.
+        """
+        right: NDArray[np.bool_] = (self.votes >= 0) & (scores >= threshold)
+        return right
+
+    def plurality_correct(self, scores: Floats, threshold: float) -> NDArray[np.bool_]:
+        """[Q, M]: which plurality answers are; a member that only abstains is never correct."""
+        right: NDArray[np.bool_] = (self.plurality_count > 0) & (
+            self.plurality_scores(scores) >= threshold
+        )
+        return right
+
+    def answers(self, picks: Picks) -> Ints:
+        """[Q]: the class of the answer picked; ABSTAINED where there is none."""
+        rows = np.arange(len(picks.member))
+        found = self.votes[rows, np.maximum(picks.member, 0), np.maximum(picks.draw, 0)]
+        return np.where(picks.member >= 0, found, ABSTAINED)
+
     def surest(self, order: Sequence[int]) -> Ints:
         """[Q]: the member of the highest confidence, the first in `order` among equals."""
         winner: Ints = np.asarray(order)[self.confidence[:, order].argmax(axis=1)]

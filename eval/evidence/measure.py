@@ -15,8 +15,8 @@ from dspy_mux.errors import ConfigurationError
 from dspy_mux.replay.decisions import picks_on, rules_for
 from dspy_mux.replay.intervals import (
     Estimate,
-    bootstrap,
-    bootstrap_difference,
+    difference_interval,
+    mean_interval,
     standard_error,
 )
 from dspy_mux.replay.resample import redrawn
@@ -146,7 +146,7 @@ def _few_labels(questions: int, labels: int, options: Options) -> list[Split]:
 def difference(one: Cell, other: Cell) -> Estimate:
     """Estimate the paired difference of two cells of the same splits."""
     gaps = one.per_question - other.per_question
-    low, high = bootstrap_difference(gaps)
+    low, high = difference_interval(gaps)
     return Estimate(
         one.accuracy.mean - other.accuracy.mean, low, high, len(gaps), standard_error(gaps)
     )
@@ -167,7 +167,7 @@ class _Answers:
         tested = np.unique(question)
         times = np.bincount(question)[tested]
         per_question = np.bincount(question, weights=score)[tested] / times
-        low, high = bootstrap(per_question)
+        low, high = mean_interval(per_question)
         return Cell(
             rule=rule,
             temperature=temperature,

@@ -207,7 +207,7 @@ def _notes(options: Options) -> list[str]:
         f"{options.repeats} random splits for each number of labels (seed {options.seed})"
     )
     return [
-        f"{how}; intervals are bootstraps over questions. A random k of the recorded draws counts "
+        f"{how}; intervals are over questions. A random k of the recorded draws counts "
         "in each split, the same for every rule.",
         f"Rules: {', '.join(RULES)}. The calibration error has ten bins and is above 0 by chance "
         "alone; the area under the ROC curve is the chance that a right answer is given with more "

@@ -26,7 +26,7 @@ class BudgetTable:
 
     Attributes:
         data: the folder of the public banks.
-        bounds: on the chance that a further draw changes the answer.
+        bounds: on the share of early answers that differ from those of all draws.
         repeats: number of random half splits.
     """
 

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.progress import track
+from scipy.stats import t as student
 
 from dspy_mux import DataError, Record, read_jsonl
-from dspy_mux.replay.intervals import bootstrap
+from dspy_mux.replay.intervals import standard_error
 from dspy_mux.replay.resample import redrawn
 from dspy_mux.voting.calibrated import simple_picks
 from dspy_mux.voting.calibration import Training, fit
@@ -71,9 +72,7 @@ def run(options: FallbackTable) -> None:
     by_setting = defaultdict(list)
     for row in rows:
         by_setting[row["labels"], row["k"]].append(row)
-    cells = [
-        _cells(labels, k, by_setting[labels, k], options.seed) for labels, k in sorted(by_setting)
-    ]
+    cells = [_cells(labels, k, by_setting[labels, k]) for labels, k in sorted(by_setting)]
     title = (
         f"calibrated − the best simple rule in hindsight, points, over {len(pools)} pools of banks "
         f"({options.repeats} random choices of labels and draws each)"
@@ -82,11 +81,13 @@ def run(options: FallbackTable) -> None:
     show([Shown(title, columns, cells, words=0)], [], as_markdown=options.as_markdown)
 
 
-def _cells(labels: int, k: int, rows: Sequence[dict[str, Any]], seed: int) -> list[str]:
+def _cells(labels: int, k: int, rows: Sequence[dict[str, Any]]) -> list[str]:
     gains = np.array([row["gain"] for row in rows])
-    low, high = bootstrap(gains, seed=seed) if len(gains) > 1 else (float("nan"), float("nan"))
     worst = min(rows, key=lambda row: float(row["gain"]))
-    between = f"{signed(low)} to {signed(high)}" if len(gains) > 1 else "–"
+    between = "–"
+    if len(gains) > 1:
+        half = float(student.ppf(0.975, len(gains) - 1)) * standard_error(gains)
+        between = f"{signed(gains.mean() - half)} to {signed(gains.mean() + half)}"
     return [
         str(labels),
         str(k),

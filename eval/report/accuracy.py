@@ -261,7 +261,7 @@ def by_draws(task: TaskAnswers) -> Chart:
     return Chart(
         title=f"Accuracy against draws per member, n = {n} questions",
         note="Replayed from the same draws; where fewer are used than recorded, a mean over random "
-        "choices of them. Members are measured on validation questions. Bars are 95 % bootstrap "
+        "choices of them. Members are measured on validation questions. Bars are 95 % "
         "intervals over questions.",
         traces=traces,
         layout={"xaxis": axis("draws per member (k)", dtick=1), "yaxis": axis("accuracy (%)")},

@@ -156,15 +156,14 @@ def _headline(task: TaskAnswers) -> str:
     return (
         f"{sentence}, {abs(100 * gap.mean):.1f} points {more} than self-consistency of its best "
         f"member (95 % interval {100 * gap.low:+.1f} to {100 * gap.high:+.1f}, paired{tested}): "
-        f"{_significance(gap, p)}."
+        f"{_significance(gap)}."
     )
 
 
-def _significance(gap: Estimate, p: float | None) -> str:
+def _significance(gap: Estimate) -> str:
     if math.isnan(gap.low):
         return "too few questions to judge"
-    # The exact test takes precedence over the interval, which is a bootstrap.
-    clear = gap.low > 0 or gap.high < 0 if p is None else p < 0.05
+    clear = gap.low > 0 or gap.high < 0
     return "more than chance would give" if clear else "no more than chance could give"
 
 

@@ -366,17 +366,13 @@ def _on_discussion(
                 continue
             gap = paired_difference([a for a, _ in pairs], [b for _, b in pairs])
             p = mcnemar([a for a, _ in pairs], [b for _, b in pairs])
-            clear = gap.low > 0 or gap.high < 0 if p is None else p < 0.05
+            clear = gap.low > 0 or gap.high < 0
             effect = (
                 ("helps" if gap.mean > 0 else "hurts")
                 if clear
                 else "neither helps nor hurts by more than chance"
             )
-            by = (
-                ""
-                if p is None
-                else f"; McNemar p {_p(p) if p < 0.001 else f'= {_p(p)}'}, which decides"
-            )
+            by = "" if p is None else f"; McNemar p {_p(p) if p < 0.001 else f'= {_p(p)}'}"
             notes.append(
                 f"{task['name']}: {method['title']} against one draw of the best member ({best}): "
                 f"{_points(gap)} points (95 % interval, paired, n = {gap.n}{by}): it {effect}."

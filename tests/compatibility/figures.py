@@ -91,9 +91,14 @@ def pool(mux: SLMMux) -> dict[str, Any]:
     return dict(mux.dump_state()["pool"])
 
 
+#: Made in another way since, or not shown then.
+_INTERVALS = {"ci95", "low", "high", "loss_low", "loss_high"}
+_SINCE = {"stopped", "changed", "changed_low", "changed_high", "note", "decided_by"}
+
+
 def figures_of(printed: Any) -> Any:
-    """What was printed, without wall times."""
-    return _without(printed, {"seconds"})
+    """What was printed, without wall times, intervals, and figures that were not shown then."""
+    return _without(printed, {"seconds", *_INTERVALS, *_SINCE})
 
 
 def table(printed: Any) -> Any:

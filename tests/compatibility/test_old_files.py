@@ -71,7 +71,7 @@ def command(capsys, monkeypatch):
 @pytest.mark.parametrize("verb", figures.VERBS)
 def test_a_verb_computes_the_same(files, command, verb, name):
     told = figures.verb(command, verb, name)
-    assert_same(told, FIGURES["verbs"][name][verb])
+    assert_same(told, figures.figures_of(FIGURES["verbs"][name][verb]))
 
 
 def test_a_study_keeps_its_trials_and_goes_on(files, command):

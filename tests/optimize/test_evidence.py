@@ -18,7 +18,7 @@ from dspy_mux.optimize.plan import Plan, Recorded, paired
 from dspy_mux.optimize.report import MuxReport
 from dspy_mux.optimize.scaling import scale
 from dspy_mux.optimize.tune import tune
-from dspy_mux.replay.intervals import bootstrap, bootstrap_difference, standard_error
+from dspy_mux.replay.intervals import difference_interval, mean_interval, standard_error
 from dspy_mux.replay.replay import replay
 from dspy_mux.replay.splits import folds, holdout
 from dspy_mux.voting.tally import ABSTAINED
@@ -74,9 +74,9 @@ def test_points_of_the_curve_are_plain_replays():
             [replay(part, point.plan.rule, splits=[at]).per_question for at in folds(22, seed=4)]
         )
         assert point.accuracy == pytest.approx(right.mean()), point.plan
-        assert (point.low, point.high) == bootstrap(right, seed=4)
+        assert (point.low, point.high) == mean_interval(right)
     few, without = tuned.curve.few.plan, tuned.curve.without.plan
-    assert tuned.curve.difference[1:] == bootstrap_difference(scores[few] - scores[without], seed=4)
+    assert tuned.curve.difference[1:] == difference_interval(scores[few] - scores[without])
     assert {scores[Plan(k, "pooled")].mean() for k in (1, 2, 3)} == {scores[without].mean()}
     assert (without.rule, without.k) == ("pooled", 1)  # equal accuracies: the fewest calls
     assert {point.plan.draws for point in tuned.curve.points} == {"1 greedy", "1", "2", "3"}
