@@ -68,7 +68,8 @@ def recorded(bank):
 
 
 def asked(server):
-    return Counter(request.question for request in server.requests)
+    """Question → the choices asked for."""
+    return sum((Counter({request.question: request.n}) for request in server.requests), Counter())
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +102,7 @@ def test_processes_draw_all_once_within_one_limit_of_draws_in_flight(bank, tmp_p
         assert recorded(bank) == asked(server) == dict.fromkeys(ALL, K)
         assert server.most_open <= 7
         again = collect(a_mux(server, "a"), questions(), metric, bank, processes=2)
-        assert (again.drawn, again.already, len(server.requests)) == (0, 72, 72)
+        assert (again.drawn, again.already, server.draws) == (0, 72, 72)
     pids = set(judges.read_text().split())
     assert len(pids) == 3
     assert str(os.getpid()) not in pids
@@ -125,7 +126,7 @@ def test_others_make_the_draws_of_a_process_that_is_killed(bank, tmp_path, caplo
         assert (done.missing, done.drawn + done.already) == (0, 144)
         assert recorded(bank) == ALL
         # What was under way or not yet recorded is asked for again: a process claims little.
-        assert 144 <= len(server.requests) < 144 + 2 * 3 * K
+        assert 144 <= server.draws < 144 + 2 * 3 * K
     assert (
         "A process of the collection was ended by SIGKILL. The others make its draws."
         in caplog.text
@@ -146,7 +147,7 @@ def test_a_limit_counts_the_calls_of_a_process_that_is_killed(bank, tmp_path):
             a_mux(server), questions(), deadly, bank, num_threads=6, processes=2, max_calls=60
         )
         assert killed.exists()
-        assert (done.stopped, len(server.requests)) == ("max_calls", 60)
+        assert (done.stopped, server.draws) == ("max_calls", 60)
         assert sum(recorded(bank).values()) > 60 - 2 * 3 * K
 
 
@@ -178,7 +179,7 @@ def test_an_error_of_one_process_ends_all_and_is_raised_once(bank, caplog):
         assert recorded(bank) == asked(server)  # what was paid for is kept
         assert sum(recorded(bank).values()) < 144
         done = collect(a_mux(server), questions(), metric, bank, num_threads=4, processes=2)
-        assert (done.missing, len(server.requests)) == (0, 144)
+        assert (done.missing, server.draws) == (0, 144)
     assert "killed" not in caplog.text
 
 
@@ -194,7 +195,7 @@ def test_an_error_counts_what_all_processes_could_not_record(tmp_path):
             )
         with pytest.raises(BankError, match=r"no more.* Lost: \d+ draws") as caught:
             collect(a_mux(server), questions(), metric, bank, num_threads=4, processes=2)
-        lost = len(server.requests) - 2 * K
+        lost = server.draws - 2 * K
         assert f"Lost: {lost} draws" in str(caught.value)
         assert lost > 2  # the threads of one process
 
@@ -215,7 +216,7 @@ def test_a_failure_is_retried_once_by_all_processes_together(bank):
 
     with fault_server(too_long) as server:
         collect(a_mux(server), questions()[:8], metric, bank, num_threads=4)
-        before = len(server.requests)
+        before = server.draws
         done = collect(
             a_mux(server),
             questions()[:8],
@@ -226,7 +227,7 @@ def test_a_failure_is_retried_once_by_all_processes_together(bank):
             retry_failed=True,
         )
         assert (done.drawn, done.failed) == (4 * K, 4 * K)
-        assert len(server.requests) - before == 4 * K
+        assert server.draws - before == 4 * K
 
 
 def test_a_member_that_is_up_for_one_process_is_up_for_all(bank):

@@ -197,6 +197,11 @@ class FaultServer:
     def open(self) -> int:
         return len(self._connections)
 
+    @property
+    def draws(self) -> int:
+        """Choices asked for so far: as many as separate requests would be."""
+        return sum(request.n for request in list(self.requests))
+
     def wait_until_left(self) -> None:
         """Wait until all connections are closed."""
         until(lambda: not self.open)
