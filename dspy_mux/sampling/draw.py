@@ -165,6 +165,7 @@ class Draw(AbstractContextManager["Draw"]):
 
     def fail(self, error: BaseException) -> None:
         """Note an error as the outcome."""
+        self._calls.leave_group()
         if not self._abandoned:  # an abandoned draw has its cause, which may be recorded by now
             self.error = error
             self._weigh(None)

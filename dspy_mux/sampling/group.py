@@ -12,11 +12,12 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
-from .group_limits import negotiate
+from .group_limits import negotiate, server_limits
 from .hung_calls import BlockingCalls
 from .threads import workers
 
@@ -78,6 +79,7 @@ class DrawGroup:
         self._lock = threading.Lock()
         #: Those that have begun, and whose first call is not over.
         self._expected: dict[Asker, None] = {}
+        self._gone: set[Asker] = set()
         self._under_way: list[_Shared] = []
         self._head: Asker | None = None
         self._asked: Future[None] = Future()
@@ -103,10 +105,11 @@ class DrawGroup:
         """Count a draw no more: its first call is over, or it makes none."""
         with self._lock:
             self._expected.pop(asker, None)
-            places = [shared.places[asker] for shared in self._under_way if asker in shared.places]
+            self._gone.add(asker)
+            waits = [shared for shared in self._under_way if asker in shared.places]
             opens = asker is self._head
-        for place in places:
-            place.cancel()
+        for shared in waits:
+            shared.leave(asker)
         if opens:
             self._open()
 
@@ -122,13 +125,16 @@ class DrawGroup:
             return None if self._head is asker or self._asked.done() else self._asked
 
     def ask(self, request: Request, send: Send) -> Choice:
-        """Return a draw's choice, of a request of its own or of another draw's."""
+        """Return a draw's choice, of a request of its own or of another draw's.
+
+        Raises:
+            CancelledError: the draw was counted no more meanwhile.
+            Exception: what the request failed with.
+        """
         while True:
             shared, place = self._place(request)
             if shared.sender is request.asker:
-                self._all_begun.wait()
-                self._close(shared, request)
-                shared.send(request, send)
+                shared.send(request, send, partial(self._close, shared, request))
             choice = place.result()
             if choice is not _AGAIN:
                 return choice
@@ -138,20 +144,23 @@ class DrawGroup:
         while True:
             shared, place = self._place(request)
             if shared.sender is request.asker:
-                if request.may_be_cached:
-                    await asyncio.to_thread(self._close, shared, request)
-                else:
-                    self._close(shared, request)
-                shared.asend(request, send)
-            choice = await asyncio.wrap_future(place)
+                shared.asend(request, send, partial(self._close, shared, request))
+            try:
+                choice = await asyncio.wrap_future(place)
+            except asyncio.CancelledError:
+                place.cancel()
+                await shared.end_unwanted()
+                raise
             if choice is not _AGAIN:
                 return choice
 
     def _place(self, request: Request) -> tuple[_Shared, Future[Choice]]:
         """Return the request that a draw takes its choice of, and where it will be."""
-        asker = request.asker
+        asker, most = request.asker, server_limits.most(request.server)
         dropped = []
         with self._lock:
+            if asker in self._gone:  # nobody would cancel its place any more
+                raise CancelledError
             for shared in self._under_way:
                 if not shared.keeps(asker):
                     continue
@@ -167,20 +176,31 @@ class DrawGroup:
             self._on_difference()
         with self._lock:
             for shared in self._under_way:
-                if not shared.closed and shared.content == request.content:
+                open_ = not shared.closed and len(shared.places) != most
+                if open_ and shared.content == request.content:
                     return shared, shared.add(asker, taken=True)
             shared = _Shared(asker, request.content, self._lock)
             self._under_way.append(shared)
             return shared, shared.add(asker, taken=True)
 
     def _close(self, shared: _Shared, request: Request) -> None:
-        """Give a place to every draw that will ask the same, and to none after this."""
+        """Give a place to draws that will ask the same, and to none after this.
+
+        There are as many places as the server gives choices: the next one who asks sends a further
+        request at once.
+        """
+        self._all_begun.wait()
+        most = server_limits.most(request.server)
         with self._lock:
             waiting = {asker for other in self._under_way for asker in other.places}
             likely = [asker for asker in self._expected if asker not in waiting]
         cached = {asker for asker in likely if request.is_cached(asker)}
         with self._lock:
+            if shared.closed:  # it has failed
+                return
             for asker in likely:
+                if len(shared.places) == most:
+                    break
                 if asker not in cached and asker in self._expected and asker not in shared.places:
                     shared.add(asker)
             shared.closed = True
@@ -213,6 +233,7 @@ class _Shared:
         self.taken: set[Asker] = set()
         self.closed = False
         self._stop: Callable[[], object] = lambda: None
+        self._task: asyncio.Future[None] | None = None
 
     def keeps(self, asker: Asker) -> bool:
         """Return whether there is a place for a draw that has not come yet."""
@@ -225,17 +246,37 @@ class _Shared:
             self.taken.add(asker)
         return place
 
-    def send(self, request: Request, send: Send) -> None:
-        """Send the request from a thread of its own: no draw that ends may end it for others."""
+    def leave(self, asker: Asker) -> None:
+        """Have a draw wait no more."""
+        place = self.places.get(asker)
+        if place is not None and place.cancel() and asker in self.taken:
+            asker.shared += asker is not self.sender
+
+    @property
+    def _wanted(self) -> int:
+        """How many draws want a choice."""
+        return sum(not place.cancelled() for place in list(self.places.values()))
+
+    def send(self, request: Request, send: Send, close: Callable[[], None]) -> None:
+        """Send the request from a thread of its own: no draw that ends may end it for others.
+
+        Args:
+            close: see `DrawGroup._close`; called first.
+        """
         calls = BlockingCalls()
+
+        async def closed() -> None:
+            close()
 
         async def sent(n: int) -> Sequence[Choice]:
             with calls.under_way():
+                if not self._wanted:  # since this call counts, whoever leaves ends it
+                    raise CancelledError
                 return send(n)
 
         def work() -> None:
-            with suppress(StopIteration):  # it never waits but within `send`
-                self._settle(request, sent).send(None)
+            with suppress(StopIteration):  # it never waits but within `close` and `send`
+                self._settle(request, sent, closed).send(None)
 
         self._stop = calls.end
         context = contextvars.copy_context()
@@ -244,10 +285,17 @@ class _Shared:
         except RuntimeError:  # no thread can be started: this one sends it
             work()
 
-    def asend(self, request: Request, send: AsyncSend) -> None:
-        """Send the request from a task of its own."""
+    def asend(self, request: Request, send: AsyncSend, close: Callable[[], None]) -> None:
+        """Send the request from a task of its own; see `send`."""
         loop = asyncio.get_running_loop()
-        task = asyncio.ensure_future(self._settle(request, send))
+
+        async def closed() -> None:
+            if request.may_be_cached:
+                await asyncio.to_thread(close)
+            else:
+                close()
+
+        task = self._task = asyncio.ensure_future(self._settle(request, send, closed))
 
         def stop() -> None:
             with suppress(RuntimeError):  # the loop is closed, and its tasks with it
@@ -255,36 +303,49 @@ class _Shared:
 
         self._stop = stop
 
-    async def _settle(self, request: Request, send: AsyncSend) -> None:
+    async def end_unwanted(self) -> None:
+        """Wait until the task of a request that no draw wants has ended."""
+        if self._task is not None and self.closed and not self._wanted:
+            await asyncio.wait([self._task])
+
+    async def _settle(
+        self, request: Request, send: AsyncSend, close: Callable[[], Awaitable[None]]
+    ) -> None:
         """Send the request, and give each draw its choice or what the request failed with."""
-        wanted = sum(not place.cancelled() for place in self.places.values())
         try:
-            self._deliver(await negotiate(request, max(1, wanted), send))
+            await close()
+            if (wanted := self._wanted) > 0:
+                self._deliver(await negotiate(request, wanted, send))
         except BaseException as error:  # noqa: BLE001  (raised where a draw waits)
             self._fail(error)
 
     def _stop_if_unwanted(self, _: object) -> None:
-        if self.closed and all(place.cancelled() for place in list(self.places.values())):
+        if self.closed and not self._wanted:
             self._stop()
 
     def _deliver(self, replies: Sequence[Sequence[Choice]]) -> None:
         """Give the choices to the draws by their numbers; those without one ask anew."""
-        left = [(choice, at) for reply in replies for at, choice in enumerate(reply)]
+        choices = [choice for reply in replies for choice in reply]
         with self._lock:
             places = sorted(self.places.items(), key=lambda item: item[0].number)
-        for asker, place in places:
-            if place.set_running_or_notify_cancel():
-                self._settled(asker, keep=bool(left))
-                choice, at = left.pop(0) if left else (_AGAIN, 0)
-                asker.shared += at > 0
-                place.set_result(choice)
+        waiting = [(who, place) for who, place in places if place.set_running_or_notify_cancel()]
+        served = [who for who, _ in waiting][: len(choices)]
+        # One draw's call is counted for each request; a sender that left has been counted.
+        counted = len(replies) - all(who is not self.sender for who, _ in waiting)
+        for at, who in enumerate(sorted(served, key=lambda who: who is not self.sender)):
+            who.shared += at >= counted
+        for who, place in waiting:
+            self._settled(who, keep=bool(choices))
+            place.set_result(choices.pop(0) if choices else _AGAIN)
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
+            self.closed = True
             places = list(self.places.items())
         for asker, place in places:
             if place.set_running_or_notify_cancel():
                 self._settled(asker, keep=True)
+                asker.shared += asker is not self.sender
                 place.set_exception(error)
 
     def _settled(self, asker: Asker, *, keep: bool) -> None:
