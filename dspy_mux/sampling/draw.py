@@ -103,8 +103,10 @@ class Draw(AbstractContextManager["Draw"]):
     @property
     def spent(self) -> Spent:
         """Calls, tokens and cost so far."""
-        spent = self._meter.spent()
-        return spent.model_copy(update={"shared_calls": min(self._calls.shared, spent.calls)})
+        spent, unclaimed = self._meter.spent(), self._calls.unclaimed
+        calls = spent.calls + unclaimed
+        shared = min(self._calls.shared + unclaimed, calls)
+        return spent.model_copy(update={"calls": calls, "shared_calls": shared})
 
     @property
     def settled(self) -> bool:

@@ -36,6 +36,10 @@ class Asker(Protocol):
     number: int
     #: How many of its calls were answered by a request that another draw's call is counted for.
     shared: int
+    #: How many choices were asked for on its behalf, of which it made no call.
+    unclaimed: int
+    #: Returns whether its first call may be made; made or not, the call is reserved from then on.
+    reserve: Callable[[], bool]
 
 
 class Request(Protocol):
@@ -106,10 +110,10 @@ class DrawGroup:
         with self._lock:
             self._expected.pop(asker, None)
             self._gone.add(asker)
-            waits = [shared for shared in self._under_way if asker in shared.places]
+            places = [shared.drop(asker) for shared in self._under_way if asker in shared.places]
             opens = asker is self._head
-        for shared in waits:
-            shared.leave(asker)
+        for place in places:
+            place.cancel()
         if opens:
             self._open()
 
@@ -170,7 +174,7 @@ class DrawGroup:
                     if place.done():
                         del shared.places[asker]
                     return shared, place
-                dropped.append(shared.places.pop(asker))
+                dropped.append(shared.drop(asker))
         for place in dropped:  # nobody will ask for that
             place.cancel()
             self._on_difference()
@@ -190,18 +194,18 @@ class DrawGroup:
         request at once.
         """
         self._all_begun.wait()
-        most = server_limits.most(request.server)
+        most = server_limits.most(request.server) or self.size
         with self._lock:
             waiting = {asker for other in self._under_way for asker in other.places}
             likely = [asker for asker in self._expected if asker not in waiting]
-        cached = {asker for asker in likely if request.is_cached(asker)}
+            room = max(0, most - len(shared.places))
+        asking = [who for who in likely if not request.is_cached(who)][:room]
+        asking = [who for who in asking if who.reserve()]
         with self._lock:
             if shared.closed:  # it has failed
                 return
-            for asker in likely:
-                if len(shared.places) == most:
-                    break
-                if asker not in cached and asker in self._expected and asker not in shared.places:
+            for asker in asking:
+                if asker in self._expected and asker not in shared.places:
                     shared.add(asker)
             shared.closed = True
         self._open()
@@ -225,13 +229,14 @@ class _Shared:
             does not want one any more.
         taken: those who wait at their places.
         closed: whether it is for no further draws.
+        sent: whether it is on its way.
     """
 
     def __init__(self, sender: Asker, content: object, lock: threading.Lock):
         self.sender, self.content, self._lock = sender, content, lock
         self.places: dict[Asker, Future[Choice]] = {}
         self.taken: set[Asker] = set()
-        self.closed = False
+        self.closed = self.sent = False
         self._stop: Callable[[], object] = lambda: None
         self._task: asyncio.Future[None] | None = None
 
@@ -246,11 +251,14 @@ class _Shared:
             self.taken.add(asker)
         return place
 
-    def leave(self, asker: Asker) -> None:
-        """Have a draw wait no more."""
-        place = self.places.get(asker)
-        if place is not None and place.cancel() and asker in self.taken:
+    def drop(self, asker: Asker) -> Future[Choice]:
+        """Return the place of a draw that wants no choice any more; the lock is held."""
+        place = self.places.pop(asker)
+        if asker in self.taken:
             asker.shared += asker is not self.sender
+        elif self.sent:
+            asker.unclaimed += 1
+        return place
 
     @property
     def _wanted(self) -> int:
@@ -314,7 +322,9 @@ class _Shared:
         """Send the request, and give each draw its choice or what the request failed with."""
         try:
             await close()
-            if (wanted := self._wanted) > 0:
+            with self._lock:
+                self.sent, wanted = True, self._wanted
+            if wanted:
                 self._deliver(await negotiate(request, wanted, send))
         except BaseException as error:  # noqa: BLE001  (raised where a draw waits)
             self._fail(error)

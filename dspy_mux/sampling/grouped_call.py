@@ -149,6 +149,12 @@ def grouped(call: FirstCall | None) -> Iterator[None]:
         call.group.leave(call.asker)
 
 
+def first_asker() -> Asker | None:
+    """Return the draw whose first call is around this code."""
+    call = _first_call.get()
+    return None if call is None else call.asker
+
+
 def _grouped_call() -> FirstCall | None:
     """Return the first call around this code, if its server may give it a choice of several."""
     call = _first_call.get()
