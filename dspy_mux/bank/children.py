@@ -79,7 +79,7 @@ class _Child:
 
     Attributes:
         owner: of its claims.
-        deaths: of others, before it last began to draw.
+        idle: whether it has nothing left to draw.
     """
 
     process: BaseProcess
@@ -89,7 +89,6 @@ class _Child:
     tallies: Tallies = field(default_factory=Tallies)
     owner: str | None = None
     idle: bool = False
-    deaths: int = 0
     ended: bool = False
 
 
@@ -107,7 +106,8 @@ class Children:
         self._session, self._units, self._interrupt = session, units, interrupt
         self._count = processes
         self._all: list[_Child] = []
-        self._deaths, self._waited, self._stopping = 0, False, -1
+        self._deaths, self._stopping = 0, -1
+        self._swept = -1  # deaths before the last look at what is left
         self._insisted_at = 0.0
         self._error: BaseException | None = None
         self._said: dict[tuple[str, str], _Child] = {}
@@ -232,28 +232,22 @@ class Children:
             logging.getLogger(name).log(level, "%s", message)
 
     def _conduct(self) -> None:
-        """Give children that have nothing left to draw something to do."""
+        """Once no child has anything left to draw, have one make what the dead left; then end all.
+
+        It waits for the claims of dead collections to lapse, and those of a child are released.
+        """
         living = self._living()
-        for child in living:
-            if child.idle and child.deaths < self._deaths and not self._is_over:
-                self._have_drawn(child, "again")
         if not living or not all(child.idle for child in living):
             return
-        if self._waited or self._is_over:
-            for child in living:
-                child.idle = False
-                self._order(child, "end")
-        else:
-            self._waited = True
-            self._have_drawn(living[0], "wait")
+        last = self._is_over or self._swept == self._deaths
+        self._swept = self._deaths
+        for child in living if last else living[:1]:
+            child.idle = False
+            self._order(child, "end" if last else "sweep")
 
     @property
     def _is_over(self) -> bool:
         return self._stopping >= 0 or self._interrupt.asked or self._session.out_of_budget
-
-    def _have_drawn(self, child: _Child, order: str) -> None:
-        child.idle, child.deaths = False, self._deaths
-        self._order(child, order)
 
     def _order(self, child: _Child, order: str, **details: Any) -> None:
         with suppress(OSError):  # it has ended

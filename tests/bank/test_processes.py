@@ -38,18 +38,9 @@ ALL = {f"q{n}?": 2 * K for n in range(QUESTIONS)}
 
 def a_mux(server, *names, **settings):
     """Members on a server that counts what it is asked."""
-    lms = {
-        name: dspy.LM(
-            f"openai/{name}",
-            api_base=server.address,
-            api_key="none",
-            engine="lm15",
-            cache=False,
-            **settings,
-        )
-        for name in names or "ab"
-    }
-    return SLMMux(dspy.Predict("question -> answer"), lms, k=K, temperature=0.5)
+    where = {"api_base": server.address, "api_key": "none", "engine": "lm15", "cache": False}
+    lms = {name: dspy.LM(f"openai/{name}", **where) for name in names or "ab"}
+    return SLMMux(dspy.Predict("question -> answer"), lms, k=K, temperature=0.5, **settings)
 
 
 def questions():
@@ -89,7 +80,7 @@ def test_processes_draw_all_once_within_one_limit_of_draws_in_flight(bank, tmp_p
     screen = io.StringIO()
     with fault_server(lambda _: None, latency=0.02) as server:
         done = collect(
-            a_mux(server, "a"),
+            a_mux(server, "a", group=False),
             questions(),
             noting,
             bank,
@@ -111,7 +102,8 @@ def test_processes_draw_all_once_within_one_limit_of_draws_in_flight(bank, tmp_p
     assert "72 calls" in line
 
 
-def test_others_make_the_draws_of_a_process_that_is_killed(bank, tmp_path, caplog):
+def test_others_make_the_draws_of_a_process_that_is_killed(bank, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("dspy_mux.bank.claims.BEAT_S", 600.0)  # no claim lapses
     killed = tmp_path / "killed"
 
     def deadly(example, prediction, trace=None):
@@ -242,7 +234,7 @@ def test_a_member_that_is_up_for_one_process_is_up_for_all(bank):
 
 
 def test_processes_go_on_where_a_collection_elsewhere_died(bank, monkeypatch):
-    monkeypatch.setattr("dspy_mux.bank.claims.BEAT_S", 0.1)
+    monkeypatch.setattr("dspy_mux.bank.claims.BEAT_S", 0.4)
     with fault_server(lambda _: None) as server:
         collect(a_mux(server), questions()[:1], metric, bank)
         program = next(iter(bank.drawn([1, 2], [1])))[0]
