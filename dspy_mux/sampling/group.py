@@ -81,7 +81,7 @@ class DrawGroup:
         #: How many have begun.
         self.begun = 0
         self._lock = threading.Lock()
-        #: Those that have begun, and whose first call is not over.
+        #: Those that have begun, and have yet to be answered.
         self._expected: dict[Asker, None] = {}
         self._gone: set[Asker] = set()
         self._under_way: list[_Shared] = []
@@ -173,6 +173,8 @@ class DrawGroup:
                     place = shared.places[asker]
                     if place.done():
                         del shared.places[asker]
+                        if place.exception() is None:
+                            self._expected.pop(asker, None)
                     return shared, place
                 dropped.append(shared.drop(asker))
         for place in dropped:  # nobody will ask for that
@@ -183,7 +185,7 @@ class DrawGroup:
                 open_ = not shared.closed and len(shared.places) != most
                 if open_ and shared.content == request.content:
                     return shared, shared.add(asker, taken=True)
-            shared = _Shared(asker, request.content, self._lock)
+            shared = _Shared(asker, request.content, self._lock, self._expected)
             self._under_way.append(shared)
             return shared, shared.add(asker, taken=True)
 
@@ -223,6 +225,7 @@ class _Shared:
         sender: the draw that sends it.
         content: what it asks.
         lock: of the group; held whenever `places` changes.
+        expected: of the group.
 
     Attributes:
         places: where each draw finds its choice, until it has found it there; cancelled where it
@@ -232,8 +235,14 @@ class _Shared:
         sent: whether it is on its way.
     """
 
-    def __init__(self, sender: Asker, content: object, lock: threading.Lock):
-        self.sender, self.content, self._lock = sender, content, lock
+    def __init__(
+        self,
+        sender: Asker,
+        content: object,
+        lock: threading.Lock,
+        expected: dict[Asker, None],
+    ):
+        self.sender, self.content, self._lock, self._expected = sender, content, lock, expected
         self.places: dict[Asker, Future[Choice]] = {}
         self.taken: set[Asker] = set()
         self.closed = self.sent = False
@@ -345,7 +354,7 @@ class _Shared:
         for at, who in enumerate(sorted(served, key=lambda who: who is not self.sender)):
             who.shared += at >= counted
         for who, place in waiting:
-            self._settled(who, keep=bool(choices))
+            self._settled(who, keep=bool(choices), answered=bool(choices))
             place.set_result(choices.pop(0) if choices else _AGAIN)
 
     def _fail(self, error: BaseException) -> None:
@@ -358,8 +367,10 @@ class _Shared:
                 asker.shared += asker is not self.sender
                 place.set_exception(error)
 
-    def _settled(self, asker: Asker, *, keep: bool) -> None:
+    def _settled(self, asker: Asker, *, keep: bool, answered: bool = False) -> None:
         """Drop a draw's place, unless the draw is still to come and find something there."""
         with self._lock:
             if not keep or asker in self.taken:
                 self.places.pop(asker, None)
+                if answered:  # or the next request would ask for a choice on its behalf
+                    self._expected.pop(asker, None)
