@@ -9,7 +9,7 @@ import os
 import signal
 import sqlite3
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, suppress
 
 import dspy
 import pytest
@@ -36,11 +36,11 @@ K, QUESTIONS = 3, 24
 ALL = {f"q{n}?": 2 * K for n in range(QUESTIONS)}
 
 
-def a_mux(server, *names, **settings):
+def a_mux(server, *names, group=False):
     """Members on a server that counts what it is asked."""
     where = {"api_base": server.address, "api_key": "none", "engine": "lm15", "cache": False}
     lms = {name: dspy.LM(f"openai/{name}", **where) for name in names or "ab"}
-    return SLMMux(dspy.Predict("question -> answer"), lms, k=K, temperature=0.5, **settings)
+    return SLMMux(dspy.Predict("question -> answer"), lms, k=K, temperature=0.5, group=group)
 
 
 def questions():
@@ -63,6 +63,18 @@ def asked(server):
     return sum((Counter({request.question: request.n}) for request in server.requests), Counter())
 
 
+def kills_once(killed):
+    """A metric that kills the first process that calls it."""
+
+    def judge(example, prediction, trace=None):
+        with suppress(FileExistsError):
+            killed.touch(exist_ok=False)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return metric(example, prediction)
+
+    return judge
+
+
 @pytest.fixture(autouse=True)
 def no_child_is_left():
     yield
@@ -80,7 +92,7 @@ def test_processes_draw_all_once_within_one_limit_of_draws_in_flight(bank, tmp_p
     screen = io.StringIO()
     with fault_server(lambda _: None, latency=0.02) as server:
         done = collect(
-            a_mux(server, "a", group=False),
+            a_mux(server, "a"),
             questions(),
             noting,
             bank,
@@ -102,18 +114,22 @@ def test_processes_draw_all_once_within_one_limit_of_draws_in_flight(bank, tmp_p
     assert "72 calls" in line
 
 
+def test_processes_ask_for_several_choices_at_once(bank):
+    with fault_server(lambda _: None, latency=0.02) as server:
+        mux = a_mux(server, group="auto")
+        done = collect(mux, questions(), metric, bank, num_threads=12, processes=2)
+        assert (done.drawn, done.missing, done.abstained) == (144, 0, 0)
+        assert recorded(bank) == ALL
+        assert len(server.requests) < 144
+
+
 def test_others_make_the_draws_of_a_process_that_is_killed(bank, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr("dspy_mux.bank.claims.BEAT_S", 600.0)  # no claim lapses
     killed = tmp_path / "killed"
-
-    def deadly(example, prediction, trace=None):
-        if example.question == "q3?" and not killed.exists():
-            killed.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return metric(example, prediction)
-
     with fault_server(lambda _: None, latency=0.01) as server:
-        done = collect(a_mux(server), questions(), deadly, bank, num_threads=6, processes=2)
+        done = collect(
+            a_mux(server), questions(), kills_once(killed), bank, num_threads=6, processes=2
+        )
         assert killed.exists()
         assert (done.missing, done.drawn + done.already) == (0, 144)
         assert recorded(bank) == ALL
@@ -127,16 +143,15 @@ def test_others_make_the_draws_of_a_process_that_is_killed(bank, tmp_path, caplo
 
 def test_a_limit_counts_the_calls_of_a_process_that_is_killed(bank, tmp_path):
     killed = tmp_path / "killed"
-
-    def deadly(example, prediction, trace=None):
-        if example.question == "q3?" and not killed.exists():
-            killed.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return metric(example, prediction)
-
     with fault_server(lambda _: None, latency=0.01) as server:
         done = collect(
-            a_mux(server), questions(), deadly, bank, num_threads=6, processes=2, max_calls=60
+            a_mux(server),
+            questions(),
+            kills_once(killed),
+            bank,
+            num_threads=6,
+            processes=2,
+            max_calls=60,
         )
         assert killed.exists()
         assert (done.stopped, server.draws) == ("max_calls", 60)
