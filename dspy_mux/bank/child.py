@@ -39,7 +39,8 @@ class Link:
     """A child's connection to its parent."""
 
     def __init__(self, reports: Connection):
-        self._reports, self._lock = reports, threading.Lock()
+        # Reentrant: what is collected as garbage meanwhile may log.
+        self._reports, self._lock = reports, threading.RLock()
 
     def tell(self, kind: str, **details: Any) -> None:
         """Report; to a parent that has ended, do nothing."""

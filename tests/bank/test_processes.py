@@ -36,9 +36,9 @@ K, QUESTIONS = 3, 24
 ALL = {f"q{n}?": 2 * K for n in range(QUESTIONS)}
 
 
-def a_mux(server, *names, group=False):
+def a_mux(server, *names, group=False, cache=False):
     """Members on a server that counts what it is asked."""
-    where = {"api_base": server.address, "api_key": "none", "engine": "lm15", "cache": False}
+    where = {"api_base": server.address, "api_key": "none", "engine": "lm15", "cache": cache}
     lms = {name: dspy.LM(f"openai/{name}", **where) for name in names or "ab"}
     return SLMMux(dspy.Predict("question -> answer"), lms, k=K, temperature=0.5, group=group)
 
@@ -121,6 +121,24 @@ def test_processes_ask_for_several_choices_at_once(bank):
         assert (done.drawn, done.missing, done.abstained) == (144, 0, 0)
         assert recorded(bank) == ALL
         assert len(server.requests) < 144
+
+
+def test_what_processes_draw_is_in_dspys_cache_on_disk(bank, tmp_path):
+    cache = tmp_path / "cache"
+    dspy.configure_cache(enable_memory_cache=False, disk_cache_dir=str(cache))
+    with fault_server(lambda _: None) as server:
+        mux = a_mux(server, cache=True)
+        mux(question="begin")  # opens the cache, in threads of this process
+        collect(mux, questions(), metric, bank, processes=3)
+        before = server.draws
+        again = collect(mux, questions(), metric, tmp_path / "another.sqlite", processes=3)
+        assert (again.drawn, again.calls, server.draws) == (144, 0, before)
+    dspy.cache.disk_cache.close()
+    shards = list(cache.glob("*/cache.db"))
+    assert len(shards) == 16
+    for shard in shards:
+        with closing(sqlite3.connect(shard)) as file:
+            assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def test_others_make_the_draws_of_a_process_that_is_killed(bank, tmp_path, caplog, monkeypatch):
