@@ -18,6 +18,7 @@ import pytest
 from dspy_mux import AllMembersFailed, SLMMux
 from tests.support.scripted import scripted_lm
 
+from ..support.choices import TakesN
 from ..support.fault_server import Fault, always, fault_server, in_turn
 from ..support.wait import PATIENCE_S, until
 
@@ -125,6 +126,45 @@ def test_a_failing_member_abstains_and_leaves_nothing_behind(fault, group, how, 
             )  # nobody waits, so nobody asks again
         server.wait_until_left()
     nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("fault", "sizes", "answered"),
+    [
+        (Fault.RATE_LIMITED, [9] * 4, 0),
+        (Fault.UNAVAILABLE, [9] * 4, 0),
+        (Fault.RESET, [9] * 4, 0),
+        (Fault.RATE_LIMITED_WITH_HINT, [9], 0),
+        (Fault.SERVER_ERROR, [9, *[9, 4, 2, 1] * 3], 0),
+        (Fault.HANG, [9], 0),
+        (Fault.TRICKLE, [9], 0),
+        (Fault.UNAUTHORIZED, [9], 0),
+        (Fault.NOT_FOUND, [9], 0),
+        (Fault.TOO_LONG, [9], 0),
+        (Fault.HTML, [9], 0),
+        (Fault.TRUNCATED, [9], 0),
+        (Fault.NO_CHOICES, [9], 0),
+        (Fault.NULL_CONTENT, [9], 6),
+        (Fault.CUT_OFF, [9], 6),
+        (TakesN.UNNAMED, [9, 4, 2, *[1] * 9], 9),
+        (TakesN.NAMED, [9, *[1] * 9], 9),
+        (TakesN.ONE, [9, *[1] * 8], 9),
+    ],
+    ids=lambda value: value.value if isinstance(value, (Fault, TakesN)) else "",
+)
+def test_what_nine_draws_cost_as_docs_requests_md_says(fault, sizes, answered):
+    with fault_server(always(fault, model="faulty")) as server:
+        server.struck = frozenset({0, 3, 8})
+        mux = SLMMux(
+            dspy.Predict("question -> answer"),
+            [scripted_lm("sound", ["42"]), an_lm(server, "faulty")],
+            k=9,
+            timeout=STALLED.get(fault, PATIENCE_S),
+        )
+        [_, faulty] = mux(question="?").verdict.ballots
+        assert [request.n for request in server.requests] == sizes
+        assert sum(each.count for each in faulty.answers) == answered
+        mux.members[1].lm.close()
 
 
 @pytest.mark.parametrize("how", ["call", "acall"])
