@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait as wait_for
 
@@ -163,10 +164,13 @@ def test_draws_that_ask_differently_ask_apart_from_then_on():
 
 def test_two_calls_at_once_within_a_draw_are_answered():
     def both(step, question):
-        pairs = [(step, dspy.Example(question=f"{question} {n}").with_inputs("question"))
-                 for n in range(2)]  # fmt: skip
-        found = dspy.Parallel(num_threads=2, disable_progress_bar=True)(pairs)
-        return dspy.Prediction(answer=" ".join(each.answer for each in found))
+        # As dspy.Parallel does, but for its progress bars, which tqdm cannot make side by side.
+        with ThreadPoolExecutor(2) as threads:
+            calls = [
+                threads.submit(contextvars.copy_context().run, step, question=f"{question} {n}")
+                for n in range(2)
+            ]
+        return dspy.Prediction(answer=" ".join(call.result().answer for call in calls))
 
     with choice_server(numbered) as server:
         verdict = a_mux(server, k=3, program=Plain(both))(question="?").verdict
@@ -248,6 +252,22 @@ def test_questions_side_by_side_share_no_request():
         found = list(threads.map(lambda n: mux(question=f"{n}?").verdict, range(8)))
         assert server.sizes() == [3] * 8
         assert all(answers(verdict) == {"0": 1, "1": 1, "2": 1} for verdict in found)
+
+
+@each_way
+@pytest.mark.parametrize("threads", ["1", "64"])
+def test_draws_of_a_mux_within_a_draw_share_and_are_counted(how, threads, monkeypatch):
+    monkeypatch.setenv("DSPY_MUX_DRAW_THREADS", threads)
+    with choice_server(numbered) as server:
+        inner = a_mux(server, "inner", k=3)
+
+        def within(step, question):
+            inner(question=question)
+            return step(question=question)
+
+        verdict = asked(a_mux(server, "outer", k=3, program=Plain(within)), how).verdict
+        assert verdict.calls == sum(server.sizes()) == 12
+        assert verdict.calls - verdict.shared_calls == len(server.bodies)
 
 
 @each_way
