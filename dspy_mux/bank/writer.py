@@ -147,13 +147,12 @@ class Writer:
         said = False
         while self._thread.is_alive():
             self._thread.join(NOTICE_S)
-            waiting = self.unwritten
-            if self.interrupt.hurried and waiting and not said:
+            if self.interrupt.hurried and self.unwritten and not said:
                 said = True
                 logger.warning(
                     "Interrupted: %d draws that have arrived are yet to be recorded in the bank "
                     "%s, which another process may be writing to; Ctrl-C again gives them up.",
-                    waiting,
+                    self.unwritten,
                     self.bank.name,
                 )
 
