@@ -39,7 +39,8 @@ class Link:
     """A child's connection to its parent."""
 
     def __init__(self, reports: Connection):
-        self._reports, self._lock = reports, threading.Lock()
+        # Reentrant: what is collected as garbage meanwhile may log.
+        self._reports, self._lock = reports, threading.RLock()
 
     def tell(self, kind: str, **details: Any) -> None:
         """Report; to a parent that has ended, do nothing."""
@@ -100,7 +101,7 @@ class Child:
         while order != "end":
             error: BaseException | None = None
             try:
-                self._draw(again=order != "draw", wait=order == "wait")
+                self._draw(sweep=order == "sweep")
             except BaseException as raised:  # noqa: BLE001  (the parent raises it)
                 error = raised
             error = error or self.session.mistake
@@ -111,12 +112,13 @@ class Child:
             )
             order = self._orders.get()
 
-    def _draw(self, *, again: bool, wait: bool) -> None:
-        if again:
+    def _draw(self, *, sweep: bool) -> None:
+        """Draw what is lacking; in a sweep also what others have left, once they are dead."""
+        if sweep:
             self.units.begin_again()
         with Heartbeat(self.session.bank, self.interrupt) as heart:
             self.link.tell("owner", owner=heart.owner)
-            self.session.draw(self.units, self._in_turn(), heart, self.interrupt, wait=wait)
+            self.session.draw(self.units, self._in_turn(), heart, self.interrupt, wait=sweep)
 
     def _in_turn(self) -> Iterator[Unit]:
         """Yield the units that lack draws: this child's part, then what others have not come to."""

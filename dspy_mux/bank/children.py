@@ -16,6 +16,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+import dspy
+
 from ..errors import BankError, ConfigurationError, MuxError
 from ..local import AsyncLlamaEngine, LlamaEngine
 from ..mux.slm_mux import SLMMux
@@ -74,12 +76,12 @@ def units_at_once(num_threads: int, k: int) -> int:
 
 
 @dataclass(eq=False)
-class _Child:
+class _ChildState:
     """What the parent knows of a child.
 
     Attributes:
         owner: of its claims.
-        deaths: of others, before it last began to draw.
+        idle: whether it has nothing left to draw.
     """
 
     process: BaseProcess
@@ -89,7 +91,6 @@ class _Child:
     tallies: Tallies = field(default_factory=Tallies)
     owner: str | None = None
     idle: bool = False
-    deaths: int = 0
     ended: bool = False
 
 
@@ -100,17 +101,21 @@ class Children:
         session: forked into each child, which draws by it.
         units: what to draw.
         processes: how many.
+        interrupt: ends them.
+
+    Attributes:
         show: called with the tallies of all together.
     """
 
     def __init__(self, session: Session, units: Units, processes: int, interrupt: Interrupt):
         self._session, self._units, self._interrupt = session, units, interrupt
         self._count = processes
-        self._all: list[_Child] = []
-        self._deaths, self._waited, self._stopping = 0, False, -1
+        self._all: list[_ChildState] = []
+        self._deaths, self._stopping = 0, -1
+        self._swept = -1  # deaths before the last look at what is left
         self._insisted_at = 0.0
         self._error: BaseException | None = None
-        self._said: dict[tuple[str, str], _Child] = {}
+        self._said: dict[tuple[str, str], _ChildState] = {}
         self.show: Callable[[Tallies], None] = lambda tallies: None
 
     @property
@@ -119,6 +124,9 @@ class Children:
         return sum((child.tallies for child in self._all), Tallies())
 
     def __enter__(self) -> Children:
+        if dspy.cache.enable_disk_cache:
+            # SQLite's locks do not survive a fork. It opens again on use.
+            dspy.cache.disk_cache.close()
         try:
             for number in range(self._count):
                 self._start(number)
@@ -153,7 +161,7 @@ class Children:
                 "recorded, so start it again, with fewer processes if memory is short."
             )
 
-    def _living(self) -> list[_Child]:
+    def _living(self) -> list[_ChildState]:
         return [child for child in self._all if not child.ended]
 
     def _start(self, number: int) -> None:
@@ -185,9 +193,9 @@ class Children:
         to_parent.close()
         from_parent.close()
         account = Account(budget) if isinstance(budget, Budget) else None
-        self._all.append(_Child(process, reports, orders, account))
+        self._all.append(_ChildState(process, reports, orders, account))
 
-    def _read(self, child: _Child) -> None:
+    def _read(self, child: _ChildState) -> None:
         """Take what a child reports, as much as there is."""
         try:
             while child.reports.poll():
@@ -197,7 +205,7 @@ class Children:
             child.process.join(GRACE_S)
             self._bury(child)
 
-    def _take(self, child: _Child, kind: str, details: dict[str, Any]) -> None:
+    def _take(self, child: _ChildState, kind: str, details: dict[str, Any]) -> None:
         if kind == "ask":
             assert child.account is not None
             reply = child.account.answer(details["question"], details["details"])
@@ -226,36 +234,30 @@ class Children:
             logger.error("Another process of the collection: %s", error)
         self._stop(0)
 
-    def _log(self, child: _Child, name: str, level: int, message: str) -> None:
+    def _log(self, child: _ChildState, name: str, level: int, message: str) -> None:
         """Log what a child logged, but for what another one has said already."""
         if self._said.setdefault((name, message), child) is child:
             logging.getLogger(name).log(level, "%s", message)
 
     def _conduct(self) -> None:
-        """Give children that have nothing left to draw something to do."""
+        """Once no child has anything left to draw, have one make what the dead left; then end all.
+
+        It waits for the claims of dead collections to lapse, and those of a child are released.
+        """
         living = self._living()
-        for child in living:
-            if child.idle and child.deaths < self._deaths and not self._is_over:
-                self._have_drawn(child, "again")
         if not living or not all(child.idle for child in living):
             return
-        if self._waited or self._is_over:
-            for child in living:
-                child.idle = False
-                self._order(child, "end")
-        else:
-            self._waited = True
-            self._have_drawn(living[0], "wait")
+        last = self._is_over or self._swept == self._deaths
+        self._swept = self._deaths
+        for child in living if last else living[:1]:
+            child.idle = False
+            self._order(child, "end" if last else "sweep")
 
     @property
     def _is_over(self) -> bool:
         return self._stopping >= 0 or self._interrupt.asked or self._session.out_of_budget
 
-    def _have_drawn(self, child: _Child, order: str) -> None:
-        child.idle, child.deaths = False, self._deaths
-        self._order(child, order)
-
-    def _order(self, child: _Child, order: str, **details: Any) -> None:
+    def _order(self, child: _ChildState, order: str, **details: Any) -> None:
         with suppress(OSError):  # it has ended
             child.orders.send_bytes(json.dumps([order, details]).encode())
 
@@ -276,7 +278,7 @@ class Children:
                 for child in self._living():
                     child.process.kill()
 
-    def _bury(self, child: _Child) -> None:
+    def _bury(self, child: _ChildState) -> None:
         """Take note that a child has ended; where it was killed, have others make its draws."""
         if child.ended:
             return
@@ -298,7 +300,7 @@ class Children:
             with suppress(BankError), writing as connection:
                 self._session.bank.claims.release(connection, child.owner)
 
-    def _drain(self, child: _Child) -> None:
+    def _drain(self, child: _ChildState) -> None:
         """Take what an ended child had reported."""
         with suppress(EOFError, OSError):
             while child.reports.poll():
@@ -320,7 +322,7 @@ class Children:
             child.process.close()
 
 
-def _cause(child: _Child) -> str:
+def _cause(child: _ChildState) -> str:
     code = child.process.exitcode
     if code is None or code >= 0:
         return f"exit code {code}"

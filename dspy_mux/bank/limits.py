@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from dspy.utils.callback import BaseCallback
 
+from ..sampling.grouped_call import first_asker
 from ..sampling.usage import PricedCall, current_call
 
 Limit = Literal["max_calls", "max_cost"]
@@ -195,16 +196,57 @@ class Share(BaseCallback):
         self.budget, self.member = budget, member
         self.calls, self.cost, self.refused = 0, 0.0, False
         self._in_flight: dict[str, tuple[float, PricedCall]] = {}
+        self._asker: object = None
+        self._lock = threading.Lock()
+        self._reserved: float | None = None
+        self._first: str | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Share:
         return self  # it is the draw's, wherever DSPy's settings are copied to
 
+    def hold_for(self, asker: object) -> Callable[[], bool]:
+        """Return what reserves an asker's first call, or says that it does not fit the budget.
+
+        Its choice may be asked for by another draw's request, before it makes the call.
+        """
+        self._asker = asker
+        return self._reserve
+
+    def _reserve(self) -> bool:
+        with self._lock:
+            if self._first is None and self._reserved is None:
+                try:
+                    self._reserved = self.budget.begin(self)
+                except LimitReached:
+                    self.refused = False  # the draw may ask by itself
+                    return False
+            return True
+
+    def release(self, *, made: bool) -> None:
+        """End the reservation of a call that the draw did not make.
+
+        Args:
+            made: whether another draw's request asked for its choice.
+        """
+        with self._lock:
+            reserved, self._reserved = self._reserved, None
+            self._first = ""
+        if reserved is not None:
+            self.budget.end(self, reserved, PricedCall(), failed=made)
+
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
-        call = PricedCall()
-        self._in_flight[call_id] = self.budget.begin(self), call
+        call, reserved = PricedCall(), None
+        if self._asker is not None and first_asker() is self._asker:
+            with self._lock:
+                reserved, self._reserved, self._first = self._reserved, None, call_id
+        expected = self.budget.begin(self) if reserved is None else reserved
+        self._in_flight[call_id] = expected, call
         current_call.set(call)
 
     def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
         expected, call = self._in_flight.pop(call_id)
         current_call.set(None)
+        with self._lock:
+            if self._first == call_id:
+                self._first = None  # it may be made again
         self.budget.end(self, expected, call, exception is not None)

@@ -77,8 +77,17 @@ class RecordedDraw(Draw):
         """Whether it was ended before a call that is not the collection's to make."""
         return self.claim.lost or (self.share is not None and self.share.refused)
 
+    def expect(self) -> None:
+        if self.share is not None:
+            self._calls.reserve = self.share.hold_for(self._calls)
+        super().expect()
+
     def run(self) -> None:
-        super().run()
+        try:
+            super().run()
+        finally:
+            if self.share is not None:
+                self.share.release(made=self._calls.unclaimed > 0)
         if self.error is None:
             self.judge(self)
 
@@ -138,13 +147,12 @@ class Writer:
         said = False
         while self._thread.is_alive():
             self._thread.join(NOTICE_S)
-            waiting = self.unwritten
-            if self.interrupt.hurried and waiting and not said:
+            if self.interrupt.hurried and self.unwritten and not said:
                 said = True
                 logger.warning(
                     "Interrupted: %d draws that have arrived are yet to be recorded in the bank "
                     "%s, which another process may be writing to; Ctrl-C again gives them up.",
-                    waiting,
+                    self.unwritten,
                     self.bank.name,
                 )
 

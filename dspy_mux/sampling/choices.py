@@ -24,42 +24,46 @@ _LLAMA_CPP = "timings"
 _GENERATED = ("completion_tokens", "reasoning_tokens", "audio_tokens")
 
 
-def split_body(response: HttpResponse) -> list[HttpResponse]:
+def split_body(response: HttpResponse, n: int) -> list[HttpResponse]:
     """Return a reply of OpenAI's form as one for each of its choices, by their index.
+
+    Args:
+        n: how many were asked for; a reply without any is the reply to each of them.
 
     Raises:
         lm15.ProviderError: it is not JSON.
     """
     body = response.json()
     found = body.get("choices") if isinstance(body, dict) else None
-    if not isinstance(found, list) or len(found) < 2:
+    if not isinstance(found, list) or len(found) == 1:
         return [response]
     choices = sorted(found, key=_index)
-    usages = split_usage(body.get("usage"), choices, of_one=_LLAMA_CPP in body)
+    usages = split_usage(body.get("usage"), choices or [{}] * n, of_one=_LLAMA_CPP in body)
+    alone = [[{**choice, "index": 0}] for choice in choices] or [[]] * n
     return [
-        replace(
-            response,
-            body=json.dumps({**body, "choices": [{**choice, "index": 0}], "usage": usage}).encode(),
-        )
-        for choice, usage in zip(choices, usages, strict=True)
+        replace(response, body=json.dumps({**body, "choices": own, "usage": usage}).encode())
+        for own, usage in zip(alone, usages, strict=True)
     ]
 
 
-def split_model_response(raw: Any) -> list[Any]:
-    """Return a reply of LiteLLM as one for each of its choices; the first has the whole cost."""
+def split_model_response(raw: Any, n: int) -> list[Any]:
+    """Return a reply of LiteLLM as one for each of its choices; the first has the whole cost.
+
+    Args:
+        n: as in `split_body`.
+    """
     choices = sorted(raw.choices, key=_index)
-    if len(choices) < 2:
+    if len(choices) == 1:
         return [raw]
     usage = getattr(raw, "usage", None)
-    plain = [choice.model_dump() for choice in choices]
+    plain = [choice.model_dump() for choice in choices] or [{}] * n
     told = None if usage is None else usage.model_dump()
     usages = split_usage(told, plain, of_one=hasattr(raw, _LLAMA_CPP))
+    alone = [[choice.model_copy(update={"index": 0})] for choice in choices] or [[]] * n
     replies = []
-    for at, (choice, own) in enumerate(zip(choices, usages, strict=True)):
+    for at, (one, own) in enumerate(zip(alone, usages, strict=True)):
         reply = raw.model_copy()
-        choice = choice.model_copy()
-        choice.index = 0
-        reply.choices = [choice]
+        reply.choices = one
         if usage is not None and own is not None:
             reply.usage = type(usage)(**own)
         hidden = dict(getattr(raw, "_hidden_params", None) or {})

@@ -103,8 +103,9 @@ class Draw(AbstractContextManager["Draw"]):
     @property
     def spent(self) -> Spent:
         """Calls, tokens and cost so far."""
-        spent = self._meter.spent()
-        return spent.model_copy(update={"shared_calls": min(self._calls.shared, spent.calls)})
+        spent, (shared, unclaimed) = self._meter.spent(), self._shared_calls()
+        calls = spent.calls + unclaimed
+        return spent.model_copy(update={"calls": calls, "shared_calls": min(shared, calls)})
 
     @property
     def settled(self) -> bool:
@@ -165,6 +166,7 @@ class Draw(AbstractContextManager["Draw"]):
 
     def fail(self, error: BaseException) -> None:
         """Note an error as the outcome."""
+        self._calls.leave_group()
         if not self._abandoned:  # an abandoned draw has its cause, which may be recorded by now
             self.error = error
             self._weigh(None)
@@ -189,6 +191,7 @@ class Draw(AbstractContextManager["Draw"]):
         What still arrives is dropped here, and kept by DSPy's cache.
         """
         self._abandoned = True
+        self._calls.leave_group()  # the report says whose request it waited for
         self._report()
         self._calls.end()
 
@@ -250,7 +253,15 @@ class Draw(AbstractContextManager["Draw"]):
         # Once, when the draw is settled: a late thread must not change a verdict that is out.
         if not self._reported:
             self._reported = True
-            self._meter.report_to(self._parent)
+            self._meter.report_to(self._parent, *self._shared_calls())
+
+    def _shared_calls(self) -> tuple[int, int]:
+        """Return how many calls were shared, and how many of these no draw made.
+
+        Draws within this one are counted.
+        """
+        unclaimed = self._calls.unclaimed + self._meter.unclaimed
+        return self._calls.shared + self._calls.unclaimed + self._meter.shared, unclaimed
 
     def _lm(self, rollout_id: int) -> dspy.BaseLM:
         # At temperature 0 all draws are one: DSPy warns of a rollout there.

@@ -12,11 +12,12 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
-from .group_limits import negotiate
+from .group_limits import negotiate, server_limits
 from .hung_calls import BlockingCalls
 from .threads import workers
 
@@ -35,6 +36,10 @@ class Asker(Protocol):
     number: int
     #: How many of its calls were answered by a request that another draw's call is counted for.
     shared: int
+    #: How many choices were asked for on its behalf, of which it made no call.
+    unclaimed: int
+    #: Returns whether its first call may be made; made or not, the call is reserved from then on.
+    reserve: Callable[[], bool]
 
 
 class Request(Protocol):
@@ -76,8 +81,9 @@ class DrawGroup:
         #: How many have begun.
         self.begun = 0
         self._lock = threading.Lock()
-        #: Those that have begun, and whose first call is not over.
+        #: Those that have begun, and have yet to be answered.
         self._expected: dict[Asker, None] = {}
+        self._gone: set[Asker] = set()
         self._under_way: list[_Shared] = []
         self._head: Asker | None = None
         self._asked: Future[None] = Future()
@@ -103,7 +109,8 @@ class DrawGroup:
         """Count a draw no more: its first call is over, or it makes none."""
         with self._lock:
             self._expected.pop(asker, None)
-            places = [shared.places[asker] for shared in self._under_way if asker in shared.places]
+            self._gone.add(asker)
+            places = [shared.drop(asker) for shared in self._under_way if asker in shared.places]
             opens = asker is self._head
         for place in places:
             place.cancel()
@@ -122,13 +129,16 @@ class DrawGroup:
             return None if self._head is asker or self._asked.done() else self._asked
 
     def ask(self, request: Request, send: Send) -> Choice:
-        """Return a draw's choice, of a request of its own or of another draw's."""
+        """Return a draw's choice, of a request of its own or of another draw's.
+
+        Raises:
+            CancelledError: the draw was counted no more meanwhile.
+            Exception: what the request failed with.
+        """
         while True:
             shared, place = self._place(request)
             if shared.sender is request.asker:
-                self._all_begun.wait()
-                self._close(shared, request)
-                shared.send(request, send)
+                shared.send(request, send, partial(self._close, shared, request))
             choice = place.result()
             if choice is not _AGAIN:
                 return choice
@@ -138,20 +148,23 @@ class DrawGroup:
         while True:
             shared, place = self._place(request)
             if shared.sender is request.asker:
-                if request.may_be_cached:
-                    await asyncio.to_thread(self._close, shared, request)
-                else:
-                    self._close(shared, request)
-                shared.asend(request, send)
-            choice = await asyncio.wrap_future(place)
+                shared.asend(request, send, partial(self._close, shared, request))
+            try:
+                choice = await asyncio.wrap_future(place)
+            except asyncio.CancelledError:
+                place.cancel()
+                await shared.end_unwanted()
+                raise
             if choice is not _AGAIN:
                 return choice
 
     def _place(self, request: Request) -> tuple[_Shared, Future[Choice]]:
         """Return the request that a draw takes its choice of, and where it will be."""
-        asker = request.asker
+        asker, most = request.asker, server_limits.most(request.server)
         dropped = []
         with self._lock:
+            if asker in self._gone:  # nobody would cancel its place any more
+                raise CancelledError
             for shared in self._under_way:
                 if not shared.keeps(asker):
                     continue
@@ -160,28 +173,41 @@ class DrawGroup:
                     place = shared.places[asker]
                     if place.done():
                         del shared.places[asker]
+                        if place.exception() is None:
+                            self._expected.pop(asker, None)
                     return shared, place
-                dropped.append(shared.places.pop(asker))
+                dropped.append(shared.drop(asker))
         for place in dropped:  # nobody will ask for that
             place.cancel()
             self._on_difference()
         with self._lock:
             for shared in self._under_way:
-                if not shared.closed and shared.content == request.content:
+                open_ = not shared.closed and len(shared.places) != most
+                if open_ and shared.content == request.content:
                     return shared, shared.add(asker, taken=True)
-            shared = _Shared(asker, request.content, self._lock)
+            shared = _Shared(asker, request.content, self._lock, self._expected)
             self._under_way.append(shared)
             return shared, shared.add(asker, taken=True)
 
     def _close(self, shared: _Shared, request: Request) -> None:
-        """Give a place to every draw that will ask the same, and to none after this."""
+        """Give a place to draws that will ask the same, and to none after this.
+
+        There are as many places as the server gives choices: the next one who asks sends a further
+        request at once.
+        """
+        self._all_begun.wait()
+        most = server_limits.most(request.server) or self.size
         with self._lock:
             waiting = {asker for other in self._under_way for asker in other.places}
             likely = [asker for asker in self._expected if asker not in waiting]
-        cached = {asker for asker in likely if request.is_cached(asker)}
+            room = max(0, most - len(shared.places))
+        asking = [who for who in likely if not request.is_cached(who)][:room]
+        asking = [who for who in asking if who.reserve()]
         with self._lock:
-            for asker in likely:
-                if asker not in cached and asker in self._expected and asker not in shared.places:
+            if shared.closed:  # it has failed
+                return
+            for asker in asking:
+                if asker in self._expected and asker not in shared.places:
                     shared.add(asker)
             shared.closed = True
         self._open()
@@ -199,20 +225,29 @@ class _Shared:
         sender: the draw that sends it.
         content: what it asks.
         lock: of the group; held whenever `places` changes.
+        expected: of the group.
 
     Attributes:
         places: where each draw finds its choice, until it has found it there; cancelled where it
             does not want one any more.
         taken: those who wait at their places.
         closed: whether it is for no further draws.
+        sent: whether it is on its way.
     """
 
-    def __init__(self, sender: Asker, content: object, lock: threading.Lock):
-        self.sender, self.content, self._lock = sender, content, lock
+    def __init__(
+        self,
+        sender: Asker,
+        content: object,
+        lock: threading.Lock,
+        expected: dict[Asker, None],
+    ):
+        self.sender, self.content, self._lock, self._expected = sender, content, lock, expected
         self.places: dict[Asker, Future[Choice]] = {}
         self.taken: set[Asker] = set()
-        self.closed = False
+        self.closed = self.sent = False
         self._stop: Callable[[], object] = lambda: None
+        self._task: asyncio.Future[None] | None = None
 
     def keeps(self, asker: Asker) -> bool:
         """Return whether there is a place for a draw that has not come yet."""
@@ -225,17 +260,40 @@ class _Shared:
             self.taken.add(asker)
         return place
 
-    def send(self, request: Request, send: Send) -> None:
-        """Send the request from a thread of its own: no draw that ends may end it for others."""
+    def drop(self, asker: Asker) -> Future[Choice]:
+        """Return the place of a draw that wants no choice any more; the lock is held."""
+        place = self.places.pop(asker)
+        if asker in self.taken:
+            asker.shared += asker is not self.sender
+        elif self.sent:
+            asker.unclaimed += 1
+        return place
+
+    @property
+    def _wanted(self) -> int:
+        """How many draws want a choice."""
+        return sum(not place.cancelled() for place in list(self.places.values()))
+
+    def send(self, request: Request, send: Send, close: Callable[[], None]) -> None:
+        """Send the request from a thread of its own: no draw that ends may end it for others.
+
+        Args:
+            close: see `DrawGroup._close`; called first.
+        """
         calls = BlockingCalls()
+
+        async def closed() -> None:
+            close()
 
         async def sent(n: int) -> Sequence[Choice]:
             with calls.under_way():
+                if not self._wanted:  # since this call counts, whoever leaves ends it
+                    raise CancelledError
                 return send(n)
 
         def work() -> None:
-            with suppress(StopIteration):  # it never waits but within `send`
-                self._settle(request, sent).send(None)
+            with suppress(StopIteration):  # it never waits but within `close` and `send`
+                self._settle(request, sent, closed).send(None)
 
         self._stop = calls.end
         context = contextvars.copy_context()
@@ -244,10 +302,17 @@ class _Shared:
         except RuntimeError:  # no thread can be started: this one sends it
             work()
 
-    def asend(self, request: Request, send: AsyncSend) -> None:
-        """Send the request from a task of its own."""
+    def asend(self, request: Request, send: AsyncSend, close: Callable[[], None]) -> None:
+        """Send the request from a task of its own; see `send`."""
         loop = asyncio.get_running_loop()
-        task = asyncio.ensure_future(self._settle(request, send))
+
+        async def closed() -> None:
+            if request.may_be_cached:
+                await asyncio.to_thread(close)
+            else:
+                close()
+
+        task = self._task = asyncio.ensure_future(self._settle(request, send, closed))
 
         def stop() -> None:
             with suppress(RuntimeError):  # the loop is closed, and its tasks with it
@@ -255,40 +320,57 @@ class _Shared:
 
         self._stop = stop
 
-    async def _settle(self, request: Request, send: AsyncSend) -> None:
+    async def end_unwanted(self) -> None:
+        """Wait until the task of a request that no draw wants has ended."""
+        if self._task is not None and self.closed and not self._wanted:
+            await asyncio.wait([self._task])
+
+    async def _settle(
+        self, request: Request, send: AsyncSend, close: Callable[[], Awaitable[None]]
+    ) -> None:
         """Send the request, and give each draw its choice or what the request failed with."""
-        wanted = sum(not place.cancelled() for place in self.places.values())
         try:
-            self._deliver(await negotiate(request, max(1, wanted), send))
+            await close()
+            with self._lock:
+                self.sent, wanted = True, self._wanted
+            if wanted:
+                self._deliver(await negotiate(request, wanted, send))
         except BaseException as error:  # noqa: BLE001  (raised where a draw waits)
             self._fail(error)
 
     def _stop_if_unwanted(self, _: object) -> None:
-        if self.closed and all(place.cancelled() for place in list(self.places.values())):
+        if self.closed and not self._wanted:
             self._stop()
 
     def _deliver(self, replies: Sequence[Sequence[Choice]]) -> None:
         """Give the choices to the draws by their numbers; those without one ask anew."""
-        left = [(choice, at) for reply in replies for at, choice in enumerate(reply)]
+        choices = [choice for reply in replies for choice in reply]
         with self._lock:
             places = sorted(self.places.items(), key=lambda item: item[0].number)
-        for asker, place in places:
-            if place.set_running_or_notify_cancel():
-                self._settled(asker, keep=bool(left))
-                choice, at = left.pop(0) if left else (_AGAIN, 0)
-                asker.shared += at > 0
-                place.set_result(choice)
+        waiting = [(who, place) for who, place in places if place.set_running_or_notify_cancel()]
+        served = [who for who, _ in waiting][: len(choices)]
+        # One draw's call is counted for each request; a sender that left has been counted.
+        counted = len(replies) - all(who is not self.sender for who, _ in waiting)
+        for at, who in enumerate(sorted(served, key=lambda who: who is not self.sender)):
+            who.shared += at >= counted
+        for who, place in waiting:
+            self._settled(who, keep=bool(choices), answered=bool(choices))
+            place.set_result(choices.pop(0) if choices else _AGAIN)
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
+            self.closed = True
             places = list(self.places.items())
         for asker, place in places:
             if place.set_running_or_notify_cancel():
                 self._settled(asker, keep=True)
+                asker.shared += asker is not self.sender
                 place.set_exception(error)
 
-    def _settled(self, asker: Asker, *, keep: bool) -> None:
+    def _settled(self, asker: Asker, *, keep: bool, answered: bool = False) -> None:
         """Drop a draw's place, unless the draw is still to come and find something there."""
         with self._lock:
             if not keep or asker in self.taken:
                 self.places.pop(asker, None)
+                if answered:  # or the next request would ask for a choice on its behalf
+                    self._expected.pop(asker, None)

@@ -2,6 +2,8 @@
 
 - A server that refuses a number of choices is asked for as many as it says, or half as many, down
   to one, and for no more than it then gave.
+- One that fails twice running, before it ever gave so many, is asked for fewer too; that is kept
+  for this process alone.
 - One that ignores the number, and answers one choice, is asked for one.
 - So is one that answers the same text again and again. Short answers are often the same by
   themselves; now and then one is asked for apart, and if it differs twice where no request's
@@ -40,7 +42,8 @@ LONG = 200
 #: Requests with equal choices after which one choice is asked for apart; then after twice as many.
 _FIRST_PROBE = 4
 #: Status codes of a server that cannot do what it is asked, rather than not now.
-_CANNOT = frozenset({400, 404, 413, 422, 500, 501})
+_CANNOT = frozenset({400, 404, 413, 422, 501})
+_FAILED = 500
 
 
 class Request(Protocol):
@@ -64,6 +67,7 @@ class _Known:
         alike: requests whose choices were equal.
         probe: at how many of those one choice is asked for apart.
         contrasts: such choices that differed from those of their request.
+        failed: whether the last request for several choices met a server error.
     """
 
     most: int | None = None
@@ -72,6 +76,7 @@ class _Known:
     alike: int = 0
     probe: int = _FIRST_PROBE
     contrasts: int = 0
+    failed: bool = False
 
 
 class ServerLimits:
@@ -94,15 +99,19 @@ class ServerLimits:
         """Return how many choices a server gives at most; None where no limit is known."""
         return self._of(server).most
 
-    def limit(self, server: Server, most: int, why: str) -> None:
-        """Note that a server gives no more than so many choices, and log it."""
+    def limit(self, server: Server, most: int, why: str, *, keep: bool = True) -> None:
+        """Note that a server gives no more than so many choices, and log it.
+
+        Args:
+            keep: whether to keep it for other processes, too.
+        """
         known = self._of(server)
         if known.most is not None and known.most <= most:
             return
         known.most = most
         told = "one choice" if most == 1 else f"{most} choices"
         logger.info("%s gives %s a request (%s).", server[1], told, why)
-        if not is_loopback(server[0]):  # another server may listen there tomorrow
+        if keep and not is_loopback(server[0]):  # another server may listen there tomorrow
             with suppress(OSError, ValueError):
                 self._keep(server, most)
 
@@ -110,9 +119,14 @@ class ServerLimits:
         """Return whether a request may have failed because it asked for n choices."""
         if isinstance(error, (ContextLengthError, UnsupportedModelError)):
             return False
-        status = getattr(error, "status", None) or getattr(error, "status_code", None)
-        cannot = isinstance(error, UnsupportedFeatureError) or status in _CANNOT
-        return cannot and n > self._of(server).given
+        status = _status(error)
+        known = self._of(server)
+        if n <= known.given:
+            return False
+        if status == _FAILED:  # it may fail for any reason: the same is asked again before
+            again, known.failed = known.failed, True
+            return again
+        return isinstance(error, UnsupportedFeatureError) or status in _CANNOT
 
     def probes(self, server: Server) -> bool:
         """Return whether the next request should ask for one of its choices apart."""
@@ -141,7 +155,7 @@ class ServerLimits:
     def note_given(self, server: Server, n: int) -> bool:
         """Note that a server gave n choices; return whether it ever gave more than one."""
         known = self._of(server)
-        known.given = max(known.given, n)
+        known.given, known.failed = max(known.given, n), False
         return known.given > 1
 
     def _of(self, server: Server) -> _Known:
@@ -203,9 +217,9 @@ async def negotiate(
         except Exception as error:
             if n == 1 or not limits.may_refuse(server, n, error):
                 raise
-            n, apart, refusal = _fewer(n, error), False, type(error).__name__
+            n, apart, refusal = _fewer(n, error), False, error
     if n < asked:
-        limits.limit(server, n, refusal)
+        limits.limit(server, n, type(refusal).__name__, keep=_status(refusal) != _FAILED)
     if not limits.note_given(server, len(choices)) and n > 1:
         limits.limit(server, 1, "it was asked for more")
     replies = [choices]
@@ -221,6 +235,10 @@ async def negotiate(
         limits.limit(server, 1, "they are copies")
         return [choices[:1]]
     return replies
+
+
+def _status(error: Exception) -> object:
+    return getattr(error, "status", None) or getattr(error, "status_code", None)
 
 
 def _fewer(n: int, refusal: Exception) -> int:

@@ -149,6 +149,12 @@ def grouped(call: FirstCall | None) -> Iterator[None]:
         call.group.leave(call.asker)
 
 
+def first_asker() -> Asker | None:
+    """Return the draw whose first call is around this code."""
+    call = _first_call.get()
+    return None if call is None else call.asker
+
+
 def _grouped_call() -> FirstCall | None:
     """Return the first call around this code, if its server may give it a choice of several."""
     call = _first_call.get()
@@ -176,7 +182,7 @@ class GroupedEngine(LM15Engine):
                 raise provider._http_error(reply)
             return [
                 provider._finish_response(routed, provider.parse_response(routed, one), adaptations)
-                for one in split_body(reply)
+                for one in split_body(reply, n)
             ]
 
         return call.group.ask(call, send)
@@ -211,7 +217,7 @@ class AsyncGroupedEngine(AsyncLM15Engine):
                     adaptations,
                     policy=provider.adaptations,
                 )
-                for one in split_body(reply)
+                for one in split_body(reply, n)
             ]
 
         return await call.group.aask(call, send)
@@ -266,7 +272,7 @@ def _through_litellm(complete: Callable[..., Any]) -> Callable[..., Any]:
             return complete(request, *args, **more)
         return call.group.ask(
             call,
-            lambda n: split_model_response(complete(_asking(request, n), *args, **more)),
+            lambda n: split_model_response(complete(_asking(request, n), *args, **more), n),
         )
 
     return completion
@@ -280,7 +286,7 @@ def _through_async_litellm(complete: Callable[..., Any]) -> Callable[..., Any]:
             return await complete(request, *args, **more)
 
         async def send(n: int) -> Sequence[Any]:
-            return split_model_response(await complete(_asking(request, n), *args, **more))
+            return split_model_response(await complete(_asking(request, n), *args, **more), n)
 
         return await call.group.aask(call, send)
 

@@ -13,6 +13,7 @@ import hashlib
 import itertools
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import nullcontext
 from typing import Any
@@ -58,8 +59,10 @@ class DrawCalls(Deadline):
         #: Whether DSPy may keep a history of the calls.
         self.keeps_history = True
         #: The draw's number, and the draws that may share a request with its first call.
-        self.number = self.shared = 0
+        self.number = self.shared = self.unclaimed = 0
         self.group: DrawGroup | None = None
+        #: Reserves the first call where calls are limited; see `group.Asker`.
+        self.reserve: Callable[[], bool] = lambda: True
         self._asked = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> DrawCalls:

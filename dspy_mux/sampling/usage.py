@@ -98,6 +98,8 @@ class DrawMeter(UsageTracker):
         super().__init__()
         self.history = _Bill()
         self.started = self.answered = self.billed = 0
+        #: Of draws within this one.
+        self.shared = self.unclaimed = 0
 
     def __deepcopy__(self, memo: dict[int, Any]) -> DrawMeter:
         return self  # dspy.Parallel copies the tracker for its threads, which spend for this draw
@@ -116,8 +118,13 @@ class DrawMeter(UsageTracker):
     def on_lm_end(self, exception: BaseException | None = None, **_: Any) -> None:
         self.answered += exception is None
 
-    def report_to(self, parent: UsageTracker | None) -> None:
-        """Hand the usage on to the tracker around the draw; the calls too, where it is a meter."""
+    def report_to(self, parent: UsageTracker | None, shared: int = 0, unclaimed: int = 0) -> None:
+        """Hand the usage on to the tracker around the draw; the calls too, where it is a meter.
+
+        Args:
+            shared: calls that were answered by another draw's request.
+            unclaimed: of these, those that no draw made.
+        """
         if parent is None:
             return
         for lm, entries in list(self.usage_data.items()):
@@ -126,6 +133,8 @@ class DrawMeter(UsageTracker):
             parent.started += self.started
             parent.answered += self.answered
             parent.billed += self.billed
+            parent.shared += shared
+            parent.unclaimed += unclaimed
 
     def spent(self) -> Spent:
         """Return calls, tokens and cost so far; a call under way or failed counts as made."""

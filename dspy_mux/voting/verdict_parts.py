@@ -134,7 +134,7 @@ class Spent(BaseModel):
         calls: LM calls sent to a model, failed ones included.
         cached_calls: LM calls that DSPy's cache answered.
         shared_calls: of the calls sent, those that took a further choice of another one's request,
-            whose prompt is billed once.
+            whose prompt is billed once, or failed with it.
         prompt_tokens, completion_tokens: as the providers report them.
         cost: in US dollars; None if no price is known.
     """

@@ -9,7 +9,7 @@ import os
 import signal
 import sqlite3
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, suppress
 
 import dspy
 import pytest
@@ -36,20 +36,11 @@ K, QUESTIONS = 3, 24
 ALL = {f"q{n}?": 2 * K for n in range(QUESTIONS)}
 
 
-def a_mux(server, *names, **settings):
+def a_mux(server, *names, group=False, cache=False):
     """Members on a server that counts what it is asked."""
-    lms = {
-        name: dspy.LM(
-            f"openai/{name}",
-            api_base=server.address,
-            api_key="none",
-            engine="lm15",
-            cache=False,
-            **settings,
-        )
-        for name in names or "ab"
-    }
-    return SLMMux(dspy.Predict("question -> answer"), lms, k=K, temperature=0.5)
+    where = {"api_base": server.address, "api_key": "none", "engine": "lm15", "cache": cache}
+    lms = {name: dspy.LM(f"openai/{name}", **where) for name in names or "ab"}
+    return SLMMux(dspy.Predict("question -> answer"), lms, k=K, temperature=0.5, group=group)
 
 
 def questions():
@@ -68,7 +59,20 @@ def recorded(bank):
 
 
 def asked(server):
-    return Counter(request.question for request in server.requests)
+    """Question → the choices asked for."""
+    return sum((Counter({request.question: request.n}) for request in server.requests), Counter())
+
+
+def kills_once(killed):
+    """A metric that kills the first process that calls it."""
+
+    def judge(example, prediction, trace=None):
+        with suppress(FileExistsError):
+            killed.touch(exist_ok=False)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return metric(example, prediction)
+
+    return judge
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +105,7 @@ def test_processes_draw_all_once_within_one_limit_of_draws_in_flight(bank, tmp_p
         assert recorded(bank) == asked(server) == dict.fromkeys(ALL, K)
         assert server.most_open <= 7
         again = collect(a_mux(server, "a"), questions(), metric, bank, processes=2)
-        assert (again.drawn, again.already, len(server.requests)) == (0, 72, 72)
+        assert (again.drawn, again.already, server.draws) == (0, 72, 72)
     pids = set(judges.read_text().split())
     assert len(pids) == 3
     assert str(os.getpid()) not in pids
@@ -110,22 +114,45 @@ def test_processes_draw_all_once_within_one_limit_of_draws_in_flight(bank, tmp_p
     assert "72 calls" in line
 
 
-def test_others_make_the_draws_of_a_process_that_is_killed(bank, tmp_path, caplog):
+def test_processes_ask_for_several_choices_at_once(bank):
+    with fault_server(lambda _: None, latency=0.02) as server:
+        mux = a_mux(server, group="auto")
+        done = collect(mux, questions(), metric, bank, num_threads=12, processes=2)
+        assert (done.drawn, done.missing, done.abstained) == (144, 0, 0)
+        assert recorded(bank) == ALL
+        assert len(server.requests) < 144
+
+
+def test_what_processes_draw_is_in_dspys_cache_on_disk(bank, tmp_path):
+    cache = tmp_path / "cache"
+    dspy.configure_cache(enable_memory_cache=False, disk_cache_dir=str(cache))
+    with fault_server(lambda _: None) as server:
+        mux = a_mux(server, cache=True)
+        mux(question="begin")  # opens the cache, in threads of this process
+        collect(mux, questions(), metric, bank, processes=3)
+        before = server.draws
+        again = collect(mux, questions(), metric, tmp_path / "another.sqlite", processes=3)
+        assert (again.drawn, again.calls, server.draws) == (144, 0, before)
+    dspy.cache.disk_cache.close()
+    shards = list(cache.glob("*/cache.db"))
+    assert len(shards) == 16
+    for shard in shards:
+        with closing(sqlite3.connect(shard)) as file:
+            assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_others_make_the_draws_of_a_process_that_is_killed(bank, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("dspy_mux.bank.claims.BEAT_S", 600.0)  # no claim lapses
     killed = tmp_path / "killed"
-
-    def deadly(example, prediction, trace=None):
-        if example.question == "q3?" and not killed.exists():
-            killed.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return metric(example, prediction)
-
     with fault_server(lambda _: None, latency=0.01) as server:
-        done = collect(a_mux(server), questions(), deadly, bank, num_threads=6, processes=2)
+        done = collect(
+            a_mux(server), questions(), kills_once(killed), bank, num_threads=6, processes=2
+        )
         assert killed.exists()
         assert (done.missing, done.drawn + done.already) == (0, 144)
         assert recorded(bank) == ALL
         # What was under way or not yet recorded is asked for again: a process claims little.
-        assert 144 <= len(server.requests) < 144 + 2 * 3 * K
+        assert 144 <= server.draws < 144 + 2 * 3 * K
     assert (
         "A process of the collection was ended by SIGKILL. The others make its draws."
         in caplog.text
@@ -134,19 +161,18 @@ def test_others_make_the_draws_of_a_process_that_is_killed(bank, tmp_path, caplo
 
 def test_a_limit_counts_the_calls_of_a_process_that_is_killed(bank, tmp_path):
     killed = tmp_path / "killed"
-
-    def deadly(example, prediction, trace=None):
-        if example.question == "q3?" and not killed.exists():
-            killed.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return metric(example, prediction)
-
     with fault_server(lambda _: None, latency=0.01) as server:
         done = collect(
-            a_mux(server), questions(), deadly, bank, num_threads=6, processes=2, max_calls=60
+            a_mux(server),
+            questions(),
+            kills_once(killed),
+            bank,
+            num_threads=6,
+            processes=2,
+            max_calls=60,
         )
         assert killed.exists()
-        assert (done.stopped, len(server.requests)) == ("max_calls", 60)
+        assert (done.stopped, server.draws) == ("max_calls", 60)
         assert sum(recorded(bank).values()) > 60 - 2 * 3 * K
 
 
@@ -178,7 +204,7 @@ def test_an_error_of_one_process_ends_all_and_is_raised_once(bank, caplog):
         assert recorded(bank) == asked(server)  # what was paid for is kept
         assert sum(recorded(bank).values()) < 144
         done = collect(a_mux(server), questions(), metric, bank, num_threads=4, processes=2)
-        assert (done.missing, len(server.requests)) == (0, 144)
+        assert (done.missing, server.draws) == (0, 144)
     assert "killed" not in caplog.text
 
 
@@ -194,7 +220,7 @@ def test_an_error_counts_what_all_processes_could_not_record(tmp_path):
             )
         with pytest.raises(BankError, match=r"no more.* Lost: \d+ draws") as caught:
             collect(a_mux(server), questions(), metric, bank, num_threads=4, processes=2)
-        lost = len(server.requests) - 2 * K
+        lost = server.draws - 2 * K
         assert f"Lost: {lost} draws" in str(caught.value)
         assert lost > 2  # the threads of one process
 
@@ -215,7 +241,7 @@ def test_a_failure_is_retried_once_by_all_processes_together(bank):
 
     with fault_server(too_long) as server:
         collect(a_mux(server), questions()[:8], metric, bank, num_threads=4)
-        before = len(server.requests)
+        before = server.draws
         done = collect(
             a_mux(server),
             questions()[:8],
@@ -226,7 +252,7 @@ def test_a_failure_is_retried_once_by_all_processes_together(bank):
             retry_failed=True,
         )
         assert (done.drawn, done.failed) == (4 * K, 4 * K)
-        assert len(server.requests) - before == 4 * K
+        assert server.draws - before == 4 * K
 
 
 def test_a_member_that_is_up_for_one_process_is_up_for_all(bank):
@@ -241,7 +267,7 @@ def test_a_member_that_is_up_for_one_process_is_up_for_all(bank):
 
 
 def test_processes_go_on_where_a_collection_elsewhere_died(bank, monkeypatch):
-    monkeypatch.setattr("dspy_mux.bank.claims.BEAT_S", 0.1)
+    monkeypatch.setattr("dspy_mux.bank.claims.BEAT_S", 0.4)
     with fault_server(lambda _: None) as server:
         collect(a_mux(server), questions()[:1], metric, bank)
         program = next(iter(bank.drawn([1, 2], [1])))[0]

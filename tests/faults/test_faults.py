@@ -1,4 +1,8 @@
-"""One member of two meets a fault: how often it asks, its abstentions, and nothing left behind."""
+"""One member of two meets a fault: how often it asks, its abstentions, and nothing left behind.
+
+Draws that share a request fail together and are retried together: a fault costs one draw's
+requests, whatever k.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ import pytest
 from dspy_mux import AllMembersFailed, SLMMux
 from tests.support.scripted import scripted_lm
 
+from ..support.choices import TakesN
 from ..support.fault_server import Fault, always, fault_server, in_turn
 from ..support.wait import PATIENCE_S, until
 
@@ -37,6 +42,13 @@ EXPECTED = {
     Fault.NOT_FOUND: (1, "LMUnsupportedModelError: .*does not exist"),
     Fault.TOO_LONG: (1, "ContextWindowExceededError: .*maximum context length is 10 tokens"),
 }
+#: How many requests K draws make that share them, where that is not as many as one draw makes.
+SHARED = {
+    # From the second attempt on, one choice is asked for where two fail.
+    Fault.SERVER_ERROR: 1 + 2 + 2 + 2,
+    # Long texts that are the same word for word are taken for copies.
+    Fault.HUGE: 2,
+}
 #: Seconds a draw may take where the server would take for ever: enough for the sound member.
 STALLED = {Fault.HANG: 3.0, Fault.TRICKLE: 3.0}
 K = 2
@@ -44,6 +56,15 @@ K = 2
 
 def an_lm(server, name, **settings):
     return dspy.LM(f"openai/{name}", api_base=server.address, api_key="none", **settings)
+
+
+shared_or_not = pytest.mark.parametrize("group", ["auto", False], ids=["shared", "separate"])
+
+
+def requests_of(fault, group):
+    """How many requests K draws make of a server that always has this fault."""
+    of_one = EXPECTED[fault][0]
+    return of_one * K if group is False else SHARED.get(fault, of_one)
 
 
 def a_mux(lms, **settings):
@@ -77,16 +98,22 @@ def test_every_fault_has_an_expectation():
 
 
 @pytest.mark.parametrize("how", ["call", "acall"])
+@shared_or_not
 @pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.value)
-def test_a_failing_member_abstains_and_leaves_nothing_behind(fault, how, nothing_left):
+def test_a_failing_member_abstains_and_leaves_nothing_behind(fault, group, how, nothing_left):
     (most, cause), timeout = EXPECTED[fault], STALLED.get(fault, PATIENCE_S)
     with fault_server(always(fault, model="faulty")) as server:
-        mux = a_mux([an_lm(server, "sound"), an_lm(server, "faulty")], timeout=timeout)
+        lms = [an_lm(server, "sound"), an_lm(server, "faulty")]
+        mux = a_mux(lms, timeout=timeout, group=group)
         verdict = asked(mux, how)
         sound, faulty = verdict.ballots
         assert (sound.answers[0].answer, sound.answers[0].count) == ("42", K)
-        assert server.count("faulty") == most * K
-        assert verdict.calls == server.count("sound") + server.count("faulty")
+        assert server.count("faulty") == requests_of(fault, group)
+        assert verdict.calls == (1 + most) * K
+        sent = server.count("sound") + server.count("faulty")
+        if fault is Fault.SERVER_ERROR and group:
+            sent -= 3  # those for one choice, where two failed: no draw asked for them
+        assert verdict.calls - verdict.shared_calls == sent
         if cause is None:
             assert faulty.answers[0].count == K
         else:
@@ -94,9 +121,50 @@ def test_a_failing_member_abstains_and_leaves_nothing_behind(fault, how, nothing
             assert all(re.match(cause, found) for found in faulty.abstentions), faulty.abstentions
         if fault in STALLED:
             time.sleep(0.25)
-            assert server.count("faulty") == K  # nobody waits, so nobody asks again
+            assert server.count("faulty") == requests_of(
+                fault, group
+            )  # nobody waits, so nobody asks again
         server.wait_until_left()
     nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("fault", "sizes", "answered"),
+    [
+        (Fault.RATE_LIMITED, [9] * 4, 0),
+        (Fault.UNAVAILABLE, [9] * 4, 0),
+        (Fault.RESET, [9] * 4, 0),
+        (Fault.RATE_LIMITED_WITH_HINT, [9], 0),
+        (Fault.SERVER_ERROR, [9, *[9, 4, 2, 1] * 3], 0),
+        (Fault.HANG, [9], 0),
+        (Fault.TRICKLE, [9], 0),
+        (Fault.UNAUTHORIZED, [9], 0),
+        (Fault.NOT_FOUND, [9], 0),
+        (Fault.TOO_LONG, [9], 0),
+        (Fault.HTML, [9], 0),
+        (Fault.TRUNCATED, [9], 0),
+        (Fault.NO_CHOICES, [9], 0),
+        (Fault.NULL_CONTENT, [9], 6),
+        (Fault.CUT_OFF, [9], 6),
+        (TakesN.UNNAMED, [9, 4, 2, *[1] * 9], 9),
+        (TakesN.NAMED, [9, *[1] * 9], 9),
+        (TakesN.ONE, [9, *[1] * 8], 9),
+    ],
+    ids=lambda value: value.value if isinstance(value, (Fault, TakesN)) else "",
+)
+def test_what_nine_draws_cost_as_docs_requests_md_says(fault, sizes, answered):
+    with fault_server(always(fault, model="faulty")) as server:
+        server.struck = frozenset({0, 3, 8})
+        mux = SLMMux(
+            dspy.Predict("question -> answer"),
+            [scripted_lm("sound", ["42"]), an_lm(server, "faulty")],
+            k=9,
+            timeout=STALLED.get(fault, PATIENCE_S),
+        )
+        [_, faulty] = mux(question="?").verdict.ballots
+        assert [request.n for request in server.requests] == sizes
+        assert sum(each.count for each in faulty.answers) == answered
+        mux.members[1].lm.close()
 
 
 @pytest.mark.parametrize("how", ["call", "acall"])
@@ -169,7 +237,8 @@ def test_a_draw_withdrawn_between_attempts_ends_its_pause():
         assert len(server.requests) == 1
 
 
-def test_a_call_late_at_its_socket_is_ended(monkeypatch, nothing_left):
+@shared_or_not
+def test_a_call_late_at_its_socket_is_ended(group, monkeypatch, nothing_left):
     """A resolver that takes its time: meanwhile the call waits at nothing that could be shut."""
     resolve, resolved = socket.getaddrinfo, threading.Event()
 
@@ -181,10 +250,10 @@ def test_a_call_late_at_its_socket_is_ended(monkeypatch, nothing_left):
         lm = an_lm(server, "a")
         monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
         with pytest.raises(AllMembersFailed, match="no answer within 0.4 s"):
-            SLMMux(dspy.Predict("question -> answer"), [lm], k=2, timeout=0.4)(question="?")
+            a_mux([lm], timeout=0.4, group=group)(question="?")
         assert not server.requests
         resolved.set()
-        until(lambda: len(server.requests) == 2)
+        until(lambda: len(server.requests) == (1 if group else K))
         server.wait_until_left()
         lm.close()
     nothing_left()
@@ -218,10 +287,11 @@ def test_calls_through_litellm_are_bounded_and_ended_too(how):
         until(lambda: all(thread.name != "dspy-mux-draw" for thread in threading.enumerate()))
 
 
-def test_an_inner_mux_stops_with_its_outer_draw(nothing_left):
+@shared_or_not
+def test_an_inner_mux_stops_with_its_outer_draw(group, nothing_left):
     with fault_server(always(Fault.HANG, model="inner")) as server:
         inner, outer = an_lm(server, "inner"), scripted_lm("outer", ["x"])
-        others = a_mux([inner])
+        others = a_mux([inner], group=group)
 
         class Nested(dspy.Module):
             def __init__(self):
@@ -237,5 +307,5 @@ def test_an_inner_mux_stops_with_its_outer_draw(nothing_left):
             mux(question="?")
         inner.close()
         server.wait_until_left()
-        assert len(server.requests) == K
+        assert len(server.requests) == (1 if group else K)
     nothing_left()

@@ -82,8 +82,8 @@ def test_no_call_beyond_max_calls_reaches_the_server(bank, at_once):
         mux = a_mux(server, "a", "b", program=Wandering())
         done = collect(mux, questions(40), metric, bank, max_calls=100, **at_once)
         assert done.stopped == "max_calls"
-        assert done.calls == len(server.requests) <= 100
-        assert len(server.requests) > 80  # a draw is not begun where it could not be ended
+        assert done.calls == server.draws <= 100
+        assert server.draws > 80  # a draw is not begun where it could not be ended
         rows = list(bank.rows())
         assert len(rows) == done.drawn
         assert [row["calls"] for row in rows] == [steps(row["question"]) for row in rows]
@@ -115,7 +115,7 @@ def test_steps_not_taken_leave_their_calls_to_others(bank, limit):
             num_threads=8,
         )
         assert (done.calls, done.drawn, done.stopped) == (limit, limit, "max_calls")
-        assert len(server.requests) == limit
+        assert server.draws == limit
 
 
 def test_a_retried_call_is_one_more_call(bank):
@@ -123,7 +123,7 @@ def test_a_retried_call_is_one_more_call(bank):
         done = collect(
             a_mux(server, "a"), questions(30), metric, bank, max_calls=40, num_threads=16
         )
-        assert done.calls == len(server.requests) <= 40
+        assert done.calls == server.draws <= 40
     with fault_server(always(Fault.UNAVAILABLE)) as server:
         done = collect(
             a_mux(server, "a", num_retries=5),
@@ -133,7 +133,7 @@ def test_a_retried_call_is_one_more_call(bank):
             max_calls=20,
             num_threads=16,
         )
-        assert (done.calls, len(server.requests), done.stopped) == (20, 20, "max_calls")
+        assert (done.calls, server.draws, done.stopped) == (20, 20, "max_calls")
 
 
 def test_answers_from_dspys_cache_are_not_calls(bank, tmp_path):
@@ -148,7 +148,7 @@ def test_answers_from_dspys_cache_are_not_calls(bank, tmp_path):
         )
         done = collect(mux, questions(25), metric, bank, max_calls=15, num_threads=8)
         assert (done.drawn, done.calls, done.stopped) == (25, 15, None)
-        assert len(server.requests) == before.calls + 15
+        assert server.draws == before.calls + 15
 
 
 def test_calls_by_the_programs_own_lm_count_too(bank):
@@ -173,7 +173,7 @@ def test_calls_by_the_programs_own_lm_count_too(bank):
             max_calls=21,
             num_threads=16,
         )
-        assert done.calls == len(server.requests) <= 21
+        assert done.calls == server.draws <= 21
 
 
 @at_work
@@ -187,7 +187,7 @@ def test_max_cost_holds_where_calls_cost_alike(bank, at_once):
             max_cost=0.2,
             **at_once,
         )
-        assert (done.stopped, done.calls) == ("max_cost", len(server.requests))
+        assert (done.stopped, done.calls) == ("max_cost", server.draws)
         assert 0.18 < done.cost <= 0.2
 
 
@@ -237,7 +237,7 @@ def test_max_cost_without_any_price_is_refused(bank):
             collect(
                 a_mux(server, "a", "b"), questions(20), metric, bank, max_cost=1.0, num_threads=16
             )
-        assert len(list(bank.rows())) == len(server.requests) <= 32
+        assert len(list(bank.rows())) == server.draws <= 32
 
 
 def test_a_member_without_a_price_is_warned_about(bank, caplog):
@@ -266,4 +266,4 @@ def test_draws_made_when_a_metric_fails_are_recorded(bank):
     with fault_server(lambda _: None) as server:
         with pytest.raises(Exception, match="The metric raised KeyError"):
             collect(a_mux(server, "a", "b"), questions(30), broken, bank, num_threads=8)
-        assert len(list(bank.rows())) == len(server.requests) >= 8
+        assert len(list(bank.rows())) == server.draws >= 8

@@ -159,7 +159,8 @@ class FaultServer:
     Attributes:
         address: its base address, shaped as OpenAI's.
         requests: what was asked so far.
-        given: choices that were sent so far, by model; their prompts are billed once a request.
+        given: choices that were sent so far, by model.
+        replies: replies of choices that were sent so far, by model; each bills its prompt once.
         struck: which choices meet a fault of a choice; None for all.
         open: connections open now.
         most_open: the most connections that were open at once.
@@ -182,6 +183,7 @@ class FaultServer:
         )
         self.requests: list[Asked] = []
         self.given: Counter[str] = Counter()
+        self.replies: Counter[str] = Counter()
         self.struck: frozenset[int] | None = None
         #: Choices that `TakesN.FEWER` gives and `TakesN.LIMITED` takes.
         self.most = 2
@@ -197,12 +199,21 @@ class FaultServer:
     def open(self) -> int:
         return len(self._connections)
 
+    @property
+    def draws(self) -> int:
+        """Choices asked for so far: as many as separate requests would be."""
+        return sum(request.n for request in list(self.requests))
+
     def wait_until_left(self) -> None:
         """Wait until all connections are closed."""
         until(lambda: not self.open)
 
     def count(self, model: str) -> int:
-        return sum(request.model == model for request in list(self.requests))
+        return len(self.sizes(model))
+
+    def sizes(self, model: str) -> list[int]:
+        """Return how many choices each request to a model asked for, in the order they came."""
+        return [request.n for request in list(self.requests) if request.model == model]
 
     async def serve(
         self, started: Callable[[], object], stopped: asyncio.Event | None = None
@@ -290,6 +301,7 @@ class FaultServer:
         count = 0 if fault is Fault.NO_CHOICES else takes.count(request.n, self.most)
         if fault is not Fault.TRUNCATED:
             self.given[request.model] += count
+            self.replies[request.model] += 1
         asked_for = [replace(request, choice=at) for at in range(count)]
         if takes is TakesN.SAME:
             asked_for = [request] * count

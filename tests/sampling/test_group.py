@@ -1,0 +1,463 @@
+"""Draws of one member and question leave as one request, and each stays a draw."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait as wait_for
+
+import dspy
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from dspy_mux import SLMMux
+from dspy_mux.sampling.group import DrawGroup
+from dspy_mux.sampling.group_limits import server_limits
+from dspy_mux.sampling.grouped_call import may_group
+from dspy_mux.sampling.run import sample
+
+from ..support.choice_server import choice_server
+from ..support.fault_server import Fault, always, fault_server
+from ..support.group_draws import (
+    Chained,
+    Plain,
+    a_mux,
+    an_lm,
+    answers,
+    asked,
+    each_engine,
+    each_way,
+    numbered,
+)
+from ..support.scripted import scripted_lm
+from ..support.wait import PATIENCE_S, until
+
+K = 5
+EACH = {str(number): 1 for number in range(K)}
+
+
+@each_engine
+@each_way
+def test_k_draws_are_one_request_whose_prompt_is_billed_once(how, engine):
+    with choice_server(numbered) as server:
+        verdict = asked(a_mux(server, k=K, engine=engine), how).verdict
+        assert server.sizes() == [K]
+        assert answers(verdict) == EACH
+        assert (verdict.calls, verdict.shared_calls, verdict.cached_calls) == (K, K - 1, 0)
+        assert verdict.prompt_tokens == server.prompt_tokens
+        assert verdict.completion_tokens == sum(
+            server.count(numbered("", number)) for number in range(K)
+        )
+
+
+class Watching(dspy.utils.BaseCallback):
+    def __init__(self):
+        self.began, self.ended = [], []
+
+    def on_lm_start(self, call_id, instance, inputs):
+        self.began.append(instance.kwargs["rollout_id"])
+
+    def on_lm_end(self, call_id, outputs, exception=None):
+        self.ended.append((outputs, exception))
+
+
+def test_each_draw_has_its_own_rollout_history_callbacks_usage_and_choice():
+    with choice_server(numbered) as server:
+        mux, watching = a_mux(server, k=K), Watching()
+        with dspy.context(callbacks=[watching]), dspy.track_usage() as tracker:
+            draws = list(sample(mux.draws(0, range(K), {"question": "?"})))
+        draws.sort(key=lambda draw: draw.number)
+        # The choice at a draw's place among the choices: what a seeded server repeats.
+        assert [draw.prediction.answer for draw in draws] == [str(draw.number) for draw in draws]
+        assert [draw.spent.calls for draw in draws] == [1] * K
+        assert [draw.spent.prompt_tokens for draw in draws] == [server.prompt_tokens] + [0] * 4
+        assert sorted(watching.began) == list(range(K))
+        assert [exception for _, exception in watching.ended] == [None] * K
+        history = mux.members[0].lm.history
+        assert len(history) == K
+        assert len({str(entry["outputs"]) for entry in history}) == K
+        assert len(dspy.cache.memory_cache) == K
+        total = tracker.get_total_tokens()["openai/small"]
+        assert total["prompt_tokens"] == server.prompt_tokens
+
+
+@each_way
+def test_a_re_run_makes_no_request_and_missing_draws_leave_as_a_smaller_group(how):
+    with choice_server(numbered) as server:
+        mux = a_mux(server, k=K)
+        kept = [0, 1, 3]  # the first cached, one in the middle missing
+        if how == "call":
+            list(sample(mux.draws(0, kept, {"question": "?"})))
+        else:
+
+            async def draw():
+                draws = mux.draws(0, kept, {"question": "?"})
+                await asyncio.gather(*(draw.arun() for draw in draws))
+                await mux.members[0].lm.aclose()
+
+            asyncio.run(draw())
+        assert sum(server.sizes()) == 3
+        server.bodies.clear()
+        verdict = asked(a_mux(server, k=K), how).verdict
+        assert server.sizes() == [2]
+        assert (verdict.calls, verdict.shared_calls, verdict.cached_calls) == (2, 1, 3)
+        assert answers(verdict) == EACH
+        again = asked(a_mux(server, k=K), how).verdict
+        assert (server.sizes(), again.cached_calls, answers(again)) == ([2], K, EACH)
+
+
+def test_entries_of_the_cache_are_those_of_separate_requests():
+    with choice_server(numbered) as server:
+        # One by one, so that the server's numbers are the draws'.
+        apart = a_mux(server, k=K, group=False, num_threads=1)(question="?").verdict
+        entries = {key: text_in(entry) for key, entry in dspy.cache.memory_cache.items()}
+        dspy.configure_cache(enable_disk_cache=False)
+        server._numbers.clear()
+        together = a_mux(server, k=K)(question="?").verdict
+        assert server.sizes() == [1] * K + [K]
+        assert {key: text_in(entry) for key, entry in dspy.cache.memory_cache.items()} == entries
+        assert len(entries) == K
+        bill = {"calls", "shared_calls", "prompt_tokens"}
+        assert together.model_dump(exclude=bill) == apart.model_dump(exclude=bill)
+        assert apart.prompt_tokens == K * together.prompt_tokens
+
+
+def text_in(entry):
+    [response] = entry["responses"]
+    return response["message"]
+
+
+def test_only_first_calls_are_shared():
+    def twice(prompt, number):
+        step = "2" if "draft" in prompt.rpartition("[[ ## question")[2] else "1"
+        return numbered(prompt, number) + f"\n<!-- {step} -->"
+
+    with choice_server(twice) as server:
+        verdict = a_mux(server, k=3, program=Chained())(question="?").verdict
+        assert sorted(server.sizes()) == [1, 1, 1, 3]
+        assert (verdict.calls, verdict.shared_calls) == (6, 2)
+
+
+@each_way
+def test_a_program_without_an_async_form_shares_too(how):
+    with choice_server(numbered) as server:
+        verdict = asked(a_mux(server, k=K, program=Plain()), how).verdict
+        assert (server.sizes(), answers(verdict)) == ([K], EACH)
+
+
+def test_draws_that_ask_differently_ask_apart_from_then_on():
+    def own(step, question):
+        return step(question=f"{question} {dspy.settings.lm.kwargs['rollout_id']}")
+
+    with choice_server(numbered) as server:
+        mux = a_mux(server, k=3, program=Plain(own))
+        first = mux(question="?").verdict
+        assert sum(answers(first).values()) == 3
+        asked_for = len(server.bodies), sum(server.sizes())
+        assert first.calls == asked_for[1]  # what was asked for in vain is counted
+        assert first.calls - first.shared_calls == asked_for[0]
+        second = mux(question="!").verdict
+        assert (second.calls, second.shared_calls) == (3, 0)
+        assert server.sizes()[asked_for[0] :] == [1, 1, 1]
+
+
+def test_two_calls_at_once_within_a_draw_are_answered():
+    def both(step, question):
+        # As dspy.Parallel does, but for its progress bars, which tqdm cannot make side by side.
+        with ThreadPoolExecutor(2) as threads:
+            calls = [
+                threads.submit(contextvars.copy_context().run, step, question=f"{question} {n}")
+                for n in range(2)
+            ]
+        return dspy.Prediction(answer=" ".join(call.result().answer for call in calls))
+
+    with choice_server(numbered) as server:
+        verdict = a_mux(server, k=3, program=Plain(both))(question="?").verdict
+        assert sum(answers(verdict).values()) == 3
+        assert verdict.calls == sum(server.sizes())
+        assert verdict.calls - verdict.shared_calls == len(server.bodies)
+
+
+@pytest.mark.parametrize("config", [{"temperature": 0.0}, {"n": 2}], ids=["temperature 0", "n"])
+def test_calls_that_ask_otherwise_are_separate(config):
+    with choice_server(numbered) as server:
+        verdict = a_mux(server, k=2, program=Plain(config=config))(question="?").verdict
+        assert verdict.shared_calls == 0
+        assert set(server.sizes()) == {1}
+        assert sum(answers(verdict).values()) == 2
+
+
+class Own(dspy.LM):
+    def forward(self, prompt=None, messages=None, **settings):
+        return super().forward(prompt, messages, **settings)
+
+
+@pytest.mark.parametrize(
+    ("lm", "auto", "forced"),
+    [
+        (dspy.LM("openai/a", api_key="x"), True, True),
+        (dspy.LM("openai/a", api_key="x", engine="litellm"), True, True),
+        (dspy.LM("groq/a", api_key="x"), False, True),
+        (dspy.LM("anthropic/a", api_key="x"), False, True),
+        (dspy.LM("ollama_chat/a"), False, True),
+        (dspy.LM("openai/o3-mini", api_key="x", temperature=1.0, max_tokens=20000), False, True),
+        (dspy.LM("openai/a", api_key="x", model_type="text"), False, False),
+        (dspy.LM("openai/a", api_key="x", model_type="responses"), False, False),
+        (Own("openai/a", api_key="x"), False, False),
+        (scripted_lm("a", ["x"]), False, False),
+        (dspy.utils.DummyLM([{"answer": "x"}]), False, False),
+    ],
+)
+def test_lms_that_may_share(lm, auto, forced):
+    assert may_group(lm, "auto") is auto
+    assert may_group(lm, True) is forced
+    assert may_group(lm, False) is False
+
+
+@each_way
+@pytest.mark.parametrize(("threads", "sizes"), [(1, [1] * K), (2, [2, 2, 1]), (8, [K])])
+def test_num_threads_bounds_a_group(how, threads, sizes):
+    with choice_server(numbered) as server:
+        verdict = asked(a_mux(server, k=K, num_threads=threads), how).verdict
+        assert (max(server.sizes()), sum(server.sizes())) == (max(sizes), K)
+        if how == "call":
+            assert server.sizes() == sizes
+        assert answers(verdict) == EACH
+
+
+def test_one_thread_for_all_draws_asks_one_by_one(monkeypatch):
+    monkeypatch.setenv("DSPY_MUX_DRAW_THREADS", "1")
+    with choice_server(numbered) as server:
+        verdict = a_mux(server, k=3)(question="?").verdict
+        assert (sum(server.sizes()), sum(answers(verdict).values())) == (3, 3)
+
+
+def test_a_schedule_asks_for_what_it_wants_in_one_request():
+    with choice_server(lambda prompt, number: numbered(prompt, 0)) as server:
+        lms = [an_lm(server, name) for name in "ab"]
+        accuracies = {"openai/a": 0.9, "openai/b": 0.1}
+        mux = SLMMux(
+            dspy.Predict("question -> answer"), lms, k=K, schedule="frugal", accuracies=accuracies
+        )
+        verdict = mux(question="?").verdict
+        assert verdict.answer == "0"
+        assert len(server.bodies) < sum(server.sizes()) == verdict.calls
+        assert verdict.calls - verdict.shared_calls == len(server.bodies)
+
+
+def test_questions_side_by_side_share_no_request():
+    with choice_server(numbered) as server, ThreadPoolExecutor(8) as threads:
+        mux = a_mux(server, k=3)
+        found = list(threads.map(lambda n: mux(question=f"{n}?").verdict, range(8)))
+        assert server.sizes() == [3] * 8
+        assert all(answers(verdict) == {"0": 1, "1": 1, "2": 1} for verdict in found)
+
+
+@each_way
+@pytest.mark.parametrize("threads", ["1", "64"])
+def test_draws_of_a_mux_within_a_draw_share_and_are_counted(how, threads, monkeypatch):
+    monkeypatch.setenv("DSPY_MUX_DRAW_THREADS", threads)
+    with choice_server(numbered) as server:
+        inner = a_mux(server, "inner", k=3)
+
+        def within(step, question):
+            inner(question=question)
+            return step(question=question)
+
+        verdict = asked(a_mux(server, "outer", k=3, program=Plain(within)), how).verdict
+        assert verdict.calls == sum(server.sizes()) == 12
+        assert verdict.calls - verdict.shared_calls == len(server.bodies)
+
+
+@each_way
+def test_a_request_ends_when_the_last_draw_has_left_and_not_before(how):
+    with fault_server(always(Fault.HANG)) as server:
+        mux = a_mux(server, k=3)
+
+        async def leave(draws, ends):
+            await asyncio.to_thread(until, lambda: server.requests)
+            for draw in draws[:-1]:
+                draw.withdraw()
+            await asyncio.sleep(0.1)
+            assert server.open == 1
+            draws[-1].withdraw()
+            await ends()
+            await asyncio.to_thread(server.wait_until_left)
+            assert len(server.requests) == 1
+            await mux.members[0].lm.aclose()
+
+        draws = mux.draws(0, range(3), {"question": "?"})
+        for draw in draws:
+            draw.expect()
+        if how == "call":
+            with ThreadPoolExecutor(3) as threads:
+                ran = [threads.submit(draw.run) for draw in draws]
+                asyncio.run(leave(draws, lambda: asyncio.to_thread(wait_for, ran, PATIENCE_S)))
+                assert all(each.done() for each in ran)
+        else:
+
+            async def run():
+                ran = [asyncio.ensure_future(draw.arun()) for draw in draws]
+                await leave(draws, lambda: asyncio.wait(ran))
+
+            asyncio.run(run())
+
+
+class Who:
+    """A draw, as its group knows it."""
+
+    def __init__(self, number):
+        self.number, self.shared, self.unclaimed = number, 0, 0
+
+    def reserve(self):
+        return True
+
+
+class What:
+    """A first call; its choices are texts."""
+
+    server, temperature, may_be_cached = ("http://elsewhere", "a"), 0.5, False
+
+    def __init__(self, asker, content="?"):
+        self.asker, self.content = asker, content
+
+    def is_cached(self, asker):
+        return False
+
+    def text_of(self, choice):
+        return choice
+
+
+def a_group(count):
+    group, draws = DrawGroup(count), [Who(number) for number in range(count)]
+    for draw in draws:
+        group.expect(draw)
+    return group, draws
+
+
+def test_a_sender_that_leaves_takes_no_choice_from_the_others():
+    group, (first, second) = a_group(2)
+    sending, go = threading.Event(), threading.Event()
+
+    def send(n):
+        sending.set()
+        go.wait(PATIENCE_S)
+        return [f"{n} {at}" for at in range(n)]
+
+    with ThreadPoolExecutor(2) as threads:
+        one = threads.submit(group.ask, What(first), send)
+        assert sending.wait(PATIENCE_S)
+        two = threads.submit(group.ask, What(second), send)
+        group.leave(first)
+        with pytest.raises(CancelledError):
+            one.result(PATIENCE_S)
+        go.set()
+        assert two.result(PATIENCE_S) == "2 0"
+    # The one that left is counted for the request.
+    assert (first.shared, second.shared) == (0, 1)
+
+
+def test_a_sender_cancelled_before_it_sends_leaves_nobody_waiting():
+    async def ask():
+        group, (first, second) = a_group(2)
+        closing, go = threading.Event(), threading.Event()
+
+        class Slow(What):
+            may_be_cached = True
+
+            def is_cached(self, asker):
+                closing.set()
+                go.wait(PATIENCE_S)
+                return False
+
+        async def send(n):
+            return [str(at) for at in range(n)]
+
+        one = asyncio.ensure_future(group.aask(Slow(first), send))
+        await asyncio.to_thread(closing.wait)
+        one.cancel()
+        await asyncio.wait([one])
+        group.leave(first)
+        two = asyncio.ensure_future(group.aask(What(second), send))
+        await asyncio.sleep(0)
+        go.set()
+        assert await asyncio.wait_for(two, PATIENCE_S) == "0"
+
+    asyncio.run(ask())
+
+
+def test_a_draw_that_left_before_it_asked_does_not_wait():
+    group, (first, second) = a_group(2)
+    group.leave(first)
+    with pytest.raises(CancelledError):
+        group.ask(What(first), lambda n: pytest.fail("it asked"))
+    assert group.ask(What(second), lambda n: [f"of {n}"]) == "of 1"
+
+
+def test_whatever_goes_wrong_before_a_request_is_every_draws_error():
+    class Broken(What):
+        def is_cached(self, asker):
+            raise OSError("the cache is gone")
+
+    group, draws = a_group(2)
+    for draw in draws:
+        with pytest.raises(OSError, match="the cache is gone"):
+            group.ask(Broken(draw), lambda n: pytest.fail("it asked"))
+
+
+def test_nobody_asks_where_all_have_left_before_the_request():
+    group, draws = a_group(2)
+    sent = []
+    with ThreadPoolExecutor(1) as threads, group.beginning():
+        one = threads.submit(group.ask, What(draws[0]), lambda n: sent.append(n) or ["x"])
+        until(lambda: group._under_way)
+        for draw in draws:
+            group.leave(draw)
+        with pytest.raises(CancelledError):
+            one.result(PATIENCE_S)
+    assert group.ask(What(Who(2)), lambda n: sent.append(n) or ["x"]) == "x"
+    assert sent == [1]
+
+
+@settings(max_examples=60)
+@given(
+    given_at_once=st.integers(1, 7),
+    most=st.none() | st.integers(2, 5),
+    leaving=st.sets(st.integers(0, 6)),
+    reply=st.sampled_from(["shuffled", "same order"]),
+    data=st.data(),
+)
+def test_every_draw_gets_a_choice_of_its_own(given_at_once, most, leaving, reply, data):
+    server_limits.forget()
+    if most is not None:
+        server_limits.limit(What.server, most, "so it says")
+    group, draws = a_group(7)
+    lock, made = threading.Lock(), []
+
+    def send(n):
+        with lock:
+            choices = [f"{len(made)} {at}" for at in range(min(n, given_at_once))]
+            made.append(choices)
+            return choices
+
+    def ask(draw):
+        try:
+            return group.ask(What(draw), send)
+        finally:
+            group.leave(draw)
+
+    order = data.draw(st.permutations(draws))
+    with ThreadPoolExecutor(len(draws)) as threads:
+        asking = {}
+        for draw in order:
+            if draw.number in leaving:
+                group.leave(draw)
+            else:
+                asking[draw] = threads.submit(ask, draw)
+        found = [future.result(PATIENCE_S) for future in asking.values()]
+    assert len(set(found)) == len(found) == len(draws) - len(leaving)
+    assert set(found) <= {choice for choices in made for choice in choices}
+    # Counted as a call each, the shared ones apart, they are as many as the requests.
+    counted = sum(1 - draw.shared for draw in asking)
+    assert counted == len(made)
