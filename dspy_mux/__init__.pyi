@@ -39,6 +39,7 @@ from .optimize.scaling import Scaling as Scaling, scale as scale
 from .optimize.search import Found as Found, Subset as Subset, search as search
 from .optimize.tune import tune as tune
 from .optimize.tuned import Setting as Setting, Tuned as Tuned
+from .replay.drift import Drift as Drift, drift as drift
 from .replay.replay import Result as Result, replay as replay
 from .replay.risk import Risk as Risk, risk as risk
 from .replay.unlabelled import estimate_accuracies as estimate_accuracies

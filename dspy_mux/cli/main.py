@@ -1,7 +1,7 @@
 """The command `dspy-mux`: its verbs, and the one place where errors become one line.
 
-Exit codes: 0 for an answer, 1 if the models failed, 2 for a mistake in the command, a file or the
-environment.
+Exit codes: 0 for an answer, 1 if the models failed, or drifted under
+--fail-on-drift, 2 for a mistake in the command, a file or the environment.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from .ask import ask
 from .bank import bank_app
 from .budget import budget
 from .collect import collect
+from .drift import drift
 from .output import say
 from .replay import replay
 from .risk import risk
@@ -61,7 +62,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they show local variables, a database's password among them
     add_completion=False,
 )
-for verb in (collect, replay, accuracies, search, tune, scale, budget, risk, models, pull, ask):
+for verb in (
+    collect,
+    replay,
+    accuracies,
+    search,
+    tune,
+    scale,
+    budget,
+    risk,
+    drift,
+    models,
+    pull,
+    ask,
+):
     app.command()(verb)
 app.add_typer(bank_app, name="bank")
 

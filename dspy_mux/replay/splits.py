@@ -66,18 +66,26 @@ def by_field(record: Record, field: str, train: str, test: str) -> list[Split]:
     Raises:
         ConfigurationError: the record lacks the field or a part, or the two parts are the same.
     """
-    values = np.array(record.field(field))
     if train == test:
         raise ConfigurationError(
             "The figures would come from the questions that chose them: "
             f"train and test are both {train!r}."
         )
-    for part in (train, test):
-        if not (values == part).any():
-            raise ConfigurationError(
-                f"No question has {field}={part!r}; there are {_listed(values.tolist())}."
-            )
-    return [Split(np.flatnonzero(values == train), np.flatnonzero(values == test))]
+    return [Split(questions_with(record, field, train), questions_with(record, field, test))]
+
+
+def questions_with(record: Record, field: str, value: str) -> Ints:
+    """Return the positions of the questions whose `field` is `value`.
+
+    Raises:
+        ConfigurationError: the record lacks the field, or no question has the value.
+    """
+    values = np.array(record.field(field))
+    if not (values == value).any():
+        raise ConfigurationError(
+            f"No question has {field}={value!r}; there are {_listed(values.tolist())}."
+        )
+    return np.flatnonzero(values == value)
 
 
 def _listed(values: Sequence[str]) -> str:
