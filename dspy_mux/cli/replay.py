@@ -112,6 +112,7 @@ def _run(options: ReplayOptions) -> None:
             context=options.context,
             threshold=options.threshold,
             seed=options.split.seed,
+            reliability=True,
         )
         for rule in (rules_for(record) if options.rule == "all" else (options.rule,))
     }
@@ -130,6 +131,11 @@ def _show(results: dict[str, Result], left_out: int) -> None:
         f"{first.repeats} {splits}, {left_out} questions left out",
         _COLUMNS,
         [_row(rule, result, results) for rule, result in results.items()],
+    )
+    table(
+        "How far the confidences can be trusted (nothing was fitted on these questions)",
+        ("rule", "confidence", "answers", "calibration error %", "Brier score", "AURC %"),
+        [_reliability_row(rule, result) for rule, result in results.items()],
     )
     print(f"Some member right: {percent(first.union_accuracy)} %.")
     for result in results.values():
@@ -150,6 +156,20 @@ def _row(rule: str, result: Result, results: dict[str, Result]) -> list[str]:
         f"{result.calls_per_question:.1f}",
         f"{result.frugal_calls_per_question:.1f}",
         ", ".join(wins),
+    ]
+
+
+def _reliability_row(rule: str, result: Result) -> list[str]:
+    found = result.reliability
+    assert found is not None  # it was asked for
+    low, high = found.brier.low, found.brier.high
+    return [
+        rule,
+        "calibrated" if found.calibrated else "raw",
+        str(found.brier.n),
+        f"{percent(found.ece.mean)} ({percent_range(found.ece.low, found.ece.high)})",
+        f"{found.brier.mean:.3f} ({low:.3f} – {high:.3f})",
+        f"{percent(found.aurc.mean)} ({percent_range(found.aurc.low, found.aurc.high)})",
     ]
 
 

@@ -41,6 +41,32 @@ class HeldOut:
     answered: NDArray[np.bool_]
     calibrated: bool
 
+    @classmethod
+    def of(
+        cls, rule: str, training: Training, made: Decisions, questions: Ints, scores: Floats
+    ) -> HeldOut:
+        """Return what was decided of a test part.
+
+        Args:
+            questions: [N], their positions in the record.
+            scores: of their draws [N, M, K].
+        """
+        confidence, calibrated = confidences(rule, training, made)
+        answered = made.picks.member >= 0
+        right = (made.picks.scores(scores) >= training.threshold) & answered
+        return cls(questions, confidence, right.astype(float), answered, calibrated)
+
+    @classmethod
+    def joined(cls, parts: Sequence[HeldOut]) -> HeldOut:
+        """Return several parts, one or more, as one."""
+        return cls(
+            np.concatenate([part.question for part in parts]),
+            np.concatenate([part.confidence for part in parts]),
+            np.concatenate([part.right for part in parts]),
+            np.concatenate([part.answered for part in parts]),
+            all(part.calibrated for part in parts),
+        )
+
 
 def held_out(
     record: Record,
@@ -67,17 +93,9 @@ def held_out(
         )
         training = with_contexts(training, contexts, split.train)
         asked = None if contexts is None else contexts.at(split.test)
-        test = tally.rows(split.test)
-        made = decide(rule, training, test, asked)
-        confidence, calibrated = confidences(rule, training, made)
-        right = made.picks.scores(record.scores[split.test]) >= threshold
-        answered = made.picks.member >= 0
-        parts.append((split.test, confidence, right & answered, answered, calibrated))
-    question, confidence, right, answered = (
-        np.concatenate([part[at] for part in parts]) for at in range(4)
-    )
-    every = all(part[4] for part in parts)
-    return HeldOut(question, confidence, right.astype(float), answered, every)
+        made = decide(rule, training, tally.rows(split.test), asked)
+        parts.append(HeldOut.of(rule, training, made, split.test, record.scores[split.test]))
+    return HeldOut.joined(parts)
 
 
 def confidences(rule: str, training: Training, made: Decisions) -> tuple[Floats, bool]:

@@ -23,7 +23,9 @@ from ..voting.calibration import Training
 from ..voting.tally import Floats, Ints
 from .contexts import Contexts, with_contexts
 from .decisions import check_evidence, check_rule, decide
+from .held_out import HeldOut
 from .intervals import Estimate, difference_interval, mean_interval, standard_error
+from .reliability import Reliability
 from .resample import check_record, check_recorded, draw_choices, take_draws, taken
 from .splits import Split, holdout
 
@@ -55,6 +57,7 @@ class Result:
         evidence_share: share of the repeats in which it did. Each has a training part of its own,
             and cross-validation there decides.
         context: the field of the questions by which it weighed; None where it had none.
+        reliability: how far the confidences can be trusted; None unless it was asked for.
     """
 
     rule: str
@@ -78,18 +81,21 @@ class Result:
     evidence: bool | None = None
     evidence_share: float | None = None
     context: str | None = None
+    reliability: Reliability | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, without the per-question arrays."""
         plain = asdict(self)
-        del plain["tested"], plain["per_question"]
+        del plain["tested"], plain["per_question"], plain["reliability"]
+        if self.reliability is not None:
+            plain["reliability"] = self.reliability.as_dict()
         for name in ("evidence", "evidence_share", "context"):
             if plain[name] is None:
                 del plain[name]
         return {**plain, "members": list(self.members), "ci95": list(self.ci95)}
 
 
-def replay(
+def replay(  # noqa: PLR0913  (public: all but the first two are options)
     record: Record,
     rule: str,
     *,
@@ -99,6 +105,7 @@ def replay(
     context: str | None = None,
     threshold: float = 1.0,
     seed: int = 0,
+    reliability: bool = False,
 ) -> Result:
     """Score `rule` over all members of `record`.
 
@@ -113,6 +120,7 @@ def replay(
             "auto" for their text ("auto:FIELD" where its field has another name than `question`).
         threshold: the score from which an answer counts as correct.
         seed: of the choice of draws.
+        reliability: also measure the confidences, calibrated on each training part.
 
     Raises:
         ConfigurationError: not a record, an unknown rule or field, k above what is recorded, or
@@ -131,7 +139,7 @@ def replay(
     check_evidence(rule, record)
     contexts = Contexts.of(record, context) if rule == "calibrated" else None
     splits = list(splits) if splits is not None else holdout(len(record.questions), seed=seed)
-    work = _Replay(record, rule, k, contexts, threshold, seed)
+    work = _Replay(record, rule, k, contexts, threshold, seed, reliability)
     return work.result(splits, left_out)
 
 
@@ -181,6 +189,7 @@ def pooled_results(results: Sequence[Result]) -> Result:
         repeats=sum(repeats),
         tested=tested,
         per_question=per_question,
+        reliability=None,
         evidence=any(shares) if shares else None,
         evidence_share=float(np.average(shares, weights=repeats)) if shares else None,
     )
@@ -242,6 +251,7 @@ class _Repeat:
     tokens: float
     cost: float
     evidence: bool
+    held: HeldOut | None
 
 
 class _Learned(TypedDict, total=False):
@@ -264,6 +274,7 @@ class _Replay:
     contexts: Contexts | None
     threshold: float
     seed: int
+    reliability: bool
 
     @cached_property
     def prices(self) -> Floats | None:
@@ -296,8 +307,13 @@ class _Replay:
             repeats=len(repeats),
             tested=tested,
             per_question=per_question,
+            reliability=self._reliability(repeats),
             **self._learned(repeats),
         )
+
+    def _reliability(self, repeats: Sequence[_Repeat]) -> Reliability | None:
+        held = [each.held for each in repeats if each.held is not None]
+        return Reliability.of(HeldOut.joined(held), seed=self.seed) if held else None
 
     def _learned(self, repeats: Sequence[_Repeat]) -> _Learned:
         """Return what the calibrated rule read."""
@@ -349,4 +365,7 @@ class _Replay:
             tokens=_spent(made.full, spent(record.tokens)),
             cost=_spent(made.full, spent(self.prices)),
             evidence=made.evidence,
+            held=HeldOut.of(self.rule, training, made, split.test, graded)
+            if self.reliability
+            else None,
         )

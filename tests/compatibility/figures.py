@@ -93,7 +93,7 @@ def pool(mux: SLMMux) -> dict[str, Any]:
 
 #: Made in another way since, or not shown then.
 _INTERVALS = {"ci95", "low", "high", "loss_low", "loss_high"}
-_SINCE = {"stopped", "changed", "changed_low", "changed_high", "note", "decided_by"}
+_SINCE = {"stopped", "changed", "changed_low", "changed_high", "note", "decided_by", "reliability"}
 
 
 def figures_of(printed: Any) -> Any:

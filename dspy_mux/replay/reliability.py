@@ -1,0 +1,124 @@
+"""How far a rule's confidences can be trusted, with intervals: ECE, Brier score and AURC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..voting.tally import Floats, Ints
+from .held_out import HeldOut
+from .intervals import Z95, Estimate
+from .ranking import Ranking, interval, resampled
+from .sureness import BINS, brier_score, calibration_error, risk_area
+
+#: Coverages at which the curve of a resample is read.
+_POINTS = 400
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Figures of the confidences of answers, each with a 95 % interval over questions.
+
+    The intervals are bootstraps over questions. That of the calibration error is a wide one: it
+    allows for what chance adds to the error of any questions.
+
+    Attributes:
+        calibrated: whether the confidences are chances of being right, fitted on the training
+            parts; else they are the rule's own.
+        answers: how many; `n` of each figure are the distinct questions they belong to.
+        ece: expected calibration error, over ten bins of equal width.
+        brier: mean squared distance of the confidence from 1 for a right answer, 0 for a wrong one.
+        aurc: area under the risk–coverage curve.
+    """
+
+    calibrated: bool
+    answers: int
+    ece: Estimate
+    brier: Estimate
+    aurc: Estimate
+
+    @classmethod
+    def of(cls, held: HeldOut, *, seed: int = 0) -> Reliability:
+        """Compute the figures of answers to questions that nothing was fitted on."""
+        answered = held.answered
+        confidence, right = held.confidence[answered], held.right[answered] > 0
+        known, place = np.unique(held.question[answered], return_inverse=True)
+        times = resampled(len(known), seed)[:, place]
+
+        def estimate(value: float, values: Floats) -> Estimate:
+            low, high = interval(values) if len(known) > 1 else (np.nan, np.nan)
+            return Estimate(value, low, high, len(known), float(np.std(values)))
+
+        return cls(
+            held.calibrated,
+            len(confidence),
+            _calibration(confidence, right, place, times, seed),
+            estimate(brier_score(confidence, right), _means((confidence - right) ** 2, times)),
+            estimate(risk_area(confidence, right), _areas(confidence, right, times)),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        shown: dict[str, Any] = {"calibrated": self.calibrated, "answers": self.answers}
+        for name in ("ece", "brier", "aurc"):
+            figure: Estimate = getattr(self, name)
+            shown |= {name: figure.mean, f"{name}_ci95": [figure.low, figure.high]}
+        return shown
+
+
+def _calibration(
+    confidence: Floats, right: NDArray[np.bool_], place: Ints, times: Floats, seed: int
+) -> Estimate:
+    """Estimate the expected calibration error.
+
+    Chance alone makes it positive. So its interval starts at 0 unless perfect calibration would
+    show as much in fewer than 2.5 of 100 data sets.
+
+    Args:
+        place: [N], the question of each answer, as a number below the number of questions.
+        times: [B, N], how often each answer is in each resample.
+    """
+    value, questions = calibration_error(confidence, right), int(place.max(initial=-1)) + 1
+    if questions < 2:
+        return Estimate(value, np.nan, np.nan, questions)
+    values = _calibration_errors(confidence, right - confidence, times)
+    # Answers to one question in several repeats are right or wrong together.
+    luck = np.random.default_rng(seed).random((len(times), questions))[:, place]
+    by_chance = _calibration_errors(confidence, (luck < confidence) - confidence, None)
+    known = value > np.percentile(by_chance, 97.5)
+    # The bias of the resamples is not quite that of the estimate: the ends allow for either.
+    low = max(0.0, 2 * value - float(np.percentile(values, 99))) if known else 0.0
+    error = float(values.std())
+    return Estimate(value, low, value + Z95 * error, questions, error)
+
+
+def _means(values: Floats, times: Floats) -> Floats:
+    """Return the mean [B] of values [N] that are repeated `times` [B, N]."""
+    means: Floats = times @ values / times.sum(axis=1)
+    return means
+
+
+def _calibration_errors(confidence: Floats, gaps: Floats, times: Floats | None) -> Floats:
+    """Return the expected calibration error of each resample [B].
+
+    Args:
+        gaps: how far each answer, 1 or 0, is from its confidence: [N], or [B, N] without `times`.
+    """
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)[:, None] == np.arange(BINS)
+    sums = gaps @ bins if times is None else times @ (gaps[:, None] * bins)
+    count = len(confidence) if times is None else times.sum(axis=1)
+    errors: Floats = np.abs(sums).sum(axis=1) / count
+    return errors
+
+
+def _areas(confidence: Floats, right: NDArray[np.bool_], times: Floats) -> Floats:
+    """Return the area under the risk–coverage curve of each resample [B]."""
+    ranking, total = Ranking.of(-confidence), times.sum(axis=1)
+    # Resamples differ in weight where a question is answered in more repeats than another.
+    scaled = times * (len(confidence) / total)[:, None]
+    counts = np.linspace(0, len(confidence), min(len(confidence), _POINTS) + 1)[1:]
+    areas: Floats = (ranking.sums(1.0 - right, counts, scaled) / counts).mean(axis=1)
+    return areas
