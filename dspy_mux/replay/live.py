@@ -126,6 +126,8 @@ class Policy:
                 f"{record.source} has no question with {_drawn(self.members, self.k)} draws."
             )
         _check_reads(self.rule, record)
+        if not reads_evidence(self.rule):
+            record = replace(record, evidence={})
         return [self._poll(record, int(row), where) for row in rows], len(record.votes) - len(rows)
 
     def _poll(self, record: Record, row: int, where: Sequence[int]) -> Poll:
@@ -133,9 +135,8 @@ class Policy:
             [None if vote < 0 else int(vote) for vote in record.votes[row, at, :k]]
             for at, k in zip(where, self.k, strict=True)
         ]
-        read = reads_evidence(self.rule)
         evidence = [
-            [_evidence(record.evidence, row, at, draw) if read else None for draw in range(k)]
+            [_evidence(record.evidence, row, at, draw) for draw in range(k)]
             for at, k in zip(where, self.k, strict=True)
         ]
         inputs = {name: values[row] for name, values in record.fields.items()}
