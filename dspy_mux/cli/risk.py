@@ -30,7 +30,7 @@ from .options import (
     Train,
     say_context,
 )
-from .output import check_page, percent, print_json, say, table, write_page
+from .output import check_page, percent, percent_range, print_json, say, table, write_page
 
 if TYPE_CHECKING:
     from ..replay.risk import Risk
@@ -217,6 +217,28 @@ def _show(found: Mapping[str, Risk], options: RiskOptions) -> None:
             f"Escalated: questions without an answer of that confidence go to {options.escalate}, "
             "one call each."
         )
+        for rule, each in found.items():
+            say(f"{rule}: {_calls_needed(each)}")
+
+
+def _calls_needed(found: Risk) -> str:
+    escalation = found.escalation
+    assert escalation is not None  # only then is it asked
+    parts = []
+    for part in (0.95, 0.99):
+        needed = escalation.needed(part)
+        if math.isnan(needed.share):
+            parts.append(f"no share reaches {100 * part:g} %")
+            continue
+        parts.append(
+            f"{percent(needed.share)} % ({percent_range(needed.low, min(needed.high, 1.0))}) of "
+            f"the questions escalated reach {100 * part:g} %, {percent(needed.random)} % at random"
+        )
+    best = max(escalation.curve, key=lambda point: point.accuracy)
+    return (
+        f"of {escalation.large}'s accuracy, {'; '.join(parts)}. Highest: "
+        f"{percent(best.accuracy)} %, at {percent(best.share)} %."
+    )
 
 
 def _row(rule: str, found: Risk) -> list[str]:

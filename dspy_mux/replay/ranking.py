@@ -66,6 +66,10 @@ def resampled(questions: int, seed: int = 0) -> Floats:
 
 
 def interval(values: Sequence[float] | Floats) -> tuple[float, float]:
-    """Return the 95 % percentile interval of a figure's resamples; NaN where one has no value."""
-    low, high = np.percentile(np.asarray(values, float), [2.5, 97.5])
+    """Return the 95 % percentile interval of a figure's resamples, which may be infinite."""
+    ranked = np.asarray(values, float)
+    low, high = (
+        np.percentile(ranked, 2.5, method="lower"),
+        np.percentile(ranked, 97.5, method="higher"),
+    )
     return float(low), float(high)

@@ -17,10 +17,11 @@ import numpy as np
 
 from ..bank.record import Record
 from ..errors import ConfigurationError
-from ..voting.tally import Floats
+from ..voting.tally import Floats, Ints
 from .contexts import Contexts
 from .decisions import check_evidence, check_rule
-from .escalation import Escalated, EscalationPoint, mean_curve
+from .escalation import Escalated, EscalationPoint, mean_curve, share_needed
+from .ranking import interval, resampled
 from .resample import check_record, redrawn
 from .risk_curve import RiskPoint, risk_curve
 from .risk_repeats import Cut, Repeat, Work
@@ -30,6 +31,22 @@ from .threshold import Certified, Goal
 
 #: What every figure here rests on.
 ASSUMPTION = "if the questions to come are like these: exchangeable with the bank's"
+
+
+@dataclass(frozen=True)
+class Needed:
+    """The share of a large model's calls that reaches an accuracy; NaN where no share does.
+
+    Attributes:
+        low, high: 95 % bootstrap interval over questions; infinite where a resample never does.
+        random: the share that random escalation needs.
+    """
+
+    accuracy: float
+    share: float
+    low: float
+    high: float
+    random: float
 
 
 @dataclass(frozen=True)
@@ -43,7 +60,8 @@ class EscalationFigures:
         accuracy: of the pool's answers above the threshold, and the large model's to the rest.
         accuracy_large: of the large model alone, on the same questions.
         curve: the accuracy against the share escalated, at any threshold.
-        answers: of each repeat's test part, for what is computed from them.
+        answers: of each repeat's test part.
+        tested: positions of each test part's questions.
     """
 
     large: str
@@ -52,6 +70,26 @@ class EscalationFigures:
     accuracy_large: float
     curve: Sequence[EscalationPoint]
     answers: Sequence[Escalated] = field(default=(), repr=False)
+    tested: Sequence[Ints] = field(default=(), repr=False)
+
+    def needed(self, part: float) -> Needed:
+        """Return the share of calls that reaches this part of the large model's accuracy."""
+        wanted = part * self.accuracy_large
+        times = resampled(1 + max(int(at.max()) for at in self.tested))
+        drawn = [
+            answers.accuracies(times[:, at])
+            for answers, at in zip(self.answers, self.tested, strict=True)
+        ]
+        curves, large = (np.mean([each[at] for each in drawn], axis=0) for at in (0, 1))
+        shares = [
+            share_needed(curve, part * alone) for curve, alone in zip(curves, large, strict=True)
+        ]
+        return Needed(
+            wanted,
+            share_needed([point.accuracy for point in self.curve], wanted),
+            *interval(np.nan_to_num(shares, nan=np.inf)),
+            share_needed([point.random for point in self.curve], wanted),
+        )
 
 
 @dataclass(frozen=True)
@@ -195,7 +233,7 @@ def risk(  # noqa: PLR0913  (public: independent keyword arguments)
     pool, count = cut.pool, len(cut.pool.questions)
     check_rule(rule, pool.members)
     check_evidence(rule, pool)
-    if repeats < 1 or splits is not None and not splits:
+    if repeats < 1 or (splits is not None and not splits):
         raise ConfigurationError("At least one split and one repeat are needed to measure a risk.")
     random = np.random.default_rng(seed)
     draws = pool.votes.shape[2] if k is None else k
@@ -247,6 +285,7 @@ def _escalation(name: str, large: Floats, repeats: Sequence[Repeat]) -> Escalati
         accuracy_large=_mean([float(answers.large.mean()) for answers in tested]),
         curve=mean_curve([answers.curve() for answers in tested]),
         answers=tested,
+        tested=[each.parts.test for each in repeats],
     )
 
 

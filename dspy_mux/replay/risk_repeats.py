@@ -147,19 +147,24 @@ class Work:
 
     def repeat(self, drawn: Record, parts: Parts) -> Repeat:
         """Fit, choose the threshold, and answer the test part, each on its part of the draws."""
-        tally = drawn.tally()
-        training = Training(
-            tally.rows(parts.fit),
-            drawn.scores[parts.fit],
-            drawn.members,
-            threshold=self.threshold,
-        )
-        training = with_contexts(training, self.contexts, parts.fit)
-        asked = None if self.contexts is None else self.contexts.values
-        made = decide(self.rule, training, tally, asked)
-        judged = Judged.of(made.picks, drawn.scores, self.threshold)
-        chances, _ = confidences(self.rule, training, made)
+        judged, chances = self.judged(drawn, parts.fit)
         certified = choose_threshold(
             self.goal, judged.rows(parts.fit), judged.rows(parts.calibration)
         )
         return Repeat(parts, certified, judged.rows(parts.test), chances[parts.test])
+
+    def judged(self, drawn: Record, fit: Ints) -> tuple[Judged, Floats]:
+        """Judge the answers to all questions, and return their chances, as some questions fit them.
+
+        Args:
+            fit: positions of these questions.
+        """
+        tally = drawn.tally()
+        training = Training(
+            tally.rows(fit), drawn.scores[fit], drawn.members, threshold=self.threshold
+        )
+        training = with_contexts(training, self.contexts, fit)
+        asked = None if self.contexts is None else self.contexts.values
+        made = decide(self.rule, training, tally, asked)
+        chances, _ = confidences(self.rule, training, made)
+        return Judged.of(made.picks, drawn.scores, self.threshold), chances
