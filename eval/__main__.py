@@ -15,7 +15,7 @@ from dspy_mux.cli.main import one_line_errors
 from dspy_mux.cli.options import AsJson
 
 from .options import AcceptLicense, EverydayLimit, Markdown, SplitSeed
-from .recorded import budget, evidence, fallbacks, rules, scale, search
+from .recorded import budget, evidence, fallbacks, risk, rules, scale, search
 
 app = typer.Typer(
     help="Methods × tasks × pools, from real draws, with error bars.",
@@ -210,7 +210,7 @@ def report(
     typer.echo(f"Wrote {out}.", err=True)
 
 
-for verb in (rules, budget, fallbacks, evidence, search, scale):
+for verb in (rules, budget, risk, fallbacks, evidence, search, scale):
     app.command()(verb)
 
 

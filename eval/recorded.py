@@ -1,5 +1,5 @@
-"""The verbs that work on recorded draws: `python -m eval rules`, `budget`, `fallbacks`, `evidence`,
-`search` and `scale`.
+"""The verbs that work on recorded draws: `python -m eval rules`, `budget`, `risk`, `fallbacks`,
+`evidence`, `search` and `scale`.
 """
 
 from __future__ import annotations
@@ -73,6 +73,35 @@ def budget(
         BudgetTable(
             data=data,
             bounds=parse_numbers(bounds, "--bounds"),
+            k=k,
+            repeats=repeats,
+            seed=seed,
+            as_json=as_json,
+            as_markdown=markdown,
+        )
+    )
+
+
+def risk(
+    data: PublicBanks,
+    risks: Annotated[
+        str, typer.Option(help="Shares of wrong answers that are promised at most.")
+    ] = "0.05,0.1,0.2",
+    confidence: Annotated[float, typer.Option(help="Probability that a promise is kept.")] = 0.9,
+    k: RuleDraws = 3,
+    repeats: Halves = 20,
+    seed: SplitSeed = 0,
+    as_json: AsJson = False,
+    markdown: Markdown = False,
+) -> None:
+    """Show coverage at a stated risk on public banks, and what a large model's calls are worth."""
+    from .paper.risk import RiskTable, run
+
+    run(
+        RiskTable(
+            data=data,
+            risks=parse_numbers(risks, "--risks"),
+            confidence=confidence,
             k=k,
             repeats=repeats,
             seed=seed,
