@@ -14,7 +14,8 @@ from ..answers.equivalence import NO_ANSWER
 from ..errors import ConfigurationError
 from ..sampling.draw import Draw
 from ..sampling.members import Pool
-from ..voting.ballot import Ballot, Frugal, Rule, by_accuracy, choice_of, reads_evidence, rule_for
+from ..voting.ballot import Ballot, Frugal, Rule, by_accuracy, reads_evidence, rule_for
+from ..voting.confidence import decide
 from ..voting.evidence import any_of
 from ..voting.rules import rule_of
 from ..voting.verdict import AllMembersFailed, NotTrusted, Verdict
@@ -357,7 +358,7 @@ class SLMMux(Ensemble):
 
     def _decide(self, draws: Sequence[Sequence[Draw]], inputs: Inputs) -> dspy.Prediction:
         ballots, cast = self._so_far(draws)
-        choice = choice_of(rule_for(self.rule, inputs), ballots)
+        choice = decide(self.rule, self.pool.scale, ballots, inputs)
         if choice is None:
             raise outcome.all_members_failed(
                 self.pool.names,
@@ -365,8 +366,6 @@ class SLMMux(Ensemble):
                 f"the rule {self.rule.name!r}",
                 ballots=outcome.member_ballots(ballots, cast, self._answer),
             )
-        if self.pool.scale is not None and not choice.calibrated:
-            choice = self.pool.scale.of(choice, self.rule.name, ballots)
         name = self.pool.names[choice.ballot]
         winner = next(
             draw for draw, answer in cast if draw.member.label == name and answer == choice.answer

@@ -64,7 +64,7 @@ class LoggedVerdict(BaseModel):
         at: when the question was decided.
         rule: the name of the rule or method; None where it is unknown.
         schedule: of the mux; None where it is unknown.
-        member, confidence, trusted, escalated, group: those of the verdict.
+        member, confidence, calibrated, trusted, escalated, group: those of the verdict.
         answered: whether the pool gave an answer.
         inputs, answer, causes: the question, the answer, and member → cause of its abstentions →
             number; None where texts are not logged.
@@ -77,6 +77,7 @@ class LoggedVerdict(BaseModel):
     schedule: str | None = None
     member: str | None = None
     confidence: float = 0.0
+    calibrated: bool = False
     trusted: bool | None = None
     escalated: bool = False
     group: int | None = None
@@ -212,8 +213,8 @@ class VerdictLog(BaseCallback):
 
 #: What a line takes from a verdict as it is.
 _KEPT = {
-    *("rule", "member", "confidence", "trusted", "escalated", "group", "calls", "cached_calls"),
-    *("prompt_tokens", "completion_tokens", "cost"),
+    *("rule", "member", "confidence", "calibrated", "trusted", "escalated", "group", "calls"),
+    *("cached_calls", "prompt_tokens", "completion_tokens", "cost"),
 }
 
 

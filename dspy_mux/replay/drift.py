@@ -16,11 +16,12 @@ from ..errors import ConfigurationError
 from ..mux.saved import Schedule
 from ..mux.slm_mux import SLMMux
 from ..mux.verdict_log import LoggedVerdict, read_verdicts
-from ..voting.ballot import Ballot, Rule, choice_of, reads_evidence
+from ..voting.ballot import Ballot, Rule, reads_evidence
+from ..voting.confidence import decide
 from ..voting.rules import Consistency, Pooled, SelfConsistencyRule
 from ..voting.tally import Floats
 from .live import Policy, Poll, contexts_of
-from .two_samples import PERMUTATIONS, Power, difference_interval, holm, permutation_p
+from .two_samples import PERMUTATIONS, Power, holm, interval_of_difference, permutation_p
 
 #: A member, or None for the pool, and a figure of it.
 _Figure: TypeAlias = tuple[str | None, str]
@@ -190,7 +191,7 @@ def _comparisons(
     for (member, name), (bank, log) in samples.items():
         up = name == "abstention"
         power = Power(bank, level=each_level)
-        low, high = difference_interval(log, bank)
+        low, high = interval_of_difference(log, bank)
         made.append(
             Comparison(
                 member,
@@ -277,6 +278,11 @@ def _policy(lines: Sequence[LoggedVerdict], mux: SLMMux | str | os.PathLike[str]
                 "the mux that they are of."
             )
         return policy
+    if any(line.calibrated for line in lines):
+        raise ConfigurationError(
+            "The log's confidences were calibrated on labels, and the log does not say how: pass "
+            "the mux that they are of (--mux mux.json)."
+        )
     return Policy(
         _rule(rule, lines),
         tuple(name for name, _ in pool),
@@ -311,7 +317,7 @@ def _check_rule(policy: Policy, logged: Sequence[Poll]) -> None:
     if reads_evidence(rule) or contexts_of(rule):
         return
     for poll in logged:
-        choice = choice_of(rule, policy.ballots(poll.votes))
+        choice = decide(rule, policy.scale, policy.ballots(poll.votes), {})
         confidence = 0.0 if choice is None else choice.confidence
         if abs(confidence - poll.confidence) > _ALIKE:
             raise ConfigurationError(

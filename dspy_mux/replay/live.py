@@ -13,11 +13,12 @@ from ..bank.record import Record
 from ..errors import ConfigurationError, DataError
 from ..mux.saved import Schedule
 from ..mux.saved_file import read_saved
-from ..mux.saved_rule import is_own, load_rule
+from ..mux.saved_rule import is_own, load_rule, load_scale
 from ..mux.slm_mux import SLMMux
 from ..mux.trust import trusted_early
-from ..voting.ballot import Ballot, Frugal, Rule, choice_of, reads_evidence, rule_for
+from ..voting.ballot import Ballot, Frugal, Rule, reads_evidence, rule_for
 from ..voting.calibrated import Calibrated
+from ..voting.confidence import RuleScale, decide
 from ..voting.early_stopping import EarlyStopping
 from ..voting.evidence import Evidence, any_of
 from ..voting.rules import Consistency
@@ -45,6 +46,7 @@ class Policy:
     Attributes:
         members, k, accuracies: of each member, in pool order.
         threshold: from which an answer is trusted; None for none, or where it is unknown.
+        scale: of the rule's confidence, where that was fitted on labels.
     """
 
     rule: Rule
@@ -53,6 +55,7 @@ class Policy:
     accuracies: tuple[float | None, ...]
     schedule: Schedule = "full"
     threshold: float | None = None
+    scale: RuleScale | None = None
 
     @classmethod
     def of(cls, mux: SLMMux | str | os.PathLike[str]) -> Policy:
@@ -71,6 +74,7 @@ class Policy:
                 tuple(mux.accuracies.get(name) for name in names),
                 settings.schedule,
                 settings.threshold,
+                mux.pool.scale,
             )
         saved = read_saved(Path(mux))
         if is_own(saved.rule):
@@ -85,6 +89,7 @@ class Policy:
             tuple(saved.accuracies.get(member.name) for member in saved.members),
             saved.schedule,
             saved.threshold,
+            None if saved.scale is None else load_scale(saved.scale),
         )
 
     def ballots(
@@ -140,9 +145,8 @@ class Policy:
             for at, k in zip(where, self.k, strict=True)
         ]
         inputs = {name: values[row] for name, values in record.fields.items()}
-        rule = rule_for(self.rule, inputs)
-        made = self._made(rule, self.ballots(votes, evidence))
-        choice = choice_of(rule, made)
+        made = self._made(rule_for(self.rule, inputs), self.ballots(votes, evidence))
+        choice = decide(self.rule, self.scale, made, inputs)
         return Poll(
             tuple(ballot.votes for ballot in made),
             None if choice is None else choice.answer,

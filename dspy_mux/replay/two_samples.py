@@ -70,7 +70,7 @@ def holm(p: Sequence[float]) -> list[float]:
     return corrected
 
 
-def difference_interval(one: Floats, other: Floats) -> tuple[float, float]:
+def interval_of_difference(one: Floats, other: Floats) -> tuple[float, float]:
     """Return the 95 % interval of the mean of `one` minus that of `other`.
 
     Each sample is given one question of value 0 and one of value 1 more (Agresti and Caffo), so

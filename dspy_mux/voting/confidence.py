@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from ..errors import DataError
-from .ballot import Ballot, Choice
+from .ballot import Ballot, Choice, Rule, choice_of, rule_for
 from .logit import platt, sigmoid
 from .tally import Floats
 
@@ -119,6 +120,20 @@ class RuleScale:
             raw, scale = float(of_draws_made(np.array([raw]), made / sum(self.k))[0]), self.stopped
         chance = float(scale.of(np.array([raw]))[0])
         return replace(choice, confidence=chance, calibrated=True)
+
+
+def decide(
+    rule: Rule, scale: RuleScale | None, ballots: Sequence[Ballot], inputs: Mapping[str, Any]
+) -> Choice | None:
+    """Return what a rule chooses for a question, with the confidence that a verdict has.
+
+    Raises:
+        ConfigurationError: the rule's choice is none that its ballots hold.
+    """
+    choice = choice_of(rule_for(rule, inputs), ballots)
+    if choice is None or choice.calibrated or scale is None:
+        return choice
+    return scale.of(choice, rule.name, ballots)
 
 
 def of_draws_made(raw: Floats, made: Floats | float) -> Floats:

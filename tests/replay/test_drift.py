@@ -24,6 +24,7 @@ from dspy_mux import (
 from dspy_mux.mux.verdict_log import LoggedBallot, LoggedVerdict
 from dspy_mux.replay.live import Policy
 from dspy_mux.voting.calibration import Training, fit
+from dspy_mux.voting.confidence import RuleScale, Scale
 from dspy_mux.voting.early_stopping import fit_early_stopping
 from dspy_mux.voting.rules import Consistency, rule_of
 
@@ -140,6 +141,24 @@ def test_a_mux_in_service_and_its_bank_agree_to_the_last_figure(
         assert ("trusted" in figures) == (way is not None and threshold is not None)
     if schedule == "frugal":
         assert sum(len(ballot.votes) for line in lines for ballot in line.ballots) < 60 * 9
+
+
+@pytest.mark.parametrize("schedule", ["full", "frugal"])
+def test_calibrated_confidences_are_compared_on_the_muxs_scale(schedule, tmp_path):
+    record = a_record(abstains=0.3)
+    mux = live_mux(record, k=3, schedule=schedule, threshold=0.6)
+    mux.pool.scale = RuleScale(
+        "consistency", record.members, (3, 3, 3), Scale(0.7, -0.3), stays=True
+    )
+    log = logged(mux, record, tmp_path / "log.jsonl")
+    mux.save(tmp_path / "mux.json")
+    raw = drift(record, replayed_log(record, a_policy(record)))
+    for way in (mux, tmp_path / "mux.json"):
+        found = drift(record, log, mux=way)
+        assert {each.change for each in found.comparisons} == {0.0}
+        assert found.comparisons[1].bank < raw.comparisons[1].bank - 0.05
+    with pytest.raises(ConfigurationError, match="calibrated on labels, and the log does not say"):
+        drift(record, log)
 
 
 def test_the_figures_are_what_they_are_called():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import fisher_exact, permutation_test
 
-from dspy_mux.replay.two_samples import Power, difference_interval, holm, permutation_p
+from dspy_mux.replay.two_samples import Power, holm, interval_of_difference, permutation_p
 
 
 def p_of(one, other, permutations=199, seed=0):
@@ -75,13 +75,13 @@ def test_intervals_cover(draw, means, sizes):
     held = 0
     for _ in range(1000):
         samples = [draw(random, mean, size) for mean, size in zip(means, sizes, strict=True)]
-        low, high = difference_interval(*samples)
+        low, high = interval_of_difference(*samples)
         held += low <= means[0] - means[1] <= high
     assert held / 1000 >= 0.93
 
 
 def test_an_interval_keeps_doubt_where_all_questions_are_alike():
-    low, high = difference_interval(np.zeros(50), np.zeros(50))
+    low, high = interval_of_difference(np.zeros(50), np.zeros(50))
     assert -0.1 < low < -0.02 < 0.02 < high < 0.1
 
 
