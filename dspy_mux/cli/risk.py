@@ -41,6 +41,7 @@ _COLUMNS = (
     "answered %",
     "wrong %",
     "promised ≤ %",
+    "found %",
     "kept %",
     "ECE",
     "Brier",
@@ -207,7 +208,8 @@ def _show(found: Mapping[str, Risk], options: RiskOptions) -> None:
     print(
         f"In each repeat {first.n_fit} questions fit, {first.n_calibration} others choose the "
         f"threshold, and {first.n_test} others, which chose nothing, are reported. The threshold "
-        "and its promise are the first repeat's, the other figures are over all repeats. Kept: the "
+        "and its promise are the first repeat's, the other figures are over all repeats. Found: "
+        "the share of repeats with a threshold; where it is low, one was found by luck. Kept: the "
         "share of repeats in which no more was wrong than promised, counted on the few questions "
         "reported, so that chance may put it below the confidence. ECE: expected calibration "
         "error; AURC: area under the risk–coverage curve."
@@ -248,6 +250,7 @@ def _row(rule: str, found: Risk) -> list[str]:
         percent(found.coverage),
         "–" if math.isnan(found.risk) else percent(found.risk),
         "–" if found.risk_upper is None else percent(found.risk_upper),
+        f"{100 * found.promised_share:.0f}",
         f"{100 * found.kept_share:.0f}",
         _plain(found.ece),
         _plain(found.brier),

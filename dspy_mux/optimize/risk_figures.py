@@ -62,7 +62,9 @@ def _risk_figure(found: Risk) -> go.Figure:
             showarrow=False,
         )
     figure.update_xaxes(range=[0, 100])
-    figure.update_yaxes(rangemode="tozero")
+    # Bands of the few surest answers are wide, and would press the curve flat.
+    highest = max([goal.max_risk, *(point.risk for point in points)])
+    figure.update_yaxes(range=[0, 160 * highest])
     how = f"{found.n_test} test questions in each of {found.repeats} repeats"
     titled(figure, _title("Risk against coverage", how), "answered (%)", "wrong (%)")
     return _for_phones(figure)

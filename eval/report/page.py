@@ -18,7 +18,7 @@ from dspy_mux.text import visible
 
 from ..runs.folder import Run
 from ..tables.comparison import COLUMNS, MUX, UNION, Comparison, Line
-from . import accuracy, flows, members, questions
+from . import accuracy, flows, members, questions, risk
 from .look import Chart
 from .read import NotInTheRun, TaskAnswers, read
 
@@ -27,6 +27,7 @@ _HERE = Path(__file__).parent
 _SECTIONS: Sequence[tuple[str, str, Callable[[TaskAnswers, Sequence[Line]], Chart]]] = (
     ("calls", "Accuracy and cost", accuracy.by_calls),
     ("confidence", "Confidence", lambda task, lines: accuracy.by_confidence(task)),
+    ("risk", "Risk and coverage", lambda task, lines: risk.by_coverage(task)),
     ("attribution", "Attribution", lambda task, lines: members.attribution(task)),
     ("subtasks", "Sub-tasks", lambda task, lines: members.by_subtask(task)),
     ("sizes", "Members", lambda task, lines: members.by_size(task)),

@@ -22,7 +22,10 @@ from ...support.run_files import a_turn
 from ...support.synthetic_run import STRENGTHS, scripted_member, synthetic_run, synthetic_task
 
 QUESTIONS = 36
-CHARTS = ("calls", "confidence", "attribution", "subtasks", "sizes", "draws", "debate", "layers")
+CHARTS = (
+    *("calls", "confidence", "risk", "attribution", "subtasks", "sizes", "draws", "debate"),
+    "layers",
+)
 BANKED = ("single", "self_consistency", "agent_forest", "slm_mux")
 HOSTILE = (
     "</script><script>window.ran = 1</script><img src=x onerror='window.ran = 2'>"
@@ -362,6 +365,7 @@ def test_a_small_run_says_what_it_lacks(tmp_path):
         missing = reasons(page)
         assert set(missing) == {
             "confidence",
+            "risk",
             "attribution",
             "subtasks",
             "sizes",
@@ -380,7 +384,7 @@ def test_a_small_run_says_what_it_lacks(tmp_path):
 def test_draws_outside_the_run_are_mentioned(run, tmp_path):
     with opened(report(rewritten(run, tmp_path, lambda row: row), tmp_path)) as page:
         missing = reasons(page)
-        assert set(missing) == {"sizes", "draws"}
+        assert set(missing) == {"risk", "sizes", "draws"}
         assert "outside the run's folder" in missing["sizes"]
 
 
