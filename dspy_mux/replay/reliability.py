@@ -14,6 +14,8 @@ from .intervals import Z95, Estimate
 from .ranking import Ranking, interval, resampled
 from .sureness import BINS, brier_score, calibration_error, risk_area
 
+#: With fewer answered questions than this there are no figures.
+_LEAST_QUESTIONS = 2
 #: Coverages at which the curve of a resample is read.
 _POINTS = 400
 
@@ -28,7 +30,8 @@ class Reliability:
     Attributes:
         calibrated: whether the confidences are chances of being right, fitted on the training
             parts; else they are the rule's own.
-        answers: how many; `n` of each figure are the distinct questions they belong to.
+        answers: how many; `n` of each figure are the distinct questions they belong to. Figures of
+            fewer than two questions are NaN.
         ece: expected calibration error, over ten bins of equal width.
         brier: mean squared distance of the confidence from 1 for a right answer, 0 for a wrong one.
         aurc: area under the risk–coverage curve.
@@ -46,27 +49,44 @@ class Reliability:
         answered = held.answered
         confidence, right = held.confidence[answered], held.right[answered] > 0
         known, place = np.unique(held.question[answered], return_inverse=True)
+        if len(known) < _LEAST_QUESTIONS:
+            nothing = Estimate(np.nan, np.nan, np.nan, len(known))
+            return cls(held.calibrated, len(confidence), nothing, nothing, nothing)
         times = resampled(len(known), seed)[:, place]
-
-        def estimate(value: float, values: Floats) -> Estimate:
-            low, high = interval(values) if len(known) > 1 else (np.nan, np.nan)
-            return Estimate(value, low, high, len(known), float(np.std(values)))
 
         return cls(
             held.calibrated,
             len(confidence),
             _calibration(confidence, right, place, times, seed),
-            estimate(brier_score(confidence, right), _means((confidence - right) ** 2, times)),
-            estimate(risk_area(confidence, right), _areas(confidence, right, times)),
+            _estimate(
+                brier_score(confidence, right), _means((confidence - right) ** 2, times), len(known)
+            ),
+            _estimate(risk_area(confidence, right), _areas(confidence, right, times), len(known)),
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
+        """Return plain values for JSON; None for what is not known."""
         shown: dict[str, Any] = {"calibrated": self.calibrated, "answers": self.answers}
         for name in ("ece", "brier", "aurc"):
             figure: Estimate = getattr(self, name)
-            shown |= {name: figure.mean, f"{name}_ci95": [figure.low, figure.high]}
+            known = not np.isnan(figure.mean)
+            shown |= {
+                name: figure.mean if known else None,
+                f"{name}_ci95": [figure.low, figure.high] if known else None,
+            }
         return shown
+
+
+def _estimate(value: float, values: Floats, questions: int) -> Estimate:
+    """Return a figure with its resamples' interval.
+
+    Its ends are those of the percentiles or of the normal approximation, whichever is further.
+    """
+    error = float(values.std())
+    low, high = interval(values)
+    return Estimate(
+        value, min(low, value - Z95 * error), max(high, value + Z95 * error), questions, error
+    )
 
 
 def _calibration(
@@ -82,8 +102,6 @@ def _calibration(
         times: [B, N], how often each answer is in each resample.
     """
     value, questions = calibration_error(confidence, right), int(place.max(initial=-1)) + 1
-    if questions < 2:
-        return Estimate(value, np.nan, np.nan, questions)
     values = _calibration_errors(confidence, right - confidence, times)
     # Answers to one question in several repeats are right or wrong together.
     luck = np.random.default_rng(seed).random((len(times), questions))[:, place]
