@@ -60,7 +60,7 @@ class Cut:
                 f"{escalate!r} stands for the large model, so it cannot be in the pool too: leave "
                 "it out of the members."
             )
-        if not members:
+        if not members and escalate is not None:
             raise ConfigurationError(
                 f"{record.source} has draws of {escalate!r} alone: the pool that it is to help "
                 "must be recorded too."

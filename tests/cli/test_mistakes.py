@@ -10,7 +10,7 @@ import pytest
 from ..support.rows import jsonl
 from .rows import some_rows
 
-VERBS = (("replay",), ("search",), ("scale", "--k", "2"), ("tune", "--trials", "2"))
+VERBS = (("replay",), ("search",), ("scale", "--k", "2"), ("tune", "--trials", "2"), ("risk",))
 
 
 @pytest.fixture(params=VERBS, ids=lambda verb: verb[0])
@@ -167,6 +167,11 @@ MISTAKES = {
     ),
     "a holdout of all": (("replay", "--holdout", "1"), "must lie between 0 and 1"),
     "no repeats": (("replay", "--repeats", "0"), "number of repeats must be from 1 to 10000"),
+    "no repeats of a risk": (("risk", "--repeats", "0"), "number of repeats must be from 1 to"),
+    "a recorded split of no repeats": (
+        ("risk", "--repeats", "0", "--split-field", "split"),
+        "At least one split and one repeat",
+    ),
     "a size that is text": (
         ("search", "--sizes", "two"),
         "--sizes must be like 3, 2-5 or 2,4, not 'two'",
