@@ -218,7 +218,7 @@ def search(  # noqa: PLR0913  Typer reads the options from the parameters
     test: Test = "test",
     repeats: Halvings = 10,
     seed: Seed = 0,
-    threshold: Threshold = 1.0,
+    threshold: Threshold = None,
     as_json: AsJson = False,
     markdown: Markdown = False,
 ) -> None:
@@ -274,7 +274,7 @@ def scale(  # noqa: PLR0913  Typer reads the options from the parameters
     test: Test = "test",
     repeats: Halvings = 10,
     seed: Seed = 0,
-    threshold: Threshold = 1.0,
+    threshold: Threshold = None,
     html: Annotated[
         Path | None, typer.Option(help="Also write the figures to this file (needs plotly).")
     ] = None,

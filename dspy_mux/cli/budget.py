@@ -52,7 +52,7 @@ class BudgetOptions:
     split: SplitOptions
     bounds: tuple[float, ...] | None
     k: int | None
-    threshold: float
+    threshold: float | None
     context: str | None
     html: Path | None
     as_json: bool
@@ -75,7 +75,7 @@ def budget(  # noqa: PLR0913  Typer reads the options from the parameters
     train: Train = "train",
     test: Test = "test",
     seed: Seed = 0,
-    threshold: Threshold = 1.0,
+    threshold: Threshold = None,
     context: Context = None,
     html: Annotated[
         Path | None, typer.Option(help="Also write the curve to this file (needs plotly).")

@@ -76,7 +76,12 @@ Seed = Annotated[
     int, typer.Option(min=0, max=2**32 - 1, help="Seed of the splits and the choice of draws.")
 ]
 Threshold = Annotated[
-    float, typer.Option(callback=finite, help="Scores from this value on count as correct.")
+    float | None,
+    typer.Option(
+        callback=finite,
+        help="Scores from this value on count as correct. Default: 1; scores outside 0 to 1 need "
+        "one.",
+    ),
 ]
 Context = Annotated[
     str | None,

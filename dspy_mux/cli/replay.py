@@ -52,7 +52,7 @@ class ReplayOptions:
     rule: str
     holdout: float
     repeats: int
-    threshold: float
+    threshold: float | None
     context: str | None
     as_json: bool
 
@@ -76,7 +76,7 @@ def replay(  # noqa: PLR0913  Typer reads the options from the parameters
     holdout: Holdout = 0.5,
     repeats: Repeats = 20,
     seed: Seed = 0,
-    threshold: Threshold = 1.0,
+    threshold: Threshold = None,
     context: Context = None,
     as_json: AsJson = False,
 ) -> None:
@@ -141,6 +141,12 @@ def _show(results: dict[str, Result], left_out: int) -> None:
     for result in results.values():
         if result.context is not None:
             say(f"{result.rule} weighed by the questions' field {result.context!r}.")
+        if result.decided_by is not None and set(result.decided_by) != {result.rule}:
+            shares = ", ".join(
+                f"{name} in {round(share * result.repeats)}"
+                for name, share in result.decided_by.items()
+            )
+            print(f"{result.rule} was decided by {shares} of {result.repeats} {splits}.")
         if result.evidence:
             count = round((result.evidence_share or 0.0) * result.repeats)
             print(f"{result.rule} read evidence in {count} of {result.repeats} {splits}.")

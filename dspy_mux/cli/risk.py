@@ -63,7 +63,7 @@ class RiskOptions:
     escalate: str | None
     holdout: float
     repeats: int
-    threshold: float
+    threshold: float | None
     context: str | None
     html: Path | None
     as_json: bool
@@ -104,7 +104,7 @@ def risk(  # noqa: PLR0913  Typer reads the options from the parameters
     ] = 0.5,
     repeats: Repeats = 20,
     seed: Seed = 0,
-    threshold: Threshold = 1.0,
+    threshold: Threshold = None,
     context: Context = None,
     html: Annotated[
         Path | None, typer.Option(help="Also write the figures to this file (needs plotly).")

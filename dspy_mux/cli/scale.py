@@ -53,7 +53,7 @@ class ScaleOptions:
     k_max: int | None
     max_members: int
     penalty: float
-    threshold: float
+    threshold: float | None
     html: Path | None
     as_json: bool
 
@@ -77,7 +77,7 @@ def scale(  # noqa: PLR0913  Typer reads the options from the parameters
     train: Train = "train",
     test: Test = "test",
     seed: Seed = 0,
-    threshold: Threshold = 1.0,
+    threshold: Threshold = None,
     html: Annotated[
         Path | None, typer.Option(help="Also write the figures to this file (needs plotly).")
     ] = None,

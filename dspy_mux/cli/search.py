@@ -44,7 +44,7 @@ class SearchOptions:
     by: Ranking
     rule: str | None
     seed: int
-    threshold: float
+    threshold: float | None
     time_limit: float | None
     as_json: bool
 
@@ -67,7 +67,7 @@ def search(  # noqa: PLR0913  Typer reads the options from the parameters
     program: Program = None,
     temperature: AtTemperature = None,
     seed: Seed = 0,
-    threshold: Threshold = 1.0,
+    threshold: Threshold = None,
     time_limit: Annotated[
         float | None,
         typer.Option(min=0, callback=finite, help="Seconds, for pools too large to enumerate."),

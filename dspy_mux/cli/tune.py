@@ -45,7 +45,7 @@ class TuneOptions:
     k_max: int | None
     minimize: str | None
     budget: float | None
-    threshold: float
+    threshold: float | None
     context: str | None
     as_json: bool
 
@@ -86,7 +86,7 @@ def tune(  # noqa: PLR0913  Typer reads the options from the parameters
     train: Train = "train",
     test: Test = "test",
     seed: Seed = 0,
-    threshold: Threshold = 1.0,
+    threshold: Threshold = None,
     context: Context = None,
     as_json: AsJson = False,
 ) -> None:
@@ -170,6 +170,8 @@ def _as_dict(tuned: Tuned, left_out: int) -> dict[str, object]:
         "single": {"members": list(tuned.single.members), "value": tuned.single.value},
         "cross_fitted": tuned.cross_fitted,
         "chosen_on_these_questions": True,
+        "members_chosen_on_these_questions": not tuned.searched,
+        "note": tuned.note,
         "questions": tuned.questions,
         "left_out": left_out,
         "fewer": None if tuned.fewer is None else _setting(tuned.fewer),
@@ -202,8 +204,7 @@ def _show(tuned: Tuned) -> None:
     if tuned.fewer is not None:
         settings[FEWER] = tuned.fewer
     table(
-        f"{len(tuned.trials)} trials, n = {tuned.questions}, "
-        + ("cross-fitted" if tuned.cross_fitted else "of the validation split"),
+        f"{len(tuned.trials)} trials, n = {tuned.questions}, " + tuned.scored_on,
         ["setting", "members", "k", "λ", "rule", "accuracy %"],
         [_row(name, setting) for name, setting in settings.items()],
     )

@@ -367,6 +367,7 @@ class Ensemble(dspy.Module):
             calibrated=grounds.calibrated,
             tie_break=grounds.tie_break,
             rule=grounds.rule,
+            decided_by=grounds.decided_by or grounds.rule,
             ballots=outcome.member_ballots(ballots, cast, self._answer),
             turns=list(turns),
             trusted=None if threshold is None else grounds.confidence >= threshold,

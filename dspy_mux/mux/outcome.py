@@ -23,6 +23,7 @@ class Grounds:
     confidence: float
     tie_break: TieBreak = "nothing"
     calibrated: bool = False
+    decided_by: str | None = None
 
 
 def by_member(draws: Sequence[Draw], values: Sequence[Value]) -> dict[str, list[Value]]:

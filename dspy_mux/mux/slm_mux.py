@@ -372,7 +372,13 @@ class SLMMux(Ensemble):
         )
         return self._conclude(
             winner,
-            outcome.Grounds(self.rule.name, choice.confidence, choice.tie_break, choice.calibrated),
+            outcome.Grounds(
+                self.rule.name,
+                choice.confidence,
+                choice.tie_break,
+                choice.calibrated,
+                choice.decided_by,
+            ),
             ballots=ballots,
             cast=cast,
             spent=list(chain(*draws)),

@@ -61,7 +61,9 @@ class Chooser:
             difference=(0.0, 0.0, 0.0) if alike else _paired(ours, theirs),
             questions=len(ours),
             left_out=left_out,
-            cross_fitted=self.objective.cross_fitted,
+            cross_fitted=self.objective.cross_fitted and self.objective.enumerable,
+            searched=self.objective.enumerable,
+            validated=not self.objective.cross_fitted,
             study=study,
             trials=[trial_row(trial) for trial in done],
             front=[

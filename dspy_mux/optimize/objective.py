@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,14 +46,18 @@ class Objective:
     Searches and replays are remembered, as many trials share them.
 
     Raises:
-        ConfigurationError: there is nothing to choose, no draw reaches the threshold, or the cost
-            is to be minimised and the record lacks the cost of some draw.
+        ConfigurationError: there is nothing to choose, no draw reaches the threshold, scores lie
+            outside 0 to 1 and no threshold is stated, or the cost is to be minimised and the record
+            lacks the cost of some draw.
     """
 
     def __init__(self, draws: Recorded, splits: Sequence[Split] | None, options: ChoiceOptions):
+        recorded_as = draws.sampled
+        draws, correct = draws.graded(options.threshold)
         record = draws.sampled
         recorded = record.votes.shape[2]
-        self.draws, self.record, self.options = draws, record, options
+        self.draws, self.record = draws, record
+        self.options = replace(options, threshold=correct)
         self.cross_fitted = splits is None or len(splits) > 1
         self.splits = (
             folds(len(record.questions), seed=options.seed) if splits is None else list(splits)
@@ -70,17 +75,17 @@ class Objective:
             for each in filter(None, (record, draws.greedy)):
                 _check_costs(each)
         self.enumerable = math.comb(len(record.members), self.sizes[-1]) <= ENUMERABLE
-        self._check_threshold()
+        self._check_threshold(recorded_as, options.correct)
         self._parts: dict[Plan, Record] = {}
         self._subsets: dict[tuple[Plan, float, int, int | None], Members] = {}
         self._scores: dict[tuple[int, Members, Plan], Result] = {}
 
-    def _check_threshold(self) -> None:
-        highest = float(self.record.scores[self.training_rows()].max())
-        if highest < self.options.threshold:
+    def _check_threshold(self, record: Record, threshold: float) -> None:
+        highest = float(record.scores[self.training_rows()].max())
+        if highest < threshold:
             raise ConfigurationError(
                 "No draw of the questions that choose the members reaches the threshold "
-                f"{self.options.threshold:g}, from which an answer counts as correct; the highest "
+                f"{threshold:g}, from which an answer counts as correct; the highest "
                 f"score is {highest:g}: give a threshold that good answers reach, or other members."
             )
 

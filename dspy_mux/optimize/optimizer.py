@@ -83,7 +83,8 @@ class MuxOptimizer(Teleprompter):
         context: an input of the examples, such as a category, by which the calibrated rule may
             weigh, or "auto" for the question's text; the compiled mux reads it from its inputs.
         threshold: the score from which an answer counts as correct, when members are chosen and
-            rules fitted. A graded metric needs one that good answers reach.
+            rules fitted; None for 1. A graded metric needs one that good answers reach. Scores
+            outside 0 to 1 are refused without one; with one, answers are right or wrong by it.
         bound: let the compiled mux skip draws (`schedule="frugal"`): those that cannot change the
             answer and, if the rule is the calibrated one, those that probably do not. The bound (0
             to 1) is on the answers of questions that stop early: the share of them that all draws
@@ -113,7 +114,7 @@ class MuxOptimizer(Teleprompter):
         rules: Sequence[str] = DEFAULT_RULES,
         greedy: bool = True,
         context: str | None = None,
-        threshold: float = 1.0,
+        threshold: float | None = None,
         bound: float | None = None,
         seed: int = 0,
         sampler: optuna.samplers.BaseSampler | None = None,
@@ -216,7 +217,8 @@ class MuxOptimizer(Teleprompter):
         drawing = Drawing(student, self.metric, bank, self._draw_options, k_max=self.k_max)
         draws = drawing.draw({"train": trainset, **({"validation": valset} if valset else {})})
         tuned = run_study(draws, drawing.splits, options, self.study_options)
-        return self._built(student, draws, tuned, drawing, options)
+        draws, correct = draws.graded(options.threshold)
+        return self._built(student, draws, tuned, drawing, replace(options, threshold=correct))
 
     def _built(
         self,
@@ -228,7 +230,13 @@ class MuxOptimizer(Teleprompter):
     ) -> SLMMux:
         """Return a copy of the student set up as the study decided."""
         report = MuxReport(
-            tuned, {}, drawing.collected, self.bound, drawing.greedy_left_out, self.fewer_calls
+            tuned,
+            {},
+            drawing.collected,
+            self.bound,
+            drawing.greedy_left_out,
+            self.fewer_calls,
+            self.options.threshold,
         )
         best = report.compiled
         part = draws.of(best.plan)
@@ -246,16 +254,18 @@ class MuxOptimizer(Teleprompter):
         tally = part.tally()
         measured = tally.plurality_scores(part.scores).mean(axis=0)
         mux.pool.accuracies = {
-            name: float(value)
-            for name, value in zip(best.members, measured, strict=True)
-            if 0 <= value <= 1
+            name: float(value) for name, value in zip(best.members, measured, strict=True)
         }
         mux.pool.rule = fitted_rule(best, part, tally, options, self.bound)
         if best.rule not in LEARNING:
             mux.pool.scale = fit_rule_scale(best.rule, _training(part, tally, options))
         if self.bound is not None:
             mux.pool.settings.schedule = "frugal"
-        mux.report = replace(report, accuracies=dict(mux.pool.accuracies))
+        mux.report = replace(
+            report,
+            accuracies=dict(mux.pool.accuracies),
+            decided_by=getattr(mux.pool.rule, "decided_by", mux.pool.rule.name),
+        )
         return mux
 
 
@@ -273,7 +283,7 @@ def fitted_rule(
 
 
 def _training(part: Record, tally: Tally, options: ChoiceOptions) -> Training:
-    return Training(tally, part.scores, part.members, threshold=options.threshold)
+    return Training(tally, part.scores, part.members, threshold=options.correct)
 
 
 def _input_context(context: str | None, examples: Sequence[dspy.Example]) -> str | None:

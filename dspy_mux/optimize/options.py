@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError
 from ..replay.decisions import RULE_NAMES
+from ..replay.grading import CORRECT
 
 if TYPE_CHECKING:
     import optuna
@@ -43,10 +44,15 @@ class ChoiceOptions:
     k_max: int | None = None
     rules: Sequence[str] = DEFAULT_RULES
     context: str | None = None
-    threshold: float = 1.0
+    threshold: float | None = None
     minimize: str | None = None
     budget: float | None = None
     seed: int = 0
+
+    @property
+    def correct(self) -> float:
+        """The score from which an answer counts as correct."""
+        return CORRECT if self.threshold is None else self.threshold
 
     def __post_init__(self) -> None:
         for name in ("max_members", "min_members", "k_max"):

@@ -12,6 +12,7 @@ import numpy as np
 from ..bank.record import Record
 from ..errors import ConfigurationError
 from ..replay.decisions import has_logprobs
+from ..replay.grading import graded_alike
 
 if TYPE_CHECKING:
     import optuna
@@ -88,6 +89,12 @@ class Recorded:
             )
         if not greedy.votes.shape[2]:
             raise ConfigurationError("The record of greedy draws holds no draw.")
+
+    def graded(self, threshold: float | None) -> tuple[Recorded, float]:
+        """Return the draws with scores from 0 to 1, as `grading.graded` does with a record."""
+        records = [self.sampled, *([self.greedy] if self.greedy is not None else [])]
+        found, correct = graded_alike(records, threshold)
+        return Recorded(found[0], found[1] if len(found) > 1 else None), correct
 
     @cached_property
     def has_evidence(self) -> bool:

@@ -24,14 +24,20 @@ CURVE_COLUMNS = ("k", "rule", "calls", "accuracy %", "95 % interval")
 
 
 class ReportRow(TypedDict):
-    """One compared setting; `accuracy` is a fraction of the `n` questions."""
+    """One compared setting; `accuracy` is a fraction of the `n` questions.
+
+    `decided_by` is the rule that decides in the compiled mux, else `rule`. `note` says where the
+    figure comes from, and how it is biased.
+    """
 
     what: str
     members: str
     k: int
     rule: str
+    decided_by: str
     accuracy: float
     n: int
+    note: str
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,9 @@ class MuxReport:
         greedy_left_out: a sentence on why no greedy draws were tried; None where they were, or
             were not asked for.
         fewer_calls: whether `tuned.fewer` was compiled, where there is one, not `tuned.best`.
+        threshold: the score from which an answer counts as correct; None where none was stated.
+        decided_by: the rule that decides in the compiled mux, which may be another than the setting
+            names: where `calibrated` finds on its labels that a simple one does as well.
     """
 
     tuned: Tuned
@@ -56,6 +65,8 @@ class MuxReport:
     bound: float | None = None
     greedy_left_out: str | None = None
     fewer_calls: bool = False
+    threshold: float | None = None
+    decided_by: str | None = None
 
     @property
     def compiled(self) -> Setting:
@@ -86,11 +97,18 @@ class MuxReport:
                 "members": ", ".join(setting.members),
                 "k": setting.k,
                 "rule": setting.rule,
+                "decided_by": self._decider(what) or setting.rule,
                 "accuracy": setting.value,
                 "n": self.tuned.questions,
+                "note": self.tuned.note,
             }
             for what, setting in self._settings().items()
         ]
+
+    def _decider(self, what: str) -> str | None:
+        """Return the rule that decides in the compiled mux, where it is another than it names."""
+        other = self.decided_by not in (None, self.compiled.rule, "budgeted")
+        return self.decided_by if other and what == "compiled" else None
 
     @property
     def note(self) -> str:
@@ -100,6 +118,11 @@ class MuxReport:
         return (
             f"{self.tuned.note} {best} − paper's defaults: {mean:+.1f} points (95 % interval "
             f"{low:+.1f} to {high:+.1f}, paired, n = {self.tuned.questions})."
+            + (
+                ""
+                if self.threshold is None
+                else f" An answer counts as correct from a score of {self.threshold:g} on."
+            )
             + self._bound_note()
             + ("" if self.tuned.curve is None else f" {self.tuned.curve.note}")
             + (f" {self.greedy_left_out}" if self.greedy_left_out else "")
@@ -168,7 +191,8 @@ class MuxReport:
                 what,
                 ", ".join(setting.members),
                 setting.plan.draws,
-                setting.plan.label,
+                setting.plan.label
+                + (f", decided by {decider}" if (decider := self._decider(what)) else ""),
                 f"{100 * setting.value:.1f}",
                 str(self.tuned.questions),
             ]

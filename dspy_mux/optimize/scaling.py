@@ -16,6 +16,7 @@ from typing import TypedDict
 import numpy as np
 
 from ..bank.record import Record
+from ..replay.grading import graded
 from ..replay.replay import Result, compare, pooled_results, replay
 from ..replay.resample import check_record, check_recorded
 from ..replay.splits import Split, holdout
@@ -136,7 +137,7 @@ def scale(  # noqa: PLR0913  (public: independent keyword arguments)
     size: int | None = None,
     penalty: float = 1.0,
     splits: Sequence[Split] | None = None,
-    threshold: float = 1.0,
+    threshold: float | None = None,
     seed: int = 0,
 ) -> Scaling:
     """Measure accuracy and cost over the number of members and over the draws per member.
@@ -165,7 +166,8 @@ def scale(  # noqa: PLR0913  (public: independent keyword arguments)
             `probability` is shown too; None for the sweet spot.
         penalty: the λ of the search for each size, from 0 to 1,000,000.
         splits: training and test parts; None for ten random halves.
-        threshold: the score from which an answer counts as correct.
+        threshold: the score from which an answer counts as correct; None for 1, which refuses
+            scores outside 0 to 1 (`grading.py`).
         seed: of the default splits.
 
     Raises:
@@ -185,7 +187,8 @@ def scale(  # noqa: PLR0913  (public: independent keyword arguments)
         else holdout(len(record.questions), repeats=10, seed=seed)
     )
     sizes = range(1, min(max_members, len(record.members)) + 1)
-    curves = _Curves(record, penalty, splits, threshold)
+    record, correct = graded(record, threshold)
+    curves = _Curves(record, penalty, splits, correct)
     by_size = {count: curves.point(count, k, RULES[0]) for count in sizes}
     shown = (*RULES, PROBABILITY) if _all_have_probabilities(record) else RULES
     by_members = [curves.point(count, k, rule)[1] for count in sizes for rule in shown]

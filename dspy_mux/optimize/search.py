@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ..bank.record import Record
 from ..errors import ConfigurationError
 from ..replay.decisions import check_evidence, picks_of
+from ..replay.grading import graded
 from ..replay.resample import check_record, chosen_draws
 from ..voting.ballot import by_accuracy
 from .branch_and_bound import BranchAndBound
@@ -132,13 +133,14 @@ class Outcomes:
 
     @classmethod
     def from_record(
-        cls, record: Record, *, k: int | None = None, threshold: float = 1.0, seed: int = 0
+        cls, record: Record, *, k: int | None = None, threshold: float | None = None, seed: int = 0
     ) -> Outcomes:
         """Compute outcomes from recorded draws; if more than k, over several random choices."""
+        record, right_from = graded(record, threshold)
         k = record.votes.shape[2] if k is None else k
         correct, wrong = [], []
         for tally, scores in chosen_draws(record, k, seed):
-            is_right = tally.plurality_scores(scores) >= threshold
+            is_right = tally.plurality_correct(scores, right_from)
             correct.append(is_right)
             wrong.append((tally.plurality_count == k) & ~is_right)
         return cls(
@@ -164,7 +166,7 @@ def search(  # noqa: PLR0913  (public: independent keyword arguments)
     k: int | None = None,
     penalty: float = 1.0,
     top: int = 10,
-    threshold: float = 1.0,
+    threshold: float | None = None,
     by: Literal["objective", "accuracy"] = "objective",
     rule: str | None = None,
     seed: int = 0,
@@ -197,7 +199,8 @@ def search(  # noqa: PLR0913  (public: independent keyword arguments)
             random choices.
         penalty: λ, from 0 to 1,000,000.
         top: how many subsets to return.
-        threshold: the score from which an answer counts as correct.
+        threshold: the score from which an answer counts as correct; None for 1, which refuses
+            scores outside 0 to 1 (`grading.py`).
         by: "objective" for O(S); "accuracy" for the replayed accuracy of `consistency`, with the
             members' accuracies on the same questions to break ties.
         rule: a rule without fitting whose replayed accuracy is computed for the subsets found;
@@ -208,19 +211,20 @@ def search(  # noqa: PLR0913  (public: independent keyword arguments)
 
     Raises:
         ConfigurationError: a size that no subset can have, a penalty out of range, k above the
-            recorded draws, a rule that needs evidence the draws lack; by accuracy also too many
-            subsets, another rule, or a time limit.
+            recorded draws, a rule that needs evidence the draws lack, scores outside 0 to 1 without
+            a threshold; by accuracy also too many subsets, another rule, or a time limit.
     """
     check_record(record)
     wanted = _checked_sizes(sizes, len(record.members))
     _check_search(penalty, top, by, rule, time_limit)
     if rule is not None:
         check_evidence(rule, record)
-    outcomes = Outcomes.from_record(record, k=k, threshold=threshold, seed=seed)
+    record, correct = graded(record, threshold)
+    outcomes = Outcomes.from_record(record, k=k, threshold=correct, seed=seed)
     began = time.perf_counter()
     evaluated, gap, best = 0, 0.0, Best(top)
     if by == "accuracy":
-        evaluated = _most_accurate_subsets(record, wanted, k, threshold, seed, best)
+        evaluated = _most_accurate_subsets(record, wanted, k, correct, seed, best)
         results = _ranked_by_accuracy(outcomes, best, penalty)
         return Found(results, evaluated, True, time.perf_counter() - began)
     for size in wanted:

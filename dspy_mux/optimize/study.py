@@ -143,7 +143,7 @@ def describe_data(draws: Recorded, splits: Sequence[Split], options: ChoiceOptio
         "splits": _hash(
             *(part.astype(np.int64) for split in splits for part in (split.train, split.test))
         ),
-        "threshold": float(options.threshold),
+        "threshold": float(options.correct),
         "context": None if contexts is None else _hash([options.context, contexts.values]),
         "minimize": options.minimize,
     }

@@ -47,7 +47,7 @@ def rank_codes(tally: Tally, scores: Floats, order: Sequence[int], threshold: fl
     np.put_along_axis(
         rank, ranked, np.broadcast_to(np.arange(members), (questions, members)), axis=1
     )
-    right = (tally.plurality_count > 0) & (tally.plurality_scores(scores) >= threshold)
+    right = tally.plurality_correct(scores, threshold)
     kind = np.uint8 if members <= 128 else np.uint16
     return np.ascontiguousarray((2 * rank + ~right).T.astype(kind))
 

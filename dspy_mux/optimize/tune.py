@@ -36,7 +36,7 @@ def tune(  # noqa: PLR0913  (public: keyword arguments that users of Optuna know
     n_trials: int = 100,
     seed: int = 0,
     context: str | None = None,
-    threshold: float = 1.0,
+    threshold: float | None = None,
     minimize: str | None = None,
     budget: float | None = None,
     study: optuna.Study | None = None,
@@ -85,7 +85,8 @@ def tune(  # noqa: PLR0913  (public: keyword arguments that users of Optuna know
         seed: of the folds and the sampler.
         context: a field of the questions by which the calibrated rule may weigh, or "auto" for
             their text.
-        threshold: the score from which an answer counts as correct.
+        threshold: the score from which an answer counts as correct; None for 1, which refuses
+            scores outside 0 to 1 (`grading.py`).
         minimize: a second objective, "calls_per_question" or "cost_per_question" (US dollars).
         budget: how much of the second objective the chosen setting may use per question; None for
             the most accurate setting on the front.

@@ -149,9 +149,9 @@ class Tuned:
         difference: best − baseline, paired over questions: (mean, low, high) with a 95 % interval.
         questions: distinct questions that score the settings.
         left_out: questions of the bank that are not in the record, as the caller counted them.
-        cross_fitted: True where every question is scored by a subset chosen without it; False
-            where values are those of the validation split. Either way the trials are compared on
-            these questions, which flatters the best of them.
+        cross_fitted: whether every question is scored by a subset chosen without it. Else values
+            are those of the validation split, or the study chose the members (`searched`). In any
+            case the trials are compared on these questions, which flatters the best of them.
         study: the Optuna study, with every trial in it.
         trials: the complete trials within the sizes and draws asked for.
         front: the settings that no other beats in both objectives; empty with one objective.
@@ -159,6 +159,9 @@ class Tuned:
             error of the paired difference; None where every setting tried has as many calls.
         curve: accuracy against calls, with and without evidence; None where the draws have no
             evidence and none are greedy.
+        searched: whether each trial's members come from a search on training questions. False where
+            the pool is too large to enumerate: the study then chooses them by these very figures.
+        validated: whether the questions are those of a validation split.
     """
 
     best: Setting
@@ -173,16 +176,25 @@ class Tuned:
     front: list[Setting] = field(default_factory=list)
     fewer: Setting | None = None
     curve: Curve | None = None
+    searched: bool = True
+    validated: bool = False
+
+    @property
+    def scored_on(self) -> str:
+        """In words, which questions score the settings."""
+        if self.cross_fitted:
+            return "cross-fitted"
+        return "of the validation split" if self.validated else "of the questions that chose"
 
     @property
     def note(self) -> str:
-        """One sentence on which questions the accuracies come from, and how they are biased."""
-        of = (
-            "cross-fitted (no question is scored by a subset it chose)"
-            if self.cross_fitted
-            else "of the validation split"
-        )
+        """Sentences on which questions the accuracies come from, and how they are biased."""
+        how = " (no question is scored by a subset it chose)" if self.cross_fitted else ""
+        taken = f"the best of the trials ({len(self.trials)}) was taken"
+        if not self.searched:
+            taken = f"the study chose the members, and {taken}"
+        why = "" if self.searched else " The pool is too large to search its subsets apart."
         return (
-            f"Accuracies are {of}, on the very questions by which the best of the trials "
-            f"({len(self.trials)}) was taken: that flatters it, and a test split would not."
+            f"Accuracies are {self.scored_on}{how}, on the very questions by which {taken}: that "
+            f"flatters it, and a test split would not.{why}"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +14,10 @@ from ..voting.calibration import Training, fit
 from ..voting.frugal import frugal_draws
 from ..voting.probability import Probability
 from ..voting.probability_fit import fit_probability
-from ..voting.rules import RULES, SelfConsistencyRule, VotingRule
+from ..voting.rules import RULES, SelfConsistencyRule, VotingRule, deciding_rule
 from ..voting.tally import Floats, Ints, Picks, Tally
 from .contexts import Contexts, with_contexts
+from .grading import graded
 from .splits import Split
 
 RULE_NAMES = ("self_consistency", "pooled", "consistency", "probability", "calibrated")
@@ -31,6 +32,7 @@ class Decisions:
         evidence: whether the rule, as fitted, reads the draws' evidence.
         learns: whether the rule is one that calibrates its own confidence, given enough labels.
         calibrated: whether it did, so that the picks' confidences are chances of being right.
+        decided_by: the rule that decided, which may stand in for the named one.
     """
 
     picks: Picks
@@ -39,6 +41,7 @@ class Decisions:
     evidence: bool
     learns: bool = False
     calibrated: bool = False
+    decided_by: str = ""
 
 
 def rules_for(record: Record) -> tuple[str, ...]:
@@ -73,7 +76,7 @@ def picks_on(
     split: Split,
     *,
     context: str | None = None,
-    threshold: float = 1.0,
+    threshold: float | None = None,
 ) -> Picks:
     """Decide the test part of a split by all draws, with the rule fitted on its training part.
 
@@ -82,10 +85,11 @@ def picks_on(
     """
     check_rule(rule, record.members)
     check_evidence(rule, record)
+    record, correct = graded(record, threshold)
     tally = record.tally()
     contexts = Contexts.of(record, context)
     training = Training(
-        tally.rows(split.train), record.scores[split.train], record.members, threshold=threshold
+        tally.rows(split.train), record.scores[split.train], record.members, threshold=correct
     )
     training = with_contexts(training, contexts, split.train)
     asked = None if contexts is None else contexts.at(split.test)
@@ -108,10 +112,18 @@ def decide(
         # `calibrated` saves near the end are not counted as saved.
         frugal = full
         if fitted.instead is not None:
-            voting = voting_rule(fitted.instead)
+            voting = deciding_rule(fitted.instead)
             order = voting.order_of(training.members, list(fitted.accuracies))
             frugal = frugal_draws(voting, test, order)
-        return Decisions(picks, full, frugal, reads_evidence(fitted), True, fitted.calibrates)
+        return Decisions(
+            picks,
+            full,
+            frugal,
+            reads_evidence(fitted),
+            True,
+            fitted.calibrates,
+            fitted.decided_by,
+        )
     voting = fit_probability(training) if rule == "probability" else voting_rule(rule)
     order = voting.order_of(training.members, list(measured(training)))
     frugal = frugal_draws(voting, test, order)
@@ -125,7 +137,27 @@ def decide(
         reads_evidence(voting),
         learns,
         isinstance(voting, Probability) and voting.calibrates,
+        voting.name,
     )
+
+
+def pooled_shares(
+    parts: Sequence[tuple[Mapping[str, float] | None, int]],
+) -> dict[str, float] | None:
+    """Return the mean of shares by name, largest first, each part weighed by its count.
+
+    None where no part has any.
+    """
+    known = [(shares, count) for shares, count in parts if shares is not None]
+    if not known:
+        return None
+    totals: dict[str, float] = {}
+    for shares, count in known:
+        for name, share in shares.items():
+            totals[name] = totals.get(name, 0.0) + share * count
+    whole = sum(count for _, count in known)
+    ranked = sorted(totals.items(), key=lambda item: -item[1])
+    return {name: total / whole for name, total in ranked}
 
 
 def measured(training: Training) -> Floats:

@@ -15,6 +15,7 @@ from ..voting.probability_sums import first_draws
 from ..voting.tally import Floats, Ints, Tally
 from .contexts import Contexts, with_contexts
 from .decisions import Decisions, check_evidence, check_rule, decide
+from .grading import graded
 from .splits import Split, folds
 
 _FOLDS = 5
@@ -74,7 +75,7 @@ def held_out(
     splits: Sequence[Split],
     *,
     context: str | None = None,
-    threshold: float = 1.0,
+    threshold: float | None = None,
 ) -> HeldOut:
     """Decide each split's test part by all draws, with all that is fitted on its training part.
 
@@ -83,13 +84,14 @@ def held_out(
     Raises:
         ConfigurationError: an unknown rule or field, or the draws lack what the rule reads.
     """
+    record, correct = graded(record, threshold)
     check_rule(rule, record.members)
     check_evidence(rule, record)
     tally, contexts = record.tally(), Contexts.of(record, context)
     parts = []
     for split in splits:
         training = Training(
-            tally.rows(split.train), record.scores[split.train], record.members, threshold=threshold
+            tally.rows(split.train), record.scores[split.train], record.members, threshold=correct
         )
         training = with_contexts(training, contexts, split.train)
         asked = None if contexts is None else contexts.at(split.test)

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..voting.tally import Floats
+from .grading import check_shares
 
 Z95 = 1.959963984540054
 #: Questions that Wilson's interval adds, half of them right.
@@ -37,7 +38,7 @@ class Estimate:
 
     >>> gain = paired_difference([1, 1, 1, 0], [1, 0, 0, 0])
     >>> print(gain.percent(), "from", gain.interval())
-    50.0 from -21.7 – 95.0
+    50.0 from -26.3 – 93.0
     """
 
     mean: float
@@ -54,10 +55,15 @@ class Estimate:
 
 
 def accuracy(scores: Sequence[float] | Floats) -> Estimate:
-    """Estimate the mean of questions' scores from 0 to 1."""
+    """Estimate the mean of questions' scores from 0 to 1.
+
+    Raises:
+        ConfigurationError: other scores.
+    """
     values = np.asarray(scores, float)
     if not len(values):
         return Estimate(math.nan, math.nan, math.nan, 0)
+    check_shares(values, "The run")
     mean = math.fsum(values) / len(values)
     return Estimate(mean, *mean_interval(values), len(values), standard_error(values))
 

@@ -22,7 +22,8 @@ from ..errors import ConfigurationError
 from ..voting.calibration import Training
 from ..voting.tally import Floats, Ints
 from .contexts import Contexts, with_contexts
-from .decisions import check_evidence, check_rule, decide
+from .decisions import check_evidence, check_rule, decide, pooled_shares
+from .grading import graded
 from .held_out import HeldOut
 from .intervals import Estimate, difference_interval, mean_interval, standard_error
 from .reliability import Reliability
@@ -58,6 +59,8 @@ class Result:
             and cross-validation there decides.
         context: the field of the questions by which it weighed; None where it had none.
         reliability: how far the confidences can be trusted; None unless it was asked for.
+        decided_by: rule → share of the repeats in which it decided, for the calibrated rule: where
+            cross-validation finds no gain, a simple one does. None for another rule.
     """
 
     rule: str
@@ -82,6 +85,7 @@ class Result:
     evidence_share: float | None = None
     context: str | None = None
     reliability: Reliability | None = None
+    decided_by: dict[str, float] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, without the per-question arrays."""
@@ -89,7 +93,7 @@ class Result:
         del plain["tested"], plain["per_question"], plain["reliability"]
         if self.reliability is not None:
             plain["reliability"] = self.reliability.as_dict()
-        for name in ("evidence", "evidence_share", "context"):
+        for name in ("evidence", "evidence_share", "context", "decided_by"):
             if plain[name] is None:
                 del plain[name]
         return {**plain, "members": list(self.members), "ci95": list(self.ci95)}
@@ -103,7 +107,7 @@ def replay(  # noqa: PLR0913  (public: all but the first two are options)
     k: int | None = None,
     left_out: int = 0,
     context: str | None = None,
-    threshold: float = 1.0,
+    threshold: float | None = None,
     seed: int = 0,
     reliability: bool = False,
 ) -> Result:
@@ -118,13 +122,15 @@ def replay(  # noqa: PLR0913  (public: all but the first two are options)
         left_out: questions already left out, for the result to show.
         context: a field of the questions, such as a category, that the calibrated rule may use;
             "auto" for their text ("auto:FIELD" where its field has another name than `question`).
-        threshold: the score from which an answer counts as correct.
+        threshold: the score from which an answer counts as correct; None for 1, which refuses
+            scores outside 0 to 1 (`grading.py`).
         seed: of the choice of draws.
         reliability: also measure the confidences, calibrated on each training part.
 
     Raises:
-        ConfigurationError: not a record, an unknown rule or field, k above what is recorded, or
-            the rule `probability` for draws without log-probabilities.
+        ConfigurationError: not a record, an unknown rule or field, k above what is recorded, the
+            rule `probability` for draws without log-probabilities, or scores outside 0 to 1
+            without a threshold.
 
     >>> import numpy as np
     >>> from dspy_mux import Record, replay
@@ -134,13 +140,15 @@ def replay(  # noqa: PLR0913  (public: all but the first two are options)
     1.0
     """
     check_record(record)
+    record, correct = graded(record, threshold)
     k = record.votes.shape[2] if k is None else k
     check_rule(rule, record.members)
     check_evidence(rule, record)
     contexts = Contexts.of(record, context) if rule == "calibrated" else None
     splits = list(splits) if splits is not None else holdout(len(record.questions), seed=seed)
-    work = _Replay(record, rule, k, contexts, threshold, seed, reliability)
-    return work.result(splits, left_out)
+    work = _Replay(record, rule, k, contexts, correct, seed, reliability)
+    result = work.result(splits, left_out)
+    return result if threshold is None else dataclasses.replace(result, threshold=threshold)
 
 
 def compare(one: Result, other: Result) -> Estimate:
@@ -191,6 +199,7 @@ def pooled_results(results: Sequence[Result]) -> Result:
         per_question=per_question,
         reliability=None,
         evidence=any(shares) if shares else None,
+        decided_by=pooled_shares([(each.decided_by, each.repeats) for each in results]),
         evidence_share=float(np.average(shares, weights=repeats)) if shares else None,
     )
 
@@ -252,12 +261,14 @@ class _Repeat:
     cost: float
     evidence: bool
     held: HeldOut | None
+    decided_by: str
 
 
 class _Learned(TypedDict, total=False):
     evidence: bool
     evidence_share: float
     context: str | None
+    decided_by: dict[str, float] | None
 
 
 @dataclass(frozen=True)
@@ -324,6 +335,7 @@ class _Replay:
             "evidence": any(read),
             "evidence_share": _mean(read),
             "context": None if self.contexts is None else self.contexts.field,
+            "decided_by": pooled_shares([({each.decided_by: 1.0}, 1) for each in repeats]),
         }
 
     def _choices(self, splits: Sequence[Split]) -> Iterator[tuple[Split, Ints | None]]:
@@ -339,7 +351,7 @@ class _Replay:
     def _repeat(self, split: Split, draws: Ints | None) -> _Repeat:
         record = self.record
         tally, scores = taken(record, draws), take_draws(record.scores, draws)
-        test, graded = tally.rows(split.test), scores[split.test]
+        test, scored = tally.rows(split.test), scores[split.test]
         training = Training(
             tally.rows(split.train),
             scores[split.train],
@@ -350,14 +362,14 @@ class _Replay:
         asked = None if self.contexts is None else self.contexts.at(split.test)
         made = decide(self.rule, training, test, asked)
         picked = made.picks.member[made.picks.member >= 0]
-        right = test.plurality_scores(graded) >= self.threshold
+        right = test.plurality_correct(scored, self.threshold)
 
         def spent(values: Floats | None) -> Floats | None:
             return None if values is None else take_draws(values, draws)[split.test]
 
         calls = spent(record.calls)
         return _Repeat(
-            scores=made.picks.scores(graded),
+            scores=made.picks.scores(scored),
             wins=np.bincount(picked, minlength=len(record.members)) / len(split.test),
             union=float(right.any(axis=1).mean()),
             calls=calls_of(made.full, calls),
@@ -365,7 +377,8 @@ class _Replay:
             tokens=_spent(made.full, spent(record.tokens)),
             cost=_spent(made.full, spent(self.prices)),
             evidence=made.evidence,
-            held=HeldOut.of(self.rule, training, made, split.test, graded)
+            held=HeldOut.of(self.rule, training, made, split.test, scored)
             if self.reliability
             else None,
+            decided_by=made.decided_by,
         )

@@ -21,6 +21,7 @@ from ..voting.tally import Floats, Ints
 from .contexts import Contexts
 from .decisions import check_evidence, check_rule
 from .escalation import Escalated, EscalationPoint, mean_curve, share_needed
+from .grading import graded
 from .ranking import interval, resampled
 from .resample import check_record, redrawn
 from .risk_curve import RiskPoint, risk_curve
@@ -192,7 +193,7 @@ def risk(  # noqa: PLR0913  (public: independent keyword arguments)
     repeats: int = 20,
     k: int | None = None,
     context: str | None = None,
-    threshold: float = 1.0,
+    threshold: float | None = None,
     seed: int = 0,
 ) -> Risk:
     """Find the threshold that answers most at a stated risk, and measure it on other questions.
@@ -229,7 +230,8 @@ def risk(  # noqa: PLR0913  (public: independent keyword arguments)
     """
     check_record(record)
     goal = Goal(max_risk, confidence)
-    cut = Cut.of(record, members, escalate, k, threshold)
+    record, correct = graded(record, threshold)
+    cut = Cut.of(record, members, escalate, k, correct)
     pool, count = cut.pool, len(cut.pool.questions)
     check_rule(rule, pool.members)
     check_evidence(rule, pool)
@@ -238,7 +240,7 @@ def risk(  # noqa: PLR0913  (public: independent keyword arguments)
     random = np.random.default_rng(seed)
     draws = pool.votes.shape[2] if k is None else k
     contexts = Contexts.of(pool, context) if rule == "calibrated" else None
-    work = Work(rule, goal, contexts, threshold)
+    work = Work(rule, goal, contexts, correct)
     wanted = (
         holdout(len(record.questions), repeats=repeats, seed=seed) if splits is None else splits
     )

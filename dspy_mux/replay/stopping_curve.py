@@ -12,6 +12,7 @@ from ..voting.calibration import Training
 from ..voting.early_stopping import at_bound, fit_orders
 from ..voting.tally import Floats
 from .contexts import Contexts, with_contexts
+from .grading import graded
 from .intervals import difference_interval, mean_interval, wilson
 from .replay import calls_of
 from .resample import redrawn
@@ -64,7 +65,7 @@ def stopping_curve(
     bounds: Sequence[float] = BOUNDS,
     splits: Sequence[Split] | None = None,
     context: str | None = None,
-    threshold: float = 1.0,
+    threshold: float | None = None,
     seed: int = 0,
 ) -> list[StoppingPoint]:
     """Fit the rule on each split's training part and score it on the test part, at each bound.
@@ -76,12 +77,15 @@ def stopping_curve(
             of all draws; 0, which makes all draws, is always added.
         splits: None for 10 random halves.
         context: a field of the questions that the rule may use, or "auto", as for `replay`.
-        threshold: the score from which an answer counts as correct.
+        threshold: the score from which an answer counts as correct; None for 1, which refuses
+            scores outside 0 to 1 (`grading.py`).
         seed: of the choice of draws.
 
     Raises:
-        ConfigurationError: a bound outside 0 to 1, or k above what is recorded.
+        ConfigurationError: a bound outside 0 to 1, k above what is recorded, or scores outside 0
+            to 1 without a threshold.
     """
+    record, correct = graded(record, threshold)
     wanted = sorted({0.0, *bounds})
     k = record.votes.shape[2] if k is None else k
     questions = len(record.questions)
@@ -96,7 +100,7 @@ def stopping_curve(
             drawn.tally().rows(split.train),
             drawn.scores[split.train],
             record.members,
-            threshold=threshold,
+            threshold=correct,
             seed=seed,
         )
         training = with_contexts(training, contexts, split.train)

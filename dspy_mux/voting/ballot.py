@@ -82,6 +82,7 @@ class Choice:
         tie_break: what decided among equals.
         calibrated: whether the confidence was fitted on labels to be the chance that the answer is
             right.
+        decided_by: the rule that decided in this one's place; None for this one.
     """
 
     answer: int
@@ -89,6 +90,7 @@ class Choice:
     confidence: float
     tie_break: TieBreak = "nothing"
     calibrated: bool = False
+    decided_by: str | None = None
 
 
 @runtime_checkable

@@ -26,7 +26,7 @@ from .logit import log_odds, sigmoid
 from .nearby import Nearby
 from .probability import Probability
 from .quality import EVIDENCE_FEATURES, Quality, evidence_features
-from .rules import RULES, Consistency, Pooled, SelfConsistencyRule
+from .rules import Consistency, Pooled, deciding_rule
 from .tally import Floats, Ints, Picks, Tally
 
 SimpleRule = Literal["self_consistency", "pooled", "consistency", "probability"]
@@ -148,6 +148,11 @@ class Calibrated:
         return self.evidence or self.instead == "probability"
 
     @property
+    def decided_by(self) -> str:
+        """The name of the rule that decides: the simple one, where one stands in."""
+        return self.instead or self.name
+
+    @property
     def calibrates(self) -> bool:
         """Whether its confidence is the chance that the answer is right, fitted on labels."""
         return self.scale is not None
@@ -182,6 +187,7 @@ class Calibrated:
             index,
             float(picks.confidence[0]),
             calibrated=scale is not None,
+            decided_by=self.decided_by,
         )
 
     def check_members(self, drawn: Sequence[tuple[str, int]]) -> None:
@@ -194,15 +200,16 @@ class Calibrated:
         Members draw from the most accurate down, a draw at a time. All outcomes are tried, so
         drawing only stops near the end: with more than a few hundred outcomes left, the next draw
         is made. What evidence a draw will have cannot be tried, so the learned rule makes all draws
-        at once if it reads evidence. Where a simple rule chooses instead, it says what to draw. The
-        answer is that of all draws.
+        at once if it reads evidence. Where a simple rule chooses instead, it says what to draw:
+        `self_consistency` asks the most accurate member alone, and the next one where it abstains.
+        The answer is that of all draws.
         """
         ballots = [
             replace(ballot, accuracy=known)
             for ballot, known in zip(ballots, self.accuracies, strict=True)
         ]
         if self.instead is not None:
-            return RULES[self.instead]().wants(ballots)
+            return deciding_rule(self.instead).wants(ballots)
         left = [at for at in by_accuracy(self.accuracies) if ballots[at].left]
         if not left or self.evidence:
             return [(at, ballots[at].left) for at in left]
@@ -236,7 +243,7 @@ class Calibrated:
         if scale is not None:
             confidence = scale.of(winners.share)
         elif self.instead is not None and not any(self.weights):  # too few labels: its own
-            rule = RULES[self.instead]()
+            rule = deciding_rule(self.instead)
             order = rule.order_of(self.members, list(self.accuracies))
             confidence = rule.pick(tally, order).confidence
         else:  # fitted by version 0.1, or on hardly any answers
@@ -259,7 +266,7 @@ class Calibrated:
         if self.instead is None:
             row = candidates.best(log_p)
         else:
-            rule = RULES[self.instead]()
+            rule = deciding_rule(self.instead)
             order = rule.order_of(self.members, list(self.accuracies))
             row = candidates.row_of(rule.pick(tally, order), tally.votes)
         none, row = row < 0, np.maximum(row, 0)
@@ -325,7 +332,7 @@ def simple_picks(tally: Tally, accuracies: Sequence[float] | Floats) -> dict[Sim
     picks: dict[SimpleRule, Picks] = {
         "consistency": Consistency().pick(tally, order),
         "pooled": Pooled().pick(tally, order),
-        "self_consistency": SelfConsistencyRule().pick(tally, order),
+        "self_consistency": deciding_rule("self_consistency").pick(tally, order),
     }
     if "answer_logprob" in tally.evidence:
         picks["probability"] = Probability().pick(tally, order)

@@ -38,7 +38,7 @@ from .quality import (
     has_logprobs,
     short_share,
 )
-from .rules import RULES
+from .rules import deciding_rule
 from .tally import Floats, Ints, Tally
 
 #: With fewer training questions than this nothing is fitted, and a simple rule chooses.
@@ -328,7 +328,7 @@ class _Fit:
             test, contexts = self.tally.rows(held_out), self.contexts_of(held_out)
             every.add(rule.winners(test, contexts), correct)
             if instead is not None:
-                simple = RULES[instead]()
+                simple = deciding_rule(instead)
                 order = simple.order_of(rule.members, list(rule.accuracies))
                 drawn = frugal_draws(simple, test, order)
                 early = drawn.sum(axis=1) < test.k.sum()

@@ -120,7 +120,14 @@ class EarlyStopping:
             for i in at
         ]
         choice = self.stages[made - 1].rule.choose(seen)
-        return None if choice is None else replace(choice, ballot=at[choice.ballot])
+        if choice is None:
+            return None
+        own = choice.decided_by == Calibrated.name
+        return replace(
+            choice,
+            ballot=at[choice.ballot],
+            decided_by=self.name if own else choice.decided_by,
+        )
 
     def check_members(self, drawn: Sequence[tuple[str, int]]) -> None:
         """Raise ConfigurationError unless the rule was fitted for these members and draws."""

@@ -198,6 +198,34 @@ class SelfConsistencyRule(VotingRule):
             )
 
 
+@dataclass(frozen=True)
+class FirstToAnswer(VotingRule):
+    """The plurality answer of the most accurate member that has one.
+
+    It decides in the place of a rule over all members. So it answers where `self_consistency`, a
+    single member measured alone, abstains.
+    """
+
+    name: str = field(default="self_consistency", init=False)
+
+    def pick(self, votes: Votes[P], order: Sequence[int]) -> P:
+        return votes.plurality_of(votes.first_to_answer(order))
+
+    def next_draws(self, so_far: Progress, order: Sequence[int]) -> tuple[int | Ints, int | Ints]:
+        """Draw from the most accurate member, and from the next one if all its draws abstain."""
+        where = so_far.where
+        member, count, silent = -1, 0, True
+        for at in order:
+            left = so_far.left(at)
+            needed = (left > 0) & (member < 0) & silent
+            member, count = where(needed, at, member), where(needed, left, count)
+            silent = silent & (so_far.most(at) == 0)
+        return member, count
+
+    def tie_break(self, tally: LiveTally, pick: Pick) -> TieBreak:
+        return "nothing"
+
+
 RULES: dict[
     str, type[Consistency] | type[Pooled] | type[SelfConsistencyRule] | type[Probability]
 ] = {
@@ -206,6 +234,11 @@ RULES: dict[
     "self_consistency": SelfConsistencyRule,
     "probability": Probability,
 }
+
+
+def deciding_rule(name: str) -> VotingRule | Probability:
+    """Return the rule of this name as it decides in a fitted rule's place."""
+    return FirstToAnswer() if name == "self_consistency" else RULES[name]()
 
 
 def rule_of(rule: str | Rule) -> Rule:

@@ -64,7 +64,9 @@ class Votes(Protocol[P]):
 
     def surest(self, order: Sequence[int]) -> int | Ints: ...
 
-    def plurality_of(self, member: Any) -> P: ...  # what `surest` returned, or a position
+    def first_to_answer(self, order: Sequence[int]) -> int | Ints: ...
+
+    def plurality_of(self, member: Any) -> P: ...  # as `surest` returned, or a position
 
 
 class Progress(Protocol):
@@ -210,6 +212,11 @@ class Tally:
         winner: Ints = np.asarray(order)[self.confidence[:, order].argmax(axis=1)]
         return winner
 
+    def first_to_answer(self, order: Sequence[int]) -> Ints:
+        """[Q]: the first member in `order` with an answer; the first of all where none has one."""
+        first: Ints = np.asarray(order)[(self.plurality_count[:, order] > 0).argmax(axis=1)]
+        return first
+
     def plurality_of(self, member: int | Ints) -> Picks:
         """Return the first draw of that member's plurality answer, for each question."""
         rows = np.arange(len(self.votes))
@@ -288,6 +295,10 @@ class LiveTally:
     def surest(self, order: Sequence[int]) -> int:
         """Return the member of the highest confidence, the first in `order` among equals."""
         return max(order, key=[ballot.confidence for ballot in self.ballots].__getitem__)
+
+    def first_to_answer(self, order: Sequence[int]) -> int:
+        """Return the first member in `order` with an answer; the first of all if none has one."""
+        return next((at for at in order if self.ballots[at].most), order[0])
 
     def plurality_of(self, member: int) -> Pick:
         """Return the first draw of that member's plurality answer."""

@@ -24,7 +24,9 @@ class Verdict(Spent):
         calibrated: whether the confidence was fitted on labels to be a chance of being right.
         tie_break: what decided among equals: "nothing" (there were none), "accuracy", "pool order"
             or "order drawn".
-        rule: the name of the rule, or of the method that decided.
+        rule: the name of the rule, or of the method.
+        decided_by: the rule that decided: another one where `calibrated` found, on its labels, that
+            a simple rule does as well. None in verdicts of older versions.
         ballots: every member's ballot, in pool order; in a discussion, of the members whose last
             answers decide.
         trusted: whether the confidence reaches the mux's threshold; None where it has none. An
@@ -64,6 +66,7 @@ class Verdict(Spent):
     escalated: bool = False
     escalation_cause: str | None = None
     group: int | None = None
+    decided_by: str | None = None
     turns: list[Turn] = []  # noqa: RUF012  (pydantic copies it)
 
     def __str__(self) -> str:

@@ -28,6 +28,7 @@ class Decided(Sent, Protocol):
     calibrated: bool
     tie_break: TieBreak
     rule: str
+    decided_by: str | None
     trusted: bool | None
     escalated: bool
     escalation_cause: str | None
@@ -110,7 +111,10 @@ def confidence_text(verdict: Decided) -> str:
 
 def _grounds(verdict: Decided) -> str:
     tie = "" if verdict.tie_break == "nothing" else f"; a tie, decided by {verdict.tie_break}"
-    grounds = f"{confidence_text(verdict)} by the rule {verdict.rule}{tie}"
+    rule = verdict.rule
+    if verdict.decided_by not in (None, rule):
+        rule = f"{rule}, where {verdict.decided_by} decides"
+    grounds = f"{confidence_text(verdict)} by the rule {rule}{tie}"
     if verdict.escalated:
         return f"asked in the pool's place: {grounds}, not trusted"
     return grounds + trust_text(verdict)

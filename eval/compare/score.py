@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +18,7 @@ class Scores:
     """Score a question's answers, each distinct answer once; an abstention scores 0.
 
     Raises:
-        MetricFailed: on use: the metric raised, or returned no finite number.
+        MetricFailed: on use: the metric raised, or returned no number from 0 to 1.
     """
 
     def __init__(self, example: dspy.Example, metric: Metric, field: str):
@@ -40,8 +39,11 @@ class Scores:
             score = float(self.metric(self.example, prediction))
         except Exception as error:
             raise self._failed(f"raised {type(error).__name__}: {error}") from error
-        if not math.isfinite(score):
-            raise self._failed(f"returned {score}")
+        if not 0 <= score <= 1:
+            raise self._failed(
+                f"returned {score:g}, and accuracies are means of scores from 0 to 1: divide it by "
+                "its range"
+            )
         return score
 
     def _failed(self, mistake: str) -> MetricFailed:

@@ -19,6 +19,7 @@ from rich.progress import track
 from dspy_mux.bank.record import Record
 from dspy_mux.cli.output import percent, print_json
 from dspy_mux.optimize.search import Outcomes, most_accurate, search
+from dspy_mux.replay.grading import graded
 from dspy_mux.replay.intervals import Estimate
 from dspy_mux.replay.replay import SPLIT_RESAMPLES, Result, compare, pooled_results, replay
 from dspy_mux.replay.resample import redrawn
@@ -148,7 +149,7 @@ def search_rows(
     *,
     k: int,
     penalty: float,
-    threshold: float = 1.0,
+    threshold: float | None = None,
     seed: int = 0,
 ) -> list[SearchRow]:
     """Return the rows of one source; sizes above its pool's are left out.
@@ -159,7 +160,8 @@ def search_rows(
     count = len(source.record.members)
     possible = [size for size in sorted(set(sizes)) if size <= count] or list(sizes)
     asked = [(size,) for size in possible] + ([tuple(possible)] if len(possible) > 1 else [])
-    runs = _Runs(source.record, source.splits, k, threshold, seed)
+    record, correct = graded(source.record, threshold)
+    runs = _Runs(record, source.splits, k, correct, seed)
     return [_row(source, runs, each, k, penalty) for each in asked]
 
 

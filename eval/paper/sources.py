@@ -37,7 +37,7 @@ class SourceOptions:
     test: str = "test"
     repeats: int = 10
     seed: int = 0
-    threshold: float = 1.0
+    threshold: float | None = None
 
     def protocol(self) -> str:
         """Describe how questions are split."""

@@ -48,7 +48,7 @@ def test_compiling_leaves_the_student_unchanged(tmp_path):
         "best of the trials (12) was taken: that flatters it, and a test split would not"
         in best.report.note
     )
-    assert best.report.to_dataframe().shape == (3, 6)
+    assert best.report.to_dataframe().shape == (3, 8)
     assert "<table>" in best.report.to_html()
     before = calls(student)
     assert best(question="q1?").verdict.rule == best.rule.name

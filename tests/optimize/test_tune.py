@@ -11,6 +11,7 @@ import pytest
 
 from dspy_mux import ConfigurationError, SampleBank
 from dspy_mux.bank.record import Record
+from dspy_mux.optimize.report import MuxReport
 from dspy_mux.optimize.scaling import scale
 from dspy_mux.optimize.search import search
 from dspy_mux.optimize.tune import tune
@@ -174,6 +175,29 @@ def test_large_pools_are_chosen_member_by_member(monkeypatch):
     tuned = tune(skilled_record([0.8, 0.05, 0.05, 0.05]), n_trials=40, max_members=2, seed=1)
     assert "a" in tuned.best.members
     assert all(1 <= len(trial["members"]) <= 2 for trial in tuned.trials)
+
+
+def test_members_chosen_by_the_figures_are_said_to_be(monkeypatch):
+    """Coin-tossing members: chosen on the questions that score them, they are over half right."""
+    record = skilled_record([0.45] * 8)
+    searched = tune(record, n_trials=4, max_members=2)
+    assert searched.cross_fitted
+    assert "(no question is scored by a subset it chose)" in searched.note
+    monkeypatch.setattr("dspy_mux.optimize.objective.ENUMERABLE", 3)
+    split = [Split(np.arange(60), np.arange(60, 120))]
+    for splits, where in (
+        (None, "of the questions that chose"),
+        (split, "of the validation split"),
+    ):
+        chosen = tune(record, n_trials=4, max_members=2, splits=splits)
+        assert not chosen.cross_fitted
+        assert chosen.note.startswith(
+            f"Accuracies are {where}, on the very questions by which the study chose the members, "
+        )
+        assert "it chose)" not in chosen.note
+        report = MuxReport(chosen, {}, [])
+        assert {row["note"] for row in report.rows()} == {chosen.note}
+        assert set(report.to_dataframe()["note"]) == {chosen.note}
 
 
 @pytest.mark.parametrize(

@@ -155,8 +155,8 @@ def test_picks_depend_on_training_labels_alone(rule):
         return replay(record_from(record.votes, scores), rule, splits=[split])
 
     # A score that names its member and draw shows what was picked.
-    named = np.broadcast_to(np.arange(9.0).reshape(3, 3), (len(split.test), 3, 3))
-    picked = tested_with(named).per_question.astype(int)
+    named = np.broadcast_to(np.arange(9.0).reshape(3, 3) / 8, (len(split.test), 3, 3))
+    picked = np.rint(8 * tested_with(named).per_question).astype(int)
     real = record.scores[split.test]
     assert (
         tested_with(real).per_question.tolist()
@@ -213,7 +213,7 @@ def test_calibrated_uses_the_text_of_the_questions():
     picks = picks_on(record, "calibrated", split[0], context="auto:question")
     assert picks.scores(record.scores[split[0].test]).mean() == 1.0
     with pytest.raises(ConfigurationError, match="there is none among"):
-        replay(record_from(votes, votes + 1), "calibrated", context="auto")
+        replay(record_from(votes, votes), "calibrated", context="auto")
 
 
 # --- comparing -----------------------------------------------------------------------------------
