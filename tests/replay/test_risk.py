@@ -57,6 +57,8 @@ def test_reported_questions_choose_nothing(rule):
     assert (changed.risk, changed.kept_share) == (1.0, 0.0)
     unkept = risk(with_scores(record, parts.calibration, 0.0), rule, max_risk=0.15, repeats=1)
     assert not unkept.promised
+    # Which threshold is tested first is for the part that fits to say.
+    assert unkept.certified.steps[0].threshold == found.certified.steps[0].threshold
 
 
 def test_figures_are_counted_on_the_reported_questions():

@@ -193,6 +193,15 @@ def test_thresholds_are_declared_without_labels_and_are_few():
     assert one[-1] == pytest.approx(confidence.min(), abs=1e-6)
 
 
+def test_the_questions_that_choose_declare_nothing():
+    random = np.random.default_rng(0)
+    fitted, calibration = (Judged(random.random(200), np.zeros(200, bool)) for _ in range(2))
+    found = choose_threshold(Goal(0.05, 0.9), fitted, calibration)
+    declared = declared_thresholds(fitted).tolist()
+    assert {step.threshold for step in found.steps} <= set(declared)
+    assert found.threshold == declared[-1]
+
+
 def test_no_answer_is_neither_answered_nor_right():
     picks = Picks(np.array([0, -1, 0]), np.zeros(3, int), np.array([0.9, 0.9, np.nan]))
     judged = Judged.of(picks, np.zeros((3, 1, 1)), threshold=0.0)
