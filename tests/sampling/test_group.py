@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import threading
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait as wait_for
+from functools import partial
 
 import dspy
 import pytest
@@ -302,6 +303,27 @@ def test_a_request_ends_when_the_last_draw_has_left_and_not_before(how):
                 await leave(draws, lambda: asyncio.wait(ran))
 
             asyncio.run(run())
+
+
+def test_a_cancelled_call_has_ended_its_request():
+    async def cancel(mux, when):
+        asking = asyncio.ensure_future(mux.acall(question="?"))
+        await when()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        left = [task for task in asyncio.all_tasks() if "_settle" in repr(task)]
+        await mux.members[0].lm.aclose()
+        return left
+
+    with fault_server(always(Fault.HANG)) as server:
+        lm = an_lm(server, cache=False)
+        mux = SLMMux(dspy.Predict("question -> answer"), [lm], k=3)
+        arrived = partial(asyncio.to_thread, until, lambda: server.requests)
+        moments = [arrived, *(partial(asyncio.sleep, 0.002 * step) for step in range(12))]
+        for when in moments:
+            assert asyncio.run(cancel(mux, when)) == []
+        server.wait_until_left()
 
 
 class Who:
