@@ -44,6 +44,8 @@ _FIRST_PROBE = 4
 #: Status codes of a server that cannot do what it is asked, rather than not now.
 _CANNOT = frozenset({400, 404, 413, 422, 501})
 _FAILED = 500
+#: The parameter, in the message of a refusal.
+_NAMES_N = re.compile(r"(?<![A-Za-z0-9_])n(?![A-Za-z0-9_])")
 
 
 class Request(Protocol):
@@ -121,8 +123,8 @@ class ServerLimits:
             return False
         status = _status(error)
         known = self._of(server)
-        if n <= known.given:
-            return False
+        if n <= known.given:  # it gave so many before, but may have been replaced since
+            return status in _CANNOT and _NAMES_N.search(str(error)) is not None
         if status == _FAILED:  # it may fail for any reason: the same is asked again before
             again, known.failed = known.failed, True
             return again

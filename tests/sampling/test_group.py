@@ -52,6 +52,19 @@ def test_k_draws_are_one_request_whose_prompt_is_billed_once(how, engine):
         )
 
 
+def test_a_request_does_not_wait_for_the_draws_of_the_next_question():
+    with choice_server(numbered) as server:
+        mux = a_mux(server, k=2)
+
+        def draws():
+            yield from mux.draws(0, range(2), {"question": "1"})
+            until(lambda: server.sizes() == [2])  # such as a bank that another process has locked
+            yield from mux.draws(0, range(2), {"question": "2"})
+
+        assert [draw.cause for draw in sample(draws())] == [None] * 4
+        assert server.sizes() == [2, 2]
+
+
 class Watching(dspy.utils.BaseCallback):
     def __init__(self):
         self.began, self.ended = [], []

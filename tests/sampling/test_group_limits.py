@@ -54,6 +54,17 @@ def test_a_server_that_does_not_take_n_costs_no_draw_and_is_remembered(how, name
 
 
 @each_engine
+def test_a_server_that_gave_more_before_may_be_replaced_by_one_that_gives_fewer(engine):
+    with choice_server(numbered) as server:
+        mux = a_mux(server, "limited-n", k=K, engine=engine)
+        for server.most, sizes in ((9, [9]), (4, [9, 4, 4, 1]), (4, [4, 4, 1])):
+            server.bodies.clear()
+            verdict = mux(question=f"{server.most}, {sizes}").verdict
+            assert sorted(server.sizes(), reverse=True) == sizes
+            assert answers(verdict) == EACH
+
+
+@each_engine
 def test_what_each_engine_makes_of_a_refusal(engine):
     with choice_server(prolix) as server:
         verdict = a_mux(server, "n-refused", k=3, engine=engine)(question="?").verdict
