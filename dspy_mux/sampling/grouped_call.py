@@ -60,7 +60,9 @@ class FirstCall:
         self._asynchronous = asynchronous
         self.content: object = None
         self.server = server_of(lm)
-        self.temperature: float | None = {**lm.kwargs, **settings}.get("temperature")
+        asked = {**lm.kwargs, **settings}
+        self.temperature: float | None = asked.get("temperature")
+        self.rollout_id: object = asked.get("rollout_id")
         self._key: dict[str, Any] | None = None
 
     @property
@@ -299,7 +301,7 @@ def _asking(request: dict[str, Any], n: int) -> dict[str, Any]:
 
 def _litellm_call(request: dict[str, Any]) -> FirstCall | None:
     call = _grouped_call()
-    if call is None:
+    if call is None or request.get("rollout_id") != call.rollout_id:  # a callback's own call
         return None
     from dspy.clients._litellm import get_litellm
 

@@ -61,6 +61,52 @@ def test_a_request_does_not_wait_for_the_draws_of_the_next_question():
         assert server.sizes() == [2, 2]
 
 
+class OwnLoop(dspy.Module):
+    """Waits for its step on an event loop of its own, as the `forward` of many programs does."""
+
+    def __init__(self, seconds):
+        super().__init__()
+        self.step, self.seconds = dspy.Predict("question -> answer"), iter(seconds)
+
+    def forward(self, question):
+        async def ask(seconds):
+            try:
+                return await asyncio.wait_for(self.step.acall(question=question), seconds)
+            except asyncio.TimeoutError:
+                return dspy.Prediction(answer="late")
+
+        return asyncio.run(ask(next(self.seconds)))
+
+
+@each_engine
+def test_draws_on_event_loops_of_their_own_share_no_request(engine):
+    with choice_server(numbered) as server:
+        program = OwnLoop([1e-6, *[None] * 3])
+        draws = a_mux(server, program=program, k=4, engine=engine).draws(
+            0, range(4), {"question": "?"}
+        )
+        drawn = [draw.prediction.answer for draw in sample(draws)]
+        assert sorted(drawn)[-1] == "late"
+        assert set(server.sizes()) == {1}
+
+
+@each_engine
+def test_a_callback_may_ask_another_model(engine):
+    with choice_server(numbered) as server:
+        other = an_lm(server, "other", engine=engine)
+
+        class Asking(dspy.utils.BaseCallback):
+            def on_lm_start(self, call_id, instance, inputs):
+                if instance.model != other.model:
+                    other(f"Is this {instance.kwargs['rollout_id']}?")
+
+        mux = a_mux(server, k=4, engine=engine)
+        with dspy.context(callbacks=[Asking()]):
+            assert sum(answers(mux(question="?").verdict).values()) == 4
+        assert dict(server.given) == {"other": 4, "small": 4}
+        assert {body["model"]: body.get("n", 1) for body in server.bodies}["other"] == 1
+
+
 class Watching(dspy.utils.BaseCallback):
     def __init__(self):
         self.began, self.ended = [], []
