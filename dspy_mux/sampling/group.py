@@ -62,6 +62,9 @@ class Request(Protocol):
     def text_of(self, choice: Choice) -> object:
         """Return what a choice says."""
 
+    def merged(self, choices: Sequence[Choice]) -> Choice:
+        """Return the first of choices, with what all of them used."""
+
 
 #: Sends a request for n choices, and returns those that came.
 Send: TypeAlias = Callable[[int], Sequence[Choice]]

@@ -24,7 +24,7 @@ from dspy.clients.execution import IGNORED_CACHE_KEYS, prepare
 from dspy.lm15 import OpenAIChatLM, Request, Response
 
 from ..errors import ConfigurationError
-from .choices import split_body, split_model_response, text_of
+from .choices import merged, split_body, split_model_response, text_of
 from .group import Asker, DrawGroup
 from .group_limits import Server, server_limits
 from .usage import address_of
@@ -91,6 +91,9 @@ class FirstCall:
 
     def text_of(self, choice: Any) -> str:
         return text_of(choice)
+
+    def merged(self, choices: Sequence[Any]) -> Any:
+        return merged(choices)
 
 
 def server_of(lm: dspy.BaseLM) -> Server:
