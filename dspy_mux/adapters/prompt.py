@@ -55,7 +55,7 @@ def _told_apart(values: Fields) -> Values:
 
 
 def is_dspys(adapter: dspy.Adapter) -> bool:
-    """Return whether an adapter writes prompts as DSPy does or we; a user's own may do otherwise."""
+    """Return whether an adapter writes prompts as DSPy or we do; a user's may do otherwise."""
     own = type(adapter).__module__.partition(".")[0] in ("dspy", "dspy_mux")
     return own and "format" not in vars(adapter)
 
