@@ -95,7 +95,8 @@ class GuardedAdapter(WrappingAdapter):
         self._written: Prompt | None = None
         # Whichever way the inner adapter calls the model, it reads the reply by this `parse`.
         self._guarded = copy.copy(inner)
-        self._guarded.format = self._format
+        if is_dspys(inner):
+            self._guarded.format = self._format
         self._guarded.parse = self._parse
         self._guarded._call_postprocess = self._postprocess
         if isinstance(inner, dspy.ChatAdapter):
@@ -134,7 +135,7 @@ class GuardedAdapter(WrappingAdapter):
         self, signature: type[dspy.Signature], demos: list[Fields], inputs: Fields
     ) -> list[Message]:
         """Write a prompt, unless it is the last one: draws of a question begin with the same."""
-        asked = Prompt.of(signature, demos, inputs) if is_dspys(self.inner) else None
+        asked = Prompt.of(signature, demos, inputs)
         written = self._written
         if asked is None or asked != written or is_format_watched(self.inner):
             messages: list[Message] = self.inner.__class__.format(

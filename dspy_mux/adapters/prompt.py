@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import dspy
 from dspy.utils.callback import BaseCallback
 
 from .wrap import Fields, Message
 
+#: Name → value, told apart.
+Values: TypeAlias = dict[str, Any]
 #: Types whose values cannot change between two draws.
 _FIXED = frozenset({str, int, float, bool, type(None)})
 
@@ -20,12 +22,15 @@ class Prompt:
     """What a prompt is written of; equal ones give equal messages.
 
     Attributes:
+        instructions, fields: of the signature, which may be changed in place.
         messages: what was written.
     """
 
     signature: type[dspy.Signature]
-    demos: list[dict[str, Any]]
-    inputs: dict[str, Any]
+    instructions: str
+    fields: list[dict[str, Any]]
+    demos: list[Values]
+    inputs: Values
     messages: list[Message] = field(default_factory=list, compare=False)
 
     @classmethod
@@ -33,16 +38,26 @@ class Prompt:
         cls, signature: type[dspy.Signature], demos: Iterable[Fields], inputs: Fields
     ) -> Prompt | None:
         """Return the prompt; None where a value may change while its object stays the same."""
-        kept = [dict(demo.items()) for demo in demos]
-        for values in (*kept, inputs):
-            if not all(type(value) in _FIXED for value in values.values()):
-                return None
-        return cls(signature, kept, dict(inputs))
+        shown = [dict(demo.items()) for demo in (*demos, inputs)]
+        if not all(type(value) in _FIXED for values in shown for value in values.values()):
+            return None
+        *kept, asked = map(_told_apart, shown)
+        fields = [dict(info.json_schema_extra or {}) for info in signature.fields.values()]
+        return cls(signature, signature.instructions, fields, kept, asked)
+
+
+def _told_apart(values: Fields) -> Values:
+    """Return values that are equal only where they are shown alike, as 1 and True are not."""
+    return {
+        name: value if type(value) is str else (type(value), repr(value))
+        for name, value in values.items()
+    }
 
 
 def is_dspys(adapter: dspy.Adapter) -> bool:
-    """Return whether an adapter is DSPy's or ours; a user's own may write each prompt otherwise."""
-    return type(adapter).__module__.partition(".")[0] in ("dspy", "dspy_mux")
+    """Return whether an adapter writes prompts as DSPy or we do; a user's may do otherwise."""
+    own = type(adapter).__module__.partition(".")[0] in ("dspy", "dspy_mux")
+    return own and "format" not in vars(adapter)
 
 
 def is_format_watched(adapter: dspy.Adapter) -> bool:

@@ -102,7 +102,8 @@ class Ensemble(dspy.Module):
             raise ConfigurationError(
                 "extract='lm' asks for one field, and answer_field names several: leave it out."
             )
-        self.num_threads, self.group = options.num_threads, options.group
+        self.num_threads = options.num_threads
+        self._group = options.group  # it changes no answer: programs with a mux stay what they are
         # Hashed once, before a run: a program that counts its calls stays the same program.
         self.code = hash_module(template)
         self.compares = [self.kind.name, *hash_kind(self.kind)]
@@ -256,7 +257,7 @@ class Ensemble(dspy.Module):
             kind(drawn_from, number, program, adapter, inputs, on_error, self.compared.fault)
             for number in numbers
         ]
-        shares = self.group if drawn_from.group is None else drawn_from.group
+        shares = self._group if drawn_from.group is None else drawn_from.group
         group = group_of(program, len(draws)) if may_group(drawn_from.lm, shares) else None
         if group is not None:
             for draw in draws:

@@ -12,7 +12,7 @@ import copy
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from dspy._vendor.lm15.providers.base import HttpResponse
@@ -72,6 +72,33 @@ def split_model_response(raw: Any, n: int) -> list[Any]:
         reply._hidden_params = hidden
         replies.append(reply)
     return replies
+
+
+def merged(replies: Sequence[Any]) -> Any:
+    """Return the first of replies of one choice, with what all of them used."""
+    first = replies[0]
+    if isinstance(first, Response):
+        used = _sum([asdict(reply.usage) for reply in replies])
+        return replace(first, usage=type(first.usage)(**used))
+    usage = getattr(first, "usage", None)
+    reply = first.model_copy()
+    if usage is not None:
+        reply.usage = type(usage)(**_sum([each.usage.model_dump() for each in replies]))
+    return reply
+
+
+def _sum(values: Sequence[Any]) -> Any:
+    """Return the sum of numbers, or of those in mappings; the first of anything else.
+
+    >>> _sum([{"tokens": 2, "of": {"thought": None}}, {"tokens": 3, "of": {"thought": 1}}])
+    {'tokens': 5, 'of': {'thought': 1}}
+    """
+    known = [value for value in values if value is not None]
+    if known and isinstance(known[0], Mapping):
+        return {name: _sum([value.get(name) for value in known]) for name in known[0]}
+    if known and isinstance(known[0], (int, float)):
+        return sum(known)
+    return known[0] if known else None
 
 
 def split_usage(

@@ -134,6 +134,7 @@ class Draw(AbstractContextManager["Draw"]):
             self._accept(self.program(**inputs_taken(self.program, self.inputs)))
 
     async def arun(self) -> None:
+        self._calls.loop = asyncio.get_running_loop()
         head = self._calls.head_start()
         if head is not None:
             await asyncio.wait([asyncio.wrap_future(head)], timeout=HEAD_START_S)

@@ -62,6 +62,9 @@ class Request(Protocol):
     def text_of(self, choice: Choice) -> object:
         """Return what a choice says."""
 
+    def merged(self, choices: Sequence[Choice]) -> Choice:
+        """Return the first of choices, with what all of them used."""
+
 
 #: Sends a request for n choices, and returns those that came.
 Send: TypeAlias = Callable[[int], Sequence[Choice]]
@@ -322,8 +325,11 @@ class _Shared:
 
     async def end_unwanted(self) -> None:
         """Wait until the task of a request that no draw wants has ended."""
-        if self._task is not None and self.closed and not self._wanted:
-            await asyncio.wait([self._task])
+        if self._task is None or not self.closed or self._wanted:
+            return
+        while not self._task.done():
+            with suppress(asyncio.CancelledError):  # the caller is ending, and may be told so twice
+                await asyncio.wait([self._task])
 
     async def _settle(
         self, request: Request, send: AsyncSend, close: Callable[[], Awaitable[None]]

@@ -5,9 +5,9 @@
 - One that fails twice running, before it ever gave so many, is asked for fewer too; that is kept
   for this process alone.
 - One that ignores the number, and answers one choice, is asked for one.
-- So is one that answers the same text again and again. Short answers are often the same by
-  themselves; now and then one is asked for apart, and if it differs twice where no request's
-  choices ever did, they are copies.
+- So is one that answers the same text again and again. That may be what its model says, above all
+  at a low temperature; so one choice is asked for apart, at once where the texts are long, and if
+  it differs twice where no request's choices ever did, they are copies.
 """
 
 from __future__ import annotations
@@ -37,13 +37,15 @@ Server: TypeAlias = tuple[str, str]
 
 #: Seconds for which it is known what a server refuses: it may be replaced by a better one.
 KEPT_S = 7 * 24 * 3600.0
-#: Characters of a text that no model writes twice by chance.
+#: Characters of a text that few models write twice by chance.
 LONG = 200
 #: Requests with equal choices after which one choice is asked for apart; then after twice as many.
 _FIRST_PROBE = 4
 #: Status codes of a server that cannot do what it is asked, rather than not now.
 _CANNOT = frozenset({400, 404, 413, 422, 501})
 _FAILED = 500
+#: The parameter, in the message of a refusal.
+_NAMES_N = re.compile(r"(?<![A-Za-z0-9_])n(?![A-Za-z0-9_])")
 
 
 class Request(Protocol):
@@ -54,6 +56,9 @@ class Request(Protocol):
 
     def text_of(self, choice: Any) -> object:
         """Return what a choice says."""
+
+    def merged(self, choices: Sequence[Any]) -> Any:
+        """Return the first of choices, with what all of them used."""
 
 
 @dataclass
@@ -121,8 +126,8 @@ class ServerLimits:
             return False
         status = _status(error)
         known = self._of(server)
-        if n <= known.given:
-            return False
+        if n <= known.given:  # it gave so many before, but may have been replaced since
+            return status in _CANNOT and _NAMES_N.search(str(error)) is not None
         if status == _FAILED:  # it may fail for any reason: the same is asked again before
             again, known.failed = known.failed, True
             return again
@@ -133,8 +138,15 @@ class ServerLimits:
         known = self._of(server)
         return not known.varies and known.alike >= known.probe
 
+    def suspects(self, server: Server, texts: Sequence[object]) -> bool:
+        """Return whether choices, none of which was asked for apart, may be copies of one."""
+        known = self._of(server)
+        if known.varies or (known.alike and not known.contrasts):
+            return False
+        return len(str(texts[0])) >= LONG and all(text == texts[0] for text in texts)
+
     def weigh(self, server: Server, texts: Sequence[object], *, apart: bool) -> bool:
-        """Note what choices say; return whether they are copies of one.
+        """Note what choices say; return whether they are taken for copies of one.
 
         Args:
             texts: of each choice, two or more.
@@ -146,11 +158,14 @@ class ServerLimits:
         if known.varies:
             return False
         known.alike += 1
-        if apart:
-            known.probe *= 2
-            known.contrasts += texts[-1] != together[0]
-        copied = len(together) > 1 and len(str(together[0])) >= LONG
-        return copied or known.contrasts >= 2
+        if not apart:
+            return False
+        known.probe *= 2
+        differs = texts[-1] != together[0]
+        known.contrasts += differs
+        if known.contrasts >= 2:
+            self.limit(server, 1, "they are copies")
+        return differs and (known.contrasts >= 2 or len(str(together[0])) >= LONG)
 
     def note_given(self, server: Server, n: int) -> bool:
         """Note that a server gave n choices; return whether it ever gave more than one."""
@@ -226,14 +241,32 @@ async def negotiate(
     if apart:
         with suppress(Exception):  # the draw that it is for asks anew
             replies.append(await send(1))
-    texts = [request.text_of(choice) for reply in replies for choice in reply]
-    if (
-        request.temperature
-        and len(choices) > 1
-        and limits.weigh(server, texts, apart=len(replies) > 1)
-    ):
-        limits.limit(server, 1, "they are copies")
-        return [choices[:1]]
+    if request.temperature and len(choices) > 1:
+        return await _without_copies(request, replies, send)
+    return replies
+
+
+async def _without_copies(
+    request: Request,
+    replies: list[Sequence[Any]],
+    send: Callable[[int], Awaitable[Sequence[Any]]],
+) -> list[Sequence[Any]]:
+    """Return what came, but one choice where several are copies of it.
+
+    Args:
+        replies: the choices, and where one was asked for apart, that one.
+    """
+    server, limits, choices = request.server, server_limits, replies[0]
+    texts = [request.text_of(choice) for choice in choices]
+    wanted = sum(map(len, replies))
+    if len(replies) == 1 and limits.suspects(server, texts):
+        with suppress(Exception):
+            replies = [choices, await send(1)]
+    apart = [request.text_of(choice) for reply in replies[1:] for choice in reply]
+    if limits.weigh(server, [*texts, *apart], apart=bool(apart)):
+        return [[request.merged(choices)], *replies[1:]]
+    if len(choices) + len(apart) > wanted:  # no draw is there for one of these
+        return [[request.merged(choices[:2]), *choices[2:]], *replies[1:]]
     return replies
 
 

@@ -24,7 +24,7 @@ from dspy.clients.execution import IGNORED_CACHE_KEYS, prepare
 from dspy.lm15 import OpenAIChatLM, Request, Response
 
 from ..errors import ConfigurationError
-from .choices import split_body, split_model_response, text_of
+from .choices import merged, split_body, split_model_response, text_of
 from .group import Asker, DrawGroup
 from .group_limits import Server, server_limits
 from .usage import address_of
@@ -60,7 +60,9 @@ class FirstCall:
         self._asynchronous = asynchronous
         self.content: object = None
         self.server = server_of(lm)
-        self.temperature: float | None = {**lm.kwargs, **settings}.get("temperature")
+        asked = {**lm.kwargs, **settings}
+        self.temperature: float | None = asked.get("temperature")
+        self.rollout_id: object = asked.get("rollout_id")
         self._key: dict[str, Any] | None = None
 
     @property
@@ -89,6 +91,9 @@ class FirstCall:
 
     def text_of(self, choice: Any) -> str:
         return text_of(choice)
+
+    def merged(self, choices: Sequence[Any]) -> Any:
+        return merged(choices)
 
 
 def server_of(lm: dspy.BaseLM) -> Server:
@@ -299,7 +304,7 @@ def _asking(request: dict[str, Any], n: int) -> dict[str, Any]:
 
 def _litellm_call(request: dict[str, Any]) -> FirstCall | None:
     call = _grouped_call()
-    if call is None:
+    if call is None or request.get("rollout_id") != call.rollout_id:  # a callback's own call
         return None
     from dspy.clients._litellm import get_litellm
 

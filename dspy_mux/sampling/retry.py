@@ -61,6 +61,8 @@ class DrawCalls(Deadline):
         #: The draw's number, and the draws that may share a request with its first call.
         self.number = self.shared = self.unclaimed = 0
         self.group: DrawGroup | None = None
+        #: The event loop that the draw is a task of, with the others; None for one on a thread.
+        self.loop: asyncio.AbstractEventLoop | None = None
         #: Reserves the first call where calls are limited; see `group.Asker`.
         self.reserve: Callable[[], bool] = lambda: True
         self._asked = False
@@ -196,10 +198,12 @@ class _DrawLM:
         group, asked = self._draw_calls.first(), {**self.kwargs, **settings}
         if group is None:
             return None
-        if (asked.get("n") or 1) != 1 or not asked.get("temperature"):
-            group.leave(self._draw_calls)
-            return None
         calls = self._draw_calls
+        # A request on a loop of the draw's own would end with that draw, for all.
+        is_alone = asynchronous and asyncio.get_running_loop() is not calls.loop
+        if is_alone or (asked.get("n") or 1) != 1 or not asked.get("temperature"):
+            group.leave(calls)
+            return None
         return FirstCall(group, calls, self, args, settings, asynchronous=asynchronous)
 
     def copy(self, **settings: Any) -> Any:

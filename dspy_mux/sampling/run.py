@@ -99,6 +99,9 @@ class _DrawThreads:
                 if not self._begin(draw, permit):
                     self._next = draw
                     return
+                if group is not None and group.begun >= group.size:
+                    beginning.close()  # the next draw may be long in coming
+                    group = None
             self._applicant.satisfied()
 
     def _fits(self, draw: Draw) -> bool:

@@ -56,7 +56,8 @@ def main() -> None:
         help="benchmarks by comma, such as latency,local; endurance runs only when named",
     )
     asked = parser.parse_args()
-    logging.getLogger("dspy").setLevel(logging.ERROR)  # short answers are meant to be short
+    for name in ("dspy", "dspy_mux"):
+        logging.getLogger(name).setLevel(logging.ERROR)  # short answers are meant to be short
     named = {each.__name__.rpartition(".")[2]: each for each in (*BENCHMARKS, *LONG)}
     names = asked.only.split(",") if asked.only else [name for name in named if name != "endurance"]
     if unknown := sorted({*names} - {*named}):

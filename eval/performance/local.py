@@ -6,6 +6,7 @@ SmolLM2-135M, weights in memory, prompts that neither side has seen.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from typing import Any
 
 import dspy
 
-from dspy_mux import CompletionAdapter, Member, SLMMux
+from dspy_mux import AllMembersFailed, CompletionAdapter, Member, PlainAdapter, SLMMux
 from dspy_mux.local import local_lm
 from dspy_mux.local.server import server_for
 
@@ -22,6 +23,8 @@ from .figures import Figure
 
 MODEL = "smollm2-135m"
 SLOTS = K = 8
+#: Draws of a member where the same server is asked over HTTP, as any server is.
+OVER_HTTP = 5
 RUNS = 3
 #: Tokens per answer (a model goes on to the last one), and questions per run.
 SHORT, LONG = 12, 48
@@ -67,6 +70,13 @@ def figures() -> Iterator[Figure]:
         gains,
         target="≥ 3",
     )
+    muxes = [_over_http(server, group) for group in (True, False)]
+    rates = [[_answers(mux) for mux in muxes] for _ in range(RUNS)]
+    yield Figure.of(
+        f"engine over HTTP: answers of {SHORT} tokens a second through a mux, grouped over "
+        f"separate requests (k={OVER_HTTP})",
+        [grouped / separate for grouped, separate in rates],
+    )
 
 
 def _prompt(words: int = 220) -> str:
@@ -86,6 +96,29 @@ def _ours(lm: dspy.LM, tokens: int) -> float:
     for _ in range(QUESTIONS[tokens]):
         made += mux(text=_prompt()).verdict.completion_tokens
     return made / (time.perf_counter() - began)
+
+
+def _over_http(server: Any, group: bool) -> SLMMux:
+    """Return a mux that asks the server over HTTP, with a chat's prompt."""
+    lm = dspy.LM(
+        "openai/local",
+        api_base=f"{server._llama.listening_address}/v1",
+        api_key=server._key,
+        engine="lm15",
+        cache=False,
+        max_tokens=SHORT,
+    )
+    member = Member(lm, adapter=PlainAdapter())
+    return SLMMux(dspy.Predict(OneLine), [member], k=OVER_HTTP, temperature=1.0, group=group)
+
+
+def _answers(mux: SLMMux) -> float:
+    """Measure answers per second; each has as many tokens as it may, so most count as cut off."""
+    began = time.perf_counter()
+    for _ in range(QUESTIONS[LONG]):
+        with contextlib.suppress(AllMembersFailed):
+            mux(text=_prompt())
+    return QUESTIONS[LONG] * OVER_HTTP / (time.perf_counter() - began)
 
 
 def _raw(llama: Any, tokens: int) -> float:

@@ -46,7 +46,7 @@ EXPECTED = {
 SHARED = {
     # From the second attempt on, one choice is asked for where two fail.
     Fault.SERVER_ERROR: 1 + 2 + 2 + 2,
-    # Long texts that are the same word for word are taken for copies.
+    # Where long texts are the same word for word, one more choice is asked for apart.
     Fault.HUGE: 2,
 }
 #: Seconds a draw may take where the server would take for ever: enough for the sound member.

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import threading
-from concurrent.futures import CancelledError, ThreadPoolExecutor, wait as wait_for
+from concurrent.futures import ThreadPoolExecutor, wait as wait_for
+from functools import partial
 
 import dspy
 import pytest
-from hypothesis import given, settings, strategies as st
 
 from dspy_mux import SLMMux
-from dspy_mux.sampling.group import DrawGroup
-from dspy_mux.sampling.group_limits import server_limits
 from dspy_mux.sampling.grouped_call import may_group
 from dspy_mux.sampling.run import sample
 
@@ -49,6 +46,65 @@ def test_k_draws_are_one_request_whose_prompt_is_billed_once(how, engine):
         assert verdict.completion_tokens == sum(
             server.count(numbered("", number)) for number in range(K)
         )
+
+
+def test_a_request_does_not_wait_for_the_draws_of_the_next_question():
+    with choice_server(numbered) as server:
+        mux = a_mux(server, k=2)
+
+        def draws():
+            yield from mux.draws(0, range(2), {"question": "1"})
+            until(lambda: server.sizes() == [2])  # such as a bank that another process has locked
+            yield from mux.draws(0, range(2), {"question": "2"})
+
+        assert [draw.cause for draw in sample(draws())] == [None] * 4
+        assert server.sizes() == [2, 2]
+
+
+class OwnLoop(dspy.Module):
+    """Waits for its step on an event loop of its own, as the `forward` of many programs does."""
+
+    def __init__(self, seconds):
+        super().__init__()
+        self.step, self.seconds = dspy.Predict("question -> answer"), iter(seconds)
+
+    def forward(self, question):
+        async def ask(seconds):
+            try:
+                return await asyncio.wait_for(self.step.acall(question=question), seconds)
+            except asyncio.TimeoutError:
+                return dspy.Prediction(answer="late")
+
+        return asyncio.run(ask(next(self.seconds)))
+
+
+@each_engine
+def test_draws_on_event_loops_of_their_own_share_no_request(engine):
+    with choice_server(numbered) as server:
+        program = OwnLoop([1e-6, *[None] * 3])
+        draws = a_mux(server, program=program, k=4, engine=engine).draws(
+            0, range(4), {"question": "?"}
+        )
+        drawn = [draw.prediction.answer for draw in sample(draws)]
+        assert sorted(drawn)[-1] == "late"
+        assert set(server.sizes()) == {1}
+
+
+@each_engine
+def test_a_callback_may_ask_another_model(engine):
+    with choice_server(numbered) as server:
+        other = an_lm(server, "other", engine=engine)
+
+        class Asking(dspy.utils.BaseCallback):
+            def on_lm_start(self, call_id, instance, inputs):
+                if instance.model != other.model:
+                    other(f"Is this {instance.kwargs['rollout_id']}?")
+
+        mux = a_mux(server, k=4, engine=engine)
+        with dspy.context(callbacks=[Asking()]):
+            assert sum(answers(mux(question="?").verdict).values()) == 4
+        assert dict(server.given) == {"other": 4, "small": 4}
+        assert {body["model"]: body.get("n", 1) for body in server.bodies}["other"] == 1
 
 
 class Watching(dspy.utils.BaseCallback):
@@ -304,160 +360,22 @@ def test_a_request_ends_when_the_last_draw_has_left_and_not_before(how):
             asyncio.run(run())
 
 
-class Who:
-    """A draw, as its group knows it."""
+def test_a_cancelled_call_has_ended_its_request():
+    async def cancel(mux, when):
+        asking = asyncio.ensure_future(mux.acall(question="?"))
+        await when()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        left = [task for task in asyncio.all_tasks() if "_settle" in repr(task)]
+        await mux.members[0].lm.aclose()
+        return left
 
-    def __init__(self, number):
-        self.number, self.shared, self.unclaimed = number, 0, 0
-
-    def reserve(self):
-        return True
-
-
-class What:
-    """A first call; its choices are texts."""
-
-    server, temperature, may_be_cached = ("http://elsewhere", "a"), 0.5, False
-
-    def __init__(self, asker, content="?"):
-        self.asker, self.content = asker, content
-
-    def is_cached(self, asker):
-        return False
-
-    def text_of(self, choice):
-        return choice
-
-
-def a_group(count):
-    group, draws = DrawGroup(count), [Who(number) for number in range(count)]
-    for draw in draws:
-        group.expect(draw)
-    return group, draws
-
-
-def test_a_sender_that_leaves_takes_no_choice_from_the_others():
-    group, (first, second) = a_group(2)
-    sending, go = threading.Event(), threading.Event()
-
-    def send(n):
-        sending.set()
-        go.wait(PATIENCE_S)
-        return [f"{n} {at}" for at in range(n)]
-
-    with ThreadPoolExecutor(2) as threads:
-        one = threads.submit(group.ask, What(first), send)
-        assert sending.wait(PATIENCE_S)
-        two = threads.submit(group.ask, What(second), send)
-        group.leave(first)
-        with pytest.raises(CancelledError):
-            one.result(PATIENCE_S)
-        go.set()
-        assert two.result(PATIENCE_S) == "2 0"
-    # The one that left is counted for the request.
-    assert (first.shared, second.shared) == (0, 1)
-
-
-def test_a_sender_cancelled_before_it_sends_leaves_nobody_waiting():
-    async def ask():
-        group, (first, second) = a_group(2)
-        closing, go = threading.Event(), threading.Event()
-
-        class Slow(What):
-            may_be_cached = True
-
-            def is_cached(self, asker):
-                closing.set()
-                go.wait(PATIENCE_S)
-                return False
-
-        async def send(n):
-            return [str(at) for at in range(n)]
-
-        one = asyncio.ensure_future(group.aask(Slow(first), send))
-        await asyncio.to_thread(closing.wait)
-        one.cancel()
-        await asyncio.wait([one])
-        group.leave(first)
-        two = asyncio.ensure_future(group.aask(What(second), send))
-        await asyncio.sleep(0)
-        go.set()
-        assert await asyncio.wait_for(two, PATIENCE_S) == "0"
-
-    asyncio.run(ask())
-
-
-def test_a_draw_that_left_before_it_asked_does_not_wait():
-    group, (first, second) = a_group(2)
-    group.leave(first)
-    with pytest.raises(CancelledError):
-        group.ask(What(first), lambda n: pytest.fail("it asked"))
-    assert group.ask(What(second), lambda n: [f"of {n}"]) == "of 1"
-
-
-def test_whatever_goes_wrong_before_a_request_is_every_draws_error():
-    class Broken(What):
-        def is_cached(self, asker):
-            raise OSError("the cache is gone")
-
-    group, draws = a_group(2)
-    for draw in draws:
-        with pytest.raises(OSError, match="the cache is gone"):
-            group.ask(Broken(draw), lambda n: pytest.fail("it asked"))
-
-
-def test_nobody_asks_where_all_have_left_before_the_request():
-    group, draws = a_group(2)
-    sent = []
-    with ThreadPoolExecutor(1) as threads, group.beginning():
-        one = threads.submit(group.ask, What(draws[0]), lambda n: sent.append(n) or ["x"])
-        until(lambda: group._under_way)
-        for draw in draws:
-            group.leave(draw)
-        with pytest.raises(CancelledError):
-            one.result(PATIENCE_S)
-    assert group.ask(What(Who(2)), lambda n: sent.append(n) or ["x"]) == "x"
-    assert sent == [1]
-
-
-@settings(max_examples=60)
-@given(
-    given_at_once=st.integers(1, 7),
-    most=st.none() | st.integers(2, 5),
-    leaving=st.sets(st.integers(0, 6)),
-    reply=st.sampled_from(["shuffled", "same order"]),
-    data=st.data(),
-)
-def test_every_draw_gets_a_choice_of_its_own(given_at_once, most, leaving, reply, data):
-    server_limits.forget()
-    if most is not None:
-        server_limits.limit(What.server, most, "so it says")
-    group, draws = a_group(7)
-    lock, made = threading.Lock(), []
-
-    def send(n):
-        with lock:
-            choices = [f"{len(made)} {at}" for at in range(min(n, given_at_once))]
-            made.append(choices)
-            return choices
-
-    def ask(draw):
-        try:
-            return group.ask(What(draw), send)
-        finally:
-            group.leave(draw)
-
-    order = data.draw(st.permutations(draws))
-    with ThreadPoolExecutor(len(draws)) as threads:
-        asking = {}
-        for draw in order:
-            if draw.number in leaving:
-                group.leave(draw)
-            else:
-                asking[draw] = threads.submit(ask, draw)
-        found = [future.result(PATIENCE_S) for future in asking.values()]
-    assert len(set(found)) == len(found) == len(draws) - len(leaving)
-    assert set(found) <= {choice for choices in made for choice in choices}
-    # Counted as a call each, the shared ones apart, they are as many as the requests.
-    counted = sum(1 - draw.shared for draw in asking)
-    assert counted == len(made)
+    with fault_server(always(Fault.HANG)) as server:
+        lm = an_lm(server, cache=False)
+        mux = SLMMux(dspy.Predict("question -> answer"), [lm], k=3)
+        arrived = partial(asyncio.to_thread, until, lambda: server.requests)
+        moments = [arrived, *(partial(asyncio.sleep, 0.002 * step) for step in range(12))]
+        for when in moments:
+            assert asyncio.run(cancel(mux, when)) == []
+        server.wait_until_left()

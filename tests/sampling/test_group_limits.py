@@ -32,7 +32,7 @@ def prolix(prompt, number):
         ("n-refused", [9] + [1] * 9, [1] * 9),
         ("n-unnamed", [9, 4, 2] + [1] * 9, [1] * 9),
         ("one-choice", [9] + [1] * 8, [1] * 9),
-        ("one-text", [9] + [1] * 8, [1] * 9),
+        ("one-text", [9, 7] + [1] * 7, [1] * 9),
         ("limited-n", [9, 4, 4, 1], [4, 4, 1]),
     ],
 )
@@ -51,6 +51,17 @@ def test_a_server_that_does_not_take_n_costs_no_draw_and_is_remembered(how, name
                 assert answers(verdict) == EACH
             assert verdict.calls == K
         assert verdict.calls - verdict.shared_calls == len(server.bodies)
+
+
+@each_engine
+def test_a_server_that_gave_more_before_may_be_replaced_by_one_that_gives_fewer(engine):
+    with choice_server(numbered) as server:
+        mux = a_mux(server, "limited-n", k=K, engine=engine)
+        for server.most, sizes in ((9, [9]), (4, [9, 4, 4, 1]), (4, [4, 4, 1])):
+            server.bodies.clear()
+            verdict = mux(question=f"{server.most}, {sizes}").verdict
+            assert sorted(server.sizes(), reverse=True) == sizes
+            assert answers(verdict) == EACH
 
 
 @each_engine
@@ -180,6 +191,9 @@ class Short:
     def text_of(self, choice):
         return choice
 
+    def merged(self, choices):
+        return choices[0]
+
 
 def negotiated(wanted, give):
     """The choices of each request, given what `give` gives for n."""
@@ -207,8 +221,31 @@ def test_copies_of_short_answers_are_found_by_answers_asked_for_apart(kept):
     while server_limits.most(HOSTED) is None and len(told) < 100:
         told.append(negotiated(5, give))
     assert server_limits.most(HOSTED) == 1
-    assert len(told[-1]) == len(told[-1][0]) == 1  # the others ask anew
+    assert [len(reply) for reply in told[-1]] == [1, 1]  # the others ask anew
     assert len(told) < 20
+
+
+@pytest.mark.parametrize("wanted", [2, 5])
+def test_long_answers_that_are_the_same_apart_too_are_not_taken_for_copies(kept, wanted):
+    asked_for = []
+
+    def give(n):
+        asked_for.append(n)
+        return ["so " * LONG] * n
+
+    for _ in range(3):
+        assert sum(len(reply) for reply in negotiated(wanted, give)) == wanted
+    assert asked_for == [wanted, 1, wanted, wanted]
+    assert server_limits.most(HOSTED) is None
+
+
+@each_engine
+def test_copies_that_no_draw_is_given_are_in_the_bill(engine):
+    with choice_server(prolix) as server:
+        verdict = a_mux(server, "one-text", k=K, engine=engine)(question="?").verdict
+        each = server.count(prolix("?", 0))
+        assert verdict.completion_tokens == each * server.given["one-text"]
+        assert verdict.prompt_tokens == server.prompt_tokens * len(server.bodies)
 
 
 def test_a_server_that_ever_varied_is_never_taken_for_one_that_copies(kept):
