@@ -60,6 +60,15 @@ def test_a_question_of_several_repeats_is_one_case():
         assert many.high - many.low == pytest.approx(one.high - one.low, rel=0.15)
 
 
+def test_the_calibration_error_is_told_from_chance():
+    """Of 200 answers with 0.9, 60 % are right: chance would show 0.06 at most."""
+    found = of([0.9] * 200, [1] * 120 + [0] * 80).ece
+    assert found.mean == pytest.approx(0.3)
+    assert 0.2 < found.low < 0.25
+    assert found.high == pytest.approx(found.mean + 1.96 * found.stderr, abs=1e-4)
+    assert of([0.9] * 200, [1] * 176 + [0] * 24).ece.low == 0
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_single_answer_has_no_figures(count):
     found = of([0.5] * count, [1] * count)

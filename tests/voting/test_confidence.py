@@ -234,6 +234,7 @@ def test_it_is_where_draws_are_spared_too(instead, monkeypatch):
     monkeypatch.setattr("dspy_mux.voting.calibration.simple_instead", lambda *_: instead)
     rule = fitted(*hard_questions(800, seed=5))
     assert rule.instead == instead
+    assert 0 < rule.stopped.answers < rule.scale.answers  # of those that stop early alone
     votes, scores = hard_questions(4000, seed=99)
     tally, simple = Tally(votes), RULES[instead]()
     order = simple.order_of(MEMBERS, list(rule.accuracies))
