@@ -33,6 +33,13 @@ def test_of_no_answers_nothing_is_known():
     assert all(math.isnan(of(*none)) for of in (brier_score, calibration_error, risk_area))
 
 
+def test_a_curve_ends_where_answers_do():
+    answered = np.arange(100) < 50
+    judged = Judged(np.where(answered, 0.5, np.nan), answered & (np.arange(100) < 10))
+    points = risk_curve([judged], [np.arange(100)])
+    assert [points[-1].coverage, points[-1].risk] == pytest.approx([0.5, 0.2])
+
+
 def test_the_band_of_the_curve_holds_the_risk_as_often_as_it_says():
     # Risk rises from 0 for the surest to twice its mean: at coverage c it is the mean times c.
     hits, data_sets, mean = [], 300, 0.15
