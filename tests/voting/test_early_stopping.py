@@ -17,6 +17,7 @@ from dspy_mux.bank.record import Record
 from dspy_mux.optimize.optimizer import fitted_rule
 from dspy_mux.replay.splits import Split
 from dspy_mux.replay.stopping_curve import stopping_curve
+from dspy_mux.voting import early_stopping
 from dspy_mux.voting.ballot import Ballot
 from dspy_mux.voting.calibration import Training, fit
 from dspy_mux.voting.early_stopping import (
@@ -139,6 +140,26 @@ def test_of_early_answers_no_more_change_than_the_bound():
     print(dict(zip(bounds, (changed / stopped).round(4).tolist(), strict=True)), saved / 8)
     assert (changed / stopped <= bounds).all()
     assert (saved / 8 > 0.05).all()  # a rule that never stops would keep any bound
+
+
+def test_answers_out_of_fold_know_nothing_of_their_question(monkeypatch):
+    """Two members always differ, and which is right is told by a category of its own alone."""
+    random = np.random.default_rng(0)
+    votes = np.broadcast_to(np.array([[0], [1]]), (120, 2, 1))
+    right = random.integers(0, 2, 120)
+    scores = (votes == right[:, None, None]).astype(float)
+    topics = [f"topic {at}" for at in range(120)]
+    training = Training(Tally(votes), scores, ("a", "b"), contexts=topics, context="topic")
+    in_sample = fit(training)
+    assert in_sample.cross_validated["calibrated"] < 0.65
+    learned = dataclasses.replace(in_sample, instead=None)
+    assert learned.pick(Tally(votes), topics).scores(scores).mean() > 0.9
+    # The learned rule itself, which no simple one stands in for.
+    monkeypatch.setattr(
+        early_stopping, "fit", lambda part: dataclasses.replace(fit(part), instead=None)
+    )
+    for order in fit_orders(training):
+        assert order.scores[-1].mean() < 0.65
 
 
 def test_questions_that_stopped_before_do_not_count(orders):
