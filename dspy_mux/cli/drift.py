@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -123,12 +122,6 @@ def _run(options: DriftOptions) -> None:
         change=options.change,
         seed=options.seed,
     )
-    if options.mux is not None and options.split_field is None:
-        say(
-            "dspy-mux: a rule that was fitted on the bank's questions is surer of them: name those "
-            "that it was not fitted on with --split-field and --test.",
-            file=sys.stderr,
-        )
     if options.as_json:
         print_json(found.as_dict())
     else:

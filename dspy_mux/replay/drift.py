@@ -120,8 +120,8 @@ def drift(
         record: draws of the log's members, at least k of each. Scores are not read.
         log: what a `VerdictLog` wrote, or its lines.
         mux: the mux in service, or its file. Needed where the rule has parameters of its own; with
-            it, the share of trusted answers is compared too. A rule that was fitted on labels is
-            surer of the questions it was fitted on: give a record of others (`Record.rows`).
+            it, the share of trusted answers is compared too. A rule that was fitted on labels may
+            be surer of the questions it was fitted on: give a record of others (`Record.rows`).
         level: of the whole comparison, in (0, 1).
         change: that the needed number of questions is computed for, in (0, 1).
         seed: of the permutations.
