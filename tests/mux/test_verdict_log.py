@@ -158,19 +158,19 @@ def write_many(path, count):
     mux, log = a_mux(k=1), VerdictLog(path, texts=True)
     prediction = mux(question="?")
     for at in range(count):
-        log.log(prediction, {"question": f"{os.getpid()} {at} " + "é" * 3000})
+        log.log(prediction, {"question": f"{os.getpid()} {at} " + "x" * 5000})
 
 
 def test_processes_share_a_file(path):
     spawn = multiprocessing.get_context("fork")
-    writers = [spawn.Process(target=write_many, args=(path, 60)) for _ in range(3)]
+    writers = [spawn.Process(target=write_many, args=(path, 50)) for _ in range(3)]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
     lines = read_verdicts(path)
-    assert len(lines) == len(path.read_text().splitlines()) == 180
-    assert len({line.inputs["question"] for line in lines}) == 180
+    assert len(lines) == len(path.read_text().splitlines()) == 150
+    assert len({line.inputs["question"] for line in lines}) == 150
 
 
 def test_a_line_that_was_cut_off_costs_that_line_alone(path):
