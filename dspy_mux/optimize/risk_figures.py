@@ -44,7 +44,7 @@ def _risk_figure(found: Risk) -> go.Figure:
     )
     goal = found.certified.goal
     figure.add_scatter(
-        name=f"promised: at most {100 * goal.max_risk:g} %",
+        name=f"at most {100 * goal.max_risk:g} % wrong",
         x=[0, 100],
         y=[100 * goal.max_risk] * 2,
         mode="lines",
