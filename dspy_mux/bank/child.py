@@ -175,16 +175,17 @@ def run_child(
         parents_ends: the parent's ends of all connections, which the fork copied.
         share: (number, count) of this child among all.
     """
-    code = 1
+    code, link = 1, Link(ends[0])
     try:
         # A terminal sends Ctrl-C to all processes; the parent says what to do.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         for end in parents_ends:
             end.close()  # else nobody would see that the parent has ended
-        link = Link(ends[0])
         _forward_logs(link)
         Child(session, units, link, ends[1], share).run()
         code = 0
+    except BaseException as error:  # noqa: BLE001  (the parent raises it)
+        link.tell("idle", tallies=asdict(session.tallies), error=error_text(error))
     finally:
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):  # closed, or None

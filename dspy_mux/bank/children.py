@@ -157,8 +157,8 @@ class Children:
             raise self._error
         if self._deaths == self._count and not self._interrupt.asked:
             raise MuxError(
-                f"All {self._count} processes of the collection were killed: what had arrived is "
-                "recorded, so start it again, with fewer processes if memory is short."
+                f"All {self._count} processes of the collection were ended from outside: what had "
+                "arrived is recorded, so start it again, with fewer processes if memory is short."
             )
 
     def _living(self) -> list[_ChildState]:

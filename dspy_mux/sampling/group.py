@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import copy
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
@@ -371,7 +372,7 @@ class _Shared:
             if place.set_running_or_notify_cancel():
                 self._settled(asker, keep=True)
                 asker.shared += asker is not self.sender
-                place.set_exception(error)
+                place.set_exception(_own(error))
 
     def _settled(self, asker: Asker, *, keep: bool, answered: bool = False) -> None:
         """Drop a draw's place, unless the draw is still to come and find something there."""
@@ -380,3 +381,15 @@ class _Shared:
                 self.places.pop(asker, None)
                 if answered:  # or the next request would ask for a choice on its behalf
                     self._expected.pop(asker, None)
+
+
+def _own(error: BaseException) -> BaseException:
+    """Return an error for one draw: raised by several, one would gather all their tracebacks."""
+    try:
+        copied = copy.copy(error)
+    except Exception:  # noqa: BLE001  (of a class that cannot be copied)
+        return error
+    if type(copied) is not type(error) or str(copied) != str(error):
+        return error
+    copied.__cause__, copied.__context__ = error.__cause__, error.__context__
+    return copied.with_traceback(error.__traceback__)

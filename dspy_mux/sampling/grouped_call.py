@@ -316,6 +316,7 @@ def _litellm_call(request: dict[str, Any]) -> FirstCall | None:
     return call
 
 
-if not hasattr(dspy_lm.litellm_completion, "__wrapped__"):
+if not getattr(dspy_lm, "_dspy_mux_groups", False):
     dspy_lm.litellm_completion = _through_litellm(dspy_lm.litellm_completion)
     dspy_lm.alitellm_completion = _through_async_litellm(dspy_lm.alitellm_completion)
+    dspy_lm._dspy_mux_groups = True

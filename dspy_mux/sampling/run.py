@@ -69,6 +69,9 @@ class _DrawThreads:
         self.timeout, self.num_threads = timeout, num_threads
         self._to_come, self._more = iter(draws), True
         self._next: Draw | None = None  # waits for a thread
+        #: The group whose draws are being begun, and how many more of them are to begin together.
+        self._beginning: DrawGroup | None = None
+        self._part: float = 0
         self._running: dict[Draw, Permit] = {}
         self._finished: queue.SimpleQueue[Draw | None] = queue.SimpleQueue()
         self._applicant = draw_threads.applicant(self.wake, reserve=True)
@@ -99,19 +102,28 @@ class _DrawThreads:
                 if not self._begin(draw, permit):
                     self._next = draw
                     return
-                if group is not None and group.begun >= group.size:
-                    beginning.close()  # the next draw may be long in coming
-                    group = None
+                if group is not None:
+                    self._part -= 1
+                    if not self._part:
+                        beginning.close()  # the next draw may be long in coming
+                        group = None
             self._applicant.satisfied()
 
     def _fits(self, draw: Draw) -> bool:
-        """Return whether there is room for all draws of a group, which share a request."""
-        if self.num_threads is None or draw.group is None or not self._running:
-            return True
+        """Return whether there is room for a group's draws, or for more than half of them.
+
+        They share a request; the others make another.
+        """
         group = draw.group
-        first = group.begun % self.num_threads == 0
-        room = min(group.size - group.begun, self.num_threads) if first else 1
-        return len(self._running) + room <= self.num_threads
+        if group is None or (group is self._beginning and self._part):
+            return True
+        left, room = group.size - group.begun, math.inf
+        if self.num_threads is not None:
+            room = self.num_threads - len(self._running)
+            if self._running and 2 * room <= min(left, self.num_threads):
+                return False
+        self._beginning, self._part = group, min(left, room)
+        return True
 
     def next_settled(self) -> Iterator[Draw]:
         """Wait for the next draw that finishes, or whose time is up."""

@@ -183,7 +183,7 @@ def test_where_all_are_killed_it_ends_with_an_error_and_goes_on_later(bank):
         return metric(example, prediction)
 
     with fault_server(lambda _: None) as server:
-        with pytest.raises(MuxError, match="All 2 processes of the collection were killed"):
+        with pytest.raises(MuxError, match="All 2 processes of the collection were ended"):
             collect(a_mux(server), questions(), deadly, bank, num_threads=2, processes=2)
         before = recorded(bank)
         assert before
