@@ -15,7 +15,7 @@ from scipy.stats import beta
 from dspy_mux import ConfigurationError, MuxOptimizer, SLMMux
 from dspy_mux.bank.record import Record
 from dspy_mux.optimize.optimizer import fitted_rule
-from dspy_mux.replay.splits import Split
+from dspy_mux.replay.splits import Split, holdout
 from dspy_mux.replay.stopping_curve import stopping_curve
 from dspy_mux.voting import early_stopping
 from dspy_mux.voting.ballot import Ballot
@@ -226,7 +226,7 @@ def test_too_few_questions_to_learn_from_stop_nothing():
 
 def test_the_curve_shows_savings_and_losses():
     record = Record(MEMBERS, tuple(map(str, range(200))), VOTES, SCORES.astype(np.float32), {})
-    points = stopping_curve(record, bounds=(0.1, 0.5))
+    points = stopping_curve(record, bounds=(0.1, 0.5), splits=holdout(200, repeats=3))
     assert [point.bound for point in points] == [0.0, 0.1, 0.5]
     assert (points[0].saved, points[0].loss, points[0].calls_per_question) == (
         0.0,
@@ -234,6 +234,10 @@ def test_the_curve_shows_savings_and_losses():
         pytest.approx(6.0),
     )
     assert points[0].saved < points[1].saved <= points[2].saved
+    assert (points[0].stopped, points[0].changed) == (0.0, None)
+    for point in points[1:]:
+        assert 0 < point.stopped <= 1
+        assert 0 <= point.changed_low <= point.changed <= point.changed_high <= 1
     for point in points:
         assert point.low <= point.accuracy <= point.high
         assert point.accuracy == pytest.approx(points[0].accuracy - point.loss)
