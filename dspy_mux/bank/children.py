@@ -45,10 +45,11 @@ def check_processes(mux: SLMMux, processes: int, num_threads: int) -> None:
     Raises:
         ConfigurationError: it cannot; the message says why.
     """
-    if not 1 <= processes <= num_threads:
+    is_number = isinstance(processes, int) and not isinstance(processes, bool)
+    if not is_number or not 1 <= processes <= num_threads:
         raise ConfigurationError(
             f"processes must be from 1 to num_threads ({num_threads}), the draws in flight that "
-            f"they share, not {processes}."
+            f"they share, not {processes!r}."
         )
     if processes == 1:
         return

@@ -56,7 +56,11 @@ def collect(  # noqa: PLR0913  Typer reads the options from the parameters
     num_threads: Annotated[int, typer.Option(min=1, help="Draws in flight at once.")] = 16,
     processes: Annotated[
         int,
-        typer.Option(min=1, help="Processes that share the draws, where one core is the limit."),
+        typer.Option(
+            min=1,
+            help="Processes that share the draws in flight, where one core is the limit; each "
+            "should have a member's k draws of them, which share a request.",
+        ),
     ] = 1,
     timeout: Timeout = None,
     max_calls: Annotated[

@@ -9,67 +9,17 @@ came before, are its own.
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import copy
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, Protocol, TypeAlias
 
-from .group_limits import negotiate, server_limits
-from .hung_calls import BlockingCalls
-from .threads import workers
+from .group_limits import server_limits
+from .shared_request import AGAIN, Asker, AsyncSend, Choice, Request, Send, SharedRequest
 
 #: Seconds for which draws let the first one ask: as long as it takes to write a prompt.
 HEAD_START_S = 0.05
-
-#: A choice, as the engine returns the reply of a request of its own.
-Choice: TypeAlias = Any
-#: What a draw gets that has to ask anew: its request was answered with fewer choices.
-_AGAIN = object()
-
-
-class Asker(Protocol):
-    """A draw, as its group knows it."""
-
-    number: int
-    #: How many of its calls were answered by a request that another draw's call is counted for.
-    shared: int
-    #: How many choices were asked for on its behalf, of which it made no call.
-    unclaimed: int
-    #: Returns whether its first call may be made; made or not, the call is reserved from then on.
-    reserve: Callable[[], bool]
-
-
-class Request(Protocol):
-    """A draw's first call, as its engine is about to send it."""
-
-    asker: Asker
-    #: What is asked; equal for draws that may share a request.
-    content: object
-    #: (address, model) of the server.
-    server: tuple[str, str]
-    temperature: float | None
-
-    @property
-    def may_be_cached(self) -> bool:
-        """Whether DSPy's cache may answer calls like it."""
-
-    def is_cached(self, asker: Asker) -> bool:
-        """Return whether it will answer another draw's."""
-
-    def text_of(self, choice: Choice) -> object:
-        """Return what a choice says."""
-
-    def merged(self, choices: Sequence[Choice]) -> Choice:
-        """Return the first of choices, with what all of them used."""
-
-
-#: Sends a request for n choices, and returns those that came.
-Send: TypeAlias = Callable[[int], Sequence[Choice]]
-AsyncSend: TypeAlias = Callable[[int], Awaitable[Sequence[Choice]]]
 
 
 class DrawGroup:
@@ -88,7 +38,7 @@ class DrawGroup:
         #: Those that have begun, and have yet to be answered.
         self._expected: dict[Asker, None] = {}
         self._gone: set[Asker] = set()
-        self._under_way: list[_Shared] = []
+        self._under_way: list[SharedRequest] = []
         self._head: Asker | None = None
         self._asked: Future[None] = Future()
         self._all_begun = threading.Event()
@@ -144,7 +94,7 @@ class DrawGroup:
             if shared.sender is request.asker:
                 shared.send(request, send, partial(self._close, shared, request))
             choice = place.result()
-            if choice is not _AGAIN:
+            if choice is not AGAIN:
                 return choice
 
     async def aask(self, request: Request, send: AsyncSend) -> Choice:
@@ -159,41 +109,62 @@ class DrawGroup:
                 place.cancel()
                 await shared.end_unwanted()
                 raise
-            if choice is not _AGAIN:
+            if choice is not AGAIN:
                 return choice
 
-    def _place(self, request: Request) -> tuple[_Shared, Future[Choice]]:
+    def _place(self, request: Request) -> tuple[SharedRequest, Future[Choice]]:
         """Return the request that a draw takes its choice of, and where it will be."""
         asker, most = request.asker, server_limits.most(request.server)
-        dropped = []
+        dropped: list[Future[Choice]] = []
+        # Without letting the lock go: meanwhile another request would ask on this draw's behalf.
         with self._lock:
             if asker in self._gone:  # nobody would cancel its place any more
                 raise CancelledError
-            for shared in self._under_way:
-                if not shared.keeps(asker):
-                    continue
-                if shared.content == request.content:
-                    shared.taken.add(asker)
-                    place = shared.places[asker]
-                    if place.done():
-                        del shared.places[asker]
-                        if place.exception() is None:
-                            self._expected.pop(asker, None)
-                    return shared, place
-                dropped.append(shared.drop(asker))
+            found = self._kept_place(request, dropped) or self._open_place(request, most)
         for place in dropped:  # nobody will ask for that
             place.cancel()
             self._on_difference()
-        with self._lock:
-            for shared in self._under_way:
-                open_ = not shared.closed and len(shared.places) != most
-                if open_ and shared.content == request.content:
-                    return shared, shared.add(asker, taken=True)
-            shared = _Shared(asker, request.content, self._lock, self._expected)
-            self._under_way.append(shared)
-            return shared, shared.add(asker, taken=True)
+        return found
 
-    def _close(self, shared: _Shared, request: Request) -> None:
+    def _kept_place(
+        self, request: Request, dropped: list[Future[Choice]]
+    ) -> tuple[SharedRequest, Future[Choice]] | None:
+        """Return where a choice is kept for a draw that asks for it; drop what is for others.
+
+        The lock is held.
+        """
+        asker = request.asker
+        for shared in self._under_way:
+            if not shared.keeps(asker):
+                continue
+            if shared.content != request.content:
+                dropped.append(shared.drop(asker))
+                continue
+            shared.taken.add(asker)
+            place = shared.places[asker]
+            if place.done():
+                del shared.places[asker]
+                if place.exception() is None:
+                    self._expected.pop(asker, None)
+            return shared, place
+        return None
+
+    def _open_place(
+        self, request: Request, most: int | None
+    ) -> tuple[SharedRequest, Future[Choice]]:
+        """Return a place in a request that is yet to be sent, if need be a new one.
+
+        The lock is held.
+        """
+        for shared in self._under_way:
+            open_ = not shared.closed and len(shared.places) != most
+            if open_ and shared.content == request.content:
+                return shared, shared.add(request.asker, taken=True)
+        shared = SharedRequest(request.asker, request.content, self._lock, self._expected)
+        self._under_way.append(shared)
+        return shared, shared.add(request.asker, taken=True)
+
+    def _close(self, shared: SharedRequest, request: Request) -> None:
         """Give a place to draws that will ask the same, and to none after this.
 
         There are as many places as the server gives choices: the next one who asks sends a further
@@ -220,176 +191,3 @@ class DrawGroup:
         with self._lock:
             if not self._asked.done():
                 self._asked.set_result(None)
-
-
-class _Shared:
-    """One request under way, and the places of the draws that it is for.
-
-    Args:
-        sender: the draw that sends it.
-        content: what it asks.
-        lock: of the group; held whenever `places` changes.
-        expected: of the group.
-
-    Attributes:
-        places: where each draw finds its choice, until it has found it there; cancelled where it
-            does not want one any more.
-        taken: those who wait at their places.
-        closed: whether it is for no further draws.
-        sent: whether it is on its way.
-    """
-
-    def __init__(
-        self,
-        sender: Asker,
-        content: object,
-        lock: threading.Lock,
-        expected: dict[Asker, None],
-    ):
-        self.sender, self.content, self._lock, self._expected = sender, content, lock, expected
-        self.places: dict[Asker, Future[Choice]] = {}
-        self.taken: set[Asker] = set()
-        self.closed = self.sent = False
-        self._stop: Callable[[], object] = lambda: None
-        self._task: asyncio.Future[None] | None = None
-
-    def keeps(self, asker: Asker) -> bool:
-        """Return whether there is a place for a draw that has not come yet."""
-        return asker in self.places and asker not in self.taken
-
-    def add(self, asker: Asker, *, taken: bool = False) -> Future[Choice]:
-        place = self.places[asker] = Future()
-        place.add_done_callback(self._stop_if_unwanted)
-        if taken:
-            self.taken.add(asker)
-        return place
-
-    def drop(self, asker: Asker) -> Future[Choice]:
-        """Return the place of a draw that wants no choice any more; the lock is held."""
-        place = self.places.pop(asker)
-        if asker in self.taken:
-            asker.shared += asker is not self.sender
-        elif self.sent:
-            asker.unclaimed += 1
-        return place
-
-    @property
-    def _wanted(self) -> int:
-        """How many draws want a choice."""
-        return sum(not place.cancelled() for place in list(self.places.values()))
-
-    def send(self, request: Request, send: Send, close: Callable[[], None]) -> None:
-        """Send the request from a thread of its own: no draw that ends may end it for others.
-
-        Args:
-            close: see `DrawGroup._close`; called first.
-        """
-        calls = BlockingCalls()
-
-        async def closed() -> None:
-            close()
-
-        async def sent(n: int) -> Sequence[Choice]:
-            with calls.under_way():
-                if not self._wanted:  # since this call counts, whoever leaves ends it
-                    raise CancelledError
-                return send(n)
-
-        def work() -> None:
-            with suppress(StopIteration):  # it never waits but within `close` and `send`
-                self._settle(request, sent, closed).send(None)
-
-        self._stop = calls.end
-        context = contextvars.copy_context()
-        try:
-            workers.start(lambda: context.run(work))
-        except RuntimeError:  # no thread can be started: this one sends it
-            work()
-
-    def asend(self, request: Request, send: AsyncSend, close: Callable[[], None]) -> None:
-        """Send the request from a task of its own; see `send`."""
-        loop = asyncio.get_running_loop()
-
-        async def closed() -> None:
-            if request.may_be_cached:
-                await asyncio.to_thread(close)
-            else:
-                close()
-
-        task = self._task = asyncio.ensure_future(self._settle(request, send, closed))
-
-        def stop() -> None:
-            with suppress(RuntimeError):  # the loop is closed, and its tasks with it
-                loop.call_soon_threadsafe(task.cancel)
-
-        self._stop = stop
-
-    async def end_unwanted(self) -> None:
-        """Wait until the task of a request that no draw wants has ended."""
-        if self._task is None or not self.closed or self._wanted:
-            return
-        while not self._task.done():
-            with suppress(asyncio.CancelledError):  # the caller is ending, and may be told so twice
-                await asyncio.wait([self._task])
-
-    async def _settle(
-        self, request: Request, send: AsyncSend, close: Callable[[], Awaitable[None]]
-    ) -> None:
-        """Send the request, and give each draw its choice or what the request failed with."""
-        try:
-            await close()
-            with self._lock:
-                self.sent, wanted = True, self._wanted
-            if wanted:
-                self._deliver(await negotiate(request, wanted, send))
-        except BaseException as error:  # noqa: BLE001  (raised where a draw waits)
-            self._fail(error)
-
-    def _stop_if_unwanted(self, _: object) -> None:
-        if self.closed and not self._wanted:
-            self._stop()
-
-    def _deliver(self, replies: Sequence[Sequence[Choice]]) -> None:
-        """Give the choices to the draws by their numbers; those without one ask anew."""
-        choices = [choice for reply in replies for choice in reply]
-        with self._lock:
-            places = sorted(self.places.items(), key=lambda item: item[0].number)
-        waiting = [(who, place) for who, place in places if place.set_running_or_notify_cancel()]
-        served = [who for who, _ in waiting][: len(choices)]
-        # One draw's call is counted for each request; a sender that left has been counted.
-        counted = len(replies) - all(who is not self.sender for who, _ in waiting)
-        for at, who in enumerate(sorted(served, key=lambda who: who is not self.sender)):
-            who.shared += at >= counted
-        for who, place in waiting:
-            self._settled(who, keep=bool(choices), answered=bool(choices))
-            place.set_result(choices.pop(0) if choices else _AGAIN)
-
-    def _fail(self, error: BaseException) -> None:
-        with self._lock:
-            self.closed = True
-            places = list(self.places.items())
-        for asker, place in places:
-            if place.set_running_or_notify_cancel():
-                self._settled(asker, keep=True)
-                asker.shared += asker is not self.sender
-                place.set_exception(_own(error))
-
-    def _settled(self, asker: Asker, *, keep: bool, answered: bool = False) -> None:
-        """Drop a draw's place, unless the draw is still to come and find something there."""
-        with self._lock:
-            if not keep or asker in self.taken:
-                self.places.pop(asker, None)
-                if answered:  # or the next request would ask for a choice on its behalf
-                    self._expected.pop(asker, None)
-
-
-def _own(error: BaseException) -> BaseException:
-    """Return an error for one draw: raised by several, one would gather all their tracebacks."""
-    try:
-        copied = copy.copy(error)
-    except Exception:  # noqa: BLE001  (of a class that cannot be copied)
-        return error
-    if type(copied) is not type(error) or str(copied) != str(error):
-        return error
-    copied.__cause__, copied.__context__ = error.__cause__, error.__context__
-    return copied.with_traceback(error.__traceback__)
