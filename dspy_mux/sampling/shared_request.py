@@ -77,6 +77,7 @@ class SharedRequest:
         taken: those who wait at their places.
         closed: whether it is for no further draws.
         sent: whether it is on its way.
+        served: those counted as having taken a further choice.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class SharedRequest:
         self.sender, self.content, self._lock, self._expected = sender, content, lock, expected
         self.places: dict[Asker, Future[Choice]] = {}
         self.taken: set[Asker] = set()
+        self.served: set[Asker] = set()
         self.closed = self.sent = False
         self._stop: Callable[[], object] = lambda: None
         self._task: asyncio.Future[None] | None = None
@@ -111,6 +113,7 @@ class SharedRequest:
             asker.shared += asker is not self.sender
         elif self.sent:
             asker.unclaimed += 1
+            asker.shared -= asker in self.served  # it is counted for what nobody claimed
         return place
 
     @property
@@ -199,7 +202,9 @@ class SharedRequest:
         # One draw's call is counted for each request; a sender that left has been counted.
         counted = len(replies) - all(who is not self.sender for who, _ in waiting)
         for at, who in enumerate(sorted(served, key=lambda who: who is not self.sender)):
-            who.shared += at >= counted
+            if at >= counted:
+                who.shared += 1
+                self.served.add(who)
         for who, place in waiting:
             self._settled(who, keep=bool(choices), answered=bool(choices))
             place.set_result(choices.pop(0) if choices else AGAIN)

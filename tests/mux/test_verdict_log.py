@@ -194,7 +194,7 @@ def test_a_file_that_is_moved_away_is_begun_anew(path):
 def test_a_log_that_cannot_be_written_costs_no_answer(path, caplog):
     log = VerdictLog(path)
     path.mkdir()
-    with dspy.context(callbacks=[log]), caplog.at_level(logging.WARNING):
+    with dspy.context(callbacks=[log]), caplog.at_level(logging.WARNING, "dspy"):
         assert a_mux()(question="?").answer == "x"
     assert "A verdict cannot be written to" in caplog.text
     with pytest.raises(StorageError, match="Is a directory"):
