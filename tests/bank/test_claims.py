@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -160,6 +161,20 @@ def test_who_was_paused_asks_before_it_pays(bank, clock):
         heart.confirm(units[0])
 
 
+def stop(pid):
+    """Stop a process, and wait until its threads have stopped, which a signal does not."""
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: all(map(has_stopped, Path("/proc", str(pid), "task").iterdir())))
+
+
+def has_stopped(task):
+    try:
+        state = (task / "stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:  # it has ended
+        return True
+    return state == "T"
+
+
 def test_a_paused_collection_wakes_up_and_pays_nothing_that_another_has_taken_over(
     tmp_path, bank_url
 ):
@@ -170,24 +185,17 @@ def test_a_paused_collection_wakes_up_and_pays_nothing_that_another_has_taken_ov
     )
     first.start()
     until(lambda: notes[0].exists() and notes[0].stat().st_size > 20)
-    os.kill(first.pid, signal.SIGSTOP)
+    stop(first.pid)
     while is_being_written(bank_url):  # stopped there, it would keep all others from writing
         os.kill(first.pid, signal.SIGCONT)
         time.sleep(0.003)
-        os.kill(first.pid, signal.SIGSTOP)
+        stop(first.pid)
     paid = notes[0].stat().st_size
     second.start()
-    for _ in range(20):
-        second.join(PATIENCE_S / 10)
-        if not second.is_alive():
-            break
-        os.kill(first.pid, signal.SIGCONT)  # it was stopped with a lock of the database after all
-        time.sleep(0.003)
-        os.kill(first.pid, signal.SIGSTOP)
-        paid = notes[0].stat().st_size
+    second.join(PATIENCE_S)
     assert second.exitcode == 0
     os.kill(first.pid, signal.SIGCONT)
-    first.join(3 * PATIENCE_S)
+    first.join(PATIENCE_S)
     assert first.exitcode == 0
     assert notes[0].stat().st_size <= paid + kill.AT_ONCE  # what was under way
     bank = SampleBank(bank_url)
