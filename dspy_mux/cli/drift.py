@@ -131,7 +131,9 @@ def _run(options: DriftOptions) -> None:
 
 
 def _show(found: Drift) -> None:
-    pool = ", ".join(f"{name} (k={k})" for name, k in zip(found.members, found.k, strict=True))
+    from ..voting.ballot import draws_text
+
+    pool = draws_text(zip(found.members, found.k, strict=True))
     table(
         f"{pool}; {found.rule}; {found.log_questions} questions in the log, "
         f"{found.bank_questions} in the bank, {found.left_out} left out",

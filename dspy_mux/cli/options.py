@@ -49,6 +49,12 @@ Members = Annotated[
 Draws = Annotated[
     int | None, typer.Option("--k", help="Draws per member. Default: all that are recorded.")
 ]
+RuleName = Annotated[
+    str,
+    typer.Option(
+        help="consistency, pooled, probability, calibrated, self_consistency[:MEMBER], or all."
+    ),
+]
 Dataset = Annotated[str | None, typer.Option(help="A dataset, if the bank holds several.")]
 Program = Annotated[
     str | None,

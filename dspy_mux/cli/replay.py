@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from .options import (
     AsJson,
@@ -19,6 +17,7 @@ from .options import (
     Members,
     Program,
     Repeats,
+    RuleName,
     Seed,
     SplitField,
     SplitOptions,
@@ -61,12 +60,7 @@ def replay(  # noqa: PLR0913  Typer reads the options from the parameters
     bank: BankPath,
     members: Members = None,
     k: Draws = None,
-    rule: Annotated[
-        str,
-        typer.Option(
-            help="consistency, pooled, probability, calibrated, self_consistency[:MEMBER], or all."
-        ),
-    ] = "consistency",
+    rule: RuleName = "consistency",
     dataset: Dataset = None,
     program: Program = None,
     temperature: AtTemperature = None,

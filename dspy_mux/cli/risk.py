@@ -22,6 +22,7 @@ from .options import (
     Members,
     Program,
     Repeats,
+    RuleName,
     Seed,
     SplitField,
     SplitOptions,
@@ -73,12 +74,7 @@ def risk(  # noqa: PLR0913  Typer reads the options from the parameters
     bank: BankPath,
     members: Members = None,
     k: Draws = None,
-    rule: Annotated[
-        str,
-        typer.Option(
-            help="consistency, pooled, probability, calibrated, self_consistency[:MEMBER], or all."
-        ),
-    ] = "consistency",
+    rule: RuleName = "consistency",
     max_risk: Annotated[
         float, typer.Option(help="Most wrong answers among the answered, as a share.")
     ] = 0.05,

@@ -14,9 +14,10 @@ import dspy
 from typing_extensions import TypedDict
 
 from ..errors import ConfigurationError
+from ..sampling.auto import check_auto
 from ..sampling.draw import OnError
-from ..sampling.grouped_call import Group, check_group
-from ..sampling.logprobs import AskLogprobs, check_logprobs
+from ..sampling.grouped_call import Group
+from ..sampling.logprobs import AskLogprobs
 from .compared import AnswerField, Equivalence
 
 
@@ -69,8 +70,8 @@ class MuxOptions:
             raise ConfigurationError(
                 f"timeout must be a number of seconds above 0, or None, not {self.timeout!r}."
             )
-        check_logprobs(self.logprobs, "the mux")
-        check_group(self.group, "the mux")
+        check_auto("logprobs", self.logprobs, "the mux")
+        check_auto("group", self.group, "the mux")
         threads = self.num_threads
         if threads is not None and not (isinstance(threads, int) and threads >= 1):
             raise ConfigurationError(f"num_threads must be 1 or more, or None, not {threads!r}.")

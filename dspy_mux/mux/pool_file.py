@@ -173,14 +173,11 @@ def load_pool(path: str | os.PathLike[str], *, accept_license: bool = False) -> 
         dataclasses.replace(
             member,
             adapter=member.adapter or adapter,
-            k=member.k or (file.k if "k" in given else None),
-            logprobs=file.logprobs
-            if member.logprobs is None and "logprobs" in given
-            else member.logprobs,
-            group=file.group if member.group is None and "group" in given else member.group,
-            temperature=file.temperature
-            if member.temperature is None and "temperature" in given
-            else member.temperature,
+            **{
+                name: getattr(file, name)
+                for name in ("k", "temperature", "logprobs", "group")
+                if name in given and getattr(member, name) is None
+            },
         )
         for member in (entry.member(accept_license=accept_license) for entry in file.members)
     ]

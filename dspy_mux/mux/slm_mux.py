@@ -23,7 +23,7 @@ from . import outcome
 from .ensemble import Ensemble, Inputs
 from .options import SharedOptions
 from .prediction import with_verdict
-from .program import answer_field_of, as_module
+from .program import answer_field_of
 from .rounds import Rounds, Wave
 from .saved import Otherwise, Schedule
 from .saved_rule import check_asks, check_rule
@@ -145,7 +145,7 @@ class SLMMux(Ensemble):
                 f"schedule must be one of {', '.join(get_args(Schedule))}, not {schedule!r}."
             )
         check_trust(threshold, otherwise, escalate)
-        self.escalation = escalation_of(escalate, as_module(program), self.pool.names)
+        self.escalation = escalation_of(escalate, program, self.pool.names)
         self.pool.settings = dataclasses.replace(
             self.pool.settings,
             schedule=schedule,

@@ -17,7 +17,7 @@ from ..errors import ConfigurationError
 from ..sampling.members import Member
 from ..voting.ballot import Ballot, Frugal
 from ..voting.early_stopping import EarlyStopping
-from .program import copy_for_a_member
+from .program import as_module, copy_for_a_member
 from .rollout import PoolLM
 from .saved import Otherwise
 
@@ -85,12 +85,14 @@ def check_trust(threshold: object, otherwise: object, escalate: object) -> None:
 
 
 def escalation_of(
-    escalate: Escalate | None, template: dspy.Module, names: list[str]
+    escalate: Escalate | None,
+    program: str | type[dspy.Signature] | dspy.Module,
+    names: list[str],
 ) -> Escalation | None:
     """Return what answers in the pool's place.
 
     Args:
-        template: the program that an LM or a member runs, without what optimizers teach the pool.
+        program: that an LM or a member runs, without what optimizers teach the pool.
         names: of the pool's members.
 
     Raises:
@@ -111,7 +113,7 @@ def escalation_of(
         raise ConfigurationError(
             f"The model in escalate= is asked once, not k={member.k} times: leave its k out."
         )
-    return Escalation(member.label, copy_for_a_member(template, len(names)), member)
+    return Escalation(member.label, copy_for_a_member(as_module(program), len(names)), member)
 
 
 def admits_none(annotation: object) -> bool:

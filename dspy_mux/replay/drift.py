@@ -16,7 +16,7 @@ from ..errors import ConfigurationError
 from ..mux.saved import Schedule
 from ..mux.slm_mux import SLMMux
 from ..mux.verdict_log import LoggedVerdict, read_verdicts
-from ..voting.ballot import Ballot, Rule, reads_evidence
+from ..voting.ballot import Ballot, Rule, draws_text, reads_evidence
 from ..voting.confidence import decide
 from ..voting.rules import Consistency, Pooled, SelfConsistencyRule
 from ..voting.tally import Floats
@@ -254,7 +254,7 @@ def _policy(lines: Sequence[LoggedVerdict], mux: SLMMux | str | os.PathLike[str]
     rules = {line.rule for line in lines if line.rule is not None}
     schedules = {line.schedule for line in lines if line.schedule is not None}
     if max(len(pools), len(rules), len(schedules)) > 1:
-        several = [_drawn(pool) for pool in pools] if len(pools) > 1 else rules
+        several = [draws_text(pool) for pool in pools] if len(pools) > 1 else rules
         several = several if len(several) > 1 else schedules
         raise ConfigurationError(
             f"The log has verdicts by several muxes ({'; '.join(sorted(several))}): compare those "
@@ -273,9 +273,9 @@ def _policy(lines: Sequence[LoggedVerdict], mux: SLMMux | str | os.PathLike[str]
         )
         if ours != (rule or policy.rule.name, schedule, pool):
             raise ConfigurationError(
-                f"The log's verdicts are by {rule} over {_drawn(pool)}, schedule {schedule!r}, and "
-                f"the mux decides by {ours[0]} over {_drawn(ours[2])}, schedule {ours[1]!r}: pass "
-                "the mux that they are of."
+                f"The log's verdicts are by {rule} over {draws_text(pool)}, schedule {schedule!r}, "
+                f"and the mux decides by {ours[0]} over {draws_text(ours[2])}, schedule "
+                f"{ours[1]!r}: pass the mux that they are of."
             )
         return policy
     if any(line.calibrated for line in lines):
@@ -305,10 +305,6 @@ def _rule(name: str | None, lines: Sequence[LoggedVerdict]) -> Rule:
         f"The log's verdicts are by the rule {name!r}, which its name alone does not determine: "
         "pass the mux that they are of (--mux mux.json)."
     )
-
-
-def _drawn(pool: Sequence[tuple[str, int]]) -> str:
-    return ", ".join(f"{name} (k={k})" for name, k in pool)
 
 
 def _check_rule(policy: Policy, logged: Sequence[Poll]) -> None:

@@ -16,7 +16,7 @@ from ..mux.saved_file import read_saved
 from ..mux.saved_rule import is_own, load_rule, load_scale
 from ..mux.slm_mux import SLMMux
 from ..mux.trust import trusted_early
-from ..voting.ballot import Ballot, Frugal, Rule, reads_evidence, rule_for
+from ..voting.ballot import Ballot, Frugal, Rule, draws_text, reads_evidence, rule_for
 from ..voting.calibrated import Calibrated
 from ..voting.confidence import RuleScale, decide
 from ..voting.early_stopping import EarlyStopping
@@ -128,7 +128,8 @@ class Policy:
         rows = np.flatnonzero((record.drawn()[:, where] >= np.array(self.k)).all(axis=1))
         if not len(rows):
             raise DataError(
-                f"{record.source} has no question with {_drawn(self.members, self.k)} draws."
+                f"{record.source} has no question with "
+                f"{draws_text(zip(self.members, self.k, strict=True))} draws."
             )
         _check_reads(self.rule, record)
         if not reads_evidence(self.rule):
@@ -202,10 +203,6 @@ def _positions(record: Record, members: Sequence[str], k: Sequence[int]) -> list
                 f"{recorded} for a question: collect more, or use a mux of a smaller k."
             )
     return where
-
-
-def _drawn(members: Sequence[str], k: Sequence[int]) -> str:
-    return ", ".join(f"{name} (k={draws})" for name, draws in zip(members, k, strict=True))
 
 
 def _check_reads(rule: Rule, record: Record) -> None:

@@ -12,7 +12,7 @@ from ..voting.tally import Floats, Ints
 from .held_out import HeldOut
 from .intervals import Z95, Estimate
 from .ranking import Ranking, interval, resampled
-from .sureness import BINS, brier_score, calibration_error, risk_area
+from .sureness import BINS, bins_of, brier_score, calibration_error, risk_area
 
 #: With fewer answered questions than this there are no figures.
 _LEAST_QUESTIONS = 2
@@ -125,7 +125,7 @@ def _calibration_errors(confidence: Floats, gaps: Floats, times: Floats | None) 
     Args:
         gaps: how far each answer, 1 or 0, is from its confidence: [N], or [B, N] without `times`.
     """
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)[:, None] == np.arange(BINS)
+    bins = bins_of(confidence)[:, None] == np.arange(BINS)
     sums = gaps @ bins if times is None else times @ (gaps[:, None] * bins)
     count = len(confidence) if times is None else times.sum(axis=1)
     errors: Floats = np.abs(sums).sum(axis=1) / count

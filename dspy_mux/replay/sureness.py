@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ..voting.tally import Floats
+from ..voting.tally import Floats, Ints
 from .ranking import Ranking
 
 #: Bins of equal width from 0 to 1.
@@ -22,9 +22,14 @@ def calibration_error(confidence: Floats, right: NDArray[np.bool_]) -> float:
     """
     if not len(confidence):
         return math.nan
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = np.bincount(bins, weights=right - confidence, minlength=BINS)
+    gaps = np.bincount(bins_of(confidence), weights=right - confidence, minlength=BINS)
     return float(np.abs(gaps).sum() / len(confidence))
+
+
+def bins_of(confidence: Floats) -> Ints:
+    """Return the bin of each confidence, from 0 on; a confidence of 1 is in the last."""
+    bins: Ints = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    return bins
 
 
 def brier_score(confidence: Floats, right: NDArray[np.bool_]) -> float:

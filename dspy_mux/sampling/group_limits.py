@@ -23,17 +23,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 from dspy.lm15 import ContextLengthError, UnsupportedFeatureError, UnsupportedModelError
 from platformdirs import user_cache_dir
 
-from .usage import is_loopback
+from .usage import Server, is_loopback
 
 logger = logging.getLogger("dspy_mux")
-
-#: (address, model).
-Server: TypeAlias = tuple[str, str]
 
 #: Seconds for which it is known what a server refuses: it may be replaced by a better one.
 KEPT_S = 7 * 24 * 3600.0

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 from weakref import WeakSet
 
 import dspy
@@ -23,14 +23,14 @@ from dspy.clients.engines.lm15_engine import AsyncLM15Engine, LM15Engine
 from dspy.clients.execution import IGNORED_CACHE_KEYS, prepare
 from dspy.lm15 import OpenAIChatLM, Request, Response
 
-from ..errors import ConfigurationError
+from .auto import Auto
 from .choices import merged, split_body, split_model_response, text_of
 from .group import Asker, DrawGroup
-from .group_limits import Server, server_limits
-from .usage import address_of
+from .group_limits import server_limits
+from .usage import server_of
 
 #: Whether draws share a request; "auto" where their server is not known to refuse that.
-Group: TypeAlias = Literal["auto", True, False]
+Group: TypeAlias = Auto
 
 #: Providers whose servers give one choice, whatever they are asked for.
 ONE_CHOICE = frozenset({"anthropic", "groq", "ollama", "ollama_chat"})
@@ -96,16 +96,6 @@ class FirstCall:
         return merged(choices)
 
 
-def server_of(lm: dspy.BaseLM) -> Server:
-    """Return (address, model) of an LM's server."""
-    return str(address_of(lm) or ""), str(lm.model)
-
-
-def check_group(group: object, whose: str) -> None:
-    if not (isinstance(group, bool) or group == "auto"):
-        raise ConfigurationError(f'group of {whose} must be "auto", True or False, not {group!r}.')
-
-
 def may_group(lm: dspy.BaseLM, group: Group) -> bool:
     """Return whether draws of an LM may share a request.
 
@@ -118,7 +108,8 @@ def may_group(lm: dspy.BaseLM, group: Group) -> bool:
         return False
     if group is True:
         return True
-    known = lm.model.partition("/")[0] in ONE_CHOICE or _reasons(lm.model)
+    provider = lm.model.partition("/")[0]
+    known = provider in ONE_CHOICE or dspy_lm._is_openai_reasoning_model(lm.model)
     return not known and server_limits.most(server_of(lm)) != 1
 
 
@@ -131,10 +122,6 @@ def group_of(program: dspy.Module, size: int) -> DrawGroup | None:
     if size < 2 or program in _differing:
         return None
     return DrawGroup(size, partial(_differing.add, program))
-
-
-def _reasons(model: str) -> bool:
-    return dspy_lm._is_openai_reasoning_model(model)
 
 
 _first_call: ContextVar[FirstCall | None] = ContextVar("dspy_mux_first_call", default=None)
@@ -183,12 +170,7 @@ class GroupedEngine(LM15Engine):
                 return [provider.complete(routed)]
             sent, adaptations = provider._build(_with_n(routed, n), stream=False)
             reply = provider._send(sent)
-            if reply.status >= 400:
-                raise provider._http_error(reply)
-            return [
-                provider._finish_response(routed, provider.parse_response(routed, one), adaptations)
-                for one in split_body(reply, n)
-            ]
+            return _responses(provider, routed, reply, n, adaptations)
 
         return call.group.ask(call, send)
 
@@ -213,17 +195,7 @@ class AsyncGroupedEngine(AsyncLM15Engine):
                 inner._build, _with_n(routed, n), stream=False, policy=provider.adaptations
             )
             reply = await provider._send(sent)
-            if reply.status >= 400:
-                raise inner._http_error(reply)
-            return [
-                inner._finish_response(
-                    routed,
-                    inner.parse_response(routed, one),
-                    adaptations,
-                    policy=provider.adaptations,
-                )
-                for one in split_body(reply, n)
-            ]
+            return _responses(inner, routed, reply, n, adaptations, policy=provider.adaptations)
 
         return await call.group.aask(call, send)
 
@@ -235,6 +207,24 @@ def _takes_n(provider: Any, request: Request) -> bool:
 def _with_n(request: Request, n: int) -> Request:
     extensions = {**(request.config.extensions or {}), "n": n}
     return replace(request, config=replace(request.config, extensions=extensions))
+
+
+def _responses(
+    provider: Any, request: Request, reply: Any, n: int, adaptations: Any, *, policy: Any = None
+) -> list[Response]:
+    """Return the choices of a reply, each as the reply to a request of its own.
+
+    Raises:
+        lm15.ProviderError: what the server refused it with.
+    """
+    if reply.status >= 400:
+        raise provider._http_error(reply)
+    return [
+        provider._finish_response(
+            request, provider.parse_response(request, one), adaptations, policy=policy
+        )
+        for one in split_body(reply, n)
+    ]
 
 
 _GROUPED: dict[type, type] = {LM15Engine: GroupedEngine, AsyncLM15Engine: AsyncGroupedEngine}

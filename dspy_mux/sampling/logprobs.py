@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import dspy
 from dspy.utils.exceptions import (
@@ -23,23 +23,23 @@ from dspy.utils.exceptions import (
     is_retryable_lm_error,
 )
 
-from ..errors import ConfigurationError
-from .usage import address_of
+from .auto import Auto
+from .usage import Server, server_of
 
 logger = logging.getLogger("dspy_mux")
 
 #: Whether to ask for log-probabilities; "auto" where something reads them.
-AskLogprobs: TypeAlias = Literal["auto", True, False]
+AskLogprobs: TypeAlias = Auto
 
 _SETTING = "logprobs"
 #: The alternatives of each token, which no server gives without the tokens' own.
 _ALTERNATIVES = "top_logprobs"
-#: (address, model) of the servers that refused.
-_refused: set[tuple[str, str]] = set()
+#: The servers that refused.
+_refused: set[Server] = set()
 #: Those that failed when they were asked, and not without, but did not say why.
-_suspected: set[tuple[str, str]] = set()
+_suspected: set[Server] = set()
 #: Those that have answered when they were asked.
-_takes: set[tuple[str, str]] = set()
+_takes: set[Server] = set()
 #: (address, model, error) of what servers answer without the question too.
 _same_without: set[tuple[str, str, str]] = set()
 #: Errors of a request that would be the same without the question.
@@ -48,19 +48,12 @@ _OF_ANOTHER_KIND = (ContextWindowExceededError, LMUnsupportedModelError)
 _CANNOT = (None, 500, 501)
 
 
-def check_logprobs(logprobs: object, whose: str) -> None:
-    if not (isinstance(logprobs, bool) or logprobs == "auto"):
-        raise ConfigurationError(
-            f'logprobs of {whose} must be "auto", True or False, not {logprobs!r}.'
-        )
-
-
 def can_be_asked(lm: dspy.BaseLM) -> bool:
     """Return whether to ask an LM: not where its own settings say so, or its server has refused."""
     if _SETTING in lm.kwargs or getattr(lm, "model_type", "chat") != "chat":
         return False
     # A class that overrides `forward` may take no further settings.
-    return hasattr(lm, "_engine_spec") and _key(lm) not in _refused
+    return hasattr(lm, "_engine_spec") and server_of(lm) not in _refused
 
 
 def ask(lm: dspy.BaseLM) -> None:
@@ -89,7 +82,7 @@ def ask_or_not(lm: dspy.BaseLM) -> None:
     """Have the calls of a draw's own LM ask, where its server has not refused."""
     if can_be_asked(lm):
         ask(lm)
-    elif _SETTING not in lm.kwargs and _key(lm) in _refused:
+    elif _SETTING not in lm.kwargs and server_of(lm) in _refused:
         stop_asking(lm)
 
 
@@ -119,7 +112,7 @@ class Asked:
         if self._refusal is not None:
             remember_refusal(self._lm, self._refusal)
         elif self._asks:
-            _takes.add(_key(self._lm))
+            _takes.add(server_of(self._lm))
 
     def failure(self, error: Exception) -> Exception:
         """Return what the call failed of: no refusal, where it fails without the question too."""
@@ -150,7 +143,7 @@ def may_be_a_refusal(lm: dspy.BaseLM, error: Exception) -> bool:
     # DSPy's own client cannot read a log-probability that is null.
     kinds = (LMInvalidRequestError, LMUnexpectedError, LMUnsupportedFeatureError)
     unsaid = isinstance(error, kinds) and error.status in (None, 400, 422)
-    return unsaid and not (_key(lm) in _takes and _of(lm, error) in _same_without)
+    return unsaid and not (server_of(lm) in _takes and _of(lm, error) in _same_without)
 
 
 def remember_refusal(lm: dspy.BaseLM, error: Exception) -> None:
@@ -159,7 +152,7 @@ def remember_refusal(lm: dspy.BaseLM, error: Exception) -> None:
     One that does not say what it refuses may have failed of something else: it is asked once more,
     and for ever where it has answered.
     """
-    key = _key(lm)
+    key = server_of(lm)
     if key in _refused or (not _names_them(error) and key not in _suspected - _takes):
         _suspected.add(key)
         return
@@ -176,10 +169,7 @@ def _names_them(error: Exception) -> bool:
     return "logprob" in str(error).lower()
 
 
-def _key(lm: dspy.BaseLM) -> tuple[str, str]:
-    return str(address_of(lm) or ""), str(lm.model)
-
-
 def _of(lm: dspy.BaseLM, error: Exception) -> tuple[str, str, str]:
     """Return what an error is known by: the number of a request in its text tells nothing."""
-    return (*_key(lm), f"{type(error).__name__}: {re.sub(r'[^ ]*[0-9][^ ]*', '#', str(error))}")
+    text = re.sub(r"[^ ]*[0-9][^ ]*", "#", str(error))
+    return (*server_of(lm), f"{type(error).__name__}: {text}")

@@ -17,9 +17,10 @@ import dspy
 from ..errors import ConfigurationError
 from ..text import whole
 from . import forks
-from .grouped_call import Group, check_group
+from .auto import check_auto
+from .grouped_call import Group
 from .keyless import pickled_fields
-from .logprobs import AskLogprobs, check_logprobs
+from .logprobs import AskLogprobs
 
 #: Draws are numbered below this; arrays have a place for each number up to the highest.
 MOST_DRAWS = 10_000
@@ -84,9 +85,9 @@ class Member:
         if self.temperature is not None:
             check_temperature(self.temperature, f"member {self.label!r}")
         if self.logprobs is not None:
-            check_logprobs(self.logprobs, f"member {self.label!r}")
+            check_auto("logprobs", self.logprobs, f"member {self.label!r}")
         if self.group is not None:
-            check_group(self.group, f"member {self.label!r}")
+            check_auto("group", self.group, f"member {self.label!r}")
         forks.watch(self.lm)
 
     @property

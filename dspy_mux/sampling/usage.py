@@ -6,13 +6,16 @@ import ipaddress
 import os
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import dspy
 from dspy.utils.usage_tracker import UsageTracker
 
 from ..voting.verdict_parts import Spent
+
+#: (address, model); "" for an LM's own address.
+Server: TypeAlias = tuple[str, str]
 
 
 @dataclass(eq=False)
@@ -50,6 +53,11 @@ def address_of(lm: dspy.BaseLM) -> object:
         or os.environ.get(f"{prefix}_API_BASE")
         or os.environ.get(f"{prefix}_BASE_URL")
     )
+
+
+def server_of(lm: dspy.BaseLM) -> Server:
+    """Return which server an LM asks, for which model."""
+    return str(address_of(lm) or ""), str(lm.model)
 
 
 def is_loopback(address: object) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -209,10 +209,19 @@ def check_fitted_for(
     """Raise ConfigurationError unless a rule was fitted for the members and draws in `drawn`."""
     fitted = list(zip(members, k, strict=True))
     if list(drawn) != fitted:
-        named = ", ".join(f"{name} (k={draws})" for name, draws in fitted)
         raise ConfigurationError(
-            f"The {rule} rule was fitted for {named}: fit it again for this mux's members and k."
+            f"The {rule} rule was fitted for {draws_text(fitted)}: fit it again for this mux's "
+            "members and k."
         )
+
+
+def draws_text(drawn: Iterable[tuple[str, int]]) -> str:
+    """Return members and their draws for a message.
+
+    >>> draws_text([("a", 3), ("b", 1)])
+    'a (k=3), b (k=1)'
+    """
+    return ", ".join(f"{name} (k={k})" for name, k in drawn)
 
 
 def by_accuracy(accuracies: Sequence[float | None]) -> list[int]:
