@@ -15,7 +15,7 @@ from functools import partial
 
 from .client import is_loaded, load_client
 from .draw import Draw
-from .group import DrawGroup
+from .group import HEAD_START_S, DrawGroup
 from .interrupt import Interrupt
 from .offload import keep_from_default_executor, loads, on_thread
 from .thread_limit import STALLED_S, NoThread, Permit, draw_threads
@@ -72,6 +72,8 @@ class _DrawThreads:
         #: The group whose draws are being begun, and how many more of them are to begin together.
         self._beginning: DrawGroup | None = None
         self._part: float = 0
+        #: When a draw last settled, and when a group begins in the room there is.
+        self._settled_at, self._begin_part_at = -math.inf, math.inf
         self._running: dict[Draw, Permit] = {}
         self._finished: queue.SimpleQueue[Draw | None] = queue.SimpleQueue()
         self._applicant = draw_threads.applicant(self.wake, reserve=True)
@@ -112,30 +114,39 @@ class _DrawThreads:
     def _fits(self, draw: Draw) -> bool:
         """Return whether there is room for a group's draws, or for more than half of them.
 
-        They share a request; the others make another.
+        They share a request; the others make another. So it has less than all only where no more
+        comes free at once: the draws of a request settle together.
         """
         group = draw.group
+        self._begin_part_at = math.inf
         if group is None or (group is self._beginning and self._part):
             return True
         left, room = group.size - group.begun, math.inf
         if self.num_threads is not None:
             room = self.num_threads - len(self._running)
-            if self._running and 2 * room <= min(left, self.num_threads):
-                return False
+            wanted = min(left, self.num_threads)
+            if self._running and room < wanted:
+                if 2 * room <= wanted:
+                    return False
+                if time.monotonic() < self._settled_at + HEAD_START_S:
+                    self._begin_part_at = self._settled_at + HEAD_START_S
+                    return False
         self._beginning, self._part = group, min(left, room)
         return True
 
     def next_settled(self) -> Iterator[Draw]:
-        """Wait for the next draw that finishes, or whose time is up."""
+        """Wait for the next draw that finishes or whose time is up, or until a part may begin."""
         if not self._running and self._next is None:
             return
-        patience = math.inf
+        until = self._begin_part_at
         if self.timeout is not None and self._running:
-            patience = min(draw.deadline for draw in self._running) - time.monotonic()
+            until = min(until, *(draw.deadline for draw in self._running))
+        patience = until - time.monotonic()
         stalled = not self._running and patience > STALLED_S
         for draw in self._take(STALLED_S if stalled else patience) or self._abandon_overdue():
             if draw in self._running:  # an abandoned draw comes in twice
                 del self._running[draw]
+                self._settled_at = time.monotonic()
                 yield draw
         if stalled:
             draw_threads.relieve()

@@ -101,13 +101,14 @@ def _server_size(rows: Path, server: str) -> int:
 
 def _evidence(rng: random.Random) -> dict[str, object]:
     """Return the evidence of a short answer, as servers give it."""
-    tokens = rng.randint(1, 4)
+    tokens, answer = rng.randint(1, 4), -rng.expovariate(1.0)
+    text = answer - rng.expovariate(0.2)
     return {
-        "answer_logprob": -rng.expovariate(1.0),
+        "answer_logprob": answer,
         "answer_tokens": tokens,
-        "text_logprob": -rng.expovariate(0.2),
+        "text_logprob": text,
         "completion_tokens": tokens + 12,
-        "lowest_logprob": -rng.expovariate(0.5),
+        "lowest_logprob": text * rng.uniform(0.3, 1.0),
         "temperature": 0.5,
         "finish_reason": "stop",
     }

@@ -48,11 +48,14 @@ def test_banks_are_those_of_separate_requests(tmp_path, questions):
         apart = collected(tmp_path / "a", server, questions, group=False, num_threads=1)
         assert server.sizes() == [1] * (QUESTIONS * K)
         together = collected(tmp_path / "b", server, questions, num_threads=K)
-        assert server.sizes() == [K] * QUESTIONS
+        requests = len(server.sizes())
+        # One each; a group is split only where a thread is late by more than its head start.
+        assert sum(server.sizes()) == QUESTIONS * K
+        assert QUESTIONS <= requests < QUESTIONS * K / 2
     assert len(apart) == QUESTIONS * K
     assert [compared(row) for row in together] == [compared(row) for row in apart]
     billed = [sum(row["prompt_tokens"] for row in rows) for rows in (apart, together)]
-    assert billed == [QUESTIONS * K * server.prompt_tokens, QUESTIONS * server.prompt_tokens]
+    assert billed == [QUESTIONS * K * server.prompt_tokens, requests * server.prompt_tokens]
 
 
 def compared(row):
