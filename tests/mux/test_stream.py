@@ -80,7 +80,7 @@ class TestStatus:
         assert texts(sent) == [
             "a: Rome (None)",
             "a: None (empty answer)",
-            "b: None (LMUnexpectedError: [scripted/b] down.)",
+            "b: None (LMUnexpectedError: [scripted/b] down)",
             "b: Par is (None)",
         ]
 
