@@ -8,6 +8,7 @@ class Board {
     for (const id of ["verdict", "facts", "outputs"]) show(id, false);
     show("votes", true);
     show("progress", true);
+    $("status").classList.remove("heard");
     $("answers").replaceChildren();
     $("members").replaceChildren(...[...this.rows.values()].map(row => row.item));
     $("progress").value = 0;
@@ -78,7 +79,8 @@ class Board {
     showFacts(verdict, seconds);
     const trust = { true: ", trusted", false: ", not trusted" }[verdict.trusted] ?? "";
     const confidence = `confidence ${verdict.confidence.toFixed(2)}${trust}`;
-    say(`Decided: ${oneLine(verdict.answer).slice(0, 200)}; ${confidence}.`);
+    say(`Answer: ${oneLine(verdict.answer).slice(0, 200)}; ${confidence}.`);
+    $("status").classList.add("heard");
   }
 
   ballots(verdict) {
@@ -175,17 +177,21 @@ function showAnswer(verdict) {
 function showBadges(verdict) {
   const badges = [make("span", "badge", `by ${verdict.member}`)];
   if (verdict.escalated) badges.push(make("span", "badge", "escalated"));
+  if (verdict.escalation_cause) {
+    badges.push(make("span", "badge bad", `not escalated: ${verdict.escalation_cause}`));
+  }
   if (verdict.trusted === true) badges.push(make("span", "badge good", "✓ trusted"));
   if (verdict.trusted === false) badges.push(make("span", "badge bad", "✗ not trusted"));
   if (verdict.tie_break !== "nothing") {
     badges.push(make("span", "badge", `tie, decided by ${verdict.tie_break}`));
   }
   $("badges").replaceChildren(...badges);
-  $("sure").value = verdict.confidence;
+  $("sure").setAttribute("aria-valuenow", verdict.confidence.toFixed(2));
+  $("sure-bar").style.width = `${100 * verdict.confidence}%`;
   $("sure-value").textContent = verdict.confidence.toFixed(2);
   $("sure-about").textContent = verdict.calibrated
     ? "The chance that the answer is right, fitted on labelled questions."
-    : `By the rule ${verdict.rule}: it ranks answers, and is no chance of being right.`;
+    : `By the rule ${verdict.rule}: it ranks answers and is not the chance of being right.`;
 }
 
 function showOutputs(outputs, answer) {

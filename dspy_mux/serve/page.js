@@ -123,6 +123,7 @@ function field(input, at) {
   control.dataset.type = input.type;
   control.required = input.required !== false;
   label.htmlFor = control.id;
+  if (!control.required) label.append(" ", make("span", "optional", "(optional)"));
   box.append(label, control);
   if (input.description) {
     const hint = make("p", "hint", input.description);
@@ -203,6 +204,8 @@ async function ask() {
   running = new AbortController();
   busy(true);
   const board = new Board(mux);
+  // On a phone the answer is below the form.
+  if ($("result").getBoundingClientRect().top > innerHeight / 2) $("result").scrollIntoView();
   const began = performance.now();
   try {
     await follow(mux, values, board, began);
