@@ -60,14 +60,8 @@ class Sandbox:
         """Start a command; `options` are those of `subprocess.Popen`."""
         arguments = ["bwrap", "--die-with-parent", "--unshare-user", "--uid", str(uid)]
         for place in self._machine():
-            arguments += [
-                *(
-                    ["--symlink", os.readlink(place)]
-                    if place.is_symlink()
-                    else ["--ro-bind", place]
-                ),
-                place,
-            ]
+            how = ["--symlink", os.readlink(place)] if place.is_symlink() else ["--ro-bind", place]
+            arguments += [*how, place]
         arguments += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
         for place in self.places:
             arguments += ["--bind", self.path(place), place]
