@@ -102,6 +102,11 @@ class Budget:
         """Members whose calls have no known price."""
         return [name for name, seen in self._seen.items() if seen.priced is False]
 
+    def expect(self, member: str, calls: int) -> None:
+        """Assume so many LM calls of a member's draw, unless the member is known."""
+        with self._lock:
+            self._seen.setdefault(member, _Seen(calls))
+
     def share(self, member: str) -> Share | None:
         """Return what a draw of this member may spend; None where nothing is left for it (yet)."""
         with self._lock:

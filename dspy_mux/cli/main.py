@@ -28,6 +28,7 @@ from .replay import replay
 from .risk import risk
 from .scale import scale
 from .search import search
+from .serve import serve
 from .tune import tune
 from .weights import models, pull
 
@@ -75,6 +76,7 @@ for verb in (
     models,
     pull,
     ask,
+    serve,
 ):
     app.command()(verb)
 app.add_typer(bank_app, name="bank")

@@ -1,0 +1,112 @@
+"""The bodies of responses."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+import dspy
+
+from ..mux.slm_mux import SLMMux
+from . import question as asked
+from .errors import APIError
+from .models import ServedModel, kind_name
+
+if TYPE_CHECKING:
+    from fastapi.exceptions import RequestValidationError
+
+
+def completion(model: ServedModel, prediction: dspy.Prediction) -> dict[str, Any]:
+    """Return a chat completion."""
+    choice = {
+        "index": 0,
+        "message": asked.message_of(prediction),
+        "finish_reason": asked.finish_reason(prediction),
+        "logprobs": None,
+    }
+    return {
+        **head(model, "chat.completion"),
+        "choices": [choice],
+        "usage": asked.usage_of(prediction.verdict),
+        "mux": asked.mux_body(model, prediction)["verdict"],
+    }
+
+
+def head(model: ServedModel, kind: str) -> dict[str, Any]:
+    """Return what a completion and each of its chunks begin with."""
+    return {
+        "id": f"chatcmpl-{uuid.uuid4().hex}",
+        "object": kind,
+        "created": int(time.time()),
+        "model": model.name,
+        "system_fingerprint": None,
+    }
+
+
+def model(one: ServedModel) -> dict[str, Any]:
+    """Return a model as OpenAI's protocol lists it."""
+    return {
+        "id": one.name,
+        "object": "model",
+        "created": one.created,
+        "owned_by": "dspy-mux",
+    }
+
+
+def mux(one: ServedModel) -> dict[str, Any]:
+    """Return what a mux is, and what it asks for."""
+    rule, settings = one.mux.pool.rule, one.mux.pool.settings
+    return {
+        "name": one.name,
+        "kind": "chat" if one.is_chat else "program",
+        "inputs": [] if one.is_chat else list(_inputs(one)),
+        "answer": one.mux.answer_field,
+        "answer_kind": kind_name(one),
+        "members": [member.label for member in one.mux.members],
+        "k": max(member.k or 1 for member in one.mux.members),
+        "draws": one.draws,
+        "rule": None if rule is None else rule.name,
+        "schedule": settings.schedule if isinstance(one.mux, SLMMux) else None,
+        "threshold": settings.threshold,
+    }
+
+
+def mux_in_full(one: ServedModel) -> dict[str, Any]:
+    """Return a mux with its inputs and outputs as JSON schemas."""
+    if one.is_chat:
+        return mux(one)
+    return {
+        **mux(one),
+        "input_schema": one.inputs.model_json_schema(),
+        "output_schema": one.outputs.model_json_schema(),
+    }
+
+
+def _inputs(one: ServedModel) -> Iterator[dict[str, Any]]:
+    for name, field in one.inputs.model_fields.items():
+        kind = _TYPES.get(field.annotation, "json")
+        described: dict[str, Any] = {"name": name, "type": kind, "required": field.is_required()}
+        described["description"] = field.description
+        if get_origin(field.annotation) is Literal:
+            described |= {"type": "choice", "choices": list(get_args(field.annotation))}
+        yield described
+
+
+_TYPES: dict[Any, str] = {str: "str", int: "int", float: "float", bool: "bool"}
+
+
+def not_valid(error: RequestValidationError) -> APIError:
+    """Return what a client is told of a body that is not a request."""
+    first = error.errors()[0]
+    where = [str(part) for part in first["loc"] if part != "body"]
+    if first["type"] == "json_invalid":
+        return APIError(400, "The request's body is not valid JSON.", code="invalid_json")
+    param = ".".join(where)[:100] or None
+    return APIError(
+        400,
+        f"{param or 'The body'!s}: {first['msg']}.",
+        param=param,
+        code="missing_required_parameter" if first["type"] == "missing" else "invalid_value",
+    )

@@ -1,0 +1,225 @@
+"""A question to a served mux: its inputs, made of a request, and what is sent back for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import dspy
+import pydantic
+from pydantic_core import to_jsonable_python
+
+from ..errors import ConfigurationError
+from ..mux.ensemble import Ensemble
+from ..redact import masked
+from ..voting.verdict import Verdict
+from .chat import ChatReply
+from .errors import APIError
+from .formats import ReplyFormat
+from .models import ServedModel
+from .wire import ChatRequest, MuxRequest
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is to be asked.
+
+    Attributes:
+        model: who is asked.
+        mux: what is called: the model's own, or one that differs in its temperature.
+        inputs: of the call.
+        seed: the rollout; None for the first.
+    """
+
+    model: ServedModel
+    mux: Ensemble
+    inputs: Mapping[str, Any]
+    seed: int | None = None
+
+
+def of_chat(model: ServedModel, request: ChatRequest) -> Question:
+    """Return the question in a chat completion.
+
+    Raises:
+        APIError: a field cannot be honoured, or the program's inputs are not there.
+    """
+    request.check_fields()
+    if model.is_chat:
+        settings = request.settings()
+        _check_format(settings)
+        mux = _at_temperature(model, request.temperature)
+        inputs = {"messages": request.conversation(), "settings": settings}
+        return Question(model, mux, inputs, request.seed)
+    given = {**request.settings(), "temperature": request.temperature}
+    for name in given:
+        if given[name] is not None:
+            raise APIError(
+                400,
+                f"{name!r}: {model.name} is a program with settings of its own for each member; "
+                f"leave {name} out.",
+                param=_as_sent(request, name),
+                code="unsupported_parameter",
+            )
+    return Question(model, model.mux, _of_text(model, request.last_text()), request.seed)
+
+
+def of_inputs(model: ServedModel, request: MuxRequest) -> Question:
+    """Return the question in a request of named inputs.
+
+    Raises:
+        APIError: an input is missing, unknown or wrong.
+    """
+    if model.is_chat:
+        if request.messages is None or request.inputs is not None:
+            raise APIError(400, f"{model.name} takes messages, not inputs.", param="messages")
+        conversation = [message.model_dump(exclude_unset=True) for message in request.messages]
+        inputs: dict[str, Any] = {"messages": conversation, "settings": {}}
+    else:
+        if request.inputs is None or request.messages is not None:
+            raise APIError(400, f"{model.name} takes inputs, not messages.", param="inputs")
+        inputs = _checked(model, request.inputs, "inputs")
+    return Question(model, model.mux, inputs, request.seed)
+
+
+def _as_sent(request: ChatRequest, name: str) -> str:
+    renamed = name == "max_tokens" and request.max_completion_tokens is not None
+    return "max_completion_tokens" if renamed else name
+
+
+def _check_format(settings: Mapping[str, Any]) -> None:
+    wanted = settings.get("response_format")
+    if wanted is None:
+        return
+    if wanted["type"] == "json_schema" and "json_schema" not in wanted:
+        raise APIError(
+            400,
+            "response_format of the type json_schema needs a json_schema.",
+            param="response_format.json_schema",
+        )
+    try:
+        ReplyFormat.of(wanted)
+    except ConfigurationError as error:
+        raise APIError(400, str(error), param="response_format", code="invalid_schema") from error
+
+
+def _at_temperature(model: ServedModel, temperature: float | None) -> Ensemble:
+    if temperature is None:
+        return model.mux
+    if model.is_tuned:
+        raise APIError(
+            400,
+            f"temperature: what {model.name} says of its confidence was measured at its own "
+            "temperatures; leave temperature out.",
+            param="temperature",
+            code="unsupported_parameter",
+        )
+    return model.at_temperature(temperature)
+
+
+def _of_text(model: ServedModel, text: str) -> dict[str, Any]:
+    """Return a program's inputs out of a message: a JSON object, or the text of its only input."""
+    fields = model.inputs.model_fields
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if isinstance(value, dict) and value.keys() & fields.keys():
+        return _checked(model, value, "messages")
+    required = [name for name, field in fields.items() if field.is_required()]
+    if len(required) == 1:
+        only = required[0]
+        given = text if fields[only].annotation is str or value is None else value
+        return _checked(model, {only: given}, "messages")
+    raise APIError(
+        400,
+        f"{model.name} takes the inputs {', '.join(fields)}: send them as one JSON object in the "
+        "last message.",
+        param="messages",
+        code="invalid_inputs",
+    )
+
+
+def _checked(model: ServedModel, given: Mapping[str, Any], param: str) -> dict[str, Any]:
+    try:
+        read = model.inputs.model_validate(given)
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])[:100]
+        raise APIError(
+            400,
+            f"The input {where!r} of {model.name} is wrong: {first['msg']}.",
+            param=f"{param}.{where}" if param == "inputs" else param,
+            code="invalid_inputs",
+        ) from error
+    return {name: getattr(read, name) for name in read.model_fields_set}
+
+
+def answer_text(prediction: dspy.Prediction) -> str:
+    """Return a prediction's answer as the text of a message."""
+    answer = prediction.verdict.answer
+    if isinstance(answer, str):
+        return answer
+    return json.dumps(jsonable(answer), ensure_ascii=False)
+
+
+def message_of(prediction: dspy.Prediction) -> dict[str, Any]:
+    """Return a prediction's answer as a message of the assistant."""
+    answer = prediction.verdict.answer
+    if isinstance(answer, ChatReply):
+        return answer.message()
+    return {"role": "assistant", "content": answer_text(prediction), "refusal": None}
+
+
+def finish_reason(prediction: dspy.Prediction) -> str:
+    answer = prediction.verdict.answer
+    return answer.finish_reason if isinstance(answer, ChatReply) else "stop"
+
+
+def jsonable(value: Any) -> Any:
+    return to_jsonable_python(value, serialize_unknown=True, inf_nan_mode="strings")
+
+
+def verdict_body(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict in full; causes of abstentions hold no keys."""
+    body = verdict.model_dump(mode="json")
+    for ballot in body["ballots"]:
+        ballot["abstentions"] = {
+            masked(cause): count for cause, count in ballot["abstentions"].items()
+        }
+    return body
+
+
+def mux_body(model: ServedModel, prediction: dspy.Prediction) -> dict[str, Any]:
+    """Return the outputs of a question with its verdict."""
+    outputs = {name: jsonable(prediction[name]) for name in prediction}
+    return {
+        "model": model.name,
+        "outputs": outputs,
+        "verdict": verdict_body(prediction.verdict),
+    }
+
+
+def mux_headers(verdict: Verdict) -> dict[str, str]:
+    """Return the verdict's figures as headers."""
+    trusted = "unknown" if verdict.trusted is None else str(verdict.trusted).lower()
+    return {
+        "x-mux-member": _latin(verdict.member),
+        "x-mux-confidence": f"{verdict.confidence:.4g}",
+        "x-mux-trusted": trusted,
+        "x-mux-calls": str(verdict.calls),
+    }
+
+
+def _latin(text: str) -> str:
+    """Return a text that a header can hold."""
+    return "".join(c if " " <= c <= "~" else "?" for c in text)
+
+
+def usage_of(verdict: Verdict) -> dict[str, int]:
+    return {
+        "prompt_tokens": verdict.prompt_tokens,
+        "completion_tokens": verdict.completion_tokens,
+        "total_tokens": verdict.prompt_tokens + verdict.completion_tokens,
+    }

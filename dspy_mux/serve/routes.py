@@ -1,0 +1,182 @@
+"""The endpoints."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Mapping
+from typing import Annotated, Any, TypeVar
+
+import jsonschema  # noqa: F401  (read lazily, and needed)
+import prometheus_client  # noqa: F401
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.exceptions import HTTPException
+
+from ..mux.ensemble import Ensemble
+from . import bodies, events, question as asked
+from .desk import Desk
+from .errors import APIError
+from .guard import Guard
+from .keys import KeyRing
+from .models import served_models
+from .settings import ServeSettings
+from .wire import ChatRequest, MuxRequest
+
+Value = TypeVar("Value")
+
+
+async def signed_in(request: Request) -> str | None:
+    """Return the name of a request's key; None where none is needed."""
+    return await request.app.state.keys.check(request)
+
+
+#: The name of the key that a request came with.
+KeyName = Annotated[str | None, Depends(signed_in)]
+
+
+def application(muxes: Mapping[str, Ensemble], settings: ServeSettings) -> FastAPI:
+    """Return the application; see `create_app`."""
+    from .. import __version__
+
+    app = FastAPI(title="dspy-mux", version=__version__, docs_url=None, redoc_url=None)
+    desk = app.state.desk = Desk(served_models(muxes), settings)
+    app.state.keys = KeyRing(settings.keys)
+    _handle_errors(app)
+    _add_public(app, desk)
+    _add_models(app, desk)
+    _add_questions(app, desk)
+    app.add_middleware(Guard, settings=settings)
+    return app
+
+
+def _handle_errors(app: FastAPI) -> None:
+    @app.exception_handler(APIError)
+    async def refuse(_: Request, error: APIError) -> JSONResponse:
+        return JSONResponse(error.body(), error.status, error.headers())
+
+    @app.exception_handler(RequestValidationError)
+    async def not_valid(_: Request, error: RequestValidationError) -> JSONResponse:
+        refused = bodies.not_valid(error)
+        return JSONResponse(refused.body(), refused.status, refused.headers())
+
+    @app.exception_handler(HTTPException)
+    async def http(_: Request, error: HTTPException) -> JSONResponse:
+        refused = APIError(error.status_code, f"{error.detail}.", code=None)
+        return JSONResponse(refused.body(), refused.status, dict(error.headers or {}))
+
+
+def _add_public(app: FastAPI, desk: Desk) -> None:
+    @app.get("/healthz")
+    async def health() -> dict[str, str]:
+        """Whether the process answers at all."""
+        return {"status": "ok"}
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        from .page import page
+
+        body, headers = page()
+        return Response(body, headers=headers, media_type="text/html; charset=utf-8")
+
+
+def _add_models(app: FastAPI, desk: Desk) -> None:
+    wanted = [Depends(signed_in)]
+
+    @app.get("/v1/models", dependencies=wanted)
+    async def models() -> dict[str, Any]:
+        """List what can be asked: each mux, and each of its members alone."""
+        return {"object": "list", "data": [bodies.model(one) for one in desk.models.values()]}
+
+    @app.get("/v1/models/{name:path}", dependencies=wanted)
+    async def model(name: str) -> dict[str, Any]:
+        """Describe one model."""
+        return bodies.model(desk.model(name))
+
+    @app.get("/v1/mux", dependencies=wanted)
+    async def muxes() -> dict[str, Any]:
+        """Describe each mux: inputs, members, rule."""
+        return {"muxes": [bodies.mux(one) for one in desk.models.values() if one.member is None]}
+
+    @app.get("/v1/mux/{name:path}", dependencies=wanted)
+    async def mux(name: str) -> dict[str, Any]:
+        """Describe a mux, with its inputs and outputs as JSON schemas."""
+        return bodies.mux_in_full(desk.model(name))
+
+    @app.get("/metrics", dependencies=wanted)
+    async def metrics() -> Response:
+        """Return the server's figures in Prometheus's text format."""
+        body, kind = desk.metrics.page()
+        return Response(body, media_type=kind)
+
+    @app.get("/readyz")
+    async def ready() -> JSONResponse:
+        """Whether questions are answered; and which members have failed of late."""
+        return JSONResponse({"status": "ok"})
+
+
+def _add_questions(app: FastAPI, desk: Desk) -> None:
+    @app.post("/v1/chat/completions")
+    async def complete(body: ChatRequest, request: Request, key: KeyName) -> Response:
+        """Answer a conversation, or a program's inputs in its last message."""
+        model = desk.model(body.model)
+        question = asked.of_chat(model, body)
+        if body.stream:
+            seat = contextlib.ExitStack()
+            seat.enter_context(desk.seat())
+            wants_usage = bool(body.stream_options and body.stream_options.include_usage)
+            chunks = events.completion(desk, question, key, usage=wants_usage)
+            return _stream(chunks, seat)
+        with desk.seat():
+            prediction = await _unless_left(request, desk.answer(question, key))
+        return JSONResponse(
+            bodies.completion(model, prediction), headers=asked.mux_headers(prediction.verdict)
+        )
+
+    @app.post("/v1/mux/{name:path}")
+    async def ask(name: str, body: MuxRequest, request: Request, key: KeyName) -> Response:
+        """Answer named inputs with named outputs, and the verdict in full."""
+        model = desk.model(name)
+        question = asked.of_inputs(model, body)
+        if body.stream:
+            seat = contextlib.ExitStack()
+            seat.enter_context(desk.seat())
+            return _stream(events.named(desk, question, key), seat)
+        with desk.seat():
+            prediction = await _unless_left(request, desk.answer(question, key))
+        return JSONResponse(
+            asked.mux_body(model, prediction), headers=asked.mux_headers(prediction.verdict)
+        )
+
+
+def _stream(chunks: AsyncGenerator[str, None], seat: contextlib.ExitStack) -> StreamingResponse:
+    async def held() -> AsyncGenerator[str, None]:
+        with seat:
+            async with contextlib.aclosing(chunks):
+                async for chunk in chunks:
+                    yield chunk
+
+    headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+    return StreamingResponse(held(), media_type="text/event-stream", headers=headers)
+
+
+async def _unless_left(request: Request, work: Awaitable[Value]) -> Value:
+    """Return what comes of `work`; end it where the client hangs up."""
+    task = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait([task, leaving], return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise APIError(499, "The client hung up.", code="client_closed_request")
+        return await task
+    finally:
+        for one in (task, leaving):
+            if not one.done():
+                one.cancel()
+                await asyncio.wait([one])
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
