@@ -7,30 +7,30 @@ import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
-import dspy
-
 from ..mux.slm_mux import SLMMux
-from . import question as asked
+from .answer import Answer, verdict_body
 from .errors import APIError
 from .models import ServedModel, kind_name
 
 if TYPE_CHECKING:
     from fastapi.exceptions import RequestValidationError
 
+    from .desk import Desk
 
-def completion(model: ServedModel, prediction: dspy.Prediction) -> dict[str, Any]:
+
+def completion(answer: Answer) -> dict[str, Any]:
     """Return a chat completion."""
     choice = {
         "index": 0,
-        "message": asked.message_of(prediction),
-        "finish_reason": asked.finish_reason(prediction),
+        "message": answer.message,
+        "finish_reason": answer.finish_reason,
         "logprobs": None,
     }
     return {
-        **head(model, "chat.completion"),
+        **head(answer.model, "chat.completion"),
         "choices": [choice],
-        "usage": asked.usage_of(prediction.verdict),
-        "mux": asked.mux_body(model, prediction)["verdict"],
+        "usage": answer.usage,
+        "mux": verdict_body(answer.verdict),
     }
 
 
@@ -92,6 +92,20 @@ def _inputs(one: ServedModel) -> Iterator[dict[str, Any]]:
         if get_origin(field.annotation) is Literal:
             described |= {"type": "choice", "choices": list(get_args(field.annotation))}
         yield described
+
+
+def readiness(desk: Desk) -> tuple[dict[str, Any], bool]:
+    """Return which members are up, and whether each mux has one that is."""
+    muxes, is_ready = {}, not desk.is_closing
+    for one in desk.models.values():
+        if one.member is None:
+            down = {name: desk.health.cause(one.name, name) for name in one.mux.pool.names}
+            muxes[one.name] = {
+                name: "up" if cause is None else f"down: {cause}" for name, cause in down.items()
+            }
+            is_ready = is_ready and None in down.values()
+    status = "ok" if is_ready else "closing" if desk.is_closing else "no member is up"
+    return {"status": status, "muxes": muxes}, is_ready
 
 
 _TYPES: dict[Any, str] = {str: "str", int: "int", float: "float", bool: "bool"}

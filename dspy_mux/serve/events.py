@@ -9,9 +9,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-import dspy
-
-from . import bodies, question as asked
+from . import bodies
+from .answer import Answer, verdict_body
 from .desk import Desk
 from .errors import APIError
 from .question import Question
@@ -37,7 +36,7 @@ async def completion(
                 elif isinstance(item, dict):
                     yield _comment(item)
                 else:
-                    for chunk in _chunks(head, question, item, usage):
+                    for chunk in _chunks(head, item, usage):
                         yield _data(chunk)
     except APIError as error:
         yield _data(error.body())
@@ -57,7 +56,7 @@ async def named(desk: Desk, question: Question, key: str | None) -> AsyncGenerat
                 elif isinstance(item, dict):
                     yield _event("draw", item)
                 else:
-                    yield _event("verdict", asked.mux_body(question.model, item))
+                    yield _event("verdict", item.body())
     except APIError as error:
         yield _event("error", error.body())
 
@@ -85,23 +84,23 @@ async def _kept_alive(events: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, 
         await events.aclose()
 
 
-def _chunks(
-    head: dict[str, Any], question: Question, prediction: dspy.Prediction, usage: bool
-) -> list[dict[str, Any]]:
-    message = asked.message_of(prediction)
+def _chunks(head: dict[str, Any], answer: Answer, usage: bool) -> list[dict[str, Any]]:
+    message = answer.message
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
     if message.get("reasoning_content"):
         deltas.append({"reasoning_content": message["reasoning_content"]})
     deltas += [{"content": piece} for piece in _pieces(message["content"] or "")]
+    if message["refusal"]:
+        deltas.append({"refusal": message["refusal"]})
     if message.get("tool_calls"):
         calls = [{"index": at, **call} for at, call in enumerate(message["tool_calls"])]
         deltas.append({"tool_calls": calls})
     chunks = [{**head, "choices": [_choice(delta)]} for delta in deltas]
-    last = {**head, "choices": [_choice({}, asked.finish_reason(prediction))]}
-    last["mux"] = asked.verdict_body(prediction.verdict)
+    last = {**head, "choices": [_choice({}, answer.finish_reason)]}
+    last["mux"] = verdict_body(answer.verdict)
     chunks.append(last)
     if usage:
-        chunks.append({**head, "choices": [], "usage": asked.usage_of(prediction.verdict)})
+        chunks.append({**head, "choices": [], "usage": answer.usage})
     return chunks
 
 

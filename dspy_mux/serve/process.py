@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import signal
+import sys
 from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING
 
-from ..errors import ConfigurationError, MissingExtra
+from ..errors import ConfigurationError, MissingExtra, MuxError
+from ..redact import masked
 from .app import create_app
 from .settings import ServeSettings, is_loopback
 from .sources import Sources
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from .desk import Desk
+
+logger = logging.getLogger("dspy_mux")
+
+#: Seconds beyond the grace in which those who were told that they get no answer have to hear it.
+_LAST_WORDS_S = 5
 
 
 @dataclass(frozen=True)
@@ -26,10 +43,13 @@ class Listener:
 def run(sources: Sources, settings: ServeSettings, listener: Listener) -> None:
     """Serve until a signal ends it.
 
+    SIGTERM and Ctrl-C end it once the questions under way are answered, or after the grace; the
+    second one ends it at once. SIGHUP reads the files again.
+
     Raises:
         MissingExtra: FastAPI, uvicorn or what they need is not installed.
-        ConfigurationError: others could reach it without a key, or it cannot listen there.
-        MuxError: a file cannot be read.
+        ConfigurationError: others could reach it without a key.
+        MuxError: a file cannot be read, or it cannot listen there.
     """
     if not (settings.keys or listener.no_auth or is_loopback(listener.host)):
         raise ConfigurationError(
@@ -43,5 +63,60 @@ def run(sources: Sources, settings: ServeSettings, listener: Listener) -> None:
             "Serving a mux needs uvicorn, which is not installed: pip install 'dspy-mux[serve]'."
         ) from error
     app = create_app(sources.load(), settings)
-    config = uvicorn.Config(app, host=listener.host, port=listener.port)
-    uvicorn.Server(config).run()
+    config = uvicorn.Config(
+        app,
+        host=listener.host,
+        port=listener.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(settings.grace) + _LAST_WORDS_S,
+    )
+    try:
+        socket = config.bind_socket()
+    except SystemExit:  # uvicorn logs why
+        raise MuxError(
+            f"The server cannot listen on {listener.host}:{listener.port}: choose another port, or "
+            "end what listens there."
+        ) from None
+    asyncio.run(_serve(config, sources, app.state.desk, socket))
+
+
+async def _serve(config: uvicorn.Config, sources: Sources, desk: Desk, socket: object) -> None:
+    import uvicorn
+
+    loop = asyncio.get_running_loop()
+    tasks: set[asyncio.Task[None]] = set()
+
+    def begin(work: object) -> None:
+        task = loop.create_task(work)  # type: ignore[arg-type]
+        tasks.add(task)  # the loop keeps no reference
+        task.add_done_callback(tasks.discard)
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            if self.should_exit:
+                logger.warning("Ended at once: questions under way are given up.")
+                self.force_exit = True
+                return
+            self.should_exit = True
+            loop.call_soon_threadsafe(lambda: begin(desk.close()))
+
+    if sys.platform != "win32":
+        reloads = asyncio.Lock()
+        loop.add_signal_handler(signal.SIGHUP, lambda: begin(_reload(sources, desk, reloads)))
+    await Server(config).serve(sockets=[socket])
+
+
+async def _reload(sources: Sources, desk: Desk, turn: asyncio.Lock) -> None:
+    """Read the files again; keep what is served where one is broken."""
+    from .models import served_models
+
+    async with turn:
+        try:
+            models = await asyncio.to_thread(lambda: served_models(sources.load()))
+        except MuxError as error:
+            logger.error("Still serving what was served before: %s", masked(str(error)))
+            return
+        desk.models = models
+        logger.warning("The files were read again: %s.", ", ".join(models))

@@ -1,4 +1,4 @@
-"""A question to a served mux: its inputs, made of a request, and what is sent back for it."""
+"""A question to a served mux, made of a request."""
 
 from __future__ import annotations
 
@@ -7,15 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import dspy
 import pydantic
-from pydantic_core import to_jsonable_python
 
 from ..errors import ConfigurationError
 from ..mux.ensemble import Ensemble
-from ..redact import masked
-from ..voting.verdict import Verdict
-from .chat import ChatReply
 from .errors import APIError
 from .formats import ReplyFormat
 from .models import ServedModel
@@ -154,72 +149,3 @@ def _checked(model: ServedModel, given: Mapping[str, Any], param: str) -> dict[s
             code="invalid_inputs",
         ) from error
     return {name: getattr(read, name) for name in read.model_fields_set}
-
-
-def answer_text(prediction: dspy.Prediction) -> str:
-    """Return a prediction's answer as the text of a message."""
-    answer = prediction.verdict.answer
-    if isinstance(answer, str):
-        return answer
-    return json.dumps(jsonable(answer), ensure_ascii=False)
-
-
-def message_of(prediction: dspy.Prediction) -> dict[str, Any]:
-    """Return a prediction's answer as a message of the assistant."""
-    answer = prediction.verdict.answer
-    if isinstance(answer, ChatReply):
-        return answer.message()
-    return {"role": "assistant", "content": answer_text(prediction), "refusal": None}
-
-
-def finish_reason(prediction: dspy.Prediction) -> str:
-    answer = prediction.verdict.answer
-    return answer.finish_reason if isinstance(answer, ChatReply) else "stop"
-
-
-def jsonable(value: Any) -> Any:
-    return to_jsonable_python(value, serialize_unknown=True, inf_nan_mode="strings")
-
-
-def verdict_body(verdict: Verdict) -> dict[str, Any]:
-    """Return a verdict in full; causes of abstentions hold no keys."""
-    body = verdict.model_dump(mode="json")
-    for ballot in body["ballots"]:
-        ballot["abstentions"] = {
-            masked(cause): count for cause, count in ballot["abstentions"].items()
-        }
-    return body
-
-
-def mux_body(model: ServedModel, prediction: dspy.Prediction) -> dict[str, Any]:
-    """Return the outputs of a question with its verdict."""
-    outputs = {name: jsonable(prediction[name]) for name in prediction}
-    return {
-        "model": model.name,
-        "outputs": outputs,
-        "verdict": verdict_body(prediction.verdict),
-    }
-
-
-def mux_headers(verdict: Verdict) -> dict[str, str]:
-    """Return the verdict's figures as headers."""
-    trusted = "unknown" if verdict.trusted is None else str(verdict.trusted).lower()
-    return {
-        "x-mux-member": _latin(verdict.member),
-        "x-mux-confidence": f"{verdict.confidence:.4g}",
-        "x-mux-trusted": trusted,
-        "x-mux-calls": str(verdict.calls),
-    }
-
-
-def _latin(text: str) -> str:
-    """Return a text that a header can hold."""
-    return "".join(c if " " <= c <= "~" else "?" for c in text)
-
-
-def usage_of(verdict: Verdict) -> dict[str, int]:
-    return {
-        "prompt_tokens": verdict.prompt_tokens,
-        "completion_tokens": verdict.completion_tokens,
-        "total_tokens": verdict.prompt_tokens + verdict.completion_tokens,
-    }

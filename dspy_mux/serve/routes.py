@@ -53,13 +53,13 @@ def application(muxes: Mapping[str, Ensemble], settings: ServeSettings) -> FastA
 
 def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(APIError)
-    async def refuse(_: Request, error: APIError) -> JSONResponse:
+    async def refuse(request: Request, error: APIError) -> JSONResponse:
+        request.app.state.desk.metrics.refused(error.code)
         return JSONResponse(error.body(), error.status, error.headers())
 
     @app.exception_handler(RequestValidationError)
-    async def not_valid(_: Request, error: RequestValidationError) -> JSONResponse:
-        refused = bodies.not_valid(error)
-        return JSONResponse(refused.body(), refused.status, refused.headers())
+    async def not_valid(request: Request, error: RequestValidationError) -> JSONResponse:
+        return await refuse(request, bodies.not_valid(error))
 
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> JSONResponse:
@@ -73,12 +73,18 @@ def _add_public(app: FastAPI, desk: Desk) -> None:
         """Whether the process answers at all."""
         return {"status": "ok"}
 
+    @app.get("/readyz")
+    async def ready() -> JSONResponse:
+        """Whether questions are answered, and which members have failed of late."""
+        body, is_ready = bodies.readiness(desk)
+        return JSONResponse(body, 200 if is_ready else 503)
+
     @app.get("/", include_in_schema=False)
     async def page() -> Response:
         from .page import page
 
         body, headers = page()
-        return Response(body, headers=headers, media_type="text/html; charset=utf-8")
+        return Response(body, headers=headers)
 
 
 def _add_models(app: FastAPI, desk: Desk) -> None:
@@ -110,18 +116,12 @@ def _add_models(app: FastAPI, desk: Desk) -> None:
         body, kind = desk.metrics.page()
         return Response(body, media_type=kind)
 
-    @app.get("/readyz")
-    async def ready() -> JSONResponse:
-        """Whether questions are answered; and which members have failed of late."""
-        return JSONResponse({"status": "ok"})
-
 
 def _add_questions(app: FastAPI, desk: Desk) -> None:
     @app.post("/v1/chat/completions")
     async def complete(body: ChatRequest, request: Request, key: KeyName) -> Response:
         """Answer a conversation, or a program's inputs in its last message."""
-        model = desk.model(body.model)
-        question = asked.of_chat(model, body)
+        question = asked.of_chat(desk.model(body.model), body)
         if body.stream:
             seat = contextlib.ExitStack()
             seat.enter_context(desk.seat())
@@ -129,25 +129,20 @@ def _add_questions(app: FastAPI, desk: Desk) -> None:
             chunks = events.completion(desk, question, key, usage=wants_usage)
             return _stream(chunks, seat)
         with desk.seat():
-            prediction = await _unless_left(request, desk.answer(question, key))
-        return JSONResponse(
-            bodies.completion(model, prediction), headers=asked.mux_headers(prediction.verdict)
-        )
+            answer = await _unless_left(request, desk.answer(question, key))
+        return JSONResponse(bodies.completion(answer), headers=answer.headers)
 
     @app.post("/v1/mux/{name:path}")
     async def ask(name: str, body: MuxRequest, request: Request, key: KeyName) -> Response:
         """Answer named inputs with named outputs, and the verdict in full."""
-        model = desk.model(name)
-        question = asked.of_inputs(model, body)
+        question = asked.of_inputs(desk.model(name), body)
         if body.stream:
             seat = contextlib.ExitStack()
             seat.enter_context(desk.seat())
             return _stream(events.named(desk, question, key), seat)
         with desk.seat():
-            prediction = await _unless_left(request, desk.answer(question, key))
-        return JSONResponse(
-            asked.mux_body(model, prediction), headers=asked.mux_headers(prediction.verdict)
-        )
+            answer = await _unless_left(request, desk.answer(question, key))
+        return JSONResponse(answer.body(), headers=answer.headers)
 
 
 def _stream(chunks: AsyncGenerator[str, None], seat: contextlib.ExitStack) -> StreamingResponse:
