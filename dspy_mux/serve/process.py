@@ -6,9 +6,11 @@ import asyncio
 import logging
 import signal
 import sys
+from collections.abc import Coroutine
 from dataclasses import dataclass
+from socket import socket
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError, MissingExtra, MuxError
 from ..redact import masked
@@ -73,27 +75,35 @@ def run(sources: Sources, settings: ServeSettings, listener: Listener) -> None:
         timeout_graceful_shutdown=int(settings.grace) + _LAST_WORDS_S,
     )
     try:
-        socket = config.bind_socket()
+        own: socket = config.bind_socket()
     except SystemExit:  # uvicorn logs why
         raise MuxError(
             f"The server cannot listen on {listener.host}:{listener.port}: choose another port, or "
             "end what listens there."
         ) from None
-    asyncio.run(_serve(config, sources, app.state.desk, socket))
+    host, port = own.getsockname()[:2]
+    print(f"Serving {', '.join(sources.files)} at http://{_in_url(host)}:{port}/v1", flush=True)
+    asyncio.run(_serve(config, sources, app.state.desk, own))
 
 
-async def _serve(config: uvicorn.Config, sources: Sources, desk: Desk, socket: object) -> None:
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+async def _serve(config: uvicorn.Config, sources: Sources, desk: Desk, own: socket) -> None:
     import uvicorn
 
     loop = asyncio.get_running_loop()
     tasks: set[asyncio.Task[None]] = set()
 
-    def begin(work: object) -> None:
-        task = loop.create_task(work)  # type: ignore[arg-type]
+    def begin(work: Coroutine[Any, Any, None]) -> None:
+        task = loop.create_task(work)
         tasks.add(task)  # the loop keeps no reference
         task.add_done_callback(tasks.discard)
 
     class Server(uvicorn.Server):
+        should_exit: bool
+
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             if self.should_exit:
                 logger.warning("Ended at once: questions under way are given up.")
@@ -105,7 +115,7 @@ async def _serve(config: uvicorn.Config, sources: Sources, desk: Desk, socket: o
     if sys.platform != "win32":
         reloads = asyncio.Lock()
         loop.add_signal_handler(signal.SIGHUP, lambda: begin(_reload(sources, desk, reloads)))
-    await Server(config).serve(sockets=[socket])
+    await Server(config).serve(sockets=[own])
 
 
 async def _reload(sources: Sources, desk: Desk, turn: asyncio.Lock) -> None:
