@@ -35,8 +35,12 @@ def create_app(muxes: Mapping[str, Ensemble], settings: ServeSettings | None = N
     try:
         from .routes import application
     except ImportError as error:
-        raise MissingExtra(
-            f"Serving a mux needs {error.name}, which is not installed: "
-            "pip install 'dspy-mux[serve]'."
-        ) from error
+        raise MissingExtra(missing(error)) from error
     return application(muxes, settings or ServeSettings())
+
+
+def missing(error: ImportError) -> str:
+    """Return what to tell where something that serving needs is not installed."""
+    return (
+        f"Serving a mux needs {error.name}, which is not installed: pip install 'dspy-mux[serve]'."
+    )

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import math
 import time
 import traceback
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from typing import Any
 
-import anyio
 import dspy
-from dspy.streaming import StatusMessage
-from dspy.streaming.messages import StatusStreamingCallback
 
-from ..bank.limits import LimitReached, Share
+from ..bank.limits import LimitReached
 from ..errors import MuxError
 from ..mux.rollout import PoolLM
-from ..mux.stream import MuxProgress, MuxStatusMessageProvider
 from ..redact import masked
 from ..voting.verdict import AllMembersFailed, NotTrusted
 from .answer import Answer
@@ -30,7 +23,7 @@ from .failures import failure_of
 from .health import Health
 from .metrics import Metrics
 from .models import ServedModel
-from .purse import Purse
+from .purse import Purse, Ticket
 from .question import Question
 from .settings import ServeSettings
 
@@ -80,11 +73,14 @@ class Desk:
         )
 
     @contextmanager
-    def seat(self) -> Iterator[None]:
-        """Hold one of the places for questions.
+    def admitted(self, question: Question, key: str | None) -> Iterator[Ticket]:
+        """Hold one of the places for questions, and a share of the budgets.
+
+        Args:
+            key: the name of the key that the question came with.
 
         Raises:
-            APIError: all are taken, or the server is being stopped.
+            APIError: all places are taken, the budget is spent, or the server is being stopped.
         """
         if self.is_closing:
             raise _stopped()
@@ -96,71 +92,37 @@ class Desk:
                 code="too_many_requests",
                 retry_after=_BUSY_S,
             )
-        self.under_way += 1
-        self.metrics.under_way.set(self.under_way)
-        try:
-            yield
-        finally:
-            self.under_way -= 1
-            self.metrics.under_way.set(self.under_way)
+        ticket = Ticket(question)
+        with ExitStack() as stack:
+            for purse in self._purses_of(key):
+                if purse.is_limited:
+                    ticket.shares.append((stack.enter_context(purse.share(ticket)), purse))
+            self._count(1)
+            stack.callback(self._count, -1)
+            yield ticket
 
-    async def answer(self, question: Question, key: str | None) -> Answer:
+    async def answer(self, ticket: Ticket) -> Answer:
         """Answer a question.
 
         Cancelling it withdraws the draws under way.
 
-        Args:
-            key: the name of the key that it came with.
-
         Raises:
             APIError: there is no answer, or none is paid for.
         """
-        name, began = question.model.name, time.perf_counter()
-        with ExitStack() as stack:
-            purses = [one for one in self._purses_of(key) if one.is_limited]
-            shares = [stack.enter_context(one.share(question.model)) for one in purses]
-            try:
-                decided = await self._decide(question, shares)
-            except (LimitReached, Exception) as error:  # noqa: BLE001  (told to the client)
-                refused = [one for one, share in zip(purses, shares, strict=True) if share.refused]
-                failure = refused[0].spent() if refused else self._failure(error, question)
-                ballots = error.ballots if isinstance(error, AllMembersFailed) else []
-                self.health.note(name, ballots)
-                seconds = time.perf_counter() - began
-                self.metrics.failed(name, failure.code, seconds, ballots)
-                raise failure from None
-        answer = Answer.of(question.model, decided)
-        self.health.note(name, answer.verdict.ballots)
-        seconds = time.perf_counter() - began
-        self.metrics.answered(name, answer.verdict, seconds, kept_back=answer.outputs is None)
-        return answer
-
-    async def events(self, question: Question, key: str | None) -> AsyncGenerator[Any, None]:
-        """Yield a `MuxProgress`, as a dict, for each draw that settles, then the `Answer`.
-
-        Closing it withdraws the draws under way.
-
-        Raises:
-            APIError: see `answer`.
-        """
-        send, receive = anyio.create_memory_object_stream[Any](math.inf)
-        callbacks = [*dspy.settings.callbacks, StatusStreamingCallback(_Events())]
-
-        async def ask() -> Answer:
-            with send, dspy.context(send_stream=send, stream_listeners=[], callbacks=callbacks):
-                return await self.answer(question, key)
-
-        task = asyncio.ensure_future(ask())
+        model, began = ticket.question.model, time.perf_counter()
         try:
-            with receive:
-                async for item in receive:
-                    if isinstance(item, StatusMessage):
-                        yield json.loads(item.message)
-            yield await task
-        finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.wait([task])
+            decided = await self._decide(ticket)
+        except (LimitReached, Exception) as error:  # noqa: BLE001  (told to the client)
+            failure = self._failure(error, ticket)
+            ballots = error.ballots if isinstance(error, AllMembersFailed) else []
+            self.health.note(model.mux_name, ballots)
+            self.metrics.failed(model.name, failure.code, time.perf_counter() - began, ballots)
+            raise failure from None
+        answer = Answer.of(model, decided)
+        ticket.is_answered = True
+        self.health.note(model.mux_name, answer.verdict.ballots)
+        self.metrics.answered(answer, time.perf_counter() - began)
+        return answer
 
     async def close(self) -> None:
         """Take no further questions, and end those that are still under way after the grace."""
@@ -172,19 +134,17 @@ class Desk:
         for task in self._asked:
             task.cancel()
 
-    async def _decide(
-        self, question: Question, shares: Sequence[Share]
-    ) -> dspy.Prediction | NotTrusted:
+    async def _decide(self, ticket: Ticket) -> dspy.Prediction | NotTrusted:
         """Ask the mux.
 
         Raises:
             APIError: the question took too long, or the server is being stopped.
             Exception: what the mux raises.
         """
-        lm = dspy.settings.lm
+        question, lm = ticket.question, dspy.settings.lm
         if question.seed is not None:
             lm = PoolLM([question.model.name]).copy(rollout_id=question.seed)
-        callbacks = [*dspy.settings.callbacks, *shares]
+        callbacks = [*dspy.settings.callbacks, *(share for share, _ in ticket.shares)]
         with dspy.context(lm=lm, callbacks=callbacks, disable_history=True):
             task = asyncio.ensure_future(question.mux.acall(**question.inputs))
         self._asked.add(task)
@@ -207,31 +167,25 @@ class Desk:
                 task.cancel()
                 await asyncio.wait([task])
 
+    def _count(self, by: int) -> None:
+        self.under_way += by
+        self.metrics.under_way.set(self.under_way)
+
     def _purses_of(self, key: str | None) -> list[Purse]:
         return [self._purse] if key is None else [self._purse, self._purses[key]]
 
-    def _failure(self, error: BaseException, question: Question) -> APIError:
+    def _failure(self, error: BaseException, ticket: Ticket) -> APIError:
+        spent = next((purse for share, purse in ticket.shares if share.refused), None)
+        if spent is not None:
+            return spent.spent()
         if isinstance(error, APIError):
             return error
         if not isinstance(error, MuxError):  # a bug, whose traceback may show a key
             trace = "".join(traceback.format_exception(error))
-            for member in question.mux.members:
+            for member in ticket.question.mux.members:
                 trace = masked(trace, member.lm)
-            logger.error("A question to %s failed.\n%s", question.model.name, trace)
+            logger.error("A question to %s failed.\n%s", ticket.question.model.name, trace)
         return failure_of(error)
-
-
-class _Events(MuxStatusMessageProvider):
-    """Words a draw's outcome as JSON."""
-
-    def draw_settled_status_message(self, instance: Any, progress: MuxProgress) -> str | None:
-        return json.dumps(asdict(progress))
-
-    def tool_start_status_message(self, instance: Any, inputs: dict[str, Any]) -> None:
-        return None
-
-    def tool_end_status_message(self, outputs: Any) -> None:
-        return None
 
 
 def _stopped() -> APIError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import AsyncGenerator
@@ -11,25 +10,20 @@ from typing import Any
 
 from . import bodies
 from .answer import Answer, verdict_body
-from .desk import Desk
+from .asking import Asking
 from .errors import APIError
-from .question import Question
 
-#: Seconds of silence after which a comment keeps the connection alive.
-_SILENCE_S = 10.0
 #: Pieces that an answer is sent in: words with the space around them.
 _PIECE = re.compile(r"\s*\S+\s*|\s+")
 _LONGEST_PIECE = 2000
 
 
-async def completion(
-    desk: Desk, question: Question, key: str | None, *, usage: bool
-) -> AsyncGenerator[str, None]:
+async def completion(asking: Asking, *, usage: bool) -> AsyncGenerator[str, None]:
     """Yield a chat completion as chunks, with a comment for each draw that settles."""
-    head = bodies.head(question.model, "chat.completion.chunk")
+    head = bodies.head(asking.question.model, "chat.completion.chunk")
     head |= {"usage": None} if usage else {}
     try:
-        async with aclosing(_kept_alive(desk.events(question, key))) as told:
+        async with aclosing(asking.events()) as told:
             async for item in told:
                 if item is None:
                     yield ": waiting\n\n"
@@ -44,12 +38,12 @@ async def completion(
     yield "data: [DONE]\n\n"
 
 
-async def named(desk: Desk, question: Question, key: str | None) -> AsyncGenerator[str, None]:
+async def named(asking: Asking) -> AsyncGenerator[str, None]:
     """Yield `start`, a `draw` for each that settles, and `verdict` or `error`."""
-    members = [{"name": one.label, "k": one.k or 1} for one in question.mux.members]
+    members = [{"name": one.label, "k": one.k or 1} for one in asking.question.mux.members]
     yield _event("start", {"total": sum(one["k"] for one in members), "members": members})
     try:
-        async with aclosing(_kept_alive(desk.events(question, key))) as told:
+        async with aclosing(asking.events()) as told:
             async for item in told:
                 if item is None:
                     yield ": waiting\n\n"
@@ -59,29 +53,6 @@ async def named(desk: Desk, question: Question, key: str | None) -> AsyncGenerat
                     yield _event("verdict", item.body())
     except APIError as error:
         yield _event("error", error.body())
-
-
-async def _kept_alive(events: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
-    """Yield events, and None after each silence."""
-    waited: asyncio.Future[Any] | None = None
-    try:
-        while True:
-            waited = waited or asyncio.ensure_future(anext(events))
-            done, _ = await asyncio.wait([waited], timeout=_SILENCE_S)
-            if not done:
-                yield None
-                continue
-            try:
-                item = waited.result()
-            except StopAsyncIteration:
-                return
-            waited = None
-            yield item
-    finally:
-        if waited is not None and not waited.done():
-            waited.cancel()
-            await asyncio.wait([waited])
-        await events.aclose()
 
 
 def _chunks(head: dict[str, Any], answer: Answer, usage: bool) -> list[dict[str, Any]]:

@@ -16,8 +16,8 @@ from prometheus_client import (
 )
 
 from ..sampling.causes import RESPONSE_CAUSES
-from ..voting.verdict import Verdict
 from ..voting.verdict_parts import MemberBallot
+from .answer import Answer
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -82,9 +82,11 @@ class Metrics:
         """Count a request that was refused."""
         self._refused.labels(code or "other").inc()
 
-    def answered(self, model: str, verdict: Verdict, seconds: float, *, kept_back: bool) -> None:
+    def answered(self, answer: Answer, seconds: float) -> None:
         """Count a question that was decided."""
-        self._questions.labels(model, "kept_back" if kept_back else "answered").inc()
+        model, verdict = answer.model.name, answer.verdict
+        outcome = "kept_back" if answer.outputs is None else "answered"
+        self._questions.labels(model, outcome).inc()
         self._seconds.labels(model).observe(seconds)
         self._wins.labels(model, verdict.member).inc()
         self._calls.labels(model, "server").inc(verdict.calls)

@@ -41,6 +41,11 @@ class ServedModel:
         self._at: dict[float, Ensemble] = {}
 
     @property
+    def mux_name(self) -> str:
+        """The name of the mux that it is, or is a member of."""
+        return self.name if self.member is None else self.name[: -len(self.member) - 1]
+
+    @property
     def draws(self) -> int:
         """How many draws a question takes at most."""
         return sum(member.k or 1 for member in self.mux.members)

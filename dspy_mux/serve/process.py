@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError, MissingExtra, MuxError
 from ..redact import masked
-from .app import create_app
+from .app import create_app, missing
 from .settings import ServeSettings, is_loopback
 from .sources import Sources
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from .desk import Desk
 
 logger = logging.getLogger("dspy_mux")
-
-#: Seconds beyond the grace in which those who were told that they get no answer have to hear it.
-_LAST_WORDS_S = 5
 
 
 @dataclass(frozen=True)
@@ -59,21 +56,11 @@ def run(sources: Sources, settings: ServeSettings, listener: Listener) -> None:
             "--api-key-env, or say --no-auth."
         )
     try:
-        import uvicorn
+        from .listen import server_config
     except ImportError as error:
-        raise MissingExtra(
-            "Serving a mux needs uvicorn, which is not installed: pip install 'dspy-mux[serve]'."
-        ) from error
+        raise MissingExtra(missing(error)) from error
     app = create_app(sources.load(), settings)
-    config = uvicorn.Config(
-        app,
-        host=listener.host,
-        port=listener.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=int(settings.grace) + _LAST_WORDS_S,
-    )
+    config = server_config(app, settings, listener.host, listener.port)
     try:
         own: socket = config.bind_socket()
     except SystemExit:  # uvicorn logs why

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from ..bank.limits import Budget, Share
 from .errors import APIError
-from .models import ServedModel
+from .question import Question
 
 #: Seconds after which a client may ask again whose question others' reservations left no room.
 _RESERVED_S = 1
+
+
+@dataclass
+class Ticket:
+    """A question that is admitted.
+
+    Attributes:
+        shares: of budgets, each with whose it is.
+    """
+
+    question: Question
+    shares: list[tuple[Share, Purse]] = field(default_factory=list)
+    is_answered: bool = False
 
 
 class Purse:
@@ -29,13 +43,14 @@ class Purse:
         return self.budget.max_calls is not None or self.budget.max_cost is not None
 
     @contextmanager
-    def share(self, model: ServedModel) -> Iterator[Share]:
+    def share(self, ticket: Ticket) -> Iterator[Share]:
         """Yield a question's share.
 
         Raises:
             APIError: too little is left.
         """
         # Budgets know a question by its model, as they know a draw by its member.
+        model = ticket.question.model
         self.budget.expect(model.name, model.draws)
         share = self.budget.share(model.name)
         if share is None and self.budget.stopped is None:
@@ -47,12 +62,10 @@ class Purse:
             )
         if share is None:
             raise self.spent()
-        answered = False
         try:
             yield share
-            answered = True
         finally:
-            self.budget.settled(share, answered=answered)
+            self.budget.settled(share, answered=ticket.is_answered)
 
     def spent(self) -> APIError:
         """Return what a client is told once the budget is spent."""

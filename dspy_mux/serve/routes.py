@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -16,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from ..mux.ensemble import Ensemble
 from . import bodies, events, question as asked
+from .asking import Asking
 from .desk import Desk
 from .errors import APIError
 from .guard import Guard
@@ -123,13 +123,11 @@ def _add_questions(app: FastAPI, desk: Desk) -> None:
         """Answer a conversation, or a program's inputs in its last message."""
         question = asked.of_chat(desk.model(body.model), body)
         if body.stream:
-            seat = contextlib.ExitStack()
-            seat.enter_context(desk.seat())
             wants_usage = bool(body.stream_options and body.stream_options.include_usage)
-            chunks = events.completion(desk, question, key, usage=wants_usage)
-            return _stream(chunks, seat)
-        with desk.seat():
-            answer = await _unless_left(request, desk.answer(question, key))
+            asking = Asking(desk, question, key)
+            return _Events(asking, events.completion(asking, usage=wants_usage))
+        with desk.admitted(question, key) as ticket:
+            answer = await _unless_left(request, desk.answer(ticket))
         return JSONResponse(bodies.completion(answer), headers=answer.headers)
 
     @app.post("/v1/mux/{name:path}")
@@ -137,23 +135,26 @@ def _add_questions(app: FastAPI, desk: Desk) -> None:
         """Answer named inputs with named outputs, and the verdict in full."""
         question = asked.of_inputs(desk.model(name), body)
         if body.stream:
-            seat = contextlib.ExitStack()
-            seat.enter_context(desk.seat())
-            return _stream(events.named(desk, question, key), seat)
-        with desk.seat():
-            answer = await _unless_left(request, desk.answer(question, key))
+            asking = Asking(desk, question, key)
+            return _Events(asking, events.named(asking))
+        with desk.admitted(question, key) as ticket:
+            answer = await _unless_left(request, desk.answer(ticket))
         return JSONResponse(answer.body(), headers=answer.headers)
 
 
-def _stream(chunks: AsyncGenerator[str, None], seat: contextlib.ExitStack) -> StreamingResponse:
-    async def held() -> AsyncGenerator[str, None]:
-        with seat:
-            async with contextlib.aclosing(chunks):
-                async for chunk in chunks:
-                    yield chunk
+class _Events(StreamingResponse):
+    """Server-sent events of a question, which ends with the response."""
 
-    headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-    return StreamingResponse(held(), media_type="text/event-stream", headers=headers)
+    def __init__(self, asking: Asking, chunks: AsyncGenerator[str, None]):
+        headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+        super().__init__(chunks, media_type="text/event-stream", headers=headers)
+        self._asking = asking
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._asking.end()
 
 
 async def _unless_left(request: Request, work: Awaitable[Value]) -> Value:

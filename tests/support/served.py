@@ -10,6 +10,7 @@ import uvicorn
 
 from dspy_mux import create_app
 from dspy_mux.mux.ensemble import Ensemble
+from dspy_mux.serve.listen import server_config
 from dspy_mux.serve.settings import ServeSettings
 
 from .wait import until
@@ -18,8 +19,8 @@ from .wait import until
 @contextmanager
 def served(muxes: Mapping[str, Ensemble], settings: ServeSettings | None = None) -> Iterator[str]:
     """Serve muxes by name on a thread of this process; yield the address."""
-    app = create_app(muxes, settings)
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="on")
+    settings = settings or ServeSettings()
+    config = server_config(create_app(muxes, settings), settings, "127.0.0.1", 0)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
