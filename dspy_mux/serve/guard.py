@@ -28,6 +28,7 @@ class Guard:
             return await self._app(scope, receive, send)
         try:
             self._check_caller(_headers(scope))
+            _check_kind(scope)
             events = await self._read(scope, receive)
         except APIError as error:
             return await _refuse(error, send)
@@ -89,6 +90,13 @@ class Guard:
 
 def _headers(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _check_kind(scope: Scope) -> None:
+    """Refuse what a page may send anywhere without being asked: all but JSON."""
+    kind = _headers(scope).get("content-type", "").partition(";")[0].strip().lower()
+    if scope["method"] == "POST" and kind != "application/json":
+        raise APIError(415, "Send the body as application/json.", code="not_json")
 
 
 def _name(host: str) -> str:

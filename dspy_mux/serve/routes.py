@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import jsonschema  # noqa: F401  (read lazily, and needed)
 import prometheus_client  # noqa: F401
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from ..mux.ensemble import Ensemble
-from . import bodies, events, question as asked
+from . import bodies, events, question as asked, schemas
 from .asking import Asking
 from .desk import Desk
 from .errors import APIError
 from .guard import Guard
 from .keys import KeyRing
 from .models import served_models
+from .openapi import openapi_document
 from .settings import ServeSettings
 from .wire import ChatRequest, MuxRequest
 
@@ -47,6 +50,15 @@ def application(muxes: Mapping[str, Ensemble], settings: ServeSettings) -> FastA
     _add_public(app, desk)
     _add_models(app, desk)
     _add_questions(app, desk)
+    app.openapi = lambda: openapi_document(app, settings)
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["x-mux-member", "x-mux-confidence", "x-mux-trusted", "x-mux-calls"],
+        )
     app.add_middleware(Guard, settings=settings)
     return app
 
@@ -69,11 +81,15 @@ def _handle_errors(app: FastAPI) -> None:
 
 def _add_public(app: FastAPI, desk: Desk) -> None:
     @app.get("/healthz")
-    async def health() -> dict[str, str]:
+    async def health() -> dict[str, Literal["ok"]]:
         """Whether the process answers at all."""
         return {"status": "ok"}
 
-    @app.get("/readyz")
+    @app.get(
+        "/readyz",
+        response_model=schemas.Readiness,
+        responses={503: {"model": schemas.Readiness, "description": "Questions get no answer."}},
+    )
     async def ready() -> JSONResponse:
         """Whether questions are answered, and which members have failed of late."""
         body, is_ready = bodies.readiness(desk)
@@ -90,27 +106,32 @@ def _add_public(app: FastAPI, desk: Desk) -> None:
 def _add_models(app: FastAPI, desk: Desk) -> None:
     wanted = [Depends(signed_in)]
 
-    @app.get("/v1/models", dependencies=wanted)
+    @app.get("/v1/models", dependencies=wanted, response_model=schemas.ModelList)
     async def models() -> dict[str, Any]:
         """List what can be asked: each mux, and each of its members alone."""
         return {"object": "list", "data": [bodies.model(one) for one in desk.models.values()]}
 
-    @app.get("/v1/models/{name:path}", dependencies=wanted)
+    @app.get("/v1/models/{name:path}", dependencies=wanted, response_model=schemas.ListedModel)
     async def model(name: str) -> dict[str, Any]:
         """Describe one model."""
         return bodies.model(desk.model(name))
 
-    @app.get("/v1/mux", dependencies=wanted)
+    @app.get("/v1/mux", dependencies=wanted, response_model=schemas.MuxList)
     async def muxes() -> dict[str, Any]:
         """Describe each mux: inputs, members, rule."""
         return {"muxes": [bodies.mux(one) for one in desk.models.values() if one.member is None]}
 
-    @app.get("/v1/mux/{name:path}", dependencies=wanted)
+    @app.get("/v1/mux/{name:path}", dependencies=wanted, response_model=schemas.MuxInFull)
     async def mux(name: str) -> dict[str, Any]:
         """Describe a mux, with its inputs and outputs as JSON schemas."""
         return bodies.mux_in_full(desk.model(name))
 
-    @app.get("/metrics", dependencies=wanted)
+    @app.get(
+        "/metrics",
+        dependencies=wanted,
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {}}}},
+    )
     async def metrics() -> Response:
         """Return the server's figures in Prometheus's text format."""
         body, kind = desk.metrics.page()
@@ -118,7 +139,7 @@ def _add_models(app: FastAPI, desk: Desk) -> None:
 
 
 def _add_questions(app: FastAPI, desk: Desk) -> None:
-    @app.post("/v1/chat/completions")
+    @app.post("/v1/chat/completions", responses=_answers(schemas.ChatCompletion))
     async def complete(body: ChatRequest, request: Request, key: KeyName) -> Response:
         """Answer a conversation, or a program's inputs in its last message."""
         question = asked.of_chat(desk.model(body.model), body)
@@ -130,7 +151,7 @@ def _add_questions(app: FastAPI, desk: Desk) -> None:
             answer = await _unless_left(request, desk.answer(ticket))
         return JSONResponse(bodies.completion(answer), headers=answer.headers)
 
-    @app.post("/v1/mux/{name:path}")
+    @app.post("/v1/mux/{name:path}", responses=_answers(schemas.MuxAnswer))
     async def ask(name: str, body: MuxRequest, request: Request, key: KeyName) -> Response:
         """Answer named inputs with named outputs, and the verdict in full."""
         question = asked.of_inputs(desk.model(name), body)
@@ -140,6 +161,27 @@ def _add_questions(app: FastAPI, desk: Desk) -> None:
         with desk.admitted(question, key) as ticket:
             answer = await _unless_left(request, desk.answer(ticket))
         return JSONResponse(answer.body(), headers=answer.headers)
+
+
+def _answers(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """Describe a question's responses: a body, or a stream of events."""
+    headers = {
+        name: {"description": about, "schema": {"type": "string"}}
+        for name, about in {
+            "x-mux-member": "Who gave the answer.",
+            "x-mux-confidence": "The verdict's confidence.",
+            "x-mux-trusted": "true, false, or unknown without a threshold.",
+            "x-mux-calls": "LM calls that were made.",
+        }.items()
+    }
+    return {
+        200: {
+            "model": model,
+            "description": "The answer; with `stream`, server-sent events.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "headers": headers,
+        }
+    }
 
 
 class _Events(StreamingResponse):

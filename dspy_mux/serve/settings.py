@@ -28,7 +28,8 @@ class ServeSettings:
         max_body: bytes of a request's body.
         body_timeout: seconds in which a request's body must have come.
         hosts: names by which clients may call the server, as their `Host` header has them; empty
-            for any. `allowed_hosts` says which a server on this machine alone should have.
+            for any. None is any where there are keys, else the names of this machine alone: to
+            others, a stranger's web page may give its own address.
         origins: web pages that may call it, such as `https://chat.example`; others may not.
         grace: seconds that questions under way have to end when the server is stopped.
 
@@ -45,7 +46,7 @@ class ServeSettings:
     deadline: float = 600.0
     max_body: int = 8 * 2**20
     body_timeout: float = 30.0
-    hosts: Sequence[str] = ()
+    hosts: Sequence[str] | None = None
     origins: Sequence[str] = ()
     grace: float = 30.0
 
@@ -63,6 +64,8 @@ class ServeSettings:
             raise ConfigurationError("A limit for each key needs keys: pass some.")
         if "" in self.keys.values():
             raise ConfigurationError("An API key is empty.")
+        if self.hosts is None:
+            object.__setattr__(self, "hosts", () if self.keys else _LOCAL_NAMES)
 
 
 def keys_from_environment(variables: Sequence[str]) -> dict[str, str]:
