@@ -15,8 +15,10 @@ import dspy
 from typing_extensions import Unpack
 
 from ..adapters.fields import ECHOED_KEY, Unanswered
+from ..adapters.readings import Reading, current_readings
 from ..answers.equivalence import AnswerKind, WrappingKind
 from ..answers.kinds import TextKind
+from ..answers.marks import marked_answer
 from ..answers.reply import CUT_OFF, CutOffText
 from ..answers.structured import AnyKind
 from ..mux.slm_mux import MuxArguments, SLMMux
@@ -130,7 +132,28 @@ class Chat(dspy.Module):
         output = _guarded(output if isinstance(output, Mapping) else {"text": output}, lm)
         if "response_format" in settings and output.get("text") and not output.get("tool_calls"):
             output["text"] = _in_format(output["text"], settings["response_format"])
-        return dspy.Prediction(answer=ChatReply.of(output, self._key(output, settings)))
+        reply = ChatReply.of(output, self._key(output, settings))
+        if self._is_compared_whole(reply, settings):
+            self._note_reading(reply)
+        return dspy.Prediction(answer=reply)
+
+    def _is_compared_whole(self, reply: ChatReply, settings: Mapping[str, Any]) -> bool:
+        """Return whether a reply's whole text is the answer, so that its probability is too."""
+        if reply.key is None or reply.tool_calls:
+            return False
+        is_json = "response_format" in settings
+        return is_json or (self.kind.takes_any_text and marked_answer(str(reply)) is None)
+
+    def _note_reading(self, reply: ChatReply) -> None:
+        """Say where the answer stands, for the evidence of the draw."""
+        readings = current_readings.get()
+        if readings is None:
+            return
+
+        def parse(_: type[dspy.Signature], text: str) -> dict[str, Any]:
+            return {"answer": ChatReply.of({"text": text}, ("text", TextKind().key(text)))}
+
+        readings.append(Reading(str(reply), _SIGNATURE, {"answer": reply}, parse))
 
     def _key(self, output: Mapping[str, Any], settings: Mapping[str, Any]) -> Hashable | None:
         text = output.get("text")
@@ -139,12 +162,17 @@ class Chat(dspy.Module):
         if not text or not text.strip():
             return None
         if "response_format" in settings:
-            return "json", ReplyFormat.of(settings["response_format"]).key(str(text))
+            return _tagged("json", ReplyFormat.of(settings["response_format"]).key(str(text)))
         if not self.kind.takes_any_text:
-            return "answer", self.kind.key(self.kind.extract(text))
+            return _tagged("answer", self.kind.key(self.kind.extract(text)))
         # A text that was cut off has no mark to go by, and counts as it stands.
         found = self.kind.extract(str(text))
-        return "text", self.kind.key(str(text) if found is None else found)
+        return _tagged("text", self.kind.key(str(text) if found is None else found))
+
+
+def _tagged(tag: str, key: Hashable | None) -> Hashable | None:
+    """Return a key that equals no other kind's; None where there is none."""
+    return None if key is None else (tag, key)
 
 
 def _guarded(output: Mapping[str, Any], lm: dspy.BaseLM) -> dict[str, Any]:
