@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,6 +10,8 @@ from dataclasses import dataclass, field
 from ..bank.limits import Budget, Share
 from .errors import APIError
 from .question import Question
+
+logger = logging.getLogger("dspy_mux")
 
 #: Seconds after which a client may ask again whose question others' reservations left no room.
 _RESERVED_S = 1
@@ -37,6 +40,7 @@ class Purse:
     def __init__(self, max_calls: int | None, max_cost: float | None, whose: str):
         self.whose = whose
         self.budget = Budget(max_calls, max_cost, {})
+        self._warned = False
 
     @property
     def is_limited(self) -> bool:
@@ -66,6 +70,15 @@ class Purse:
             yield share
         finally:
             self.budget.settled(share, answered=ticket.is_answered)
+            self._warn_of_prices()
+
+    def _warn_of_prices(self) -> None:
+        if self.budget.max_cost is not None and self.budget.unpriced and not self._warned:
+            self._warned = True
+            logger.warning(
+                "The cost of %s is not limited: its calls have no known price. Limit its calls.",
+                ", ".join(self.budget.unpriced),
+            )
 
     def spent(self) -> APIError:
         """Return what a client is told once the budget is spent."""
