@@ -91,6 +91,16 @@ def pool(tmp_path):
     return tmp_path / "pool.toml"
 
 
+@contextmanager
+def hanging(pool, *options):
+    """A server whose members never answer."""
+    with (
+        fault_server(always(Fault.HANG)) as faults,
+        serving("--pool", write(pool, faults.address), *options) as served,
+    ):
+        yield served, faults
+
+
 def test_it_reads_its_files_again_and_answers_before_it_ends(pool):
     with fault_server(lambda asked: None) as faults, ThreadPoolExecutor() as threads:
         write(pool, faults.address)
@@ -112,23 +122,21 @@ def test_it_reads_its_files_again_and_answers_before_it_ends(pool):
 
 
 def test_after_the_grace_clients_are_told(pool):
-    with fault_server(always(Fault.HANG)) as faults, ThreadPoolExecutor() as threads:
-        with serving("--pool", write(pool, faults.address), "--grace", "0.2") as served:
-            asked = [threads.submit(served.ask, stream=stream) for stream in (False, True)]
-            until(lambda: len(faults.requests) == 2)
-            served.process.terminate()
-            assert all("shutting_down" in each.result().text for each in asked)
-            assert served.end() == 0
+    with hanging(pool, "--grace", "0.2") as (served, faults), ThreadPoolExecutor() as threads:
+        asked = [threads.submit(served.ask, stream=stream) for stream in (False, True)]
+        until(lambda: len(faults.requests) == 2)
+        served.process.terminate()
+        assert all("shutting_down" in each.result().text for each in asked)
+        assert served.end() == 0
 
 
 def test_a_second_signal_ends_it_at_once(pool):
-    with fault_server(always(Fault.HANG)) as faults, ThreadPoolExecutor() as threads:
-        with serving("--pool", write(pool, faults.address), "--grace", "1000") as served:
-            asked = threads.submit(served.ask)
-            until(lambda: faults.requests)
-            served.process.terminate()
-            with pytest.raises(subprocess.TimeoutExpired):
-                served.process.wait(timeout=0.5)
-            served.process.terminate()
-            assert served.end() == 0
-            asked.exception()
+    with hanging(pool, "--grace", "1000") as (served, faults), ThreadPoolExecutor() as threads:
+        asked = threads.submit(served.ask)
+        until(lambda: faults.requests)
+        served.process.terminate()
+        with pytest.raises(subprocess.TimeoutExpired):
+            served.process.wait(timeout=0.5)
+        served.process.terminate()
+        assert served.end() == 0
+        asked.exception()
