@@ -39,6 +39,14 @@ def _unanswered(error: AllMembersFailed) -> APIError:
             param="messages",
             details=details,
         )
+    if causes and all(cause.startswith("LMUnsupportedFeature") for cause in causes):
+        return APIError(
+            400,
+            f"No member can be sent this: {min(causes)}",
+            code="unsupported_value",
+            param="messages",
+            details=details,
+        )
     if causes and all(cause.startswith("LMRateLimit") for cause in causes):
         return APIError(
             429,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from .errors import APIError
+from .keys import KeyRing
 from .settings import ServeSettings
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -16,21 +18,39 @@ Receive: TypeAlias = Callable[[], Awaitable[Event]]
 Send: TypeAlias = Callable[[Event], Awaitable[None]]
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+#: Bytes of a refused body that are taken in, and for how many seconds.
+_DISCARDED = 64 * 2**20
+_DISCARDED_S = 10.0
+
 
 class Guard:
     """ASGI middleware in front of the application."""
 
-    def __init__(self, app: Application, settings: ServeSettings):
-        self._app, self._settings = app, settings
+    def __init__(self, app: Application, settings: ServeSettings, keys: KeyRing):
+        self._app, self._settings, self._keys = app, settings, keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
+        over = False
+
+        async def take() -> Event:
+            nonlocal over
+            event = await receive()
+            over = not event.get("more_body")
+            return event
+
         try:
-            self._check_caller(_headers(scope))
-            _check_kind(scope)
-            events = await self._read(scope, receive)
+            self._check_caller(headers := _headers(scope))
+            if scope["method"] == "POST":
+                _check_kind(headers)
+                # Strangers do not fill the memory: what they send is never kept.
+                self._keys.name_of(headers.get("authorization", ""))
+            events = await self._read(headers, take)
         except APIError as error:
+            # Who waits to be asked for the body, or is too slow, is not waited for.
+            if not over and "expect" not in _headers(scope) and error.status != 408:
+                await _discard(take)
             return await _refuse(error, send)
 
         async def replay() -> Event:
@@ -55,9 +75,9 @@ class Guard:
                 code="unknown_origin",
             )
 
-    async def _read(self, scope: Scope, receive: Receive) -> list[Event]:
+    async def _read(self, headers: dict[str, str], receive: Receive) -> list[Event]:
         """Return the events of a request's body, once it has come."""
-        headers, most = _headers(scope), self._settings.max_body
+        most = self._settings.max_body
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > most:
             raise _too_large(most)
@@ -88,14 +108,32 @@ class Guard:
                 return b"".join(parts)
 
 
+async def _discard(receive: Receive) -> None:
+    """Take in what is still being sent, within limits.
+
+    A connection that is closed before would be reset, and the client never read why.
+    """
+
+    async def discard() -> None:
+        left = _DISCARDED
+        while left > 0:
+            event = await receive()
+            left -= len(event.get("body", b""))
+            if not event.get("more_body"):
+                return
+
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(discard(), _DISCARDED_S)
+
+
 def _headers(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
-def _check_kind(scope: Scope) -> None:
+def _check_kind(headers: dict[str, str]) -> None:
     """Refuse what a page may send anywhere without being asked: all but JSON."""
-    kind = _headers(scope).get("content-type", "").partition(";")[0].strip().lower()
-    if scope["method"] == "POST" and kind != "application/json":
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
         raise APIError(415, "Send the body as application/json.", code="not_json")
 
 

@@ -21,6 +21,7 @@ from .asking import Asking
 from .desk import Desk
 from .errors import APIError
 from .guard import Guard
+from .json_body import StrictRoute
 from .keys import KeyRing
 from .models import served_models
 from .openapi import openapi_document
@@ -32,7 +33,7 @@ Value = TypeVar("Value")
 
 async def signed_in(request: Request) -> str | None:
     """Return the name of a request's key; None where none is needed."""
-    return await request.app.state.keys.check(request)
+    return request.app.state.keys.name_of(request.headers.get("authorization", ""))
 
 
 #: The name of the key that a request came with.
@@ -45,7 +46,8 @@ def application(muxes: Mapping[str, Ensemble], settings: ServeSettings) -> FastA
 
     app = FastAPI(title="dspy-mux", version=__version__, docs_url=None, redoc_url=None)
     desk = app.state.desk = Desk(served_models(muxes), settings)
-    app.state.keys = KeyRing(settings.keys)
+    app.router.route_class = StrictRoute
+    keys = app.state.keys = KeyRing(settings.keys)
     _handle_errors(app)
     _add_public(app, desk)
     _add_models(app, desk)
@@ -59,7 +61,7 @@ def application(muxes: Mapping[str, Ensemble], settings: ServeSettings) -> FastA
             allow_headers=["*"],
             expose_headers=["x-mux-member", "x-mux-confidence", "x-mux-trusted", "x-mux-calls"],
         )
-    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Guard, settings=settings, keys=keys)
     return app
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from .errors import APIError
 
+#: The most tokens that anybody asks for: what servers read as a 32-bit number.
+_MOST = 2**31 - 1
+#: A seed, as a 64-bit number.
+Seed = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 #: What clients send routinely, and what changes no answer here.
 IGNORED = frozenset(
     {
@@ -111,10 +115,10 @@ class ChatRequest(BaseModel):
     stream_options: StreamOptions | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
-    max_tokens: int | None = Field(default=None, ge=1)
-    max_completion_tokens: int | None = Field(default=None, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1, le=_MOST)
+    max_completion_tokens: int | None = Field(default=None, ge=1, le=_MOST)
     stop: str | list[str] | None = None
-    seed: int | None = None
+    seed: Seed | None = None
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
     reasoning_effort: str | None = None
@@ -180,5 +184,5 @@ class MuxRequest(BaseModel):
 
     inputs: dict[str, Any] | None = Field(default=None, description="The program's inputs by name.")
     messages: list[Message] | None = Field(default=None, min_length=1)
-    seed: int | None = Field(default=None, description="Another seed draws anew.")
+    seed: Seed | None = Field(default=None, description="Another seed draws anew.")
     stream: bool = Field(default=False, description="Send each draw as it settles, as events.")
