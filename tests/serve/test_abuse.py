@@ -249,10 +249,12 @@ def test_headers(port, header, code):
 
 
 def test_headers_without_end_are_cut_off(port):
-    with closing(socket.create_connection(("127.0.0.1", port), timeout=30)) as connection:
-        with pytest.raises(OSError, match="reset|pipe"):
-            for _ in range(10_000):
-                connection.sendall(b"GET / HTTP/1.1\r\nX-Long: " + b"a" * 65536)
+    endless = b"GET / HTTP/1.1\r\nX-Long: " + b"a" * 50_000_000
+    with (
+        closing(socket.create_connection(("127.0.0.1", port), timeout=30)) as connection,
+        pytest.raises(OSError, match="reset|pipe"),
+    ):
+        connection.sendall(endless)
     assert status(raw(port, head("GET", "/healthz"))) == 200
 
 
