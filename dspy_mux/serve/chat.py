@@ -19,7 +19,8 @@ from ..adapters.readings import Reading, current_readings
 from ..answers.equivalence import AnswerKind, WrappingKind
 from ..answers.kinds import TextKind
 from ..answers.marks import marked_answer
-from ..answers.reply import CUT_OFF, CutOffText
+from ..answers.plain_text import tail
+from ..answers.reply import CUT_OFF, ONLY_THINKING, CutOffText, answering_text
 from ..answers.structured import AnyKind
 from ..mux.slm_mux import MuxArguments, SLMMux
 from ..redact import echoes_of, without
@@ -31,6 +32,8 @@ from .formats import ReplyFormat
 #: One message of a conversation, as OpenAI's protocol has it.
 Message = dict[str, Any]
 
+#: Characters of a text in which thinking is looked for: as a rule takes a second for a million.
+_LONGEST_THINKING = 200_000
 _SIGNATURE = dspy.Signature("messages -> answer")
 
 
@@ -132,42 +135,61 @@ class Chat(dspy.Module):
         output = _guarded(output if isinstance(output, Mapping) else {"text": output}, lm)
         if "response_format" in settings and output.get("text") and not output.get("tool_calls"):
             output["text"] = _in_format(output["text"], settings["response_format"])
-        reply = ChatReply.of(output, self._key(output, settings))
-        if self._is_compared_whole(reply, settings):
-            self._note_reading(reply)
+        key, is_whole = self._key(output, settings)
+        reply = ChatReply.of(output, key)
+        if is_whole:
+            _note_reading(reply)
         return dspy.Prediction(answer=reply)
 
-    def _is_compared_whole(self, reply: ChatReply, settings: Mapping[str, Any]) -> bool:
-        """Return whether a reply's whole text is the answer, so that its probability is too."""
-        if reply.key is None or reply.tool_calls:
-            return False
-        is_json = "response_format" in settings
-        return is_json or (self.kind.takes_any_text and marked_answer(str(reply)) is None)
-
-    def _note_reading(self, reply: ChatReply) -> None:
-        """Say where the answer stands, for the evidence of the draw."""
-        readings = current_readings.get()
-        if readings is None:
-            return
-
-        def parse(_: type[dspy.Signature], text: str) -> dict[str, Any]:
-            return {"answer": ChatReply.of({"text": text}, ("text", TextKind().key(text)))}
-
-        readings.append(Reading(str(reply), _SIGNATURE, {"answer": reply}, parse))
-
-    def _key(self, output: Mapping[str, Any], settings: Mapping[str, Any]) -> Hashable | None:
+    def _key(
+        self, output: Mapping[str, Any], settings: Mapping[str, Any]
+    ) -> tuple[Hashable | None, bool]:
+        """Return what a reply is compared by, and whether its whole text is the answer."""
         text = output.get("text")
         if output.get("tool_calls"):
-            return tool_key([_as_dict(call) for call in output["tool_calls"]])
+            return tool_key([_as_dict(call) for call in output["tool_calls"]]), False
         if not text or not text.strip():
-            return None
+            return None, False
         if "response_format" in settings:
-            return _tagged("json", ReplyFormat.of(settings["response_format"]).key(str(text)))
+            form = ReplyFormat.of(settings["response_format"])
+            return _tagged("json", form.key(str(text))), True
+        end = tail(text)
         if not self.kind.takes_any_text:
-            return _tagged("answer", self.kind.key(self.kind.extract(text)))
-        # A text that was cut off has no mark to go by, and counts as it stands.
-        found = self.kind.extract(str(text))
-        return _tagged("text", self.kind.key(str(text) if found is None else found))
+            found = self.kind.extract(CutOffText(end) if isinstance(text, CutOffText) else end)
+            return _tagged("answer", self.kind.key(found)), False
+        key, is_whole = self._text_key(str(text), end)
+        return _tagged("text", key), is_whole
+
+    def _text_key(self, text: str, end: str) -> tuple[Hashable | None, bool]:
+        """Return what a plain text is compared by, and whether that is all of it.
+
+        Args:
+            end: of the text, where marks are looked for.
+
+        Raises:
+            Unanswered: it is all thinking.
+        """
+        final = answering_text(text) if len(text) <= _LONGEST_THINKING else text
+        if final is None:
+            raise _unanswered(ONLY_THINKING, text)
+        shown = end if len(end) < len(text) else final
+        if marked_answer(shown) is not None:
+            found = self.kind.extract(shown)
+            if found is not None:
+                return self.kind.key(found), False
+        return self.kind.key(final), final == text
+
+
+def _note_reading(reply: ChatReply) -> None:
+    """Say that a reply's whole text is the answer, for the evidence of the draw."""
+    readings = current_readings.get()
+    if readings is None:
+        return
+
+    def parse(_: type[dspy.Signature], text: str) -> dict[str, Any]:
+        return {"answer": ChatReply.of({"text": text}, ("text", TextKind().key(text)))}
+
+    readings.append(Reading(str(reply), _SIGNATURE, {"answer": reply}, parse))
 
 
 def _tagged(tag: str, key: Hashable | None) -> Hashable | None:

@@ -13,9 +13,10 @@ from .answer import Answer, verdict_body
 from .asking import Asking
 from .errors import APIError
 
-#: Pieces that an answer is sent in: words with the space around them.
-_PIECE = re.compile(r"\s*\S+\s*|\s+")
-_LONGEST_PIECE = 2000
+#: Words with the space around them, of which a long one is cut.
+_WORD = re.compile(r"\s*\S{1,200}\s*|\s{1,200}")
+#: Pieces that an answer is sent in at most: a long one has several words in each.
+_MOST_PIECES = 200
 
 
 async def completion(asking: Asking, *, usage: bool) -> AsyncGenerator[str, None]:
@@ -80,12 +81,13 @@ def _choice(delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
 
 
 def _pieces(text: str) -> list[str]:
-    pieces = _PIECE.findall(text)
-    return [
-        piece[at : at + _LONGEST_PIECE]
-        for piece in pieces
-        for at in range(0, len(piece), _LONGEST_PIECE)
-    ]
+    """Return a text in pieces of whole words, or nearly so."""
+    least, pieces, start = len(text) // _MOST_PIECES, [], 0
+    for word in _WORD.finditer(text):
+        if word.end() - start > least:
+            pieces.append(text[start : word.end()])
+            start = word.end()
+    return [*pieces, *([text[start:]] if start < len(text) else [])]
 
 
 def _comment(progress: dict[str, Any]) -> str:

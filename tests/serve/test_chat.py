@@ -103,6 +103,21 @@ def test_a_marked_answer_counts_not_the_words_around_it(server):
     assert verdict.confidence == 2 / 3
 
 
+def test_thinking_is_not_compared_and_no_answer(server):
+    reply_with(server, a="<think>A?</think>Lyon", b="<think>B?</think> lyon", c="<think>C?")
+    verdict = chat_mux(pool_of(server, "a", "b", "c"), k=1, rule="pooled")(messages=HELLO).verdict
+    assert verdict.confidence == 2 / 3
+    assert verdict.ballots[2].abstentions == {"all thinking and no answer": 1}
+
+
+@pytest.mark.parametrize("ending", ["", " The answer is Lyon."])
+def test_long_texts_are_compared(server, ending):
+    long = "A long text. " * 20_000
+    reply_with(server, a=long + ending, b=f"{long} {ending}", c=f"No. {long}Nice.")
+    verdict = chat_mux(pool_of(server, "a", "b", "c"), k=1, rule="pooled")(messages=HELLO).verdict
+    assert verdict.confidence == 2 / 3
+
+
 def test_the_kind_of_answer_is_the_muxes(server):
     reply_with(server, a="1,200 km, roughly.", b="It is 1200.0", c="900", d="No idea.")
     mux = chat_mux(pool_of(server, *"abcd"), kind=answer_kind(float), k=1, rule="pooled")

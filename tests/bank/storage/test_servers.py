@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from dspy_mux import ConfigurationError, DataError, MissingExtra, MuxError, SampleBank, StorageError
 from dspy_mux.bank.answers import Answers
-from dspy_mux.bank.storage.schema import metadata
 from dspy_mux.bank.patience import PAUSES_S
+from dspy_mux.bank.storage.schema import metadata
 
 from ...support import kill
 from ...support.databases import SERVER, a_place
