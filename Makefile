@@ -13,7 +13,7 @@ BIN := .venv/bin
 	touch $@
 
 .venv/.installed-dev: pyproject.toml .venv/.installed
-	$(BIN)/python -m pip install --quiet --editable '.[local,optimize,report,parquet,postgres,reasoning,datasets,serve,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[local,optimize,report,parquet,postgres,ray,reasoning,datasets,serve,dev]'
 	touch $@
 
 demo: .venv/.installed  ## three tiny real models on everyday questions: each alone, and together

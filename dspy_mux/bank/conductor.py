@@ -13,9 +13,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
+from typing_extensions import Self
+
 from ..errors import BankError
+from ..mux.slm_mux import SLMMux
 from ..sampling.interrupt import Interrupt
 from .carried_errors import restored
+from .sample_bank import SampleBank
 from .session import Session, Tallies
 from .units import Units
 
@@ -52,6 +56,21 @@ class Process(Protocol):
 AnyProcess = TypeVar("AnyProcess", bound=Process)
 
 
+class Cluster(Protocol):
+    """Machines that share a collection, such as `dspy_mux.cluster.RayCluster`."""
+
+    def check(self, mux: SLMMux, bank: SampleBank, num_threads: int) -> None:
+        """Check that a collection can run there, before anything is written.
+
+        Raises:
+            ConfigurationError: it cannot; the message says why.
+            MissingExtra: what it needs is not installed.
+        """
+
+    def conductor(self, session: Session, units: Units, interrupt: Interrupt) -> Conductor[Any]:
+        """Return what conducts the collection there, within its block."""
+
+
 class Conductor(ABC, Generic[AnyProcess]):
     """Conducts the processes of a collection.
 
@@ -72,6 +91,13 @@ class Conductor(ABC, Generic[AnyProcess]):
         self._error: BaseException | None = None
         self._said: dict[tuple[str, str], AnyProcess] = {}
         self.show: Callable[[Tallies], None] = lambda tallies: None
+
+    def __enter__(self) -> Self:
+        return self
+
+    @abstractmethod
+    def __exit__(self, *_: object) -> None:
+        """Leave no process behind."""
 
     @property
     def tallies(self) -> Tallies:

@@ -90,7 +90,7 @@ class Budget:
     """
 
     def __init__(self, max_calls: int | None, max_cost: float | None, longest: Mapping[str, int]):
-        self.max_calls, self.max_cost = max_calls, max_cost
+        self.max_calls, self.max_cost, self.longest = max_calls, max_cost, longest
         self.stopped: Limit | None = None
         self._seen = {name: _Seen(calls) for name, calls in longest.items()}
         self._drawing: set[Share] = set()

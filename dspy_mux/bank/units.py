@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
 from ..sampling.interrupt import Interrupt
 from . import claims
@@ -18,6 +19,10 @@ from .sample_bank import SampleBank
 UNITS_AT_ONCE = 32
 #: Seconds until a request to end is noticed.
 _NOTICE_S = 0.1
+
+
+#: (program, question, number) of a draw that failed.
+Failure: TypeAlias = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Units:
         at_once: units that are claimed at a time.
 
     Attributes:
+        k: as given.
         missing: unit → the numbers of the draws that are neither made here nor known to be
             recorded.
         on_done: called with units of which all draws are recorded.
@@ -56,11 +62,11 @@ class Units:
         retry_failed: bool,
         at_once: int = UNITS_AT_ONCE,
     ):
-        self._bank, self._k, self._at_once = bank, k, at_once
+        self._bank, self.k, self._at_once = bank, k, at_once
         # A draw that fails once more is not made again, whichever process records it: it has
         # another time.
         self._to_retry = bank.failure_times(list(k), questions) if retry_failed else {}
-        done, _ = self._done(questions)
+        done, _ = self._done(questions) if questions else (set(), set())
         self.missing: dict[Unit, list[int]] = {}
         for question in questions:
             for program, draws in k.items():
@@ -97,6 +103,30 @@ class Units:
                 yield from self._to_draw(heart, ours)
             elif more:
                 yield None
+
+    def assign(self, units: Iterable[Unit], failed: Iterable[tuple[Failure, float]]) -> None:
+        """Add units whose recorded draws are looked up once they are claimed.
+
+        Args:
+            failed: the failures among their draws to make again, as `to_retry` returns them.
+        """
+        self._to_retry.update(failed)
+        for unit in units:
+            self.missing[unit] = list(range(self.k[unit[1]]))
+
+    def drop(self, units: Iterable[Unit]) -> None:
+        """Forget units that are done."""
+        for unit in units:
+            self.missing.pop(unit, None)
+
+    def to_retry(self, units: Iterable[Unit]) -> list[tuple[Failure, float]]:
+        """Return the failures to draw again among what these units lack, and when each happened."""
+        draws = [
+            (program, question, number)
+            for question, program in (units if self._to_retry else ())
+            for number in self.missing[question, program]
+        ]
+        return [(draw, self._to_retry[draw]) for draw in draws if draw in self._to_retry]
 
     def begin_again(self) -> None:
         """Read anew what is lacking, where no draw is under way."""
@@ -156,7 +186,7 @@ class Units:
                 again = frozenset(n for n in left if (program, question, n) in failed)
                 yield Claimed((question, program), tuple(left), again)
 
-    def look_up(self, units: Sequence[Unit]) -> set[tuple[int, int, int]]:
+    def look_up(self, units: Sequence[Unit]) -> set[Failure]:
         """Update what these units lack; return (program, question, draw) of failures to retry."""
         if not units:
             return set()
@@ -166,12 +196,10 @@ class Units:
             left[:] = [n for n in left if (program, question, n) not in done]
         return failed
 
-    def _done(
-        self, questions: Sequence[int]
-    ) -> tuple[set[tuple[int, int, int]], set[tuple[int, int, int]]]:
+    def _done(self, questions: Sequence[int]) -> tuple[set[tuple[int, int, int]], set[Failure]]:
         """Return (program, question, draw) of all draws not to make, and of failures to retry."""
-        programs = list(self._k)
-        failed: set[tuple[int, int, int]] = set()
+        programs = list(self.k)
+        failed: set[Failure] = set()
         if self._to_retry:
             times = self._bank.failure_times(programs, questions)
             failed = {draw for draw, time in times.items() if self._to_retry.get(draw) == time}

@@ -10,11 +10,21 @@ import typer
 
 from ..answers.reply import CUT_OFF
 from ..sampling.causes import advice
-from .options import AcceptLicense, AsJson, Timeout, finite
+from .options import (
+    AcceptLicense,
+    AsJson,
+    Ray,
+    RayAddress,
+    RayWorkers,
+    Timeout,
+    finite,
+    ray_cluster,
+)
 from .output import print_json, say
 
 if TYPE_CHECKING:
     from ..bank.collect import Collected
+    from ..cluster import RayCluster
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,7 @@ class CollectOptions:
     limit: int | None
     num_threads: int
     processes: int
+    cluster: RayCluster | None
     timeout: float | None
     max_calls: int | None
     max_cost: float | None
@@ -62,6 +73,9 @@ def collect(  # noqa: PLR0913  Typer reads the options from the parameters
             "should have a member's k draws of them, which share a request.",
         ),
     ] = 1,
+    ray: Ray = None,
+    ray_workers: RayWorkers = None,
+    ray_address: RayAddress = None,
     timeout: Timeout = None,
     max_calls: Annotated[
         int | None, typer.Option(min=1, help="Stop before more LM calls than this.")
@@ -87,6 +101,7 @@ def collect(  # noqa: PLR0913  Typer reads the options from the parameters
             limit=limit,
             num_threads=num_threads,
             processes=processes,
+            cluster=ray_cluster(ray, ray_address, ray_workers),
             timeout=timeout,
             max_calls=max_calls,
             max_cost=max_cost,
@@ -125,6 +140,7 @@ def _run(options: CollectOptions) -> None:
         fields={} if options.split is None else {"split": options.split},
         num_threads=options.num_threads,
         processes=options.processes,
+        cluster=options.cluster,
         max_calls=options.max_calls,
         max_cost=options.max_cost,
         retry_failed=options.retry_failed,

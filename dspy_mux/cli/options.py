@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..bank.record import Record
     from ..bank.sample_bank import SampleBank
     from ..bank.temperatures import Temperature
+    from ..cluster import RayCluster
     from ..replay.splits import Split
 
 #: Files with these endings are read as banks.
@@ -106,6 +107,20 @@ Timeout = Annotated[
 ]
 AcceptLicense = Annotated[
     bool, typer.Option("--accept-license", help="Accept the models' licences.")
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        help="Share the draws on a Ray cluster: auto for the running one, local to start one on "
+        "this machine."
+    ),
+]
+RayAddress = Annotated[
+    str | None, typer.Option(help="The Ray cluster's address, such as head:6379.")
+]
+RayWorkers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Ray workers that ask the members on servers. Default: one per CPU."),
 ]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")
@@ -226,6 +241,27 @@ class BankOptions:
             )
         for sentence in advice({CUT_OFF: sum(row["cut_off"] for row in rows)}):
             say(f"dspy-mux: {sentence}", file=sys.stderr)
+
+
+def ray_cluster(ray: str | None, address: str | None, workers: int | None) -> RayCluster | None:
+    """Return the cluster that the options of this name ask for; None for none.
+
+    Raises:
+        ConfigurationError: `--ray` is neither auto nor local, or options contradict each other.
+    """
+    if ray is None and address is None:
+        if workers is not None:
+            raise ConfigurationError("--ray-workers needs a cluster: say --ray auto too.")
+        return None
+    if ray not in (None, "auto", "local") or (ray == "local" and address is not None):
+        raise ConfigurationError(
+            f"--ray takes auto or local, not {ray!r}: name another cluster with --ray-address."
+            if ray != "local"
+            else "--ray local starts a cluster on this machine: leave --ray-address out."
+        )
+    from ..cluster import RayCluster
+
+    return RayCluster(address or ray, workers=workers)
 
 
 @dataclass(frozen=True)

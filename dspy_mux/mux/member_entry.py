@@ -17,7 +17,7 @@ from ..local import CATALOG, local_member
 from ..redact import is_secret, looks_like_a_key, masked
 from ..sampling.grouped_call import Group
 from ..sampling.logprobs import AskLogprobs
-from ..sampling.members import Member
+from ..sampling.members import Member, Resources
 from ..text import first_line
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -49,6 +49,15 @@ _NOT_OPTIONS = {
 AdapterName = Literal["chat", "json", "json_schema", "plain", "completion", "few_shot"]
 
 
+class ResourcesEntry(BaseModel):
+    """A `[members.resources]` table: what an embedded model takes of a cluster's machine."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    num_cpus: float = Field(default=1, gt=0, allow_inf_nan=False)
+    num_gpus: float = Field(default=0, ge=0, allow_inf_nan=False)
+
+
 class MemberEntry(BaseModel):
     """One `[[members]]` table."""
 
@@ -66,6 +75,7 @@ class MemberEntry(BaseModel):
     max_tokens: int | None = Field(default=None, ge=1)
     logprobs: AskLogprobs | None = None
     group: Group | None = None
+    resources: ResourcesEntry | None = None
     options: dict[str, Any] = {}
 
     @model_validator(mode="before")
@@ -97,6 +107,8 @@ class MemberEntry(BaseModel):
             )
         if self.local is not None and (self.api_base or self.api_key_env or self.engine != "auto"):
             raise ValueError("has local, which takes no api_base, api_key_env or engine")
+        if self.local is None and self.resources is not None:
+            raise ValueError("has resources, which only local takes: its server has its own")
         return self
 
     @model_validator(mode="after")
@@ -143,7 +155,14 @@ class MemberEntry(BaseModel):
                     accept_license=accept_license,
                     **settings,
                 )
-                return dataclasses.replace(member, logprobs=self.logprobs, group=self.group)
+                return dataclasses.replace(
+                    member,
+                    logprobs=self.logprobs,
+                    group=self.group,
+                    resources=(
+                        None if self.resources is None else Resources(**self.resources.model_dump())
+                    ),
+                )
             lm = dspy.LM(self.model, engine=self.engine, **settings)
         except (TypeError, ValueError) as error:
             name = self.name or self.local or self.model

@@ -33,7 +33,7 @@ from ..sampling.grouped_call import Group
 from ..sampling.logprobs import AskLogprobs
 from ..sampling.members import Member
 from ..text import first_line
-from .member_entry import AdapterName, MemberEntry
+from .member_entry import AdapterName, MemberEntry, ResourcesEntry
 from .saved import Otherwise, Schedule
 from .saved_file import read_text
 from .signature_text import parse_signature
@@ -107,7 +107,9 @@ class PoolFile(BaseModel):
         except tomllib.TOMLDecodeError as error:
             raise DataError(f"{name} is not valid TOML: {error}") from error
         except ValidationError as error:
-            known = [*cls.model_fields, *MemberEntry.model_fields]
+            known = [
+                name for table in (cls, MemberEntry, ResourcesEntry) for name in table.model_fields
+            ]
             raise ConfigurationError(f"{name} {first_mistake(error, known)}") from error
         except (ValueError, RecursionError) as error:  # a huge number, tables nested too deep
             raise DataError(f"{name} is not valid TOML: {type(error).__name__}.") from error

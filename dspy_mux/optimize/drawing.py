@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from ..bank.collect import Collected, Metric, collect
+from ..bank.conductor import Cluster
 from ..bank.record import Record, join_records
 from ..bank.sample_bank import SampleBank
 from ..bank.score import recorded
@@ -35,6 +36,7 @@ class DrawOptions:
     max_cost: float | None = None
     retry_failed: bool = False
     progress: bool = False
+    cluster: Cluster | None = None
 
 
 class Drawing:
@@ -111,6 +113,7 @@ class Drawing:
             max_cost=self._cost_left(),
             retry_failed=options.retry_failed,
             console=Console(stderr=True) if options.progress else None,
+            cluster=options.cluster,
         )
         self.collected.append(done)
         if done.missing:

@@ -13,6 +13,7 @@ import dspy
 from dspy.teleprompt import Teleprompter
 
 from ..bank.collect import Metric
+from ..bank.conductor import Cluster
 from ..bank.questions import check_fit, questions_of
 from ..bank.record import Record
 from ..bank.sample_bank import SampleBank
@@ -97,6 +98,8 @@ class MuxOptimizer(Teleprompter):
         max_calls, max_cost: at most so many LM calls and US dollars for all that one compilation
             draws, as for `collect`. If the greedy draws do not fit, they are left out.
         progress: show the drawing's progress on stderr.
+        cluster: machines to share the drawing, as for `collect`; a cluster of several machines
+            needs a `bank` that is a PostgreSQL database.
 
     Raises:
         ConfigurationError: an option that cannot work, such as an unknown rule.
@@ -132,6 +135,7 @@ class MuxOptimizer(Teleprompter):
         max_cost: float | None = None,
         retry_failed: bool = False,
         progress: bool = False,
+        cluster: Cluster | None = None,
     ):
         super().__init__()
         if bound is not None and not 0 <= bound <= 1:
@@ -151,7 +155,7 @@ class MuxOptimizer(Teleprompter):
             n_trials, timeout, n_jobs, callbacks, sampler, storage, study_name, study
         )
         self._draw_options = DrawOptions(
-            greedy, num_threads, max_calls, max_cost, retry_failed, progress
+            greedy, num_threads, max_calls, max_cost, retry_failed, progress, cluster
         )
 
     def compile(
