@@ -32,7 +32,7 @@ Report = tuple[int, str, dict[str, Any]]
 
 #: Seconds that the driver waits for a report.
 POLL_S = 1.0
-#: Seconds without a question from the driver until it counts as dead.
+#: Seconds without a word from the driver until it counts as dead.
 SILENCE_S = 20.0
 #: Seconds that draws under way then have to end.
 ORPHAN_S = 300.0
@@ -181,10 +181,11 @@ class Worker:
     Args:
         number: of the worker in its collection.
         budget: the `BudgetKeeper`; None without a limit.
+        silence: seconds without a word from the driver until it counts as dead.
     """
 
-    def __init__(self, number: int, budget: Any):
-        self._post = _Post(number, budget)
+    def __init__(self, number: int, budget: Any, silence: float):
+        self._post, self._silence = _Post(number, budget), silence
         self._part: _Part | None = None
         self._ready = threading.Event()
         self._obeyed, self._early = 0, dict[int, tuple[str, dict[str, Any]]]()
@@ -254,8 +255,8 @@ class Worker:
 
     def _watch(self) -> None:
         """End the process once its driver has ended, and what is under way is recorded."""
-        while time.monotonic() - self._heard < SILENCE_S:
-            time.sleep(POLL_S)
+        while time.monotonic() - self._heard < self._silence:
+            time.sleep(min(POLL_S, self._silence))
         part = self._part
         if part is not None:
             part.finish(waits=False)

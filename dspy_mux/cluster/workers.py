@@ -23,7 +23,7 @@ from .budget import BudgetKeeper
 from .kinds import Kind, RayWorker, kinds_of
 from .ray_module import ray_module
 from .setup import Setup
-from .worker import Worker
+from .worker import SILENCE_S, Worker
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ class RayWorkers(Conductor[RayWorker]):
             runtime_env=self._runtime_env,
         )
         number = len(self._all) + 1
-        worker = RayWorker(number, actor.remote(number, self._keeper), kind, slot)
+        worker = RayWorker(number, actor.remote(number, self._keeper, SILENCE_S), kind, slot)
         cpus = kind.resources.num_cpus if kind.embedded else 0
         up = sorted(self._up)
         worker.actor.begin.remote(self._payload, kind.threads[slot], up, cpus)
@@ -139,7 +139,7 @@ class RayWorkers(Conductor[RayWorker]):
             self._release(worker)
         left = [*worker.hand, *worker.elsewhere]
         worker.kind.requeue(left)
-        self._deaths_with.update(worker.hand)
+        self._deaths_with.update(list(worker.hand))
         if any(self._deaths_with[unit] >= _MOST_DEATHS for unit in worker.hand):
             self._fail(
                 MuxError(
@@ -202,9 +202,10 @@ class RayWorkers(Conductor[RayWorker]):
                 self._staff(kind)
                 self._feed(kind)
             for worker in kind.living:
-                if worker.idle or (self._is_over and worker.node is None):
+                over = self._is_over or not (kind.queue or worker.hand)
+                if worker.idle or (over and worker.node is None):
                     self._end(worker)
-                elif self._is_over or not (kind.queue or worker.hand):
+                elif over:
                     worker.finish()
         self._say_pending()
 

@@ -1,34 +1,46 @@
-"""Collections on a Ray cluster of several nodes: all is drawn once, within one limit."""
+"""Collections on a Ray cluster of several nodes: all is drawn once, within one limit, whatever is
+killed meanwhile.
+
+One file, as its tests share a cluster that takes seconds to start.
+"""
 
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
+import tempfile
+import threading
 from collections import Counter
+from pathlib import Path
 
-import dspy
 import pytest
+import sqlalchemy as sa
 from rich.console import Console
 
-from dspy_mux import SampleBank, SLMMux, collect
+from dspy_mux import ConfigurationError, SampleBank, collect
+from dspy_mux.bank.storage import schema
 
+from ..support.cluster_run import ALL, Impatient, K, KillsOnce, a_mux, metric, questions, run
 from ..support.databases import SERVER, a_place
 from ..support.fault_server import fault_server
+from ..support.postgres_server import needs_postgres, postgres_server
+from ..support.wait import until
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.skipif(not SERVER, reason="no PostgreSQL server")
 
-from dspy_mux.cluster import RayCluster  # noqa: E402
+from ..support.ray_clusters import NODE, ray_cluster  # noqa: E402
 
-from ..support.ray_clusters import ray_cluster  # noqa: E402
-
-K, QUESTIONS = 3, 24
-ALL = {f"q{n}?": 2 * K for n in range(QUESTIONS)}
+TOTAL = sum(ALL.values())
+#: Draws that a worker of three threads may have under way, or not yet recorded.
+UNDER_WAY = 2 * K
 
 
 @pytest.fixture(scope="module")
-def nodes():
-    with ray_cluster(nodes=2) as cluster:
-        yield cluster
+def cluster():
+    with ray_cluster(nodes=2) as started:
+        yield started
 
 
 @pytest.fixture
@@ -37,22 +49,6 @@ def bank(tmp_path):
         made = SampleBank(url)
         yield made
         made.close()
-
-
-def a_mux(server, *names, group=False):
-    where = {"api_base": server.address, "api_key": "none", "engine": "lm15", "cache": False}
-    lms = {name: dspy.LM(f"openai/{name}", **where) for name in names or "ab"}
-    return SLMMux(dspy.Predict("question -> answer"), lms, k=K, temperature=0.5, group=group)
-
-
-def questions(count=QUESTIONS):
-    return [
-        dspy.Example(question=f"q{n}?", answer="42").with_inputs("question") for n in range(count)
-    ]
-
-
-def metric(example, prediction, trace=None):
-    return prediction.answer == example.answer
 
 
 def recorded(bank):
@@ -64,37 +60,140 @@ def asked(server):
     return sum((Counter({request.question: request.n}) for request in server.requests), Counter())
 
 
-def test_workers_draw_all_once_within_one_limit_of_draws_in_flight(nodes, bank):
+def claimed(bank):
+    with bank.writing() as connection:
+        return connection.execute(sa.select(schema.claims)).all()
+
+
+def test_workers_draw_all_once_within_one_limit_of_draws_in_flight(cluster, bank):
     screen = io.StringIO()
     with fault_server(lambda _: None, latency=0.02) as server:
-        done = collect(
-            a_mux(server),
-            questions(),
-            metric,
-            bank,
-            num_threads=7,
-            cluster=RayCluster(workers=2),
-            console=Console(file=screen),
-        )
-        assert (done.drawn, done.calls, done.already, done.missing) == (144, 144, 0, 0)
+        done = run(bank, server, num_threads=7, console=Console(file=screen))
+        assert (done.drawn, done.calls, done.already, done.missing) == (TOTAL, TOTAL, 0, 0)
         assert (done.abstained, done.failed, done.stopped) == (0, 0, None)
         assert recorded(bank) == asked(server) == ALL
-        assert server.most_open <= 2 * 7  # a connection of each member
+        assert server.most_open <= 2 * 7  # a connection for each member
+        again = run(bank, server)
+        assert (again.drawn, again.already, server.draws) == (0, TOTAL, TOTAL)
+    assert claimed(bank) == []
     [line] = screen.getvalue().splitlines()
-    assert "144/144" in line
-    assert "144 calls" in line
+    assert f"{TOTAL}/{TOTAL}" in line
+    assert f"{TOTAL} calls" in line
 
 
-def test_a_limit_holds_to_the_call(nodes, bank):
+def test_a_bank_goes_from_one_machine_to_a_cluster_and_back(cluster, bank):
+    """The draws are the same wherever they are made: no fingerprint differs, none is made again."""
+    with fault_server(lambda _: None) as server:
+        mux = a_mux(server.address)
+        collect(mux, questions(8), metric, bank)
+        done = collect(mux, questions(16), metric, bank, cluster=_cluster())
+        assert (done.drawn, done.already, done.rescored) == (8 * 2 * K, 8 * 2 * K, 0)
+        last = collect(mux, questions(), metric, bank)
+        assert (last.drawn, last.already, last.rescored) == (8 * 2 * K, 16 * 2 * K, 0)
+        assert recorded(bank) == asked(server) == ALL
+    record = bank.record()
+    assert record.scores.min() == 1.0
+    assert record.votes.shape == (24, 2, K)
+
+
+def test_a_questions_draws_share_a_request(cluster, bank):
+    with fault_server(lambda _: None, latency=0.02) as server:
+        mux = a_mux(server.address, group=True)
+        done = run(bank, server, mux=mux, num_threads=4 * K)
+        assert (done.drawn, done.missing, server.draws) == (TOTAL, 0, TOTAL)
+        assert len(server.requests) == TOTAL / K
+
+
+def test_a_limit_holds_to_the_call(cluster, bank):
     with fault_server(lambda _: None, latency=0.01) as server:
-        done = collect(
-            a_mux(server),
-            questions(),
-            metric,
-            bank,
-            num_threads=6,
-            max_calls=60,
-            cluster=RayCluster(workers=2),
-        )
+        done = run(bank, server, max_calls=60)
         assert (done.stopped, done.calls, server.draws) == ("max_calls", 60, 60)
         assert sum(recorded(bank).values()) == 60
+
+
+def test_others_make_the_draws_of_a_worker_that_is_killed(cluster, bank, tmp_path, caplog):
+    killed = tmp_path / "killed"
+    with fault_server(lambda _: None, latency=0.02) as server:
+        done = run(bank, server, KillsOnce(killed))
+        assert killed.exists()
+        assert (done.missing, done.drawn + done.already) == (0, TOTAL)
+        assert recorded(bank) == ALL
+        # What was under way is asked for again, and nothing else.
+        assert TOTAL < server.draws <= TOTAL + UNDER_WAY
+        assert asked(server) >= Counter(ALL)
+    assert "The process of a worker of the collection has ended." in caplog.text
+
+
+def test_a_driver_that_is_killed_loses_nothing_and_nothing_is_paid_twice(cluster, bank):
+    with fault_server(lambda _: None, latency=0.3) as server:
+        command = [sys.executable, "-m", "tests.support.cluster_run", cluster.address]
+        where = bank.database.url.render_as_string(hide_password=False)
+        driver = subprocess.Popen([*command, where, server.address])
+        until(lambda: len(server.requests) > 12)
+        driver.kill()
+        driver.wait()
+        # The workers record what is under way, and end.
+        until(lambda: not claimed(bank))
+        assert recorded(bank) == asked(server)
+        assert 12 < server.draws < TOTAL
+        done = run(bank, server)
+        assert (done.missing, done.already) == (0, TOTAL - done.drawn)
+        assert recorded(bank) == asked(server) == ALL
+
+
+@needs_postgres
+def test_a_database_that_crashes_and_comes_back_costs_no_draw(cluster, caplog):
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        place = Path(folder) / "pg"
+        place.mkdir()
+        with (
+            postgres_server(place) as database,
+            fault_server(lambda _: None, latency=0.1) as server,
+        ):
+            bank = SampleBank(database.url)
+            until_half = threading.Thread(target=_crash, args=(database, server))
+            until_half.start()
+            done = run(bank, server)
+            until_half.join()
+            assert (done.drawn, done.calls, done.missing) == (TOTAL, TOTAL, 0)
+            assert recorded(bank) == asked(server) == ALL
+            bank.close()
+
+
+def _crash(database, server):
+    until(lambda: len(server.requests) > TOTAL / 3)
+    database.stop()
+    database.start()
+
+
+def test_others_make_the_draws_of_a_machine_that_is_gone(cluster, bank, caplog):
+    """Its claims lapse: it may only be cut off."""
+    node = cluster.add_node(num_cpus=1, **NODE)
+    with fault_server(lambda _: None, latency=0.2) as server:
+
+        def lose() -> None:
+            until(lambda: len(server.requests) > TOTAL / 3)
+            cluster.remove_node(node, allow_graceful=False)
+
+        loses = threading.Thread(target=lose)
+        loses.start()
+        done = run(bank, server, Impatient(), workers=3)
+        loses.join()
+        assert (done.missing, done.drawn + done.already) == (0, TOTAL)
+        assert recorded(bank) == ALL
+        assert TOTAL <= server.draws <= TOTAL + UNDER_WAY
+
+
+def test_a_bank_in_a_file_is_refused(cluster, tmp_path):
+    with (
+        fault_server(lambda _: None) as server,
+        pytest.raises(ConfigurationError, match=r"is a file on one machine, .* name a PostgreSQL"),
+    ):
+        run(tmp_path / "bank.sqlite", server)
+    assert not (tmp_path / "bank.sqlite").exists()
+
+
+def _cluster():
+    from dspy_mux.cluster import RayCluster
+
+    return RayCluster(workers=2)
