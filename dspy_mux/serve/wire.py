@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -10,8 +10,6 @@ from .errors import APIError
 
 #: The most tokens that anybody asks for: what servers read as a 32-bit number.
 _MOST = 2**31 - 1
-#: A seed, as a 64-bit number.
-Seed = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 #: What clients send routinely, and what changes no answer here.
 IGNORED = frozenset(
     {
@@ -118,7 +116,7 @@ class ChatRequest(BaseModel):
     max_tokens: int | None = Field(default=None, ge=1, le=_MOST)
     max_completion_tokens: int | None = Field(default=None, ge=1, le=_MOST)
     stop: str | list[str] | None = None
-    seed: Seed | None = None
+    seed: int | None = None
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
     reasoning_effort: str | None = None
@@ -184,5 +182,5 @@ class MuxRequest(BaseModel):
 
     inputs: dict[str, Any] | None = Field(default=None, description="The program's inputs by name.")
     messages: list[Message] | None = Field(default=None, min_length=1)
-    seed: Seed | None = Field(default=None, description="Another seed draws anew.")
+    seed: int | None = Field(default=None, description="Another seed draws anew.")
     stream: bool = Field(default=False, description="Send each draw as it settles, as events.")
