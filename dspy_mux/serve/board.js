@@ -72,14 +72,15 @@ class Board {
   decide({ outputs, verdict }, seconds) {
     show("progress", false);
     show("verdict", true);
-    showAnswer(verdict);
+    const answer = outputs === null ? null : verdict.answer;
+    showAnswer(answer, outputs === null ? "Kept back, as it is not trusted" : "No answer");
     showBadges(verdict);
     showOutputs(outputs, this.mux.answer);
     this.ballots(verdict);
     showFacts(verdict, seconds);
     const trust = { true: ", trusted", false: ", not trusted" }[verdict.trusted] ?? "";
     const confidence = `confidence ${verdict.confidence.toFixed(2)}${trust}`;
-    say(`Answer: ${oneLine(verdict.answer).slice(0, 200)}; ${confidence}.`);
+    say(`Answer: ${oneLine(answer ?? "none").slice(0, 200)}; ${confidence}.`);
     $("status").classList.add("heard");
   }
 
@@ -167,11 +168,11 @@ function ballotText(ballot) {
   return [...parts, ...(causes ? [causes] : [])].join(" · ");
 }
 
-function showAnswer(verdict) {
-  const text = verdict.answer === null ? "No answer" : asText(verdict.answer);
+function showAnswer(answer, none) {
+  const text = answer === null ? none : asText(answer);
   $("answer").textContent = text;
   $("answer").classList.toggle("long", text.length > 120);
-  $("answer").classList.toggle("none", verdict.answer === null);
+  $("answer").classList.toggle("none", answer === null);
 }
 
 function showBadges(verdict) {

@@ -47,6 +47,7 @@ def page():
         "typed": SLMMux(typed, {"one": scripted_lm("one", ["7"])}, k=1),
         "chat": chat_mux(talk, k=2),
         "slow": SLMMux("question -> answer", never, k=1),
+        "shy": SLMMux("question -> answer", lms, k=3, threshold=0.9, otherwise="abstain"),
         "broken": SLMMux("question -> answer", broken, k=1),
     }
     with (
@@ -121,6 +122,15 @@ def test_a_question_is_asked_and_its_verdict_shown(signed_in: Page):
     assert all("401" in error for error in page.errors())
     host = page.requests[0].rstrip("/")
     assert {request.partition("/v1/mux")[0].rstrip("/") for request in page.requests} == {host}
+
+
+def test_an_answer_that_is_kept_back_is_not_shown_as_one(signed_in: Page):
+    page = signed_in
+    ask(page, "shy")
+    decided(page)
+    assert page.text("#answer") == "Kept back, as it is not trusted"
+    assert page.texts("#badges .badge") == ["by qwen", "✗ not trusted"]
+    assert page.text("#status").startswith("Answer: none; confidence 0.67")
 
 
 def test_every_draw_is_seen_as_it_settles(signed_in: Page):
