@@ -71,6 +71,10 @@ def serve(  # noqa: PLR0913  (options of a verb)
         list[str] | None,
         typer.Option(help="A web page's origin that may ask, https://chat.example. Repeatable."),
     ] = None,
+    no_cache: Annotated[
+        bool,
+        typer.Option("--no-cache", help="Draw anew what was asked before; keep no reply on disk."),
+    ] = False,
     grace: Annotated[
         float,
         typer.Option(callback=finite, help="Seconds that questions have to end when stopped."),
@@ -98,4 +102,4 @@ def serve(  # noqa: PLR0913  (options of a verb)
         origins=allow_origin or [],
         grace=grace,
     )
-    run(sources, settings, Listener(host, port, no_auth=no_auth))
+    run(sources, settings, Listener(host, port, no_auth=no_auth), cached=not no_cache)

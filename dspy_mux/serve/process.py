@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sqlite3
 import sys
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from socket import socket
 from types import FrameType
 from typing import TYPE_CHECKING, Any
+
+import dspy
 
 from ..errors import ConfigurationError, MissingExtra, MuxError
 from ..redact import masked
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
     from .desk import Desk
 
+#: Replies that DSPy's cache keeps in memory; those on disk are DSPy's to bound.
+_MOST_IN_MEMORY = 20_000
 logger = logging.getLogger("dspy_mux")
 
 
@@ -39,11 +44,16 @@ class Listener:
     no_auth: bool = False
 
 
-def run(sources: Sources, settings: ServeSettings, listener: Listener) -> None:
+def run(
+    sources: Sources, settings: ServeSettings, listener: Listener, *, cached: bool = True
+) -> None:
     """Serve until a signal ends it.
 
     SIGTERM and Ctrl-C end it once the questions under way are answered, or after the grace; the
     second one ends it at once. SIGHUP reads the files again.
+
+    Args:
+        cached: whether DSPy's cache answers what was asked before.
 
     Raises:
         MissingExtra: FastAPI, uvicorn or what they need is not installed.
@@ -68,9 +78,20 @@ def run(sources: Sources, settings: ServeSettings, listener: Listener) -> None:
             f"The server cannot listen on {listener.host}:{listener.port}: choose another port, or "
             "end what listens there."
         ) from None
+    _configure_cache(cached)
     host, port = own.getsockname()[:2]
     print(f"Serving {', '.join(sources.files)} at http://{_in_url(host)}:{port}/v1", flush=True)
     asyncio.run(_serve(config, sources, app.state.desk, own))
+
+
+def _configure_cache(cached: bool) -> None:
+    """Bound DSPy's cache in memory, which by itself grows to a million replies."""
+    settings = {"enable_memory_cache": cached, "memory_max_entries": _MOST_IN_MEMORY}
+    try:
+        dspy.configure_cache(enable_disk_cache=cached, **settings)
+    except (OSError, sqlite3.Error) as error:
+        logger.warning("DSPy's cache is kept in memory alone: %s", masked(str(error)))
+        dspy.configure_cache(enable_disk_cache=False, **settings)
 
 
 def _in_url(host: str) -> str:
