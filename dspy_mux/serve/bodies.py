@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from ..mux.slm_mux import SLMMux
@@ -13,8 +13,6 @@ from .errors import APIError
 from .models import ServedModel, kind_name
 
 if TYPE_CHECKING:
-    from fastapi.exceptions import RequestValidationError
-
     from .desk import Desk
 
 
@@ -111,9 +109,13 @@ def readiness(desk: Desk) -> tuple[dict[str, Any], bool]:
 _TYPES: dict[Any, str] = {str: "str", int: "int", float: "float", bool: "bool"}
 
 
-def not_valid(error: RequestValidationError) -> APIError:
-    """Return what a client is told of a body that is not a request."""
-    first = error.errors()[0]
+def not_valid(mistakes: Sequence[Any]) -> APIError:
+    """Return what a client is told of a body that is not a request.
+
+    Args:
+        mistakes: pydantic's.
+    """
+    first = mistakes[0]
     where = [str(part) for part in first["loc"] if part != "body"]
     if first["type"] == "json_invalid":
         return APIError(400, "The request's body is not valid JSON.", code="invalid_json")

@@ -112,11 +112,15 @@ class Desk:
         model, began = ticket.question.model, time.perf_counter()
         try:
             decided = await self._decide(ticket)
+        except asyncio.CancelledError:
+            self.metrics.failed(model.name, "hung_up", time.perf_counter() - began)
+            raise
         except (LimitReached, Exception) as error:  # noqa: BLE001  (told to the client)
             failure = self._failure(error, ticket)
             ballots = error.ballots if isinstance(error, AllMembersFailed) else []
             self.health.note(model.mux_name, ballots)
             self.metrics.failed(model.name, failure.code, time.perf_counter() - began, ballots)
+            failure.is_counted = True
             raise failure from None
         answer = Answer.of(model, decided)
         ticket.is_answered = True
@@ -143,7 +147,7 @@ class Desk:
         """
         question, lm = ticket.question, dspy.settings.lm
         if question.seed is not None:
-            lm = PoolLM([question.model.name]).copy(rollout_id=question.seed)
+            lm = (lm or PoolLM([question.model.name])).copy(rollout_id=question.seed)
         callbacks = [*dspy.settings.callbacks, *(share for share, _ in ticket.shares)]
         with dspy.context(lm=lm, callbacks=callbacks, disable_history=True):
             task = asyncio.ensure_future(question.mux.acall(**question.inputs))

@@ -21,7 +21,12 @@ class APIError(Exception):
         param: the field of the request at fault.
         retry_after: seconds after which the same may succeed; None where it will not, or not soon.
         details: further fields of the body's error.
+
+    Attributes:
+        is_counted: whether the metrics know of it, as what became of a question.
     """
+
+    is_counted = False
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from typing import Any
 
@@ -26,15 +26,13 @@ async def completion(asking: Asking, *, usage: bool) -> AsyncGenerator[str, None
     try:
         async with aclosing(asking.events()) as told:
             async for item in told:
-                if item is None:
-                    yield ": waiting\n\n"
-                elif isinstance(item, dict):
-                    yield _comment(item)
-                else:
+                if isinstance(item, Answer):
                     for chunk in _chunks(head, item, usage):
-                        yield _data(chunk)
+                        yield data(chunk)
+                else:
+                    yield comment(item)
     except APIError as error:
-        yield _data(error.body())
+        yield data(error.body())
         return
     yield "data: [DONE]\n\n"
 
@@ -42,18 +40,16 @@ async def completion(asking: Asking, *, usage: bool) -> AsyncGenerator[str, None
 async def named(asking: Asking) -> AsyncGenerator[str, None]:
     """Yield `start`, a `draw` for each that settles, and `verdict` or `error`."""
     members = [{"name": one.label, "k": one.k or 1} for one in asking.question.mux.members]
-    yield _event("start", {"total": sum(one["k"] for one in members), "members": members})
+    yield event("start", {"total": sum(one["k"] for one in members), "members": members})
     try:
         async with aclosing(asking.events()) as told:
             async for item in told:
-                if item is None:
-                    yield ": waiting\n\n"
-                elif isinstance(item, dict):
-                    yield _event("draw", item)
+                if isinstance(item, Answer):
+                    yield event("verdict", item.body())
                 else:
-                    yield _event("verdict", item.body())
+                    yield comment(item) if item is None else event("draw", item)
     except APIError as error:
-        yield _event("error", error.body())
+        yield event("error", error.body())
 
 
 def _chunks(head: dict[str, Any], answer: Answer, usage: bool) -> list[dict[str, Any]]:
@@ -61,7 +57,7 @@ def _chunks(head: dict[str, Any], answer: Answer, usage: bool) -> list[dict[str,
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
     if message.get("reasoning_content"):
         deltas.append({"reasoning_content": message["reasoning_content"]})
-    deltas += [{"content": piece} for piece in _pieces(message["content"] or "")]
+    deltas += [{"content": piece} for piece in pieces(message["content"] or "")]
     if message["refusal"]:
         deltas.append({"refusal": message["refusal"]})
     if message.get("tool_calls"):
@@ -80,24 +76,30 @@ def _choice(delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
     return {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
 
 
-def _pieces(text: str) -> list[str]:
-    """Return a text in pieces of whole words, or nearly so."""
-    least, pieces, start = len(text) // _MOST_PIECES, [], 0
+def pieces(text: str) -> Iterator[str]:
+    """Yield a text in pieces of whole words, or nearly so."""
+    least, start = len(text) // _MOST_PIECES, 0
     for word in _WORD.finditer(text):
         if word.end() - start > least:
-            pieces.append(text[start : word.end()])
+            yield text[start : word.end()]
             start = word.end()
-    return [*pieces, *([text[start:]] if start < len(text) else [])]
+    if start < len(text):
+        yield text[start:]
 
 
-def _comment(progress: dict[str, Any]) -> str:
-    # One line of what a draw may have said would have to be escaped; counts have not.
+def comment(progress: dict[str, Any] | None) -> str:
+    """Return a comment on how far a question is; None says that nothing has changed."""
+    if progress is None:
+        return ": waiting\n\n"
+    # Counts alone: what a draw said may hold the end of a line.
     return f": {progress['settled']} of {progress['total']} draws\n\n"
 
 
-def _event(name: str, data: Any) -> str:
-    return f"event: {name}\n{_data(data)}"
+def event(name: str, content: Any) -> str:
+    """Return an event with a name."""
+    return f"event: {name}\n{data(content)}"
 
 
-def _data(data: Any) -> str:
-    return f"data: {json.dumps(data)}\n\n"
+def data(content: Any) -> str:
+    """Return an event."""
+    return f"data: {json.dumps(content)}\n\n"

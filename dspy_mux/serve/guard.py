@@ -24,10 +24,20 @@ _DISCARDED_S = 10.0
 
 
 class Guard:
-    """ASGI middleware in front of the application."""
+    """ASGI middleware in front of the application.
 
-    def __init__(self, app: Application, settings: ServeSettings, keys: KeyRing):
-        self._app, self._settings, self._keys = app, settings, keys
+    Args:
+        count: takes the code of each refusal.
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        settings: ServeSettings,
+        keys: KeyRing,
+        count: Callable[[str | None], None],
+    ):
+        self._app, self._settings, self._keys, self._count = app, settings, keys, count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,6 +58,7 @@ class Guard:
                 self._keys.name_of(headers.get("authorization", ""))
             events = await self._read(headers, take)
         except APIError as error:
+            self._count(error.code)
             # Who waits to be asked for the body, or is too slow, is not waited for.
             if not over and "expect" not in _headers(scope) and error.status != 408:
                 await _discard(take)

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from ..mux.ensemble import Ensemble
-from . import bodies, events, question as asked, schemas
+from . import bodies, events, question as asked, responses, responses_wire, schemas
 from .asking import Asking
 from .desk import Desk
 from .errors import APIError
@@ -25,6 +25,8 @@ from .json_body import StrictRoute
 from .keys import KeyRing
 from .models import served_models
 from .openapi import openapi_document
+from .responses import ResponseBody
+from .responses_wire import ResponsesRequest
 from .settings import ServeSettings
 from .wire import ChatRequest, MuxRequest
 
@@ -61,19 +63,20 @@ def application(muxes: Mapping[str, Ensemble], settings: ServeSettings) -> FastA
             allow_headers=["*"],
             expose_headers=["x-mux-member", "x-mux-confidence", "x-mux-trusted", "x-mux-calls"],
         )
-    app.add_middleware(Guard, settings=settings, keys=keys)
+    app.add_middleware(Guard, settings=settings, keys=keys, count=desk.metrics.refused)
     return app
 
 
 def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(APIError)
     async def refuse(request: Request, error: APIError) -> JSONResponse:
-        request.app.state.desk.metrics.refused(error.code)
+        if not error.is_counted:
+            request.app.state.desk.metrics.refused(error.code)
         return JSONResponse(error.body(), error.status, error.headers())
 
     @app.exception_handler(RequestValidationError)
     async def not_valid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return await refuse(request, bodies.not_valid(error))
+        return await refuse(request, bodies.not_valid(error.errors()))
 
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> JSONResponse:
@@ -152,6 +155,19 @@ def _add_questions(app: FastAPI, desk: Desk) -> None:
         with desk.admitted(question, key) as ticket:
             answer = await _unless_left(request, desk.answer(ticket))
         return JSONResponse(bodies.completion(answer), headers=answer.headers)
+
+    @app.post("/v1/responses", responses=_answers(schemas.ResponseObject))
+    async def respond(body: ResponsesRequest, request: Request, key: KeyName) -> Response:
+        """Answer a request of the Responses API; nothing is stored."""
+        model = desk.model(body.model)
+        question = responses_wire.question_of(model, body)
+        written = ResponseBody(model, body)
+        if body.stream:
+            asking = Asking(desk, question, key)
+            return _Events(asking, responses.stream(asking, written))
+        with desk.admitted(question, key) as ticket:
+            answer = await _unless_left(request, desk.answer(ticket))
+        return JSONResponse(written.of(answer), headers=answer.headers)
 
     @app.post("/v1/mux/{name:path}", responses=_answers(schemas.MuxAnswer))
     async def ask(name: str, body: MuxRequest, request: Request, key: KeyName) -> Response:

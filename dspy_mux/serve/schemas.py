@@ -49,6 +49,27 @@ class ChatCompletion(BaseModel):
     mux: Verdict
 
 
+class ResponseUsage(BaseModel):
+    """The tokens of all draws together."""
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+
+
+class ResponseObject(BaseModel):
+    """A response of the Responses API, with the verdict in full as `mux`."""
+
+    id: str
+    object: Literal["response"]
+    created_at: int
+    status: Literal["completed", "incomplete"]
+    model: str
+    output: list[dict[str, Any]]
+    usage: ResponseUsage
+    mux: Verdict
+
+
 class MuxAnswer(BaseModel):
     """A program's outputs by name, None where the answer is kept back, and the verdict."""
 

@@ -279,6 +279,8 @@ def test_clients_that_hang_up_hold_no_place(client, port, stream):
     for _ in range(30):  # more than there are places
         with closing(socket.create_connection(("127.0.0.1", port))) as connection:
             connection.sendall(told + body)
+    # Some may be taken up only now.
+    until(lambda: client.post(CHAT, content=MESSAGE % ('"Hello"', "")).status_code == 200)
     until(lambda: "mux_questions_under_way 0.0" in client.get("/metrics").text)
 
 

@@ -119,6 +119,7 @@ def test_a_client_that_hangs_up_withdraws_its_draws():
                     asked.exception()
             metrics = httpx.get(f"{url}/metrics").text
     assert "mux_questions_under_way 0.0" in metrics
+    assert 'mux_questions_total{model="chat",outcome="hung_up"} 2.0' in metrics
 
 
 def _hang_up(client):
