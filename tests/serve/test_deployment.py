@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import compose_spec
 import pytest
 
 from dspy_mux.mux.pool_file import PoolFile
@@ -14,7 +15,6 @@ from ..support.dockerfile import instructions, last
 
 ROOT = Path(__file__).parents[2]
 SERVE = ROOT / "examples" / "serve"
-compose_spec = pytest.importorskip("compose_spec", reason="of the dev extra")
 
 
 @pytest.fixture(scope="module")
