@@ -53,9 +53,7 @@ class ServedModel:
     @property
     def is_tuned(self) -> bool:
         """Whether its figures hold for its own temperatures alone."""
-        pool = self.mux.pool
-        fitted = bool(getattr(pool.rule, "members", ())) or pool.scale is not None
-        return fitted or pool.settings.threshold is not None
+        return is_fitted(self.mux) or self.mux.pool.settings.threshold is not None
 
     @cached_property
     def inputs(self) -> type[pydantic.BaseModel]:
@@ -85,6 +83,11 @@ class ServedModel:
             )
             self._at[temperature] = copy
         return self._at[temperature]
+
+
+def is_fitted(mux: Ensemble) -> bool:
+    """Return whether a mux's rule, or what its confidence means, was learned from labels."""
+    return bool(getattr(mux.pool.rule, "members", ())) or mux.pool.scale is not None
 
 
 def served_models(muxes: Mapping[str, Ensemble]) -> dict[str, ServedModel]:

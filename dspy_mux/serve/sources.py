@@ -14,6 +14,7 @@ from ..mux.options import SharedOptions
 from ..mux.pool_file import PoolFile
 from ..mux.slm_mux import SLMMux
 from .chat import chat_mux
+from .models import is_fitted
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,17 @@ def _names_none(pool: Path) -> bool:
 
 
 def _for_chat(mux: SLMMux) -> SLMMux:
-    """Return a mux for conversations that draws, compares and decides as another one."""
+    """Return a mux for conversations that draws, compares and decides as another one.
+
+    Raises:
+        ConfigurationError: what it says of its confidence holds for its program alone.
+    """
     settings = mux.pool.settings
+    if is_fitted(mux):
+        raise ConfigurationError(
+            "The saved mux learned from its program's answers what its confidence means, which "
+            "says nothing of conversations: leave --chat out, or serve its pool file alone."
+        )
     escalation = mux.escalation
     if escalation is not None and escalation.member is None:
         raise ConfigurationError("A mux that escalates to a program cannot take conversations.")
@@ -111,7 +121,7 @@ def _for_chat(mux: SLMMux) -> SLMMux:
         "logprobs": settings.logprobs,
         "group": mux._group,
     }
-    chat = chat_mux(
+    return chat_mux(
         mux.members,
         kind=mux.kind,
         rule=mux.rule,
@@ -121,5 +131,3 @@ def _for_chat(mux: SLMMux) -> SLMMux:
         escalate=None if escalation is None else escalation.member,
         **options,
     )
-    chat.pool.scale = mux.pool.scale
-    return chat

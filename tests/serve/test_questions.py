@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Literal
 
 import dspy
 import httpx
 import pytest
 
-from dspy_mux import SLMMux, chat_mux
+from dspy_mux import SLMMux, chat_mux, serve
 
 from ..support.pools import mux_of
 from ..support.scripted import scripted_lm
@@ -31,6 +33,7 @@ def shown(prompt, draw):
     return {"label": "good", "score": len(prompt)}
 
 
+ROOT = Path(__file__).parents[2]
 MUXES = {
     "qa": mux_of(["Lyon", "Paris", "Lyon"], ["Paris", "Nice", "Rome"], k=3),
     "sums": mux_of(["4"], program="question -> answer: int", k=1),
@@ -212,3 +215,10 @@ def test_chats_take_messages_and_programs_inputs(client):
     assert client.post("/v1/mux/chat", json={"messages": messages}).status_code == 200
     assert refusal(client.post("/v1/mux/chat", json={"inputs": {}}))["param"] == "messages"
     assert refusal(client.post("/v1/mux/qa", json={"messages": messages}))["param"] == "inputs"
+
+
+def test_the_chapter_lists_every_code():
+    source = "".join(path.read_text("utf-8") for path in Path(serve.__file__).parent.glob("*.py"))
+    told = (ROOT / "docs" / "serving.md").read_text("utf-8")
+    codes = set(re.findall(r'code="(\w+)"', source)) - {"client_closed_request"}
+    assert [code for code in sorted(codes) if f"`{code}`" not in told] == []
