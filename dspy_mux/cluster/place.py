@@ -50,7 +50,7 @@ class Place:
                     "not travel to a cluster's machines: leave it out of the URL, and set "
                     "PGPASSWORD on all of them."
                 )
-        return cls(url.set(password=None).render_as_string(hide_password=False), variable)
+        return cls(url._replace(password=None).render_as_string(hide_password=False), variable)
 
     def bank(self) -> SampleBank:
         """Open the bank, on a worker.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,9 @@ from .place import Place
 from .ray_module import ray_module
 from .setup import key_variables
 from .workers import RayWorkers
+
+#: Seconds that a cluster has to accept a connection.
+_PATIENCE_S = 10.0
 
 
 class RayCluster:
@@ -96,13 +100,38 @@ class RayCluster:
         if ray.is_initialized():
             return
         try:
-            ray.init(address=self.address, log_to_driver=False, logging_level="WARNING")
+            address = self._found()
+            ray.init(address=address, log_to_driver=False, logging_level="WARNING")
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             where = self.address or "this machine"
             raise ConfigurationError(
                 f"There is no Ray cluster to join at {where} ({first_line(error)}): start one with "
                 "`ray start --head`, or name another address; None starts one here."
             ) from error
+
+    def _found(self) -> str:
+        """Return the address to join, "local" to start a cluster.
+
+        Ray itself tries for minutes to reach a cluster that has ended.
+
+        Raises:
+            OSError, ValueError: nobody listens there, or it is no address.
+        """
+        if self.address == "local" or (self.address or "").startswith("ray://"):
+            return str(self.address)
+        services = ray_module()._private.services
+        found: str | None = services.canonicalize_bootstrap_address(self.address)
+        if found is None and self.address is not None:
+            raise ConnectionError("none runs here")
+        if found is not None:
+            host, _, port = found.rpartition(":")
+            try:
+                socket.create_connection((host.strip("[]"), int(port)), _PATIENCE_S).close()
+            except OSError:
+                if self.address is not None:
+                    raise
+                found = None  # one that has ended
+        return found or "local"
 
     @staticmethod
     def _nodes() -> list[dict[str, Any]]:

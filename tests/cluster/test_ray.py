@@ -7,6 +7,8 @@ One file, as its tests share a cluster that takes seconds to start.
 from __future__ import annotations
 
 import io
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,16 +16,29 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+import dspy
 import pytest
 import sqlalchemy as sa
 from rich.console import Console
 
-from dspy_mux import ConfigurationError, SampleBank, collect
+from dspy_mux import ConfigurationError, MuxError, SampleBank, SLMMux, collect
 from dspy_mux.bank.storage import schema
+from dspy_mux.cluster import RayCluster
 
-from ..support.cluster_run import ALL, Impatient, K, KillsOnce, a_mux, metric, questions, run
+from ..support.cluster_run import (
+    ALL,
+    THREADS,
+    CountsLoads,
+    Impatient,
+    K,
+    KillsOnce,
+    a_mux,
+    metric,
+    questions,
+    run,
+)
 from ..support.databases import SERVER, a_place
-from ..support.fault_server import fault_server
+from ..support.fault_server import Fault, always, fault_server
 from ..support.postgres_server import needs_postgres, postgres_server
 from ..support.wait import until
 
@@ -32,6 +47,8 @@ pytestmark = pytest.mark.skipif(not SERVER, reason="no PostgreSQL server")
 
 from ..support.ray_clusters import NODE, ray_cluster  # noqa: E402
 
+#: The variable of a key that all nodes know.
+KEY = "RAY_TEST_MEMBER_KEY"
 TOTAL = sum(ALL.values())
 #: Draws that a worker of three threads may have under way, or not yet recorded.
 UNDER_WAY = 2 * K
@@ -39,8 +56,10 @@ UNDER_WAY = 2 * K
 
 @pytest.fixture(scope="module")
 def cluster():
+    os.environ[KEY] = "planted-4711-key"
     with ray_cluster(nodes=2) as started:
         yield started
+    del os.environ[KEY]
 
 
 @pytest.fixture
@@ -86,7 +105,7 @@ def test_a_bank_goes_from_one_machine_to_a_cluster_and_back(cluster, bank):
     with fault_server(lambda _: None) as server:
         mux = a_mux(server.address)
         collect(mux, questions(8), metric, bank)
-        done = collect(mux, questions(16), metric, bank, cluster=_cluster())
+        done = collect(mux, questions(16), metric, bank, cluster=RayCluster(workers=2))
         assert (done.drawn, done.already, done.rescored) == (8 * 2 * K, 8 * 2 * K, 0)
         last = collect(mux, questions(), metric, bank)
         assert (last.drawn, last.already, last.rescored) == (8 * 2 * K, 16 * 2 * K, 0)
@@ -109,6 +128,47 @@ def test_a_limit_holds_to_the_call(cluster, bank):
         done = run(bank, server, max_calls=60)
         assert (done.stopped, done.calls, server.draws) == ("max_calls", 60, 60)
         assert sum(recorded(bank).values()) == 60
+
+
+def test_failures_are_retried_once(cluster, bank):
+    def too_long(request):
+        return Fault.TOO_LONG if request.model == "b" and request.question > "q3?" else None
+
+    with fault_server(too_long) as server:
+        collect(a_mux(server.address), questions(8), metric, bank)
+        before = server.draws
+        options = {"cluster": RayCluster(workers=2), "retry_failed": True}
+        done = collect(a_mux(server.address), questions(8), metric, bank, **options)
+        assert (done.drawn, done.failed, server.draws - before) == (4 * K, 4 * K, 4 * K)
+        server.plan = lambda _: None
+        done = collect(a_mux(server.address), questions(8), metric, bank, **options)
+        assert (done.drawn, done.failed, server.draws - before) == (4 * K, 0, 2 * 4 * K)
+
+
+def test_a_member_that_is_down_ends_the_collection(cluster, bank, caplog):
+    with (
+        fault_server(always(Fault.UNAUTHORIZED)) as server,
+        pytest.raises(MuxError, match="first 12 draws of 'b' all failed .*Incorrect API key"),
+    ):
+        run(bank, server, mux=a_mux(server.address, "b"))
+    warnings = [record.getMessage() for record in caplog.records if record.name == "dspy_mux"]
+    assert sum(text.startswith("Member 'b' abstains") for text in warnings) == 1
+
+
+def test_a_key_stays_in_the_environment(cluster, bank, monkeypatch):
+    """The workers look it up; where it is not set for them, they say so."""
+    with fault_server(lambda _: None) as server:
+        mux = a_mux(server.address, key=os.environ[KEY])
+        assert run(bank, server, mux=mux, max_calls=10**6).drawn == TOTAL
+        monkeypatch.setenv("LATE_KEY", "a-key-of-0815-letters")
+        mux = a_mux(server.address, "late", key=os.environ["LATE_KEY"])
+        with pytest.raises(ConfigurationError, match="machine .* lacks .* variable LATE_KEY"):
+            run(bank, server, mux=mux)
+    session = Path(cluster.head_node.get_session_dir_path())
+    written = [path for path in session.rglob("*") if path.is_file()]
+    assert len(written) > 10
+    for secret in (os.environ[KEY], os.environ["LATE_KEY"]):
+        assert not [path for path in written if secret.encode() in path.read_bytes()]
 
 
 def test_others_make_the_draws_of_a_worker_that_is_killed(cluster, bank, tmp_path, caplog):
@@ -139,6 +199,22 @@ def test_a_driver_that_is_killed_loses_nothing_and_nothing_is_paid_twice(cluster
         done = run(bank, server)
         assert (done.missing, done.already) == (0, TOTAL - done.drawn)
         assert recorded(bank) == asked(server) == ALL
+
+
+def test_ctrl_c_ends_it_with_all_that_has_arrived_recorded(cluster, bank):
+    with fault_server(lambda _: None, latency=0.2) as server:
+        command = [sys.executable, "-m", "tests.support.cluster_run", cluster.address]
+        where = bank.database.url.render_as_string(hide_password=False)
+        driver = subprocess.Popen([*command, where, server.address], stderr=subprocess.PIPE)
+        until(lambda: len(server.requests) > 12)
+        driver.send_signal(signal.SIGINT)
+        assert b"KeyboardInterrupt" in driver.communicate()[1]
+        assert claimed(bank) == []
+        begun = sum(recorded(bank).values())
+        assert server.draws - THREADS <= begun <= server.draws < TOTAL
+        done = run(bank, server)
+        assert (done.missing, done.already) == (0, begun)
+        assert recorded(bank) == ALL
 
 
 @needs_postgres
@@ -184,6 +260,20 @@ def test_others_make_the_draws_of_a_machine_that_is_gone(cluster, bank, caplog):
         assert TOTAL <= server.draws <= TOTAL + UNDER_WAY
 
 
+@pytest.mark.live
+def test_embedded_models_are_loaded_once_each_on_machines_of_their_own(cluster, bank, tmp_path):
+    pytest.importorskip("xllamacpp")
+    from dspy_mux.local import local_member
+
+    names, loads = ("smollm2-135m", "gemma3-270m"), tmp_path / "loads"
+    pool = [local_member(name, max_tokens=8, threads=1) for name in names]
+    mux = SLMMux(dspy.Predict("question -> answer"), pool, k=2, temperature=0.5)
+    done = collect(mux, questions(6), CountsLoads(loads), bank, cluster=RayCluster())
+    assert (done.drawn, done.missing) == (2 * 2 * 6, 0)
+    files, nodes = zip(*(line.split() for line in loads.read_text().splitlines()), strict=True)
+    assert len(files) == len(set(files)) == len(set(nodes)) == 2
+
+
 def test_a_bank_in_a_file_is_refused(cluster, tmp_path):
     with (
         fault_server(lambda _: None) as server,
@@ -191,9 +281,3 @@ def test_a_bank_in_a_file_is_refused(cluster, tmp_path):
     ):
         run(tmp_path / "bank.sqlite", server)
     assert not (tmp_path / "bank.sqlite").exists()
-
-
-def _cluster():
-    from dspy_mux.cluster import RayCluster
-
-    return RayCluster(workers=2)

@@ -24,9 +24,9 @@ THREADS = 6
 ALL = {f"q{n}?": 2 * K for n in range(QUESTIONS)}
 
 
-def a_mux(address: str, *names: str, **settings: object) -> SLMMux:
+def a_mux(address: str, *names: str, key: str = "none", **settings: object) -> SLMMux:
     """Members on a server that counts what it is asked."""
-    where = {"api_base": address, "api_key": "none", "engine": "lm15", "cache": False}
+    where = {"api_base": address, "api_key": key, "engine": "lm15", "cache": False}
     lms = {name: dspy.LM(f"openai/{name}", **where) for name in names or "ab"}
     options = {"group": False, **settings}
     return SLMMux(dspy.Predict("question -> answer"), lms, k=K, temperature=0.5, **options)
@@ -68,6 +68,35 @@ class KillsOnce:
             self.killed.touch(exist_ok=False)
             os.kill(os.getpid(), signal.SIGKILL)
         return metric(example, prediction)
+
+
+class CountsLoads:
+    """A metric in whose process each loading of weights adds a line, "file node", to a file."""
+
+    def __init__(self, loads: Path):
+        self.loads = loads
+
+    def __reduce__(self) -> tuple:
+        return _counts_loads, (self.loads,)
+
+    def __call__(self, example, prediction, trace=None):
+        return metric(example, prediction)
+
+
+def _counts_loads(loads: Path) -> CountsLoads:
+    import ray
+
+    from dspy_mux.local import server
+
+    load, node = server._load, ray.get_runtime_context().get_node_id()
+
+    def and_note(settings, *more):
+        with loads.open("a") as file:
+            file.write(f"{settings.path.name} {node}\n")
+        return load(settings, *more)
+
+    server._load = and_note
+    return CountsLoads(loads)
 
 
 def run(bank, server, judge=metric, *, mux=None, workers=2, **options) -> Collected:
