@@ -130,19 +130,17 @@ def test_a_limit_holds_to_the_call(cluster, bank):
         assert sum(recorded(bank).values()) == 60
 
 
-def test_failures_are_retried_once(cluster, bank):
+def test_failures_are_retried(cluster, bank):
     def too_long(request):
         return Fault.TOO_LONG if request.model == "b" and request.question > "q3?" else None
 
     with fault_server(too_long) as server:
-        collect(a_mux(server.address), questions(8), metric, bank)
-        before = server.draws
-        options = {"cluster": RayCluster(workers=2), "retry_failed": True}
-        done = collect(a_mux(server.address), questions(8), metric, bank, **options)
-        assert (done.drawn, done.failed, server.draws - before) == (4 * K, 4 * K, 4 * K)
-        server.plan = lambda _: None
-        done = collect(a_mux(server.address), questions(8), metric, bank, **options)
-        assert (done.drawn, done.failed, server.draws - before) == (4 * K, 0, 2 * 4 * K)
+        mux = a_mux(server.address)
+        collect(mux, questions(8), metric, bank)
+        before, server.plan = server.draws, lambda _: None
+        cluster = RayCluster(workers=2)
+        done = collect(mux, questions(8), metric, bank, retry_failed=True, cluster=cluster)
+        assert (done.drawn, done.failed, server.draws - before) == (4 * K, 0, 4 * K)
 
 
 def test_a_member_that_is_down_ends_the_collection(cluster, bank, caplog):
@@ -196,7 +194,7 @@ def test_a_driver_that_is_killed_loses_nothing_and_nothing_is_paid_twice(cluster
         until(lambda: not claimed(bank))
         assert recorded(bank) == asked(server)
         assert 12 < server.draws < TOTAL
-        done = run(bank, server)
+        done = collect(a_mux(server.address), questions(), metric, bank)
         assert (done.missing, done.already) == (0, TOTAL - done.drawn)
         assert recorded(bank) == asked(server) == ALL
 
@@ -212,7 +210,7 @@ def test_ctrl_c_ends_it_with_all_that_has_arrived_recorded(cluster, bank):
         assert claimed(bank) == []
         begun = sum(recorded(bank).values())
         assert server.draws - THREADS <= begun <= server.draws < TOTAL
-        done = run(bank, server)
+        done = collect(a_mux(server.address), questions(), metric, bank)
         assert (done.missing, done.already) == (0, begun)
         assert recorded(bank) == ALL
 
