@@ -50,13 +50,16 @@ class Guard:
             over = not event.get("more_body")
             return event
 
+        events: list[Event] = []
         try:
             self._check_caller(headers := _headers(scope))
             if scope["method"] == "POST":
                 _check_kind(headers)
                 # Strangers do not fill the memory: what they send is never kept.
                 self._keys.name_of(headers.get("authorization", ""))
-            events = await self._read(headers, take)
+                events = await self._read(headers, take)
+            elif headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+                await _discard(take)  # which no endpoint reads
         except APIError as error:
             self._count(error.code)
             # Who waits to be asked for the body, or is too slow, is not waited for.

@@ -22,15 +22,32 @@ _LONGEST_HEADERS = 32 * 1024
 _LAST_WORDS_S = 5
 
 
+def _most_connections() -> int:
+    """Return how many connections leave a process files for its own requests."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 4096
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 2**16 if allowed == resource.RLIM_INFINITY else allowed // 2
+
+
 class PatientProtocol(H11Protocol):
-    """Closes connections whose request does not come; uvicorn waits for one for ever."""
+    """Closes connections whose request does not come; uvicorn waits for one for ever.
+
+    Where there are too many, the one that has waited longest makes room.
+    """
 
     headers_timeout = _HEADERS_S
+    most_connections = _most_connections()
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._watch()
+        if len(self.connections) > self.most_connections:
+            timed = [(one._timer.when(), one) for one in self.connections if one._timer]
+            min(timed, key=lambda pair: pair[0])[1].transport.close()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)

@@ -80,6 +80,7 @@ def run(
         ) from None
     _configure_cache(cached)
     host, port = own.getsockname()[:2]
+    own.listen(config.backlog)  # who reads the line may connect at once
     print(f"Serving {', '.join(sources.files)} at http://{_in_url(host)}:{port}/v1", flush=True)
     asyncio.run(_serve(config, sources, app.state.desk, own))
 

@@ -78,9 +78,13 @@ def _serve(found: list[Instruction], sandbox: Sandbox) -> None:
         assert answer["choices"][0]["message"]["content"], answer
         print("It answers", answer["choices"][0]["message"]["content"])
     finally:
-        served.send_signal(signal.SIGTERM)
-        code = served.wait(30)
+        # Of a container's first process, which is bubblewrap's child here.
+        [child] = Path(f"/proc/{served.pid}/task/{served.pid}/children").read_text().split()
+        os.kill(int(child), signal.SIGTERM)
+        code = served.wait(60)
     print("It stops with", code)
+    if code:
+        raise SystemExit("The server does not end as it should.")
 
 
 def _wait(served: subprocess.Popen[bytes], ready: object) -> None:

@@ -181,6 +181,11 @@ def test_a_body_announced_but_not_wanted_is_not_waited_for(port):
     assert status(raw(port, told)) == 413
 
 
+def test_a_body_that_no_endpoint_reads_is_not_kept(port):
+    told = head("GET", "/healthz", f"Content-Length: {20 * MOST}")
+    assert status(raw(port, told, b"a" * 20 * MOST)) == 200
+
+
 def test_a_slow_body_is_given_up(port):
     told = head("POST", CHAT, "Content-Type: application/json", "Content-Length: 100")
     assert status(raw(port, told, b"{")) == 408
@@ -197,6 +202,17 @@ def test_slow_headers_are_given_up(monkeypatch, port):
     assert status(raw(port, head("GET", "/healthz"))) == 200
     for connection in slow:
         assert connection.recv(1000) in (b"",) or b"400" in connection.recv(1000)
+        connection.close()
+
+
+def test_connections_without_a_request_make_room_for_others(monkeypatch, port):
+    from dspy_mux.serve.listen import PatientProtocol
+
+    monkeypatch.setattr(PatientProtocol, "most_connections", 20)
+    idle = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(60)]
+    assert status(raw(port, head("GET", "/healthz"))) == 200
+    assert idle[0].recv(1) == b""
+    for connection in idle:
         connection.close()
 
 
