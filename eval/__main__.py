@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from dspy_mux.cli.main import one_line_errors
-from dspy_mux.cli.options import AsJson
+from dspy_mux.cli.options import AsJson, Ray, RayAddress, RayWorkers, ray_cluster
 
 from .options import AcceptLicense, EverydayLimit, Markdown, SplitSeed
 from .recorded import budget, evidence, fallbacks, risk, rules, scale, search
@@ -115,6 +115,9 @@ def compare(  # noqa: PLR0913  Typer reads the options from the parameters
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Ask again what failed with an error.")
     ] = False,
+    ray: Ray = None,
+    ray_workers: RayWorkers = None,
+    ray_address: RayAddress = None,
     max_tokens: Annotated[
         int | None,
         typer.Option(min=1, help="Of the tiny models' replies. Default: 16 for everyday, or 256."),
@@ -154,6 +157,7 @@ def compare(  # noqa: PLR0913  Typer reads the options from the parameters
                 seed=seed,
                 num_threads=num_threads,
                 retry_failed=retry_failed,
+                cluster=ray_cluster(ray, ray_address, ray_workers),
                 moa_layers=moa_layers,
                 debate_agents=debate_agents,
                 debate_rounds=debate_rounds,

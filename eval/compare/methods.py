@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dspy_mux.bank.conductor import Cluster
 from dspy_mux.baselines import ASPECTS
 from dspy_mux.baselines.debate import PUBLISHED_AGENTS
 from dspy_mux.errors import ConfigurationError
@@ -32,6 +33,7 @@ class Options:
         num_threads: draws in flight at once.
         timeout: seconds until a draw abstains.
         retry_failed: ask again what failed with an error, but not unusable answers.
+        cluster: machines that share the draws; discussions are held in this process.
         moa_layers, debate_agents, debate_rounds, mav_n, mav_aspects: settings of the discussion
             methods, by default the published ones. Agents None is 3, or one per member if there
             are more; aspects None is all.
@@ -47,6 +49,7 @@ class Options:
     num_threads: int = 16
     timeout: float | None = None
     retry_failed: bool = False
+    cluster: Cluster | None = None
     moa_layers: int = 3
     debate_agents: int | None = None
     debate_rounds: int = 2

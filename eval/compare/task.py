@@ -297,6 +297,7 @@ class TaskComparison:
             fields={"split": split},
             num_threads=self.options.num_threads,
             retry_failed=self.options.retry_failed,
+            cluster=self.options.cluster,
             console=None if console.quiet else console,
         )
         if done.missing:

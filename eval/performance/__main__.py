@@ -16,6 +16,7 @@ from dspy_mux import __version__
 
 from . import (
     bank,
+    cluster,
     crowd,
     endurance,
     evidence,
@@ -42,8 +43,8 @@ BENCHMARKS = (
     study,
     bank,
 )
-#: Take minutes: run only by name.
-LONG = (endurance, serve)
+#: Take minutes, or a database server: run only by name.
+NAMED = (cluster, endurance, serve)
 COLUMNS = ("benchmark", "median", "min – max", "n", "target", "")
 RESULTS = Path(__file__).parents[1] / "results" / "performance.md"
 
@@ -54,12 +55,12 @@ def main() -> None:
     parser.add_argument(
         "--only",
         default="",
-        help="benchmarks by comma, such as latency,local; endurance and serve run only when named",
+        help="benchmarks by comma; cluster, endurance and serve run only when named",
     )
     asked = parser.parse_args()
     for name in ("dspy", "dspy_mux"):
         logging.getLogger(name).setLevel(logging.ERROR)  # short answers are meant to be short
-    named = {each.__name__.rpartition(".")[2]: each for each in (*BENCHMARKS, *LONG)}
+    named = {each.__name__.rpartition(".")[2]: each for each in (*BENCHMARKS, *NAMED)}
     usual = [each.__name__.rpartition(".")[2] for each in BENCHMARKS]
     names = asked.only.split(",") if asked.only else usual
     if unknown := sorted({*names} - {*named}):
