@@ -71,6 +71,13 @@ def serve(  # noqa: PLR0913  (options of a verb)
         list[str] | None,
         typer.Option(help="A web page's origin that may ask, https://chat.example. Repeatable."),
     ] = None,
+    image_urls: Annotated[
+        bool,
+        typer.Option(
+            "--image-urls",
+            help="Let clients name images by address; servers that the members reach fetch them.",
+        ),
+    ] = False,
     no_cache: Annotated[
         bool,
         typer.Option("--no-cache", help="Draw anew what was asked before; keep no reply on disk."),
@@ -100,6 +107,7 @@ def serve(  # noqa: PLR0913  (options of a verb)
         max_body=max_body,
         hosts=allowed_hosts(host, allow_host or []),
         origins=allow_origin or [],
+        image_urls=image_urls,
         grace=grace,
     )
     run(sources, settings, Listener(host, port, no_auth=no_auth), cached=not no_cache)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import dspy
 import pydantic
 
 from ..errors import ConfigurationError
 from ..mux.ensemble import Ensemble
 from .errors import APIError
 from .formats import ReplyFormat
+from .messages import Message, check_image
 from .models import ServedModel
+from .settings import ServeSettings
 from .wire import ChatRequest, MuxRequest
 
 
@@ -34,7 +37,7 @@ class Question:
     seed: int | None = None
 
 
-def of_chat(model: ServedModel, request: ChatRequest) -> Question:
+def of_chat(model: ServedModel, request: ChatRequest, settings: ServeSettings) -> Question:
     """Return the question in a chat completion.
 
     Raises:
@@ -42,10 +45,10 @@ def of_chat(model: ServedModel, request: ChatRequest) -> Question:
     """
     request.check_fields()
     if model.is_chat:
-        settings = request.settings()
-        _check_format(settings)
+        of_the_call = request.settings()
+        _check_format(of_the_call)
         mux = _at_temperature(model, request.temperature)
-        inputs = {"messages": request.conversation(), "settings": settings}
+        inputs = {"messages": _sent(request.messages, settings), "settings": of_the_call}
         return Question(model, mux, inputs, request.seed)
     given = {**request.settings(), "temperature": request.temperature}
     for name in given:
@@ -57,10 +60,11 @@ def of_chat(model: ServedModel, request: ChatRequest) -> Question:
                 param=_as_sent(request, name),
                 code="unsupported_parameter",
             )
-    return Question(model, model.mux, _of_text(model, request.last_text()), request.seed)
+    inputs = _of_message(model, request.messages[-1], settings)
+    return Question(model, model.mux, inputs, request.seed)
 
 
-def of_inputs(model: ServedModel, request: MuxRequest) -> Question:
+def of_inputs(model: ServedModel, request: MuxRequest, settings: ServeSettings) -> Question:
     """Return the question in a request of named inputs.
 
     Raises:
@@ -69,13 +73,17 @@ def of_inputs(model: ServedModel, request: MuxRequest) -> Question:
     if model.is_chat:
         if request.messages is None or request.inputs is not None:
             raise APIError(400, f"{model.name} takes messages, not inputs.", param="messages")
-        conversation = [message.model_dump(exclude_unset=True) for message in request.messages]
-        inputs: dict[str, Any] = {"messages": conversation, "settings": {}}
+        sent = _sent(request.messages, settings)
+        inputs: dict[str, Any] = {"messages": sent, "settings": {}}
     else:
         if request.inputs is None or request.messages is not None:
             raise APIError(400, f"{model.name} takes inputs, not messages.", param="inputs")
-        inputs = _checked(model, request.inputs, "inputs")
+        inputs = _checked(model, request.inputs, "inputs", settings)
     return Question(model, model.mux, inputs, request.seed)
+
+
+def _sent(messages: Sequence[Message], settings: ServeSettings) -> list[dict[str, Any]]:
+    return [message.as_sent(image_urls=settings.image_urls) for message in messages]
 
 
 def _as_sent(request: ChatRequest, name: str) -> str:
@@ -113,20 +121,23 @@ def _at_temperature(model: ServedModel, temperature: float | None) -> Ensemble:
     return model.at_temperature(temperature)
 
 
-def _of_text(model: ServedModel, text: str) -> dict[str, Any]:
+def _of_message(model: ServedModel, message: Message, settings: ServeSettings) -> dict[str, Any]:
     """Return a program's inputs out of a message: a JSON object, or the text of its only input."""
+    text = message.text
+    if message.role != "user" or not text:
+        raise APIError(400, "The last message must be the user's, and have text.", param="messages")
     fields = model.inputs.model_fields
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         value = None
     if isinstance(value, dict) and value.keys() & fields.keys():
-        return _checked(model, value, "messages")
+        return _checked(model, value, "messages", settings)
     required = [name for name, field in fields.items() if field.is_required()]
     if len(required) == 1:
         only = required[0]
         given = text if fields[only].annotation is str or value is None else value
-        return _checked(model, {only: given}, "messages")
+        return _checked(model, {only: given}, "messages", settings)
     raise APIError(
         400,
         f"{model.name} takes the inputs {', '.join(fields)}: send them as one JSON object in the "
@@ -136,9 +147,13 @@ def _of_text(model: ServedModel, text: str) -> dict[str, Any]:
     )
 
 
-def _checked(model: ServedModel, given: Mapping[str, Any], param: str) -> dict[str, Any]:
+def _checked(
+    model: ServedModel, given: Mapping[str, Any], param: str, settings: ServeSettings
+) -> dict[str, Any]:
     try:
         read = model.inputs.model_validate(given)
+    except TypeError as error:  # of a type of DSPy's that refuses a setting
+        raise APIError(400, str(error), param=param, code="invalid_inputs") from error
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])[:100]
@@ -148,4 +163,10 @@ def _checked(model: ServedModel, given: Mapping[str, Any], param: str) -> dict[s
             param=f"{param}.{where}" if param == "inputs" else param,
             code="invalid_inputs",
         ) from error
-    return {name: getattr(read, name) for name in read.model_fields_set}
+    values = {name: getattr(read, name) for name in read.model_fields_set}
+    for name, value in values.items():
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, dspy.Image):
+                where = f"{param}.{name}" if param == "inputs" else param
+                check_image(one.url, where, image_urls=settings.image_urls)
+    return values

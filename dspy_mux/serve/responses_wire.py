@@ -10,6 +10,7 @@ from .bodies import not_valid
 from .errors import APIError
 from .models import ServedModel
 from .question import Question, of_chat
+from .settings import ServeSettings
 from .wire import IGNORED, ChatRequest
 
 #: Fields that a stateless mux cannot honour; a value that asks for nothing is let through.
@@ -116,14 +117,14 @@ class ResponsesRequest(BaseModel):
         return messages
 
 
-def question_of(model: ServedModel, request: ResponsesRequest) -> Question:
+def question_of(model: ServedModel, request: ResponsesRequest, settings: ServeSettings) -> Question:
     """Return the question in a request.
 
     Raises:
         APIError: a field cannot be honoured, or the program's inputs are not there.
     """
     try:
-        return of_chat(model, request.as_chat())
+        return of_chat(model, request.as_chat(), settings)
     except APIError as error:
         first, dot, rest = (error.param or "").partition(".")
         error.param = f"{_RENAMED.get(first, first)}{dot}{rest}" or None

@@ -147,7 +147,7 @@ def _add_questions(app: FastAPI, desk: Desk) -> None:
     @app.post("/v1/chat/completions", responses=_answers(schemas.ChatCompletion))
     async def complete(body: ChatRequest, request: Request, key: KeyName) -> Response:
         """Answer a conversation, or a program's inputs in its last message."""
-        question = asked.of_chat(desk.model(body.model), body)
+        question = asked.of_chat(desk.model(body.model), body, desk.settings)
         if body.stream:
             wants_usage = bool(body.stream_options and body.stream_options.include_usage)
             asking = Asking(desk, question, key)
@@ -160,7 +160,7 @@ def _add_questions(app: FastAPI, desk: Desk) -> None:
     async def respond(body: ResponsesRequest, request: Request, key: KeyName) -> Response:
         """Answer a request of the Responses API; nothing is stored."""
         model = desk.model(body.model)
-        question = responses_wire.question_of(model, body)
+        question = responses_wire.question_of(model, body, desk.settings)
         written = ResponseBody(model, body)
         if body.stream:
             asking = Asking(desk, question, key)
@@ -172,7 +172,7 @@ def _add_questions(app: FastAPI, desk: Desk) -> None:
     @app.post("/v1/mux/{name:path}", responses=_answers(schemas.MuxAnswer))
     async def ask(name: str, body: MuxRequest, request: Request, key: KeyName) -> Response:
         """Answer named inputs with named outputs, and the verdict in full."""
-        question = asked.of_inputs(desk.model(name), body)
+        question = asked.of_inputs(desk.model(name), body, desk.settings)
         if body.stream:
             asking = Asking(desk, question, key)
             return _Events(asking, events.named(asking))

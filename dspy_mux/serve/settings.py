@@ -31,6 +31,8 @@ class ServeSettings:
             for any. None is any where there are keys, else the names of this machine alone: to
             others, a stranger's web page may give its own address.
         origins: web pages that may call it, such as `https://chat.example`; others may not.
+        image_urls: whether clients may name images by http(s) addresses, which members' servers
+            fetch, or for some providers this one.
         grace: seconds that questions under way have to end when the server is stopped.
 
     Raises:
@@ -48,6 +50,7 @@ class ServeSettings:
     body_timeout: float = 30.0
     hosts: Sequence[str] | None = None
     origins: Sequence[str] = ()
+    image_urls: bool = False
     grace: float = 30.0
 
     def __post_init__(self) -> None:

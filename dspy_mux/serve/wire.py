@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from .errors import APIError
+from .messages import Message
 
 #: The most tokens that anybody asks for: what servers read as a 32-bit number.
 _MOST = 2**31 - 1
@@ -81,17 +82,6 @@ class ResponseFormat(BaseModel):
     json_schema: JSONSchema | None = None
 
 
-class Message(BaseModel):
-    """A message of a conversation."""
-
-    model_config = ConfigDict(extra="allow")
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[dict[str, Any]] | None = None
-    tool_calls: list[dict[str, Any]] | None = None
-    tool_call_id: str | None = None
-    name: str | None = None
-
-
 class StreamOptions(BaseModel):
     """What a stream tells beside the answer."""
 
@@ -152,27 +142,6 @@ class ChatRequest(BaseModel):
         if self.most_tokens is not None:
             given["max_tokens"] = self.most_tokens
         return given
-
-    def conversation(self) -> list[dict[str, Any]]:
-        """Return the messages as members are sent them."""
-        return [message.model_dump(exclude_unset=True) for message in self.messages]
-
-    def last_text(self) -> str:
-        """Return the text of the last message, which is the user's.
-
-        Raises:
-            APIError: it is not, or has no text.
-        """
-        last = self.messages[-1]
-        content = last.content
-        if isinstance(content, list):
-            parts = [part.get("text") for part in content if part.get("type") == "text"]
-            content = "\n".join(str(part) for part in parts)
-        if last.role != "user" or not content:
-            raise APIError(
-                400, "The last message must be the user's, and have text.", param="messages"
-            )
-        return content
 
 
 class MuxRequest(BaseModel):

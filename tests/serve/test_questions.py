@@ -11,7 +11,7 @@ import dspy
 import httpx
 import pytest
 
-from dspy_mux import SLMMux, chat_mux, serve
+from dspy_mux import ServeSettings, SLMMux, chat_mux, serve
 
 from ..support.pools import mux_of
 from ..support.scripted import scripted_lm
@@ -47,6 +47,7 @@ MUXES = {
         threshold=0.9,
         otherwise="abstain",
     ),
+    "pictures": mux_of(["4"], program="image: dspy.Image -> answer", k=1),
     "chat": chat_mux({"a": scripted_lm("chat-a", lambda prompt, draw: "Lyon")}, k=2),
 }
 REVIEW = {"review": "Fine.", "stars": 4, "tags": ["a"], "tone": "kind"}
@@ -130,6 +131,36 @@ def test_a_mux_describes_its_inputs(client):
     assert described["inputs"][0]["description"] == "What a customer wrote."
     assert described["input_schema"]["required"] == list(REVIEW)
     assert described["output_schema"]["properties"]["label"]["enum"] == ["good", "bad"]
+
+
+@pytest.mark.parametrize(
+    "url", ["/etc/passwd", "file:///etc/passwd", "http://127.0.0.1:1/x.png", "gs://a/b", "data:x"]
+)
+def test_images_are_sent_along(ask, client, url):
+    shown = [{"type": "text", "text": "What?"}, {"type": "image_url", "image_url": {"url": url}}]
+    assert refusal(ask("chat", shown))["code"] == "unsupported_value"
+    error = refusal(client.post("/v1/mux/pictures", json={"inputs": {"image": {"url": url}}}))
+    assert error["param"].startswith("inputs.image")
+
+
+def test_images_may_be_named_by_address_where_that_is_allowed():
+    image = {"type": "image_url", "image_url": {"url": "https://images.example/x.png"}}
+    body = {"model": "chat", "messages": [{"role": "user", "content": [image]}]}
+    with served({"chat": MUXES["chat"]}, ServeSettings(image_urls=True)) as url:
+        assert httpx.post(f"{url}/v1/chat/completions", json=body).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "file", "file": {"file_id": "https://127.0.0.1/x"}},
+        {"type": "document", "source": {"type": "file", "path": "/etc/passwd"}},
+        {"type": "input_audio", "input_audio": {"data": "/etc/../passwd.", "format": "wav"}},
+        {"text": "Hi"},
+    ],
+)
+def test_other_content_is_refused(ask, part):
+    assert refusal(ask("chat", [part]))["param"].startswith("messages")
 
 
 def test_members_are_models_of_their_own(client, ask):
