@@ -10,6 +10,7 @@ what survives what.
 
 from __future__ import annotations
 
+from ..sampling.members import Resources
 from .ray_cluster import RayCluster
 
-__all__ = ["RayCluster"]
+__all__ = ["RayCluster", "Resources"]

@@ -34,7 +34,7 @@ _MOST_DEATHS = 3
 #: Seconds after which it is said that workers wait for resources.
 _NOTICE_S = 20.0
 #: Seconds between two looks for machines that could hold weights too.
-_GROW_S = 5.0
+GROW_S = 5.0
 #: How Ray says that it is a worker's process that has ended, rather than its machine.
 _PROCESS_DIED = "worker process has died"
 
@@ -224,7 +224,7 @@ class RayWorkers(Conductor[RayWorker]):
     def _replicate(self, kind: Kind) -> None:
         """Start a worker on each node that has room for the weights and does not hold them."""
         now = time.monotonic()
-        if now - self._grown < _GROW_S or any(worker.node is None for worker in self.living):
+        if now - self._grown < GROW_S or any(worker.node is None for worker in self.living):
             return
         self._grown = now
         holding = {worker.node for worker in kind.living}

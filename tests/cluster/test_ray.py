@@ -272,6 +272,23 @@ def test_embedded_models_are_loaded_once_each_on_machines_of_their_own(cluster, 
     assert len(files) == len(set(files)) == len(set(nodes)) == 2
 
 
+@pytest.mark.live
+def test_an_embedded_model_is_loaded_once_on_each_machine_with_room(
+    cluster, bank, tmp_path, monkeypatch
+):
+    pytest.importorskip("xllamacpp")
+    from dspy_mux.local import local_member
+
+    monkeypatch.setattr("dspy_mux.cluster.workers.GROW_S", 0.0)
+    member, loads = local_member("smollm2-135m", max_tokens=4, threads=1), tmp_path / "loads"
+    mux = SLMMux(dspy.Predict("question -> answer"), [member], k=8, temperature=0.5)
+    many = questions(200)
+    done = collect(mux, many, CountsLoads(loads), bank, cluster=RayCluster(), max_calls=800)
+    assert (done.drawn, done.stopped) == (800, "max_calls")
+    files, nodes = zip(*(line.split() for line in loads.read_text().splitlines()), strict=True)
+    assert (len(files), len(set(nodes))) == (2, 2)
+
+
 def test_a_bank_in_a_file_is_refused(cluster, tmp_path):
     with (
         fault_server(lambda _: None) as server,
