@@ -196,10 +196,11 @@ function showBadges(verdict) {
 }
 
 function showOutputs(outputs, answer) {
-  const others = Object.entries(outputs ?? {}).filter(([name]) => name !== answer);
+  const others = Object.entries(outputs ?? {}).filter(([name, value]) =>
+    name !== answer && value !== null && value !== "");
   $("outputs").replaceChildren(...others.map(([name, value]) => {
     const pair = make("div");
-    pair.append(make("dt", "", name), make("dd", "", asText(value ?? "")));
+    pair.append(make("dt", "", name), make("dd", "", asText(value)));
     return pair;
   }));
   show("outputs", others.length > 0);
