@@ -39,6 +39,8 @@ SLOWEST = (
     "faults/test_interrupts.py",
     "hostile/test_keys.py",
     "eval/compare/test_command.py",
+    "serve/test_clients.py",
+    "serve/test_page.py",
 )
 
 

@@ -77,6 +77,8 @@ def _serve(found: list[Instruction], sandbox: Sandbox) -> None:
         answer = _ask(port)
         assert answer["choices"][0]["message"]["content"], answer
         print("It answers", answer["choices"][0]["message"]["content"])
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as page:
+            assert b"<title>dspy-mux</title>" in page.read()
     finally:
         # Of a container's first process, which is bubblewrap's child here.
         [child] = Path(f"/proc/{served.pid}/task/{served.pid}/children").read_text().split()
