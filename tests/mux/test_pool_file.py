@@ -12,6 +12,7 @@ from dspy_mux import (
     ConfigurationError,
     DataError,
     JSONSchemaAdapter,
+    Member,
     PlainAdapter,
     SLMMux,
     load_pool,
