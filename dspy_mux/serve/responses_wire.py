@@ -56,7 +56,11 @@ class ResponsesRequest(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     model: str
-    input: str | list[dict[str, Any]] = Field(min_length=1)
+    input: str | list[dict[str, Any]] = Field(
+        min_length=1,
+        # Which the schema of a union leaves out.
+        json_schema_extra={"minLength": 1, "minItems": 1},
+    )
     instructions: str | None = None
     stream: bool | None = None
     temperature: float | None = None
