@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo compare optimize test test-lowest test-pythons test-next fuzz lint bench clean
+.PHONY: demo compare optimize test test-failed test-lowest test-pythons test-next fuzz lint bench clean
 
 .venv:
 	$(PYTHON) -m venv .venv
@@ -30,6 +30,9 @@ optimize: .venv/.installed-dev  ## MuxOptimizer on three tiny real models, score
 test: .venv/.installed-dev  ## all tests, those with real small models included
 	DSPY_MUX_ACCEPT_LICENSE=gemma $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder \
 		--max-worker-restart 0
+
+test-failed: .venv/.installed-dev  ## the tests that failed last, one by one
+	DSPY_MUX_ACCEPT_LICENSE=gemma $(BIN)/python -m pytest --numprocesses 0 --last-failed --last-failed-no-failures none
 
 # Where pyenv keeps the Pythons, its shims find them; one that is missing is an error that names it.
 NOX := UV_PYTHON_DOWNLOADS=never PYENV_VERSION=$$(pyenv versions --bare 2>/dev/null | paste -sd: -) $(BIN)/nox
