@@ -4,7 +4,8 @@
   to one, and for no more than it then gave.
 - One that fails twice running, before it ever gave so many, is asked for fewer too; that is kept
   for this process alone.
-- One that ignores the number, and answers one choice, is asked for one.
+- One that ignores the number, and answers one choice, is asked for one. One that gives fewer than
+  asked for twice is asked for no more than that.
 - So is one that answers the same text again and again. That may be what its model says, above all
   at a low temperature; so one choice is asked for apart, at once where the texts are long, and if
   it differs twice where no request's choices ever did, they are copies.
@@ -54,6 +55,9 @@ class Request(Protocol):
     def text_of(self, choice: Any) -> object:
         """Return what a choice says."""
 
+    def describe(self, error: Exception) -> str:
+        """Return what a request failed with in one line, without keys."""
+
     def merged(self, choices: Sequence[Any]) -> Any:
         """Return the first of choices, with what all of them used."""
 
@@ -65,6 +69,7 @@ class _Known:
     Attributes:
         most: choices that it gives at most; None where no limit is known.
         given: the most choices that it gave.
+        short: how many it gave when it last gave fewer than asked for; None once it gave more.
         varies: whether choices of one request ever differed.
         alike: requests whose choices were equal.
         probe: at how many of those one choice is asked for apart.
@@ -74,6 +79,7 @@ class _Known:
 
     most: int | None = None
     given: int = 1
+    short: int | None = None
     varies: bool = False
     alike: int = 0
     probe: int = _FIRST_PROBE
@@ -164,11 +170,22 @@ class ServerLimits:
             self.limit(server, 1, "they are copies")
         return differs and (known.contrasts >= 2 or len(str(together[0])) >= LONG)
 
-    def note_given(self, server: Server, n: int) -> bool:
-        """Note that a server gave n choices; return whether it ever gave more than one."""
+    def note_given(self, server: Server, n: int, asked: int) -> None:
+        """Note that a server gave n choices of those asked for.
+
+        One that gave several, but fewer, may have lost some; the second time it gives no more.
+        """
         known = self._of(server)
         known.given, known.failed = max(known.given, n), False
-        return known.given > 1
+        before, why = known.short, "it was asked for more"
+        if n >= asked:
+            known.short = before if before is not None and n <= before else None
+        elif known.given == 1:
+            self.limit(server, 1, why)
+        elif before is None:
+            known.short = n
+        else:
+            self.limit(server, max(n, before), why, keep=False)
 
     def _of(self, server: Server) -> _Known:
         with self._lock:
@@ -231,9 +248,8 @@ async def negotiate(
                 raise
             n, apart, refusal = _fewer(n, error), False, error
     if n < asked:
-        limits.limit(server, n, type(refusal).__name__, keep=_status(refusal) != _FAILED)
-    if not limits.note_given(server, len(choices)) and n > 1:
-        limits.limit(server, 1, "it was asked for more")
+        limits.limit(server, n, request.describe(refusal), keep=_status(refusal) != _FAILED)
+    limits.note_given(server, len(choices), n - apart)
     replies = [choices]
     if apart:
         with suppress(Exception):  # the draw that it is for asks anew

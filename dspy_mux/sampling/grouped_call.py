@@ -23,6 +23,7 @@ from dspy.clients.engines.lm15_engine import AsyncLM15Engine, LM15Engine
 from dspy.clients.execution import IGNORED_CACHE_KEYS, prepare
 from dspy.lm15 import OpenAIChatLM, Request, Response
 
+from .abstention import describe_error
 from .auto import Auto
 from .choices import merged, split_body, split_model_response, text_of
 from .group import Asker, DrawGroup
@@ -91,6 +92,9 @@ class FirstCall:
 
     def text_of(self, choice: Any) -> str:
         return text_of(choice)
+
+    def describe(self, error: Exception) -> str:
+        return describe_error(error, self._lm)
 
     def merged(self, choices: Sequence[Any]) -> Any:
         return merged(choices)

@@ -53,6 +53,9 @@ class Request(Protocol):
     def text_of(self, choice: Choice) -> object:
         """Return what a choice says."""
 
+    def describe(self, error: Exception) -> str:
+        """Return what a request failed with in one line, without keys."""
+
     def merged(self, choices: Sequence[Choice]) -> Choice:
         """Return the first of choices, with what all of them used."""
 
