@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -39,8 +39,11 @@ RELEASE_S = 2.0
 GRACE_S = 15.0
 
 
-def check_processes(mux: SLMMux, processes: int, num_threads: int) -> None:
+def check_processes(processes: int, num_threads: int, embedded: Sequence[str]) -> None:
     """Check that a collection can be shared among processes.
+
+    Args:
+        embedded: members whose models run in the process that asks them.
 
     Raises:
         ConfigurationError: it cannot; the message says why.
@@ -53,14 +56,9 @@ def check_processes(mux: SLMMux, processes: int, num_threads: int) -> None:
         )
     if processes == 1:
         return
-    local = [
-        member.label
-        for member in mux.members
-        if isinstance(getattr(member.lm, "engine", None), (LlamaEngine, AsyncLlamaEngine))
-    ]
-    if local:
+    if embedded:
         raise ConfigurationError(
-            f"{', '.join(local)}: embedded models run in the process that asks them, so each of "
+            f"{', '.join(embedded)}: embedded models run in the process that asks them, so each of "
             f"{processes} processes would load their weights again: leave processes out, or serve "
             "the models over HTTP."
         )
@@ -69,6 +67,15 @@ def check_processes(mux: SLMMux, processes: int, num_threads: int) -> None:
             "This platform cannot fork a process that uses the network: leave processes out, and "
             "start the collection several times instead, as collections share a bank."
         )
+
+
+def embedded_in(mux: SLMMux) -> list[str]:
+    """Return the names of the members whose models run in this process."""
+    return [
+        member.label
+        for member in mux.members
+        if isinstance(getattr(member.lm, "engine", None), (LlamaEngine, AsyncLlamaEngine))
+    ]
 
 
 def units_at_once(num_threads: int, k: int) -> int:

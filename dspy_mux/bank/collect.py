@@ -22,7 +22,7 @@ from rich.console import Console
 from ..errors import BankError, ConfigurationError
 from ..mux.slm_mux import SLMMux
 from ..sampling.interrupt import Interrupt
-from .children import Children, check_processes, units_at_once
+from .children import Children, check_processes, embedded_in, units_at_once
 from .fingerprint import fingerprint_member
 from .heartbeat import Heartbeat
 from .limits import Budget
@@ -183,7 +183,7 @@ def collect(  # noqa: PLR0913  (users pass keyword arguments; CollectOptions tak
         retry_failed=retry_failed,
         console=console,
     )
-    check_processes(mux, processes, num_threads)
+    check_processes(processes, num_threads, embedded_in(mux))
     opened = nullcontext(bank) if isinstance(bank, SampleBank) else closing(SampleBank(bank))
     with opened as to_fill:
         return _Collection(mux, examples, metric, to_fill, options).run()

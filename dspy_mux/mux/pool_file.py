@@ -114,6 +114,11 @@ class PoolFile(BaseModel):
         except (ValueError, RecursionError) as error:  # a huge number, tables nested too deep
             raise DataError(f"{name} is not valid TOML: {type(error).__name__}.") from error
 
+    @property
+    def embedded(self) -> list[str]:
+        """The names of the members whose models run in this process."""
+        return [entry.name or entry.local for entry in self.members if entry.local is not None]
+
     def mux(
         self,
         program: str | type[dspy.Signature] | dspy.Module | None = None,

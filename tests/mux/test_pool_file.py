@@ -156,7 +156,10 @@ MEMBER = '[[members]]\nmodel = "openai/x"\n'
         ('[members]\nmodel = "openai/a"', "write each member as a table of its own, [[members]]"),
         ("k = 0\n" + MEMBER, "is wrong at k: Input should be greater than or equal to 1"),
         ("colour = 1\n" + MEMBER, "has an unknown setting colour."),
-        (MEMBER + "modle = 1", "has an unknown setting members[1].modle (openai/x): did you mean model?"),
+        (
+            MEMBER + "modle = 1",
+            "has an unknown setting members[1].modle (openai/x): did you mean model?",
+        ),
         (
             MEMBER.replace("[[members]]", "[[member]]"),
             "has an unknown setting member: did you mean members?",
