@@ -17,7 +17,9 @@ from ..errors import ConfigurationError
 from ..sampling.members import Member
 from ..voting.ballot import Ballot, Frugal
 from ..voting.early_stopping import EarlyStopping
-from .program import as_module, copy_for_a_member
+from ..voting.verdict import NotTrusted
+from .prediction import with_verdict
+from .program import answer_field_of, as_module, copy_for_a_member
 from .rollout import PoolLM
 from .saved import Otherwise
 
@@ -126,6 +128,26 @@ def admits_none(annotation: object) -> bool:
         return admits_none(get_args(annotation)[0])
     either = get_origin(annotation) in (Union, UnionType)
     return annotation is type(None) or (either and type(None) in get_args(annotation))
+
+
+def kept_back(
+    prediction: dspy.Prediction,
+    program: dspy.Module,
+    fields: Sequence[str],
+    threshold: float | None,
+) -> dspy.Prediction:
+    """Return a prediction of a program without its answer, which is these fields.
+
+    Raises:
+        NotTrusted: one of them cannot be None.
+    """
+    types = [answer_field_of(program, field)[1] for field in fields]
+    if not all(admits_none(getattr(field, "annotation", None)) for field in types):
+        raise NotTrusted(prediction.verdict, threshold or 0.0)
+    kept = with_verdict(prediction, prediction.verdict)
+    for field in fields:
+        kept[field] = None
+    return kept
 
 
 def trusted_early(rule: Frugal, ballots: Sequence[Ballot], threshold: float | None) -> bool:

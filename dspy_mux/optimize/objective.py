@@ -19,13 +19,26 @@ import numpy as np
 from ..bank.record import Record
 from ..errors import ConfigurationError
 from ..replay.decisions import check_evidence
+from ..replay.held_out import HeldOut, held_out
 from ..replay.replay import Result, replay
 from ..replay.splits import Split, folds
+from ..replay.threshold import Judged
 from ..voting.tally import Floats, Ints
+from .operating import Aimed, Answers, Weighed, weigh
 from .options import DEFAULT_RULES, ChoiceOptions
-from .plan import DRAWS, EVIDENCE, GREEDY, PROBABILITY, SAMPLED, Plan, Recorded, plan_of
+from .plan import (
+    CALIBRATED,
+    DRAWS,
+    EVIDENCE,
+    GREEDY,
+    PROBABILITY,
+    SAMPLED,
+    Plan,
+    Recorded,
+    plan_of,
+)
 from .search import ENUMERABLE, search
-from .study import Comparable, describe_data
+from .study import Comparable, constrain, describe_data
 
 if TYPE_CHECKING:
     import optuna
@@ -51,13 +64,19 @@ class Objective:
             lacks the cost of some draw.
     """
 
-    def __init__(self, draws: Recorded, splits: Sequence[Split] | None, options: ChoiceOptions):
+    def __init__(
+        self,
+        draws: Recorded,
+        splits: Sequence[Split] | None,
+        options: ChoiceOptions,
+        aimed: Aimed | None = None,
+    ):
         recorded_as = draws.sampled
         draws, correct = draws.graded(options.threshold)
         record = draws.sampled
         recorded = record.votes.shape[2]
         self.draws, self.record = draws, record
-        self.options = replace(options, threshold=correct)
+        self.options, self.aimed = replace(options, threshold=correct), aimed
         self.cross_fitted = splits is None or len(splits) > 1
         self.splits = (
             folds(len(record.questions), seed=options.seed) if splits is None else list(splits)
@@ -79,6 +98,7 @@ class Objective:
         self._parts: dict[Plan, Record] = {}
         self._subsets: dict[tuple[Plan, float, int, int | None], Members] = {}
         self._scores: dict[tuple[int, Members, Plan], Result] = {}
+        self._judged: dict[tuple[int, Members, Plan], HeldOut] = {}
 
     def _check_threshold(self, record: Record, threshold: float) -> None:
         highest = float(record.scores[self.training_rows()].max())
@@ -98,6 +118,8 @@ class Objective:
         value, cost = self.score(chosen, plan)
         trial.set_user_attr("members", list(final))
         trial.set_user_attr("calls_per_question", self.calls(chosen, plan))
+        if self.aimed is not None:
+            constrain(trial, self.weighed(chosen, plan).violations)
         return value if self.options.minimize is None else (value, cost)
 
     def _suggested(self, trial: optuna.Trial) -> Plan:
@@ -196,6 +218,29 @@ class Objective:
         """The score of each tested question, split after split."""
         return np.concatenate([each.per_question for each in self._results(chosen, plan)])
 
+    def weighed(self, chosen: Sequence[Members], plan: Plan) -> Weighed:
+        """How well a mux serves the aim, where `chosen` has one subset per split."""
+        assert self.aimed is not None  # only then is it asked
+        held = HeldOut.joined([self._held(at, each, plan) for at, each in enumerate(chosen)])
+        confidence = np.where(held.answered, held.confidence, np.nan)
+        judged = Judged(confidence, held.answered & (held.right == 0))
+        # Splits may have other members; any one's draws cost about the same.
+        drawn = self.part(plan).of(chosen[-1], None)[0]
+        return weigh(self.aimed.aim, Answers.of(judged, self.aimed.large_at(held.question), drawn))
+
+    def _held(self, at: int, members: Members, plan: Plan) -> HeldOut:
+        key = (at, members, plan)
+        if key not in self._judged:
+            plan = self.draws.readable(members, plan)
+            self._judged[key] = held_out(
+                self.part(plan).of(members, None)[0],
+                plan.rule,
+                [self.splits[at]],
+                context=self.options.context if plan.rule == CALIBRATED else None,
+                threshold=self.options.threshold,
+            )
+        return self._judged[key]
+
     def _results(self, chosen: Sequence[Members], plan: Plan) -> list[Result]:
         return [self._on_split(at, members, plan) for at, members in enumerate(chosen)]
 
@@ -255,7 +300,7 @@ class Objective:
         """What the trials of a study must share with this objective's."""
         record = self.record
         return Comparable(
-            data=describe_data(self.draws, self.splits, self.options),
+            data=describe_data(self.draws, self.splits, self.options, self.aimed),
             rules=self.rules,
             params=(
                 *((DRAWS,) if self.draws.greedy is not None else ()),

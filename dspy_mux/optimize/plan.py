@@ -13,6 +13,7 @@ from ..bank.record import Record
 from ..errors import ConfigurationError
 from ..replay.decisions import has_logprobs
 from ..replay.grading import graded_alike
+from ..voting.tally import Ints
 
 if TYPE_CHECKING:
     import optuna
@@ -107,6 +108,11 @@ class Recorded:
         """Whether `probability` can read some draw, by its answer or by its text."""
         records = [self.sampled, *([self.greedy] if self.greedy is not None else [])]
         return any(map(has_logprobs, records))
+
+    def rows(self, questions: Ints) -> Recorded:
+        """Return the draws on the questions at these positions."""
+        greedy = None if self.greedy is None else self.greedy.rows(questions)
+        return Recorded(self.sampled.rows(questions), greedy)
 
     def of(self, plan: Plan) -> Record:
         """Return the draws that a plan would make, by all members."""

@@ -32,11 +32,14 @@ class Poll:
         votes: one tuple a member, in pool order; None is an abstention.
         group: the class of the pool's answer; None where it gave none.
         confidence: 0 without an answer.
+        member: position of the member that the answer is credited to; None without one, or where it
+            is not known.
     """
 
     votes: tuple[tuple[int | None, ...], ...]
     group: int | None
     confidence: float
+    member: int | None = None
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,7 @@ class Policy:
             tuple(ballot.votes for ballot in made),
             None if choice is None else choice.answer,
             0.0 if choice is None else choice.confidence,
+            None if choice is None else choice.ballot,
         )
 
     def _made(self, rule: Rule, every: Sequence[Ballot]) -> list[Ballot]:

@@ -17,10 +17,10 @@ from dspy_mux.bank.record import Record
 from dspy_mux.cli.output import percent, print_json
 from dspy_mux.replay.contexts import Contexts
 from dspy_mux.replay.resample import redrawn
-from dspy_mux.replay.risk import ASSUMPTION, Needed, Risk, risk
+from dspy_mux.replay.risk import Needed, Risk, risk
 from dspy_mux.replay.risk_repeats import Work
 from dspy_mux.replay.splits import holdout
-from dspy_mux.replay.threshold import Goal, choose_threshold
+from dspy_mux.replay.threshold import ASSUMPTION, Goal, choose_threshold
 
 from ..tables.text import Shown, show
 from .pools import POOLS, Pool

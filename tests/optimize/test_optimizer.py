@@ -21,7 +21,7 @@ from dspy_mux import (
 )
 from dspy_mux.bank.collect import collect
 from dspy_mux.bank.score import recorded
-from dspy_mux.optimize.optimizer import fitted_rule
+from dspy_mux.optimize.fitting import fitted_rule
 from dspy_mux.voting.calibration import Training, fit
 from dspy_mux.voting.tally import Tally
 
