@@ -13,6 +13,7 @@ from hypothesis import given, settings, strategies as st
 from dspy_mux.errors import ConfigurationError, DataError
 from dspy_mux.voting.ballot import Ballot, Choice
 from dspy_mux.voting.calibration import LEAST_QUESTIONS, Training
+from dspy_mux.voting.confidence import Scale as ConfidenceScale
 from dspy_mux.voting.evidence import Evidence
 from dspy_mux.voting.probability import Probability
 from dspy_mux.voting.probability_fit import fit_probability
@@ -268,6 +269,21 @@ def test_the_fitted_confidence_is_a_probability(seed):
         within = (picks.confidence >= low) & (picks.confidence <= high)
         if within.sum() > 200:
             assert right[within].mean() == pytest.approx(picks.confidence[within].mean(), abs=0.08)
+
+
+def test_the_scale_of_spared_draws_is_for_spared_draws_alone():
+    even = (Scale(0.0, 0.0, 0.0, 0.5),) * 2
+    stopped = ConfidenceScale(levels=(0.0, 1.0), chances=(0.6, 0.8))
+    rule = Probability(("a", "b"), (1, 1), even, 2.0, 0.5, 50, stopped)
+    every = [ballot("a", (0, short(0.9))), ballot("b", (0, short(0.7)))]
+    odds = 0.5 + 2 * math.log(0.8 / 0.2)
+    assert rule.choose(every).confidence == pytest.approx(1 / (1 + math.exp(-odds)))
+    early = [every[0], ballot("b", asked=1)]
+    # One draw of two gave 0.9 / 2, which is 0.9 of what was drawn.
+    assert rule.choose(early).confidence == pytest.approx(0.6 + 0.9 * 0.2)
+    assert rule.choose(every).calibrated
+    assert rule.choose(early).calibrated
+    assert not dataclasses.replace(rule, stopped=None).choose(early).calibrated
 
 
 def test_draws_that_reasoned_count_by_their_text():
