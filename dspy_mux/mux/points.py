@@ -91,9 +91,14 @@ class OperatingPoints:
         """What points can be picked by."""
         return tuple(dict.fromkeys(name for point in self.points for name in point.names))
 
+    @property
+    def nothing(self) -> str:
+        """Why there are no points, as a sentence."""
+        return self.promise or "No question has an answer."
+
     def _lacks(self, which: Which) -> str:
         if not self.points:
-            return f"There is no operating point to pick: {self.promise}"
+            return f"There is no operating point to pick: {self.nothing}"
         return (
             f"There is no operating point {which!r}: pick one of "
             f"{', '.join(map(repr, self.names))}, a position from 0 to {len(self) - 1}, or the "

@@ -88,7 +88,7 @@ class Operation:
         assert points is not None  # it was compiled for an aim
         threshold = None
         if points.compiled is None:
-            self._without_promise(points.promise or "No question has an answer.")
+            self._without_promise(points.nothing)
         else:
             threshold = points[points.compiled].threshold
         mux.escalation = self.escalation

@@ -171,5 +171,27 @@ def paired(sampled: Record, greedy: Record) -> tuple[Record, Record, int]:
     return cut, greedy.rows(np.array(theirs)), len(names[0]) - len(ours)
 
 
+def shared(
+    sampled: Record, greedy: Record | None, large: Record
+) -> tuple[Record, Record | None, int]:
+    """Cut the draws of a pool to the questions that a large model answered too.
+
+    Returns:
+        Both records of the pool, and how many questions were left out.
+
+    Raises:
+        ConfigurationError: they share no question.
+    """
+    known = set(_names(large))
+    rows = np.array([row for row, name in enumerate(_names(sampled)) if name in known], int)
+    if not len(rows):
+        raise ConfigurationError(
+            f"{sampled.source} has no question that both the pool and {large.members[0]!r} "
+            "answered."
+        )
+    left_out = len(_names(sampled)) - len(rows)
+    return sampled.rows(rows), greedy and greedy.rows(rows), left_out
+
+
 def _names(record: Record) -> tuple[str, ...]:
     return record.keys or record.questions
