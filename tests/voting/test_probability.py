@@ -17,7 +17,7 @@ from dspy_mux.voting.confidence import Scale as ConfidenceScale
 from dspy_mux.voting.evidence import Evidence
 from dspy_mux.voting.probability import Probability
 from dspy_mux.voting.probability_fit import fit_probability
-from dspy_mux.voting.probability_sums import Scale
+from dspy_mux.voting.probability_sums import Scale, first_draws
 from dspy_mux.voting.tally import Tally
 
 from ..support.votes import draw_as_they_arrive, draw_as_wanted
@@ -284,6 +284,21 @@ def test_the_scale_of_spared_draws_is_for_spared_draws_alone():
     assert rule.choose(every).calibrated
     assert rule.choose(early).calibrated
     assert not dataclasses.replace(rule, stopped=None).choose(early).calibrated
+
+
+def test_the_confidence_of_spared_draws_is_a_probability_too():
+    rule, test = fit_probability(simulated(400, (0, 0, 0))), simulated(4000, (0, 0, 0), seed=1)
+    order = [0, 1, 2]
+    drawn = rule.frugal_draws(test.tally, order)
+    plain = dataclasses.replace(rule, slope=1.0, intercept=0.0)
+    picks = plain.pick(first_draws(test.tally, drawn), order)
+    early = drawn.sum(axis=1) < 3
+    assert early.sum() > 500
+    means = np.minimum(picks.confidence * 3 / drawn.sum(axis=1), 1.0)[early]
+    right, chance = picks.scores(test.scores)[early], rule.stopped.of(means)
+    assert chance.mean() == pytest.approx(right.mean(), abs=0.04)
+    sure = means > np.median(means)
+    assert chance[sure].mean() == pytest.approx(right[sure].mean(), abs=0.04)
 
 
 def test_draws_that_reasoned_count_by_their_text():

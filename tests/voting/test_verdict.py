@@ -156,3 +156,31 @@ def test_a_verdict_in_a_notebook_shows_each_members_ballot():
     assert "<b>b</b>, calibrated confidence 0.75 by the rule probability" in shown
     assert re.findall("<th[^>]*>(.*?)</th>", shown)[-1] == "probability"
     assert "4 LM calls" in shown
+
+
+@pytest.mark.parametrize(
+    ("told", "grounds"),
+    [
+        ({}, "confidence 0.50 by the rule pooled"),
+        ({"trusted": True}, "confidence 0.50 by the rule pooled; trusted"),
+        ({"trusted": False}, "confidence 0.50 by the rule pooled; not trusted"),
+        (
+            {"trusted": False, "escalation_cause": "TimeoutError:\nlate"},
+            "confidence 0.50 by the rule pooled; not trusted; the model asked in its place: "
+            "TimeoutError: late",
+        ),
+        (
+            {"trusted": False, "escalated": True},
+            "asked in the pool's place: confidence 0.50 by the rule pooled, not trusted",
+        ),
+        (
+            {"decided_by": "consistency"},
+            "confidence 0.50 by the rule pooled, where consistency decides",
+        ),
+    ],
+)
+def test_a_printed_verdict_says_on_what_grounds(told, grounds):
+    verdict = Verdict(
+        answer=4, member="a", confidence=0.5, tie_break="nothing", rule="pooled", ballots=[], **told
+    )
+    assert str(verdict).splitlines()[1] == f"a, {grounds}"
