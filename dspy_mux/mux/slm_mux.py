@@ -28,7 +28,7 @@ from .rounds import Rounds, Wave
 from .saved import Otherwise, Schedule
 from .saved_rule import check_asks, check_rule
 from .traces import mark_members
-from .trust import Escalate, check_trust, escalation_of, kept_back, trusted_early
+from .trust import Escalate, check_trust, draws_wanted, escalation_of, kept_back
 
 #: How many members start together under the hedged schedule.
 _HEDGED = 2
@@ -293,9 +293,7 @@ class SLMMux(Ensemble):
 
     def _in_turn(self, rule: Frugal, draws: Sequence[Sequence[Draw]]) -> Iterator[Wave]:
         """Yield the draws the rule asks for, until it asks for none."""
-        while wanted := rule.wants(self._so_far(draws)[0]):
-            if trusted_early(rule, self._so_far(draws)[0], self.pool.settings.threshold):
-                return
+        while wanted := self._wanted(rule, draws):
             begun = [sum(draw.settled for draw in member) for member in draws]
             wave = [
                 draw for at, count in wanted for draw in draws[at][begun[at] : begun[at] + count]
@@ -317,7 +315,7 @@ class SLMMux(Ensemble):
         def enough() -> bool:
             # Once true, always true: a withdrawn draw must not start again because of a late one.
             nonlocal stopped
-            stopped = stopped or not rule.wants(self._so_far(draws)[0])
+            stopped = stopped or not self._wanted(rule, draws)
             return stopped
 
         for members in (order[:_HEDGED], order[_HEDGED:]):
@@ -325,6 +323,9 @@ class SLMMux(Ensemble):
                 yield Wave(
                     [draw for at in members for draw in draws[at]], enough, list(chain(*draws))
                 )
+
+    def _wanted(self, rule: Frugal, draws: Sequence[Sequence[Draw]]) -> list[tuple[int, int]]:
+        return draws_wanted(rule, self._so_far(draws)[0], self.pool.settings.threshold)
 
     def _frugal_rule(self, inputs: Inputs) -> Frugal | None:
         """Return the rule that says which draws are still needed; None under the full schedule."""

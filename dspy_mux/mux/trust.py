@@ -150,12 +150,14 @@ def kept_back(
     return kept
 
 
-def trusted_early(rule: Frugal, ballots: Sequence[Ballot], threshold: float | None) -> bool:
-    """Return whether the draws so far make an answer trusted, whatever the others give.
+def draws_wanted(
+    rule: Frugal, ballots: Sequence[Ballot], threshold: float | None
+) -> list[tuple[int, int]]:
+    """Return the next draws to make, as (position, count); none where drawing stops.
 
-    The confidence of other rules than early stopping counts draws that were not made.
+    Early stopping stops where its answer is trusted. The confidence of other rules counts draws
+    that were not made, so that a threshold says nothing of when to stop.
     """
-    if threshold is None or not isinstance(rule, EarlyStopping):
-        return False
-    choice = rule.choose(ballots)
-    return choice is not None and choice.confidence >= threshold
+    if isinstance(rule, EarlyStopping):
+        return rule.wants(ballots, threshold)
+    return rule.wants(ballots)

@@ -15,7 +15,7 @@ from ..mux.saved import Schedule
 from ..mux.saved_file import read_saved
 from ..mux.saved_rule import is_own, load_rule, load_scale
 from ..mux.slm_mux import SLMMux
-from ..mux.trust import trusted_early
+from ..mux.trust import draws_wanted
 from ..voting.ballot import Ballot, Frugal, Rule, draws_text, reads_evidence, rule_for
 from ..voting.calibrated import Calibrated
 from ..voting.confidence import RuleScale, decide
@@ -170,8 +170,8 @@ class Policy:
         drawn = [0] * len(every)
         while True:
             made = [_first(ballot, count) for ballot, count in zip(every, drawn, strict=True)]
-            wanted = rule.wants(made)
-            if not wanted or trusted_early(rule, made, self.threshold):
+            wanted = draws_wanted(rule, made, self.threshold)
+            if not wanted:
                 return made
             for at, count in wanted:
                 drawn[at] += count
