@@ -281,7 +281,8 @@ def _show(tuned: Tuned) -> None:
         table("Accuracy against calls", CURVE_COLUMNS, curve_cells(tuned.curve))
         print(tuned.curve.note)
     if tuned.points is not None:
-        table("Operating points of the best setting", *points_table(tuned.points))
+        if tuned.points:
+            table("Operating points of the best setting", *points_table(tuned.points))
         say(points_note(tuned.points))
 
 

@@ -18,8 +18,7 @@ import numpy as np
 
 from ..bank.record import Record
 from ..errors import ConfigurationError
-from ..replay.decisions import check_evidence
-from ..replay.held_out import HeldOut, held_out
+from ..replay.decisions import check_evidence, picks_on
 from ..replay.replay import Result, replay
 from ..replay.splits import Split, folds
 from ..replay.threshold import Judged
@@ -98,7 +97,7 @@ class Objective:
         self._parts: dict[Plan, Record] = {}
         self._subsets: dict[tuple[Plan, float, int, int | None], Members] = {}
         self._scores: dict[tuple[int, Members, Plan], Result] = {}
-        self._judged: dict[tuple[int, Members, Plan], HeldOut] = {}
+        self._judged: dict[tuple[int, Members, Plan], Judged] = {}
 
     def _check_threshold(self, record: Record, threshold: float) -> None:
         highest = float(record.scores[self.training_rows()].max())
@@ -221,24 +220,28 @@ class Objective:
     def weighed(self, chosen: Sequence[Members], plan: Plan) -> Weighed:
         """How well a mux serves the aim, where `chosen` has one subset per split."""
         assert self.aimed is not None  # only then is it asked
-        held = HeldOut.joined([self._held(at, each, plan) for at, each in enumerate(chosen)])
-        confidence = np.where(held.answered, held.confidence, np.nan)
-        judged = Judged(confidence, held.answered & (held.right == 0))
-        # Splits may have other members; any one's draws cost about the same.
+        parts = [self._judged_on(at, members, plan) for at, members in enumerate(chosen)]
+        judged = Judged(
+            np.concatenate([part.confidence for part in parts]),
+            np.concatenate([part.wrong for part in parts]),
+        )
+        tested = np.concatenate([split.test for split in self.splits])
+        # Splits may have other members; those of any one cost about the same.
         drawn = self.part(plan).of(chosen[-1], None)[0]
-        return weigh(self.aimed.aim, Answers.of(judged, self.aimed.large_at(held.question), drawn))
+        return weigh(self.aimed.aim, Answers.of(judged, self.aimed.large_at(tested), drawn))
 
-    def _held(self, at: int, members: Members, plan: Plan) -> HeldOut:
+    def _judged_on(self, at: int, members: Members, plan: Plan) -> Judged:
+        """The answers to a split's test part, with the rule's own confidences.
+
+        A scale would not change their order, but would differ from one split to the next.
+        """
         key = (at, members, plan)
         if key not in self._judged:
-            plan = self.draws.readable(members, plan)
-            self._judged[key] = held_out(
-                self.part(plan).of(members, None)[0],
-                plan.rule,
-                [self.splits[at]],
-                context=self.options.context if plan.rule == CALIBRATED else None,
-                threshold=self.options.threshold,
-            )
+            plan, split = self.draws.readable(members, plan), self.splits[at]
+            part, threshold = self.part(plan).of(members, None)[0], self.options.threshold
+            context = self.options.context if plan.rule == CALIBRATED else None
+            picks = picks_on(part, plan.rule, split, context=context, threshold=threshold)
+            self._judged[key] = Judged.of(picks, part.scores[split.test], self.options.correct)
         return self._judged[key]
 
     def _results(self, chosen: Sequence[Members], plan: Plan) -> list[Result]:
