@@ -3,8 +3,9 @@
 
 mutmut makes the faults and runs the tests, in a copy under `.mutants/ROOM`: the checkout is only
 read. It tests N mutants a room, drawn by the seed, with those of `tests/ROOM` that reach the
-mutated function. What was tested stays known: after an interruption the same command goes on, and
-a larger N adds to the sample. `equivalent.toml` lists changes that no test can see, and why.
+mutated function. What was killed stays known: after an interruption the same command goes on, it
+tests survivors again, and a larger N adds to the sample. `equivalent.toml` lists changes that no
+test can see, and why: they are shown apart and count in no rate.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import json
 import os
 import subprocess
 import sys
-from collections import Counter
 from hashlib import sha256
 from pathlib import Path
 
@@ -70,6 +70,13 @@ mutmut.copy_src_dir()
 mutmut.copy_also_copy_files()
 mutmut.create_mutants(1)
 """
+DIFFS = """\
+import json, sys
+from mutmut import __main__ as mutmut
+found = {name: mutmut.find_mutant(name).path for name in sys.argv[1:]}
+found = {name: mutmut.get_diff_for_mutant(name, path=path) for name, path in found.items()}
+print(json.dumps(found))
+"""
 #: mutmut's exit codes: 0 survived, 33 and 5 no test reaches it, None not tested, 2 interrupted.
 SURVIVED, UNTESTED = {0, 5, 33}, {None, 2}
 TIMED_OUT = {-24, 24, 36, 152, 255}
@@ -108,9 +115,8 @@ def run(folder: Path, *command: str, **options: object) -> subprocess.CompletedP
     )
 
 
-def diff(folder: Path, name: str) -> str:
-    shown = run(folder, "-m", "mutmut", "show", name, capture_output=True).stdout
-    return shown[shown.find("--- ") :].strip()
+def diffs(folder: Path, names: list[str]) -> dict[str, str]:
+    return json.loads(run(folder, "-c", DIFFS, *names, capture_output=True, check=True).stdout)
 
 
 def change(diff: str) -> tuple[str, str]:
@@ -121,49 +127,54 @@ def change(diff: str) -> tuple[str, str]:
     )
 
 
+def reasons() -> dict[tuple[str, str, str], str]:
+    """Return why no test can see a change, by the function and the lines that went and came."""
+    with (Path(__file__).parent / "equivalent.toml").open("rb") as file:
+        listed = tomllib.load(file)["mutant"]
+    return {(one["function"], one["was"], one["now"]): one["reason"] for one in listed}
+
+
 def mutate(room: str, sample: int, seed: int) -> None:
+    """Test a room's sample, as far as it is not known to be killed, and print what lived."""
     folder = prepare(room)
     run(folder, "-c", GENERATE, check=True, stdout=subprocess.DEVNULL)
     known = outcomes(folder)
     # By hash: a larger sample holds the smaller one, and other code that changes leaves it alone.
     names = sorted(known, key=lambda name: sha256(f"{seed} {name}".encode()).digest())
     chosen = names[:sample]
-    left = [name for name in chosen if known[name] in UNTESTED]
+    alive = diffs(folder, [name for name in chosen if known[name] in SURVIVED | UNTESTED])
+    equivalent = {
+        name: reason
+        for name, what in alive.items()
+        if (reason := reasons().get((name.rpartition("__mutmut_")[0], *change(what))))
+    }
+    left = [name for name in alive if name not in equivalent]
     print(f"{room}: {len(names)} mutants, {len(chosen)} in the sample, {len(left)} to test")
     if left:
         run(folder, "-m", "mutmut", "run", "--max-children", "1", *left, check=True)
-    report(room, folder, chosen)
-
-
-def report(room: str, folder: Path, chosen: list[str]) -> None:
-    """Print the share that is killed, with Wilson's 95 % interval, and each survivor's diff."""
     known = outcomes(folder)
-    with (Path(__file__).parent / "equivalent.toml").open("rb") as file:
-        equivalent = {
-            (entry["function"], entry["was"], entry["now"]): entry["reason"]
-            for entry in tomllib.load(file).get("mutant", [])
-        }
-    counts, shown = Counter(), []
-    for name in chosen:
-        code = known[name]
-        if code in SURVIVED:
-            what = diff(folder, name)
-            reason = equivalent.get((name.rpartition("__mutmut_")[0], *change(what)))
-            counts["equivalent" if reason else "survived"] += 1
-            why = reason or ("no test reaches it" if code else "")
-            shown.append(f"{'Equivalent' if reason else 'Survived'}: {name}  {why}\n{what}")
-        else:
-            counts["untested" if code in UNTESTED else "killed"] += 1
-            counts["timed out"] += code in TIMED_OUT
-    print("\n\n".join(shown))
-    decided = counts["killed"] + counts["survived"]
-    if decided:
-        low, high = binomtest(counts["killed"], decided).proportion_ci(method="wilson")
-        print(
-            f"{room}: {counts['killed']} of {decided} killed ({counts['timed out']} by time), "
-            f"{counts['killed'] / decided:.0%} [{low:.0%}, {high:.0%}]; {counts['survived']} "
-            f"survived, {counts['equivalent']} equivalent, {counts['untested']} not tested\n"
-        )
+    for name, reason in equivalent.items():
+        print(f"\nEquivalent: {name}: {reason}\n{alive[name].strip()}")
+    for name in left:
+        if known[name] in SURVIVED:
+            why = ": no test reaches it" if known[name] else ""
+            print(f"\nSurvived: {name}{why}\n{alive[name].strip()}")
+    print(summary(room, [known[name] for name in chosen if name not in equivalent]))
+    print(f"{len(equivalent)} more are equivalent.\n")
+
+
+def summary(room: str, codes: list[int | None]) -> str:
+    """Return the share that is killed, with Wilson's 95 % interval."""
+    survived, untested = (sum(code in group for code in codes) for group in (SURVIVED, UNTESTED))
+    tested = len(codes) - untested
+    if not tested:
+        return f"\n{room}: none tested."
+    killed = tested - survived
+    low, high = binomtest(killed, tested).proportion_ci(method="wilson")
+    return (
+        f"\n{room}: {killed} of {tested} killed, {killed / tested:.0%} [{low:.0%}, {high:.0%}], "
+        f"{sum(code in TIMED_OUT for code in codes)} of them by time; {untested} not tested."
+    )
 
 
 def main() -> int:
