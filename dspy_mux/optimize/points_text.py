@@ -47,8 +47,9 @@ def points_note(points: OperatingPoints) -> str:
     if points.promise is None:
         parts.append("No risk is promised at the operating points.")
     others = (
-        f"The figures of the points are of {points.questions} questions that chose neither members, rule nor "
-        "k, nor were fitted on; they chose the thresholds, which flatters a picked one a little."
+        f"The figures of the points are of {points.questions} questions that chose neither "
+        "members, rule nor k, nor were fitted on; they chose the thresholds, which flatters a "
+        "picked one a little."
     )
     parts.append(others)
     if points.large is not None:

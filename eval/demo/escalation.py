@@ -17,8 +17,7 @@ from dspy_mux import Member, SLMMux
 from dspy_mux.cli.output import print_json
 from dspy_mux.local import local_member
 from dspy_mux.replay.intervals import Estimate, accuracy, paired_difference
-from dspy_mux.replay.risk import ASSUMPTION
-from dspy_mux.replay.threshold import Certified, Goal
+from dspy_mux.replay.threshold import ASSUMPTION, Certified, Goal
 from programs import everyday
 
 from ..compare.draw import Drawn, draw_all, grouped_by
