@@ -61,6 +61,22 @@ class Request(Protocol):
     def merged(self, choices: Sequence[Any]) -> Any:
         """Return the first of choices, with what all of them used."""
 
+    def further(self) -> bool:
+        """Count a choice that no draw is there for; return whether it may be asked for."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What came of a request.
+
+    Attributes:
+        replies: the choices of each request that it took.
+        copies: how many more came, which are copies; draws that they were for ask anew.
+    """
+
+    replies: list[Sequence[Any]]
+    copies: int = 0
+
 
 @dataclass
 class _Known:
@@ -227,8 +243,8 @@ if hasattr(os, "register_at_fork"):
 
 async def negotiate(
     request: Request, wanted: int, send: Callable[[int], Awaitable[Sequence[Any]]]
-) -> list[Sequence[Any]]:
-    """Ask for so many choices, or as many as the server gives; return those of each request.
+) -> Answered:
+    """Ask for so many choices, or as many as the server gives.
 
     Args:
         send: asks for n choices.
@@ -255,32 +271,35 @@ async def negotiate(
         with suppress(Exception):  # the draw that it is for asks anew
             replies.append(await send(1))
     if request.temperature and len(choices) > 1:
-        return await _without_copies(request, replies, send)
-    return replies
+        return await _without_copies(request, replies, wanted, send)
+    return Answered(replies)
 
 
 async def _without_copies(
     request: Request,
     replies: list[Sequence[Any]],
+    wanted: int,
     send: Callable[[int], Awaitable[Sequence[Any]]],
-) -> list[Sequence[Any]]:
+) -> Answered:
     """Return what came, but one choice where several are copies of it.
 
     Args:
         replies: the choices, and where one was asked for apart, that one.
+        wanted: draws that want a choice.
     """
     server, limits, choices = request.server, server_limits, replies[0]
     texts = [request.text_of(choice) for choice in choices]
-    wanted = sum(map(len, replies))
-    if len(replies) == 1 and limits.suspects(server, texts):
+    one_more = len(choices) == wanted  # no draw is there for one that is asked for apart
+    if len(replies) == 1 and limits.suspects(server, texts) and (not one_more or request.further()):
         with suppress(Exception):
             replies = [choices, await send(1)]
     apart = [request.text_of(choice) for reply in replies[1:] for choice in reply]
     if limits.weigh(server, [*texts, *apart], apart=bool(apart)):
-        return [[request.merged(choices)], *replies[1:]]
-    if len(choices) + len(apart) > wanted:  # no draw is there for one of these
-        return [[request.merged(choices[:2]), *choices[2:]], *replies[1:]]
-    return replies
+        copies = len(choices) - 1 - one_more
+        return Answered([[request.merged(choices)], *replies[1:]], copies)
+    if one_more and apart:
+        return Answered([[request.merged(choices[:2]), *choices[2:]], *replies[1:]])
+    return Answered(replies)
 
 
 def _status(error: Exception) -> object:

@@ -45,13 +45,16 @@ def test_a_server_that_does_not_take_n_costs_no_draw_and_is_remembered(how, name
         for sizes in (first, later):
             server.bodies.clear()
             server._numbers.clear()
+            server.given.clear()
             verdict = asked(mux, how, f"{sizes}?").verdict
             assert sorted(server.sizes(), reverse=True) == sizes
             assert sum(answers(verdict).values()) == K
             assert verdict.ballots[0].abstentions == {}
             if name != "one-text":  # of whose first request one choice was kept
                 assert answers(verdict) == EACH
-            assert verdict.calls == K
+            assert verdict.calls == server.given[name]  # copies are billed, too
+            if name in ("one-choice", "one-text"):  # the others were refused some
+                assert verdict.calls - verdict.shared_calls == len(server.bodies)
         assert verdict.calls - verdict.shared_calls == len(server.bodies)
 
 
@@ -242,6 +245,9 @@ class Short:
     def merged(self, choices):
         return choices[0]
 
+    def further(self):
+        return True
+
 
 def negotiated(wanted, give):
     """The choices of each request, given what `give` gives for n."""
@@ -249,7 +255,7 @@ def negotiated(wanted, give):
     async def send(n):
         return give(n)
 
-    return asyncio.run(negotiate(Short(), wanted, send))
+    return asyncio.run(negotiate(Short(), wanted, send)).replies
 
 
 def test_short_answers_that_are_the_same_are_not_taken_for_copies(kept):
