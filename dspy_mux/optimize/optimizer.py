@@ -269,6 +269,11 @@ class MuxOptimizer(Teleprompter):
             ConfigurationError: it cannot be done, or the labels are too few for it.
         """
         if self._aim is None and self._escalate is None:
+            if student.points:
+                raise ConfigurationError(
+                    "The threshold of this mux was chosen for it as it is compiled: pass max_risk, "
+                    "max_escalated or max_cost_per_question again, or compile a mux without points."
+                )
             return None
         split = halves(train + validation, None, 0)
         labels = validation or len(split.test)

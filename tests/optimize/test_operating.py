@@ -6,6 +6,7 @@ import asyncio
 import json
 
 import dspy
+import numpy as np
 import pytest
 
 from dspy_mux import (
@@ -14,6 +15,7 @@ from dspy_mux import (
     Member,
     MuxOptimizer,
     NotTrusted,
+    Record,
     SampleBank,
     SLMMux,
     collect,
@@ -211,6 +213,14 @@ def test_other_members_draws_or_accuracies_are_refused(escalating, tmp_path):
             SLMMux.from_file(tmp_path / "mux.json", a_pool().members, escalate=a_large(), **other)
 
 
+def test_a_threshold_does_not_outlive_what_it_was_chosen_for(bank):
+    best = compiled(bank, max_risk=0.3)
+    with pytest.raises(ConfigurationError, match="was chosen for it as it is compiled"):
+        compiled(bank, best)
+    again = compiled(bank, best, max_risk=0.3)
+    assert again.points.questions == len(VALIDATION)
+
+
 def test_a_recorded_large_model_is_not_asked_again(bank):
     large = a_large()
     alone = SLMMux(dspy.Predict(QA), [large], k=1, temperature=0.0, logprobs=False)
@@ -275,6 +285,20 @@ def test_the_study_knows_which_trials_break_the_aim():
     assert broken == {True, False}
     with pytest.raises(ConfigurationError, match=r"of other data \(aim differ\)"):
         tune(pool, n_trials=6, escalate=large, max_cost_per_question=0.005, study=study)
+
+
+def test_draws_that_tell_what_to_trust_serve_a_promise_and_not_accuracy():
+    random = np.random.default_rng(0)
+    right = random.random((200, 1, 1)) < 0.75
+    # The first draw is the answer; the others agree with it where it is right.
+    votes = np.concatenate([np.zeros((200, 1, 1), int), np.where(right, 0, [[[1, 2]]])], axis=2)
+    scores = (right & (votes == 0)).astype(float)
+    record = Record(("a",), tuple(f"q{at}" for at in range(200)), votes, scores, {})
+    options = {"n_trials": 16, "rules": ("consistency",)}
+    assert tune(record, **options).best.k == 1
+    found = tune(record, **options, max_risk=0.05)
+    assert found.best.k > 1
+    assert found.points[MOST_ANSWERED].coverage > 0.6
 
 
 @pytest.mark.parametrize(
