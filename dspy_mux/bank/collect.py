@@ -148,7 +148,8 @@ def collect(  # noqa: PLR0913  (users pass keyword arguments; CollectOptions tak
         processes: forked processes to share the draws, where one interpreter is the limit. They
             share the limits below too, and Ctrl-C ends all of them. What callbacks, the metric and
             LMs keep in memory, such as DSPy's history, stays in them. Where one is killed, the
-            others make its draws; the calls that it had under way are not in `calls`. Not for embedded models, macOS or Windows.
+            others make its draws; the calls that it had under way are not in `calls`. Not for
+            embedded models, macOS or Windows.
         max_calls: at most this many LM calls, retries included.
         max_cost: at most this many US dollars. A price is known only from a response, so the cost
             can exceed this by a member's first draw, and by what calls in flight cost above the
