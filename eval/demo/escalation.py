@@ -57,7 +57,8 @@ class Way:
     rule: str
 
 
-#: Pooled votes of two members have more levels of confidence than each member's own.
+#: Pooled votes of two members have more levels of confidence than each member's own. The last is
+#: greedy.
 WAYS = (
     Way("3 draws each", 3, 0.5, "pooled", "consistency"),
     Way("1 greedy draw each", 1, 0.0, "probability", "probability"),
@@ -98,6 +99,7 @@ class Measured:
         wrong: of the answers at or above the threshold, on the test split.
         pool, three: the small pool alone, and all three models together.
         escalated: None where nothing is promised, so that every question would go.
+        own: whether the larger model's most frequent answer is right.
     """
 
     way: Way
@@ -106,6 +108,7 @@ class Measured:
     pool: Row
     escalated: Row | None
     three: Row
+    own: Sequence[float]
 
     @property
     def rows(self) -> list[Row]:
@@ -126,9 +129,8 @@ def run(options: EscalationDemo) -> None:
         console,
     )
     measured = [_measure(way, asked, options) for way in WAYS]
-    alone = SLMMux(everyday.program(), {LARGE: members[LARGE]}, k=1, temperature=0.0)
-    drawn = asked.draw(alone, asked.test, f"{LARGE} alone")
-    large = Row(f"{LARGE} alone, 1 greedy draw", _right(drawn), 0.0, 1.0)
+    # Its greedy draws are those of all three together.
+    large = Row(f"{LARGE} alone, 1 greedy draw", measured[-1].own, 0.0, 1.0)
     if options.as_json:
         print_json(_as_dict(measured, large, options))
     else:
@@ -195,6 +197,7 @@ def _measure(way: Way, asked: _Asked, options: EscalationDemo) -> Measured:
         if found.threshold is None
         else Row(f"two smallest + {LARGE} on {100 * share:.1f} %", _right(live), calls, share),
         Row(f"all three, {way.rule}, {way.name}", _right(together), calls, float(way.k)),
+        [float(each.plurality(LARGE)) for each in together],
     )
 
 

@@ -17,7 +17,7 @@ ASKED, PLAIN = "<section id='escalation'", ("slm_mux", "agent_forest")
 
 
 def a_run(out, methods, large_of=None):
-    options = Options(k=3, methods=methods, max_risk=0.4, num_threads=8)
+    options = Options(k=3, methods=methods, max_risk=0.15, num_threads=8)
     pool = [member(name, noisy(0.55 + at / 20, at)) for at, name in enumerate("ab")]
     return compared(out, pool, options, task=small_task(validation=60, test=40), large_of=large_of)
 
