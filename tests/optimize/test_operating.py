@@ -24,7 +24,7 @@ from dspy_mux import (
 )
 from dspy_mux.optimize.aim import CHEAPEST, MOST_ACCURATE, MOST_ANSWERED, Aim
 from dspy_mux.optimize.operating import Aimed, Large
-from dspy_mux.replay.splits import folds
+from dspy_mux.replay.splits import Split, folds
 
 from ..support.scripted import scripted_lm
 from ..support.skilled import QA, a_member, calls, metric, questions
@@ -65,12 +65,17 @@ def trusted_share(mux, examples=VALIDATION):
 @pytest.mark.parametrize("rule", ["consistency", "pooled", "calibrated"])
 @pytest.mark.parametrize("schedule", ["full", "frugal"])
 def test_a_point_counts_what_the_live_mux_trusts(bank, rule, schedule):
-    best = compiled(bank, a_pool(schedule=schedule), max_risk=0.3, rules=[rule])
+    student = a_pool(schedule=schedule)
+    best = compiled(bank, student, max_risk=0.3, rules=[rule], min_members=2)
     point = best.points[MOST_ANSWERED]
     assert best.points.compiled == MOST_ANSWERED
     assert best.pool.settings.threshold == point.threshold
     assert point.promised
     assert trusted_share(best) == pytest.approx(point.coverage)
+    answers = [best(**example.inputs()) for example in VALIDATION]
+    trusted = [answer for answer in answers if answer.verdict.trusted]
+    wrong = sum(answer.answer != "right" for answer in trusted)
+    assert wrong / len(trusted) == pytest.approx(point.risk)
     assert "at most 30 % wrong among the answered, with 90 % confidence" in best.points.promise
     assert best.points.promise in best.report.note
 
@@ -256,6 +261,27 @@ def records(count=200, cost=(0.001, 0.001, 0.01)):
     return record.of(["a", "b"], 3)[0], record.of(["c"], 1)[0]
 
 
+def test_the_balanced_point_is_the_cheapest_that_is_not_clearly_worse():
+    # Of 200 questions in each half 100 are sure and right, 80 less sure with 3 wrong, 20 unsure
+    # with 10 wrong. The large model is wrong on 2 of the 80.
+    votes = np.repeat([[0, 0, 0], [0, 0, 1], [0, 1, 2]], [100, 80, 20], axis=0)
+    right, large = np.ones(200), np.ones(200)
+    right[[100, 101, 102, *range(180, 190)]] = 0
+    large[[110, 111]] = 0
+    both, names = np.r_[right, right], tuple(f"q{at}" for at in range(400))
+    votes = np.concatenate([votes, votes])[:, None]
+    pool = Record(("a",), names, votes, (votes == 0) * both[:, None, None], {})
+    scores = np.r_[large, large][:, None, None]
+    other = Record(("c",), names, np.zeros((400, 1, 1), int), scores, {})
+    halves = [Split(np.arange(200), np.arange(200, 400))]
+    found = tune(pool, splits=halves, escalate=other, n_trials=1, rules=["consistency"]).points
+    assert [point.names for point in found] == [("cheapest",), ("balanced",), ("most accurate",)]
+    assert [point.escalated for point in found] == pytest.approx([0, 0.1, 0.5])
+    assert [point.accuracy for point in found] == pytest.approx([0.935, 0.985, 0.99])
+    assert [point.risk for point in found] == pytest.approx([13 / 200, 3 / 180, 0])
+    assert found.compiled == "balanced"
+
+
 def test_money_is_of_the_pools_draws_and_the_large_models_calls():
     pool, large = records()
     found = tune(pool, n_trials=4, escalate=large, max_cost_per_question=0.009)
@@ -299,6 +325,11 @@ def test_draws_that_tell_what_to_trust_serve_a_promise_and_not_accuracy():
     found = tune(record, **options, max_risk=0.05)
     assert found.best.k > 1
     assert found.points[MOST_ANSWERED].coverage > 0.6
+    every = np.zeros((200, 1, 1), int)
+    large = Record(("c",), record.questions, every, every + 1.0, {})
+    found = tune(record, **options, escalate=large, max_escalated=0.4)
+    assert found.best.k > 1
+    assert found.points[MOST_ACCURATE].accuracy == 1
 
 
 @pytest.mark.parametrize(
