@@ -248,7 +248,7 @@ def _tables(measured: Sequence[Measured], large: Row) -> list[Shown]:
         for each in measured
         for name, gap in _gaps(each, large).items()
     ]
-    return [
+    tables = [
         Shown(
             f"Everyday questions, test split, n = {len(large.right)}",
             (
@@ -259,13 +259,12 @@ def _tables(measured: Sequence[Measured], large: Row) -> list[Shown]:
                 f"calls of {LARGE}",
             ),
             rows,
-        ),
-        Shown(
-            f"Two smallest + {LARGE}: paired differences",
-            ("of", "points (95 % interval)"),
-            gaps,
-        ),
+        )
     ]
+    if gaps:
+        title = f"Two smallest + {LARGE}: paired differences"
+        tables.append(Shown(title, ("of", "points (95 % interval)"), gaps))
+    return tables
 
 
 def _notes(measured: Sequence[Measured]) -> list[str]:
