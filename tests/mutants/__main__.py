@@ -36,6 +36,8 @@ ROOMS = {
     "bank": ["test_kills.py", "test_processes.py", "test_forks.py"],
     "answers": ["test_math_busy.py"],
 }
+#: Tests of a room's code that need the room above.
+MORE_TESTS = {"sampling": ["tests/mux/test_spans.py"]}
 SETTINGS = """\
 [mutmut]
 source_paths=dspy_mux
@@ -49,7 +51,8 @@ also_copy=
 do_not_mutate_patterns=
     ^\\s*raise\\b
     ^\\s*(logger|warnings|notices)\\.
-pytest_add_cli_args_test_selection=tests/{room}
+pytest_add_cli_args_test_selection=
+{tests}
 pytest_add_cli_args=
     -n0
     -pno:cacheprovider
@@ -93,7 +96,9 @@ def prepare(room: str) -> Path:
         if place.exists() and not (folder / name).is_symlink():
             (folder / name).symlink_to(place)
     ignored = "\n".join(f"    --ignore=tests/{room}/{name}" for name in ROOMS[room])
-    (folder / "setup.cfg").write_text(SETTINGS.format(room=room, ignored=ignored))
+    tests = "\n".join(f"    {path}" for path in (f"tests/{room}", *MORE_TESTS.get(room, [])))
+    settings = SETTINGS.format(room=room, ignored=ignored, tests=tests)
+    (folder / "setup.cfg").write_text(settings)
     return folder
 
 

@@ -328,3 +328,15 @@ def test_only_what_may_be_about_n_is_asked_again(kept, status, asked_for):
         negotiated(9, give)
     assert sent == asked_for
     assert server_limits.most(HOSTED) is None  # it refused one choice, too
+
+
+@each_way
+def test_what_litellm_passes_no_n_to_is_asked_for_each_draw_alone(how, caplog):
+    caplog.set_level(logging.INFO, "dspy_mux")
+    with choice_server(numbered) as server:
+        lm = dspy.LM("mistral/m", api_base=server.address, api_key="none", engine="litellm")
+        mux = SLMMux(dspy.Predict("question -> answer"), [lm], k=3, group=True)
+        verdict = asked(mux, how).verdict
+        assert server.sizes() == [1, 1, 1]
+        assert (sum(answers(verdict).values()), verdict.calls, verdict.shared_calls) == (3, 3, 0)
+        assert "one choice a request (LiteLLM passes it no n)" in caplog.text
