@@ -37,7 +37,7 @@ COLUMNS = (
     "− SLM-MUX, points",
     "McNemar p",
 )
-#: The last columns of CSV and JSON.
+#: The last columns of CSV and JSON; the share escalated is there where a large model is.
 _LAST = ("mcnemar_p", "escalated")
 #: Columns in a terminal narrower than _WIDE.
 _FEW = ("method", "accuracy %", "95 % interval", "no answer", "calls", "− SLM-MUX, points")
@@ -113,7 +113,8 @@ class Line:
             "n": self.accuracy.n,
             **{name: value for name, value in values.items() if name not in _LAST},
             **_flat("difference", gap),
-            **{name: values[name] for name in _LAST},
+            "mcnemar_p": self.mcnemar_p,
+            **({} if self.escalated is None else {"escalated": self.escalated}),
         }
 
 
@@ -205,7 +206,8 @@ class Comparison:
             {name: _csv_cell(value) for name, value in line.as_dict().items()}
             for line in self.lines
         ]
-        writer = csv.DictWriter(text, list(rows[0]) if rows else ["task"], lineterminator="\n")
+        columns = list(dict.fromkeys(name for row in rows for name in row)) or ["task"]
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         return text.getvalue()
