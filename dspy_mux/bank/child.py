@@ -26,8 +26,9 @@ from .carried_errors import error_text
 from .claims import Unit
 from .heartbeat import Heartbeat
 from .remote_limits import RemoteBudget
-from .session import Session
+from .session import Session, abstained
 from .units import Units
+from .writer import RecordedDraw
 
 #: Seconds between two reports of progress.
 REPORT_S = 0.1
@@ -93,6 +94,7 @@ class Child:
         if session.budget is not None:
             session.limit_by(RemoteBudget(link.ask, session.budget.max_cost, self.interrupt))
         session.on_settled = self._report
+        session.on_record = self._record
 
     def run(self) -> None:
         """Draw until the parent says that all is drawn."""
@@ -129,6 +131,17 @@ class Child:
         others = [*units[:first], *units[last:]]
         self.units.look_up(others)
         yield from [unit for unit in reversed(others) if self.units.missing[unit]]
+
+    def _record(self, draw: RecordedDraw, waiting: int) -> None:
+        """Report a draw before it is written: a kill leaves it open whether it is."""
+        question, program = draw.unit
+        self.link.tell(
+            "record",
+            tallies=asdict(self.session.tallies),
+            draw=[program, question, draw.number],
+            abstained=abstained(draw),
+            waiting=waiting,
+        )
 
     def _report(self) -> None:
         if self.session.mistake is not None and not self._failing:

@@ -9,12 +9,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, TypeAlias
 
 import dspy
 
@@ -39,8 +39,11 @@ RELEASE_S = 2.0
 GRACE_S = 15.0
 
 
-def check_processes(mux: SLMMux, processes: int, num_threads: int) -> None:
+def check_processes(processes: int, num_threads: int, embedded: Sequence[str]) -> None:
     """Check that a collection can be shared among processes.
+
+    Args:
+        embedded: members whose models run in the process that asks them.
 
     Raises:
         ConfigurationError: it cannot; the message says why.
@@ -53,14 +56,9 @@ def check_processes(mux: SLMMux, processes: int, num_threads: int) -> None:
         )
     if processes == 1:
         return
-    local = [
-        member.label
-        for member in mux.members
-        if isinstance(getattr(member.lm, "engine", None), (LlamaEngine, AsyncLlamaEngine))
-    ]
-    if local:
+    if embedded:
         raise ConfigurationError(
-            f"{', '.join(local)}: embedded models run in the process that asks them, so each of "
+            f"{', '.join(embedded)}: embedded models run in the process that asks them, so each of "
             f"{processes} processes would load their weights again: leave processes out, or serve "
             "the models over HTTP."
         )
@@ -71,9 +69,22 @@ def check_processes(mux: SLMMux, processes: int, num_threads: int) -> None:
         )
 
 
+def embedded_in(mux: SLMMux) -> list[str]:
+    """Return the names of the members whose models run in this process."""
+    return [
+        member.label
+        for member in mux.members
+        if isinstance(getattr(member.lm, "engine", None), (LlamaEngine, AsyncLlamaEngine))
+    ]
+
+
 def units_at_once(num_threads: int, k: int) -> int:
     """Return how many units a process claims at a time, so that all come to an end together."""
     return max(1, min(UNITS_AT_ONCE, num_threads // k))
+
+
+#: (program, question, number) of a draw.
+DrawKey: TypeAlias = tuple[int, int, int]
 
 
 @dataclass(eq=False)
@@ -82,6 +93,8 @@ class _ChildState:
 
     Attributes:
         owner: of its claims.
+        unwritten: the draws (program, question, number) that it may not have written yet, in
+            order, with whether each abstained and was cut off.
         idle: whether it has nothing left to draw.
     """
 
@@ -90,6 +103,7 @@ class _ChildState:
     orders: Connection
     account: Account | None
     tallies: Tallies = field(default_factory=Tallies)
+    unwritten: dict[DrawKey, tuple[bool, bool]] = field(default_factory=dict)
     owner: str | None = None
     idle: bool = False
     ended: bool = False
@@ -113,6 +127,7 @@ class Children:
         self._count = processes
         self._all: list[_ChildState] = []
         self._deaths, self._stopping = 0, -1
+        self._began = time.time()
         self._swept = -1  # deaths before the last look at what is left
         self._insisted_at = 0.0
         self._error: BaseException | None = None
@@ -220,6 +235,13 @@ class Children:
                 self._order(other, "up", members=details["members"])
         elif kind == "failing":
             self._stop(0)
+        elif kind == "record":
+            child.tallies = Tallies(**details["tallies"])
+            program, question, number = details["draw"]
+            first, second = details["abstained"]
+            child.unwritten[program, question, number] = first, second
+            while len(child.unwritten) > details["waiting"]:
+                del child.unwritten[next(iter(child.unwritten))]
         else:
             child.tallies = Tallies(**details["tallies"])
             child.idle = kind == "idle"
@@ -290,6 +312,8 @@ class Children:
         if child.process.exitcode == 0:
             return
         self._deaths += 1
+        with suppress(BankError):
+            self._count_written(child)
         if self._is_over:
             return
         others = " The others make its draws." if self._living() else ""
@@ -300,6 +324,20 @@ class Children:
             writing = self._session.bank.writing(lambda: time.monotonic() < until)
             with suppress(BankError), writing as connection:
                 self._session.bank.claims.release(connection, child.owner)
+
+    def _count_written(self, child: _ChildState) -> None:
+        """Take draws that a killed child had not written from its tallies; their calls stay."""
+        programs = list({program for program, _, _ in child.unwritten})
+        questions = list({question for _, question, _ in child.unwritten})
+        bank = self._session.bank
+        failed = bank.failure_times(programs, questions).items()
+        # A failure that was there before stands for a draw that was to replace it.
+        written = bank.drawn(programs, questions) - {
+            draw for draw, at in failed if at < self._began
+        }
+        for draw, (abstained, cut_off) in child.unwritten.items():
+            if draw not in written:
+                child.tallies += Tallies(-1, -abstained, -cut_off)
 
     def _drain(self, child: _ChildState) -> None:
         """Take what an ended child had reported."""

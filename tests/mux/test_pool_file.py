@@ -156,7 +156,10 @@ MEMBER = '[[members]]\nmodel = "openai/x"\n'
         ('[members]\nmodel = "openai/a"', "write each member as a table of its own, [[members]]"),
         ("k = 0\n" + MEMBER, "is wrong at k: Input should be greater than or equal to 1"),
         ("colour = 1\n" + MEMBER, "has an unknown setting colour."),
-        (MEMBER + "modle = 1", "has an unknown setting members[1].modle: did you mean model?"),
+        (
+            MEMBER + "modle = 1",
+            "has an unknown setting members[1].modle (openai/x): did you mean model?",
+        ),
         (
             MEMBER.replace("[[members]]", "[[member]]"),
             "has an unknown setting member: did you mean members?",
@@ -165,8 +168,18 @@ MEMBER = '[[members]]\nmodel = "openai/x"\n'
             "[[members]]\nmodel = 'smollm2-135m'",
             "which runs in this process: write local = 'smollm2-135m'",
         ),
-        ("[[members]]\nname = 'x'", "is wrong at members[1]: needs either model"),
-        (MEMBER + "local = 'smollm2-135m'", "is wrong at members[1]: needs either model"),
+        ("[[members]]\nname = 'x'", "is wrong at members[1] (x): needs either model"),
+        (MEMBER + "local = 'smollm2-135m'", "is wrong at members[1] (smollm2-135m): needs either"),
+        ('group = "yes"\n' + MEMBER, 'is wrong at group: write "auto", true or false.'),
+        (
+            MEMBER + MEMBER + 'name = "small"\ngroup = "yes"',
+            'is wrong at members[2].group (small): write "auto", true or false.',
+        ),
+        (MEMBER + "logprobs = 1", 'members[1].logprobs (openai/x): write "auto", true or false.'),
+        (
+            '[[members]]\nname = "sk-abcdef1234567890"\ngroup = "yes"',
+            "is wrong at members[1]: holds a key or a password in its 'name'",
+        ),
         (
             MEMBER + 'api_key = "sk-literal-secret"',
             "put the key in an environment variable and name that with api_key_env",
@@ -175,7 +188,7 @@ MEMBER = '[[members]]\nmodel = "openai/x"\n'
             MEMBER + 'options = { api_key = "sk-literal-secret" }',
             "put the key in an environment variable",
         ),
-        (MEMBER + "adapter = 'xml'", "is wrong at members[1].adapter"),
+        (MEMBER + "adapter = 'xml'", "is wrong at members[1].adapter (openai/x): Input should be"),
         (
             "[[members]]\nlocal = 'smollm2-135m'\napi_base = 'http://x'",
             "has local, which takes no api_base",
