@@ -95,4 +95,4 @@ def draws_are_numbered(request, monkeypatch):
     themselves."""
     live = request.path.is_relative_to(Path(__file__).parent / "live")
     if "real_seeds" not in request.keywords and not live:
-        monkeypatch.setattr("dspy_mux.sampling.draw._first_seed", lambda member, inputs: 0)
+        monkeypatch.setattr("dspy_mux.sampling.draw.first_seed", lambda member, inputs: 0)

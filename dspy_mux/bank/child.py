@@ -26,8 +26,9 @@ from .carried_errors import error_text
 from .claims import Unit
 from .heartbeat import Heartbeat
 from .remote_limits import RemoteBudget
-from .session import Session
+from .session import Session, abstained
 from .units import Units
+from .writer import RecordedDraw
 
 #: Seconds between two reports of progress.
 REPORT_S = 0.1
@@ -104,6 +105,7 @@ class Child:
         if session.budget is not None:
             session.limit_by(RemoteBudget(link.ask, session.budget.max_cost, self.interrupt))
         session.on_settled = self._report
+        session.on_record = self._record
 
     def run(self) -> None:
         """Draw until the order to end comes."""
@@ -148,6 +150,17 @@ class Child:
             self.link.tell("owner", owner=heart.owner)
             wait = sweep or self.waits
             self.session.draw(self.units, self.wanted(), heart, self.interrupt, wait=wait)
+
+    def _record(self, draw: RecordedDraw, waiting: int) -> None:
+        """Report a draw before it is written: a kill leaves it open whether it is."""
+        question, program = draw.unit
+        self.link.tell(
+            "record",
+            tallies=asdict(self.session.tallies),
+            draw=[program, question, draw.number],
+            abstained=abstained(draw),
+            waiting=waiting,
+        )
 
     def _report(self) -> None:
         if self.session.mistake is not None and not self._failing:

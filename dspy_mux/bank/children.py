@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -17,12 +18,12 @@ from typing import Any
 
 import dspy
 
-from ..errors import ConfigurationError, MuxError
+from ..errors import BankError, ConfigurationError, MuxError
 from ..local import is_embedded
 from ..mux.slm_mux import SLMMux
 from ..sampling.interrupt import Interrupt
 from .child import run_child
-from .conductor import GRACE_S, Conductor
+from .conductor import GRACE_S, Conductor, DrawKey
 from .limits import Budget
 from .remote_limits import Account
 from .session import Session, Tallies
@@ -34,8 +35,11 @@ logger = logging.getLogger(__name__)
 LOOK_S = 0.1
 
 
-def check_processes(mux: SLMMux, processes: int, num_threads: int) -> None:
+def check_processes(processes: int, num_threads: int, embedded: Sequence[str]) -> None:
     """Check that a collection can be shared among processes.
+
+    Args:
+        embedded: members whose models run in the process that asks them.
 
     Raises:
         ConfigurationError: it cannot; the message says why.
@@ -48,10 +52,9 @@ def check_processes(mux: SLMMux, processes: int, num_threads: int) -> None:
         )
     if processes == 1:
         return
-    local = [member.label for member in mux.members if is_embedded(member.lm)]
-    if local:
+    if embedded:
         raise ConfigurationError(
-            f"{', '.join(local)}: embedded models run in the process that asks them, so each of "
+            f"{', '.join(embedded)}: embedded models run in the process that asks them, so each of "
             f"{processes} processes would load their weights again: leave processes out, or serve "
             "the models over HTTP."
         )
@@ -60,6 +63,11 @@ def check_processes(mux: SLMMux, processes: int, num_threads: int) -> None:
             "This platform cannot fork a process that uses the network: leave processes out, and "
             "start the collection several times instead, as collections share a bank."
         )
+
+
+def embedded_in(mux: SLMMux) -> list[str]:
+    """Return the names of the members whose models run in this process."""
+    return [member.label for member in mux.members if is_embedded(member.lm)]
 
 
 def units_at_once(num_threads: int, k: int) -> int:
@@ -76,6 +84,7 @@ class _ChildProcess:
     orders: Connection
     account: Account | None
     tallies: Tallies = field(default_factory=Tallies)
+    unwritten: dict[DrawKey, tuple[bool, bool]] = field(default_factory=dict)
     owner: str | None = None
     idle: bool = False
     ended: bool = False
@@ -207,6 +216,8 @@ class Children(Conductor[_ChildProcess]):
         if child.process.exitcode == 0:
             return
         self._deaths += 1
+        with suppress(BankError):
+            self._count_written(child)
         if self._is_over:
             return
         others = " The others make its draws." if self.living else ""

@@ -22,7 +22,7 @@ from rich.console import Console
 from ..errors import BankError, ConfigurationError
 from ..mux.slm_mux import SLMMux
 from ..sampling.interrupt import Interrupt
-from .children import Children, check_processes, units_at_once
+from .children import Children, check_processes, embedded_in, units_at_once
 from .conductor import Cluster, Conductor
 from .fingerprint import fingerprint_member
 from .heartbeat import Heartbeat
@@ -153,7 +153,8 @@ def collect(  # noqa: PLR0913  (users pass keyword arguments; CollectOptions tak
         processes: forked processes to share the draws, where one interpreter is the limit. They
             share the limits below too, and Ctrl-C ends all of them. What callbacks, the metric and
             LMs keep in memory, such as DSPy's history, stays in them. Where one is killed, the
-            others make its draws. Not for embedded models, macOS or Windows.
+            others make its draws; the calls that it had under way are not in `calls`. Not for
+            embedded models, macOS or Windows.
         max_calls: at most this many LM calls, retries included.
         max_cost: at most this many US dollars. A price is known only from a response, so the cost
             can exceed this by a member's first draw, and by what calls in flight cost above the
@@ -191,7 +192,7 @@ def collect(  # noqa: PLR0913  (users pass keyword arguments; CollectOptions tak
         console=console,
         cluster=cluster,
     )
-    check_processes(mux, processes, num_threads)
+    check_processes(processes, num_threads, embedded_in(mux))
     opened = nullcontext(bank) if isinstance(bank, SampleBank) else closing(SampleBank(bank))
     with opened as to_fill:
         if cluster is not None:

@@ -11,7 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from typing_extensions import Self
 
@@ -31,17 +31,24 @@ RELEASE_S = 2.0
 GRACE_S = 15.0
 
 
+#: (program, question, number) of a draw.
+DrawKey: TypeAlias = tuple[int, int, int]
+
+
 class Process(Protocol):
     """What is known of a process that makes draws.
 
     Attributes:
         tallies: what it came to so far.
+        unwritten: the draws that it may not have written yet, in order, with whether each abstained
+            and was cut off.
         owner: of its claims.
         idle: whether it has nothing left to draw.
         ended: whether it has ended.
     """
 
     tallies: Tallies
+    unwritten: dict[DrawKey, tuple[bool, bool]]
     owner: str | None
     idle: bool
     ended: bool
@@ -87,6 +94,7 @@ class Conductor(ABC, Generic[AnyProcess]):
         self._session, self._units, self._interrupt = session, units, interrupt
         self._all: list[AnyProcess] = []
         self._deaths, self._stopping = 0, -1
+        self._since = time.time()
         self._insisted_at = 0.0
         self._error: BaseException | None = None
         self._said: dict[tuple[str, str], AnyProcess] = {}
@@ -146,6 +154,13 @@ class Conductor(ABC, Generic[AnyProcess]):
                 other.order("up", members=details["members"])
         elif kind == "failing":
             self._stop(0)
+        elif kind == "record":
+            process.tallies = Tallies(**details["tallies"])
+            program, question, number = details["draw"]
+            first, second = details["abstained"]
+            process.unwritten[program, question, number] = first, second
+            while len(process.unwritten) > details["waiting"]:
+                del process.unwritten[next(iter(process.unwritten))]
         else:
             process.tallies = Tallies(**details["tallies"])
             process.idle = kind == "idle"
@@ -182,6 +197,24 @@ class Conductor(ABC, Generic[AnyProcess]):
             if interrupt.presses > 2 or time.monotonic() - self._insisted_at > GRACE_S:
                 for process in self.living:
                     process.kill()
+
+    def _count_written(self, process: AnyProcess) -> None:
+        """Take draws that a killed process had not written from its tallies; their calls stay.
+
+        Raises:
+            BankError: the bank does not say which.
+        """
+        programs = list({program for program, _, _ in process.unwritten})
+        questions = list({question for _, question, _ in process.unwritten})
+        bank = self._session.bank
+        failed = bank.failure_times(programs, questions).items()
+        # A failure that was there before stands for a draw that was to replace it.
+        written = bank.drawn(programs, questions) - {
+            draw for draw, at in failed if at < self._since
+        }
+        for draw, (abstained, cut_off) in process.unwritten.items():
+            if draw not in written:
+                process.tallies += Tallies(-1, -abstained, -cut_off)
 
     def _release(self, process: AnyProcess) -> None:
         """Release what a process that was killed had claimed."""

@@ -70,6 +70,7 @@ class Session:
         mistake: the error that ended the session; None while all is well.
         in_flight: draws that have begun, or are about to, and have not ended.
         on_settled: called after each draw that has ended.
+        on_record: called before a draw is given to the bank, when the tallies count it.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Session:
         self.mistake: BaseException | None = None
         self.in_flight = 0
         self.on_settled: Callable[[], None] = lambda: None
+        self.on_record: Callable[[RecordedDraw, int], None] = lambda draw, waiting: None
         self.limit_by(budget)
 
     @property
@@ -196,5 +198,11 @@ class Session:
         if draw.prediction is not None and not draw.answered and draw.error is None:
             return  # interrupted while its answer was extracted
         draw.completes = units.settle(draw.unit, draw.number)
-        self.tallies += Tallies(1, draw.answer is NO_ANSWER, draw.cause == CUT_OFF)
+        self.tallies += Tallies(1, *abstained(draw))
+        self.on_record(draw, 1 + writer.unwritten)
         writer.put(draw)
+
+
+def abstained(draw: RecordedDraw) -> tuple[bool, bool]:
+    """Return whether a draw abstained, and whether because it was cut off."""
+    return draw.answer is NO_ANSWER, draw.cause == CUT_OFF

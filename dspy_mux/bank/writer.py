@@ -78,16 +78,11 @@ class RecordedDraw(Draw):
         return self.claim.lost or (self.share is not None and self.share.refused)
 
     def expect(self) -> None:
-        if self.share is not None:
-            self._calls.reserve = self.share.hold_for(self._calls)
+        self._calls.spender = self.share
         super().expect()
 
     def run(self) -> None:
-        try:
-            super().run()
-        finally:
-            if self.share is not None:
-                self.share.release(made=self._calls.unclaimed > 0)
+        super().run()
         if self.error is None:
             self.judge(self)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..answers.reply import CUT_OFF
+from ..errors import MuxError
 from ..sampling.causes import advice
 from .options import (
     AcceptLicense,
@@ -116,6 +117,7 @@ def _run(options: CollectOptions) -> None:
     import dspy
     from rich.console import Console
 
+    from ..bank.children import check_processes
     from ..bank.collect import collect as run
     from ..bank.sample_bank import SampleBank
     from ..bank.task import load_task
@@ -128,6 +130,8 @@ def _run(options: CollectOptions) -> None:
     task = load_task(options.task)
     timeout: SharedOptions = {} if options.timeout is None else {"timeout": options.timeout}
     pool = PoolFile.load(options.pool)
+    # Before weights are fetched.
+    check_processes(options.processes, options.num_threads, pool.embedded)
     mux = pool.mux(task.program(), accept_license=options.accept_license, **timeout)
     bank = SampleBank(options.bank)
     done = run(
@@ -150,6 +154,11 @@ def _run(options: CollectOptions) -> None:
         print_json(asdict(done))
     else:
         _show(done, bank.name)
+    if done.failed and done.failed == done.drawn + done.already:
+        raise MuxError(
+            f"All {done.failed} draws failed, most often with {done.cause!r}: fix that, and make "
+            "them again with --retry-failed."
+        )
 
 
 def _show(done: Collected, bank: str) -> None:
@@ -165,7 +174,7 @@ def _show(done: Collected, bank: str) -> None:
         f"{done.drawn} draws recorded in {bank} ({done.already} were there{rescored}), "
         f"{done.abstained} abstained, {done.calls} calls{cost}, {done.seconds:.0f} s{stopped}."
     )
-    if done.errors is not None:
+    if done.errors is not None and done.failed < done.drawn + done.already:
         say(done.errors)
     for sentence in advice({CUT_OFF: done.cut_off}):
         say(sentence)

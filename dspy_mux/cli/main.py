@@ -1,7 +1,7 @@
 """The command `dspy-mux`: its verbs, and the one place where errors become one line.
 
-Exit codes: 0 for an answer, 1 if the models failed, or drifted under
---fail-on-drift, 2 for a mistake in the command, a file or the environment.
+Exit codes: 0 for an answer, 1 if the models failed, all draws of a collection for example, or
+drifted under --fail-on-drift, 2 for a mistake in the command, a file or the environment.
 """
 
 from __future__ import annotations

@@ -174,6 +174,46 @@ class BankOptions:
         report([*pool, *([] if large is None else [large])])
         return record, pool
 
+    def without(self, large: str | None) -> BankOptions:
+        """Return the choice of the same draws, but for those of a member outside the pool.
+
+        Raises:
+            ConfigurationError: that member is not recorded, or is named in the pool too.
+        """
+        if large is None:
+            return self
+        known = self._temperatures()
+        names = list(known) if self.members is None else parse_names(self.members)
+        if large not in known:
+            raise ConfigurationError(
+                f"{self.bank} has no member {large!r}; it has {', '.join(known)}."
+            )
+        if large in names and self.members is not None:
+            raise ConfigurationError(
+                f"{large!r} stands for the large model, so it cannot be in the pool too: leave it "
+                "out of the members."
+            )
+        return replace(self, members=",".join(name for name in names if name != large))
+
+    def one(self, member: str) -> Record:
+        """Return a member's draws, as many of each question as all have.
+
+        They are of its only recorded temperature, else of the one chosen.
+        """
+        of = self._temperatures()[member]
+        temperature = self.temperature
+        if len(of) == 1:
+            temperature = None if of[0] is None else f"{of[0]!r}"
+        return replace(self, members=member, temperature=temperature).record(None, at_most=1)[0]
+
+    def _temperatures(self) -> dict[str, list[float | None]]:
+        from ..bank.jsonl import jsonl_temperatures
+        from ..bank.sample_bank import SampleBank
+
+        if self.bank.endswith(FILES):
+            return jsonl_temperatures(self.bank, dataset=self.dataset)
+        return SampleBank(self.bank).temperatures(dataset=self.dataset)
+
     def _read(self) -> tuple[Record, Callable[[Sequence[str]], None]]:
         """Return all recorded draws, and what reports the draws of some members that were lost."""
         from ..bank.jsonl import read_jsonl
@@ -196,17 +236,9 @@ class BankOptions:
         Args:
             at_most: as in `Record.of`.
         """
-        from ..bank.jsonl import jsonl_temperatures
-        from ..bank.sample_bank import SampleBank
         from ..optimize.plan import paired
 
-        known: dict[str, list[float | None]] = {}
-        if self.temperature is None:
-            known = (
-                jsonl_temperatures(self.bank, dataset=self.dataset)
-                if self.bank.endswith(FILES)
-                else SampleBank(self.bank).temperatures(dataset=self.dataset)
-            )
+        known = self._temperatures() if self.temperature is None else {}
         names = known if self.members is None else parse_names(self.members)
         found = {tuple(known.get(name, ())) for name in names}
         several = next(iter(found)) if len(found) == 1 else ()

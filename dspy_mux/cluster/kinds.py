@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..bank.claims import Unit
+from ..bank.conductor import DrawKey
 from ..bank.session import Session, Tallies
 from ..bank.units import Units
 from ..local import is_embedded
@@ -42,6 +43,7 @@ class RayWorker:
     kind: Kind
     slot: int
     tallies: Tallies = field(default_factory=Tallies)
+    unwritten: dict[DrawKey, tuple[bool, bool]] = field(default_factory=dict)
     owner: str | None = None
     idle: bool = False
     ended: bool = False

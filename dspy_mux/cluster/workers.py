@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 from ..bank.claims import Unit
@@ -17,7 +18,7 @@ from ..bank.conductor import Conductor
 from ..bank.limits import Budget
 from ..bank.session import Session
 from ..bank.units import Units
-from ..errors import MuxError
+from ..errors import BankError, MuxError
 from ..sampling.interrupt import Interrupt
 from .budget import BudgetKeeper
 from .kinds import Kind, RayWorker, kinds_of
@@ -130,6 +131,8 @@ class RayWorkers(Conductor[RayWorker]):
         self._deaths += 1
         if self._keeper is not None:
             self._keeper.close.remote(worker.number)
+        with suppress(BankError):
+            self._count_written(worker)
         if self._is_over:
             return
         process = _PROCESS_DIED in str(cause)

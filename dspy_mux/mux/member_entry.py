@@ -15,14 +15,15 @@ from ..adapters.formats import ADAPTERS
 from ..errors import ConfigurationError
 from ..local import CATALOG, local_member
 from ..redact import is_secret, looks_like_a_key, masked
-from ..sampling.grouped_call import Group
-from ..sampling.logprobs import AskLogprobs
+from ..sampling.auto import AutoInFile
 from ..sampling.members import Member, Resources
 from ..text import first_line
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: Names of variables that can be repeated in a message: they cannot be a misplaced key.
 _SAFE_VARIABLE = re.compile(r"[A-Z]+|[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
+#: Members' names that are repeated in a message.
+_SHOWN_NAME = re.compile(r"[\w/.:@-]{1,60}")
 
 #: Keys not allowed in `options`: they have a setting of their own, belong to the mux, or are code.
 _NOT_OPTIONS = {
@@ -73,8 +74,8 @@ class MemberEntry(BaseModel):
     k: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0)
     max_tokens: int | None = Field(default=None, ge=1)
-    logprobs: AskLogprobs | None = None
-    group: Group | None = None
+    logprobs: AutoInFile | None = None
+    group: AutoInFile | None = None
     resources: ResourcesEntry | None = None
     options: dict[str, Any] = {}
 
@@ -198,6 +199,16 @@ class MemberEntry(BaseModel):
             f"Member {self.name or self.model!r} takes its key from the environment variable "
             f"{name}, which is not set: export {name}=…, where {name} is what its api_key_env says."
         )
+
+
+def names_in(entries: object) -> list[str | None]:
+    """Return what the tables of members call them; None where that cannot be shown."""
+    names: list[str | None] = []
+    for entry in entries if isinstance(entries, list) else []:
+        told = map(entry.get, ("name", "local", "model")) if isinstance(entry, dict) else ()
+        name = str(next((one for one in told if one), ""))
+        names.append(name if _SHOWN_NAME.fullmatch(name) and not looks_like_a_key(name) else None)
+    return names
 
 
 def _nested_settings(value: object, name: str = "") -> Iterator[tuple[str, object]]:

@@ -162,14 +162,17 @@ LOCAL = '[[members]]\nlocal = "smollm2-135m"\n'
         ("colour = 1\n" + MEMBER, "has an unknown setting colour."),
         (
             LOCAL + "[members.resources]\nnum_gpu = 1",
-            "has an unknown setting members[1].resources.num_gpu: did you mean num_gpus?",
+            "has an unknown setting members[1].resources.num_gpu (smollm2-135m): did you mean num_gpus?",
         ),
         (LOCAL + "[members.resources]\nnum_cpus = 0", "members[1].resources.num_cpus"),
         (
             MEMBER + "[members.resources]\nnum_cpus = 1",
             "has resources, which only local takes: its server has its own",
         ),
-        (MEMBER + "modle = 1", "has an unknown setting members[1].modle: did you mean model?"),
+        (
+            MEMBER + "modle = 1",
+            "has an unknown setting members[1].modle (openai/x): did you mean model?",
+        ),
         (
             MEMBER.replace("[[members]]", "[[member]]"),
             "has an unknown setting member: did you mean members?",
@@ -178,8 +181,18 @@ LOCAL = '[[members]]\nlocal = "smollm2-135m"\n'
             "[[members]]\nmodel = 'smollm2-135m'",
             "which runs in this process: write local = 'smollm2-135m'",
         ),
-        ("[[members]]\nname = 'x'", "is wrong at members[1]: needs either model"),
-        (MEMBER + "local = 'smollm2-135m'", "is wrong at members[1]: needs either model"),
+        ("[[members]]\nname = 'x'", "is wrong at members[1] (x): needs either model"),
+        (MEMBER + "local = 'smollm2-135m'", "is wrong at members[1] (smollm2-135m): needs either"),
+        ('group = "yes"\n' + MEMBER, 'is wrong at group: write "auto", true or false.'),
+        (
+            MEMBER + MEMBER + 'name = "small"\ngroup = "yes"',
+            'is wrong at members[2].group (small): write "auto", true or false.',
+        ),
+        (MEMBER + "logprobs = 1", 'members[1].logprobs (openai/x): write "auto", true or false.'),
+        (
+            '[[members]]\nname = "sk-abcdef1234567890"\ngroup = "yes"',
+            "is wrong at members[1]: holds a key or a password in its 'name'",
+        ),
         (
             MEMBER + 'api_key = "sk-literal-secret"',
             "put the key in an environment variable and name that with api_key_env",
@@ -188,7 +201,7 @@ LOCAL = '[[members]]\nlocal = "smollm2-135m"\n'
             MEMBER + 'options = { api_key = "sk-literal-secret" }',
             "put the key in an environment variable",
         ),
-        (MEMBER + "adapter = 'xml'", "is wrong at members[1].adapter"),
+        (MEMBER + "adapter = 'xml'", "is wrong at members[1].adapter (openai/x): Input should be"),
         (
             "[[members]]\nlocal = 'smollm2-135m'\napi_base = 'http://x'",
             "has local, which takes no api_base",
