@@ -162,7 +162,7 @@ LOCAL = '[[members]]\nlocal = "smollm2-135m"\n'
         ("colour = 1\n" + MEMBER, "has an unknown setting colour."),
         (
             LOCAL + "[members.resources]\nnum_gpu = 1",
-            "has an unknown setting members[1].resources.num_gpu (smollm2-135m): did you mean num_gpus?",
+            "members[1].resources.num_gpu (smollm2-135m): did you mean num_gpus?",
         ),
         (LOCAL + "[members.resources]\nnum_cpus = 0", "members[1].resources.num_cpus"),
         (
