@@ -66,9 +66,10 @@ def run(
             "--api-key-env, or say --no-auth."
         )
     try:
-        from .listen import server_config
+        from .listen import allow_files, server_config
     except ImportError as error:
         raise MissingExtra(missing(error)) from error
+    allow_files()
     app = create_app(sources.load(), settings)
     config = server_config(app, settings, listener.host, listener.port)
     try:
