@@ -29,6 +29,7 @@ SLOWEST = (
     "live/test_baselines_live.py",
     "live/test_mux_live.py",
     "faults/test_many_faults.py",
+    "cluster/test_ray.py",
     "local/test_weights.py",
     "bank/test_kills.py",
     "programs/test_reasoning_gym.py",

@@ -18,6 +18,7 @@ from ..bank.session import Session, Tallies
 from ..bank.units import Units
 from ..local import is_embedded
 from ..sampling.members import Resources
+from .ray_module import ray_module
 
 #: Units that a worker has in hand at most, in fillings of its draws in flight.
 FILLINGS = 4
@@ -60,9 +61,7 @@ class RayWorker:
         self.actor.obey.remote(self._orders, order, details)
 
     def kill(self) -> None:
-        import ray
-
-        ray.kill(self.actor)
+        ray_module().kill(self.actor)
 
     def finish(self) -> None:
         """Have it end once all in hand is drawn."""
@@ -141,7 +140,7 @@ def kinds_of(session: Session, units: Units, workers: int) -> list[Kind]:
         if not is_embedded(member.lm):
             servers.add(program)
             continue
-        at_once = max(getattr(member.lm, "engine").slots, k[program])  # noqa: B009
+        at_once = max(member.lm.engine.slots, k[program])
         resources = member.resources or Resources()
         found.append(
             Kind(member.label, frozenset({program}), resources, [at_once], k[program], True)

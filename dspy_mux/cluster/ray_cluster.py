@@ -32,8 +32,8 @@ class RayCluster:
 
     Args:
         address: of a running cluster: "auto" for the one that this machine is part of, or
-            "host:port" or "ray://host:port"; None for a running one, else one of this machine's
-            own, which ends with this process.
+            "host:port"; "local" for one of this machine's own, which ends with this process; None
+            for a running one, else "local".
         workers: processes that ask the members on servers; None for one per CPU of the cluster,
             as far as each has draws in flight for a question of a member.
         runtime_env: Ray's, for the workers: packages and folders that they need, never keys.
@@ -117,8 +117,8 @@ class RayCluster:
         Raises:
             OSError, ValueError: nobody listens there, or it is no address.
         """
-        if self.address == "local" or (self.address or "").startswith("ray://"):
-            return str(self.address)
+        if self.address == "local":
+            return self.address
         services = ray_module()._private.services
         found: str | None = services.canonicalize_bootstrap_address(self.address)
         if found is None and self.address is not None:

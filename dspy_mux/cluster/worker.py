@@ -187,6 +187,7 @@ class Worker:
     def __init__(self, number: int, budget: Any, silence: float):
         self._post, self._silence = _Post(number, budget), silence
         self._part: _Part | None = None
+        self._begun = False
         self._ready = threading.Event()
         self._obeyed, self._early = 0, dict[int, tuple[str, dict[str, Any]]]()
         self._lock = threading.Lock()
@@ -204,13 +205,13 @@ class Worker:
             cpus: cores that an embedded model may use; 0 where there is none.
         """
         with self._lock:
-            if self._ready.is_set() or self._over.is_set():
+            if self._begun:
                 return
-            work = threading.Thread(
-                target=self._run, args=(setup, num_threads, up, cpus), name="dspy-mux-worker"
-            )
-            work.daemon = True
-            work.start()
+            self._begun = True
+        arguments = setup, num_threads, up, cpus
+        threading.Thread(
+            target=self._run, args=arguments, name="dspy-mux-worker", daemon=True
+        ).start()
 
     def obey(self, number: int, order: str, details: dict[str, Any]) -> None:
         """Take an order; orders are obeyed by their numbers, each once."""

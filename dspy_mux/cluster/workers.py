@@ -20,6 +20,7 @@ from ..bank.session import Session
 from ..bank.units import Units
 from ..errors import BankError, MuxError
 from ..sampling.interrupt import Interrupt
+from ..text import first_line
 from .budget import BudgetKeeper
 from .kinds import Kind, RayWorker, kinds_of
 from .ray_module import ray_module
@@ -86,9 +87,15 @@ class RayWorkers(Conductor[RayWorker]):
             self._ray.kill(self._keeper)
 
     def run(self) -> None:
-        for kind in self._kinds:  # one of each, before Ray has no room for a second one
-            self._start(kind)
-        super().run()
+        try:
+            for kind in self._kinds:  # one of each, before Ray has no room for a second one
+                self._start(kind)
+            super().run()
+        except self._ray.exceptions.RayError as error:
+            raise MuxError(
+                f"Ray has ended the collection: {first_line(error)}. What had arrived is recorded: "
+                "correct that, and start it again."
+            ) from error
 
     # --- workers
 
@@ -169,7 +176,7 @@ class RayWorkers(Conductor[RayWorker]):
             reports = self._ray.get(reference)
         except errors.ActorUnavailableError:  # cut off for a moment, or about to be dead
             reports = []
-        except errors.RayActorError as error:
+        except (errors.RayActorError, errors.ActorUnschedulableError) as error:
             self._bury(worker, error)
             return
         for number, kind, details in reports:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import h11
@@ -11,9 +12,16 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .settings import ServeSettings
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+#: Files that a server has use for.
+_MOST_FILES = 2**16
 #: Seconds in which a request's headers must have come, from the first byte or the connection on.
 _HEADERS_S = 15.0
 #: Bytes of a request's headers.
@@ -22,14 +30,26 @@ _LONGEST_HEADERS = 32 * 1024
 _LAST_WORDS_S = 5
 
 
-def _most_connections() -> int:
-    """Return how many connections leave a process files for its own requests."""
-    try:
-        import resource
-    except ImportError:  # Windows
+def allow_files() -> None:
+    """Let the process open as many files as it may; by default that is often 1,024.
+
+    A question takes a connection of its own, and one to each member's server.
+    """
+    if resource is None:
+        return
+    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if most == resource.RLIM_INFINITY else min(most, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):  # the system has a lower limit of its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
+def most_connections() -> int:
+    """Return how many connections leave the process files for its own requests."""
+    if resource is None:
         return 4096
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return 2**16 if allowed == resource.RLIM_INFINITY else allowed // 2
+    return _MOST_FILES if allowed == resource.RLIM_INFINITY else allowed // 2
 
 
 class PatientProtocol(H11Protocol):
@@ -39,13 +59,12 @@ class PatientProtocol(H11Protocol):
     """
 
     headers_timeout = _HEADERS_S
-    most_connections = _most_connections()
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._watch()
-        if len(self.connections) > self.most_connections:
+        if len(self.connections) > most_connections():
             timed = [(one._timer.when(), one) for one in self.connections if one._timer]
             min(timed, key=lambda pair: pair[0])[1].transport.close()
 

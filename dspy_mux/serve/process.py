@@ -17,6 +17,7 @@ import dspy
 
 from ..errors import ConfigurationError, MissingExtra, MuxError
 from ..redact import masked
+from ..text import first_line
 from .app import create_app, missing
 from .settings import ServeSettings, is_loopback
 from .sources import Sources
@@ -66,9 +67,10 @@ def run(
             "--api-key-env, or say --no-auth."
         )
     try:
-        from .listen import server_config
+        from .listen import allow_files, server_config
     except ImportError as error:
         raise MissingExtra(missing(error)) from error
+    allow_files()
     app = create_app(sources.load(), settings)
     config = server_config(app, settings, listener.host, listener.port)
     try:
@@ -79,9 +81,6 @@ def run(
             "end what listens there."
         ) from None
     _configure_cache(cached)
-    host, port = own.getsockname()[:2]
-    own.listen(config.backlog)  # who reads the line may connect at once
-    print(f"Serving {', '.join(sources.files)} at http://{_in_url(host)}:{port}/v1", flush=True)
     asyncio.run(_serve(config, sources, app.state.desk, own))
 
 
@@ -95,8 +94,9 @@ def _configure_cache(cached: bool) -> None:
         dspy.configure_cache(enable_disk_cache=False, **settings)
 
 
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+def _address_of(own: socket) -> str:
+    host, port = own.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 async def _serve(config: uvicorn.Config, sources: Sources, desk: Desk, own: socket) -> None:
@@ -112,6 +112,11 @@ async def _serve(config: uvicorn.Config, sources: Sources, desk: Desk, own: sock
 
     class Server(uvicorn.Server):
         should_exit: bool
+
+        async def startup(self, sockets: list[socket] | None = None) -> None:
+            await super().startup(sockets)
+            # Only now: who reads this may connect, and send signals.
+            print(f"Serving {', '.join(sources.files)} at {_address_of(own)}/v1", flush=True)
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             if self.should_exit:
@@ -134,8 +139,8 @@ async def _reload(sources: Sources, desk: Desk, turn: asyncio.Lock) -> None:
     async with turn:
         try:
             models = await asyncio.to_thread(lambda: served_models(sources.load()))
-        except MuxError as error:
-            logger.error("Still serving what was served before: %s", masked(str(error)))
+        except Exception as error:  # noqa: BLE001  (what is served goes on)
+            logger.error("Still serving what was served before: %s", masked(first_line(error)))
             return
         desk.models = models
         logger.warning("The files were read again: %s.", ", ".join(models))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import socket
+import subprocess
+import sys
 import time
 from contextlib import closing
 
@@ -206,9 +208,7 @@ def test_slow_headers_are_given_up(monkeypatch, port):
 
 
 def test_connections_without_a_request_make_room_for_others(monkeypatch, port):
-    from dspy_mux.serve.listen import PatientProtocol
-
-    monkeypatch.setattr(PatientProtocol, "most_connections", 20)
+    monkeypatch.setattr("dspy_mux.serve.listen.most_connections", lambda: 20)
     idle = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(60)]
     assert status(raw(port, head("GET", "/healthz"))) == 200
     assert idle[0].recv(1) == b""
@@ -326,3 +326,24 @@ def test_a_client_that_does_not_read_its_stream_harms_nobody(client, port):
     assert time.monotonic() - began < 30
     for connection in deaf:
         connection.close()
+
+
+FEW_FILES = """
+import resource
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+from dspy_mux.serve.listen import allow_files, most_connections
+assert most_connections() == 128
+allow_files()
+print(most_connections() * 2, min(hard, 65536) if hard > 0 else 65536)
+"""
+
+
+def test_a_server_opens_as_many_files_as_it_may():
+    # The usual 1,024 would not do for 256 clients: a question has a connection to each member too.
+    done = subprocess.run(
+        [sys.executable, "-c", FEW_FILES], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    allowed, may = done.stdout.split()
+    assert allowed == may
