@@ -1,4 +1,4 @@
-"""The larger program of docs/programs.md, as it stands there: trained, saved, served anew and traced."""
+"""The larger program of docs/programs.md, as it is: trained, saved, served anew and traced."""
 
 from __future__ import annotations
 
