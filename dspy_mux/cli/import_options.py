@@ -45,12 +45,21 @@ class ImportOptions:
         reading = self._reading(said)
         if self.save_map is not None:
             save_layout(self.save_map, layout, said)
+        compared = ""
         for file in files:
             done = import_file(
                 SampleBank(bank), file, dataset=self.dataset, layout=layout, reading=reading
             )
             say(f"{file}: {done.added} draws added, {done.already} there already")
             _tell(done, by_type=reading is not None)
+            if reading is None:
+                compared = "text" if "text" in (compared, done.compared) else done.compared
+        if compared == "text":
+            say(
+                "dspy-mux: answers are compared as text, so that 18 and 18.00 are two; a --type, "
+                "such as float, compares what they mean.",
+                file=sys.stderr,
+            )
 
     def _layout(self) -> tuple[Layout, dict[str, str | None]]:
         """Return the files' layout, and how answers are read: options go before saved ones."""
@@ -88,17 +97,12 @@ class ImportOptions:
 
 
 def _tell(done: Imported, *, by_type: bool) -> None:
-    """Say on stderr how a file was read."""
-    lines = [f"read as {done.format}"]
+    """Say on stderr how a file was read, where that is not plain."""
+    lines = [] if done.format == "rows" else [f"read as {done.format}"]
     if by_type:
         lines.append(f"answers are read and compared as {done.compared}")
-    elif done.compared == "text":
-        lines.append(
-            "answers are compared as text, so that 18 and 18.00 are two: --type float, or another "
-            "type, compares what they mean"
-        )
     if done.unread:
-        were = "1 answer is" if done.unread == 1 else f"{done.unread} answers are"
-        lines.append(f"{were} none as {done.compared}: abstentions")
+        are = "1 answer is" if done.unread == 1 else f"{done.unread} answers are"
+        lines.append(f"{are} not to be read as {done.compared}, and count as abstentions")
     for line in [*lines, *done.notes]:
         say(f"  {line}", file=sys.stderr)

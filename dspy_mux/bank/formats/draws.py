@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from ...errors import ConfigurationError, DataError
+from ...errors import ConfigurationError, DataError, MuxError
 from ...text import first_line
 
 #: What a row is called in messages: a number, or the name that its file gives it.
@@ -52,6 +52,8 @@ class Context:
         """
         try:
             yield
+        except MuxError:  # it says itself what is wrong
+            raise
         except Fault as error:
             raise DataError(f"{self.noun} {place} of {self.path} {error}.") from error
         except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:

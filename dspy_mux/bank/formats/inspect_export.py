@@ -19,7 +19,7 @@ from typing import Any
 
 from ...errors import StorageError
 from ..rows import DRAW_KEYS, QUESTION_FIELDS
-from .inspect_log import WRITTEN_HERE
+from .inspect_log import KEPT, WRITTEN_HERE
 
 _VERSION = 2  # of the format
 _SCORER = "metric"
@@ -27,6 +27,7 @@ _QUESTIONS = ("question", "problem", "query")
 _GOLD = ("gold", "target", "expected", "ground_truth", "answer")
 _STOPPED = {"length": "max_tokens", "stop": "stop", "content_filter": "content_filter"}
 _MOST_IN_NAME = 60
+_PATH = re.compile(r"[/\\\\:]|\.\.+")
 
 
 def write_logs(rows: Iterable[Mapping[str, Any]], folder: Path) -> int:
@@ -74,6 +75,7 @@ class _Log:
         path = folder / f"{number:04d}_{stem}_{self.key}.eval"
         self.file = zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED)
         self.ids: dict[str, str] = {}  # question's fingerprint → sample id
+        self.taken: set[str] = set()
         self.summaries: list[dict[str, Any]] = []
         self.scores: list[float] = []
         self.usage = dict.fromkeys(("input_tokens", "output_tokens", "total_tokens"), 0)
@@ -90,10 +92,11 @@ class _Log:
 
     def _id(self, row: Mapping[str, Any]) -> str:
         """Return a question's sample id: two questions may have one name."""
-        key, name = row["question_fingerprint"], str(row["question_id"])
+        key = row["question_fingerprint"]
         if key not in self.ids:
-            free = name not in self.ids.values()
-            self.ids[key] = name if free else f"{name} {key[:12]}"
+            name = _PATH.sub("_", str(row["question_id"]))  # it names a member of the archive
+            self.ids[key] = name if name not in self.taken else f"{name} {key[:12]}"
+            self.taken.add(self.ids[key])
         return self.ids[key]
 
     def _sample(self, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,7 +121,7 @@ class _Log:
             ],
             "output": self._output(row, text, usage),
             "scores": {} if score is None else {_SCORER: _score(row, score, abstained)},
-            "metadata": fields,
+            "metadata": {**fields, WRITTEN_HERE: _kept(row)},
             "store": {},
             "events": [],
             "model_usage": {self.member: usage} if usage else {},
@@ -230,15 +233,18 @@ class _Log:
 
 def _score(row: Mapping[str, Any], score: float, abstained: bool) -> dict[str, Any]:
     answer = row["answer"]
-    kept = ("answer", "answer_class", "cause", "temperature", "finish_reason")
     said = "abstained" if not row.get("cause") else f"abstained: {row['cause']}"
     return {
         "value": score,
         "answer": None if abstained else answer if isinstance(answer, str) else json.dumps(answer),
         "explanation": said if abstained else None,
-        "metadata": {name: row[name] for name in kept if row.get(name) is not None},
         "history": [],
     }
+
+
+def _kept(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a log has no place for, or another form."""
+    return {name: row[name] for name in KEPT if row.get(name) is not None}
 
 
 def _fields(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,8 +27,10 @@ from .draws import (
     text_logprobs,
 )
 
-#: Marks, among a log's metadata, one that this library wrote.
+#: Holds, among a sample's metadata, the columns of a draw that this library exported.
 WRITTEN_HERE = "dspy_mux"
+#: Those columns: a log has no place for them, or another form.
+KEPT = ("question_id", "answer", "answer_class", "cause", "temperature", "finish_reason")
 #: Of a log that has ended, and of one that has not.
 _HEADS = ("header.json", "_journal/start.json")
 _ATTACHMENT = "attachment://"
@@ -114,20 +116,17 @@ def _row(log: Mapping[str, Any], sample: Mapping[str, Any], context: Context) ->
         if isinstance(value.get("answer"), str):
             answer = _attached(value["answer"], sample)
         own["score"] = _value(score[0], value.get("value"))
-        if WRITTEN_HERE in (spec.get("metadata") or {}):
-            answer, more = _ours(value, answer)
-            own.update(more)
     own["answer"] = answer
+    own.update(_kept(sample))
     if sample.get("error"):
         own.update(failure(sample["error"]))
     return lay_out(_fields(sample), own)
 
 
-def _ours(score: Mapping[str, Any], answer: Any) -> tuple[Any, dict[str, Any]]:
-    """Return the answer and the further columns of a draw that this library exported."""
-    kept = score.get("metadata") or {}
-    names = ("answer_class", "cause", "finish_reason", "temperature")
-    return kept.get("answer", answer), {name: kept[name] for name in names if name in kept}
+def _kept(sample: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of a draw that this library exported."""
+    kept = (sample.get("metadata") or {}).get(WRITTEN_HERE)
+    return {name: kept[name] for name in KEPT if name in kept} if isinstance(kept, dict) else {}
 
 
 def _fields(sample: Mapping[str, Any]) -> dict[str, Any]:
