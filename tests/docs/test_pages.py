@@ -10,6 +10,7 @@ import dspy
 import pytest
 import typer
 
+from dspy_mux.bank.task import load_task
 from dspy_mux.cli.main import app
 from eval.__main__ import app as eval_app
 
@@ -79,3 +80,19 @@ def prepare(page: str, names: dict) -> None:
     if page == "evidence":
         fill_draws("draws.jsonl")
         names["bank"] = "runs/task.sqlite"
+
+
+def test_the_task_of_your_own_is_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (source,) = re.findall(r"```python\n# tickets.py\n(.*?)```", text_of("task"), re.DOTALL)
+    Path("tickets.py").write_text(source)
+    Path("tickets.csv").write_text("question,answer\nWhere is it?,delivery\nIt broke.,repair\n")
+    task = load_task("tickets")
+    (example,) = task.examples("test")
+    assert task.metric(example, dspy.Prediction(answer="Repair"))
+    assert len(task.examples(None)) == 2
+
+
+def text_of(page: str) -> str:
+    return (ROOT / "docs" / f"{page}.md").read_text("utf-8")
