@@ -102,7 +102,7 @@ def _tell(done: Imported, *, by_type: bool) -> None:
     if by_type:
         lines.append(f"answers are read and compared as {done.compared}")
     if done.unread:
-        are = "1 answer is" if done.unread == 1 else f"{done.unread} answers are"
-        lines.append(f"{are} not to be read as {done.compared}, and count as abstentions")
+        count = "1 answer" if done.unread == 1 else f"{done.unread} answers"
+        lines.append(f"{count} could not be read as {done.compared}: counted as abstained")
     for line in [*lines, *done.notes]:
         say(f"  {line}", file=sys.stderr)

@@ -95,12 +95,12 @@ def test_any_flipped_byte_is_told_or_changes_nothing(tmp_path, at):
     damaged = bytearray(SMALL_LOG.read_bytes())
     damaged[at] ^= 0xFF
     (tmp_path / "log.eval").write_bytes(damaged)
-    bank = SampleBank(tmp_path / "bank.sqlite")
+    bank, told = SampleBank(tmp_path / "bank.sqlite"), ""
     try:
-        assert import_file(bank, tmp_path / "log.eval").added == 9
+        added = import_file(bank, tmp_path / "log.eval").added
     except DataError as error:
-        assert "log.eval" in str(error)
-        assert not bank.exists()
+        added, told = 0, str(error)
+    assert added == 9 or ("log.eval" in told and not bank.exists())
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_what_was_read_by_type_survives_the_way_out_and_in(bank, tmp_path):
     export_file(bank, tmp_path / "out.jsonl")
     other = SampleBank(tmp_path / "other.sqlite")
     import_file(other, tmp_path / "out.jsonl")
-    assert list(other.rows())[0]["answer"] == 18.0
+    assert next(iter(other.rows()))["answer"] == 18.0
     assert other.record().votes.tolist() == bank.record().votes.tolist()
     assert other.record().scores.tolist() == bank.record().scores.tolist()
 

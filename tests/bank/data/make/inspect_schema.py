@@ -28,7 +28,7 @@ def short(value):
 
 def used(schema, definitions, found):
     """Add the definitions that a schema refers to."""
-    for name in set(part.split('"')[0] for part in json.dumps(schema).split("#/$defs/")[1:]):
+    for name in {part.split('"')[0] for part in json.dumps(schema).split("#/$defs/")[1:]}:
         if name not in found:
             found[name] = definitions[name]
             used(definitions[name], definitions, found)
