@@ -54,6 +54,8 @@ class ForeignRows:
                     "name it with --model NAME."
                 )
             row["model"] = self.layout.model
+        if self.source.name == ROWS and self.layout.score is not None:
+            row = self._with_score(place, row, self.layout.score)
         if row.get("question_id") is None and (
             question := next((row[name] for name in _QUESTIONS if row.get(name)), None)
         ):
@@ -65,6 +67,13 @@ class ForeignRows:
         if row.get("answer_class") is not None:
             self.compared = "the file's answer_class"
         return row
+
+    def _with_score(self, place: Place, row: dict[str, Any], name: str) -> dict[str, Any]:
+        """Return a row with a column of its own as its score."""
+        if name not in row:
+            raise DataError(f"{self.source.noun} {place} of {self.name} has no score {name!r}.")
+        rest = {key: value for key, value in row.items() if key not in ("correct", name)}
+        return {**rest, "score": row[name]}
 
     def _with_question(self, place: Place, row: dict[str, Any]) -> dict[str, Any]:
         key = str(row.get("question_id"))

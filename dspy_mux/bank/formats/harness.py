@@ -82,7 +82,7 @@ def _score(line: Mapping[str, Any], metric: str, context: Context) -> Any:
 def _draws(line: Mapping[str, Any], score: Any, context: Context) -> list[dict[str, Any]]:
     responses = line["resps"]
     if _is_choice(responses):
-        return [_chosen(line, score)]
+        return [_chosen(line, score, by_length=(context.score or "").startswith("acc_norm"))]
     texts = responses[0] if responses else []
     filtered = line["filtered_resps"]
     answers = filtered[0] if filtered and isinstance(filtered[0], list) else filtered
@@ -119,10 +119,21 @@ def _is_choice(responses: Any) -> bool:
     )
 
 
-def _chosen(line: Mapping[str, Any], score: Any) -> dict[str, Any]:
-    """Return the draw of a question with options: the most probable one."""
+def _chosen(line: Mapping[str, Any], score: Any, *, by_length: bool) -> dict[str, Any]:
+    """Return the draw of a question with options: the most probable one.
+
+    Args:
+        by_length: per character, as `acc_norm` has it.
+    """
     likelihoods = [float(one[0][0]) for one in line["resps"]]
-    best = max(range(len(likelihoods)), key=likelihoods.__getitem__)
+    if len(likelihoods) == 1:
+        raise Fault("asks for the likelihood of one continuation, so that no answer is written")
+    lengths = [len(_option(line, at)) or 1 for at in range(len(likelihoods))]
+    weighed = [
+        value / length if by_length else value
+        for value, length in zip(likelihoods, lengths, strict=True)
+    ]
+    best = max(range(len(weighed)), key=weighed.__getitem__)
     return {
         "question_id": line["doc_id"],
         "answer": _option(line, best),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -81,7 +82,6 @@ FORMATS: Final[Mapping[str, Format]] = {
 }
 #: The name of files with a bank's columns.
 ROWS: Final = "rows"
-_NOUNS: Final[Mapping[Container, str]] = {"lines": "Line"}
 
 
 @dataclass(frozen=True)
@@ -114,34 +114,32 @@ def open_source(
         raise ConfigurationError(
             f"There is no format {layout.format!r}: choose one of {', '.join((*FORMATS, ROWS))}."
         )
-    container = container_of(path)
     mapped = bool(layout.columns) or layout.each is not None
     if mapped and layout.format not in (None, ROWS):
         raise ConfigurationError(
             f"The format {layout.format} has columns of its own: leave --map and --each out, or "
             "the format."
         )
-    name = ROWS if mapped else layout.format or _found(path, container)
+    opened = _Opened(str(path), container_of(path))
+    name = ROWS if mapped else layout.format or opened.found()
+    context = Context(opened.path, _noun(name, opened), layout.score, read_by_type)
     if name == ROWS:
-        noun = _NOUNS.get(container, "Row")
-        context = Context(str(path), noun, layout.score, read_by_type)
-        title = "rows" if not mapped else "rows, as mapped"
-        return Source(name, title, noun, lambda: _plain_rows(path, container, layout, context)), (
-            context
-        )
-    chosen = FORMATS[name]
-    if container not in chosen.read:
-        raise ConfigurationError(
-            f"{str(path)!r} is no file of the format {name}: it holds {_HELD[container]}."
-        )
-    context = Context(str(path), chosen.noun, layout.score, read_by_type)
-    read = chosen.read[container]
+        title = "rows, as mapped" if mapped else "rows"
+        return Source(name, title, context.noun, lambda: opened.rows(layout, context)), context
+    opened.check(name)
+    read = FORMATS[name].read[opened.container]
     return (
         Source(
-            name, chosen.title, chosen.noun, lambda: iter(read(_content(path, container), context))
+            name, FORMATS[name].title, context.noun, lambda: iter(read(opened.content(), context))
         ),
         context,
     )
+
+
+def _noun(name: str, opened: _Opened) -> str:
+    if name == ROWS:
+        return "Line" if opened.container == "lines" else "Row"
+    return FORMATS[name].noun
 
 
 _HELD: Final[Mapping[Container, str]] = {
@@ -151,76 +149,91 @@ _HELD: Final[Mapping[Container, str]] = {
     "parquet": "a table in Parquet",
     "archive": "an archive",
 }
+#: Names of which a row has one, where a document is a single row.
+_OF_A_ROW: Final = {"answer", "text"}
 
 
-def _content(path: str | os.PathLike[str], container: Container) -> Any:
-    """Return what a format's reader reads."""
-    if container == "lines":
-        return json_lines(path)
-    if container == "document":
-        return document(path)
-    return parquet_table(path) if container == "parquet" else str(path)
+class _Opened:
+    """A file, and what tells its format; a document is held, as it is read several times."""
 
+    def __init__(self, path: str, container: Container):
+        self.path, self.container = path, container
+        self._document = document(path) if container == "document" else None
 
-def _found(path: str | os.PathLike[str], container: Container) -> str:
-    """Return the name of the first format that fits."""
-    first = _first(path, container)
-    for name, one in FORMATS.items():
-        fits = one.fits.get(container)
-        if first is not None and fits is not None and fits(first):
-            return name
-    if container == "document" and not isinstance(_content(path, container), list):
-        raise DataError(
-            f"{str(path)!r} is in no format that is known: it has "
-            f"{', '.join(first) if first else 'no names'}. Lay it out with --map and --each, "
-            "such as --each samples --map answer=text,model=model."
-        )
-    return ROWS
+    def content(self) -> Any:
+        """Return what a format's reader reads."""
+        if self.container == "lines":
+            return json_lines(self.path)
+        if self.container == "csv":
+            return csv_rows(self.path)
+        if self.container == "parquet":
+            return parquet_table(self.path)
+        return self._document if self.container == "document" else self.path
 
+    def found(self) -> str:
+        """Return the name of the first format that fits.
 
-def _first(path: str | os.PathLike[str], container: Container) -> Any:
-    """Return what tells the format of a file; None where nothing does."""
-    if container == "archive":
-        return str(path)
-    if container == "parquet":
-        return _parquet_names(path)
-    if container == "document":
-        content = document(path)
-        return content if isinstance(content, dict) else None
-    if container == "lines":
-        return next((row for _, row in json_lines(path)), None)
-    return None
+        Raises:
+            DataError: none does, nor is it a file of rows.
+        """
+        first = self._first()
+        for name in FORMATS:
+            if first is not None and self._fits(name, first):
+                return name
+        if self.container == "document" and not isinstance(self._document, list):
+            names = list(first or ())
+            if not _OF_A_ROW.isdisjoint(names):
+                return ROWS
+            raise DataError(
+                f"{self.path!r} is in no format that is known: it has "
+                f"{', '.join(map(str, names)) or 'no names'}. Lay it out with --map and --each, "
+                "such as --each samples --map answer=text,model=model."
+            )
+        return ROWS
 
+    def check(self, name: str) -> None:
+        """Raise unless the file can be in a format.
 
-def _parquet_names(path: str | os.PathLike[str]) -> list[str]:
-    first = next(parquet_table(path), None)
-    return [] if first is None else list(first[1])
+        Raises:
+            ConfigurationError: it is another kind of file.
+            DataError: it holds something else.
+        """
+        if self.container not in FORMATS[name].read:
+            raise ConfigurationError(
+                f"{self.path!r} is no file of the format {name}: it holds {_HELD[self.container]}."
+            )
+        first = self._first()
+        if (first is not None or self.container == "document") and not self._fits(name, first):
+            raise DataError(f"{self.path!r} is not {FORMATS[name].title}.")
 
+    def _fits(self, name: str, first: Any) -> bool:
+        fits = FORMATS[name].fits.get(self.container)
+        return fits is not None and first is not None and fits(first)
 
-def _plain_rows(
-    path: str | os.PathLike[str], container: Container, layout: Layout, context: Context
-) -> Rows:
-    """Yield rows with a bank's columns, or those that the user maps to them."""
-    if container == "archive":
-        raise ConfigurationError(f"{str(path)!r} is an archive, which has no rows to map.")
-    rows: Iterable[tuple[int, Any]]
-    if container == "lines":
-        rows = json_lines(path)
-    elif container == "csv":
-        rows = csv_rows(path)
-    elif container == "parquet":
-        rows = parquet_table(path)
-    else:
-        content = document(path)
-        rows = enumerate(content if isinstance(content, list) else [content], 1)
-    if not layout.columns and layout.each is None:
-        for number, row in rows:
-            if not isinstance(row, dict):
-                raise DataError(f"{context.noun} {number} of {path} is not a JSON object.")
-            yield number, row
-        return
-    mapped = ColumnMap(layout)
-    for number, row in rows:
-        with context.reading(number):
-            found = list(mapped.draws(row))
-        yield from ((number, draw) for draw in found)
+    def _first(self) -> Any:
+        """Return what tells the format: a document, the first line, a table's columns."""
+        if self.container == "document":
+            return self._document if isinstance(self._document, dict) else None
+        if self.container not in ("lines", "parquet"):
+            return self.path if self.container == "archive" else None
+        with closing(self.content()) as rows:
+            first = next((row for _, row in rows), None)
+        return list(first) if first is not None and self.container == "parquet" else first
+
+    def rows(self, layout: Layout, context: Context) -> Rows:
+        """Yield rows with a bank's columns, or those that the user maps to them."""
+        content = self.content()
+        if self.container == "archive":
+            raise ConfigurationError(f"{self.path!r} is an archive, which has no rows to map.")
+        if self.container == "document":
+            content = enumerate(content if isinstance(content, list) else [content], 1)
+        mapped = ColumnMap(layout) if layout.columns or layout.each is not None else None
+        for number, row in content:
+            if mapped is None:
+                if not isinstance(row, dict):
+                    raise DataError(f"{context.noun} {number} of {self.path} is not a JSON object.")
+                yield number, row
+                continue
+            with context.reading(number):
+                found = list(mapped.draws(row))
+            yield from ((number, draw) for draw in found)

@@ -60,6 +60,12 @@ def test_an_unknown_format_and_one_of_another_kind_are_refused(tmp_path):
         open_source(path, Layout(format="excel"))
     with pytest.raises(ConfigurationError, match="no file of the format helm: it holds an object"):
         open_source(path, Layout(format="helm"))
+    with pytest.raises(DataError, match="is not samples of lm-evaluation-harness"):
+        open_source(path, Layout(format="lm-eval"))
+    (tmp_path / "list.json").write_text("[1]")
+    for name, title in (("helm", "a run of HELM"), ("inspect", "a log of Inspect")):
+        with pytest.raises(DataError, match=f"is not {title}"):
+            open_source(tmp_path / "list.json", Layout(format=name))
     with pytest.raises(ConfigurationError, match="leave --map and --each out"):
         open_source(path, Layout(format="lm-eval", each="resps"))
 
@@ -77,6 +83,32 @@ def test_a_score_that_is_not_there_is_named_with_those_that_are(bank):
     with pytest.raises(ConfigurationError, match="no filter 'loose'; it has strict, flexible"):
         import_file(bank, files.SUMS, layout=Layout(score="exact_match,loose"))
     assert not bank.exists()
+
+
+def test_a_column_of_rows_may_be_the_score(bank, tmp_path):
+    rows = [a_row(correct=True, f1=0.25), a_row(draw=1, correct=True, f1="0.5")]
+    import_file(bank, jsonl(tmp_path / "rows.jsonl", rows), layout=Layout(score="f1"))
+    assert bank.record().scores.tolist() == [[[0.25, 0.5]]]
+    with pytest.raises(DataError, match=r"Line 1 of .* has no score 'f2'"):
+        import_file(bank, tmp_path / "rows.jsonl", layout=Layout(score="f2"))
+
+
+def test_options_are_chosen_as_the_score_chooses_them(bank, tmp_path):
+    line = json.loads(files.COLOURS.read_text().splitlines()[0])
+    line |= {"metrics": ["acc", "acc_norm"], "acc": 0.0, "acc_norm": 1.0}
+    said = [["-2.0", "False"], ["-2.1", "False"], ["-9", "False"]]  # green, blue, red
+    line["resps"], line["filtered_resps"] = [[one] for one in said], said
+    for at in (0, 1, 2):
+        line["arguments"][f"gen_args_{at}"]["arg_1"] = (" so", " a longer one", " x")[at]
+    path = jsonl(tmp_path / "samples.jsonl", [line])
+    for score, option in (("acc", "so"), ("acc_norm", "a longer one")):
+        layout = Layout(score=score, model="a")
+        import_file(bank, path, layout=layout, dataset=score)
+        (row,) = bank.rows(dataset=score)
+        assert row["answer"] == option
+    line["resps"], line["filtered_resps"] = line["resps"][:1], said[:1]
+    with pytest.raises(DataError, match="the likelihood of one continuation"):
+        import_file(bank, jsonl(path, [line]), layout=Layout(model="a"), dataset="other")
 
 
 def test_repeats_with_one_answer_ask_for_a_type(bank):
