@@ -84,6 +84,10 @@ class KindClasses:
         self._seen: dict[tuple[str, str], dict[tuple[str, str], dict[str, None]]] = {}
         self._numbers: dict[tuple[int, int, str], int | None] = {}
 
+    def begin(self) -> None:
+        """Forget what was seen: the rows come again from the first one."""
+        self._seen.clear()
+
     def see(self, row: Row) -> None:
         """Take note of a row's answer."""
         if row.answer is not None:

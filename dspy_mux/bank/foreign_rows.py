@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import reprlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -80,8 +81,8 @@ class ForeignRows:
         known = (self._questions or {}).get(key)
         if known is None:
             raise DataError(
-                f"{self.source.noun} {place} of {self.name} has the question {key!r}, which "
-                f"{self.layout.questions} has not."
+                f"{self.source.noun} {place} of {self.name} has the question "
+                f"{reprlib.repr(key)}, which {self.layout.questions} has not."
             )
         apart = {name: value for name, value in known.items() if name in DRAW_KEYS}
         beside = {name: value for name, value in known.items() if name not in DRAW_KEYS}
@@ -102,9 +103,7 @@ def _questions(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
         row = plain(raw)
         key = str(row.pop("question_id", row.pop("custom_id", "")))
         if not key or key in found:
-            raise DataError(
-                f"{source.noun} {place} of {path} "
-                f"{f'has the question_id {key!r} again' if key else 'needs a question_id'}."
-            )
+            wrong = f"has the question_id {reprlib.repr(key)} again" if key else "needs an id"
+            raise DataError(f"{source.noun} {place} of {path} {wrong}.")
         found[key] = row
     return found

@@ -153,6 +153,8 @@ def _understood(
     heated: Mapping[Heat, float] = {}
     while True:
         contents = _Contents(source)
+        if by_kind is not None:
+            by_kind.begin()
         for row in rows(heated):
             contents.see(row)
             if by_kind is not None:

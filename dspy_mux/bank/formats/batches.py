@@ -15,6 +15,7 @@ from .draws import (
     filled,
     finish,
     last_user_text,
+    listed,
     message_text,
     question_key,
     text_logprobs,
@@ -71,7 +72,7 @@ def _draws(line: Mapping[str, Any], models: dict[str, None]) -> list[dict[str, A
         reason = line.get("error") or (body or {}).get("error") or f"status {status}"
         if len(models) > 1:
             raise Fault(
-                f"failed without a model, and the file has several ({', '.join(models)}): "
+                f"failed without a model, and the file has several ({listed(models)}): "
                 "import the lines of each by themselves"
             )
         # A failed request names no model: its draw is one of the file's model, if that is known.

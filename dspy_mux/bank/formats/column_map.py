@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .draws import listed
 from .layout import Layout, Path, parse_path
 
 _ABSENT = object()
@@ -49,7 +50,7 @@ class ColumnMap:
             return
         found = list(_walk([row], self._each))
         if not found:
-            known = ", ".join(map(str, row)) if isinstance(row, Mapping) else "no names"
+            known = listed(row) if isinstance(row, Mapping) else "no names"
             shown = ".".join(map(str, self._each))
             raise ValueError(f"has no list {shown} for --each; it has {known}")
         for around in found:

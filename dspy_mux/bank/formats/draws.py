@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from ...errors import ConfigurationError, DataError, MuxError
-from ...text import first_line
+from ...text import first_line, shortened
 
 #: What a row is called in messages: a number, or the name that its file gives it.
 Place: TypeAlias = int | str
@@ -57,9 +57,10 @@ class Context:
         except Fault as error:
             raise DataError(f"{self.noun} {place} of {self.path} {error}.") from error
         except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+            why = f"{type(error).__name__}: {shortened(first_line(error), 200)}"
             raise DataError(
-                f"{self.noun} {place} of {self.path} is not as the format has it "
-                f"({type(error).__name__}: {first_line(error)}): lay it out with --map."
+                f"{self.noun} {place} of {self.path} is not as the format has it ({why}): lay it "
+                "out with --map."
             ) from error
 
 
@@ -77,13 +78,16 @@ def choose_score(
         name = next(iter(scores))
         if len(scores) > 1:
             context.note(
-                f"scores are those of {name!r}; --score chooses another of {', '.join(scores)}"
+                f"scores are those of {name!r}; --score chooses another of {listed(scores)}"
             )
     elif name not in scores:
-        raise ConfigurationError(
-            f"{context.path} has no score {name!r}; it has {', '.join(scores)}."
-        )
+        raise ConfigurationError(f"{context.path} has no score {name!r}; it has {listed(scores)}.")
     return name, scores[name]
+
+
+def listed(names: Iterable[object]) -> str:
+    """Return a file's names for a message: one line, however many and long they are."""
+    return shortened(" ".join(", ".join(map(str, names)).split()), 200)
 
 
 def question_key(content: object) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ...errors import ConfigurationError
 from ..rows import lay_out
-from .draws import Context, Fault, Place, choose_score, filled, scalars
+from .draws import Context, Fault, Place, choose_score, filled, listed, scalars
 
 #: What a filter yields where it finds nothing.
 _INVALID = "[invalid]"
@@ -48,9 +48,7 @@ def rows(
         for draw in found:
             yield number, lay_out(_fields(line), {**own, **draw})
     if wanted and wanted not in seen:
-        raise ConfigurationError(
-            f"{context.path} has no filter {wanted!r}; it has {', '.join(seen)}."
-        )
+        raise ConfigurationError(f"{context.path} has no filter {wanted!r}; it has {listed(seen)}.")
     if len(seen) > 1 and not wanted:
         first, *others = seen
         context.note(

@@ -5,6 +5,7 @@ A sample's epochs are its draws. https://inspect.aisi.org.uk/eval-logs.html
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ from .draws import (
     filled,
     finish,
     last_user_text,
+    listed,
     message_text,
     scalars,
     text_logprobs,
@@ -72,7 +74,9 @@ def archive_rows(path: str, context: Context) -> Iterator[tuple[Place, dict[str,
 def _note_status(log: Mapping[str, Any], context: Context) -> None:
     status = log.get("status")
     if status not in (None, "success"):
-        context.note(f"the run ended with the status {status!r}: samples may be missing")
+        context.note(
+            f"the run ended with the status {reprlib.repr(status)}: samples may be missing"
+        )
 
 
 def dataset(log: Mapping[str, Any]) -> str | None:
@@ -86,7 +90,7 @@ def _draw(
 ) -> tuple[Place, dict[str, Any]]:
     with context.reading(number):
         sample = expect(sample, dict, "the sample")
-        place = f"{sample['id']!r}, epoch {sample['epoch']}"
+        place = f"{reprlib.repr(sample['id'])}, epoch {reprlib.repr(sample['epoch'])}"
     with context.reading(place):
         return place, _row(log, sample, context)
 
@@ -149,7 +153,7 @@ def _value(name: str, value: Any) -> Any:
         Fault: it is several.
     """
     if isinstance(value, Mapping):
-        raise Fault(f"has the score {name!r} of several values ({', '.join(map(str, value))})")
+        raise Fault(f"has the score {reprlib.repr(name)} of several values ({listed(value)})")
     if isinstance(value, str) and value.casefold() in ("yes", "no"):  # as Inspect counts them
         return value.casefold() == "yes"
     return value

@@ -13,7 +13,7 @@ from ..files import json_lines
 from . import batches, harness, helm, inspect_log, lighteval, promptfoo, reference
 from .column_map import ColumnMap
 from .containers import Container, container_of, csv_rows, document, parquet_table
-from .draws import Context, Place
+from .draws import Context, Place, listed
 from .layout import Layout
 
 #: Rows as a bank's files have them, with where they stand.
@@ -186,7 +186,7 @@ class _Opened:
                 return ROWS
             raise DataError(
                 f"{self.path!r} is in no format that is known: it has "
-                f"{', '.join(map(str, names)) or 'no names'}. Lay it out with --map and --each, "
+                f"{listed(names) or 'no names'}. Lay it out with --map and --each, "
                 "such as --each samples --map answer=text,model=model."
             )
         return ROWS

@@ -73,6 +73,12 @@ def test_scores_of_the_file_stay_and_missing_ones_are_by_the_right_answer(bank, 
     assert "2 answers without a score" in done.notes[0]
 
 
+def test_draws_of_unknown_temperature_go_with_the_others_of_their_member(bank, tmp_path):
+    rows = [*draws("18", "18.0"), *draws("$18", temperature=0.5, question_id="q1")]
+    import_file(bank, jsonl(tmp_path / "rows.jsonl", rows), reading=FLOAT)
+    assert bank.record().votes.tolist() == [[[0, 0]], [[0, -2]]]
+
+
 def test_two_files_are_compared_with_each_other(bank, tmp_path):
     kind = AnswerReading.of_type("MathAnswer")
     import_file(bank, jsonl(tmp_path / "a.jsonl", draws("1/2", "3")), reading=kind)
