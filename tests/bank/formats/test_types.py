@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from dspy_mux import ConfigurationError, SampleBank
+from dspy_mux import ConfigurationError, SampleBank, answer_kind
 from dspy_mux.bank.answer_reading import AnswerReading
 from dspy_mux.bank.formats.layout import Layout
 from dspy_mux.bank.import_export import export_file, import_file
@@ -85,6 +85,18 @@ def test_two_files_are_compared_with_each_other(bank, tmp_path):
     others = [{**row, "model": "b"} for row in draws("3.0", "0.5", "4")]
     import_file(bank, jsonl(tmp_path / "b.jsonl", others), reading=kind)
     assert renamed(bank.record().votes) == [[0, 1, -2, 1, 0, 2]]
+
+
+def test_an_answer_that_joins_two_recorded_ones_makes_them_one(bank, tmp_path):
+    def near(one, other):
+        return abs(float(one) - float(other)) <= 1
+
+    reading = AnswerReading("near", answer_kind(str, near))
+    import_file(bank, jsonl(tmp_path / "a.jsonl", draws("1", "3")), reading=reading)
+    assert bank.record().votes.tolist() == [[[0, 1]]]
+    more = [{**row, "draw": 2} for row in draws("2")]
+    import_file(bank, jsonl(tmp_path / "b.jsonl", more), reading=reading)
+    assert bank.record().votes.tolist() == [[[0, 0, 0]]]
 
 
 def test_a_file_imported_twice_by_type_adds_nothing(bank, tmp_path):
