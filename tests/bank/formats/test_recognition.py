@@ -200,3 +200,25 @@ def test_files_of_one_task_join_and_those_of_another_stay_apart(bank):
     assert bank.datasets() == {"colours": 2, "sums": 3}
     import_file(bank, files.SUMS, dataset="mine")
     assert bank.datasets() == {"colours": 2, "mine": 3, "sums": 3}
+
+
+def test_a_sample_of_messages_and_attachments_is_read(bank, tmp_path):
+    def change(log):
+        sample = log["samples"][0]
+        question = [{"type": "text", "text": "What is 9 + 9?"}, {"type": "image", "image": "x"}]
+        sample["input"] = [
+            {"role": "system", "content": "Be short."},
+            {"role": "user", "content": question},
+        ]
+        sample["output"]["completion"] = "attachment://a1"
+        sample["attachments"] = {"a1": "It is 18."}
+        sample["output"]["choices"][0].update(
+            stop_reason="max_tokens",
+            logprobs={"content": [{"token": "18", "logprob": -0.5}, {"token": ".", "logprob": -1}]},
+        )
+
+    import_file(bank, changed(files.LARGE_LOG, tmp_path, change))
+    row = next(iter(bank.rows()))
+    assert (row["question"], row["outputs"]) == ("What is 9 + 9?", {"text": "It is 18."})
+    assert (row["text_logprob"], row["lowest_logprob"]) == (-1.5, -1.0)
+    assert row["finish_reason"] == "length"
