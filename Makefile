@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo compare optimize test test-failed test-lowest test-pythons test-next fuzz mutants lint bench clean
+.PHONY: demo compare optimize test test-failed test-lowest test-pythons test-next fuzz mutants lint site bench clean
 
 .venv:
 	$(PYTHON) -m venv .venv
@@ -13,7 +13,7 @@ BIN := .venv/bin
 	touch $@
 
 .venv/.installed-dev: pyproject.toml .venv/.installed
-	$(BIN)/python -m pip install --quiet --editable '.[local,optimize,report,parquet,postgres,ray,reasoning,datasets,serve,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[local,optimize,report,parquet,postgres,ray,reasoning,datasets,serve,docs,dev]'
 	touch $@
 
 demo: .venv/.installed  ## three tiny real models on everyday questions: each alone, and together
@@ -62,6 +62,9 @@ lint: .venv/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+site: .venv/.installed-dev  ## the pages of docs/, strictly: a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --site-dir build/site
 
 bench: .venv/.installed-dev  ## timings, as ratios within one run; then how the corpus of answers is read
 	$(BIN)/python -m eval.performance

@@ -73,7 +73,7 @@ class ExtractingAdapter(WrappingAdapter):
             unanswered = isinstance(error, Unanswered)
             if not self._is_found_in_text(call.signature) or not (unanswered or _responded(error)):
                 raise
-            answer = self._by_rules(error.lm_response)
+            answer = answer_in(error.lm_response, self.answer_field, self.kind)
             if answer is NO_ANSWER and self.ask_model and not unanswered:
                 # A reading that cannot be parsed leaves the error of the response itself.
                 with suppress(AdapterParseError):
@@ -125,45 +125,9 @@ class ExtractingAdapter(WrappingAdapter):
         try:
             return reading.parse(reading.signature, text)[self.answer_field]
         except AdapterParseError as error:
-            return self._by_rules(error.lm_response)
+            return answer_in(error.lm_response, self.answer_field, self.kind)
         except Exception:  # noqa: BLE001  (of a user's own adapter or kind, on a text of ours)
             return NO_ANSWER
-
-    def _by_rules(self, reply: str) -> Any:
-        """Return the answer that the rules of its kind find; `NO_ANSWER` where they find none."""
-        text = answering_text(reply)
-        if text is None:
-            return NO_ANSWER
-        stands = section(text, self.answer_field)
-        if stands:
-            if is_echo(stands, self.answer_field):
-                return NO_ANSWER
-            as_it_stands = self.kind.takes_any_text and not self.kind.reads_fields
-            found = stands if as_it_stands else self.kind.extract(stands)
-        elif (given := members(text)) is not None:
-            found = self._of_object(text, given)
-        elif self.kind.takes_any_text and not isinstance(reply, CutOffText):
-            # Any text would do: there only what is marked as the answer counts.
-            marked = marked_answer(text)
-            found = None if marked is None else self.kind.extract(marked)
-        else:
-            found = self.kind.extract(text)
-        return NO_ANSWER if self.kind.key(found) is None else found
-
-    def _of_object(self, text: str, given: Mapping[str, Any]) -> Any:
-        """Return the answer of a reply that is a JSON object."""
-        name = self.answer_field.casefold()
-        if name not in given:
-            # Any text would do, and a note or a reason is no answer.
-            unnamed = self.kind.takes_any_text and "answer" not in given
-            return NO_ANSWER if unnamed else self.kind.extract(text)
-        value = given[name]
-        if value is None:
-            return None if self.kind.key(None) is not None else NO_ANSWER
-        found = self.kind.extract(value if isinstance(value, str) else json.dumps(value))
-        if self.kind.key(found) is not None or self.kind.takes_any_text:
-            return found
-        return self.kind.extract(text)
 
     def _ask(self, call: AdapterCall, error: AdapterParseError) -> AdapterCall:
         """Return the call that has the same model read its response, with the same history."""
@@ -177,3 +141,46 @@ class ExtractingAdapter(WrappingAdapter):
 def _responded(error: AdapterParseError) -> bool:
     # DSPy shows an empty or null response as the text of the value it got.
     return str(error.lm_response or "").strip() not in ("", "None", "{}")
+
+
+def answer_in(reply: str, field: str, kind: AnswerKind, *, whole: bool = False) -> Any:
+    """Return the answer that the rules of its kind find in a reply; `NO_ANSWER` for none.
+
+    Args:
+        field: the answer field's name, by which a reply may mark it.
+        whole: whether a reply that marks no answer may be one as a whole, where any text would do.
+    """
+    text = answering_text(reply)
+    if text is None:
+        return NO_ANSWER
+    stands = section(text, field)
+    if stands:
+        if is_echo(stands, field):
+            return NO_ANSWER
+        as_it_stands = kind.takes_any_text and not kind.reads_fields
+        found = stands if as_it_stands else kind.extract(stands)
+    elif (given := members(text)) is not None:
+        found = _of_object(text, given, field, kind)
+    elif kind.takes_any_text and not whole and not isinstance(reply, CutOffText):
+        # Any text would do: there only what is marked as the answer counts.
+        marked = marked_answer(text)
+        found = None if marked is None else kind.extract(marked)
+    else:
+        found = kind.extract(text)
+    return NO_ANSWER if kind.key(found) is None else found
+
+
+def _of_object(text: str, given: Mapping[str, Any], field: str, kind: AnswerKind) -> Any:
+    """Return the answer of a reply that is a JSON object."""
+    name = field.casefold()
+    if name not in given:
+        # Any text would do, and a note or a reason is no answer.
+        unnamed = kind.takes_any_text and "answer" not in given
+        return NO_ANSWER if unnamed else kind.extract(text)
+    value = given[name]
+    if value is None:
+        return None if kind.key(None) is not None else NO_ANSWER
+    found = kind.extract(value if isinstance(value, str) else json.dumps(value))
+    if kind.key(found) is not None or kind.takes_any_text:
+        return found
+    return kind.extract(text)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ..answers.equivalence import NO_ANSWER, AnswerKind
+from .answers import Answered
 from .rows import Row, comparison_text
 
 
@@ -9,17 +14,19 @@ class AnswerClasses:
     """Numbers the answers' classes within each question, in the order met.
 
     Rows decide by `same_as` which answers are equal; without it, equal texts are.
+
+    Args:
+        known: answers that have their classes already.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, known: Iterable[Answered] = ()) -> None:
         self._numbers: dict[tuple[int, str], int] = {}
         self._next: dict[int, int] = {}
         self._named: dict[tuple[int, str], tuple[int, str]] = {}  # text → its first `same_as`
-
-    def learn(self, question: int, answer: object, answer_class: int) -> None:
-        """Take over an answer that has its class already."""
-        self._numbers.setdefault((question, str(comparison_text(answer))), answer_class)
-        self._next[question] = max(self._next.get(question, 0), answer_class + 1)
+        for one in known:
+            text = str(comparison_text(one.answer))
+            self._numbers.setdefault((one.question, text), one.answer_class)
+            self._next[one.question] = max(self._next.get(one.question, 0), one.answer_class + 1)
 
     def classify(self, question: int, row: Row) -> int | None:
         """Return the class of a row's answer; None for an abstention."""
@@ -37,3 +44,118 @@ class AnswerClasses:
         self._numbers.setdefault(name, found)
         self._named.setdefault(text, name)
         return found
+
+
+def kept_classes(
+    groups: Iterable[int | None], recorded: Iterable[tuple[int | None, int]], following: int
+) -> dict[int, int]:
+    """Return group → class: recorded answers keep their classes, new groups are numbered on.
+
+    Two recorded classes that are one group now get the class of the answer recorded first.
+
+    Args:
+        groups: of all answers of a question, recorded ones included; None for an abstention.
+        recorded: (group, class) of the recorded ones, in the order recorded.
+        following: the first new class.
+
+    >>> kept_classes([0, 1, 2], [(1, 5)], following=6)
+    {1: 5, 0: 6, 2: 7}
+    """
+    kept: dict[int, int] = {}
+    for group, answer_class in recorded:
+        if group is not None and answer_class not in kept.values():
+            kept.setdefault(group, answer_class)
+    for group in groups:
+        if group is not None and group not in kept:
+            kept[group], following = following, following + 1
+    return kept
+
+
+class KindClasses:
+    """Numbers the classes of answers as an equivalence has them, together with recorded ones.
+
+    Args:
+        values: the text by which an answer is compared → the answer.
+    """
+
+    def __init__(self, kind: AnswerKind, values: Mapping[str, Any]):
+        self.kind, self.values = kind, values
+        self._changed: dict[int, int] = {}
+        self._seen: dict[tuple[str, str], dict[tuple[str, str], dict[str, None]]] = {}
+        self._numbers: dict[tuple[int, int, str], int | None] = {}
+
+    def begin(self) -> None:
+        """Forget what was seen: the rows come again from the first one."""
+        self._seen.clear()
+
+    def see(self, row: Row) -> None:
+        """Take note of a row's answer."""
+        if row.answer is not None:
+            members = self._seen.setdefault((row.dataset, row.key), {})
+            members.setdefault((row.member, row.program), {}).setdefault(row.answer)
+
+    def number(
+        self,
+        questions: Mapping[tuple[str, str], int],
+        programs: Mapping[tuple[str, str], int],
+        known: Iterable[Answered],
+    ) -> None:
+        """Number the classes of all answers seen, along with the recorded ones.
+
+        Args:
+            questions: (dataset, key) → id.
+            programs: (member, program) → id.
+            known: the recorded answers of these questions.
+        """
+        recorded: dict[int, list[Answered]] = {}
+        for one in known:
+            recorded.setdefault(one.question, []).append(one)
+        for place, members in self._seen.items():
+            question = questions[place]
+            ballots: dict[int, list[tuple[Answered | str, Any]]] = {}
+            for one in recorded.get(question, []):
+                ballots.setdefault(one.program, []).append((one, one.answer))
+            for made_by, texts in members.items():
+                ballots.setdefault(programs[made_by], []).extend(
+                    (text, self.values.get(text, NO_ANSWER)) for text in texts
+                )
+            self._number(question, ballots, recorded.get(question, []))
+
+    def _number(
+        self,
+        question: int,
+        ballots: Mapping[int, Sequence[tuple[Answered | str, Any]]],
+        known: Sequence[Answered],
+    ) -> None:
+        groups = self.kind.classes_by_member(
+            [[value for _, value in ballot] for ballot in ballots.values()]
+        )
+        of_text: dict[tuple[int, str], int | None] = {}
+        of_draw: dict[int, int | None] = {}
+        for (program, ballot), own in zip(ballots.items(), groups, strict=True):
+            for (answer, _), group in zip(ballot, own, strict=True):
+                if isinstance(answer, str):
+                    of_text[program, answer] = group
+                else:
+                    of_draw[answer.id] = group
+        following = max([-1, *(one.answer_class for one in known)]) + 1
+        kept = kept_classes(
+            [*of_draw.values(), *of_text.values()],
+            [(of_draw[one.id], one.answer_class) for one in known],
+            following,
+        )
+        for one in known:
+            group = of_draw[one.id]
+            if group is not None and kept[group] != one.answer_class:
+                self._changed[one.id] = kept[group]
+        for (program, text), group in of_text.items():
+            self._numbers[question, program, text] = None if group is None else kept[group]
+
+    def take_changed(self) -> dict[int, int]:
+        """Return recorded draws, by id, whose class is another one now; those not taken before."""
+        changed, self._changed = self._changed, {}
+        return changed
+
+    def classify(self, question: int, program: int, row: Row) -> int | None:
+        """Return the class of a row's answer; None for an abstention."""
+        return None if row.answer is None else self._numbers[question, program, row.answer]

@@ -14,6 +14,8 @@ from typing import Any
 from ..errors import DataError, MissingExtra
 from ..text import first_line
 
+_ROWS_AT_ONCE = 1000
+
 
 def json_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number, object) of a JSONL file.
@@ -24,7 +26,7 @@ def json_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, An
     opener = gzip.open if str(path).endswith(".gz") else open
     number = 0
     try:
-        with opener(Path(path), "rt", encoding="utf-8") as file:
+        with opener(Path(path), "rt", encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
                 if not line.strip():
                     continue
@@ -62,15 +64,17 @@ def parquet() -> ModuleType:
     return pyarrow
 
 
-def parquet_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a Parquet file.
+def parquet_rows(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a Parquet file, some of which are held at a time.
 
     Raises:
         DataError: it cannot be read as one.
     """
     arrow = parquet()
     try:
-        rows: list[dict[str, Any]] = arrow.parquet.read_table(path).to_pylist()
+        with arrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(_ROWS_AT_ONCE):
+                yield from batch.to_pylist()
     except FileNotFoundError as error:
         raise DataError(f"There is no file {str(path)!r}.") from error
     except (OSError, arrow.ArrowException) as error:
@@ -80,4 +84,3 @@ def parquet_rows(path: Path) -> list[dict[str, Any]]:
         raise DataError(
             f"{str(path)!r} holds values that cannot be read: {first_line(error)}."
         ) from error
-    return rows

@@ -12,6 +12,7 @@ from ..errors import DataError
 from ..sampling.members import MOST_DRAWS
 from ..voting.evidence import Evidence
 from . import temperatures
+from .columns import plain
 from .evidence import EVIDENCE_KEYS, evidence_of, meant_column
 from .statement import STATED, disagreement, shown_field, stated
 
@@ -163,7 +164,7 @@ def comparison_text(answer: object) -> str | None:
 
 
 def check_rows(
-    rows: Iterable[tuple[int, dict[str, Any]]],
+    rows: Iterable[tuple[int | str, dict[str, Any]]],
     source: str,
     noun: str = "Line",
     dataset: str = "",
@@ -182,10 +183,10 @@ def check_rows(
     """
     seen: set[tuple[Unit, int]] = set()
     following: dict[Unit, int] = {}
-    statements: dict[tuple[str, str], tuple[int, dict[str, Any]]] = {}
+    statements: dict[tuple[str, str], tuple[int | str, dict[str, Any]]] = {}
     for number, raw in rows:
         try:
-            row = _check_row(raw, following, dataset, heated or {})
+            row = _check_row(plain(raw), following, dataset, heated or {})
         except ValueError as error:
             raise DataError(f"{noun} {number} of {source} {error}.") from error
         said = row.stated()

@@ -26,6 +26,7 @@ from ..sampling.draw import Draw
 from ..sampling.interrupt import Interrupt
 from ..sampling.threads import take
 from ..voting.evidence import Evidence
+from .answer_classes import kept_classes
 from .answers import Answered
 from .claims import Unit
 from .evidence import values_of
@@ -266,15 +267,12 @@ class Writer:
             for member, own in zip(members, classes, strict=True)
             for (_, _, one), answer_class in zip(member, own, strict=True)
         }
-        kept: dict[int, int] = {}
-        for answered in ours:
-            mine = now[id(answered)]
-            if mine is not None and answered.answer_class not in kept.values():
-                kept.setdefault(mine, answered.answer_class)
         following = max([-1, *(answered.answer_class for answered in known)]) + 1
-        for mine in now.values():
-            if mine is not None and mine not in kept:
-                kept[mine], following = following, following + 1
+        kept = kept_classes(
+            now.values(),
+            [(now[id(answered)], answered.answer_class) for answered in ours],
+            following,
+        )
         changed = {
             answered.id: kept[mine]
             for answered in ours

@@ -11,6 +11,7 @@ import typer
 from ..answers.reply import CUT_OFF
 from ..errors import ConfigurationError
 from ..sampling.causes import advice
+from .import_options import ImportOptions
 from .options import FILES, AsJson, BankPath, Dataset
 from .output import print_json, say, table
 
@@ -77,34 +78,84 @@ def _cell(column: str, value: object) -> str:
 
 
 @bank_app.command("import")
-def bank_import(
+def bank_import(  # noqa: PLR0913  Typer reads the options from the parameters
     bank: Annotated[str, typer.Argument(help="The bank to add to.")],
     files: Annotated[
         list[str],
         typer.Argument(
-            help=".jsonl, .jsonl.gz, .parquet, or result files of the reference implementation."
+            help="Logs of Inspect, samples of lm-evaluation-harness, details of lighteval, runs of "
+            "HELM, results of promptfoo, batches, CSV, JSONL, JSON, Parquet."
         ),
     ],
     dataset: Annotated[
-        str | None, typer.Option(help="Dataset of rows that do not name one.")
+        str | None,
+        typer.Option(help="Dataset of rows that name none; of all draws of other tools' files."),
+    ] = None,
+    format: Annotated[
+        str | None, typer.Option(help="The files' format, where their content does not say.")
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--map",
+            help="Where each column is, such as answer=resp.text,model=meta.model; or @FILE, as "
+            "--save-map writes it.",
+        ),
+    ] = None,
+    each: Annotated[
+        str | None,
+        typer.Option(help="The list in a row whose elements are draws: samples."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The member of draws that name none.")] = None,
+    score: Annotated[str | None, typer.Option(help="Which score to read of several.")] = None,
+    answer_type: Annotated[
+        str | None,
+        typer.Option(
+            "--type", help='Read and compare answers by a type, such as float or Literal["A", "B"].'
+        ),
+    ] = None,
+    program: Annotated[
+        str | None,
+        typer.Option(help="Read, compare and score answers as a task does: its module's name."),
+    ] = None,
+    questions: Annotated[
+        str | None,
+        typer.Option(help="A file of the questions by question_id: their text, gold answer, …"),
+    ] = None,
+    save_map: Annotated[
+        str | None, typer.Option(help="Write these options to a new TOML file, for --map @FILE.")
     ] = None,
 ) -> None:
     """Add draws from files; draws that are there already stay. Unnumbered rows are new draws."""
-    from ..bank.import_export import import_file
-    from ..bank.sample_bank import SampleBank
-
-    for file in files:
-        done = import_file(SampleBank(bank), file, dataset=dataset)
-        say(f"{file}: {done.added} draws added, {done.already} there already")
+    ImportOptions(
+        dataset,
+        {
+            "format": format,
+            "each": each,
+            "model": model,
+            "score": score,
+            "questions": questions,
+            "type": answer_type,
+            "program": program,
+        },
+        columns,
+        save_map,
+    ).run(bank, files)
 
 
 @bank_app.command("export")
 def bank_export(
     bank: BankPath,
-    file: Annotated[str, typer.Argument(help="A new .jsonl or .parquet file.")],
+    file: Annotated[
+        str,
+        typer.Argument(help="A new .jsonl or .parquet file; a new folder for --format inspect."),
+    ],
     dataset: Dataset = None,
+    format: Annotated[
+        str | None, typer.Option(help="inspect: logs that Inspect's viewer shows, one a member.")
+    ] = None,
 ) -> None:
-    """Write a bank's draws to a file, one per row."""
+    """Write a bank's draws to a file, one per row; or to logs of Inspect."""
     from ..bank.import_export import export_file
     from ..bank.sample_bank import SampleBank
 
@@ -112,7 +163,7 @@ def bank_export(
         raise ConfigurationError(
             f"{bank!r} is a file of rows already: import it into a bank first."
         )
-    say(f"{file}: {export_file(SampleBank(bank), file, dataset=dataset)} draws")
+    say(f"{file}: {export_file(SampleBank(bank), file, dataset=dataset, format=format)} draws")
 
 
 @bank_app.command("salvage")

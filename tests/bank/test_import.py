@@ -7,7 +7,7 @@ import gzip
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from dspy_mux import ConfigurationError, DataError, SampleBank
+from dspy_mux import DataError, SampleBank
 from dspy_mux.bank.import_export import export_file, import_file
 from dspy_mux.bank.jsonl import read_jsonl
 
@@ -232,12 +232,14 @@ def test_lines_are_counted_as_an_editor_counts_them(bank, tmp_path):
             "cannot be read|Line 1 ",
         ),
         ("rows.parquet", b"not parquet", "is not a Parquet file"),
-        ("rows.json", b"[]", "is not a result file of the reference implementation"),
-        ("rows.json", b'{"model": "a"}', "is not a result file"),
-        ("rows.json", b'{"model": "a", "responses": 3}', "is not a result file"),
+        ("rows.json", b"[]", "holds no draws"),
+        ("rows.json", b'{"model": "a"}', "is in no format that is known"),
+        ("rows.json", b'{"model": "a", "responses": 3}', "is in no format that is known"),
         ("rows.json", b'{"model": "a", "responses": []}', "holds no draws"),
-        ("rows.json", b"{", "is not a result file"),
-        ("rows.json", b"\xff", "is not a result file"),
+        ("rows.json", b"{", "is not JSON"),
+        ("rows.json", b"\xff", "is not UTF-8 text"),
+        ("rows.csv", b"", "names no columns"),
+        ("log.eval", b"not a zip", "is not a zip archive"),
     ],
 )
 def test_a_file_that_is_none_of_ours_is_refused_and_nothing_is_written(
@@ -251,8 +253,8 @@ def test_a_file_that_is_none_of_ours_is_refused_and_nothing_is_written(
     assert not bank.exists()
 
 
-def test_a_file_of_unknown_ending_is_refused(bank, tmp_path):
-    (tmp_path / "rows.csv").write_text("a,b\n")
-    with pytest.raises(ConfigurationError, match=r"rows\.csv' is not a bank file: import \.jsonl"):
-        import_file(bank, tmp_path / "rows.csv")
-    assert not bank.exists()
+def test_a_file_of_any_ending_is_read_by_its_content(bank, tmp_path):
+    rows = jsonl(tmp_path / "rows.jsonl", some_rows())
+    (tmp_path / "rows.txt").write_bytes(rows.read_bytes())
+    import_file(bank, tmp_path / "rows.txt")
+    assert same(bank.record(), read_jsonl(rows))

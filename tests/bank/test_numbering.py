@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dspy_mux import DataError
-from dspy_mux.bank import import_export
+from dspy_mux.bank import imported
 from dspy_mux.bank.import_export import Imported, import_file
 from dspy_mux.sampling.members import MOST_DRAWS
 
@@ -95,7 +95,7 @@ def test_equal_rows_of_another_dataset_are_further_draws(bank, tmp_path):
 
 
 def test_a_run_without_numbers_is_written_whole_or_not_at_all(bank, tmp_path, monkeypatch):
-    monkeypatch.setattr(import_export, "_BATCH", 3)
+    monkeypatch.setattr(imported, "_BATCH", 3)
     import_file(bank, a_run(tmp_path, "other", ["zy", "yy", "yy"]))
     before, path, add = list(bank.rows()), a_run(tmp_path, "rows", ["xy", "xz", "xx"]), bank.add
     written = []

@@ -13,7 +13,7 @@ from dspy_mux.bank.task import load_task
 
 _numbers = itertools.count()
 
-#: As the README says it.
+#: As docs/task.md says it.
 PLAIN = """
     import dspy
 

@@ -20,7 +20,7 @@ REFUSED = {
     "half a call": ({"calls": 2.5}, "has calls 2.5, which must be a whole number"),
     "fewer tokens than none": ({"prompt_tokens": -1}, "must be a whole number"),
     "more tokens than a bank can count": ({"completion_tokens": 10**30}, "must be a whole number"),
-    "a time that is none": ({"created": float("nan")}, "has created nan"),
+    "a time that is none": ({"created": "soon"}, "has created 'soon'"),
     "an endless time": ({"seconds": float("inf")}, "has seconds inf"),
     "a dataset of half a character": ({"dataset": "\ud800"}, "has the dataset"),
     "a dataset that is a number": ({"dataset": 5}, "has the dataset 5, which must be text"),

@@ -1,4 +1,4 @@
-"""The README's larger program, as it stands there: trained, saved, served anew and traced."""
+"""The larger program of docs/programs.md, as it is: trained, saved, served anew and traced."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..support.scripted import asked, marked
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(
-    r"```python\n# (\w+\.py)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
+    r"```python\n# (\w+\.py)\n(.*?)```", (ROOT / "docs" / "programs.md").read_text(), re.DOTALL
 )
 
 MANUAL = """
@@ -153,7 +153,7 @@ def check_what_was_learnt(path, reflections):
 
 
 def serve(app, folder, environment):
-    """Serve as the README says, on a socket instead of a port; return what the server printed."""
+    """Serve as the page says, on a socket instead of a port; return what the server printed."""
     socket, log = folder / "desk.sock", folder / "log"
     with log.open("w") as output:
         server = subprocess.Popen(

@@ -1,0 +1,1 @@
+"""Read recorded outputs in the formats of the tools that made them."""

@@ -1,0 +1,98 @@
+"""Every page's Python runs from top to bottom, and every command that it shows is one."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import dspy
+import pytest
+import typer
+
+from dspy_mux.bank.task import load_task
+from dspy_mux.cli.main import app
+from eval.__main__ import app as eval_app
+
+from .world import fill_bank, fill_draws, world
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+#: Run as programs of their own, from files, by mux/test_larger_program.
+FILES = re.compile(r"# \w+\.py\n")
+
+
+def commands(page: Path) -> list[str]:
+    """Return the lines that begin with one of our commands, without their comments."""
+    text = re.sub(r"\\\n\s*", "", page.read_text("utf-8"))
+    fenced = "\n".join(
+        re.findall(r"^```(?:bash|console)?\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    )
+    shown = fenced.splitlines() + re.findall(r"^    (\S.*)$", text, re.MULTILINE)
+    found = [line for line in shown if re.match(r"(dspy-mux|make|python -m eval\S*) \S", line)]
+    return [re.sub(r"\s+(#|→).*", "", line) for line in found]
+
+
+COMMANDS = [(page.stem, line) for page in PAGES for line in commands(page)]
+MAKE = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS, ids=[f"{p}: {c}" for p, c in COMMANDS])
+def test_its_commands_are_some(page, line):
+    words = [word for word in shlex.split(line) if word not in ("[", "]")]
+    if words[0] == "make":
+        assert words[1] in MAKE
+        return
+    ours = words[0] == "dspy-mux"
+    command = typer.main.get_command(app if ours else eval_app)
+    words = words[1 if ours else 3 :]
+    context = command.make_context("command", [words[0]], resilient_parsing=True)
+    while hasattr(command, "commands"):
+        assert words[0] in command.commands, f"no verb {words[0]}"
+        command = command.commands[words.pop(0)]
+    command.make_parser(context).parse_args(words)
+
+
+def blocks(page: Path) -> list[str]:
+    found = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    return [block for block in found if not FILES.match(block)]
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_its_code_runs(page, tmp_path, monkeypatch):
+    with world(tmp_path, monkeypatch) as names:
+        prepare(page.stem, names)
+        source = "\n".join(blocks(page))
+        try:
+            exec(compile(source, str(page), "exec"), names)
+        finally:
+            dspy.configure(callbacks=[])
+
+
+def prepare(page: str, names: dict) -> None:
+    """Make what a page's code takes for granted: what its reader has by then."""
+    if page == "risk":
+        fill_bank("runs/task.sqlite")
+        names["prediction"] = names["mux"](question="What is 1 + 1?")
+    if page == "evidence":
+        fill_draws("draws.jsonl")
+        names["bank"] = "runs/task.sqlite"
+
+
+def test_the_task_of_your_own_is_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (source,) = re.findall(r"```python\n# tickets.py\n(.*?)```", text_of("task"), re.DOTALL)
+    Path("tickets.py").write_text(source)
+    Path("tickets.csv").write_text("question,answer\nWhere is it?,delivery\nIt broke.,repair\n")
+    task = load_task("tickets")
+    (example,) = task.examples("test")
+    assert task.metric(example, dspy.Prediction(answer="Repair"))
+    assert len(task.examples(None)) == 2
+
+
+def text_of(page: str) -> str:
+    return (ROOT / "docs" / f"{page}.md").read_text("utf-8")
