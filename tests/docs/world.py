@@ -7,7 +7,7 @@ on Ollama's port or embedded, is the scripted server.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -87,8 +87,14 @@ def _few_trials(options: StudyOptions) -> None:
 
 
 @contextmanager
-def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """Yield the names that a page's code finds, with `folder` as the place where it runs."""
+def world(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, say: Callable[[str, int], str] = say
+) -> Iterator[dict[str, Any]]:
+    """Yield the names that a page's code finds, with `folder` as the place where it runs.
+
+    Args:
+        say: returns what a model replies, given the prompt and how often it replied to it before.
+    """
     monkeypatch.chdir(folder)
     monkeypatch.setattr(StudyOptions, "__post_init__", _few_trials)
     Path("runs").mkdir()

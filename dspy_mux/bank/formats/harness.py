@@ -72,7 +72,12 @@ def about(path: str) -> tuple[str | None, str | None]:
 
 def _score(line: Mapping[str, Any], metric: str, context: Context) -> Any:
     known = line.get("metrics") or []
-    scores = {name: line[name] for name in known if name in line}
+    # A metric of the whole corpus, such as f1, keeps pairs of answers in place of a score.
+    scores = {name: line[name] for name in known if isinstance(line.get(name), (int, float))}
+    if metric and metric not in scores and isinstance(line.get(metric), list):
+        raise Fault(f"has no {metric} of its own: it is computed from all answers together")
+    if known and not scores:
+        context.note(f"no score is one of a single answer ({listed(known)}): --type scores them")
     chosen = choose_score(context, scores, metric or None)
     return None if chosen is None else chosen[1]
 
@@ -102,7 +107,7 @@ def _draws(line: Mapping[str, Any], score: Any, context: Context) -> list[dict[s
                     text=text if isinstance(text, str) else None,
                     # The score of several repeats is that of all of them together.
                     score=score if len(texts) == 1 else None,
-                    temperature=options.get("temperature") if options.get("do_sample") else None,
+                    temperature=_temperature(options),
                 ),
             }
         )
@@ -148,6 +153,13 @@ def _options(line: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return how a text was generated."""
     said = (line.get("arguments") or {}).get("gen_args_0", {}).get("arg_1")
     return said if isinstance(said, Mapping) else {}
+
+
+def _temperature(options: Mapping[str, Any]) -> Any:
+    """Return the temperature of a text: 0 where it says that nothing was sampled."""
+    if options.get("do_sample") is False:
+        return 0.0
+    return options.get("temperature") if options.get("do_sample") else None
 
 
 def _fields(line: Mapping[str, Any]) -> dict[str, Any]:

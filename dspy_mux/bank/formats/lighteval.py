@@ -27,7 +27,11 @@ def rows(
     for number, row in table:
         with context.reading(number):
             document, response = row["doc"], row["model_response"]
-            scores = {name: v for name, v in (row["metric"] or {}).items() if v is not None}
+            scores = {
+                name: value
+                for name, value in (row["metric"] or {}).items()
+                if isinstance(value, (int, float))  # of a single answer, not of the corpus
+            }
             score = choose_score(context, scores, context.score)
             found = _draws(document, response, None if score is None else score[1], context)
             own = {

@@ -111,6 +111,20 @@ def test_options_are_chosen_as_the_score_chooses_them(bank, tmp_path):
         import_file(bank, jsonl(path, [line]), layout=Layout(model="a"), dataset="other")
 
 
+def test_a_metric_of_the_whole_corpus_is_no_score(bank, tmp_path):
+    # As f1 is kept for tasks such as MasakhaNER: the right answer and the filtered ones.
+    line = json.loads(files.SUMS.read_text().splitlines()[0])
+    line |= {"metrics": ["f1"], "f1": ["18", ["18"]], "filtered_resps": [["18"]]}
+    line["arguments"]["gen_args_0"]["arg_1"] = {"do_sample": False, "until": ["</s>"]}
+    path = jsonl(tmp_path / "samples.jsonl", [line])
+    done = import_file(bank, path, layout=Layout(model="a"))
+    assert "no score is one of a single answer (f1)" in done.notes[0]
+    (row,) = bank.rows()
+    assert (row["answer"], row["score"], row["temperature"]) == ("18", None, 0.0)
+    with pytest.raises(DataError, match=r"Line 1 of .* no f1 of its own"):
+        import_file(bank, path, layout=Layout(model="a", score="f1"), dataset="other")
+
+
 def test_repeats_with_one_answer_ask_for_a_type(bank):
     with pytest.raises(DataError, match=r"Line 1 of .* 3 repeats and 1 filtered .* --type float"):
         import_file(bank, files.REPEATED)
