@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo compare optimize test test-lowest test-pythons test-next fuzz lint site package audit bench clean
+.PHONY: demo compare optimize test test-failed test-lowest test-pythons test-next fuzz mutants lint site package audit bench clean
 
 .venv:
 	$(PYTHON) -m venv .venv
@@ -13,7 +13,7 @@ BIN := .venv/bin
 	touch $@
 
 .venv/.installed-dev: pyproject.toml .venv/.installed
-	$(BIN)/python -m pip install --quiet --editable '.[local,optimize,report,parquet,postgres,reasoning,datasets,docs,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[local,optimize,report,parquet,postgres,ray,reasoning,datasets,serve,docs,dev]'
 	touch $@
 
 demo: .venv/.installed  ## three tiny real models on everyday questions: each alone, and together
@@ -31,6 +31,9 @@ test: .venv/.installed-dev  ## all tests, those with real small models included
 	DSPY_MUX_ACCEPT_LICENSE=gemma $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder \
 		--max-worker-restart 0
 
+test-failed: .venv/.installed-dev  ## the tests that failed last, one by one
+	DSPY_MUX_ACCEPT_LICENSE=gemma $(BIN)/python -m pytest --numprocesses 0 --last-failed --last-failed-no-failures none
+
 # Where pyenv keeps the Pythons, its shims find them; one that is missing is an error that names it.
 NOX := UV_PYTHON_DOWNLOADS=never PYENV_VERSION=$$(pyenv versions --bare 2>/dev/null | paste -sd: -) $(BIN)/nox
 
@@ -47,6 +50,12 @@ MINUTES ?= 10
 
 fuzz: .venv/.installed-dev  ## the fuzz tests with new examples, for MINUTES; what fails is told with its seed
 	$(BIN)/python -m tests.fuzz $(MINUTES)
+
+SAMPLE ?= 20
+SEED ?= 1
+
+mutants: .venv/.installed-dev  ## small faults planted in each of ROOMS, SAMPLE a room drawn by SEED: those that no test sees
+	$(BIN)/python -m tests.mutants $(ROOMS) --sample $(SAMPLE) --seed $(SEED)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
@@ -70,4 +79,4 @@ bench: .venv/.installed-dev  ## timings, as ratios within one run; then how the 
 	$(BIN)/python -m tests.answers.corpus
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .nox
+	rm -rf .venv .mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis .nox

@@ -13,7 +13,7 @@ nox.options.default_venv_backend = "uv"
 nox.options.error_on_missing_interpreters = True
 nox.options.reuse_venv = "yes"
 
-EXTRAS = "local,optimize,report,parquet,postgres,reasoning,datasets,dev"
+EXTRAS = "local,optimize,report,parquet,postgres,ray,reasoning,datasets,serve,docs,dev"
 
 
 @nox.session(python=["3.10", "3.11", "3.12", "3.13"])

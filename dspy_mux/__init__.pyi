@@ -44,6 +44,9 @@ from .replay.replay import Result as Result, replay as replay
 from .replay.risk import Risk as Risk, risk as risk
 from .replay.unlabelled import estimate_accuracies as estimate_accuracies
 from .sampling.members import Member as Member
+from .serve.app import create_app as create_app
+from .serve.chat import chat_mux as chat_mux
+from .serve.settings import ServeSettings as ServeSettings
 from .voting.ballot import Ballot as Ballot, Choice as Choice, Frugal as Frugal, Rule as Rule
 from .voting.calibrated import Calibrated as Calibrated
 from .voting.early_stopping import Budgeted as Budgeted, EarlyStopping as EarlyStopping

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -67,11 +67,14 @@ class LocalModelError(MuxError):
     """Weights of an embedded model cannot be found, fetched, verified or loaded."""
 
 
-def first_mistake(error: ValidationError, known: Iterable[str] = ()) -> str:
+def first_mistake(
+    error: ValidationError, known: Iterable[str] = (), items: Sequence[str | None] = ()
+) -> str:
     """Return pydantic's first mistake as the end of a sentence that begins with the thing at fault.
 
     Args:
         known: names of settings to suggest for an unknown one.
+        items: names of the items of the one list there is, where they have one that can be shown.
     """
     mistakes = error.errors(include_url=False)
     first = mistakes[0]
@@ -79,13 +82,16 @@ def first_mistake(error: ValidationError, known: Iterable[str] = ()) -> str:
         # The missing setting may be there under a misspelt name, which says more.
         misspelt = (mistake for mistake in mistakes if mistake["type"] == "extra_forbidden")
         first = next(misspelt, first)
-    where, name = "", ""
+    where, name, whose = "", "", ""
     for part in first["loc"]:
+        if isinstance(part, int) and part < len(items) and items[part]:
+            whose = f" ({items[part]})"
         # A key may be any text.
         name = str(part) if re.fullmatch(r"[\w/-]{1,40}", str(part)) else repr(str(part)[:40])
         where += f"[{part + 1}]" if isinstance(part, int) else f".{name}" if where else name
     if first["type"] == "extra_forbidden":
         meant = difflib.get_close_matches(name, known, n=1)
-        return f"has an unknown setting {where}" + (f": did you mean {meant[0]}?" if meant else ".")
+        hint = f": did you mean {meant[0]}?" if meant else "."
+        return f"has an unknown setting {where}{whose}{hint}"
     reason = str(first["msg"]).removeprefix("Value error, ").removesuffix(".")
-    return f"is wrong at {where or 'its top level'}: {reason}."
+    return f"is wrong at {where or 'its top level'}{whose}: {reason}."

@@ -77,7 +77,7 @@ def masked(text: str, lm: dspy.BaseLM | None = None) -> str:
     """
     own = [] if lm is None else keys_of(lm)
     own = [key for key in own if len(key) > 3 and key.lower() not in PLACEHOLDERS]
-    text = without(text, [*own, *_keys_in_environment()])
+    text = without(text, [*own, *keys_in_environment()])
     return mask_keys(_PASSWORD_IN_URL.sub(r"\1***", _SAID_KEY.sub(r"\1***", text)))
 
 
@@ -152,7 +152,8 @@ def _keys_in_address(address: str) -> Iterator[str]:
         )
 
 
-def _keys_in_environment() -> Iterator[str]:
+def keys_in_environment() -> Iterator[str]:
+    """Yield the keys that environment variables hold."""
     values = (os.environ.get(name, "") for name in list(os.environ) if _is_secret_variable(name))
     return filter(may_be_key, values)
 

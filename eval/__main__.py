@@ -12,9 +12,16 @@ from typing import Annotated
 import typer
 
 from dspy_mux.cli.main import one_line_errors
-from dspy_mux.cli.options import AsJson
+from dspy_mux.cli.options import AsJson, Ray, RayAddress, RayWorkers, ray_cluster
 
-from .options import AcceptLicense, EverydayLimit, Markdown, SplitSeed
+from .options import (
+    AcceptLicense,
+    EverydayLimit,
+    Markdown,
+    MaxRisk,
+    SplitSeed,
+    Sureness,
+)
 from .recorded import budget, evidence, fallbacks, risk, rules, scale, search
 
 app = typer.Typer(
@@ -43,6 +50,27 @@ def demo(
     from .demo.demo import run
 
     run(k=k, temperature=temperature, limit=limit, as_json=as_json, accept_license=accept_license)
+
+
+@app.command()
+def escalation(
+    max_risk: MaxRisk = 0.15,
+    confidence: Sureness = 0.9,
+    limit: Annotated[
+        int | None, typer.Option(min=2, help="Test questions. Default: all of them.")
+    ] = None,
+    seed: SplitSeed = 0,
+    as_json: AsJson = False,
+    markdown: Markdown = False,
+    accept_license: AcceptLicense = False,
+) -> None:
+    """Two tiny real models that hand what they doubt to a larger one, beside all three together."""
+    from dspy_mux.replay.threshold import Goal
+
+    from .demo.escalation import EscalationDemo, run
+
+    goal = Goal(max_risk, confidence)
+    run(EscalationDemo(goal, limit, seed, as_json, markdown, accept_license))
 
 
 @app.command()
@@ -115,6 +143,9 @@ def compare(  # noqa: PLR0913  Typer reads the options from the parameters
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Ask again what failed with an error.")
     ] = False,
+    ray: Ray = None,
+    ray_workers: RayWorkers = None,
+    ray_address: RayAddress = None,
     max_tokens: Annotated[
         int | None,
         typer.Option(min=1, help="Of the tiny models' replies. Default: 16 for everyday, or 256."),
@@ -131,6 +162,16 @@ def compare(  # noqa: PLR0913  Typer reads the options from the parameters
         str | None,
         typer.Option(help="Multi-Agent Verification: comma-separated aspects. Default: all nine."),
     ] = None,
+    escalate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What doubtful answers are escalated to: a member of the pool file, a local model "
+            "or .gguf file, or a model string such as openai/gpt-4o-mini.",
+        ),
+    ] = None,
+    max_risk: MaxRisk = 0.1,
+    confidence: Sureness = 0.9,
     as_json: AsJson = False,
     accept_license: AcceptLicense = False,
 ) -> None:
@@ -143,7 +184,7 @@ def compare(  # noqa: PLR0913  Typer reads the options from the parameters
         Command(
             tasks=task,
             files=file or [],
-            pool=PoolOptions(pool, names(members), max_tokens, accept_license),
+            pool=PoolOptions(pool, names(members), max_tokens, accept_license, escalate),
             k=k,
             temperature=temperature,
             options=Options(
@@ -154,11 +195,14 @@ def compare(  # noqa: PLR0913  Typer reads the options from the parameters
                 seed=seed,
                 num_threads=num_threads,
                 retry_failed=retry_failed,
+                cluster=ray_cluster(ray, ray_address, ray_workers),
                 moa_layers=moa_layers,
                 debate_agents=debate_agents,
                 debate_rounds=debate_rounds,
                 mav_n=mav_n,
                 mav_aspects=names(mav_aspects),
+                max_risk=max_risk,
+                confidence=confidence,
             ),
             out=out,
             bank=bank,

@@ -19,6 +19,11 @@ PublicBanks = Annotated[
 RuleDraws = Annotated[int, typer.Option("--k", min=1, help="Draws per member.")]
 Halves = Annotated[int, typer.Option(min=1, help="Number of random half splits.")]
 SplitSeed = Annotated[int, typer.Option(help="Seed of the splits.")]
+MaxRisk = Annotated[
+    float,
+    typer.Option(help="Share of the pool's own answers that may be wrong; others are escalated."),
+]
+Sureness = Annotated[float, typer.Option(help="Probability that this promise is kept.")]
 EverydayLimit = Annotated[
     int, typer.Option(min=2, help="Test questions, balanced over the six categories.")
 ]

@@ -82,7 +82,7 @@ def budget(
     )
 
 
-def risk(
+def risk(  # noqa: PLR0913  Typer reads the options from the parameters
     data: PublicBanks,
     risks: Annotated[
         str, typer.Option(help="Shares of wrong answers that are promised at most.")
@@ -93,6 +93,10 @@ def risk(
     seed: SplitSeed = 0,
     as_json: AsJson = False,
     markdown: Markdown = False,
+    svg: Annotated[
+        Path | None,
+        typer.Option(help="Also write the picture of GSM8K's escalation to this SVG file."),
+    ] = None,
 ) -> None:
     """Show coverage at a stated risk on public banks, and what a large model's calls are worth."""
     from .paper.risk import RiskTable, run
@@ -107,6 +111,7 @@ def risk(
             seed=seed,
             as_json=as_json,
             as_markdown=markdown,
+            svg=svg,
         )
     )
 

@@ -29,6 +29,7 @@ SLOWEST = (
     "live/test_baselines_live.py",
     "live/test_mux_live.py",
     "faults/test_many_faults.py",
+    "cluster/test_ray.py",
     "local/test_weights.py",
     "bank/test_kills.py",
     "programs/test_reasoning_gym.py",
@@ -39,6 +40,8 @@ SLOWEST = (
     "faults/test_interrupts.py",
     "hostile/test_keys.py",
     "eval/compare/test_command.py",
+    "serve/test_clients.py",
+    "serve/test_page.py",
 )
 
 
@@ -93,4 +96,4 @@ def draws_are_numbered(request, monkeypatch):
     themselves."""
     live = request.path.is_relative_to(Path(__file__).parent / "live")
     if "real_seeds" not in request.keywords and not live:
-        monkeypatch.setattr("dspy_mux.sampling.draw._first_seed", lambda member, inputs: 0)
+        monkeypatch.setattr("dspy_mux.sampling.draw.first_seed", lambda member, inputs: 0)

@@ -1,4 +1,8 @@
-"""Take DSPy's field markers apart in a question's inputs, so that no input can forge a field."""
+"""Take DSPy's markers apart in a question's inputs, so that no input can forge a field or an image.
+
+DSPy writes a value of its types, such as `dspy.Image`, into the prompt's text between two markers,
+and makes what stands between them a part of the message: also where somebody else wrote them.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ import re
 import types
 from typing import Any
 
+import dspy
 import pydantic
 from dspy.adapters.utils import serialize_for_json
 
@@ -19,8 +24,10 @@ from ..text import whole
 
 #: Any form of DSPy's `[[ ## field ## ]]` that a model might take for one.
 _MARKER = re.compile(r"\[\[(\s*##\s*\w+\s*##\s*)\]\]")
+#: The beginning of DSPy's markers of a type's value.
+_TYPE_MARKER = "<<CUSTOM-TYPE-"
 #: In a value's JSON: there may be a marker, or a lone surrogate (or half of a proper pair).
-_SUSPECT = re.compile(r"##|\\ud[89a-f]")
+_SUSPECT = re.compile(rf"##|\\ud[89a-f]|{_TYPE_MARKER}")
 # Types whose values hold nobody's text: these, and the program's own types and functions.
 _MARKERLESS = (
     numbers.Number,
@@ -63,7 +70,7 @@ def without_markers(value: Any) -> Any:
 
 def _apart(value: Any) -> Any:
     if isinstance(value, str):
-        text = whole(value)
+        text = whole(value).replace(_TYPE_MARKER, f"< {_TYPE_MARKER[1:]}")
         return _MARKER.sub(r"[ [\1] ]", text) if "[[" in text else text
     if value is None or isinstance(value, _MARKERLESS):
         return value
@@ -78,8 +85,21 @@ def _apart(value: Any) -> Any:
     elif dataclasses.is_dataclass(value):
         value = _dataclass_apart(value)
     shown = serialize_for_json(value)
+    if _holds_types(value):
+        return value  # what it shows are DSPy's own markers; its texts are apart by now
     apart = _apart(shown)
     return value if apart == shown else apart
+
+
+def _holds_types(value: Any) -> bool:
+    """Return whether a value is one of DSPy's types, or a model or dataclass that holds some."""
+    if isinstance(value, dspy.Type):
+        return True
+    if isinstance(value, pydantic.BaseModel) or dataclasses.is_dataclass(value):
+        return any(map(_holds_types, vars(value).values()))
+    if isinstance(value, dict):
+        return any(map(_holds_types, value.values()))
+    return isinstance(value, (list, tuple)) and any(map(_holds_types, value))
 
 
 def _key_apart(key: Any) -> Any:

@@ -1,8 +1,8 @@
 """A child process of a collection: it makes draws, and does what its parent orders.
 
-Child and parent send each other JSON. What is reported goes up one connection, whose other
-direction answers questions; orders come down another. Where the parent has ended, a child ends as
-after Ctrl-C, but for the calls under way, which it waits for.
+A forked child and its parent send each other JSON. What is reported goes up one connection, whose
+other direction answers questions; orders come down another. Where the parent has ended, a child
+ends as after Ctrl-C, but for the calls under way, which it waits for.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from multiprocessing.connection import Connection
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from ..sampling.interrupt import Interrupt
 from .carried_errors import error_text
 from .claims import Unit
 from .heartbeat import Heartbeat
 from .remote_limits import RemoteBudget
-from .session import Session
+from .session import Session, abstained
 from .units import Units
+from .writer import RecordedDraw
 
 #: Seconds between two reports of progress.
 REPORT_S = 0.1
@@ -35,20 +36,32 @@ REPORT_S = 0.1
 _LOOK_S = 1.0
 
 
-class Link:
-    """A child's connection to its parent."""
+class Link(Protocol):
+    """A child's connection to what conducts it."""
+
+    def tell(self, kind: str, **details: Any) -> None:
+        """Report; do nothing where nobody listens any more."""
+
+    def ask(self, question: str, **details: Any) -> dict[str, Any]:
+        """Return the reply of `Account.answer`.
+
+        Raises:
+            EOFError, OSError: nobody answers any more.
+        """
+
+
+class _Pipe:
+    """A forked child's connection to its parent."""
 
     def __init__(self, reports: Connection):
         # Reentrant: what is collected as garbage meanwhile may log.
         self._reports, self._lock = reports, threading.RLock()
 
     def tell(self, kind: str, **details: Any) -> None:
-        """Report; to a parent that has ended, do nothing."""
         with self._lock, suppress(OSError):
             self._reports.send_bytes(json.dumps([kind, details]).encode())
 
     def ask(self, question: str, **details: Any) -> dict[str, Any]:
-        """Return the parent's reply; raises `EOFError` or `OSError` where the parent has ended."""
         with self._lock:
             message = ["ask", {"question": question, "details": details}]
             self._reports.send_bytes(json.dumps(message).encode())
@@ -73,19 +86,18 @@ class _Forwarder(logging.Handler):
 
 
 class Child:
-    """A child's part of a collection.
+    """A process's part of a collection.
 
     Args:
-        units: all of the collection's.
-        share: (number, count) of this child among all.
+        units: all of the collection's that may be its own.
+        link: to what conducts it.
+        waits: whether it waits at the end for what other collections have claimed, and makes what
+            those leave that die; where not, it does so when it is ordered to sweep.
     """
 
-    def __init__(
-        self, session: Session, units: Units, link: Link, orders: Connection, share: tuple[int, int]
-    ):
-        self.session, self.units, self.link, self.share = session, units, link, share
+    def __init__(self, session: Session, units: Units, link: Link, *, waits: bool):
+        self.session, self.units, self.link, self.waits = session, units, link, waits
         self.interrupt = Interrupt()
-        self._orders_from, self._parent = orders, os.getppid()
         self._orders: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._reported = 0.0
         self._failing = False
@@ -93,10 +105,10 @@ class Child:
         if session.budget is not None:
             session.limit_by(RemoteBudget(link.ask, session.budget.max_cost, self.interrupt))
         session.on_settled = self._report
+        session.on_record = self._record
 
     def run(self) -> None:
-        """Draw until the parent says that all is drawn."""
-        threading.Thread(target=self._listen, name="dspy-mux-orders", daemon=True).start()
+        """Draw until the order to end comes."""
         order = "draw"  # what all begin with
         while order != "end":
             error: BaseException | None = None
@@ -104,13 +116,31 @@ class Child:
                 self._draw(sweep=order == "sweep")
             except BaseException as raised:  # noqa: BLE001  (the parent raises it)
                 error = raised
-            error = error or self.session.mistake
-            self.link.tell(
-                "idle",
-                tallies=asdict(self.session.tallies),
-                error=None if error is None else error_text(error),
-            )
+            self.tell_idle(error or self.session.mistake)
             order = self._orders.get()
+
+    def tell_idle(self, error: BaseException | None) -> None:
+        """Report that nothing is left to draw, or the error that ended it."""
+        self.link.tell(
+            "idle",
+            tallies=asdict(self.session.tallies),
+            error=None if error is None else error_text(error),
+        )
+
+    def obey(self, order: str, **details: Any) -> None:
+        """Take an order; called from another thread than `run`."""
+        if order == "stop":
+            self.interrupt.presses = details["presses"]
+            self.interrupt.ask()
+        elif order == "up":
+            self._up.update(details["members"])
+            self.session.health.responded.update(details["members"])
+        else:
+            self._orders.put(order)
+
+    def wanted(self) -> Iterator[Unit | None]:
+        """Yield the units to draw, in order; None while the next one is not known."""
+        yield from [unit for unit, left in self.units.missing.items() if left]
 
     def _draw(self, *, sweep: bool) -> None:
         """Draw what is lacking; in a sweep also what others have left, once they are dead."""
@@ -118,17 +148,19 @@ class Child:
             self.units.begin_again()
         with Heartbeat(self.session.bank, self.interrupt) as heart:
             self.link.tell("owner", owner=heart.owner)
-            self.session.draw(self.units, self._in_turn(), heart, self.interrupt, wait=sweep)
+            wait = sweep or self.waits
+            self.session.draw(self.units, self.wanted(), heart, self.interrupt, wait=wait)
 
-    def _in_turn(self) -> Iterator[Unit]:
-        """Yield the units that lack draws: this child's part, then what others have not come to."""
-        units = [unit for unit, left in self.units.missing.items() if left]
-        number, count = self.share
-        first, last = (len(units) * at // count for at in (number, number + 1))
-        yield from units[first:last]
-        others = [*units[:first], *units[last:]]
-        self.units.look_up(others)
-        yield from [unit for unit in reversed(others) if self.units.missing[unit]]
+    def _record(self, draw: RecordedDraw, waiting: int) -> None:
+        """Report a draw before it is written: a kill leaves it open whether it is."""
+        question, program = draw.unit
+        self.link.tell(
+            "record",
+            tallies=asdict(self.session.tallies),
+            draw=[program, question, draw.number],
+            abstained=abstained(draw),
+            waiting=waiting,
+        )
 
     def _report(self) -> None:
         if self.session.mistake is not None and not self._failing:
@@ -142,6 +174,34 @@ class Child:
             self._reported = now
             self.link.tell("tallies", tallies=asdict(self.session.tallies))
 
+
+class _ForkedChild(Child):
+    """A forked child, which draws its part of all units, then what others have not come to.
+
+    Args:
+        orders: the connection that they come by.
+        share: (number, count) of this child among all.
+    """
+
+    def __init__(
+        self, session: Session, units: Units, link: Link, orders: Connection, share: tuple[int, int]
+    ):
+        super().__init__(session, units, link, waits=False)
+        self.share, self._orders_from, self._parent = share, orders, os.getppid()
+
+    def run(self) -> None:
+        threading.Thread(target=self._listen, name="dspy-mux-orders", daemon=True).start()
+        super().run()
+
+    def wanted(self) -> Iterator[Unit | None]:
+        units = [unit for unit, left in self.units.missing.items() if left]
+        number, count = self.share
+        first, last = (len(units) * at // count for at in (number, number + 1))
+        yield from units[first:last]
+        others = [*units[:first], *units[last:]]
+        self.units.look_up(others)
+        yield from [unit for unit in reversed(others) if self.units.missing[unit]]
+
     def _listen(self) -> None:
         with suppress(EOFError, OSError):
             while True:
@@ -149,16 +209,9 @@ class Child:
                     if os.getppid() != self._parent:
                         raise EOFError
                 order, details = json.loads(self._orders_from.recv_bytes())
-                if order == "stop":
-                    self.interrupt.presses = details["presses"]
-                    self.interrupt.ask()
-                elif order == "up":
-                    self._up.update(details["members"])
-                    self.session.health.responded.update(details["members"])
-                else:
-                    self._orders.put(order)
+                self.obey(order, **details)
         self.interrupt.ask()
-        self._orders.put("end")
+        self.obey("end")
 
 
 def run_child(
@@ -175,14 +228,14 @@ def run_child(
         parents_ends: the parent's ends of all connections, which the fork copied.
         share: (number, count) of this child among all.
     """
-    code, link = 1, Link(ends[0])
+    code, link = 1, _Pipe(ends[0])
     try:
         # A terminal sends Ctrl-C to all processes; the parent says what to do.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         for end in parents_ends:
             end.close()  # else nobody would see that the parent has ended
-        _forward_logs(link)
-        Child(session, units, link, ends[1], share).run()
+        forward_logs(link)
+        _ForkedChild(session, units, link, ends[1], share).run()
         code = 0
     except BaseException as error:  # noqa: BLE001  (the parent raises it)
         link.tell("idle", tallies=asdict(session.tallies), error=error_text(error))
@@ -193,7 +246,8 @@ def run_child(
         os._exit(code)  # calls that hang hold up nobody
 
 
-def _forward_logs(link: Link) -> None:
+def forward_logs(link: Link) -> None:
+    """Report what is logged, rather than print it."""
     for name in ("dspy", "dspy_mux"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [], True

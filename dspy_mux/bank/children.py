@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -19,11 +19,11 @@ from typing import Any
 import dspy
 
 from ..errors import BankError, ConfigurationError, MuxError
-from ..local import AsyncLlamaEngine, LlamaEngine
+from ..local import is_embedded
 from ..mux.slm_mux import SLMMux
 from ..sampling.interrupt import Interrupt
-from .carried_errors import restored
 from .child import run_child
+from .conductor import GRACE_S, Conductor, DrawKey
 from .limits import Budget
 from .remote_limits import Account
 from .session import Session, Tallies
@@ -33,14 +33,13 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two looks at Ctrl-C and at who lives.
 LOOK_S = 0.1
-#: Seconds to wait for the bank, to release what a killed child had claimed.
-RELEASE_S = 2.0
-#: Seconds that children have to end once the parent does; after a second Ctrl-C too.
-GRACE_S = 15.0
 
 
-def check_processes(mux: SLMMux, processes: int, num_threads: int) -> None:
+def check_processes(processes: int, num_threads: int, embedded: Sequence[str]) -> None:
     """Check that a collection can be shared among processes.
+
+    Args:
+        embedded: members whose models run in the process that asks them.
 
     Raises:
         ConfigurationError: it cannot; the message says why.
@@ -53,14 +52,9 @@ def check_processes(mux: SLMMux, processes: int, num_threads: int) -> None:
         )
     if processes == 1:
         return
-    local = [
-        member.label
-        for member in mux.members
-        if isinstance(getattr(member.lm, "engine", None), (LlamaEngine, AsyncLlamaEngine))
-    ]
-    if local:
+    if embedded:
         raise ConfigurationError(
-            f"{', '.join(local)}: embedded models run in the process that asks them, so each of "
+            f"{', '.join(embedded)}: embedded models run in the process that asks them, so each of "
             f"{processes} processes would load their weights again: leave processes out, or serve "
             "the models over HTTP."
         )
@@ -71,58 +65,52 @@ def check_processes(mux: SLMMux, processes: int, num_threads: int) -> None:
         )
 
 
+def embedded_in(mux: SLMMux) -> list[str]:
+    """Return the names of the members whose models run in this process."""
+    return [member.label for member in mux.members if is_embedded(member.lm)]
+
+
 def units_at_once(num_threads: int, k: int) -> int:
     """Return how many units a process claims at a time, so that all come to an end together."""
     return max(1, min(UNITS_AT_ONCE, num_threads // k))
 
 
 @dataclass(eq=False)
-class _ChildState:
-    """What the parent knows of a child.
-
-    Attributes:
-        owner: of its claims.
-        idle: whether it has nothing left to draw.
-    """
+class _ChildProcess:
+    """A forked process, as its parent knows it (`Process`)."""
 
     process: BaseProcess
     reports: Connection
     orders: Connection
     account: Account | None
     tallies: Tallies = field(default_factory=Tallies)
+    unwritten: dict[DrawKey, tuple[bool, bool]] = field(default_factory=dict)
     owner: str | None = None
     idle: bool = False
     ended: bool = False
 
+    def order(self, order: str, **details: Any) -> None:
+        with suppress(OSError):  # it has ended
+            self.orders.send_bytes(json.dumps([order, details]).encode())
 
-class Children:
-    """The processes of a collection; they run within the block.
+    def kill(self) -> None:
+        self.process.kill()
+
+
+class Children(Conductor[_ChildProcess]):
+    """The forked processes of a collection; they run within the block.
 
     Args:
         session: forked into each child, which draws by it.
         units: what to draw.
         processes: how many.
         interrupt: ends them.
-
-    Attributes:
-        show: called with the tallies of all together.
     """
 
     def __init__(self, session: Session, units: Units, processes: int, interrupt: Interrupt):
-        self._session, self._units, self._interrupt = session, units, interrupt
+        super().__init__(session, units, interrupt)
         self._count = processes
-        self._all: list[_ChildState] = []
-        self._deaths, self._stopping = 0, -1
         self._swept = -1  # deaths before the last look at what is left
-        self._insisted_at = 0.0
-        self._error: BaseException | None = None
-        self._said: dict[tuple[str, str], _ChildState] = {}
-        self.show: Callable[[Tallies], None] = lambda tallies: None
-
-    @property
-    def tallies(self) -> Tallies:
-        """What all came to so far."""
-        return sum((child.tallies for child in self._all), Tallies())
 
     def __enter__(self) -> Children:
         if dspy.cache.enable_disk_cache:
@@ -140,30 +128,12 @@ class Children:
         self._end_all()
 
     def run(self) -> None:
-        """Wait until all is drawn, recorded and ended.
-
-        Raises:
-            MuxError: what ended a child, or all were killed. Other errors are raised as they are.
-        """
-        while living := self._living():
-            for reports in wait([child.reports for child in living], LOOK_S):
-                self._read(next(child for child in living if child.reports is reports))
-            self._pass_ctrl_c_on()
-            for child in living:
-                if not child.process.is_alive():
-                    self._bury(child)
-            self._conduct()
-        self.show(self.tallies)
-        if self._error is not None:
-            raise self._error
+        super().run()
         if self._deaths == self._count and not self._interrupt.asked:
             raise MuxError(
                 f"All {self._count} processes of the collection were ended from outside: what had "
                 "arrived is recorded, so start it again, with fewer processes if memory is short."
             )
-
-    def _living(self) -> list[_ChildState]:
-        return [child for child in self._all if not child.ended]
 
     def _start(self, number: int) -> None:
         reports, to_parent = multiprocessing.Pipe()
@@ -194,9 +164,16 @@ class Children:
         to_parent.close()
         from_parent.close()
         account = Account(budget) if isinstance(budget, Budget) else None
-        self._all.append(_ChildState(process, reports, orders, account))
+        self._all.append(_ChildProcess(process, reports, orders, account))
 
-    def _read(self, child: _ChildState) -> None:
+    def _listen(self, living: list[_ChildProcess]) -> None:
+        for reports in wait([child.reports for child in living], LOOK_S):
+            self._read(next(child for child in living if child.reports is reports))
+        for child in living:
+            if not child.process.is_alive():
+                self._bury(child)
+
+    def _read(self, child: _ChildProcess) -> None:
         """Take what a child reports, as much as there is."""
         try:
             while child.reports.poll():
@@ -206,80 +183,29 @@ class Children:
             child.process.join(GRACE_S)
             self._bury(child)
 
-    def _take(self, child: _ChildState, kind: str, details: dict[str, Any]) -> None:
-        if kind == "ask":
-            assert child.account is not None
-            reply = child.account.answer(details["question"], details["details"])
-            child.reports.send_bytes(json.dumps(reply).encode())
-        elif kind == "owner":
-            child.owner = details["owner"]
-        elif kind == "log":
-            self._log(child, details["logger"], details["level"], details["message"])
-        elif kind == "up":
-            for other in self._living():
-                self._order(other, "up", members=details["members"])
-        elif kind == "failing":
-            self._stop(0)
-        else:
-            child.tallies = Tallies(**details["tallies"])
-            child.idle = kind == "idle"
-            self.show(self.tallies)
-            if details.get("error") is not None:
-                self._fail(restored(details["error"]))
-
-    def _fail(self, error: BaseException) -> None:
-        """Have all end with an error; the first one is raised, and others are logged."""
-        if self._error is None:
-            self._error = error
-        elif str(error) != str(self._error):
-            logger.error("Another process of the collection: %s", error)
-        self._stop(0)
-
-    def _log(self, child: _ChildState, name: str, level: int, message: str) -> None:
-        """Log what a child logged, but for what another one has said already."""
-        if self._said.setdefault((name, message), child) is child:
-            logging.getLogger(name).log(level, "%s", message)
+    def _take(self, process: _ChildProcess, kind: str, details: dict[str, Any]) -> None:
+        if kind != "ask":
+            super()._take(process, kind, details)
+            return
+        assert process.account is not None
+        reply = process.account.answer(details["question"], details["details"])
+        process.reports.send_bytes(json.dumps(reply).encode())
 
     def _conduct(self) -> None:
         """Once no child has anything left to draw, have one make what the dead left; then end all.
 
         It waits for the claims of dead collections to lapse, and those of a child are released.
         """
-        living = self._living()
+        living = self.living
         if not living or not all(child.idle for child in living):
             return
         last = self._is_over or self._swept == self._deaths
         self._swept = self._deaths
         for child in living if last else living[:1]:
             child.idle = False
-            self._order(child, "end" if last else "sweep")
+            child.order("end" if last else "sweep")
 
-    @property
-    def _is_over(self) -> bool:
-        return self._stopping >= 0 or self._interrupt.asked or self._session.out_of_budget
-
-    def _order(self, child: _ChildState, order: str, **details: Any) -> None:
-        with suppress(OSError):  # it has ended
-            child.orders.send_bytes(json.dumps([order, details]).encode())
-
-    def _stop(self, presses: int) -> None:
-        """Have all children end, as after so many presses of Ctrl-C."""
-        if presses > self._stopping:
-            self._stopping = presses
-            for child in self._living():
-                self._order(child, "stop", presses=presses)
-
-    def _pass_ctrl_c_on(self) -> None:
-        interrupt = self._interrupt
-        if interrupt.asked:
-            self._stop(interrupt.presses)
-        if interrupt.insisted:
-            self._insisted_at = self._insisted_at or time.monotonic()
-            if interrupt.presses > 2 or time.monotonic() - self._insisted_at > GRACE_S:
-                for child in self._living():
-                    child.process.kill()
-
-    def _bury(self, child: _ChildState) -> None:
+    def _bury(self, child: _ChildProcess) -> None:
         """Take note that a child has ended; where it was killed, have others make its draws."""
         if child.ended:
             return
@@ -290,18 +216,15 @@ class Children:
         if child.process.exitcode == 0:
             return
         self._deaths += 1
+        with suppress(BankError):
+            self._count_written(child)
         if self._is_over:
             return
-        others = " The others make its draws." if self._living() else ""
+        others = " The others make its draws." if self.living else ""
         logger.warning("A process of the collection was ended by %s.%s", _cause(child), others)
-        if child.owner is not None:
-            # Where that fails, its claims lapse by themselves.
-            until = time.monotonic() + RELEASE_S
-            writing = self._session.bank.writing(lambda: time.monotonic() < until)
-            with suppress(BankError), writing as connection:
-                self._session.bank.claims.release(connection, child.owner)
+        self._release(child)
 
-    def _drain(self, child: _ChildState) -> None:
+    def _drain(self, child: _ChildProcess) -> None:
         """Take what an ended child had reported."""
         with suppress(EOFError, OSError):
             while child.reports.poll():
@@ -323,7 +246,7 @@ class Children:
             child.process.close()
 
 
-def _cause(child: _ChildState) -> str:
+def _cause(child: _ChildProcess) -> str:
     code = child.process.exitcode
     if code is None or code >= 0:
         return f"exit code {code}"

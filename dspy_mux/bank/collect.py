@@ -22,7 +22,8 @@ from rich.console import Console
 from ..errors import BankError, ConfigurationError
 from ..mux.slm_mux import SLMMux
 from ..sampling.interrupt import Interrupt
-from .children import Children, check_processes, units_at_once
+from .children import Children, check_processes, embedded_in, units_at_once
+from .conductor import Cluster, Conductor
 from .fingerprint import fingerprint_member
 from .heartbeat import Heartbeat
 from .limits import Budget
@@ -93,10 +94,13 @@ class CollectOptions:
     max_cost: float | None = None
     retry_failed: bool = False
     console: Console | None = None
+    cluster: Cluster | None = None
 
     def __post_init__(self) -> None:
         if self.num_threads < 1 or (self.k is not None and self.k < 1):
             raise ConfigurationError("k and num_threads must be 1 or more.")
+        if self.cluster is not None and self.processes != 1:
+            raise ConfigurationError("A cluster has workers of its own: leave processes out.")
 
 
 def collect(  # noqa: PLR0913  (users pass keyword arguments; CollectOptions takes them at once)
@@ -114,6 +118,7 @@ def collect(  # noqa: PLR0913  (users pass keyword arguments; CollectOptions tak
     max_cost: float | None = None,
     retry_failed: bool = False,
     console: Console | None = None,
+    cluster: Cluster | None = None,
 ) -> Collected:
     """Make the draws that the bank lacks, score them and record them.
 
@@ -148,7 +153,8 @@ def collect(  # noqa: PLR0913  (users pass keyword arguments; CollectOptions tak
         processes: forked processes to share the draws, where one interpreter is the limit. They
             share the limits below too, and Ctrl-C ends all of them. What callbacks, the metric and
             LMs keep in memory, such as DSPy's history, stays in them. Where one is killed, the
-            others make its draws. Not for embedded models, macOS or Windows.
+            others make its draws; the calls that it had under way are not in `calls`. Not for
+            embedded models, macOS or Windows.
         max_calls: at most this many LM calls, retries included.
         max_cost: at most this many US dollars. A price is known only from a response, so the cost
             can exceed this by a member's first draw, and by what calls in flight cost above the
@@ -156,6 +162,8 @@ def collect(  # noqa: PLR0913  (users pass keyword arguments; CollectOptions tak
         retry_failed: draw again what failed with an error (a timeout, a refused connection), but
             not unusable answers. The recorded failure stays until a new draw replaces it.
         console: shows the progress; None for no progress.
+        cluster: machines to share the draws, such as `dspy_mux.cluster.RayCluster()`
+            (`docs/scale.md`); None for this process, or `processes`.
 
     Raises:
         ConfigurationError: a wrong setting; several processes where they cannot be; a `max_cost`
@@ -182,10 +190,13 @@ def collect(  # noqa: PLR0913  (users pass keyword arguments; CollectOptions tak
         max_cost=max_cost,
         retry_failed=retry_failed,
         console=console,
+        cluster=cluster,
     )
-    check_processes(mux, processes, num_threads)
+    check_processes(processes, num_threads, embedded_in(mux))
     opened = nullcontext(bank) if isinstance(bank, SampleBank) else closing(SampleBank(bank))
     with opened as to_fill:
+        if cluster is not None:
+            cluster.check(mux, to_fill, num_threads)
         return _Collection(mux, examples, metric, to_fill, options).run()
 
 
@@ -240,7 +251,8 @@ class _Collection:
         wanted = units.lacking
         total = sum(self.k.values()) * len(self.examples)
         meter = _Meter(self.options.console, total, total - wanted)
-        draw = self._draw if self.options.processes == 1 else self._draw_in_processes
+        alone = self.options.processes == 1 and self.options.cluster is None
+        draw = self._draw if alone else self._draw_in_processes
         tallies = draw(units, meter)
         # Another collection may have drawn some since, and scored them by its own metric.
         rescored += self.scorer.score_recorded(self.bank, self.programs)
@@ -287,14 +299,19 @@ class _Collection:
     def _draw_in_processes(self, units: Units, meter: _Meter) -> Tallies:
         with (
             Interrupt() as interrupt,
-            Children(self.session, units, self.options.processes, interrupt) as children,
-            _counting_losses(lambda: children.tallies),
+            self._conductor(units, interrupt) as conductor,
+            _counting_losses(lambda: conductor.tallies),
             meter,  # once all are forked, as it has a thread
         ):
-            children.show = meter.show
-            children.run()
+            conductor.show = meter.show
+            conductor.run()
         units.begin_again()
-        return children.tallies
+        return conductor.tallies
+
+    def _conductor(self, units: Units, interrupt: Interrupt) -> Conductor[Any]:
+        if self.options.cluster is not None:
+            return self.options.cluster.conductor(self.session, units, interrupt)
+        return Children(self.session, units, self.options.processes, interrupt)
 
 
 @contextmanager

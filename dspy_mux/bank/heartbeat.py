@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from dspy.utils.callback import BaseCallback
@@ -16,6 +17,7 @@ from ..sampling.deadline import loading
 from ..sampling.interrupt import Interrupt
 from . import claims
 from .claims import Unit
+from .patience import patiently
 from .sample_bank import SampleBank
 
 #: Seconds to wait at the end for a beat under way, which may wait for another process's change.
@@ -69,15 +71,24 @@ class Heartbeat:
 
     def take(self, units: Sequence[Unit]) -> list[Unit]:
         """Claim units; return those that are this collection's now, none after Ctrl-C."""
-        with self._lock, self._unless_hurried():
-            ours = self._bank.claims.take(units, self.owner, self._beats, self._wanted)
+        with self._unless_hurried():
+            return patiently(self._bank, partial(self._take, units), self.wanted)
+        return []
+
+    def _take(self, units: Sequence[Unit]) -> list[Unit]:
+        with self._lock:
+            ours = self._bank.claims.take(units, self.owner, self._beats, self.wanted)
             self._held.update(ours)
             return ours
-        return []
 
     def release(self, units: Sequence[Unit]) -> None:
         """Give claims up; after Ctrl-C only where no other process holds the bank."""
-        with self._unless_hurried(), self._bank.writing(self._wanted) as connection:
+        if units:
+            with self._unless_hurried():
+                patiently(self._bank, partial(self._release, units), self.wanted)
+
+    def _release(self, units: Sequence[Unit]) -> None:
+        with self._bank.writing(self.wanted) as connection:
             self._bank.claims.release(connection, self.owner, units)
 
     def confirm(self, unit: Unit) -> None:
@@ -102,13 +113,13 @@ class Heartbeat:
     def _beat(self) -> None:
         """Beat once, holding the lock; a beat that fails changes nothing."""
         self._beats += 1
-        with suppress(BankError), self._bank.writing(self._wanted) as connection:
+        with suppress(BankError), self._bank.writing(self.wanted) as connection:
             at = _clocks()  # waiting for the transaction took its time
             self._held = self._bank.claims.beat(connection, self.owner, self._beats)
             self._at = at
 
-    def _wanted(self) -> bool:
-        """Whether to wait for another process that holds the bank."""
+    def wanted(self) -> bool:
+        """Return whether to wait for the bank, which another process may hold."""
         return not (self._over.is_set() or self._interrupt.hurried)
 
     @contextmanager

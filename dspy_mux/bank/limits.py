@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -62,6 +62,12 @@ class Limits(Protocol):
     def end(self, share: Share, expected: float, call: PricedCall, failed: bool) -> None:
         """Take note that a call ended, and of what it cost."""
 
+    def further(self, share: Share) -> bool:
+        """Count a choice that no call is made for; return whether it fits."""
+
+    def charge(self, cost: float) -> None:
+        """Add what such choices cost."""
+
     def settled(self, share: Share, *, answered: bool) -> None:
         """Take note that a draw ended or was given up."""
 
@@ -90,7 +96,7 @@ class Budget:
     """
 
     def __init__(self, max_calls: int | None, max_cost: float | None, longest: Mapping[str, int]):
-        self.max_calls, self.max_cost = max_calls, max_cost
+        self.max_calls, self.max_cost, self.longest = max_calls, max_cost, longest
         self.stopped: Limit | None = None
         self._seen = {name: _Seen(calls) for name, calls in longest.items()}
         self._drawing: set[Share] = set()
@@ -101,6 +107,11 @@ class Budget:
     def unpriced(self) -> list[str]:
         """Members whose calls have no known price."""
         return [name for name, seen in self._seen.items() if seen.priced is False]
+
+    def expect(self, member: str, calls: int) -> None:
+        """Assume so many LM calls of a member's draw, unless the member is known."""
+        with self._lock:
+            self._seen.setdefault(member, _Seen(calls))
 
     def share(self, member: str) -> Share | None:
         """Return what a draw of this member may spend; None where nothing is left for it (yet)."""
@@ -150,20 +161,35 @@ class Budget:
         """Reserve a call; return what it is expected to cost."""
         with self._lock:
             expected = self._seen[share.member].dearest
-            if self.max_calls is not None and self._calls + 1 > self.max_calls:
-                self.stopped = "max_calls"
-            elif (
-                self.max_cost is not None
-                and self._cost + self._expected + expected > self.max_cost + _ROUNDING
-            ):
-                self.stopped = "max_cost"
-            else:
-                self._calls += 1
-                share.calls += 1
-                self._expected += expected
-                return expected
-            share.refused = True
-            raise LimitReached(self.stopped)
+            if not self._takes_one(expected):
+                raise LimitReached(self.stopped)
+            share.calls += 1
+            self._expected += expected
+            return expected
+
+    def _takes_one(self, expected: float) -> bool:
+        """Count a call where it fits; note which limit it would pass."""
+        if self.max_calls is not None and self._calls + 1 > self.max_calls:
+            self.stopped = "max_calls"
+        elif (
+            self.max_cost is not None
+            and self._cost + self._expected + expected > self.max_cost + _ROUNDING
+        ):
+            self.stopped = "max_cost"
+        else:
+            self._calls += 1
+            return True
+        return False
+
+    def further(self, share: Share) -> bool:
+        """Count a choice that no call is made for; return whether it fits."""
+        with self._lock:
+            return self._takes_one(self._seen[share.member].dearest)
+
+    def charge(self, cost: float) -> None:
+        """Add what such choices cost."""
+        with self._lock:
+            self._cost += cost
 
     def end(self, share: Share, expected: float, call: PricedCall, failed: bool) -> None:
         """Take note that a call ended, and of what it cost."""
@@ -195,58 +221,77 @@ class Share(BaseCallback):
     def __init__(self, budget: Limits, member: str):
         self.budget, self.member = budget, member
         self.calls, self.cost, self.refused = 0, 0.0, False
-        self._in_flight: dict[str, tuple[float, PricedCall]] = {}
-        self._asker: object = None
+        self._in_flight: dict[str, tuple[float, PricedCall, object]] = {}
         self._lock = threading.Lock()
-        self._reserved: float | None = None
-        self._first: str | None = None
+        #: Of draws in a group, this one and those within it: what the first call is expected to
+        #: cost, where it is reserved; and that call, "" where the draw makes none any more.
+        self._reserved: dict[object, float] = {}
+        self._first: dict[object, str] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Share:
         return self  # it is the draw's, wherever DSPy's settings are copied to
 
-    def hold_for(self, asker: object) -> Callable[[], bool]:
-        """Return what reserves an asker's first call, or says that it does not fit the budget.
+    def reserve(self, claimant: object) -> bool:
+        """Reserve a draw's first call, unless it is or has been; return whether it fits.
 
         Its choice may be asked for by another draw's request, before it makes the call.
         """
-        self._asker = asker
-        return self._reserve
-
-    def _reserve(self) -> bool:
         with self._lock:
-            if self._first is None and self._reserved is None:
+            if claimant not in self._first and claimant not in self._reserved:
                 try:
-                    self._reserved = self.budget.begin(self)
+                    self._reserved[claimant] = self.budget.begin(self)
                 except LimitReached:
-                    self.refused = False  # the draw may ask by itself
-                    return False
+                    return False  # the draw may ask by itself
             return True
 
-    def release(self, *, made: bool) -> None:
-        """End the reservation of a call that the draw did not make.
+    def further(self) -> bool:
+        """Count one more choice, for which no call is made; return whether it fits."""
+        return self.budget.further(self)
+
+    def refuse(self) -> None:
+        """End a draw whose next call does not fit."""
+        self.refused = True
+        raise LimitReached(self.budget.stopped)
+
+    def release(self, claimant: object, *, made: bool, cost: float) -> bool:
+        """End the reservation of a call that a draw did not make.
 
         Args:
             made: whether another draw's request asked for its choice.
+            cost: US dollars that choices cost of which no draw made a call.
+
+        Returns:
+            Whether the reservation counts for that choice.
         """
         with self._lock:
-            reserved, self._reserved = self._reserved, None
-            self._first = ""
+            reserved = self._reserved.pop(claimant, None)
+            self._first[claimant] = ""
         if reserved is not None:
             self.budget.end(self, reserved, PricedCall(), failed=made)
+        if cost:
+            self.budget.charge(cost)
+        return made and reserved is not None
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
-        call, reserved = PricedCall(), None
-        if self._asker is not None and first_asker() is self._asker:
-            with self._lock:
-                reserved, self._reserved, self._first = self._reserved, None, call_id
-        expected = self.budget.begin(self) if reserved is None else reserved
-        self._in_flight[call_id] = expected, call
+        call, claimant = PricedCall(), first_asker()
+        try:
+            if claimant is None or claimant.spender is not self:
+                expected = self.budget.begin(self)
+            else:
+                with self._lock:  # until it is granted, nobody asks for a choice on its behalf
+                    reserved = self._reserved.pop(claimant, None)
+                    expected = self.budget.begin(self) if reserved is None else reserved
+                    self._first[claimant] = call_id
+        except LimitReached:
+            self.refused = True
+            raise
+        self._in_flight[call_id] = expected, call, claimant
         current_call.set(call)
 
     def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
-        expected, call = self._in_flight.pop(call_id)
+        expected, call, claimant = self._in_flight.pop(call_id)
         current_call.set(None)
         with self._lock:
-            if self._first == call_id:
-                self._first = None  # it may be made again
+            if self._first.get(claimant) == call_id:
+                del self._first[claimant]  # it may be made again
         self.budget.end(self, expected, call, exception is not None)

@@ -55,9 +55,17 @@ class RemoteBudget:
         """Reserve a call; return what it is expected to cost."""
         expected: float | None = self._ask("begin", share=self._numbers[share])["expected"]
         if expected is None:
-            share.refused = True
             raise LimitReached(self.stopped)
         return expected
+
+    def further(self, share: Share) -> bool:
+        """Count a choice that no call is made for; return whether it fits."""
+        fits: bool = self._ask("further", share=self._numbers[share])["expected"] is not None
+        return fits
+
+    def charge(self, cost: float) -> None:
+        """Add what such choices cost."""
+        self._ask("charge", cost=cost)
 
     def end(self, share: Share, expected: float, call: PricedCall, failed: bool) -> None:
         """Take note that a call ended, and of what it cost."""
@@ -97,6 +105,8 @@ class Account:
             "settled": self._settle,
             "begin": self._begin,
             "end": self._end,
+            "further": self._further,
+            "charge": self._charge,
         }
         reply = answers[question](**details)
         return {**reply, "stopped": self._budget.stopped, "unpriced": self._budget.unpriced}
@@ -106,7 +116,7 @@ class Account:
         for number in list(self._shares):
             for expected in list(self._calls[number]):
                 self._end(number, expected, billed=True, cost=expected or None, failed=True)
-            if number not in self._settled:
+            if number in self._shares and number not in self._settled:
                 self._settle(number, answered=False)
 
     def _share(self, member: str) -> dict[str, Any]:
@@ -132,6 +142,14 @@ class Account:
             return {"expected": None}
         self._calls[share].append(expected)
         return {"expected": expected}
+
+    def _further(self, share: int) -> dict[str, Any]:
+        open_ = share in self._shares and share not in self._settled
+        return {"expected": 0.0 if open_ and self._budget.further(self._shares[share]) else None}
+
+    def _charge(self, cost: float) -> dict[str, Any]:
+        self._budget.charge(cost)
+        return {}
 
     def _end(
         self, share: int, expected: float, billed: bool, cost: float | None, failed: bool

@@ -38,15 +38,20 @@ class Scorer:
     Args:
         metric: None leaves all answers without a score.
         examples: question (its id in the bank) → its example, with the gold answer.
-
-    Attributes:
-        scored_by: question → the fingerprint of the metric and its gold answer.
+        scored_by: question → the fingerprint of the metric and its gold answer, where another
+            process has made them; None to make them here.
     """
 
-    def __init__(self, mux: SLMMux, metric: Metric | None, examples: Mapping[int, dspy.Example]):
+    def __init__(
+        self,
+        mux: SLMMux,
+        metric: Metric | None,
+        examples: Mapping[int, dspy.Example],
+        scored_by: dict[int, str] | None = None,
+    ):
         self.mux, self.metric, self.examples = mux, metric, examples
-        self.scored_by: dict[int, str] = {}
-        if metric is not None:
+        self.scored_by = {} if scored_by is None else scored_by
+        if metric is not None and scored_by is None:
             metric_hash = hash_callable(metric)
             self.scored_by = {
                 question: fingerprint_score(metric_hash, example)

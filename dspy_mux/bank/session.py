@@ -68,7 +68,9 @@ class Session:
         tallies: of the draws that have ended.
         health: watches them.
         mistake: the error that ended the session; None while all is well.
+        in_flight: draws that have begun, or are about to, and have not ended.
         on_settled: called after each draw that has ended.
+        on_record: called before a draw is given to the bank, when the tallies count it.
     """
 
     def __init__(
@@ -86,7 +88,9 @@ class Session:
         self.num_threads = num_threads
         self.tallies = Tallies()
         self.mistake: BaseException | None = None
+        self.in_flight = 0
         self.on_settled: Callable[[], None] = lambda: None
+        self.on_record: Callable[[RecordedDraw, int], None] = lambda draw, waiting: None
         self.limit_by(budget)
 
     @property
@@ -102,7 +106,7 @@ class Session:
     def draw(
         self,
         units: Units,
-        wanted: Iterable[Unit],
+        wanted: Iterable[Unit | None],
         heart: Heartbeat,
         interrupt: Interrupt,
         *,
@@ -117,7 +121,7 @@ class Session:
         Raises:
             BankError: a draw could not be recorded.
         """
-        writer = Writer(self.bank, self.mux, heart.owner, interrupt)
+        writer = Writer(self.bank, self.mux, heart.owner, interrupt, units.on_done)
         try:
             with closing(writer):
                 self._draw_once(units, wanted, heart, interrupt, writer)
@@ -132,11 +136,12 @@ class Session:
     def _draw_once(
         self,
         units: Units,
-        wanted: Iterable[Unit],
+        wanted: Iterable[Unit | None],
         heart: Heartbeat,
         interrupt: Interrupt,
         writer: Writer,
     ) -> None:
+        self.in_flight = 0
         settled = sample(
             self._draws(units, heart, wanted),
             timeout=self.mux.timeout,
@@ -149,17 +154,22 @@ class Session:
                 if draw.claim.lost:
                     units.lose(draw.unit)
                 self._settle(draw, units, writer)
+                self.in_flight -= 1
                 self.mistake = self.mistake or writer.error or self.health.check(draw)
                 self.on_settled()
                 if self.mistake is not None:
                     interrupt.ask()  # ends the collection once all that arrived is recorded
 
     def _draws(
-        self, units: Units, heart: Heartbeat, wanted: Iterable[Unit]
+        self, units: Units, heart: Heartbeat, wanted: Iterable[Unit | None]
     ) -> Iterator[Draw | None]:
-        """Claim units and yield their draws; None while the budget has no room for the next one."""
+        """Claim units and yield their draws; None while the budget has no room for the next one,
+        or it is not known yet."""
         positions = {program: at for at, program in enumerate(self.programs)}
         for claimed in units.claim(heart, wanted):
+            if claimed is None:
+                yield None
+                continue
             question, program = claimed.unit
             inputs = self.examples[question].inputs()
             at, numbers = positions[program], claimed.numbers
@@ -174,6 +184,7 @@ class Session:
                             return
                         yield None
                     draw.share = share
+                self.in_flight += 1
                 yield draw
 
     def _settle(self, draw: RecordedDraw, units: Units, writer: Writer) -> None:
@@ -187,5 +198,11 @@ class Session:
         if draw.prediction is not None and not draw.answered and draw.error is None:
             return  # interrupted while its answer was extracted
         draw.completes = units.settle(draw.unit, draw.number)
-        self.tallies += Tallies(1, draw.answer is NO_ANSWER, draw.cause == CUT_OFF)
+        self.tallies += Tallies(1, *abstained(draw))
+        self.on_record(draw, 1 + writer.unwritten)
         writer.put(draw)
+
+
+def abstained(draw: RecordedDraw) -> tuple[bool, bool]:
+    """Return whether a draw abstained, and whether because it was cut off."""
+    return draw.answer is NO_ANSWER, draw.cause == CUT_OFF

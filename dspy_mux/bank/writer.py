@@ -8,9 +8,9 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -28,16 +28,16 @@ from ..sampling.threads import take
 from ..voting.evidence import Evidence
 from .answer_classes import kept_classes
 from .answers import Answered
+from .claims import Unit
 from .evidence import values_of
 from .fingerprint import describe_comparison, jsonable
 from .heartbeat import Confirmation
 from .limits import Share
+from .patience import patiently
 from .sample_bank import SampleBank
 
 #: LM calls that DSPy's histories keep while draws are recorded.
 HISTORY = 256
-#: Seconds to wait before writing to a server again, which may be restarting.
-PAUSES_S = (0.5, 2.0, 5.0)
 #: Seconds after which an interrupted collection says what it waits for.
 NOTICE_S = 1.0
 
@@ -79,16 +79,11 @@ class RecordedDraw(Draw):
         return self.claim.lost or (self.share is not None and self.share.refused)
 
     def expect(self) -> None:
-        if self.share is not None:
-            self._calls.reserve = self.share.hold_for(self._calls)
+        self._calls.spender = self.share
         super().expect()
 
     def run(self) -> None:
-        try:
-            super().run()
-        finally:
-            if self.share is not None:
-                self.share.release(made=self._calls.unclaimed > 0)
+        super().run()
         if self.error is None:
             self.judge(self)
 
@@ -104,12 +99,23 @@ class RecordedDraw(Draw):
 class Writer:
     """Writes draws from one thread; those that arrive together share a transaction.
 
+    Args:
+        on_done: called with units once the last of their draws is recorded.
+
     Attributes:
         error: what ended the thread; None while all is well.
     """
 
-    def __init__(self, bank: SampleBank, mux: SLMMux, owner: str, interrupt: Interrupt):
+    def __init__(
+        self,
+        bank: SampleBank,
+        mux: SLMMux,
+        owner: str,
+        interrupt: Interrupt,
+        on_done: Callable[[Sequence[Unit]], None],
+    ):
         self.bank, self.mux, self.owner, self.interrupt = bank, mux, owner, interrupt
+        self._on_done = on_done
         self._types = OutputTypes(mux)
         self._comparison = describe_comparison(mux)
         self._comparisons: dict[int, list[str] | None] = {}  # of the programs met so far
@@ -164,33 +170,23 @@ class Writer:
                 arrived = self._arrived(math.inf)
                 open_ = None not in arrived
                 if rows := [draw for draw in arrived if draw is not None]:
-                    self._persist(rows)
+                    patiently(self.bank, partial(self._record, rows), self._patient)
                     self._written += len(rows)
-            with self._unless_hurried() as wanted, self.bank.writing(wanted) as connection:
-                self.bank.claims.release(connection, self.owner)
+                    self._on_done([draw.unit for draw in rows if draw.completes])
+            patiently(self.bank, self._release, lambda: not self.interrupt.hurried)
         except BaseException as error:  # noqa: BLE001  (ends the collection, and is raised by `close`)
             self.error = error
         finally:
             self.bank.claims.abandon(self.owner)
 
-    @contextmanager
-    def _unless_hurried(self) -> Iterator[Callable[[], bool]]:
-        """Let a change of claims fail after Ctrl-C; yield whether to wait for it."""
+    def _release(self) -> None:
+        """Release the claims; after Ctrl-C only where no other process holds the bank."""
         try:
-            yield lambda: not self.interrupt.hurried
+            with self.bank.writing(lambda: not self.interrupt.hurried) as connection:
+                self.bank.claims.release(connection, self.owner)
         except StorageError:
             if not self.interrupt.hurried:
                 raise
-
-    def _persist(self, rows: Sequence[RecordedDraw]) -> None:
-        for pause in (*(PAUSES_S if self.bank.path is None else ()), None):
-            try:
-                self._record(rows)
-                return
-            except StorageError:
-                if pause is None or self.interrupt.insisted:
-                    raise
-                time.sleep(pause)
 
     def _record(self, arrived: Sequence[RecordedDraw]) -> None:
         """Write draws, their answers' classes numbered along with the recorded ones.

@@ -9,12 +9,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..answers.reply import CUT_OFF
+from ..errors import MuxError
 from ..sampling.causes import advice
-from .options import AcceptLicense, AsJson, Timeout, finite
+from .options import (
+    AcceptLicense,
+    AsJson,
+    Ray,
+    RayAddress,
+    RayWorkers,
+    Timeout,
+    finite,
+    ray_cluster,
+)
 from .output import print_json, say
 
 if TYPE_CHECKING:
     from ..bank.collect import Collected
+    from ..cluster import RayCluster
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,7 @@ class CollectOptions:
     limit: int | None
     num_threads: int
     processes: int
+    cluster: RayCluster | None
     timeout: float | None
     max_calls: int | None
     max_cost: float | None
@@ -62,6 +74,9 @@ def collect(  # noqa: PLR0913  Typer reads the options from the parameters
             "should have a member's k draws of them, which share a request.",
         ),
     ] = 1,
+    ray: Ray = None,
+    ray_workers: RayWorkers = None,
+    ray_address: RayAddress = None,
     timeout: Timeout = None,
     max_calls: Annotated[
         int | None, typer.Option(min=1, help="Stop before more LM calls than this.")
@@ -87,6 +102,7 @@ def collect(  # noqa: PLR0913  Typer reads the options from the parameters
             limit=limit,
             num_threads=num_threads,
             processes=processes,
+            cluster=ray_cluster(ray, ray_address, ray_workers),
             timeout=timeout,
             max_calls=max_calls,
             max_cost=max_cost,
@@ -101,6 +117,7 @@ def _run(options: CollectOptions) -> None:
     import dspy
     from rich.console import Console
 
+    from ..bank.children import check_processes
     from ..bank.collect import collect as run
     from ..bank.sample_bank import SampleBank
     from ..bank.task import load_task
@@ -113,6 +130,8 @@ def _run(options: CollectOptions) -> None:
     task = load_task(options.task)
     timeout: SharedOptions = {} if options.timeout is None else {"timeout": options.timeout}
     pool = PoolFile.load(options.pool)
+    # Before weights are fetched.
+    check_processes(options.processes, options.num_threads, pool.embedded)
     mux = pool.mux(task.program(), accept_license=options.accept_license, **timeout)
     bank = SampleBank(options.bank)
     done = run(
@@ -125,6 +144,7 @@ def _run(options: CollectOptions) -> None:
         fields={} if options.split is None else {"split": options.split},
         num_threads=options.num_threads,
         processes=options.processes,
+        cluster=options.cluster,
         max_calls=options.max_calls,
         max_cost=options.max_cost,
         retry_failed=options.retry_failed,
@@ -134,6 +154,11 @@ def _run(options: CollectOptions) -> None:
         print_json(asdict(done))
     else:
         _show(done, bank.name)
+    if done.failed and done.failed == done.drawn + done.already:
+        raise MuxError(
+            f"All {done.failed} draws failed, most often with {done.cause!r}: fix that, and make "
+            "them again with --retry-failed."
+        )
 
 
 def _show(done: Collected, bank: str) -> None:
@@ -149,7 +174,7 @@ def _show(done: Collected, bank: str) -> None:
         f"{done.drawn} draws recorded in {bank} ({done.already} were there{rescored}), "
         f"{done.abstained} abstained, {done.calls} calls{cost}, {done.seconds:.0f} s{stopped}."
     )
-    if done.errors is not None:
+    if done.errors is not None and done.failed < done.drawn + done.already:
         say(done.errors)
     for sentence in advice({CUT_OFF: done.cut_off}):
         say(sentence)

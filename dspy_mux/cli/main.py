@@ -1,7 +1,7 @@
 """The command `dspy-mux`: its verbs, and the one place where errors become one line.
 
-Exit codes: 0 for an answer, 1 if the models failed, or drifted under
---fail-on-drift, 2 for a mistake in the command, a file or the environment.
+Exit codes: 0 for an answer, 1 if the models failed, all draws of a collection for example, or
+drifted under --fail-on-drift, 2 for a mistake in the command, a file or the environment.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from .replay import replay
 from .risk import risk
 from .scale import scale
 from .search import search
+from .serve import serve
 from .tune import tune
 from .weights import models, pull
 
@@ -75,6 +76,7 @@ for verb in (
     models,
     pull,
     ask,
+    serve,
 ):
     app.command()(verb)
 app.add_typer(bank_app, name="bank")

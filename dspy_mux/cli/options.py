@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..bank.record import Record
     from ..bank.sample_bank import SampleBank
     from ..bank.temperatures import Temperature
+    from ..cluster import RayCluster
     from ..replay.splits import Split
 
 #: Files with these endings are read as banks.
@@ -107,6 +108,20 @@ Timeout = Annotated[
 AcceptLicense = Annotated[
     bool, typer.Option("--accept-license", help="Accept the models' licences.")
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        help="Share the draws on a Ray cluster: auto for the running one, local to start one on "
+        "this machine."
+    ),
+]
+RayAddress = Annotated[
+    str | None, typer.Option(help="The Ray cluster's address, such as head:6379.")
+]
+RayWorkers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Ray workers that ask the members on servers. Default: one per CPU."),
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")
 ]
@@ -159,6 +174,46 @@ class BankOptions:
         report([*pool, *([] if large is None else [large])])
         return record, pool
 
+    def without(self, large: str | None) -> BankOptions:
+        """Return the choice of the same draws, but for those of a member outside the pool.
+
+        Raises:
+            ConfigurationError: that member is not recorded, or is named in the pool too.
+        """
+        if large is None:
+            return self
+        known = self._temperatures()
+        names = list(known) if self.members is None else parse_names(self.members)
+        if large not in known:
+            raise ConfigurationError(
+                f"{self.bank} has no member {large!r}; it has {', '.join(known)}."
+            )
+        if large in names and self.members is not None:
+            raise ConfigurationError(
+                f"{large!r} stands for the large model, so it cannot be in the pool too: leave it "
+                "out of the members."
+            )
+        return replace(self, members=",".join(name for name in names if name != large))
+
+    def one(self, member: str) -> Record:
+        """Return a member's draws, as many of each question as all have.
+
+        They are of its only recorded temperature, else of the one chosen.
+        """
+        of = self._temperatures()[member]
+        temperature = self.temperature
+        if len(of) == 1:
+            temperature = None if of[0] is None else f"{of[0]!r}"
+        return replace(self, members=member, temperature=temperature).record(None, at_most=1)[0]
+
+    def _temperatures(self) -> dict[str, list[float | None]]:
+        from ..bank.jsonl import jsonl_temperatures
+        from ..bank.sample_bank import SampleBank
+
+        if self.bank.endswith(FILES):
+            return jsonl_temperatures(self.bank, dataset=self.dataset)
+        return SampleBank(self.bank).temperatures(dataset=self.dataset)
+
     def _read(self) -> tuple[Record, Callable[[Sequence[str]], None]]:
         """Return all recorded draws, and what reports the draws of some members that were lost."""
         from ..bank.jsonl import read_jsonl
@@ -181,17 +236,9 @@ class BankOptions:
         Args:
             at_most: as in `Record.of`.
         """
-        from ..bank.jsonl import jsonl_temperatures
-        from ..bank.sample_bank import SampleBank
         from ..optimize.plan import paired
 
-        known: dict[str, list[float | None]] = {}
-        if self.temperature is None:
-            known = (
-                jsonl_temperatures(self.bank, dataset=self.dataset)
-                if self.bank.endswith(FILES)
-                else SampleBank(self.bank).temperatures(dataset=self.dataset)
-            )
+        known = self._temperatures() if self.temperature is None else {}
         names = known if self.members is None else parse_names(self.members)
         found = {tuple(known.get(name, ())) for name in names}
         several = next(iter(found)) if len(found) == 1 else ()
@@ -226,6 +273,27 @@ class BankOptions:
             )
         for sentence in advice({CUT_OFF: sum(row["cut_off"] for row in rows)}):
             say(f"dspy-mux: {sentence}", file=sys.stderr)
+
+
+def ray_cluster(ray: str | None, address: str | None, workers: int | None) -> RayCluster | None:
+    """Return the cluster that the options of this name ask for; None for none.
+
+    Raises:
+        ConfigurationError: `--ray` is neither auto nor local, or options contradict each other.
+    """
+    if ray is None and address is None:
+        if workers is not None:
+            raise ConfigurationError("--ray-workers needs a cluster: say --ray auto too.")
+        return None
+    if ray not in (None, "auto", "local") or (ray == "local" and address is not None):
+        raise ConfigurationError(
+            f"--ray takes auto or local, not {ray!r}: name another cluster with --ray-address."
+            if ray != "local"
+            else "--ray local starts a cluster on this machine: leave --ray-address out."
+        )
+    from ..cluster import RayCluster
+
+    return RayCluster(address or ray, workers=workers)
 
 
 @dataclass(frozen=True)

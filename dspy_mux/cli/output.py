@@ -55,6 +55,11 @@ def check_page(path: Path | None) -> None:
     from ..optimize.figures import plotly
 
     plotly()
+    check_place(path)
+
+
+def check_place(path: Path) -> None:
+    """Raise ConfigurationError if the path is a folder, or its folder does not exist."""
     if os.path.isdir(path) or not os.path.isdir(path.parent):
         raise ConfigurationError(
             f"{str(path)!r} cannot hold a page: name a file in a folder that exists."

@@ -173,7 +173,7 @@ def _run(options: RiskOptions) -> None:
 
 
 def _as_dict(found: Mapping[str, Risk], options: RiskOptions) -> dict[str, object]:
-    from ..replay.risk import ASSUMPTION
+    from ..replay.threshold import ASSUMPTION
 
     first = next(iter(found.values()))
     large = {} if options.escalate is None else {"escalate": options.escalate}

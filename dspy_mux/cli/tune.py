@@ -26,9 +26,10 @@ from .options import (
     finite,
     say_context,
 )
-from .output import percent, print_json, table
+from .output import percent, print_json, say, table
 
 if TYPE_CHECKING:
+    from ..mux.points import OperatingPoints
     from ..optimize.tuned import Setting, Tuned
 
 
@@ -47,7 +48,19 @@ class TuneOptions:
     budget: float | None
     threshold: float | None
     context: str | None
+    aim: AimOptions
     as_json: bool
+
+
+@dataclass(frozen=True)
+class AimOptions:
+    """What an operating point shall keep to, and the member that stands for a large model."""
+
+    max_risk: float | None
+    confidence: float
+    max_escalated: float | None
+    max_cost: float | None
+    escalate: str | None
 
 
 def tune(  # noqa: PLR0913  Typer reads the options from the parameters
@@ -88,11 +101,40 @@ def tune(  # noqa: PLR0913  Typer reads the options from the parameters
     seed: Seed = 0,
     threshold: Threshold = None,
     context: Context = None,
+    max_risk: Annotated[
+        float | None,
+        typer.Option(
+            help="Also choose a threshold: at most this share wrong among the answers it trusts. "
+            "The test questions, or a random half, choose nothing else."
+        ),
+    ] = None,
+    confidence: Annotated[
+        float, typer.Option(help="Probability that the promise of --max-risk is kept.")
+    ] = 0.9,
+    escalate: Annotated[
+        str | None,
+        typer.Option(
+            help="A recorded member that stands for a large model; it is not in the pool."
+        ),
+    ] = None,
+    max_escalated: Annotated[
+        float | None, typer.Option(help="Most questions that go to it, as a share.")
+    ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(
+            "--max-cost-per-question",
+            "--max-cost",
+            help="Most US dollars a question, the large model's calls among them.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Choose members, k, λ and rule by an Optuna study over recorded draws.
 
     Without --temperature, draws of temperature 0 are tried beside the others, where both are there.
+    With --max-risk, --max-escalated, --max-cost or --escalate, also show the operating points: what
+    each threshold gives and costs.
     """
     _run(
         TuneOptions(
@@ -107,6 +149,7 @@ def tune(  # noqa: PLR0913  Typer reads the options from the parameters
             budget=budget,
             threshold=threshold,
             context=context,
+            aim=AimOptions(max_risk, confidence, max_escalated, max_cost, escalate),
             as_json=as_json,
         )
     )
@@ -116,9 +159,16 @@ def _run(options: TuneOptions) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
+    from ..optimize.plan import shared
     from ..optimize.tune import tune as run
 
-    record, greedy, left_out = options.source.with_greedy(options.k_max)
+    source, aim = options.source, options.aim
+    record, greedy, left_out = source.without(aim.escalate).with_greedy(options.k_max)
+    large = None
+    if aim.escalate is not None:
+        large = source.one(aim.escalate)
+        record, greedy, alone = shared(record, greedy, large)
+        left_out += alone
     say_context(options.context, record)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -139,6 +189,11 @@ def _run(options: TuneOptions) -> None:
                 storage=options.storage,
                 study_name=options.study_name,
                 left_out=left_out,
+                max_risk=aim.max_risk,
+                confidence=aim.confidence,
+                max_escalated=aim.max_escalated,
+                max_cost_per_question=aim.max_cost,
+                escalate=large,
                 callbacks=[lambda *_: progress.advance(bar)],
             )
         except KeyboardInterrupt:
@@ -178,7 +233,14 @@ def _as_dict(tuned: Tuned, left_out: int) -> dict[str, object]:
         "front": [_setting(setting) for setting in tuned.front],
         "curve": None if tuned.curve is None else tuned.curve.as_dict(),
         "trials": tuned.trials,
+        **({} if tuned.points is None else {"operating": _operating(tuned.points)}),
     }
+
+
+def _operating(points: OperatingPoints) -> dict[str, object]:
+    from ..optimize.points_text import points_note
+
+    return {**points.as_dict(), "note": points_note(points)}
 
 
 def _setting(setting: Setting) -> dict[str, object]:
@@ -194,6 +256,7 @@ def _setting(setting: Setting) -> dict[str, object]:
 
 
 def _show(tuned: Tuned) -> None:
+    from ..optimize.points_text import points_note, points_table
     from ..optimize.report import CURVE_COLUMNS, FEWER, curve_cells
 
     settings = {
@@ -217,6 +280,10 @@ def _show(tuned: Tuned) -> None:
     if tuned.curve is not None:
         table("Accuracy against calls", CURVE_COLUMNS, curve_cells(tuned.curve))
         print(tuned.curve.note)
+    if tuned.points is not None:
+        if tuned.points:
+            table("Operating points of the best setting", *points_table(tuned.points))
+        say(points_note(tuned.points))
 
 
 def _row(name: str, setting: Setting) -> list[str]:

@@ -47,6 +47,7 @@ __all__ = [
     "LocalModelCallError",
     "Weights",
     "fetch",
+    "is_embedded",
     "local_lm",
     "local_member",
     "path",
@@ -103,6 +104,11 @@ def local_lm(
     if engine.in_catalog:
         fetch(engine.name, accept_license=accept_license)
     return lm
+
+
+def is_embedded(lm: dspy.BaseLM) -> bool:
+    """Return whether an LM runs on weights in the process that asks it."""
+    return isinstance(getattr(lm, "engine", None), (LlamaEngine, AsyncLlamaEngine))
 
 
 def _check_settings(lm: dspy.LM) -> None:

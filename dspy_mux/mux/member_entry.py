@@ -15,14 +15,15 @@ from ..adapters.formats import ADAPTERS
 from ..errors import ConfigurationError
 from ..local import CATALOG, local_member
 from ..redact import is_secret, looks_like_a_key, masked
-from ..sampling.grouped_call import Group
-from ..sampling.logprobs import AskLogprobs
-from ..sampling.members import Member
+from ..sampling.auto import AutoInFile
+from ..sampling.members import Member, Resources
 from ..text import first_line
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: Names of variables that can be repeated in a message: they cannot be a misplaced key.
 _SAFE_VARIABLE = re.compile(r"[A-Z]+|[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
+#: Members' names that are repeated in a message.
+_SHOWN_NAME = re.compile(r"[\w/.:@-]{1,60}")
 
 #: Keys not allowed in `options`: they have a setting of their own, belong to the mux, or are code.
 _NOT_OPTIONS = {
@@ -49,6 +50,15 @@ _NOT_OPTIONS = {
 AdapterName = Literal["chat", "json", "json_schema", "plain", "completion", "few_shot"]
 
 
+class ResourcesEntry(BaseModel):
+    """A `[members.resources]` table: what an embedded model takes of a cluster's machine."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    num_cpus: float = Field(default=1, gt=0, allow_inf_nan=False)
+    num_gpus: float = Field(default=0, ge=0, allow_inf_nan=False)
+
+
 class MemberEntry(BaseModel):
     """One `[[members]]` table."""
 
@@ -64,8 +74,9 @@ class MemberEntry(BaseModel):
     k: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0)
     max_tokens: int | None = Field(default=None, ge=1)
-    logprobs: AskLogprobs | None = None
-    group: Group | None = None
+    logprobs: AutoInFile | None = None
+    group: AutoInFile | None = None
+    resources: ResourcesEntry | None = None
     options: dict[str, Any] = {}
 
     @model_validator(mode="before")
@@ -97,6 +108,8 @@ class MemberEntry(BaseModel):
             )
         if self.local is not None and (self.api_base or self.api_key_env or self.engine != "auto"):
             raise ValueError("has local, which takes no api_base, api_key_env or engine")
+        if self.local is None and self.resources is not None:
+            raise ValueError("has resources, which only local takes: its server has its own")
         return self
 
     @model_validator(mode="after")
@@ -143,7 +156,14 @@ class MemberEntry(BaseModel):
                     accept_license=accept_license,
                     **settings,
                 )
-                return dataclasses.replace(member, logprobs=self.logprobs, group=self.group)
+                return dataclasses.replace(
+                    member,
+                    logprobs=self.logprobs,
+                    group=self.group,
+                    resources=(
+                        None if self.resources is None else Resources(**self.resources.model_dump())
+                    ),
+                )
             lm = dspy.LM(self.model, engine=self.engine, **settings)
         except (TypeError, ValueError) as error:
             name = self.name or self.local or self.model
@@ -179,6 +199,16 @@ class MemberEntry(BaseModel):
             f"Member {self.name or self.model!r} takes its key from the environment variable "
             f"{name}, which is not set: export {name}=…, where {name} is what its api_key_env says."
         )
+
+
+def names_in(entries: object) -> list[str | None]:
+    """Return what the tables of members call them; None where that cannot be shown."""
+    names: list[str | None] = []
+    for entry in entries if isinstance(entries, list) else []:
+        told = map(entry.get, ("name", "local", "model")) if isinstance(entry, dict) else ()
+        name = str(next((one for one in told if one), ""))
+        names.append(name if _SHOWN_NAME.fullmatch(name) and not looks_like_a_key(name) else None)
+    return names
 
 
 def _nested_settings(value: object, name: str = "") -> Iterator[tuple[str, object]]:

@@ -29,11 +29,10 @@ from typing_extensions import Unpack
 
 from ..adapters.formats import ADAPTERS
 from ..errors import ConfigurationError, DataError, first_mistake
-from ..sampling.grouped_call import Group
-from ..sampling.logprobs import AskLogprobs
+from ..sampling.auto import AutoInFile
 from ..sampling.members import Member
 from ..text import first_line
-from .member_entry import AdapterName, MemberEntry
+from .member_entry import AdapterName, MemberEntry, ResourcesEntry, names_in
 from .saved import Otherwise, Schedule
 from .saved_file import read_text
 from .signature_text import parse_signature
@@ -70,8 +69,8 @@ class PoolFile(BaseModel):
     adapter: AdapterName | None = None
     timeout: float | None = Field(default=None, gt=0)
     schedule: Schedule = "full"
-    logprobs: AskLogprobs = "auto"
-    group: Group = "auto"
+    logprobs: AutoInFile = "auto"
+    group: AutoInFile = "auto"
     threshold: float | None = Field(default=None, ge=0, le=1)
     otherwise: Otherwise = "flag"
     escalate: MemberEntry | None = None
@@ -102,15 +101,25 @@ class PoolFile(BaseModel):
             raise DataError(f"There is no pool file {str(path)!r}.") from error
         except (OSError, ValueError) as error:
             raise DataError(f"{name} cannot be read: {first_line(error)}") from error
+        read: dict[str, object] = {}
         try:
-            return cls.model_validate(tomllib.loads(text))
+            read = tomllib.loads(text)
+            return cls.model_validate(read)
         except tomllib.TOMLDecodeError as error:
             raise DataError(f"{name} is not valid TOML: {error}") from error
         except ValidationError as error:
-            known = [*cls.model_fields, *MemberEntry.model_fields]
-            raise ConfigurationError(f"{name} {first_mistake(error, known)}") from error
+            known = [
+                name for table in (cls, MemberEntry, ResourcesEntry) for name in table.model_fields
+            ]
+            mistake = first_mistake(error, known, names_in(read.get("members")))
+            raise ConfigurationError(f"{name} {mistake}") from error
         except (ValueError, RecursionError) as error:  # a huge number, tables nested too deep
             raise DataError(f"{name} is not valid TOML: {type(error).__name__}.") from error
+
+    @property
+    def embedded(self) -> list[str]:
+        """The names of the members whose models run in this process."""
+        return [entry.name or entry.local for entry in self.members if entry.local is not None]
 
     def mux(
         self,

@@ -28,6 +28,7 @@ from ..voting.ballot import Rule
 from ..voting.confidence import RuleScale
 from .code_hash import describe_kind
 from .identity import identify
+from .points import OperatingPoints, load_points
 from .rollout import TakesRollouts
 from .saved_checks import checked_accuracies
 from .saved_rule import check_asks, check_rule, load_rule, load_scale, rule_state
@@ -108,6 +109,7 @@ class SavedPool(BaseModel):
     accuracies: dict[str, float] = {}
     rule: dict[str, Any]
     scale: dict[str, Any] | None = None
+    points: dict[str, Any] | None = None
     equivalence: str
     compares: list[str] | None = None
     answer_field: str
@@ -191,6 +193,7 @@ class PoolState(TakesRollouts, Parameter):
     Attributes:
         scale: what the confidence of the rule means, where that was fitted on labels and the rule
             does not say so itself.
+        points: what the threshold can be, and was chosen from; None where nothing chose it.
     """
 
     def __init__(
@@ -208,6 +211,7 @@ class PoolState(TakesRollouts, Parameter):
         self.description, self.choices, self.settings = description, choices, settings
         self.accuracies = checked_accuracies(accuracies, self.names)
         self.scale: RuleScale | None = None
+        self.points: OperatingPoints | None = None
 
     @property
     def names(self) -> list[str]:
@@ -227,6 +231,7 @@ class PoolState(TakesRollouts, Parameter):
             "accuracies": dict(self.accuracies),
             "rule": rule_state(self.rule),
             **({} if self.scale is None else {"scale": dataclasses.asdict(self.scale)}),
+            **({} if self.points is None else {"points": self.points.as_dict()}),
             "equivalence": description.kind.name,
             "compares": description.compares,
             "answer_field": description.answer_field,
@@ -253,6 +258,7 @@ class PoolState(TakesRollouts, Parameter):
         check_rule(rule, members)
         self.accuracies, self.rule, self.members, self.choices = accuracies, rule, members, choices
         self.scale = None if saved.scale is None else load_scale(saved.scale)
+        self.points = None if saved.points is None else load_points(saved.points)
         self.settings = MuxSettings(
             saved.extract,
             saved.timeout,
@@ -271,6 +277,7 @@ class PoolState(TakesRollouts, Parameter):
         self.settings = dataclasses.replace(self.settings, **changes)
         check_asks(self.rule, self.members, self.settings.logprobs)
         if options.get("accuracies") is not None:
+            self._refuse_change("accuracies")
             self.accuracies = checked_accuracies(options["accuracies"], self.names)
             self.scale = None  # other accuracies break ties otherwise
 
@@ -278,12 +285,26 @@ class PoolState(TakesRollouts, Parameter):
         """Give each member another k; None leaves it.
 
         Raises:
-            ConfigurationError: a member cannot draw so often, or the rule was fitted for another k.
+            ConfigurationError: a member cannot draw so often, or the rule was fitted, or the
+                threshold chosen, for another k.
         """
         if k is not None:
             members = check_members([dataclasses.replace(member, k=k) for member in self.members])
             check_rule(self.rule, members)
+            self.check_points(members)
             self.members = members
+
+    def check_points(self, members: Sequence[Member]) -> None:
+        """Raise ConfigurationError if the threshold was chosen for other members or another k."""
+        if self.points is not None and self.settings.threshold is not None:
+            self.points.check_members([(member.label, member.k or 1) for member in members])
+
+    def _refuse_change(self, what: str) -> None:
+        if self.points is not None and self.settings.threshold is not None:
+            raise ConfigurationError(
+                f"The threshold of this mux was chosen for its own {what}: compile it again with "
+                "others, or leave them out."
+            )
 
     def _escalation_of(self, saved: SavedPool) -> str | None:
         """Return what a loaded mux escalates to: what it was given, which must be the saved one."""

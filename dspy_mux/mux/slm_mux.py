@@ -18,17 +18,17 @@ from ..voting.ballot import Ballot, Frugal, Rule, by_accuracy, reads_evidence, r
 from ..voting.confidence import decide
 from ..voting.evidence import any_of
 from ..voting.rules import rule_of
-from ..voting.verdict import AllMembersFailed, NotTrusted, Verdict
+from ..voting.verdict import AllMembersFailed, Verdict
 from . import outcome
 from .ensemble import Ensemble, Inputs
 from .options import SharedOptions
+from .points import OperatingPoints, Which
 from .prediction import with_verdict
-from .program import answer_field_of
 from .rounds import Rounds, Wave
 from .saved import Otherwise, Schedule
 from .saved_rule import check_asks, check_rule
 from .traces import mark_members
-from .trust import Escalate, admits_none, check_trust, escalation_of, trusted_early
+from .trust import Escalate, check_trust, draws_wanted, escalation_of, kept_back
 
 #: How many members start together under the hedged schedule.
 _HEDGED = 2
@@ -167,12 +167,35 @@ class SLMMux(Ensemble):
     def schedule(self) -> Schedule:
         return self.pool.settings.schedule
 
+    @property
+    def points(self) -> OperatingPoints | None:
+        """The operating points that `MuxOptimizer` measured; None where it was asked for none."""
+        return self.pool.points
+
+    def pick(self, which: Which) -> SLMMux:
+        """Return a deep copy whose threshold is that of another of its `points`.
+
+        Args:
+            which: the point's name, its position, or its threshold as a float.
+
+        Raises:
+            ConfigurationError: there is no such point.
+        """
+        if self.points is None:
+            raise ConfigurationError(
+                "This mux has no operating points: MuxOptimizer measures them, given max_risk, "
+                "max_escalated or max_cost_per_question."
+            )
+        threshold, copy = self.points[which].threshold, self.deepcopy()
+        copy.pool.settings = dataclasses.replace(copy.pool.settings, threshold=threshold)
+        return copy
+
     def subset(self, names: Sequence[str]) -> SLMMux:
         """Return a deep copy with these members alone, in this order, and their accuracies.
 
         Raises:
-            ConfigurationError: no name, a name twice, or an unknown one; or the rule was fitted
-                for other members.
+            ConfigurationError: no name, a name twice, or an unknown one; or the rule was fitted,
+                or the threshold chosen, for other members.
 
         >>> import dspy
         >>> lms = {name: dspy.utils.DummyLM([{"answer": name}]) for name in ("a", "b", "c")}
@@ -187,6 +210,7 @@ class SLMMux(Ensemble):
             )
         where = [self.pool.names.index(name) for name in names]
         check_rule(self.rule, [self.members[at] for at in where])
+        self.pool.check_points([self.members[at] for at in where])
         copy = self.deepcopy()
         copy.programs = [copy.programs[at] for at in where]
         mark_members(copy.programs)
@@ -221,7 +245,9 @@ class SLMMux(Ensemble):
         if verdict.trusted in (None, True) or self.pool.settings.otherwise == "flag":
             return prediction
         if self.escalation is None:
-            return self._kept_back(prediction)
+            return kept_back(
+                prediction, self.programs[0], self.compared.fields, self.pool.settings.threshold
+            )
         return (yield from self._escalate(draws, inputs, prediction))
 
     def _escalate(
@@ -265,26 +291,9 @@ class SLMMux(Ensemble):
         told = {"answer": answer, "member": member.label, "escalated": True, **spent}
         return with_verdict(draw.prediction, verdict.model_copy(update=told))
 
-    def _kept_back(self, prediction: dspy.Prediction) -> dspy.Prediction:
-        """Return a prediction without its answer.
-
-        Raises:
-            NotTrusted: the program's answer cannot be None.
-        """
-        verdict, fields = prediction.verdict, self.compared.fields
-        types = [answer_field_of(self.programs[0], field)[1] for field in fields]
-        if not all(admits_none(getattr(field, "annotation", None)) for field in types):
-            raise NotTrusted(verdict, self.pool.settings.threshold or 0.0)
-        kept = with_verdict(prediction, verdict)
-        for field in fields:
-            kept[field] = None
-        return kept
-
     def _in_turn(self, rule: Frugal, draws: Sequence[Sequence[Draw]]) -> Iterator[Wave]:
         """Yield the draws the rule asks for, until it asks for none."""
-        while wanted := rule.wants(self._so_far(draws)[0]):
-            if trusted_early(rule, self._so_far(draws)[0], self.pool.settings.threshold):
-                return
+        while wanted := self._wanted(rule, draws):
             begun = [sum(draw.settled for draw in member) for member in draws]
             wave = [
                 draw for at, count in wanted for draw in draws[at][begun[at] : begun[at] + count]
@@ -306,7 +315,7 @@ class SLMMux(Ensemble):
         def enough() -> bool:
             # Once true, always true: a withdrawn draw must not start again because of a late one.
             nonlocal stopped
-            stopped = stopped or not rule.wants(self._so_far(draws)[0])
+            stopped = stopped or not self._wanted(rule, draws)
             return stopped
 
         for members in (order[:_HEDGED], order[_HEDGED:]):
@@ -314,6 +323,9 @@ class SLMMux(Ensemble):
                 yield Wave(
                     [draw for at in members for draw in draws[at]], enough, list(chain(*draws))
                 )
+
+    def _wanted(self, rule: Frugal, draws: Sequence[Sequence[Draw]]) -> list[tuple[int, int]]:
+        return draws_wanted(rule, self._so_far(draws)[0], self.pool.settings.threshold)
 
     def _frugal_rule(self, inputs: Inputs) -> Frugal | None:
         """Return the rule that says which draws are still needed; None under the full schedule."""

@@ -67,11 +67,17 @@ class MuxProgress:
         total: draws that are made at most; where a method has rounds, those of the round.
         leading: the answer that would win now, in one line of at most 80 visible characters; None
             before the first answer.
+        member: whose draw settled last.
+        answer: that draw's answer, in one line as `leading`; None if it abstains.
+        cause: why it abstains; None if it does not.
     """
 
     settled: int
     total: int
     leading: str | None
+    member: str = ""
+    answer: str | None = None
+    cause: str | None = None
 
 
 class MuxStatusMessageProvider(StatusMessageProvider):
@@ -185,13 +191,27 @@ class MuxStream:
         settled = [other for other in among if other in self._settled]
         by: object = self._rule
         try:
-            progress = MuxProgress(len(settled), len(among), self._leading(settled, among))
+            progress = self._progress(draw, settled, among)
             by = self._provider
             message = self._provider.draw_settled_status_message(self._mux, progress)
         except Exception as error:  # noqa: BLE001  (as DSPy does: a message is not worth the answer)
             logger.warning("No status message: %r raised by %r.", error, by)
             return None
         return StatusMessage(message) if message else None
+
+    def _progress(self, draw: Draw, settled: Sequence[Draw], among: Sequence[Draw]) -> MuxProgress:
+        answer, cause = self._answer(draw), draw.cause
+        if answer is not NO_ANSWER and draw.prediction is not None:
+            cause = self._compared.fault(draw.prediction)
+        shown = answer is not NO_ANSWER and cause is None
+        return MuxProgress(
+            settled=len(settled),
+            total=len(among),
+            leading=self._leading(settled, among),
+            member=draw.member.label,
+            answer=answer_line(answer, _LONGEST) if shown else None,
+            cause=cause,
+        )
 
     def _leading(self, settled: Sequence[Draw], among: Sequence[Draw]) -> str | None:
         answers = [self._answer(draw) for draw in settled]

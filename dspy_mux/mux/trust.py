@@ -17,7 +17,9 @@ from ..errors import ConfigurationError
 from ..sampling.members import Member
 from ..voting.ballot import Ballot, Frugal
 from ..voting.early_stopping import EarlyStopping
-from .program import as_module, copy_for_a_member
+from ..voting.verdict import NotTrusted
+from .prediction import with_verdict
+from .program import answer_field_of, as_module, copy_for_a_member
 from .rollout import PoolLM
 from .saved import Otherwise
 
@@ -128,12 +130,34 @@ def admits_none(annotation: object) -> bool:
     return annotation is type(None) or (either and type(None) in get_args(annotation))
 
 
-def trusted_early(rule: Frugal, ballots: Sequence[Ballot], threshold: float | None) -> bool:
-    """Return whether the draws so far make an answer trusted, whatever the others give.
+def kept_back(
+    prediction: dspy.Prediction,
+    program: dspy.Module,
+    fields: Sequence[str],
+    threshold: float | None,
+) -> dspy.Prediction:
+    """Return a prediction of a program without its answer, which is these fields.
 
-    The confidence of other rules than early stopping counts draws that were not made.
+    Raises:
+        NotTrusted: one of them cannot be None.
     """
-    if threshold is None or not isinstance(rule, EarlyStopping):
-        return False
-    choice = rule.choose(ballots)
-    return choice is not None and choice.confidence >= threshold
+    types = [answer_field_of(program, field)[1] for field in fields]
+    if not all(admits_none(getattr(field, "annotation", None)) for field in types):
+        raise NotTrusted(prediction.verdict, threshold or 0.0)
+    kept = with_verdict(prediction, prediction.verdict)
+    for field in fields:
+        kept[field] = None
+    return kept
+
+
+def draws_wanted(
+    rule: Frugal, ballots: Sequence[Ballot], threshold: float | None
+) -> list[tuple[int, int]]:
+    """Return the next draws to make, as (position, count); none where drawing stops.
+
+    Early stopping stops where its answer is trusted. The confidence of other rules counts draws
+    that were not made, so that a threshold says nothing of when to stop.
+    """
+    if isinstance(rule, EarlyStopping):
+        return rule.wants(ballots, threshold)
+    return rule.wants(ballots)

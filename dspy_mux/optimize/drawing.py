@@ -11,13 +11,16 @@ import numpy as np
 from rich.console import Console
 
 from ..bank.collect import Collected, Metric, collect
+from ..bank.conductor import Cluster
 from ..bank.record import Record, join_records
 from ..bank.sample_bank import SampleBank
 from ..bank.score import recorded
 from ..errors import BankError, ConfigurationError, MetricFailed, MuxError
 from ..mux.slm_mux import SLMMux
+from ..mux.trust import Escalation
 from ..replay.splits import Split
 from ..sampling.members import Member, check_members
+from ..voting.rules import rule_of
 from .plan import Recorded
 
 logger = logging.getLogger(__name__)
@@ -35,6 +38,7 @@ class DrawOptions:
     max_cost: float | None = None
     retry_failed: bool = False
     progress: bool = False
+    cluster: Cluster | None = None
 
 
 class Drawing:
@@ -96,6 +100,21 @@ class Drawing:
             logger.warning("%s", self.greedy_left_out)
             return None
 
+    def large(
+        self, parts: Mapping[str, Sequence[dspy.Example]], escalation: Escalation | None
+    ) -> Record | None:
+        """Return one draw of a large model on every example, in the order of the others.
+
+        None without one, or where it is a program with LMs of its own, which no bank records.
+        """
+        if escalation is None or escalation.member is None:
+            return None
+        alone = self.student.deepcopy()
+        alone.escalation, alone.programs = None, [escalation.program]
+        alone.pool.members, alone.pool.accuracies = [escalation.member], {}
+        alone.pool.rule, alone.pool.points = rule_of("consistency"), None
+        return _joined([self._drawn(name, alone, part, 1) for name, part in parts.items()])
+
     def _drawn(self, part: str, mux: SLMMux, examples: Sequence[dspy.Example], k: int) -> Record:
         """Draw what the bank lacks of one part, and read it."""
         options = self.options
@@ -111,6 +130,7 @@ class Drawing:
             max_cost=self._cost_left(),
             retry_failed=options.retry_failed,
             console=Console(stderr=True) if options.progress else None,
+            cluster=options.cluster,
         )
         self.collected.append(done)
         if done.missing:
@@ -126,7 +146,7 @@ class Drawing:
         if done.errors is not None:
             logger.warning("%s split: %s", part, done.errors)
         record = recorded(mux, examples, self.metric, self.bank, dataset=_DATASET, k=k)
-        return _as_live(record, self.student)
+        return _as_live(record, mux)
 
     def _calls_left(self) -> int | None:
         if self.options.max_calls is None:

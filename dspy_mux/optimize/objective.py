@@ -18,14 +18,26 @@ import numpy as np
 
 from ..bank.record import Record
 from ..errors import ConfigurationError
-from ..replay.decisions import check_evidence
+from ..replay.decisions import check_evidence, picks_on
 from ..replay.replay import Result, replay
 from ..replay.splits import Split, folds
+from ..replay.threshold import Judged
 from ..voting.tally import Floats, Ints
+from .operating import Aimed, Answers, Weighed, weigh
 from .options import DEFAULT_RULES, ChoiceOptions
-from .plan import DRAWS, EVIDENCE, GREEDY, PROBABILITY, SAMPLED, Plan, Recorded, plan_of
+from .plan import (
+    CALIBRATED,
+    DRAWS,
+    EVIDENCE,
+    GREEDY,
+    PROBABILITY,
+    SAMPLED,
+    Plan,
+    Recorded,
+    plan_of,
+)
 from .search import ENUMERABLE, search
-from .study import Comparable, describe_data
+from .study import Comparable, constrain, describe_data
 
 if TYPE_CHECKING:
     import optuna
@@ -51,13 +63,19 @@ class Objective:
             lacks the cost of some draw.
     """
 
-    def __init__(self, draws: Recorded, splits: Sequence[Split] | None, options: ChoiceOptions):
+    def __init__(
+        self,
+        draws: Recorded,
+        splits: Sequence[Split] | None,
+        options: ChoiceOptions,
+        aimed: Aimed | None = None,
+    ):
         recorded_as = draws.sampled
         draws, correct = draws.graded(options.threshold)
         record = draws.sampled
         recorded = record.votes.shape[2]
         self.draws, self.record = draws, record
-        self.options = replace(options, threshold=correct)
+        self.options, self.aimed = replace(options, threshold=correct), aimed
         self.cross_fitted = splits is None or len(splits) > 1
         self.splits = (
             folds(len(record.questions), seed=options.seed) if splits is None else list(splits)
@@ -79,6 +97,7 @@ class Objective:
         self._parts: dict[Plan, Record] = {}
         self._subsets: dict[tuple[Plan, float, int, int | None], Members] = {}
         self._scores: dict[tuple[int, Members, Plan], Result] = {}
+        self._judged: dict[tuple[int, Members, Plan], Judged] = {}
 
     def _check_threshold(self, record: Record, threshold: float) -> None:
         highest = float(record.scores[self.training_rows()].max())
@@ -98,6 +117,8 @@ class Objective:
         value, cost = self.score(chosen, plan)
         trial.set_user_attr("members", list(final))
         trial.set_user_attr("calls_per_question", self.calls(chosen, plan))
+        if self.aimed is not None:
+            constrain(trial, self.weighed(chosen, plan).violations)
         return value if self.options.minimize is None else (value, cost)
 
     def _suggested(self, trial: optuna.Trial) -> Plan:
@@ -196,6 +217,33 @@ class Objective:
         """The score of each tested question, split after split."""
         return np.concatenate([each.per_question for each in self._results(chosen, plan)])
 
+    def weighed(self, chosen: Sequence[Members], plan: Plan) -> Weighed:
+        """How well a mux serves the aim, where `chosen` has one subset per split."""
+        assert self.aimed is not None  # only then is it asked
+        parts = [self._judged_on(at, members, plan) for at, members in enumerate(chosen)]
+        judged = Judged(
+            np.concatenate([part.confidence for part in parts]),
+            np.concatenate([part.wrong for part in parts]),
+        )
+        tested = np.concatenate([split.test for split in self.splits])
+        # Splits may have other members; those of any one cost about the same.
+        drawn = self.part(plan).of(chosen[-1], None)[0]
+        return weigh(self.aimed.aim, Answers.of(judged, self.aimed.large_at(tested), drawn))
+
+    def _judged_on(self, at: int, members: Members, plan: Plan) -> Judged:
+        """The answers to a split's test part, with the rule's own confidences.
+
+        A scale would not change their order, but would differ from one split to the next.
+        """
+        key = (at, members, plan)
+        if key not in self._judged:
+            plan, split = self.draws.readable(members, plan), self.splits[at]
+            part, threshold = self.part(plan).of(members, None)[0], self.options.threshold
+            context = self.options.context if plan.rule == CALIBRATED else None
+            picks = picks_on(part, plan.rule, split, context=context, threshold=threshold)
+            self._judged[key] = Judged.of(picks, part.scores[split.test], self.options.correct)
+        return self._judged[key]
+
     def _results(self, chosen: Sequence[Members], plan: Plan) -> list[Result]:
         return [self._on_split(at, members, plan) for at, members in enumerate(chosen)]
 
@@ -255,7 +303,7 @@ class Objective:
         """What the trials of a study must share with this objective's."""
         record = self.record
         return Comparable(
-            data=describe_data(self.draws, self.splits, self.options),
+            data=describe_data(self.draws, self.splits, self.options, self.aimed),
             rules=self.rules,
             params=(
                 *((DRAWS,) if self.draws.greedy is not None else ()),

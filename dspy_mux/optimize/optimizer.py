@@ -13,31 +13,28 @@ import dspy
 from dspy.teleprompt import Teleprompter
 
 from ..bank.collect import Metric
+from ..bank.conductor import Cluster
 from ..bank.questions import check_fit, questions_of
-from ..bank.record import Record
 from ..bank.sample_bank import SampleBank
 from ..bank.score import check_metric
 from ..errors import ConfigurationError
+from ..mux.saved import Schedule
 from ..mux.saved_rule import check_asks
 from ..mux.slm_mux import SLMMux
-from ..replay.contexts import Contexts, with_contexts
-from ..replay.held_out import fit_rule_scale
-from ..voting.ballot import Rule
-from ..voting.calibration import Training, fit
-from ..voting.early_stopping import fit_early_stopping
+from ..mux.trust import Escalate
+from ..replay.live import Policy
 from ..voting.nearby import AUTO, context_field
-from ..voting.probability_fit import fit_probability
 from ..voting.rules import rule_of
-from ..voting.tally import Tally
+from .aim import Aim
 from .drawing import Drawing, DrawOptions, greedy_member
+from .fitting import fit_setting
+from .operating import Aimed
+from .operation import Operation
 from .options import DEFAULT_RULES, STUDY_NAME, ChoiceOptions, StudyOptions, check_least
-from .plan import CALIBRATED, PROBABILITY, Recorded
+from .plan import PROBABILITY
 from .report import MuxReport
-from .tune import run_study
-from .tuned import Setting, Tuned
-
-#: Rules that are fitted on labels, and calibrate their own confidence.
-LEARNING = (CALIBRATED, PROBABILITY)
+from .tune import halves, run_aimed, run_study
+from .tuned import Tuned
 
 if TYPE_CHECKING:
     import optuna
@@ -97,6 +94,17 @@ class MuxOptimizer(Teleprompter):
         max_calls, max_cost: at most so many LM calls and US dollars for all that one compilation
             draws, as for `collect`. If the greedy draws do not fit, they are left out.
         progress: show the drawing's progress on stderr.
+        cluster: machines to share the drawing, as for `collect`; a cluster of several machines
+            needs a `bank` that is a PostgreSQL database.
+        max_risk, confidence: give the compiled mux the threshold that trusts most answers, of which
+            at most this share is wrong, with this confidence (`docs/risk.md`). It is chosen on the
+            valset, or without one on a random half of the trainset, and nothing else is: the
+            trials are cross-fitted on the rest, and the rule is fitted there.
+        max_escalated, max_cost_per_question: at most this share of the questions may go to the
+            large model, and at most so many US dollars be spent on a question. The compiled mux has
+            the most accurate threshold within them.
+        escalate: the large model that answers in place of what is not trusted, as in `SLMMux`;
+            None for the mux's own, if it has one. It is drawn once on every example.
 
     Raises:
         ConfigurationError: an option that cannot work, such as an unknown rule.
@@ -132,11 +140,25 @@ class MuxOptimizer(Teleprompter):
         max_cost: float | None = None,
         retry_failed: bool = False,
         progress: bool = False,
+        cluster: Cluster | None = None,
+        max_risk: float | None = None,
+        confidence: float = 0.9,
+        max_escalated: float | None = None,
+        max_cost_per_question: float | None = None,
+        escalate: Escalate | None = None,
     ):
         super().__init__()
         if bound is not None and not 0 <= bound <= 1:
             raise ConfigurationError(
                 f"bound must be a share between 0 and 1, or None, not {bound!r}."
+            )
+        self._aim = Aim.of(max_risk, confidence, max_escalated, max_cost_per_question, False)
+        self._escalate = escalate
+        if (bound is not None or fewer_calls) and (self._aim or escalate is not None):
+            raise ConfigurationError(
+                f"{'bound' if bound is not None else 'fewer_calls'} chooses by other figures than "
+                "an operating point: leave it out, or max_risk, max_escalated, "
+                "max_cost_per_question and escalate."
             )
         check_metric(metric)
         check_least("k_max", k_max)
@@ -151,7 +173,7 @@ class MuxOptimizer(Teleprompter):
             n_trials, timeout, n_jobs, callbacks, sampler, storage, study_name, study
         )
         self._draw_options = DrawOptions(
-            greedy, num_threads, max_calls, max_cost, retry_failed, progress
+            greedy, num_threads, max_calls, max_cost, retry_failed, progress, cluster
         )
 
     def compile(
@@ -166,7 +188,8 @@ class MuxOptimizer(Teleprompter):
 
         Args:
             trainset: measures the members, fits the rule and chooses the subset.
-            valset: scores the trials; without one they are cross-fitted on `trainset`.
+            valset: scores the trials; without one they are cross-fitted on `trainset`. Where an
+                operating point is asked for, it chooses the threshold alone.
             teacher: not supported.
 
         Raises:
@@ -175,7 +198,8 @@ class MuxOptimizer(Teleprompter):
                 never asks for, an example is none or has inputs that the student would refuse, two
                 examples have the same inputs and other labels, a value has no content by which
                 questions are told apart, or there is nothing to choose, for example because no
-                draw reaches the threshold.
+                draw reaches the threshold. Or nothing can be promised, and the mux would withhold
+                or escalate what is not trusted; or no operating point is within the bounds.
             MetricFailed: the metric raised; the draws made so far are kept.
             MissingExtra: Optuna is not installed.
             StorageError: the bank or the study's storage cannot be reached or written.
@@ -214,22 +238,53 @@ class MuxOptimizer(Teleprompter):
         bank: SampleBank,
         options: ChoiceOptions,
     ) -> SLMMux:
+        goal = self._operation(student, len(trainset), len(valset))
         drawing = Drawing(student, self.metric, bank, self._draw_options, k_max=self.k_max)
-        draws = drawing.draw({"train": trainset, **({"validation": valset} if valset else {})})
+        parts = {"train": trainset, **({"validation": valset} if valset else {})}
+        draws = drawing.draw(parts)
+        schedule: Schedule = "frugal" if self.bound is not None else student.schedule
+        if goal is not None:
+            split = halves(len(draws.sampled.questions), drawing.splits, options.seed)
+            large = drawing.large(parts, goal.escalation)
+            aimed = Aimed.of(goal.aim, large, draws.sampled, options.threshold)
+            tuned, policy = run_aimed(
+                draws, split, options, self.study_options, aimed, schedule=schedule
+            )
+            return goal.set_up(self._built(student, tuned, policy, drawing))
         tuned = run_study(draws, drawing.splits, options, self.study_options)
         draws, correct = draws.graded(options.threshold)
-        return self._built(student, draws, tuned, drawing, replace(options, threshold=correct))
+        best = self._report(tuned, drawing).compiled
+        part = draws.of(best.plan)
+        if drawing.splits is not None:
+            part = part.rows(drawing.splits[0].train)
+        policy = fit_setting(
+            best,
+            part.of(best.members, None)[0],
+            replace(options, threshold=correct),
+            bound=self.bound,
+            schedule=schedule,
+        )
+        return self._built(student, tuned, policy, drawing)
 
-    def _built(
-        self,
-        student: SLMMux,
-        draws: Recorded,
-        tuned: Tuned,
-        drawing: Drawing,
-        options: ChoiceOptions,
-    ) -> SLMMux:
-        """Return a copy of the student set up as the study decided."""
-        report = MuxReport(
+    def _operation(self, student: SLMMux, train: int, validation: int) -> Operation | None:
+        """Return what the compiled mux shall do below its threshold; None for as the student does.
+
+        Raises:
+            ConfigurationError: it cannot be done, or the labels are too few for it.
+        """
+        if self._aim is None and self._escalate is None:
+            if student.points:
+                raise ConfigurationError(
+                    "The threshold of this mux was chosen for it as it is compiled: pass max_risk, "
+                    "max_escalated or max_cost_per_question again, or compile a mux without points."
+                )
+            return None
+        split = halves(train + validation, None, 0)
+        labels = validation or len(split.test)
+        return Operation.of(student, self._aim or Aim(), self._escalate, labels)
+
+    def _report(self, tuned: Tuned, drawing: Drawing) -> MuxReport:
+        return MuxReport(
             tuned,
             {},
             drawing.collected,
@@ -238,52 +293,33 @@ class MuxOptimizer(Teleprompter):
             self.fewer_calls,
             self.options.threshold,
         )
+
+    def _built(self, student: SLMMux, tuned: Tuned, policy: Policy, drawing: Drawing) -> SLMMux:
+        """Return a copy of the student set up as the study decided, and as it was fitted."""
+        report = self._report(tuned, drawing)
         best = report.compiled
-        part = draws.of(best.plan)
-        if drawing.splits is not None:
-            part = part.rows(drawing.splits[0].train)
-        part, _ = part.of(best.members, None)
         plain = student.deepcopy()
-        # The student's own rule may be fitted for other members.
-        plain.pool.rule = rule_of("consistency")
+        # The student's own rule and points may be of other members.
+        plain.pool.rule, plain.pool.points = rule_of("consistency"), None
         mux = plain.subset(best.members)
         mux.pool.members = [
             greedy_member(member) if best.greedy else replace(member, k=best.k)
             for member in mux.members
         ]
-        tally = part.tally()
-        measured = tally.plurality_scores(part.scores).mean(axis=0)
         mux.pool.accuracies = {
-            name: float(value) for name, value in zip(best.members, measured, strict=True)
+            name: value
+            for name, value in zip(policy.members, policy.accuracies, strict=True)
+            if value is not None
         }
-        mux.pool.rule = fitted_rule(best, part, tally, options, self.bound)
-        if best.rule not in LEARNING:
-            mux.pool.scale = fit_rule_scale(best.rule, _training(part, tally, options))
-        if self.bound is not None:
-            mux.pool.settings.schedule = "frugal"
+        mux.pool.rule, mux.pool.scale = policy.rule, policy.scale
+        mux.pool.settings.schedule = policy.schedule
+        mux.pool.points = tuned.points
         mux.report = replace(
             report,
             accuracies=dict(mux.pool.accuracies),
             decided_by=getattr(mux.pool.rule, "decided_by", mux.pool.rule.name),
         )
         return mux
-
-
-def fitted_rule(
-    best: Setting, part: Record, tally: Tally, options: ChoiceOptions, bound: float | None
-) -> Rule:
-    """Return the rule of a setting, fitted on `part` if it is one that learns."""
-    if best.rule not in LEARNING:
-        return rule_of(best.rule)
-    contexts = Contexts.of(part, options.context)
-    training = with_contexts(_training(part, tally, options), contexts, range(len(part.questions)))
-    if best.rule == PROBABILITY:
-        return fit_probability(training)
-    return fit_early_stopping(training, bound) if bound else fit(training)
-
-
-def _training(part: Record, tally: Tally, options: ChoiceOptions) -> Training:
-    return Training(tally, part.scores, part.members, threshold=options.correct)
 
 
 def _input_context(context: str | None, examples: Sequence[dspy.Example]) -> str | None:

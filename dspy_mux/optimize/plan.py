@@ -13,6 +13,7 @@ from ..bank.record import Record
 from ..errors import ConfigurationError
 from ..replay.decisions import has_logprobs
 from ..replay.grading import graded_alike
+from ..voting.tally import Ints
 
 if TYPE_CHECKING:
     import optuna
@@ -108,6 +109,11 @@ class Recorded:
         records = [self.sampled, *([self.greedy] if self.greedy is not None else [])]
         return any(map(has_logprobs, records))
 
+    def rows(self, questions: Ints) -> Recorded:
+        """Return the draws on the questions at these positions."""
+        greedy = None if self.greedy is None else self.greedy.rows(questions)
+        return Recorded(self.sampled.rows(questions), greedy)
+
     def of(self, plan: Plan) -> Record:
         """Return the draws that a plan would make, by all members."""
         if plan.greedy:
@@ -163,6 +169,28 @@ def paired(sampled: Record, greedy: Record) -> tuple[Record, Record, int]:
     theirs = [rows[names[0][row]] for row in ours]
     cut = sampled if len(ours) == len(names[0]) else sampled.rows(np.array(ours))
     return cut, greedy.rows(np.array(theirs)), len(names[0]) - len(ours)
+
+
+def shared(
+    sampled: Record, greedy: Record | None, large: Record
+) -> tuple[Record, Record | None, int]:
+    """Cut the draws of a pool to the questions that a large model answered too.
+
+    Returns:
+        Both records of the pool, and how many questions were left out.
+
+    Raises:
+        ConfigurationError: they share no question.
+    """
+    known = set(_names(large))
+    rows = np.array([row for row, name in enumerate(_names(sampled)) if name in known], int)
+    if not len(rows):
+        raise ConfigurationError(
+            f"{sampled.source} has no question that both the pool and {large.members[0]!r} "
+            "answered."
+        )
+    left_out = len(_names(sampled)) - len(rows)
+    return sampled.rows(rows), greedy and greedy.rows(rows), left_out
 
 
 def _names(record: Record) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from .. import notebook
 from ..bank.collect import Collected
 from ..errors import MissingExtra
 from ..text import in_markdown
+from .points_text import POINT_NUMBERS, points_note, points_table
 from .tuned import Curve, Setting, Tuned
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 _COLUMNS = ("what", "members", "k", "rule", "accuracy %", "n")
-_NUMBERS = ("k", "calls", "accuracy %", "95 % interval", "n")
+_NUMBERS = ("k", "calls", "accuracy %", "95 % interval", "n", *POINT_NUMBERS)
 #: Names `Tuned.fewer` in tables.
 FEWER = "fewer calls, within one standard error"
 CURVE_COLUMNS = ("k", "rule", "calls", "accuracy %", "95 % interval")
@@ -125,6 +126,7 @@ class MuxReport:
             )
             + self._bound_note()
             + ("" if self.tuned.curve is None else f" {self.tuned.curve.note}")
+            + (f" {points_note(self.tuned.points)}" if self.tuned.points is not None else "")
             + (f" {self.greedy_left_out}" if self.greedy_left_out else "")
             + "".join(f" {done.errors}" for done in self.collected if done.errors)
         )
@@ -157,6 +159,8 @@ class MuxReport:
         lines = _markdown(_COLUMNS, self._cells())
         if self.tuned.curve is not None:
             lines += ["", *_markdown(CURVE_COLUMNS, curve_cells(self.tuned.curve))]
+        if self.tuned.points:
+            lines += ["", *_markdown(*points_table(self.tuned.points))]
         return "\n".join([*lines, "", self.note])
 
     def to_html(self) -> str:
@@ -170,19 +174,22 @@ class MuxReport:
             pictures = ""
         return (
             "<!doctype html><meta charset='utf-8'><title>dspy-mux: compiled</title>"
+            "<meta name='viewport' content='width=device-width, initial-scale=1'>"
             f"{self._repr_html_()}{pictures}"
         )
 
     def figures(self) -> list[go.Figure]:
-        """Return plotly figures: accuracy against calls, if there is such a curve, and the trials.
+        """Return plotly figures: points and accuracy against calls, if any, and the trials.
 
         Raises:
             MissingExtra: plotly is not installed.
         """
         from .figures import curve_figure, trials_figure
+        from .risk_figures import points_figure
 
-        curve = self.tuned.curve
-        own = [] if curve is None else [curve_figure(curve, self.tuned.questions)]
+        curve, points = self.tuned.curve, self.tuned.points
+        own = [points_figure(points)] if points else []
+        own += [] if curve is None else [curve_figure(curve, self.tuned.questions)]
         return [*own, trials_figure(self.tuned)]
 
     def _cells(self) -> list[list[str]]:
@@ -203,6 +210,8 @@ class MuxReport:
         tables = [_table(_COLUMNS, self._cells())]
         if self.tuned.curve is not None:
             tables.append(_table(CURVE_COLUMNS, curve_cells(self.tuned.curve)))
+        if self.tuned.points:
+            tables.append(_table(*points_table(self.tuned.points)))
         note = f"<p class='quiet'>{notebook.escaped(self.note)}</p>"
         return notebook.section("".join(tables), note)
 

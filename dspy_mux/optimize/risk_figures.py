@@ -9,6 +9,7 @@ from .figures import plain, plotly, titled
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from ..mux.points import OperatingPoints
     from ..replay.risk import EscalationFigures, Risk
 
 _BLUE, _BAND, _GREY, _RED = "#1f77b4", "rgba(31, 119, 180, 0.2)", "#7f7f7f", "#d62728"
@@ -99,6 +100,41 @@ def _escalation_figure(found: Risk, escalation: EscalationFigures) -> go.Figure:
     how = f"the line is {plain(escalation.large)} alone, {100 * escalation.accuracy_large:.1f} %"
     title = _title("Accuracy by share escalated", how)
     titled(figure, title, "questions escalated (%)", "accuracy (%)")
+    return _for_phones(figure)
+
+
+def points_figure(points: OperatingPoints) -> go.Figure:
+    """Plot points: accuracy against calls of the large model, or risk against coverage."""
+    figure = plotly().Figure()
+    if points.large is None:
+        x, y = [each.coverage for each in points], [each.risk or 0.0 for each in points]
+        title, across, up = "Operating points", "answers trusted (%)", "wrong among them (%)"
+    else:
+        x = [each.escalated or 0.0 for each in points]
+        y = [each.accuracy for each in points]
+        title = f"Operating points, with {plain(points.large)}"
+        across, up = "questions escalated (%)", "accuracy (%)"
+    figure.add_scatter(
+        name="points",
+        x=[100 * share for share in x],
+        y=[100 * share for share in y],
+        text=[plain(", ".join(each.names)) for each in points],
+        customdata=[each.threshold for each in points],
+        mode="lines+markers+text",
+        textposition="top center",
+        marker={
+            "color": [_RED if points.compiled in each.names else _BLUE for each in points],
+            "size": 9,
+        },
+        line={"color": _BLUE},
+        hovertemplate="threshold %{customdata:.4g}: %{x:.1f} %, %{y:.1f} %<extra></extra>",
+    )
+    titled(
+        figure,
+        _title(title, f"{points.questions} questions that chose only the thresholds"),
+        across,
+        up,
+    )
     return _for_phones(figure)
 
 

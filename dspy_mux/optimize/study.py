@@ -25,6 +25,7 @@ from ..replay.contexts import Contexts
 from ..replay.splits import Split
 from ..text import visible
 from ..voting.tally import Floats, Ints
+from .operating import Aimed
 from .options import MOST_PENALTY, ChoiceOptions, StudyOptions
 from .plan import DRAWS, EVIDENCE, Recorded, plan_of
 from .storage import open_storage
@@ -33,6 +34,12 @@ from .tuned import TrialRow
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
+
+
+#: A trial's constraints: by how much its best operating point breaks each part of an aim.
+CONSTRAINTS = ("risk", "escalated", "cost")
+#: The user attribute that holds them before Optuna 5.
+_VIOLATIONS = "violations"
 
 
 class _StudyDataCore(TypedDict):
@@ -49,11 +56,13 @@ class _StudyDataCore(TypedDict):
 class StudyData(_StudyDataCore, total=False):
     """What a trial's value depends on beside its own choices; arrays as fingerprints.
 
-    `evidence` and `greedy` are absent where the draws have none and there are no such draws.
+    `evidence` and `greedy` are absent where the draws have none and there are no such draws, `aim`
+    where no operating point is asked for.
     """
 
     evidence: str
     greedy: str
+    aim: str
 
 
 @dataclass(frozen=True)
@@ -127,7 +136,9 @@ class Comparable:
         )
 
 
-def describe_data(draws: Recorded, splits: Sequence[Split], options: ChoiceOptions) -> StudyData:
+def describe_data(
+    draws: Recorded, splits: Sequence[Split], options: ChoiceOptions, aimed: Aimed | None = None
+) -> StudyData:
     """Return what a trial's value depends on beside its own choices.
 
     Raises:
@@ -157,6 +168,10 @@ def describe_data(draws: Recorded, splits: Sequence[Split], options: ChoiceOptio
             greedy.cost,
             *_figures(greedy),
         )
+    if aimed is not None:
+        large = aimed.large
+        known = [] if large is None else [large.name, large.cost]
+        data["aim"] = _hash([repr(aimed.aim), *known], None if large is None else large.right)
     return data
 
 
@@ -167,10 +182,15 @@ def _figures(record: Record) -> list[list[object] | Floats]:
     return found
 
 
-def open_study(options: StudyOptions, *, seed: int, minimize: str | None) -> optuna.Study:
+def open_study(
+    options: StudyOptions, *, seed: int, minimize: str | None, constrained: bool = False
+) -> optuna.Study:
     """Return the study given, else one in the storage (new or existing), else one in memory.
 
     Hold the study's lock: Optuna does not expect two processes to make one at the same time.
+
+    Args:
+        constrained: whether trials are constrained (`constrain`).
 
     Raises:
         MissingExtra: Optuna is not installed.
@@ -199,8 +219,34 @@ def open_study(options: StudyOptions, *, seed: int, minimize: str | None) -> opt
         study.set_user_attr("runs", runs + 1)
         with warnings.catch_warnings():  # older versions of Optuna call it experimental
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.sampler = optuna.samplers.TPESampler(seed=seed + runs, multivariate=True)
+            study.sampler = optuna.samplers.TPESampler(
+                seed=seed + runs,
+                multivariate=True,
+                **({"constraints_func": _violations} if constrained and not _has_own() else {}),
+            )
     return study
+
+
+def constrain(trial: optuna.Trial, violations: Sequence[float]) -> None:
+    """Tell Optuna by how much a trial breaks each of `CONSTRAINTS`; 0 or less keeps it."""
+    if not _has_own():
+        trial.set_user_attr(_VIOLATIONS, list(violations))
+        return
+    for name, value in zip(CONSTRAINTS, violations, strict=True):
+        trial.set_constraint(name, value)
+
+
+def _has_own() -> bool:
+    """Whether trials have constraints of their own, as from Optuna 5 on."""
+    import optuna
+
+    return hasattr(optuna.Trial, "set_constraint")
+
+
+def _violations(trial: FrozenTrial) -> Sequence[float]:
+    none = [0.0] * len(CONSTRAINTS)  # of a trial that was pruned
+    values: Sequence[float] = trial.user_attrs.get(_VIOLATIONS, none)
+    return values
 
 
 @contextmanager

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..bank.record import Record
+from ..errors import ConfigurationError
+from ..mux.saved import Schedule
+from ..replay.live import Policy
 from ..replay.resample import check_record
-from ..replay.splits import Split
+from ..replay.splits import Split, holdout
 from ..sampling.interrupt import Interrupt
+from .aim import Aim
 from .choose import Chooser
+from .fitting import fit_setting
 from .objective import Objective
+from .operating import Aimed, find_points
 from .options import DEFAULT_RULES, STUDY_NAME, ChoiceOptions, StudyOptions
 from .plan import Recorded
 from .storage import StudyLock
@@ -47,6 +54,11 @@ def tune(  # noqa: PLR0913  (public: keyword arguments that users of Optuna know
     timeout: float | None = None,
     callbacks: Sequence[Callable[[optuna.Study, FrozenTrial], None]] = (),
     left_out: int = 0,
+    max_risk: float | None = None,
+    confidence: float = 0.9,
+    max_escalated: float | None = None,
+    max_cost_per_question: float | None = None,
+    escalate: Record | None = None,
 ) -> Tuned:
     """Find the best mux over the members of a record. Requires the `optimize` extra.
 
@@ -94,26 +106,57 @@ def tune(  # noqa: PLR0913  (public: keyword arguments that users of Optuna know
             exists is continued if it is of the same data; of its trials, those within the sizes
             and draws asked for count.
         left_out: questions that are not in the record, to pass on to the result.
+        max_risk, confidence, max_escalated, max_cost_per_question: also find the operating points
+            of the best setting (`Tuned.points`), as for `MuxOptimizer`. Their thresholds are chosen
+            on the test part of a single split, or on a random half of the questions; the others
+            choose the setting.
+        escalate: draws of one member that stands for a large model, on the same questions.
 
     Raises:
         ConfigurationError: nothing to choose from, greedy draws of other members or questions, a
             rule that needs evidence where there is none, no draw that reaches the threshold, an
-            unknown rule or objective, a study of other data, or no setting within the budget.
+            unknown rule or objective, a study of other data, no setting within the budget, or no
+            operating point within its bounds.
         MissingExtra: Optuna is not installed.
         StorageError: the study's storage cannot be reached or written.
     """
-    check_record(record)
-    if greedy is not None:
-        check_record(greedy)
-    return run_study(
-        Recorded(record, greedy),
-        splits,
-        ChoiceOptions(
-            max_members, min_members, k_max, rules, context, threshold, minimize, budget, seed
-        ),
-        StudyOptions(n_trials, timeout, n_jobs, callbacks, sampler, storage, study_name, study),
+    for each in filter(None, (record, greedy, escalate)):
+        check_record(each)
+    draws = Recorded(record, greedy)
+    options = ChoiceOptions(
+        max_members, min_members, k_max, rules, context, threshold, minimize, budget, seed
+    )
+    study_options = StudyOptions(
+        n_trials, timeout, n_jobs, callbacks, sampler, storage, study_name, study
+    )
+    aim = Aim.of(max_risk, confidence, max_escalated, max_cost_per_question, escalate is not None)
+    if aim is None:
+        return run_study(draws, splits, options, study_options, left_out=left_out)
+    tuned, _ = run_aimed(
+        draws,
+        halves(len(record.questions), splits, seed),
+        options,
+        study_options,
+        Aimed.of(aim, escalate, record, threshold),
         left_out=left_out,
     )
+    return tuned
+
+
+def halves(questions: int, splits: Sequence[Split] | None, seed: int) -> Split:
+    """Return what chooses the setting, and what chooses the threshold: random halves for None.
+
+    Raises:
+        ConfigurationError: several splits, or a single question.
+    """
+    if splits is None:
+        return holdout(questions, repeats=1, seed=seed)[0]
+    if len(splits) != 1:
+        raise ConfigurationError(
+            "An operating point needs one split: its training part chooses the setting, its test "
+            f"part the threshold. {len(splits)} are given."
+        )
+    return splits[0]
 
 
 def run_study(
@@ -122,16 +165,22 @@ def run_study(
     options: ChoiceOptions,
     study_options: StudyOptions,
     *,
+    aimed: Aimed | None = None,
     left_out: int = 0,
 ) -> Tuned:
     """Run a study and choose its best setting; raises what `tune` raises."""
-    objective = Objective(draws, splits, options)
+    objective = Objective(draws, splits, options, aimed)
     shared = study_options.storage if study_options.study is None else None
     with ExitStack() as stack:
         with opening_errors():
             lock = stack.enter_context(closing(StudyLock(shared, study_options.study_name)))
             with lock:
-                study = open_study(study_options, seed=options.seed, minimize=options.minimize)
+                study = open_study(
+                    study_options,
+                    seed=options.seed,
+                    minimize=options.minimize,
+                    constrained=aimed is not None,
+                )
         stack.enter_context(storage_errors())
         interrupt = stack.enter_context(Interrupt(insistent=True))
         turns = Turns(study, lock, objective.allows, study_options, interrupt)
@@ -141,3 +190,45 @@ def run_study(
                 study.enqueue_trial(params, skip_if_exists=True)
         turns.run(objective)
         return Chooser(objective).tuned(study, left_out)
+
+
+def run_aimed(
+    draws: Recorded,
+    split: Split,
+    options: ChoiceOptions,
+    study_options: StudyOptions,
+    aimed: Aimed,
+    *,
+    schedule: Schedule = "full",
+    left_out: int = 0,
+) -> tuple[Tuned, Policy]:
+    """Choose a setting and fit it on one part of the questions, and its threshold on the other.
+
+    The study cross-fits on the first part. What chooses a threshold, promised or not, must have
+    had no part in the choice of members, rule and k, nor in any fit: else their luck on these
+    questions passes for a lower risk. Cross-fitting the threshold too would use all questions, but
+    it would belong to several fitted rules, none of which is the one compiled.
+
+    Args:
+        split: what chooses and fits, and what chooses the threshold.
+        aimed: over all questions.
+
+    Returns:
+        What the study found, with its points, and the best setting, fitted.
+    """
+    chosen_on = draws.rows(split.train)
+    tuned = run_study(
+        chosen_on,
+        None,
+        options,
+        study_options,
+        aimed=aimed.rows(split.train),
+        left_out=left_out,
+    )
+    chosen_on, correct = chosen_on.graded(options.threshold)
+    held, _ = draws.rows(split.test).graded(options.threshold)
+    options, best = replace(options, threshold=correct), tuned.best
+    fitted, held_part = (each.of(best.plan).of(best.members, None)[0] for each in (chosen_on, held))
+    policy = fit_setting(best, fitted, options, schedule=schedule)
+    points = find_points(aimed.rows(split.test), policy, fitted, held_part, correct)
+    return replace(tuned, points=points), policy

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, TypedDict
 
+from ..mux.points import OperatingPoints
 from .plan import Plan
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class Tuned:
 
     Attributes:
         best: the setting to use. Its rule differs from the paper's only where it won under
-            cross-validation inside the training part.
+            cross-validation inside the training part, or where its `points` serve an aim best.
         baseline: the paper's defaults on the same questions.
         single: self-consistency of the most accurate member on the same questions.
         difference: best − baseline, paired over questions: (mean, low, high) with a 95 % interval.
@@ -162,6 +163,8 @@ class Tuned:
         searched: whether each trial's members come from a search on training questions. False where
             the pool is too large to enumerate: the study then chooses them by these very figures.
         validated: whether the questions are those of a validation split.
+        points: the operating points of `best`, measured on questions that are not among these;
+            None where none were asked for.
     """
 
     best: Setting
@@ -178,6 +181,7 @@ class Tuned:
     curve: Curve | None = None
     searched: bool = True
     validated: bool = False
+    points: OperatingPoints | None = None
 
     @property
     def scored_on(self) -> str:

@@ -15,7 +15,7 @@ from ..mux.saved import Schedule
 from ..mux.saved_file import read_saved
 from ..mux.saved_rule import is_own, load_rule, load_scale
 from ..mux.slm_mux import SLMMux
-from ..mux.trust import trusted_early
+from ..mux.trust import draws_wanted
 from ..voting.ballot import Ballot, Frugal, Rule, draws_text, reads_evidence, rule_for
 from ..voting.calibrated import Calibrated
 from ..voting.confidence import RuleScale, decide
@@ -32,11 +32,14 @@ class Poll:
         votes: one tuple a member, in pool order; None is an abstention.
         group: the class of the pool's answer; None where it gave none.
         confidence: 0 without an answer.
+        member: position of the member that the answer is credited to; None without one, or where it
+            is not known.
     """
 
     votes: tuple[tuple[int | None, ...], ...]
     group: int | None
     confidence: float
+    member: int | None = None
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,7 @@ class Policy:
             tuple(ballot.votes for ballot in made),
             None if choice is None else choice.answer,
             0.0 if choice is None else choice.confidence,
+            None if choice is None else choice.ballot,
         )
 
     def _made(self, rule: Rule, every: Sequence[Ballot]) -> list[Ballot]:
@@ -166,8 +170,8 @@ class Policy:
         drawn = [0] * len(every)
         while True:
             made = [_first(ballot, count) for ballot, count in zip(every, drawn, strict=True)]
-            wanted = rule.wants(made)
-            if not wanted or trusted_early(rule, made, self.threshold):
+            wanted = draws_wanted(rule, made, self.threshold)
+            if not wanted:
                 return made
             for at, count in wanted:
                 drawn[at] += count

@@ -30,9 +30,6 @@ from .splits import Split, holdout
 from .sureness import brier_score, calibration_error, risk_area
 from .threshold import Certified, Goal
 
-#: What every figure here rests on.
-ASSUMPTION = "if the questions to come are like these: exchangeable with the bank's"
-
 
 @dataclass(frozen=True)
 class Needed:
@@ -159,9 +156,7 @@ class Risk:
     @property
     def promise(self) -> str:
         """What is promised and under which assumption, or why nothing is, as a sentence."""
-        if self.certified.reason is not None:
-            return self.certified.reason
-        return f"At confidence {self.threshold:.6g} or more: {self.certified.goal}, {ASSUMPTION}."
+        return self.certified.promise
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

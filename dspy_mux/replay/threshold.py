@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from ..errors import ConfigurationError
 from ..voting.tally import Floats, Ints, Picks
 
+#: What every promise rests on.
+ASSUMPTION = "if the questions to come are like these: exchangeable with the bank's"
 #: Thresholds that are declared at most; neighbours differ by about this share of the questions.
 MOST_THRESHOLDS = 50
 #: Decimals of a threshold: confidences that differ by less, such as by rounding, move together.
@@ -82,6 +84,11 @@ class Judged:
         wrong = ~none & (picks.scores(scores) < threshold)
         return cls(np.where(none, np.nan, picks.confidence), wrong)
 
+    @classmethod
+    def empty(cls, questions: int) -> Judged:
+        """Return no answers to so many questions."""
+        return cls(np.full(questions, np.nan), np.zeros(questions, bool))
+
     def __len__(self) -> int:
         return len(self.confidence)
 
@@ -141,6 +148,20 @@ class Certified:
     risk_upper: float | None
     labels: int
     steps: Sequence[Step] = field(default=(), repr=False)
+
+    @property
+    def passed(self) -> Sequence[Step]:
+        """The tested thresholds that keep the promise, all of them at once, from the highest."""
+        if self.threshold is None:
+            return ()
+        return [step for step in self.steps if step.threshold >= self.threshold]
+
+    @property
+    def promise(self) -> str:
+        """What is promised and under which assumption, or why nothing is, as a sentence."""
+        if self.reason is not None:
+            return self.reason
+        return f"At confidence {self.threshold:.6g} or more: {self.goal}, {ASSUMPTION}."
 
     @property
     def reason(self) -> str | None:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BeforeValidator
 
 from ..errors import ConfigurationError
 
 Auto: TypeAlias = Literal["auto", True, False]
+
+
+def _of_a_file(value: object) -> object:
+    if not (isinstance(value, bool) or value == "auto"):
+        raise ValueError('write "auto", true or false')
+    return value
+
+
+#: `Auto` in a file, whose mistakes are told in its own words.
+AutoInFile: TypeAlias = Annotated[Auto, BeforeValidator(_of_a_file)]
 
 
 def check_auto(setting: str, value: object, whose: str) -> None:

@@ -15,8 +15,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+import dspy
 from dspy._vendor.lm15.providers.base import HttpResponse
+from dspy.clients.call_result import CallResult
+from dspy.clients.capabilities import resolve
+from dspy.clients.execution import _price_result
 from dspy.lm15 import Response
+
+from .usage import own_cost
 
 #: A field of llama.cpp's replies.
 _LLAMA_CPP = "timings"
@@ -84,7 +90,25 @@ def merged(replies: Sequence[Any]) -> Any:
     reply = first.model_copy()
     if usage is not None:
         reply.usage = type(usage)(**_sum([each.usage.model_dump() for each in replies]))
+    hidden = [dict(getattr(each, "_hidden_params", None) or {}) for each in replies]
+    reply._hidden_params = {
+        **hidden[0],
+        "response_cost": _sum([each.get("response_cost") for each in hidden]),
+    }
     return reply
+
+
+def bill_of(lm: dspy.BaseLM, choice: Any) -> tuple[dict[str, Any], float | None]:
+    """Return what a choice used and costs, as DSPy reports it of a call that takes it."""
+    if isinstance(choice, Response):
+        provider = resolve(lm).provider
+        result = CallResult.native(choice, provider=provider)
+        _price_result(lm, result, choice, provider, None)
+        used, cost = result.usage, result.cost
+    else:
+        used = dict(getattr(choice, "usage", None) or {})
+        cost = (getattr(choice, "_hidden_params", None) or {}).get("response_cost")
+    return used, own_cost(lm, cost)
 
 
 def _sum(values: Sequence[Any]) -> Any:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import wait
 from contextlib import AbstractContextManager
-from contextvars import ContextVar
 from functools import partial
 from types import TracebackType
 from typing import Any, Literal, TypeAlias
@@ -27,7 +24,6 @@ from ..voting.verdict_parts import Spent
 from .abstention import describe_error
 from .blame import is_mistake
 from .causes import EMPTY, NO_PREDICTION
-from .content import content
 from .deadline import current_deadline, offer
 from .group import HEAD_START_S, DrawGroup
 from .inputs import inputs_taken
@@ -38,14 +34,12 @@ from .notices import warn_of_abstention
 from .offload import on_thread
 from .replies import evidence_of
 from .retry import DrawCalls, DrawOver, join_draw
+from .rollouts import first_rollout_id, first_seed, lineage
 from .spans import traced
 from .thread_limit import NoThread, draw_threads
 from .usage import DrawMeter
 
 remember()
-
-#: The draws around this one, outermost first, when a mux runs inside a mux: (member, rollout id).
-_lineage: ContextVar[tuple[tuple[str, int], ...]] = ContextVar("dspy_mux_lineage", default=())
 
 #: What becomes of an exception in the user's own program: it is raised, or the draw abstains.
 OnError: TypeAlias = Literal["raise", "abstain"]
@@ -154,6 +148,10 @@ class Draw(AbstractContextManager["Draw"]):
 
     def expect(self) -> None:
         """Count the draw among those that will ask, from now on."""
+        self._parent = dspy.settings.usage_tracker  # it may be withdrawn before it runs
+        around = current_deadline.get()
+        if isinstance(around, DrawCalls) and self._calls.spender is None:
+            self._calls.spender = around.spender
         if self.group is not None:
             self.group.expect(self._calls)
 
@@ -167,7 +165,7 @@ class Draw(AbstractContextManager["Draw"]):
 
     def fail(self, error: BaseException) -> None:
         """Note an error as the outcome."""
-        self._calls.leave_group()
+        self._leave_group()
         if not self._abandoned:  # an abandoned draw has its cause, which may be recorded by now
             self.error = error
             self._weigh(None)
@@ -192,15 +190,15 @@ class Draw(AbstractContextManager["Draw"]):
         What still arrives is dropped here, and kept by DSPy's cache.
         """
         self._abandoned = True
-        self._calls.leave_group()  # the report says whose request it waited for
+        self._leave_group()  # the report says whose request it waited for
         self._report()
         self._calls.end()
 
     def __enter__(self) -> Draw:
         self._began = time.perf_counter()
         self._parent = dspy.settings.usage_tracker
-        rollout_id = _first_rollout_id() + self.number
-        self._lineage = _lineage.set((*_lineage.get(), (self.member.label, rollout_id)))
+        rollout_id = first_rollout_id() + self.number
+        self._lineage = lineage.set((*lineage.get(), (self.member.label, rollout_id)))
         offer(self.withdraw)  # to the draw around this one
         self._calls.outer = current_deadline.get()
         self._outer_deadline = current_deadline.set(self._calls)
@@ -228,8 +226,8 @@ class Draw(AbstractContextManager["Draw"]):
         where: TracebackType | None,
     ) -> bool:
         self._context.__exit__(None, None, None)
-        self._calls.leave_group()
-        _lineage.reset(self._lineage)
+        self._leave_group()
+        lineage.reset(self._lineage)
         current_deadline.reset(self._outer_deadline)
         current_readings.reset(self._outer_readings)
         self._report()
@@ -245,6 +243,11 @@ class Draw(AbstractContextManager["Draw"]):
         """Run a program without an async form; k draws of each member need more than a few."""
         call = partial(self.program, **inputs)
         return await on_thread(draw_threads, call, self._calls.paused)
+
+    def _leave_group(self) -> None:
+        """Take no choice any more."""
+        self._calls.leave_group()
+        self._calls.settle(self._meter)
 
     def _settings(self) -> dict[str, Any]:
         """Return further DSPy settings to run under."""
@@ -271,7 +274,7 @@ class Draw(AbstractContextManager["Draw"]):
             "temperature": self.member.temperature,
         }
         if getattr(getattr(self.member.lm, "engine", None), "seeded_draws", False):
-            settings["seed"] = (_first_seed(self.member, self.inputs) + rollout_id) % 2**31
+            settings["seed"] = (first_seed(self.member, self.inputs) + rollout_id) % 2**31
         lm = join_draw(self.member.lm.copy(**settings), self._calls)
         if self.member.logprobs is True:
             ask_or_not(lm)
@@ -373,28 +376,3 @@ def _find_mistake(draw: Draw, error: BaseException | None) -> BaseException | No
     if draw.on_error == "abstain":
         return error if isinstance(error, (ConfigurationError, MissingExtra)) else None
     return error if is_mistake(error, draw._calls.failures) else None
-
-
-def _first_rollout_id() -> int:
-    """Return 0, or within another rollout a number that no other rollout arrives at.
-
-    So k draws share their cache entries with the first k of more draws, a mux inside a mux draws
-    anew in every outer draw, and an optimizer that asks for a fresh rollout gets one.
-    """
-    outer: object = _lineage.get() or getattr(dspy.settings.lm, "kwargs", {}).get("rollout_id")
-    if outer is None or outer == ():
-        return 0
-    return int.from_bytes(hashlib.sha256(repr(outer).encode()).digest()[:6], "big")
-
-
-def _first_seed(member: Member, inputs: Mapping[str, Any]) -> int:
-    """Return the seed of a member's first draw for a question; further draws have the next ones.
-
-    With one seed for all questions, a draw that is far out once would be so for every question.
-    """
-    asked = [member.label, sorted(inputs.items())]
-    try:
-        question = json.dumps(asked, default=content)
-    except (TypeError, ValueError):  # such as keys that JSON has no form of
-        question = json.dumps(content(asked))
-    return int.from_bytes(hashlib.sha256(question.encode()).digest()[:4], "big")

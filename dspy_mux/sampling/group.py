@@ -15,8 +15,9 @@ from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from functools import partial
 
+from .claimant import Claimant
 from .group_limits import server_limits
-from .shared_request import AGAIN, Asker, AsyncSend, Choice, Request, Send, SharedRequest
+from .shared_request import AGAIN, SPENT, AsyncSend, Choice, Request, Send, SharedRequest
 
 #: Seconds for which draws let the first one ask: as long as it takes to write a prompt.
 HEAD_START_S = 0.05
@@ -36,10 +37,10 @@ class DrawGroup:
         self.begun = 0
         self._lock = threading.Lock()
         #: Those that have begun, and have yet to be answered.
-        self._expected: dict[Asker, None] = {}
-        self._gone: set[Asker] = set()
+        self._expected: dict[Claimant, None] = {}
+        self._gone: set[Claimant] = set()
         self._under_way: list[SharedRequest] = []
-        self._head: Asker | None = None
+        self._head: Claimant | None = None
         self._asked: Future[None] = Future()
         self._all_begun = threading.Event()
         self._all_begun.set()
@@ -53,13 +54,13 @@ class DrawGroup:
         finally:
             self._all_begun.set()
 
-    def expect(self, asker: Asker) -> None:
+    def expect(self, asker: Claimant) -> None:
         """Count a draw that begins: its first call is to come."""
         with self._lock:
             self.begun += asker not in self._expected
             self._expected[asker] = None
 
-    def leave(self, asker: Asker) -> None:
+    def leave(self, asker: Claimant) -> None:
         """Count a draw no more: its first call is over, or it makes none."""
         with self._lock:
             self._expected.pop(asker, None)
@@ -71,7 +72,7 @@ class DrawGroup:
         if opens:
             self._open()
 
-    def head_start(self, asker: Asker) -> Future[None] | None:
+    def head_start(self, asker: Claimant) -> Future[None] | None:
         """Return what to wait for, at most `HEAD_START_S`, before a draw does anything.
 
         Written at the same time, all prompts would be late; the first one's request is all that
@@ -88,14 +89,14 @@ class DrawGroup:
         Raises:
             CancelledError: the draw was counted no more meanwhile.
             Exception: what the request failed with.
+            BaseException: of the draw's spender, where another choice does not fit.
         """
         while True:
             shared, place = self._place(request)
             if shared.sender is request.asker:
                 shared.send(request, send, partial(self._close, shared, request))
-            choice = place.result()
-            if choice is not AGAIN:
-                return choice
+            if self._is_taken(request, choice := place.result()):
+                return _with_left_over(request, choice)
 
     async def aask(self, request: Request, send: AsyncSend) -> Choice:
         """See `ask`."""
@@ -109,22 +110,50 @@ class DrawGroup:
                 place.cancel()
                 await shared.end_unwanted()
                 raise
-            if choice is not AGAIN:
-                return choice
+            if self._is_taken(request, choice):
+                return _with_left_over(request, choice)
+
+    def further(self, asker: Claimant) -> bool:
+        """Count a choice that no draw is there for; return whether it may be asked for."""
+        with self._lock:
+            asker.unclaimed += 1
+        fits = asker.pay()
+        if not fits:
+            with self._lock:
+                asker.unclaimed -= 1
+        return fits
+
+    def _is_taken(self, request: Request, choice: Choice) -> bool:
+        """Return whether a draw has its choice; else it has to ask anew."""
+        asker = request.asker
+        if choice is SPENT and not asker.pay():
+            with self._lock:
+                asker.unclaimed -= 1  # its call is counted for that
+                self._expected.pop(asker, None)
+            asker.refuse()
+        return choice is not AGAIN and choice is not SPENT
 
     def _place(self, request: Request) -> tuple[SharedRequest, Future[Choice]]:
         """Return the request that a draw takes its choice of, and where it will be."""
         asker, most = request.asker, server_limits.most(request.server)
-        dropped: list[Future[Choice]] = []
-        # Without letting the lock go: meanwhile another request would ask on this draw's behalf.
-        with self._lock:
-            if asker in self._gone:  # nobody would cancel its place any more
-                raise CancelledError
-            found = self._kept_place(request, dropped) or self._open_place(request, most)
-        for place in dropped:  # nobody will ask for that
-            place.cancel()
-            self._on_difference()
-        return found
+        while True:
+            asker.require()
+            dropped: list[Future[Choice]] = []
+            # Without letting the lock go: meanwhile another request would ask on its behalf.
+            with self._lock:
+                if asker in self._gone:  # nobody would cancel its place any more
+                    raise CancelledError
+                before = asker.unclaimed
+                found = self._kept_place(request, dropped)
+                if asker.unclaimed > before:  # this is yet to be paid
+                    self._expected.pop(asker, None)
+                else:
+                    found = found or self._open_place(request, most)
+            for place in dropped:  # nobody will ask for that
+                place.cancel()
+                self._on_difference()
+            if found is not None:
+                return found
 
     def _kept_place(
         self, request: Request, dropped: list[Future[Choice]]
@@ -173,21 +202,36 @@ class DrawGroup:
         self._all_begun.wait()
         most = server_limits.most(request.server) or self.size
         with self._lock:
-            waiting = {asker for other in self._under_way for asker in other.places}
-            likely = [asker for asker in self._expected if asker not in waiting]
+            likely = self._without_place()
             room = max(0, most - len(shared.places))
         asking = [who for who in likely if not request.is_cached(who)][:room]
         asking = [who for who in asking if who.reserve()]
         with self._lock:
             if shared.closed:  # it has failed
                 return
+            still = self._without_place()
             for asker in asking:
-                if asker in self._expected and asker not in shared.places:
+                if asker in still:
                     shared.add(asker)
             shared.closed = True
         self._open()
+
+    def _without_place(self) -> list[Claimant]:
+        """Return the draws that are expected and wait for no request; the lock is held."""
+        waiting = {asker for shared in self._under_way for asker in shared.places}
+        return [asker for asker in self._expected if asker not in waiting]
 
     def _open(self) -> None:
         with self._lock:
             if not self._asked.done():
                 self._asked.set_result(None)
+
+
+def _with_left_over(request: Request, choice: Choice) -> Choice:
+    """Return a draw's choice with what those used that it was given before, and did not claim."""
+    left = request.asker.left_over
+    before = [each for _, each in left if type(each) is type(choice)]
+    if not before:
+        return choice
+    left[:] = [each for each in left if type(each[1]) is not type(choice)]
+    return request.merged([choice, *before])

@@ -4,7 +4,8 @@
   to one, and for no more than it then gave.
 - One that fails twice running, before it ever gave so many, is asked for fewer too; that is kept
   for this process alone.
-- One that ignores the number, and answers one choice, is asked for one.
+- One that ignores the number, and answers one choice, is asked for one. One that gives fewer than
+  asked for twice is asked for no more than that.
 - So is one that answers the same text again and again. That may be what its model says, above all
   at a low temperature; so one choice is asked for apart, at once where the texts are long, and if
   it differs twice where no request's choices ever did, they are copies.
@@ -54,8 +55,27 @@ class Request(Protocol):
     def text_of(self, choice: Any) -> object:
         """Return what a choice says."""
 
+    def describe(self, error: Exception) -> str:
+        """Return what a request failed with in one line, without keys."""
+
     def merged(self, choices: Sequence[Any]) -> Any:
         """Return the first of choices, with what all of them used."""
+
+    def further(self) -> bool:
+        """Count a choice that no draw is there for; return whether it may be asked for."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What came of a request.
+
+    Attributes:
+        replies: the choices of each request that it took.
+        copies: how many more came, which are copies; draws that they were for ask anew.
+    """
+
+    replies: list[Sequence[Any]]
+    copies: int = 0
 
 
 @dataclass
@@ -65,6 +85,7 @@ class _Known:
     Attributes:
         most: choices that it gives at most; None where no limit is known.
         given: the most choices that it gave.
+        short: how many it gave when it last gave fewer than asked for; None once it gave more.
         varies: whether choices of one request ever differed.
         alike: requests whose choices were equal.
         probe: at how many of those one choice is asked for apart.
@@ -74,6 +95,7 @@ class _Known:
 
     most: int | None = None
     given: int = 1
+    short: int | None = None
     varies: bool = False
     alike: int = 0
     probe: int = _FIRST_PROBE
@@ -164,11 +186,22 @@ class ServerLimits:
             self.limit(server, 1, "they are copies")
         return differs and (known.contrasts >= 2 or len(str(together[0])) >= LONG)
 
-    def note_given(self, server: Server, n: int) -> bool:
-        """Note that a server gave n choices; return whether it ever gave more than one."""
+    def note_given(self, server: Server, n: int, asked: int) -> None:
+        """Note that a server gave n choices of those asked for.
+
+        One that gave several, but fewer, may have lost some; the second time it gives no more.
+        """
         known = self._of(server)
         known.given, known.failed = max(known.given, n), False
-        return known.given > 1
+        before, why = known.short, "it was asked for more"
+        if n >= asked:
+            known.short = before if before is not None and n <= before else None
+        elif known.given == 1:
+            self.limit(server, 1, why)
+        elif before is None:
+            known.short = n
+        else:
+            self.limit(server, max(n, before), why, keep=False)
 
     def _of(self, server: Server) -> _Known:
         with self._lock:
@@ -210,8 +243,8 @@ if hasattr(os, "register_at_fork"):
 
 async def negotiate(
     request: Request, wanted: int, send: Callable[[int], Awaitable[Sequence[Any]]]
-) -> list[Sequence[Any]]:
-    """Ask for so many choices, or as many as the server gives; return those of each request.
+) -> Answered:
+    """Ask for so many choices, or as many as the server gives.
 
     Args:
         send: asks for n choices.
@@ -231,40 +264,42 @@ async def negotiate(
                 raise
             n, apart, refusal = _fewer(n, error), False, error
     if n < asked:
-        limits.limit(server, n, type(refusal).__name__, keep=_status(refusal) != _FAILED)
-    if not limits.note_given(server, len(choices)) and n > 1:
-        limits.limit(server, 1, "it was asked for more")
+        limits.limit(server, n, request.describe(refusal), keep=_status(refusal) != _FAILED)
+    limits.note_given(server, len(choices), n - apart)
     replies = [choices]
     if apart:
         with suppress(Exception):  # the draw that it is for asks anew
             replies.append(await send(1))
     if request.temperature and len(choices) > 1:
-        return await _without_copies(request, replies, send)
-    return replies
+        return await _without_copies(request, replies, wanted, send)
+    return Answered(replies)
 
 
 async def _without_copies(
     request: Request,
     replies: list[Sequence[Any]],
+    wanted: int,
     send: Callable[[int], Awaitable[Sequence[Any]]],
-) -> list[Sequence[Any]]:
+) -> Answered:
     """Return what came, but one choice where several are copies of it.
 
     Args:
         replies: the choices, and where one was asked for apart, that one.
+        wanted: draws that want a choice.
     """
     server, limits, choices = request.server, server_limits, replies[0]
     texts = [request.text_of(choice) for choice in choices]
-    wanted = sum(map(len, replies))
-    if len(replies) == 1 and limits.suspects(server, texts):
+    one_more = len(choices) == wanted  # no draw is there for one that is asked for apart
+    if len(replies) == 1 and limits.suspects(server, texts) and (not one_more or request.further()):
         with suppress(Exception):
             replies = [choices, await send(1)]
     apart = [request.text_of(choice) for reply in replies[1:] for choice in reply]
     if limits.weigh(server, [*texts, *apart], apart=bool(apart)):
-        return [[request.merged(choices)], *replies[1:]]
-    if len(choices) + len(apart) > wanted:  # no draw is there for one of these
-        return [[request.merged(choices[:2]), *choices[2:]], *replies[1:]]
-    return replies
+        copies = len(choices) - 1 - one_more
+        return Answered([[request.merged(choices)], *replies[1:]], copies)
+    if one_more and apart:
+        return Answered([[request.merged(choices[:2]), *choices[2:]], *replies[1:]])
+    return Answered(replies)
 
 
 def _status(error: Exception) -> object:

@@ -23,9 +23,11 @@ from dspy.clients.engines.lm15_engine import AsyncLM15Engine, LM15Engine
 from dspy.clients.execution import IGNORED_CACHE_KEYS, prepare
 from dspy.lm15 import OpenAIChatLM, Request, Response
 
+from .abstention import describe_error
 from .auto import Auto
-from .choices import merged, split_body, split_model_response, text_of
-from .group import Asker, DrawGroup
+from .choices import bill_of, merged, split_body, split_model_response, text_of
+from .claimant import Claimant
+from .group import DrawGroup
 from .group_limits import server_limits
 from .usage import server_of
 
@@ -48,7 +50,7 @@ class FirstCall:
     def __init__(
         self,
         group: DrawGroup,
-        asker: Asker,
+        asker: Claimant,
         lm: dspy.BaseLM,
         arguments: tuple[Any, ...],
         settings: dict[str, Any],
@@ -69,7 +71,7 @@ class FirstCall:
     def may_be_cached(self) -> bool:
         return bool(self._settings.get("cache", self._lm.cache))
 
-    def is_cached(self, asker: Asker) -> bool:
+    def is_cached(self, asker: Claimant) -> bool:
         """Return whether another draw's call will be answered by DSPy's cache."""
         if not self.may_be_cached:
             return False
@@ -92,8 +94,17 @@ class FirstCall:
     def text_of(self, choice: Any) -> str:
         return text_of(choice)
 
+    def describe(self, error: Exception) -> str:
+        return describe_error(error, self._lm)
+
     def merged(self, choices: Sequence[Any]) -> Any:
         return merged(choices)
+
+    def bill(self, choice: Any) -> tuple[str, dict[str, Any], float | None]:
+        return str(self._lm.model), *bill_of(self._lm, choice)
+
+    def further(self) -> bool:
+        return self.group.further(self.asker)
 
 
 def may_group(lm: dspy.BaseLM, group: Group) -> bool:
@@ -141,7 +152,7 @@ def grouped(call: FirstCall | None) -> Iterator[None]:
         call.group.leave(call.asker)
 
 
-def first_asker() -> Asker | None:
+def first_asker() -> Claimant | None:
     """Return the draw whose first call is around this code."""
     call = _first_call.get()
     return None if call is None else call.asker

@@ -61,6 +61,10 @@ class Interrupt:
         self.asked = True
         self._wake()
 
+    def wake(self) -> None:
+        """Have what waits look again at what there is to do."""
+        self._wake()
+
     def __enter__(self) -> Interrupt:
         main = threading.current_thread() is threading.main_thread()
         if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:

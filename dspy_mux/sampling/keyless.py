@@ -20,13 +20,26 @@ def pickled_lm(lm: dspy.BaseLM) -> tuple[Callable[..., dspy.BaseLM], tuple[Any, 
     """Return an LM as pickle takes it, a function and its arguments, without a key or a history."""
     twin, key = lm.copy(), lm.kwargs.get("api_key")
     twin.kwargs, twin.history, twin.callbacks = shown(lm.kwargs), [], []
-    variable, lost = None, bool(set(keys_of(lm)) - {key})
-    if isinstance(key, str) and key.lower() in PLACEHOLDERS:
+    if _is_placeholder(key):
         twin.kwargs["api_key"] = key
-    elif key is not None:
-        variable = next((name for name, value in os.environ.items() if value == key), None)
-        lost = lost or variable is None
-    return _restored_lm, (twin, variable, lost)
+    return _restored_lm, (twin, *key_variable(lm))
+
+
+def key_variable(lm: dspy.BaseLM) -> tuple[str | None, bool]:
+    """Return the environment variable that holds an LM's key, and whether a pickle loses a key.
+
+    The variable is None where the LM has no key of its own, or none that a variable holds.
+    """
+    key = lm.kwargs.get("api_key")
+    others = bool(set(keys_of(lm)) - {key})
+    if key is None or _is_placeholder(key):
+        return None, others
+    variable = next((name for name, value in os.environ.items() if value == key), None)
+    return variable, others or variable is None
+
+
+def _is_placeholder(key: object) -> bool:
+    return isinstance(key, str) and key.lower() in PLACEHOLDERS
 
 
 def pickled_adapter(adapter: dspy.Adapter | None) -> Any:

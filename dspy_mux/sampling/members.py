@@ -29,6 +29,19 @@ NOT_IN_CACHE_KEY = frozenset({"api_key", "api_base", "base_url"})
 
 
 @dataclass(frozen=True)
+class Resources:
+    """What a member with weights of its own takes of a cluster's machine.
+
+    Attributes:
+        num_cpus: CPU cores; llama.cpp computes on as many threads.
+        num_gpus: GPUs, or a part of one.
+    """
+
+    num_cpus: float = 1
+    num_gpus: float = 0
+
+
+@dataclass(frozen=True)
 class Member:
     """One language model of the pool.
 
@@ -44,6 +57,8 @@ class Member:
             something reads them; None for the mux's.
         group: whether its draws of a question share one request for several choices: True, False,
             or "auto" where its server is not known to refuse that; None for the mux's.
+        resources: what it takes of a cluster's machine, where it has weights of its own
+            (`docs/scale.md`); None for one CPU.
 
     Raises:
         ConfigurationError: `lm` is not a DSPy LM, or a setting is wrong: `k` below 1, say.
@@ -60,6 +75,7 @@ class Member:
     temperature: float | None = None
     logprobs: AskLogprobs | None = None
     group: Group | None = None
+    resources: Resources | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.lm, dspy.BaseLM):

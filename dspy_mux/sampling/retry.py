@@ -13,7 +13,6 @@ import hashlib
 import itertools
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import nullcontext
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 import dspy
 from dspy.utils.exceptions import is_retryable_lm_error
 
+from .claimant import Claimant
 from .cut_off import mark_cut_off
 from .deadline import Deadline
 from .group import DrawGroup
@@ -45,11 +45,12 @@ class DrawOver(BaseException):
     """
 
 
-class DrawCalls(Deadline):
+class DrawCalls(Deadline, Claimant):
     """The calls of one draw, by whichever copies of its LM they are made."""
 
     def __init__(self) -> None:
-        super().__init__()
+        Deadline.__init__(self)
+        Claimant.__init__(self)
         self.blocking = BlockingCalls()
         self._ended: threading.Event | None = None
         #: The errors that the LM's calls raised, by their `id`: they are not the program's own.
@@ -58,13 +59,10 @@ class DrawCalls(Deadline):
         self.replies: list[Reply] = []
         #: Whether DSPy may keep a history of the calls.
         self.keeps_history = True
-        #: The draw's number, and the draws that may share a request with its first call.
-        self.number = self.shared = self.unclaimed = 0
+        #: The draws that may share a request with its first call.
         self.group: DrawGroup | None = None
         #: The event loop that the draw is a task of, with the others; None for one on a thread.
         self.loop: asyncio.AbstractEventLoop | None = None
-        #: Reserves the first call where calls are limited; see `group.Asker`.
-        self.reserve: Callable[[], bool] = lambda: True
         self._asked = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> DrawCalls:

@@ -128,8 +128,10 @@ class _DrawThreads:
             if self._running and room < wanted:
                 if 2 * room <= wanted:
                     return False
-                if time.monotonic() < self._settled_at + HEAD_START_S:
-                    self._begin_part_at = self._settled_at + HEAD_START_S
+                begin_at = self._settled_at + HEAD_START_S
+                # Some may have finished that whoever takes the draws has not come to.
+                if time.monotonic() < begin_at or not self._finished.empty():
+                    self._begin_part_at = begin_at
                     return False
         self._beginning, self._part = group, min(left, room)
         return True

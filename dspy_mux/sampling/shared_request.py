@@ -11,7 +11,8 @@ from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from typing import Any, Protocol, TypeAlias
 
-from .group_limits import negotiate
+from .claimant import Claimant
+from .group_limits import Answered, negotiate
 from .hung_calls import BlockingCalls
 from .threads import workers
 
@@ -19,24 +20,14 @@ from .threads import workers
 Choice: TypeAlias = Any
 #: What a draw gets that has to ask anew: its request was answered with fewer choices.
 AGAIN = object()
-
-
-class Asker(Protocol):
-    """A draw, as its group knows it."""
-
-    number: int
-    #: How many of its calls were answered by a request that another draw's call is counted for.
-    shared: int
-    #: How many choices were asked for on its behalf, of which it made no call.
-    unclaimed: int
-    #: Returns whether its first call may be made; made or not, the call is reserved from then on.
-    reserve: Callable[[], bool]
+#: The same, where the choice that it was given is a copy of another one.
+SPENT = object()
 
 
 class Request(Protocol):
     """A draw's first call, as its engine is about to send it."""
 
-    asker: Asker
+    asker: Claimant
     #: What is asked; equal for draws that may share a request.
     content: object
     #: (address, model) of the server.
@@ -47,14 +38,23 @@ class Request(Protocol):
     def may_be_cached(self) -> bool:
         """Whether DSPy's cache may answer calls like it."""
 
-    def is_cached(self, asker: Asker) -> bool:
+    def is_cached(self, asker: Claimant) -> bool:
         """Return whether it will answer another draw's."""
 
     def text_of(self, choice: Choice) -> object:
         """Return what a choice says."""
 
+    def describe(self, error: Exception) -> str:
+        """Return what a request failed with in one line, without keys."""
+
     def merged(self, choices: Sequence[Choice]) -> Choice:
         """Return the first of choices, with what all of them used."""
+
+    def bill(self, choice: Choice) -> tuple[str, dict[str, Any], float | None]:
+        """Return the model of a choice, what it used, and what it costs in US dollars."""
+
+    def further(self) -> bool:
+        """Count a choice that no draw is there for; return whether it may be asked for."""
 
 
 #: Sends a request for n choices, and returns those that came.
@@ -78,35 +78,37 @@ class SharedRequest:
         closed: whether it is for no further draws.
         sent: whether it is on its way.
         served: those counted as having taken a further choice.
+        given: the choices that came, by the draw that each is for.
     """
 
     def __init__(
         self,
-        sender: Asker,
+        sender: Claimant,
         content: object,
         lock: threading.Lock,
-        expected: dict[Asker, None],
+        expected: dict[Claimant, None],
     ):
         self.sender, self.content, self._lock, self._expected = sender, content, lock, expected
-        self.places: dict[Asker, Future[Choice]] = {}
-        self.taken: set[Asker] = set()
-        self.served: set[Asker] = set()
+        self.places: dict[Claimant, Future[Choice]] = {}
+        self.taken: set[Claimant] = set()
+        self.served: set[Claimant] = set()
+        self.given: dict[Claimant, tuple[Request, Choice]] = {}
         self.closed = self.sent = False
         self._stop: Callable[[], object] = lambda: None
         self._task: asyncio.Future[None] | None = None
 
-    def keeps(self, asker: Asker) -> bool:
+    def keeps(self, asker: Claimant) -> bool:
         """Return whether there is a place for a draw that has not come yet."""
         return asker in self.places and asker not in self.taken
 
-    def add(self, asker: Asker, *, taken: bool = False) -> Future[Choice]:
+    def add(self, asker: Claimant, *, taken: bool = False) -> Future[Choice]:
         place = self.places[asker] = Future()
         place.add_done_callback(self._stop_if_unwanted)
         if taken:
             self.taken.add(asker)
         return place
 
-    def drop(self, asker: Asker) -> Future[Choice]:
+    def drop(self, asker: Claimant) -> Future[Choice]:
         """Return the place of a draw that wants no choice any more; the lock is held."""
         place = self.places.pop(asker)
         if asker in self.taken:
@@ -114,6 +116,8 @@ class SharedRequest:
         elif self.sent:
             asker.unclaimed += 1
             asker.shared -= asker in self.served  # it is counted for what nobody claimed
+            if asker in self.given:
+                asker.left_over.append(self.given[asker])
         return place
 
     @property
@@ -184,7 +188,7 @@ class SharedRequest:
             with self._lock:
                 self.sent, wanted = True, self._wanted
             if wanted:
-                self._deliver(await negotiate(request, wanted, send))
+                self._deliver(request, await negotiate(request, wanted, send))
         except BaseException as error:  # noqa: BLE001  (raised where a draw waits)
             self._fail(error)
 
@@ -192,22 +196,40 @@ class SharedRequest:
         if self.closed and not self._wanted:
             self._stop()
 
-    def _deliver(self, replies: Sequence[Sequence[Choice]]) -> None:
+    def _deliver(self, request: Request, answered: Answered) -> None:
         """Give the choices to the draws by their numbers; those without one ask anew."""
-        choices = [choice for reply in replies for choice in reply]
+        choices = [choice for reply in answered.replies for choice in reply]
+        results: list[tuple[Future[Choice], Choice]] = []
         with self._lock:
             places = sorted(self.places.items(), key=lambda item: item[0].number)
-        waiting = [(who, place) for who, place in places if place.set_running_or_notify_cancel()]
-        served = [who for who, _ in waiting][: len(choices)]
-        # One draw's call is counted for each request; a sender that left has been counted.
-        counted = len(replies) - all(who is not self.sender for who, _ in waiting)
+            if len(choices) > self._wanted > 0:  # what is billed for those that left
+                choices[0] = request.merged([choices[0], *choices[self._wanted :]])
+            waiting = [each for each in places if each[1].set_running_or_notify_cancel()]
+            served = [who for who, _ in waiting][: len(choices)]
+            self._count_requests(waiting, served, len(answered.replies))
+            self.given = {
+                who: (request, choice) for who, choice in zip(served, choices, strict=False)
+            }
+            copies = answered.copies
+            for who, place in waiting:
+                came = who in self.given
+                results.append((place, self.given[who][1] if came else SPENT if copies else AGAIN))
+                self._settled(who, keep=came, answered=came)
+                if not came and copies:
+                    copies -= 1
+                    who.unclaimed += 1
+        for place, result in results:
+            place.set_result(result)
+
+    def _count_requests(
+        self, waiting: Sequence[tuple[Claimant, object]], served: Sequence[Claimant], requests: int
+    ) -> None:
+        """Count one draw's call for each request; a sender that left has been counted."""
+        counted = requests - all(who is not self.sender for who, _ in waiting)
         for at, who in enumerate(sorted(served, key=lambda who: who is not self.sender)):
             if at >= counted:
                 who.shared += 1
                 self.served.add(who)
-        for who, place in waiting:
-            self._settled(who, keep=bool(choices), answered=bool(choices))
-            place.set_result(choices.pop(0) if choices else AGAIN)
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
@@ -215,17 +237,20 @@ class SharedRequest:
             places = list(self.places.items())
         for asker, place in places:
             if place.set_running_or_notify_cancel():
-                self._settled(asker, keep=True)
+                with self._lock:
+                    self._settled(asker, keep=True)
                 asker.shared += asker is not self.sender
                 place.set_exception(_own(error))
 
-    def _settled(self, asker: Asker, *, keep: bool, answered: bool = False) -> None:
-        """Drop a draw's place, unless the draw is still to come and find something there."""
-        with self._lock:
-            if not keep or asker in self.taken:
-                self.places.pop(asker, None)
-                if answered:  # or the next request would ask for a choice on its behalf
-                    self._expected.pop(asker, None)
+    def _settled(self, asker: Claimant, *, keep: bool, answered: bool = False) -> None:
+        """Drop a draw's place, unless the draw is still to come and find something there.
+
+        The lock is held.
+        """
+        if not keep or asker in self.taken:
+            self.places.pop(asker, None)
+            if answered:  # or the next request would ask for a choice on its behalf
+                self._expected.pop(asker, None)
 
 
 def _own(error: BaseException) -> BaseException:

@@ -108,6 +108,7 @@ class DrawMeter(UsageTracker):
         self.started = self.answered = self.billed = 0
         #: Of draws within this one.
         self.shared = self.unclaimed = 0
+        self._no_calls = 0  # entries of choices of which no call was made
 
     def __deepcopy__(self, memo: dict[int, Any]) -> DrawMeter:
         return self  # dspy.Parallel copies the tracker for its threads, which spend for this draw
@@ -119,6 +120,13 @@ class DrawMeter(UsageTracker):
         if call is not None:
             call.billed = True
         super().add_usage(lm, usage_entry)
+
+    def add_unclaimed(self, lm: str, usage_entry: dict[str, Any], cost: float | None) -> None:
+        """Add what a choice used and costs, of which no call was made."""
+        self._no_calls += bool(usage_entry)
+        super().add_usage(lm, usage_entry)
+        if cost is not None:
+            self.history.costs.append(cost)
 
     def on_lm_start(self, **_: Any) -> None:
         self.started += 1
@@ -143,13 +151,14 @@ class DrawMeter(UsageTracker):
             parent.billed += self.billed
             parent.shared += shared
             parent.unclaimed += unclaimed
+            parent._no_calls += self._no_calls
 
     def spent(self) -> Spent:
         """Return calls, tokens and cost so far; a call under way or failed counts as made."""
         entries = [
             entry for lm_entries in list(self.usage_data.values()) for entry in list(lm_entries)
         ]
-        billed = max(self.billed, len(entries))
+        billed = max(self.billed, len(entries) - self._no_calls)
         costs = list(self.history.costs)
         return Spent(
             calls=billed + max(0, self.started - self.answered),

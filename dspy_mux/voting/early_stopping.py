@@ -133,24 +133,36 @@ class EarlyStopping:
         """Raise ConfigurationError unless the rule was fitted for these members and draws."""
         check_fitted_for(self.name, self.members, self.k, drawn)
 
-    def wants(self, ballots: Sequence[Ballot]) -> list[tuple[int, int]]:
-        """Return the draws up to the next point where drawing can stop; none if it stops here."""
+    def wants(
+        self, ballots: Sequence[Ballot], threshold: float | None = None
+    ) -> list[tuple[int, int]]:
+        """Return the draws up to the next point where drawing can stop; none if it stops here.
+
+        Args:
+            threshold: the confidence from which an answer is trusted; None for none. With one,
+                drawing stops where the answer is trusted, and nowhere else: that the answer will
+                stay says nothing of its confidence, which further draws may lift.
+        """
         made = _made_in_order(self.order, [len(ballot.votes) for ballot in ballots])
         if made == len(self.order):
             return []
         choice = self.choose(ballots)
-        if choice is not None:
-            share = self.stages[made - 1].p_change(np.array([choice.confidence]))[0]
-            if share < self.bound:
-                return []
+        if choice is not None and self._stops(self.stages[made - 1], choice, threshold):
+            return []
         # Stages at which no question stops are passed at once.
         stops = (
             at + 1
             for at in range(made, len(self.order))
-            if min(self.stages[at].change) < self.bound
+            if _can_stop(self.stages[at], self.bound, threshold)
         )
         following = self.order[made : next(stops, len(self.order))]
         return [(at, following.count(at)) for at in dict.fromkeys(following)]
+
+    def _stops(self, stage: Stage, choice: Choice, threshold: float | None) -> bool:
+        if threshold is None:
+            return bool(stage.p_change(np.array([choice.confidence]))[0] < self.bound)
+        # A confidence that is not calibrated is 1 after a single draw.
+        return choice.calibrated and choice.confidence >= threshold
 
     def pick(self, tally: Tally, contexts: Sequence[str] | None = None) -> tuple[Picks, Ints]:
         """Choose for many questions whose draws are all recorded.
@@ -346,6 +358,11 @@ def _prefixes(tally: Tally, order: Sequence[int]) -> Iterator[tuple[Tally, Ints]
             for name, values in tally.evidence.items()
         }
         yield Tally(votes, k, evidence), at
+
+
+def _can_stop(stage: Stage, bound: float, threshold: float | None) -> bool:
+    """Return whether a question may stop at this stage."""
+    return min(stage.change) < bound if threshold is None else stage.rule.calibrates
 
 
 def _made_in_order(order: Sequence[int], drawn: Sequence[int]) -> int:

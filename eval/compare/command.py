@@ -69,6 +69,7 @@ def run(command: Command) -> None:
         # A bank's address may have a password.
         command=masked_address(shlex.join(["python", "-m", "eval", *sys.argv[1:]])),
         console=Console(stderr=True),
+        large_of=pool.large_for,
     )
     table = write_table(finished)
     if command.as_json:

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dspy_mux.bank.conductor import Cluster
 from dspy_mux.baselines import ASPECTS
 from dspy_mux.baselines.debate import PUBLISHED_AGENTS
 from dspy_mux.errors import ConfigurationError
 
-from ..runs.schema import single
+from ..runs.schema import LARGE, single
 
 #: The method that needs log-probabilities; without any it is left out.
 PROBABILITY = "probability"
+#: Methods whose doubtful answers a large model may give; `escalated:ID` are the methods that do so.
+_ESCALATING = ("slm_mux", "agent_forest", PROBABILITY, "calibrated")
 #: Declared for a member that validation chooses.
 MOST_ACCURATE = "the most accurate on validation"
 
@@ -32,9 +35,13 @@ class Options:
         num_threads: draws in flight at once.
         timeout: seconds until a draw abstains.
         retry_failed: ask again what failed with an error, but not unusable answers.
+        cluster: machines that share the draws; discussions are held in this process.
         moa_layers, debate_agents, debate_rounds, mav_n, mav_aspects: settings of the discussion
             methods, by default the published ones. Agents None is 3, or one per member if there
             are more; aspects None is all.
+        large: the name of the model that doubtful answers are escalated to; None for none.
+        max_risk, confidence: the threshold of confidence is the lowest from which on at most this
+            share of the pool's answers is wrong, with this probability.
     """
 
     methods: tuple[str, ...] = ("all",)
@@ -47,11 +54,15 @@ class Options:
     num_threads: int = 16
     timeout: float | None = None
     retry_failed: bool = False
+    cluster: Cluster | None = None
     moa_layers: int = 3
     debate_agents: int | None = None
     debate_rounds: int = 2
     mav_n: int = 16
     mav_aspects: tuple[str, ...] | None = None
+    large: str | None = None
+    max_risk: float = 0.1
+    confidence: float = 0.9
 
 
 @dataclass(frozen=True)
@@ -80,9 +91,49 @@ class Method:
             "discussion": self.discussion,
         }
 
+    @property
+    def escalates(self) -> bool:
+        """Whether a large model gives the answers that the pool is not sure of."""
+        return self.id.startswith("escalated:")
+
+    @property
+    def asks_large(self) -> bool:
+        """Whether a large model beside the pool is asked."""
+        return self.escalates or self.id == LARGE
+
+    @property
+    def needs_probabilities(self) -> bool:
+        return PROBABILITY in self.id.split(":")
+
 
 def registry(members: Sequence[str], options: Options) -> list[Method]:
     """Return every method over these members, in the order of the table."""
+    own = _of_the_pool(members, options)
+    if options.large is None:
+        return own
+    settings = {
+        "k": options.k,
+        "large": options.large,
+        "max_risk": options.max_risk,
+        "confidence": options.confidence,
+        "seed": options.seed,
+    }
+    alone = Method(LARGE, f"{options.large} alone", {"k": 1, "temperature": 0.0})
+    escalating = [
+        Method(
+            f"escalated:{method.id}",
+            f"{method.title} + {options.large}",
+            settings,
+            least_members=method.least_members,
+        )
+        for method in own
+        if method.id in _ESCALATING
+    ]
+    first_discussion = next(at for at, method in enumerate(own) if method.discussion)
+    return [*own[:first_discussion], alone, *escalating, *own[first_discussion:]]
+
+
+def _of_the_pool(members: Sequence[str], options: Options) -> list[Method]:
     k = options.k
     return [
         *(Method(single(name), f"{name} alone", {"k": 1}) for name in members),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import dspy
 
@@ -156,6 +156,54 @@ class Draws:
         )
 
 
+class Deciding(Protocol):
+    """A method that answers from recorded draws.
+
+    Attributes:
+        settings: what its decisions depend on, beside the draws and the members' accuracies.
+        choice: chosen on validation, as the run's manifest holds it.
+        note: what to say of that choice beside the table, if anything.
+    """
+
+    @property
+    def method(self) -> Method: ...
+    @property
+    def settings(self) -> dict[str, Any]: ...
+    @property
+    def choice(self) -> dict[str, Any]: ...
+    @property
+    def note(self) -> str | None: ...
+
+    def answer(self, example: dspy.Example) -> dict[str, Any]:
+        """Return the row's fields that are the method's."""
+        ...
+
+
+@dataclass(frozen=True)
+class Banked:
+    """A decider with the draws that it decides among."""
+
+    by: Decider
+    draws: Draws
+    accuracies: Mapping[str, float]
+    note: str | None = None
+
+    @property
+    def method(self) -> Method:
+        return self.by.method
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return self.by.settings
+
+    @property
+    def choice(self) -> dict[str, Any]:
+        return self.by.choice
+
+    def answer(self, example: dspy.Example) -> dict[str, Any]:
+        return decide(self.by, self.draws, example, self.accuracies)
+
+
 def decide(
     by: Decider, draws: Draws, example: dspy.Example, accuracies: Mapping[str, float]
 ) -> dict[str, Any]:
@@ -163,22 +211,10 @@ def decide(
 
     A question's draws are in flight at once, so its `seconds` are those of the slowest.
     """
-    inputs = example.inputs().toDict()
-    key = fingerprint_inputs(inputs)
-    drawn = {name: draws.first(key, name, by.k) for name in by.members}
+    drawn = _drawn(by, draws, example)
     every = [draw for of_member in drawn.values() for draw in of_member]
-    groups = _groups(every)
-    ballots = [
-        Ballot(
-            name,
-            tuple(groups.get(draw["answer_class"]) for draw in drawn[name]),
-            accuracies.get(name),
-            evidence=any_of([evidence_of(draw) for draw in drawn[name]]),
-        )
-        for name in by.members
-    ]
-    rule = rule_for(by.rule, inputs)
-    choice = rule.choose(ballots)
+    ballots = _ballots(drawn, _groups(every), accuracies)
+    choice = rule_for(by.rule, example.inputs().toDict()).choose(ballots)
     # A draw that failed before it had a price has no known cost.
     costs = [
         draw["cost"]
@@ -209,6 +245,44 @@ def decide(
         "confidence": choice.confidence,
         "tie_break": choice.tie_break,
     }
+
+
+def ballots_with(
+    example: dspy.Example,
+    parts: Sequence[tuple[Decider, Draws]],
+    accuracies: Mapping[str, float],
+) -> list[dict[str, Any]]:
+    """Return the scored ballots of several methods on a question; equal answers have one group."""
+    drawn = {
+        name: draws_of_member
+        for by, draws in parts
+        for name, draws_of_member in _drawn(by, draws, example).items()
+    }
+    groups = _groups([draw for of_member in drawn.values() for draw in of_member])
+    ballots = _ballots(drawn, groups, accuracies)
+    return [_scored_ballot(ballot, drawn[ballot.member]) for ballot in ballots]
+
+
+def _drawn(by: Decider, draws: Draws, example: dspy.Example) -> dict[str, list[dict[str, Any]]]:
+    """Return member → the draws that a method uses of it."""
+    key = fingerprint_inputs(example.inputs().toDict())
+    return {name: draws.first(key, name, by.k) for name in by.members}
+
+
+def _ballots(
+    drawn: Mapping[str, Sequence[Mapping[str, Any]]],
+    groups: Mapping[int | None, int],
+    accuracies: Mapping[str, float],
+) -> list[Ballot]:
+    return [
+        Ballot(
+            name,
+            tuple(groups.get(draw["answer_class"]) for draw in of_member),
+            accuracies.get(name),
+            evidence=any_of([evidence_of(draw) for draw in of_member]),
+        )
+        for name, of_member in drawn.items()
+    ]
 
 
 def _groups(draws: Sequence[Mapping[str, Any]]) -> dict[int | None, int]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ def compare(
     bank: str | Path | None = None,
     command: str = "",
     console: Console | None = None,
+    large_of: Callable[[str], Member] | None = None,
 ) -> Run:
     """Compare methods; return the finished run.
 
@@ -47,6 +49,8 @@ def compare(
         bank: where draws are kept; None for the run's own bank.
         command: recorded in the manifest.
         console: where progress is shown; None for no progress.
+        large_of: task name → the large model that doubtful answers are escalated to; None for
+            none.
 
     Raises:
         ConfigurationError: options, tasks or members that do not fit each other, or the folder's
@@ -58,7 +62,14 @@ def compare(
             "The validation split measures the members and fits the rules: report another one."
         )
     console = console or Console(quiet=True)
-    comparisons = [TaskComparison(task, members_of(task.name), options) for task in tasks]
+    large = None if large_of is None or not tasks else large_of(tasks[0].name)
+    options = replace(options, large=None if large is None else large.label)
+    comparisons = [
+        TaskComparison(
+            task, members_of(task.name), options, None if large_of is None else large_of(task.name)
+        )
+        for task in tasks
+    ]
     if len({each.task.name for each in comparisons}) < len(comparisons) or not comparisons:
         raise ConfigurationError("Name each task once, and at least one.")
     methods, notes = chosen(comparisons[0].names, options)
@@ -77,6 +88,7 @@ def compare(
         "k": options.k,
         "temperature": options.temperature,
         "pool": [_member_entry(member) for member in comparisons[0].mux.members],
+        **({} if large is None else {"large": _member_entry(large)}),
         "tasks": [each.manifest() for each in comparisons],
         "methods": [method.as_dict() for method in methods],
         "num_threads": options.num_threads,
@@ -94,10 +106,14 @@ def compare(
 
 
 def _leave_out_undecided(run: Run) -> None:
-    """Leave the method out that had no log-probabilities to decide by, on any task."""
+    """Leave methods out that had no log-probabilities to decide by, on any task."""
     declared = run.manifest["methods"]
     decided = {name for task in run.manifest["tasks"] for name in task["settings"]}
-    kept = [method for method in declared if method["id"] != PROBABILITY or PROBABILITY in decided]
+    kept = [
+        method
+        for method in declared
+        if PROBABILITY not in method["id"].split(":") or method["id"] in decided
+    ]
     if len(kept) < len(declared):
         run.manifest["methods"] = kept
         run.save()

@@ -28,9 +28,10 @@ from programs.tasks import Task
 from ..runs.folder import Run, errors_in
 from ..runs.schema import VALIDATION
 from .draw import grouped_by
+from .escalated import Escalating, Large, check_apart
 from .live import Discussion, run_live
-from .methods import MOST_ACCURATE, PROBABILITY, Method, Options, registry
-from .offline import Decider, Draws, Measured, decide, decider
+from .methods import MOST_ACCURATE, Method, Options, registry
+from .offline import Banked, Deciding, Draws, Measured, decider
 
 #: A row's fields if the method gave no answer, or did not discuss.
 _BLANK: dict[str, Any] = {
@@ -55,25 +56,26 @@ class TaskComparison:
         reported, validation: the questions that are reported, and those that measure members.
         context: the input that the calibrated rule may weigh by; None unless it is an input, which
             a mux has too.
+        large: the large model, asked once and greedily; None without one.
     """
 
-    def __init__(self, task: Task, members: Sequence[Member], options: Options):
+    def __init__(
+        self,
+        task: Task,
+        members: Sequence[Member],
+        options: Options,
+        large: Member | None = None,
+    ):
         self.task, self.options = task, options
-        # No call may be answered from the cache: a comparison measures what methods really take.
-        self.members = [
-            dataclasses.replace(member, lm=member.lm.copy(cache=False), k=None)
-            for member in members
-        ]
-        self.mux = SLMMux(
-            task.program(),
-            self.members,
-            k=options.k,
-            temperature=options.temperature,
-            equivalence=task.equivalence,
-            timeout=options.timeout,
-            logprobs=True,
+        self.members = [_uncached(member) for member in members]
+        self.mux = self._mux(
+            self.members, k=options.k, temperature=options.temperature, logprobs=True
         )
         self.names = [member.label for member in self.mux.members]
+        self.large: SLMMux | None = None
+        if large is not None:
+            check_apart(large.label, self.names)
+            self.large = self._mux([_uncached(large)], k=1, temperature=0.0)
         self.notes: list[str] = []
         self.reported = self._examples(options.split, options.limit)
         self.validation = self._unreported(self._examples(VALIDATION, options.validation_limit))
@@ -84,6 +86,15 @@ class TaskComparison:
             )
         inputs = self.reported[0].inputs().toDict()
         self.context = task.context if task.context in inputs else None
+
+    def _mux(self, members: Sequence[Member], **drawing: Any) -> SLMMux:
+        return SLMMux(
+            self.task.program(),
+            list(members),
+            equivalence=self.task.equivalence,
+            timeout=self.options.timeout,
+            **drawing,
+        )
 
     def check(self, methods: Sequence[Method]) -> None:
         """Raise ConfigurationError for a discussion that cannot run, before anything is drawn."""
@@ -123,16 +134,23 @@ class TaskComparison:
         )
         methods = [*methods, *self._decided_before(methods, run)]
         if not measured.has_probabilities:
-            methods = [method for method in methods if method.id != PROBABILITY]
-        deciders = {
+            methods = [method for method in methods if not method.needs_probabilities]
+        banked = {
             method.id: decider(method, measured, k, self.context)
             for method in methods
-            if not method.discussion
+            if not method.discussion and not method.asks_large
         }
-        if (equal := deciders.get("self_consistency_equal")) is not None:
+        if (equal := banked.get("self_consistency_equal")) is not None:
             mux = self.mux.subset(equal.members)
             self._collect(mux, self.reported, self.options.split, equal.k, bank, console)
+        asking = [method for method in methods if method.asks_large]
+        if asking and self.large is not None:
+            self._collect(self.large, self.reported, self.options.split, 1, bank, console)
         draws = Draws(bank, name, self.mux)
+        deciders: dict[str, Deciding] = {
+            own: Banked(decider, draws, measured.accuracies) for own, decider in banked.items()
+        }
+        deciders |= self._asking_large(asking, measured, draws, bank)
         self._declare(methods, deciders, measured, draws, run)
         done = run.done()
         for method in methods:
@@ -142,9 +160,23 @@ class TaskComparison:
                 for example in self.reported
             }
             if method.id in deciders:
-                self._decide(deciders[method.id], draws, measured, errors, run)
+                self._decide(deciders[method.id], errors, run)
             else:
                 self._discuss(method, measured, errors, run, console)
+
+    def _asking_large(
+        self, methods: Sequence[Method], measured: Measured, draws: Draws, bank: SampleBank
+    ) -> dict[str, Deciding]:
+        """Return the methods that ask the large model, by id."""
+        if self.large is None:
+            return {}
+        large = Large.of(self.large, Draws(bank, self.task.name, self.large))
+        return {
+            method.id: Escalating.of(method, measured, self.validation, draws, large, self.context)
+            if method.escalates
+            else large.alone(method)
+            for method in methods
+        }
 
     def _decided_before(self, methods: Sequence[Method], run: Run) -> list[Method]:
         """Return the banked methods of earlier calls.
@@ -163,7 +195,7 @@ class TaskComparison:
     def _declare(
         self,
         methods: Sequence[Method],
-        deciders: Mapping[str, Decider],
+        deciders: Mapping[str, Deciding],
         measured: Measured,
         draws: Draws,
         run: Run,
@@ -188,7 +220,9 @@ class TaskComparison:
             )
             if decider is not None and decider.choice:
                 entry["choices"][method.id] = decider.choice
-        notes = []
+        notes = [
+            f"{name}: {decider.note}" for decider in deciders.values() if decider.note is not None
+        ]
         if entry.setdefault("metric", metric) != metric:
             notes.append(
                 f"{name}: the metric has changed; earlier discussions keep the scores of the old "
@@ -204,9 +238,7 @@ class TaskComparison:
 
     def _decide(
         self,
-        decider: Decider,
-        draws: Draws,
-        measured: Measured,
+        decider: Deciding,
         errors: Mapping[str, list[str] | None],
         run: Run,
     ) -> None:
@@ -215,13 +247,11 @@ class TaskComparison:
         Args:
             errors: question id → the errors in its row; None without a row.
         """
-        method = decider.method
         for example in self.reported:
             known = errors[_id(example)]
             if known == []:
                 continue
-            decided = decide(decider, draws, example, measured.accuracies)
-            row = self._row(method, example, decided, run)
+            row = self._row(decider.method, example, decider.answer(example), run)
             if errors_in(row) != known:
                 run.append(row)
 
@@ -297,6 +327,7 @@ class TaskComparison:
             fields={"split": split},
             num_threads=self.options.num_threads,
             retry_failed=self.options.retry_failed,
+            cluster=self.options.cluster,
             console=None if console.quiet else console,
         )
         if done.missing:
@@ -336,6 +367,11 @@ class TaskComparison:
                 "nothing."
             )
         return apart
+
+
+def _uncached(member: Member) -> Member:
+    """Return a member that no cache answers for: a comparison measures what methods really take."""
+    return dataclasses.replace(member, lm=member.lm.copy(cache=False), k=None)
 
 
 def _id(example: dspy.Example) -> str:

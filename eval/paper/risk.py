@@ -14,15 +14,16 @@ from rich.progress import track
 
 from dspy_mux.bank.jsonl import read_jsonl
 from dspy_mux.bank.record import Record
-from dspy_mux.cli.output import percent, print_json
+from dspy_mux.cli.output import check_place, percent, print_json, write_page
 from dspy_mux.replay.contexts import Contexts
 from dspy_mux.replay.resample import redrawn
-from dspy_mux.replay.risk import ASSUMPTION, Needed, Risk, risk
+from dspy_mux.replay.risk import Needed, Risk, risk
 from dspy_mux.replay.risk_repeats import Work
 from dspy_mux.replay.splits import holdout
-from dspy_mux.replay.threshold import Goal, choose_threshold
+from dspy_mux.replay.threshold import ASSUMPTION, Goal, choose_threshold
 
 from ..tables.text import Shown, show
+from .picture import Picture
 from .pools import POOLS, Pool
 
 #: Pool → the model of its bank that stands for the large one.
@@ -30,6 +31,8 @@ LARGE = {
     "GSM8K, 4 weak members": "gpt4",
     "reasoning-gym, 3 close members": "qwen/qwq-32b",
 }
+#: The pool, and the rules, that the picture shows.
+PICTURED, _LINES = "GSM8K, 4 weak members", ("calibrated", "pooled", "consistency")
 RULES = ("self_consistency", "consistency", "pooled", "calibrated")
 #: Stands for the calibrated rule that weighs by the pool's context.
 BY_CONTEXT = "calibrated, by {}"
@@ -47,6 +50,7 @@ class RiskTable:
         data: the folder of the public banks.
         risks: that are promised at most, at `confidence`.
         repeats: number of random splits.
+        svg: where the picture of `PICTURED` is written; None for none.
     """
 
     data: Path
@@ -57,6 +61,7 @@ class RiskTable:
     seed: int
     as_json: bool
     as_markdown: bool
+    svg: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,8 @@ class _Cell:
 
 def run(options: RiskTable) -> None:
     """Print each rule's coverage at each risk, and the calls of the large model it needs."""
+    if options.svg is not None:
+        check_place(options.svg)
     asked = [
         (pool, rule, context)
         for pool in POOLS
@@ -84,6 +91,8 @@ def run(options: RiskTable) -> None:
         name = rule if context is None else BY_CONTEXT.format(context)
         rows = measured.setdefault(pool.name, {})
         rows[name] = _measured(pool, rule, context, options)
+    if options.svg is not None:
+        write_page(options.svg, _picture(measured[PICTURED]).svg())
     if options.as_json:
         print_json({"pools": [_as_dict(pool, rows, options) for pool, rows in measured.items()]})
         return
@@ -93,6 +102,22 @@ def run(options: RiskTable) -> None:
         for table in (_coverages(pool, rows, options), _calls(pool, rows))
     ]
     show(tables, _notes(options), as_markdown=options.as_markdown)
+
+
+def _picture(rows: _Rows) -> Picture:
+    found = {rule: rows[rule][0].found for rule in _LINES}
+    first = found[_LINES[0]]
+    assert first.escalation is not None
+    curves = [
+        (rule, each.escalation.curve) for rule, each in found.items() if each.escalation is not None
+    ]
+    return Picture(
+        PICTURED,
+        curves,
+        first.escalation.large,
+        first.escalation.accuracy_large,
+        first.questions,
+    )
 
 
 def _by_context(pool: Pool) -> list[tuple[str, str | None]]:

@@ -16,6 +16,7 @@ from dspy_mux import __version__
 
 from . import (
     bank,
+    cluster,
     crowd,
     endurance,
     evidence,
@@ -24,6 +25,7 @@ from . import (
     local,
     overhead,
     search,
+    serve,
     startup,
     study,
 )
@@ -41,8 +43,8 @@ BENCHMARKS = (
     study,
     bank,
 )
-#: Takes minutes: run only by name.
-LONG = (endurance,)
+#: Take minutes, or a database server: run only by name.
+NAMED = (cluster, endurance, serve)
 COLUMNS = ("benchmark", "median", "min – max", "n", "target", "")
 RESULTS = Path(__file__).parents[1] / "results" / "performance.md"
 
@@ -53,13 +55,14 @@ def main() -> None:
     parser.add_argument(
         "--only",
         default="",
-        help="benchmarks by comma, such as latency,local; endurance runs only when named",
+        help="benchmarks by comma; cluster, endurance and serve run only when named",
     )
     asked = parser.parse_args()
     for name in ("dspy", "dspy_mux"):
         logging.getLogger(name).setLevel(logging.ERROR)  # short answers are meant to be short
-    named = {each.__name__.rpartition(".")[2]: each for each in (*BENCHMARKS, *LONG)}
-    names = asked.only.split(",") if asked.only else [name for name in named if name != "endurance"]
+    named = {each.__name__.rpartition(".")[2]: each for each in (*BENCHMARKS, *NAMED)}
+    usual = [each.__name__.rpartition(".")[2] for each in BENCHMARKS]
+    names = asked.only.split(",") if asked.only else usual
     if unknown := sorted({*names} - {*named}):
         parser.error(f"no benchmark {', '.join(unknown)}: choose from {', '.join(named)}")
     wanted = [named[name] for name in named if name in names]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from dspy_mux import SLMMux
 
+from . import ready
 from .figures import Figure
 from .server import bill, model_server
 from .traffic import PROGRAM, Call, Taken, aask, acall, ask, call, calls, pool
@@ -56,6 +57,7 @@ def figures() -> Iterator[Figure]:
             yield from _one(muxes, name, target)
         yield from _crowd(address)
         yield from _work(address)
+        yield from ready.figures(address)
 
 
 def _muxes(address: str, members: int, k: int) -> dict[str, SLMMux]:

@@ -42,7 +42,9 @@ class Bill:
 
 
 @contextlib.contextmanager
-def model_server(latency: float, words: int = 1, prompt_tokens: int = 10) -> Iterator[str]:
+def model_server(
+    latency: float, words: int = 1, prompt_tokens: int = 10, slots: int = 0
+) -> Iterator[str]:
     """Run an OpenAI-shaped server that answers 42 after `latency` seconds; yield its address.
 
     It gives `n` choices and log-probabilities where it is asked for them.
@@ -50,8 +52,10 @@ def model_server(latency: float, words: int = 1, prompt_tokens: int = 10) -> Ite
     Args:
         words: of the reasoning before the answer.
         prompt_tokens: that it bills for any prompt.
+        slots: choices that it works at at once, the others wait; 0 for any number.
     """
-    command = [sys.executable, "-m", __name__, str(latency), str(words), str(prompt_tokens)]
+    settings = map(str, (latency, words, prompt_tokens, slots))
+    command = [sys.executable, "-m", __name__, *settings]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -96,9 +100,11 @@ def _token(token: str) -> dict[str, object]:
 
 
 class _Server:
-    def __init__(self, latency: float, words: int, prompt_tokens: int) -> None:
+    def __init__(self, latency: float, words: int, prompt_tokens: int, slots: int) -> None:
         self.latency, self.words, self.prompt_tokens = latency, words, prompt_tokens
         self.bill = Bill()
+        self._slots = asyncio.Semaphore(slots) if slots else None
+        self._next = asyncio.Lock()
 
     async def serve(self) -> None:
         server = await asyncio.start_server(self._answer, "127.0.0.1", 0, backlog=4096)
@@ -116,16 +122,24 @@ class _Server:
                 if head.startswith(b"get "):
                     body = json.dumps(asdict(self.bill)).encode()
                 else:
-                    await asyncio.sleep(self.latency)
-                    body = self._reply(asked)
+                    body = await self._reply(asked)
                 about = b"Content-Type: application/json\r\nContent-Length: %d" % len(body)
                 writer.write(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n%b" % (about, body))
                 await writer.drain()
         writer.close()
 
-    def _reply(self, asked: bytes) -> bytes:
+    async def _reply(self, asked: bytes) -> bytes:
         found = _N.search(asked)
         n = int(found[1]) if found else 1
+        if self._slots is None:
+            await asyncio.sleep(self.latency)
+        else:
+            async with self._next:  # or requests would each hold a part of what they need
+                for _ in range(n):
+                    await self._slots.acquire()
+            await asyncio.sleep(self.latency)
+            for _ in range(n):
+                self._slots.release()
         body, completion_tokens = self._made(n, b'"logprobs"' in asked)
         self.bill.requests += 1
         self.bill.choices += n

@@ -62,34 +62,34 @@ def calls(
 
 def ask(mux: SLMMux, questions: Sequence[str]) -> Taken:
     """Ask a mux questions, on as many threads at once."""
-    with _clock() as taken, ThreadPoolExecutor(len(questions)) as threads:
+    with clock() as taken, ThreadPoolExecutor(len(questions)) as threads:
         for job in [threads.submit(mux, question=question) for question in questions]:
             job.result()
     return taken
 
 
 async def aask(mux: SLMMux, questions: Sequence[str]) -> Taken:
-    with _clock() as taken:
+    with clock() as taken:
         await asyncio.gather(*(mux.acall(question=question) for question in questions))
     return taken
 
 
 def call(made: Sequence[Call]) -> Taken:
     """Make bare calls, on as many threads at once."""
-    with _clock() as taken, ThreadPoolExecutor(len(made)) as threads:
+    with clock() as taken, ThreadPoolExecutor(len(made)) as threads:
         for job in [threads.submit(lm, messages=asked, **more) for lm, asked, more in made]:
             job.result()
     return taken
 
 
 async def acall(made: Sequence[Call]) -> Taken:
-    with _clock() as taken:
+    with clock() as taken:
         await asyncio.gather(*(lm.acall(messages=asked, **more) for lm, asked, more in made))
     return taken
 
 
 @contextmanager
-def _clock() -> Iterator[Taken]:
+def clock() -> Iterator[Taken]:
     taken, wall, cpu = Taken(), time.perf_counter(), time.process_time()
     yield taken
     taken.wall, taken.cpu = time.perf_counter() - wall, time.process_time() - cpu

@@ -35,6 +35,7 @@ _METHODS = {
     "slm_mux": Look("var(--blue)", "circle", "●"),
     "probability": Look("var(--green)", "hexagon", "⬢"),
     "calibrated": Look("var(--violet)", "star", "★"),
+    "large": Look("var(--ink)", "star-diamond", "✦"),
     "searched": Look("var(--teal)", "circle-open", "○"),
     "mixture_of_agents": Look("var(--pink)", "cross", "✚"),
     "llm_debate": Look("var(--ochre)", "x", "✖"),
@@ -62,9 +63,16 @@ def member_look(task: TaskAnswers, name: str) -> Look:
 
 
 def method_look(task: TaskAnswers, method: str) -> Look:
-    """Return the look of a method; a single member's is the member's."""
-    family, _, member = method.partition(":")
-    return member_look(task, member) if family == "single" else _METHODS[method]
+    """Return the look of a method; a single member's is the member's.
+
+    A method that escalates has the colour of the one whose answers it keeps.
+    """
+    family, _, other = method.partition(":")
+    if family == "single":
+        return member_look(task, other)
+    if family == "escalated":
+        return Look(_METHODS[other].color, "star-triangle-up", "▲")
+    return _METHODS[method]
 
 
 #: A trace of plotly's: names of attributes → values.

@@ -17,17 +17,20 @@ from dspy_mux.replay.intervals import Estimate, mcnemar, paired_difference
 from dspy_mux.text import visible
 
 from ..runs.folder import Run
-from ..tables.comparison import COLUMNS, MUX, UNION, Comparison, Line
-from . import accuracy, flows, members, questions, risk
+from ..runs.schema import LARGE, MUX
+from ..tables.comparison import COLUMNS, UNION, Comparison, Line
+from . import accuracy, escalation, flows, members, questions, risk
 from .look import Chart
 from .read import NotInTheRun, TaskAnswers, read
 
 _HERE = Path(__file__).parent
-#: The sections of charts: id, heading, and the function that makes the chart.
+#: The sections of charts: id, heading, and the function that makes the chart. That of escalation
+#: is for runs with a large model.
 _SECTIONS: Sequence[tuple[str, str, Callable[[TaskAnswers, Sequence[Line]], Chart]]] = (
     ("calls", "Accuracy and cost", accuracy.by_calls),
     ("confidence", "Confidence", lambda task, lines: accuracy.by_confidence(task)),
     ("risk", "Risk and coverage", lambda task, lines: risk.by_coverage(task)),
+    ("escalation", "Escalation", lambda task, lines: escalation.by_share(task)),
     ("attribution", "Attribution", lambda task, lines: members.attribution(task)),
     ("subtasks", "Sub-tasks", lambda task, lines: members.by_subtask(task)),
     ("sizes", "Members", lambda task, lines: members.by_size(task)),
@@ -60,9 +63,11 @@ def _page(run: Run, tasks: Sequence[TaskAnswers]) -> str:
 
     comparison = Comparison.of(run)
     lines = comparison.tasks()
+    escalates = any(LARGE in task.answers for task in tasks)
+    sections = [section for section in _SECTIONS if escalates or section[0] != "escalation"]
     charts = {
         visible(task.name): {
-            name: _chart(make, task, lines[task.name]) for name, _, make in _SECTIONS
+            name: _chart(make, task, lines[task.name]) for name, _, make in sections
         }
         for task in tasks
     }
@@ -84,12 +89,12 @@ def _page(run: Run, tasks: Sequence[TaskAnswers]) -> str:
         "tasks": "".join(f"<option>{escaped(task.name)}</option>" for task in tasks),
         "one_task": "hidden" if len(tasks) == 1 else "",
         "links": "".join(
-            f"<li><a href='#{name}'>{escaped(heading)}</a></li>" for name, heading, _ in _SECTIONS
+            f"<li><a href='#{name}'>{escaped(heading)}</a></li>" for name, heading, _ in sections
         ),
         "sections": "".join(
             f"<section id='{name}' aria-labelledby='{name}-heading'>"
             f"<h2 id='{name}-heading'>{escaped(heading)}</h2></section>"
-            for name, heading, _ in _SECTIONS
+            for name, heading, _ in sections
         ),
         "charts": _embedded(charts),
         "questions": _embedded(listed),

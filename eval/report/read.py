@@ -15,8 +15,7 @@ from dspy_mux.bank.record import Record
 
 from ..groupthink.measure import Turn
 from ..runs.folder import Run
-from ..runs.schema import VALIDATION
-from ..tables.comparison import MUX
+from ..runs.schema import MUX, VALIDATION
 
 
 class NotInTheRun(Exception):
@@ -66,7 +65,12 @@ class Question:
 
 @dataclass(frozen=True)
 class Answered:
-    """A method's answer: a row of `results.jsonl` without what belongs to the question."""
+    """A method's answer: a row of `results.jsonl` without what belongs to the question.
+
+    Attributes:
+        escalated: whether the large model was asked, in vain or not.
+        pool_score: of the pool's own answer; None where no large model may be asked.
+    """
 
     score: float
     answer: Any
@@ -77,10 +81,12 @@ class Answered:
     calls: int
     ballots: Sequence[RowBallot]
     turns: Sequence[ReportTurn]
+    escalated: bool = False
+    pool_score: float | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Answered:
-        return cls(**{name: row[name] for name in cls.__dataclass_fields__})
+        return cls(**{name: row[name] for name in cls.__dataclass_fields__ if name in row})
 
     @property
     def right(self) -> bool:

@@ -288,6 +288,8 @@ def _merged(old: dict[str, Any], new: dict[str, Any], path: str) -> dict[str, An
     for kind, name_of in (("tasks", "name"), ("methods", "id")):
         there = {entry[name_of] for entry in old[kind]}
         added[kind] = [*old[kind], *(entry for entry in new[kind] if entry[name_of] not in there)]
+    if "large" in new:
+        added["large"] = new["large"]
     notes = list(dict.fromkeys([*old["notes"], *new["notes"]]))
     return {**old, **added, "notes": notes, "command": new["command"], "versions": new["versions"]}
 

@@ -69,6 +69,7 @@ class Manifest(_Checked):
     k: int = Field(ge=1)
     temperature: FiniteFloat
     pool: list[_Member] = Field(min_length=1)
+    large: _Member | None = None
     tasks: list[_Task]
     methods: list[_Method]
     num_threads: int
@@ -134,6 +135,8 @@ class Row(_Checked):
     seconds: FiniteFloat
     ballots: list[_Ballot]
     turns: list[_Turn]
+    escalated: bool = False
+    pool_score: FiniteFloat | None = None
 
 
 def mistake_in(value: object, form: type[BaseModel]) -> str | None:
@@ -147,6 +150,10 @@ def mistake_in(value: object, form: type[BaseModel]) -> str | None:
     return None
 
 
+#: The method id of SLM-MUX by the paper's rule, which others are compared with.
+MUX = "slm_mux"
+#: The method id of the large model alone.
+LARGE = "large"
 #: The split that measures members and fits rules.
 VALIDATION = "validation"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,14 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from dspy_mux.replay.intervals import Estimate, accuracy, mcnemar, paired_difference
-from dspy_mux.sampling.causes import advice
 from dspy_mux.text import in_markdown, visible
 
-from ..runs.folder import Run, errors_in
-from ..runs.schema import single
-from .text import Shown
+from ..runs.folder import Run
+from ..runs.schema import MUX
+from .notes import caption, on_discussion, on_errors, on_replies
+from .text import Shown, p_value, points
 
-MUX = "slm_mux"
 UNION = "any_member_right"
 #: A spreadsheet computes cells that begin like this, in East Asian full width too.
 _FORMULA = tuple("=+-@\t\r\n＝＋－＠")
@@ -38,6 +37,8 @@ COLUMNS = (
     "− SLM-MUX, points",
     "McNemar p",
 )
+#: The last columns of CSV and JSON; the share escalated is there where a large model is.
+_LAST = ("mcnemar_p", "escalated")
 #: Columns in a terminal narrower than _WIDE.
 _FEW = ("method", "accuracy %", "95 % interval", "no answer", "calls", "− SLM-MUX, points")
 _WIDE = 132
@@ -54,6 +55,7 @@ class Line:
         difference: accuracy minus SLM-MUX's on the same questions; None for SLM-MUX itself, and if
             the run has no SLM-MUX.
         mcnemar_p: exact and two-sided; None without a difference, or if a score is neither 0 nor 1.
+        escalated: share of the questions that a large model was asked; None where none is.
     """
 
     task: str
@@ -68,15 +70,23 @@ class Line:
     seconds: float
     difference: Estimate | None = None
     mcnemar_p: float | None = None
+    escalated: float | None = None
+
+    @property
+    def shown(self) -> str:
+        """The title with the share of the questions that a large model was asked."""
+        if self.escalated is None:
+            return self.title
+        return f"{self.title} on {100 * self.escalated:.1f} %"
 
     def cells(self) -> list[str]:
         """Return the row's texts, one per column."""
         gap = self.difference
-        difference = "" if gap is None else _points(gap)
-        p = "" if gap is None else "n/a" if self.mcnemar_p is None else _p(self.mcnemar_p)
+        difference = "" if gap is None else points(gap.mean, gap.low, gap.high)
+        p = "" if gap is None else "n/a" if self.mcnemar_p is None else p_value(self.mcnemar_p)
         bound = self.method == UNION
         return [
-            self.title,
+            self.shown,
             self.accuracy.percent(),
             self.accuracy.interval(),
             str(self.accuracy.n),
@@ -101,9 +111,10 @@ class Line:
             **{name: values.pop(name) for name in ("task", "method", "title")},
             **_flat("accuracy", self.accuracy),
             "n": self.accuracy.n,
-            **{name: value for name, value in values.items() if name != "mcnemar_p"},
+            **{name: value for name, value in values.items() if name not in _LAST},
             **_flat("difference", gap),
             "mcnemar_p": self.mcnemar_p,
+            **({} if self.escalated is None else {"escalated": self.escalated}),
         }
 
 
@@ -128,11 +139,11 @@ class Comparison:
         ]
         notes = [
             *run.manifest["notes"],
-            *_on_errors(rows),
-            *_on_replies(rows),
-            *_on_discussion(run.manifest, rows),
+            *on_errors(rows),
+            *on_replies(rows),
+            *on_discussion(run.manifest, rows),
         ]
-        return cls(lines, _caption(run.manifest), notes)
+        return cls(lines, caption(run.manifest), notes)
 
     def tasks(self) -> dict[str, list[Line]]:
         """Return the lines by task."""
@@ -195,7 +206,8 @@ class Comparison:
             {name: _csv_cell(value) for name, value in line.as_dict().items()}
             for line in self.lines
         ]
-        writer = csv.DictWriter(text, list(rows[0]) if rows else ["task"], lineterminator="\n")
+        columns = list(dict.fromkeys(name for row in rows for name in row)) or ["task"]
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         return text.getvalue()
@@ -240,6 +252,7 @@ def _lines(
                 seconds=_mean(answered, "seconds"),
                 difference=paired_difference(ours, theirs) if compared else None,
                 mcnemar_p=mcnemar(ours, theirs) if compared else None,
+                escalated=_mean(answered, "escalated") if "escalated" in answered[0] else None,
             )
         )
     if union := rows.get((name, MUX)):
@@ -285,101 +298,6 @@ def _title(method: Mapping[str, Any], task: Mapping[str, Any]) -> str:
     return f"{method['title']} (kept {kept})" if kept != "calibrated" else str(method["title"])
 
 
-def _caption(manifest: Mapping[str, Any]) -> str:
-    """Return the caption: k, temperature, questions, and the discussion methods' settings."""
-    measured = ", ".join(
-        f"{task['name']} {task['validation_questions']}" for task in manifest["tasks"]
-    )
-    parts = [
-        f"Split {manifest['split']}; k = {manifest['k']} draws per member at temperature "
-        f"{manifest['temperature']:g}; members measured and rules fitted on validation questions "
-        f"({measured}); seconds with up to {manifest['num_threads']} calls in flight."
-    ]
-    for method in manifest["methods"]:
-        if method["discussion"]:
-            settings = "; ".join(
-                f"{name} {_value(value)}" for name, value in method["settings"].items()
-            )
-            parts.append(f"{method['title']}: {settings}.")
-    return " ".join(parts)
-
-
-def _on_errors(rows: Mapping[tuple[str, str], list[dict[str, Any]]]) -> list[str]:
-    """Note where errors cost answers, which is the servers' fault and not the method's."""
-    met: dict[str, dict[str, list[str]]] = defaultdict(dict)
-    for (task, _), of_method in rows.items():
-        for row in of_method:
-            if errors := errors_in(row):
-                met[task].setdefault(row["question_id"], []).extend(errors)
-    notes = []
-    for task, questions in met.items():
-        most = Counter(cause for errors in questions.values() for cause in errors).most_common(1)[
-            0
-        ][0]
-        asked = len(
-            {
-                row["question_id"]
-                for (name, _), of_method in rows.items()
-                if name == task
-                for row in of_method
-            }
-        )
-        notes.append(
-            f"{task}: errors cost draws or turns on {len(questions)} of {asked} questions, "
-            f"most often {most!r}; --retry-failed asks them again."
-        )
-    return notes
-
-
-def _on_replies(rows: Mapping[tuple[str, str], list[dict[str, Any]]]) -> list[str]:
-    """Note replies that the user can make whole, with the remedy."""
-    causes: dict[str, Counter[str]] = defaultdict(Counter)
-    for (task, method), of_method in rows.items():
-        for ballot in (ballot for row in of_method for ballot in row["ballots"]):
-            if method == MUX:
-                causes[f"{task}, {ballot['member']}"].update(ballot["abstentions"])
-    return [f"{where}: {each}" for where, counts in causes.items() for each in advice(counts)]
-
-
-def _on_discussion(
-    manifest: Mapping[str, Any], rows: Mapping[tuple[str, str], list[dict[str, Any]]]
-) -> list[str]:
-    """Note whether discussions helped or hurt, against one draw of the best member.
-
-    The paper claims that they hurt small models.
-    """
-    notes = []
-    for task in manifest["tasks"]:
-        if not task["accuracies"]:
-            continue  # not measured yet
-        best = max(task["accuracies"], key=task["accuracies"].__getitem__)
-        alone = {
-            row["question_id"]: row["score"] for row in rows.get((task["name"], single(best)), [])
-        }
-        for method in manifest["methods"]:
-            pairs = [
-                (row["score"], alone[row["question_id"]])
-                for row in rows.get((task["name"], method["id"]), [])
-                if row["question_id"] in alone
-            ]
-            if not method["discussion"] or not pairs:
-                continue
-            gap = paired_difference([a for a, _ in pairs], [b for _, b in pairs])
-            p = mcnemar([a for a, _ in pairs], [b for _, b in pairs])
-            clear = gap.low > 0 or gap.high < 0
-            effect = (
-                ("helps" if gap.mean > 0 else "hurts")
-                if clear
-                else "neither helps nor hurts by more than chance"
-            )
-            by = "" if p is None else f"; McNemar p {_p(p) if p < 0.001 else f'= {_p(p)}'}"
-            notes.append(
-                f"{task['name']}: {method['title']} against one draw of the best member ({best}): "
-                f"{_points(gap)} points (95 % interval, paired, n = {gap.n}{by}): it {effect}."
-            )
-    return notes
-
-
 def _flat(name: str, estimate: Estimate | None) -> dict[str, float | None]:
     values = (math.nan,) * 3 if estimate is None else (estimate.mean, estimate.low, estimate.high)
     names = (name, f"{name}_low", f"{name}_high")
@@ -388,23 +306,9 @@ def _flat(name: str, estimate: Estimate | None) -> dict[str, float | None]:
     }
 
 
-def _points(gap: Estimate) -> str:
-    """Return a difference in points, with its interval if there are enough questions."""
-    interval = "" if math.isnan(gap.low) else f" ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
-    return f"{100 * gap.mean:+.1f}{interval}"
-
-
-def _value(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
 def _csv_cell(value: Any) -> Any:
     """Return a value for a spreadsheet: text that looks like a formula gets an apostrophe."""
     if not isinstance(value, str):
         return value
     text = visible(value)
     return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def _p(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"

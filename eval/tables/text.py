@@ -55,6 +55,11 @@ def points(mean: float, low: float, high: float) -> str:
     return signed(mean) if math.isnan(low) else f"{signed(mean)} ({signed(low)} to {signed(high)})"
 
 
+def p_value(p: float) -> str:
+    """Return the p of a test."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def signed(value: float) -> str:
     """Return a difference in points, never "-0.0"."""
     return f"{round(100 * value, 1) + 0.0:+.1f}"

@@ -25,7 +25,7 @@ from dspy_mux.bank.collect import collect
 from dspy_mux.bank.fingerprint import fingerprint_inputs, fingerprint_member
 from dspy_mux.baselines import LLMDebate, SelfConsistency
 from dspy_mux.redact import is_secret
-from dspy_mux.sampling.draw import _first_seed
+from dspy_mux.sampling.rollouts import first_seed
 
 from ..support.scripted import ScriptedEngine
 from ..support.skilled import a_member, a_mux, calls, metric, questions
@@ -143,7 +143,7 @@ def test_fingerprints_are_those_of_older_banks(name):
 @pytest.mark.parametrize("name", SEEDS)
 def test_seeds_are_those_of_older_versions(name):
     member = Member(dspy.LM("openai/x", api_key="none"), name="a")
-    assert _first_seed(member, {"question": VALUES[name], "n": 1}) == SEEDS[name]
+    assert first_seed(member, {"question": VALUES[name], "n": 1}) == SEEDS[name]
 
 
 def ages(kind):

@@ -159,6 +159,41 @@ def test_others_make_the_draws_of_a_process_that_is_killed(bank, tmp_path, caplo
     )
 
 
+@pytest.mark.parametrize("retried", [False, True])
+@pytest.mark.parametrize("at", [1, 20])
+def test_totals_are_what_the_bank_holds_after_a_kill(bank, tmp_path, at, retried):
+    judged = tmp_path / "judged"
+
+    def kills_at(example, prediction, trace=None):
+        if judged.exists():
+            with judged.open("a") as file:
+                file.write("x")
+            if judged.stat().st_size == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return metric(example, prediction)
+
+    def half_fails(request):
+        later = int(request.question[1:-1]) >= QUESTIONS // 2
+        return Fault.TOO_LONG if later and not judged.exists() else None
+
+    with fault_server(half_fails) as server:
+        mux = a_mux(server, "a")
+        if retried:
+            collect(mux, questions(), kills_at, bank, num_threads=6)
+        judged.touch()
+        recorded_before = K * QUESTIONS // 2 if retried else 0
+        before = server.draws
+        done = collect(
+            mux, questions(), kills_at, bank, num_threads=6, processes=2, retry_failed=retried
+        )
+        assert judged.stat().st_size > at
+        assert (done.missing, done.abstained, done.failed) == (0, 0, 0)
+        assert recorded(bank) == dict.fromkeys(ALL, K)
+        assert (done.already, done.drawn) == (recorded_before, K * QUESTIONS - recorded_before)
+        # The calls of draws under way in a process that is killed are not known.
+        assert server.draws - before - 3 <= done.calls <= server.draws - before
+
+
 def test_a_limit_counts_the_calls_of_a_process_that_is_killed(bank, tmp_path):
     killed = tmp_path / "killed"
     with fault_server(lambda _: None, latency=0.01) as server:

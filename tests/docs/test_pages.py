@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import dspy
 import pytest
 import typer
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 from dspy_mux.bank.task import load_task
 from dspy_mux.cli.main import app
@@ -96,3 +104,27 @@ def test_the_task_of_your_own_is_one(tmp_path, monkeypatch):
 
 def text_of(page: str) -> str:
     return (ROOT / "docs" / f"{page}.md").read_text("utf-8")
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    settings = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    pages = {page.stem for page in (ROOT / "docs").glob("*.md")} - {"index"} | {"commands"}
+    assert {page for page in pages if not (tmp_path / page / "index.html").is_file()} == set()
+
+
+def test_addresses_are_those_of_the_project():
+    """The package index shows the README, where relative links lead nowhere."""
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
+    readme = (ROOT / "README.md").read_text("utf-8")
+    links = re.findall(r"\]\(([^)\s]+)\)", readme)
+    assert [link for link in links if not link.startswith("https://")] == []
+    ours = [link for link in links if "dspy-mux" in link]
+    pages = re.compile(re.escape(urls["Documentation"]) + r"([\w-]*)/?(#.*)?$")
+    for link in ours:
+        if found := pages.match(link):
+            assert (ROOT / "docs" / f"{found[1] or 'index'}.md").is_file(), link
+        else:
+            assert (ROOT / re.sub(r".*/(?:blob/|)main/", "", link)).exists(), link

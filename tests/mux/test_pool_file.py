@@ -12,10 +12,13 @@ from dspy_mux import (
     ConfigurationError,
     DataError,
     JSONSchemaAdapter,
+    Member,
     PlainAdapter,
     SLMMux,
     load_pool,
 )
+from dspy_mux.bank.fingerprint import fingerprint_member
+from dspy_mux.cluster import Resources
 from dspy_mux.mux.open import open_mux
 from dspy_mux.mux.pool_file import PoolFile
 
@@ -146,6 +149,7 @@ def test_an_unknown_model_is_an_abstention_with_its_cause(tmp_path, server):
 
 
 MEMBER = '[[members]]\nmodel = "openai/x"\n'
+LOCAL = '[[members]]\nlocal = "smollm2-135m"\n'
 
 
 @pytest.mark.parametrize(
@@ -156,7 +160,19 @@ MEMBER = '[[members]]\nmodel = "openai/x"\n'
         ('[members]\nmodel = "openai/a"', "write each member as a table of its own, [[members]]"),
         ("k = 0\n" + MEMBER, "is wrong at k: Input should be greater than or equal to 1"),
         ("colour = 1\n" + MEMBER, "has an unknown setting colour."),
-        (MEMBER + "modle = 1", "has an unknown setting members[1].modle: did you mean model?"),
+        (
+            LOCAL + "[members.resources]\nnum_gpu = 1",
+            "members[1].resources.num_gpu (smollm2-135m): did you mean num_gpus?",
+        ),
+        (LOCAL + "[members.resources]\nnum_cpus = 0", "members[1].resources.num_cpus"),
+        (
+            MEMBER + "[members.resources]\nnum_cpus = 1",
+            "has resources, which only local takes: its server has its own",
+        ),
+        (
+            MEMBER + "modle = 1",
+            "has an unknown setting members[1].modle (openai/x): did you mean model?",
+        ),
         (
             MEMBER.replace("[[members]]", "[[member]]"),
             "has an unknown setting member: did you mean members?",
@@ -165,8 +181,18 @@ MEMBER = '[[members]]\nmodel = "openai/x"\n'
             "[[members]]\nmodel = 'smollm2-135m'",
             "which runs in this process: write local = 'smollm2-135m'",
         ),
-        ("[[members]]\nname = 'x'", "is wrong at members[1]: needs either model"),
-        (MEMBER + "local = 'smollm2-135m'", "is wrong at members[1]: needs either model"),
+        ("[[members]]\nname = 'x'", "is wrong at members[1] (x): needs either model"),
+        (MEMBER + "local = 'smollm2-135m'", "is wrong at members[1] (smollm2-135m): needs either"),
+        ('group = "yes"\n' + MEMBER, 'is wrong at group: write "auto", true or false.'),
+        (
+            MEMBER + MEMBER + 'name = "small"\ngroup = "yes"',
+            'is wrong at members[2].group (small): write "auto", true or false.',
+        ),
+        (MEMBER + "logprobs = 1", 'members[1].logprobs (openai/x): write "auto", true or false.'),
+        (
+            '[[members]]\nname = "sk-abcdef1234567890"\ngroup = "yes"',
+            "is wrong at members[1]: holds a key or a password in its 'name'",
+        ),
         (
             MEMBER + 'api_key = "sk-literal-secret"',
             "put the key in an environment variable and name that with api_key_env",
@@ -175,7 +201,7 @@ MEMBER = '[[members]]\nmodel = "openai/x"\n'
             MEMBER + 'options = { api_key = "sk-literal-secret" }',
             "put the key in an environment variable",
         ),
-        (MEMBER + "adapter = 'xml'", "is wrong at members[1].adapter"),
+        (MEMBER + "adapter = 'xml'", "is wrong at members[1].adapter (openai/x): Input should be"),
         (
             "[[members]]\nlocal = 'smollm2-135m'\napi_base = 'http://x'",
             "has local, which takes no api_base",
@@ -189,6 +215,22 @@ def test_a_wrong_setting_is_one_sentence(tmp_path, text, sentence):
     assert "pool.toml" in str(refusal.value)
     assert "sk-literal-secret" not in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_resources_are_for_a_cluster_and_shape_no_draw(tmp_path):
+    text = LOCAL + "[members.resources]\nnum_cpus = 4\nnum_gpus = 0.5\n"
+    [entry] = PoolFile.load(written(tmp_path, text)).members
+    resources = Resources(**entry.resources.model_dump())
+    assert (resources.num_cpus, resources.num_gpus) == (4, 0.5)
+    lm = scripted_lm("x", lambda prompt, draw: {"answer": "4"})
+    plain, placed = (
+        SLMMux("question -> answer", [Member(lm, name="x", resources=taken)], k=2)
+        for taken in (None, resources)
+    )
+    assert placed.members[0].resources == resources
+    assert fingerprint_member(placed, 0) == fingerprint_member(plain, 0)
+    placed.save(tmp_path / "mux.json")
+    assert "resources" not in (tmp_path / "mux.json").read_text()
 
 
 def test_a_file_that_is_not_toml_is_unreadable_data(tmp_path):

@@ -70,6 +70,21 @@ class TestStatus:
         assert last.verdict.confidence == 1
 
     @WAYS
+    def test_progress_says_whose_draw_settled_and_with_what(self, way):
+        class Told(MuxStatusMessageProvider):
+            def draw_settled_status_message(self, instance, progress):
+                return f"{progress.member}: {progress.answer} ({progress.cause})"
+
+        mux = mux_of(["Rome", " "], [RuntimeError("down"), "Par\nis"], k=2, num_threads=1)
+        sent = read(mux, way=way, status_message_provider=Told())
+        assert texts(sent) == [
+            "a: Rome (None)",
+            "a: None (empty answer)",
+            "b: None (LMUnexpectedError: [scripted/b] down)",
+            "b: Par is (None)",
+        ]
+
+    @WAYS
     def test_draws_side_by_side_have_one_message_each(self, way):
         mux = mux_of(*[["Paris"] * 4] * 3, k=4)
         assert [text.split(",")[0] for text in texts(read(mux, way=way))] == [

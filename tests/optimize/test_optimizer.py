@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import dspy
 import numpy as np
+import optuna
 import pytest
 
 from dspy_mux import (
@@ -21,7 +22,9 @@ from dspy_mux import (
 )
 from dspy_mux.bank.collect import collect
 from dspy_mux.bank.score import recorded
-from dspy_mux.optimize.optimizer import fitted_rule
+from dspy_mux.optimize.drawing import DrawOptions
+from dspy_mux.optimize.fitting import fitted_rule
+from dspy_mux.optimize.options import ChoiceOptions, StudyOptions
 from dspy_mux.voting.calibration import Training, fit
 from dspy_mux.voting.tally import Tally
 
@@ -251,3 +254,40 @@ def test_a_report_without_the_report_extra(monkeypatch, missing):
     with pytest.raises(MissingExtra, match=r"pip install 'dspy-mux\[report\]'"):
         draw()
     assert "<table>" in report.to_html()
+
+
+def test_each_option_reaches_what_it_is_for():
+    sampler, callbacks = optuna.samplers.RandomSampler(), (print,)
+    optimizer = MuxOptimizer(
+        metric,
+        max_members=4,
+        min_members=2,
+        k_max=5,
+        n_trials=7,
+        rules=("pooled",),
+        greedy=False,
+        context="topic",
+        threshold=0.4,
+        seed=9,
+        sampler=sampler,
+        storage="sqlite:///s",
+        study_name="s",
+        n_jobs=3,
+        timeout=60.0,
+        callbacks=callbacks,
+        minimize="cost_per_question",
+        budget=0.1,
+        num_threads=11,
+        max_calls=12,
+        max_cost=13.0,
+        retry_failed=True,
+        progress=True,
+    )
+    assert (optimizer.metric, optimizer.k_max) == (metric, 5)
+    assert optimizer.options == ChoiceOptions(
+        4, 2, None, ("pooled",), "topic", 0.4, "cost_per_question", 0.1, 9
+    )
+    assert optimizer.study_options == StudyOptions(
+        7, 60.0, 3, callbacks, sampler, "sqlite:///s", "s", None
+    )
+    assert optimizer._draw_options == DrawOptions(False, 11, 12, 13.0, True, True)

@@ -104,7 +104,7 @@ def test_an_interval_without_0_goes_with_a_p_below_5_percent(n):
             values = pairs(won, lost, n)
             p = mcnemar((values == 1).astype(float), (values == -1).astype(float))
             assert (low > 0 or high < 0) == (p < 0.05), (won, lost)
-            assert low <= (won - lost) / n <= high
+            assert -1 <= low <= (won - lost) / n <= high <= 1
 
 
 def test_four_questions_won_and_none_lost_are_no_gain_yet():

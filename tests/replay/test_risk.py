@@ -110,6 +110,11 @@ def test_a_promise_says_what_it_rests_on():
         f"At confidence {found.threshold:.6g} or more: at most 10 % wrong among the answered, with "
         "80 % confidence, if the questions to come are like these: exchangeable with the bank's."
     )
+    assert (found.rule, found.members, found.k, found.repeats) == ("pooled", ("a", "b", "c"), 3, 2)
+    assert (found.questions, found.left_out, found.n_fit) == (600, 0, 300)
+    assert (found.n_calibration, found.n_test) == (150, 150)
+    assert [step.threshold for step in found.certified.passed][-1] == found.threshold
+    assert found.certified.labels == 150
 
 
 def test_a_large_model_is_not_in_the_pool():

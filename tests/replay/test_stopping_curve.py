@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from dspy_mux.replay.intervals import difference_interval, mean_interval, wilson
 from dspy_mux.replay.splits import Split
 from dspy_mux.replay.stopping_curve import stopping_curve
+from dspy_mux.voting.calibration import Training
+from dspy_mux.voting.early_stopping import fit_early_stopping
 
-from ..support.votes import random_record, record_from
+from ..support.votes import drawn, random_record, record_from
 
 EARLY, LATE = np.arange(30), np.arange(30, 60)
 
@@ -56,3 +61,29 @@ def test_the_threshold_says_what_is_learned():
         threshold=0.5,
     )
     assert point.accuracy == 0.5
+
+
+def test_a_point_counts_what_the_rule_did_on_the_test_part():
+    record = record_from(*drawn(240, (0.9, 0.8), k=3))
+    train, test = np.arange(120), np.arange(120, 240)
+    fitted, part = record.rows(train), record.rows(test)
+    rule = fit_early_stopping(Training(fitted.tally(), fitted.scores, record.members), 0.2)
+    picks, made = rule.pick(part.tally())
+    final, _ = dataclasses.replace(rule, bound=0.0).pick(part.tally())
+    scores, full = picks.scores(part.scores), final.scores(part.scores)
+    early = made.sum(axis=1) < 6
+    changed = part.tally().answers(picks)[early] != part.tally().answers(final)[early]
+    assert 0 < changed.sum() < early.sum() < 120
+
+    [every, point] = stopping_curve(record, bounds=(0.2,), splits=[Split(train, test)])
+    assert point.bound == 0.2
+    assert (every.accuracy, point.accuracy) == (full.mean(), scores.mean())
+    assert (point.low, point.high) == mean_interval(scores)
+    assert point.loss == pytest.approx((full - scores).mean())
+    assert (point.loss_low, point.loss_high) == difference_interval(full - scores)
+    assert point.calls_per_question == made.sum() / 120
+    assert point.saved == pytest.approx(1 - made.sum() / 720)
+    assert (point.questions, point.stopped) == (120, early.mean())
+    assert point.changed == changed.mean()
+    assert (point.changed_low, point.changed_high) == wilson(changed.mean(), early.sum())
+    assert (every.stopped, every.changed, every.changed_low, every.changed_high) == (0, *[None] * 3)

@@ -13,6 +13,7 @@ from dspy_mux.replay.threshold import (
     MOST_THRESHOLDS,
     Goal,
     Judged,
+    Step,
     choose_threshold,
     declared_thresholds,
     upper_bound,
@@ -172,7 +173,10 @@ def test_the_promised_bound_is_lower_only_where_all_thresholds_passed():
     some = Judged(every.confidence, every.confidence < 0.6)
     found = choose_threshold(Goal(0.05, 0.9), some, some)
     assert (found.threshold, found.risk_upper) == (0.9, 0.05)
-    assert [step.answered for step in found.steps] == [200, 400]
+    assert found.labels == 400
+    bounds = upper_bound(np.array([0, 200]), np.array([200, 400]), 0.9).tolist()
+    assert found.steps == [Step(0.9, 200, 0, bounds[0]), Step(0.5, 400, 200, bounds[1])]
+    assert found.passed == found.steps[:1]
 
 
 def test_ties_move_together_and_rounding_does_not_part_them():

@@ -6,14 +6,16 @@ import asyncio
 import json
 import logging
 
+import dspy
 import pytest
 
+from dspy_mux import SLMMux
 from dspy_mux.sampling import group_limits
 from dspy_mux.sampling.group_limits import LONG, ServerLimits, negotiate, server_limits
 
 from ..support.choice_server import choice_server
 from ..support.fault_server import Fault, fault_server
-from ..support.group_draws import a_mux, answers, asked, each_engine, each_way, numbered
+from ..support.group_draws import a_mux, an_lm, answers, asked, each_engine, each_way, numbered
 from ..support.scripted import marked
 
 K = 9
@@ -43,13 +45,16 @@ def test_a_server_that_does_not_take_n_costs_no_draw_and_is_remembered(how, name
         for sizes in (first, later):
             server.bodies.clear()
             server._numbers.clear()
+            server.given.clear()
             verdict = asked(mux, how, f"{sizes}?").verdict
             assert sorted(server.sizes(), reverse=True) == sizes
             assert sum(answers(verdict).values()) == K
             assert verdict.ballots[0].abstentions == {}
             if name != "one-text":  # of whose first request one choice was kept
                 assert answers(verdict) == EACH
-            assert verdict.calls == K
+            assert verdict.calls == server.given[name]  # copies are billed, too
+            if name in ("one-choice", "one-text"):  # the others were refused some
+                assert verdict.calls - verdict.shared_calls == len(server.bodies)
         assert verdict.calls - verdict.shared_calls == len(server.bodies)
 
 
@@ -72,6 +77,46 @@ def test_what_each_engine_makes_of_a_refusal(engine):
         assert answers(verdict) == {"0": 1, "1": 1, "2": 1}
 
 
+@each_engine
+def test_the_log_repeats_a_refusal_without_keys(engine, caplog):
+    caplog.set_level(logging.INFO, "dspy_mux")
+    key = "sk-live-0123456789abcdef"
+    with choice_server(prolix) as server:
+        server.says = f"'n' must be 1 for the key {key} (" + "so it is, " * 99
+        lm = an_lm(server, "n-refused", engine=engine)
+        lm.kwargs["api_key"] = key
+        SLMMux(dspy.Predict("question -> answer"), [lm], k=3)(question="?")
+    [told] = [record.message for record in caplog.records if "a request" in record.message]
+    assert told.startswith("openai/n-refused gives one choice a request (")
+    assert "Error" in told
+    assert "'n' must be 1 for the key" in told
+    assert key not in told
+    assert len(told) < 300
+
+
+def test_a_server_that_gives_fewer_each_time_is_asked_for_no_more_than_that(kept):
+    sent = []
+
+    def give(n, most=2):
+        sent.append(n)
+        return [f"{len(sent)} {at}" for at in range(min(n, most))]
+
+    negotiated(9, give)
+    assert server_limits.most(HOSTED) is None  # it may have lost some
+    negotiated(1, give)
+    negotiated(7, give)
+    assert server_limits.most(HOSTED) == 2
+    negotiated(5, give)
+    assert sent == [9, 1, 7, 2]
+    assert not kept.exists()
+
+
+def test_a_server_that_gave_fewer_once_is_asked_for_as_many_as_before(kept):
+    for most in (9, 8, 9, 5, 9, 1, 9):
+        negotiated(9, lambda n: [str(at) for at in range(min(n, most))])  # noqa: B023
+    assert server_limits.most(HOSTED) is None
+
+
 def test_fewer_choices_than_asked_for_are_topped_up():
     with choice_server(numbered) as server:
         server.most = 4
@@ -79,6 +124,9 @@ def test_fewer_choices_than_asked_for_are_topped_up():
         assert server.sizes() == [9, 5, 1]
         assert answers(verdict) == EACH
         assert (verdict.calls, verdict.shared_calls) == (9, 6)
+        server.bodies.clear()
+        a_mux(server, "fewer-choices", k=K)(question="!")
+        assert sorted(server.sizes(), reverse=True) == [4, 4, 1]
 
 
 @each_way
@@ -191,8 +239,14 @@ class Short:
     def text_of(self, choice):
         return choice
 
+    def describe(self, error):
+        return str(error)
+
     def merged(self, choices):
         return choices[0]
+
+    def further(self):
+        return True
 
 
 def negotiated(wanted, give):
@@ -201,7 +255,7 @@ def negotiated(wanted, give):
     async def send(n):
         return give(n)
 
-    return asyncio.run(negotiate(Short(), wanted, send))
+    return asyncio.run(negotiate(Short(), wanted, send)).replies
 
 
 def test_short_answers_that_are_the_same_are_not_taken_for_copies(kept):
@@ -274,3 +328,15 @@ def test_only_what_may_be_about_n_is_asked_again(kept, status, asked_for):
         negotiated(9, give)
     assert sent == asked_for
     assert server_limits.most(HOSTED) is None  # it refused one choice, too
+
+
+@each_way
+def test_what_litellm_passes_no_n_to_is_asked_for_each_draw_alone(how, caplog):
+    caplog.set_level(logging.INFO, "dspy_mux")
+    with choice_server(numbered) as server:
+        lm = dspy.LM("mistral/m", api_base=server.address, api_key="none", engine="litellm")
+        mux = SLMMux(dspy.Predict("question -> answer"), [lm], k=3, group=True)
+        verdict = asked(mux, how).verdict
+        assert server.sizes() == [1, 1, 1]
+        assert (sum(answers(verdict).values()), verdict.calls, verdict.shared_calls) == (3, 3, 0)
+        assert "one choice a request (LiteLLM passes it no n)" in caplog.text

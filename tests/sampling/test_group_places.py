@@ -9,20 +9,17 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from dspy_mux.sampling.claimant import Claimant
 from dspy_mux.sampling.group import DrawGroup
 from dspy_mux.sampling.group_limits import server_limits
 
 from ..support.wait import PATIENCE_S, until
 
 
-class Who:
-    """A draw, as its group knows it."""
-
+class Who(Claimant):
     def __init__(self, number):
-        self.number, self.shared, self.unclaimed = number, 0, 0
-
-    def reserve(self):
-        return True
+        super().__init__()
+        self.number = number
 
 
 class What:
@@ -38,6 +35,9 @@ class What:
 
     def text_of(self, choice):
         return choice
+
+    def merged(self, choices):
+        return choices[0]
 
 
 def a_group(count):

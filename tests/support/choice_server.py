@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from .choices import Body, Shape, TakesN, reply
+from .choices import NAMES_N, Body, Shape, TakesN, reply
 from .http_server import running
 from .logprob_server import LogprobServer, prompt_of
 
@@ -27,6 +27,7 @@ class ChoiceServer(LogprobServer):
             for one model and prompt, over all requests.
         shape: whose replies these are.
         most: choices that a model named "limited-n" takes, and "fewer-choices" gives.
+        says: what a refusal by a model named "n-refused" says.
         out_of_order: whether the last choice comes first in a reply.
         prompt_tokens: of any prompt, billed once a request.
         given: choices given so far, by model; a refusal gives none.
@@ -37,6 +38,7 @@ class ChoiceServer(LogprobServer):
         self.say_next = say_next
         self.shape = Shape.OPENAI
         self.most = 2
+        self.says = NAMES_N
         self.out_of_order = False
         self.prompt_tokens = 10
         self.given: Counter[str] = Counter()
@@ -50,7 +52,7 @@ class ChoiceServer(LogprobServer):
     def answer(self, body: Body) -> tuple[int, Body]:
         model, prompt, n = body["model"], prompt_of(body), body.get("n") or 1
         takes = TakesN.of(model)
-        if (refusal := takes.refusal(n, self.most)) is not None:
+        if (refusal := takes.refusal(n, self.most, self.says)) is not None:
             return refusal
         count = takes.count(n, self.most)
         with self._lock:

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 Body = dict[str, Any]
+NAMES_N = "'n' : number must be at most 1"
 
 
 class TakesN(str, Enum):
@@ -26,12 +27,16 @@ class TakesN(str, Enum):
         """Return what a model's name says, "openai/small-one-choice", say; ALL by default."""
         return next((each for each in cls if each.value in model), cls.ALL)
 
-    def refusal(self, n: int, most: int) -> tuple[int, Body] | None:
-        """Return the status and body that refuse `n` choices; None where it takes them."""
+    def refusal(self, n: int, most: int, says: str = NAMES_N) -> tuple[int, Body] | None:
+        """Return the status and body that refuse `n` choices; None where it takes them.
+
+        Args:
+            says: what a refusal that names n says.
+        """
         if n == 1:
             return None
         if self is TakesN.NAMED:
-            return 400, _error("'n' : number must be at most 1")
+            return 400, _error(says)
         if self is TakesN.UNNAMED:
             return 422, _error("The request could not be processed.")
         if self is TakesN.LIMITED and n > most:

@@ -363,10 +363,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rate", type=float, default=0.0, help="share of the requests that fail")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer")
     given = parser.parse_args()
     stalls = [Fault.HANG, Fault.TRICKLE]
     faults = [fault for fault in Fault if fault not in (*stalls, Fault.HUGE)] * 20 + stalls
-    server = FaultServer(at_random(given.rate, given.seed, faults), right, retry_after="1")
+    plan = at_random(given.rate, given.seed, faults)
+    server = FaultServer(plan, right, given.latency, retry_after="1")
     asyncio.run(server.serve(lambda: print(server.port, flush=True)))
 
 

@@ -9,7 +9,7 @@ import dspy
 
 from dspy_mux import Member, SLMMux
 
-from .scripted import ScriptedEngine
+from .scripted import scripted_lm
 
 QA = "question -> answer"
 
@@ -22,7 +22,7 @@ def a_member(name, skill=0.6, latency=0.0):
         luck = random.Random(f"{name} {prompt} {draw}")
         return {"answer": "right" if luck.random() < skill else luck.choice("abc")}
 
-    return Member(dspy.LM(f"scripted/{name}", engine=ScriptedEngine(reply, latency)), name=name)
+    return Member(scripted_lm(name, reply, latency), name=name)
 
 
 def a_mux(*members, k=3, **settings):

@@ -190,7 +190,7 @@ def in_a_span_of_mine() -> dict[str, Any]:
 
 
 def main(tracer: str, address: str) -> None:
-    draw._first_seed = lambda member, inputs: 0  # scripted models know a draw by its seed
+    draw.first_seed = lambda member, inputs: 0  # scripted models know a draw by its seed
     dspy.configure_cache(enable_disk_cache=False)
     dspy.configure(lm=scripted_lm("writer", lambda prompt, draw: {"note": "Noted."}))
     recorded = {"mine": {**in_a_span_of_mine(), "spans": spans()}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 
@@ -14,7 +15,7 @@ from scipy.stats import beta
 
 from dspy_mux import ConfigurationError, MuxOptimizer, SLMMux
 from dspy_mux.bank.record import Record
-from dspy_mux.optimize.optimizer import fitted_rule
+from dspy_mux.optimize.fitting import fitted_rule
 from dspy_mux.replay.splits import Split, holdout
 from dspy_mux.replay.stopping_curve import stopping_curve
 from dspy_mux.voting import early_stopping
@@ -187,6 +188,55 @@ def test_a_mux_spares_what_the_bound_allows(fits):
         SLMMux(dspy.Predict("question -> answer"), pool, k=3, rule=rule, schedule="frugal")(
             question="?"
         )
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+@pytest.mark.parametrize("which", [0, 1])
+def test_with_a_threshold_drawing_stops_where_the_answer_is_trusted_and_nowhere_else(
+    fits, which, how
+):
+    """Whatever the bound: at 0 it would pass every stage, at 1 stop at the first answer."""
+    answers = {"a": ["x", "y"], "b": ["x", "x"], "c": ["x", "z"]}
+    full = fits[which]
+    after = [
+        full.choose(ballots_after(full.order[: made + 1], answers)).confidence for made in range(6)
+    ]
+    assert len({round(each, 6) for each in after}) > 3
+    for threshold in [0.0, *(each - 1e-9 for each in after), 1.0]:
+        expected = next((at + 1 for at, known in enumerate(after) if known >= threshold), 6)
+        for bound in (0.0, 0.05, 1.0):
+            mux = SLMMux(
+                dspy.Predict("question -> answer"),
+                {name: scripted_lm(name, said) for name, said in answers.items()},
+                k=2,
+                rule=dataclasses.replace(full, bound=bound),
+                schedule="frugal",
+                threshold=threshold,
+            )
+            asked = mux(question="?") if how == "sync" else asyncio.run(mux.acall(question="?"))
+            verdict = asked.verdict
+            assert verdict.calls + verdict.cached_calls == expected
+            assert verdict.trusted == (max(after[:expected]) >= threshold)
+
+
+def ballots_after(order, answers):
+    """The ballots after these draws; "x" is class 0, "y" 1 and "z" 2."""
+    drawn = [order.count(at) for at in range(len(MEMBERS))]
+    return [
+        Ballot(name, tuple("xyz".index(each) for each in answers[name][:count]), asked=2)
+        for name, count in zip(MEMBERS, drawn, strict=True)
+    ]
+
+
+def test_a_confidence_that_is_not_calibrated_trusts_no_answer_early():
+    """With 8 labels nothing is calibrated: a single draw has a confidence of 1."""
+    rule = fit_early_stopping(Training(Tally(VOTES[:8]), SCORES[:8], MEMBERS), bound=0.5)
+    assert not rule.stages[0].rule.calibrates
+    assert rule.choose([Ballot(n, (0,) if n == "a" else (), asked=2) for n in MEMBERS]).confidence
+    pool = {name: scripted_lm(name, ["x"]) for name in MEMBERS}
+    settings = {"k": 2, "rule": rule, "schedule": "frugal", "threshold": 0.5}
+    verdict = SLMMux(dspy.Predict("question -> answer"), pool, **settings)(question="?").verdict
+    assert (verdict.calls + verdict.cached_calls, verdict.calibrated) == (6, False)
 
 
 def test_it_is_saved_whole_and_read_back(fits, tmp_path):

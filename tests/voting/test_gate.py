@@ -51,7 +51,8 @@ def test_a_simple_rule_chooses_where_it_is_clearly_better():
 
 def test_a_simple_rule_that_is_right_on_the_same_questions_saves_calls():
     assert simple_instead(trial(0.5), {"pooled": right_on(0.5)}) == "pooled"
-    assert simple_instead(trial(0.5, 20), {"pooled": right_on(0.5, 20)}) is None
+    assert simple_instead(trial(0.5, 30), {"pooled": right_on(0.5, 30)}) == "pooled"
+    assert simple_instead(trial(0.5, 29), {"pooled": right_on(0.5, 29)}) is None
 
 
 def test_chance_seldom_sends_an_equal_rule_back():

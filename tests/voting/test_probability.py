@@ -13,10 +13,11 @@ from hypothesis import given, settings, strategies as st
 from dspy_mux.errors import ConfigurationError, DataError
 from dspy_mux.voting.ballot import Ballot, Choice
 from dspy_mux.voting.calibration import LEAST_QUESTIONS, Training
+from dspy_mux.voting.confidence import Scale as ConfidenceScale
 from dspy_mux.voting.evidence import Evidence
 from dspy_mux.voting.probability import Probability
 from dspy_mux.voting.probability_fit import fit_probability
-from dspy_mux.voting.probability_sums import Scale
+from dspy_mux.voting.probability_sums import Scale, first_draws
 from dspy_mux.voting.tally import Tally
 
 from ..support.votes import draw_as_they_arrive, draw_as_wanted
@@ -268,6 +269,36 @@ def test_the_fitted_confidence_is_a_probability(seed):
         within = (picks.confidence >= low) & (picks.confidence <= high)
         if within.sum() > 200:
             assert right[within].mean() == pytest.approx(picks.confidence[within].mean(), abs=0.08)
+
+
+def test_the_scale_of_spared_draws_is_for_spared_draws_alone():
+    even = (Scale(0.0, 0.0, 0.0, 0.5),) * 2
+    stopped = ConfidenceScale(levels=(0.0, 1.0), chances=(0.6, 0.8))
+    rule = Probability(("a", "b"), (1, 1), even, 2.0, 0.5, 50, stopped)
+    every = [ballot("a", (0, short(0.9))), ballot("b", (0, short(0.7)))]
+    odds = 0.5 + 2 * math.log(0.8 / 0.2)
+    assert rule.choose(every).confidence == pytest.approx(1 / (1 + math.exp(-odds)))
+    early = [every[0], ballot("b", asked=1)]
+    # One draw of two gave 0.9 / 2, which is 0.9 of what was drawn.
+    assert rule.choose(early).confidence == pytest.approx(0.6 + 0.9 * 0.2)
+    assert rule.choose(every).calibrated
+    assert rule.choose(early).calibrated
+    assert not dataclasses.replace(rule, stopped=None).choose(early).calibrated
+
+
+def test_the_confidence_of_spared_draws_is_a_probability_too():
+    rule, test = fit_probability(simulated(400, (0, 0, 0))), simulated(4000, (0, 0, 0), seed=1)
+    order = [0, 1, 2]
+    drawn = rule.frugal_draws(test.tally, order)
+    plain = dataclasses.replace(rule, slope=1.0, intercept=0.0)
+    picks = plain.pick(first_draws(test.tally, drawn), order)
+    early = drawn.sum(axis=1) < 3
+    assert early.sum() > 500
+    means = np.minimum(picks.confidence * 3 / drawn.sum(axis=1), 1.0)[early]
+    right, chance = picks.scores(test.scores)[early], rule.stopped.of(means)
+    assert chance.mean() == pytest.approx(right.mean(), abs=0.04)
+    sure = means > np.median(means)
+    assert chance[sure].mean() == pytest.approx(right[sure].mean(), abs=0.04)
 
 
 def test_draws_that_reasoned_count_by_their_text():

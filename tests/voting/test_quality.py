@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pydantic
@@ -17,7 +18,7 @@ from dspy_mux.voting.early_stopping import fit_early_stopping
 from dspy_mux.voting.evidence import FIGURES, Evidence
 from dspy_mux.voting.frugal import frugal_draws
 from dspy_mux.voting.probability import Probability
-from dspy_mux.voting.quality import fit_quality, short_share
+from dspy_mux.voting.quality import Quality, fit_quality, short_share
 from dspy_mux.voting.tally import ABSTAINED, Tally
 
 from ..support.votes import drawn
@@ -229,6 +230,27 @@ def test_a_draws_chance_rises_with_its_log_probability():
     assert right.mean() > wrong.mean() + 0.15
     assert (chance[tally.votes < 0] == 0).all()
     assert (chance <= 1).all()
+
+
+def test_a_draws_chance_by_hand():
+    # Intercepts of a and b; shared weight; weight of a missing figure; a's and b's own weights.
+    weights = (0.5, -0.2, 1.0, -0.7, 0.3, -0.4)
+    quality = Quality(("answer_logprob",), ((-1.0, -2.0),), ((0.5, 1.0),), weights)
+    logprobs = np.array([[[-1.25], [-2.5]], [[np.nan], [-9.0]]])
+    chance = quality.of(
+        Tally(np.array([[[0], [1]], [[0], [1]]]), None, {"answer_logprob": logprobs})
+    )
+    margins = [0.5 - 0.5 * 1.3, -0.2 - 0.5 * 0.6, 0.5 - 0.7, -0.2 - 3 * 0.6]  # −7 counts as −3
+    expected = [1 / (1 + math.exp(-margin)) for margin in margins]
+    assert chance.ravel().tolist() == pytest.approx(expected, abs=1e-9)
+
+
+def test_answers_of_unknown_probability_are_neither_short_nor_long():
+    logprobs = np.array([[[-1.0], [np.nan]], [[-0.5], [-0.1]]])
+    tally = Tally(np.array([[[0], [0]], [[1], [ABSTAINED]]]), None, {"answer_logprob": logprobs})
+    assert short_share(tally) == 1.0
+    text = logprobs - np.array([[[0.0], [0.0]], [[20.0], [20.0]]])
+    assert short_share(Tally(tally.votes, None, {**tally.evidence, "text_logprob": text})) == 0.5
 
 
 def test_answers_behind_reasoning_are_not_short():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
+import re
 from decimal import Decimal
 
 import pytest
@@ -11,6 +13,7 @@ from pydantic import BaseModel
 
 from dspy_mux import AllMembersFailed, Ballot, Turn, Verdict
 from dspy_mux.sampling.causes import is_error
+from dspy_mux.voting.evidence import Evidence
 from dspy_mux.voting.verdict_parts import MemberBallot, most_frequent_first
 
 
@@ -123,3 +126,61 @@ def test_a_printed_verdict_is_a_small_table():
     long = verdict.model_copy(update={"answer": "x" * 10_000, "ballots": []})
     assert max(map(len, str(long).splitlines())) == 300
     assert str(long).count("\n") == 2
+
+
+def test_a_verdict_in_a_notebook_shows_each_members_ballot():
+    half, sure = (Evidence(answer_logprob=math.log(p)) for p in (0.5, 0.96))
+    verdict = Verdict(
+        answer="<Paris>",
+        member="b",
+        confidence=0.75,
+        tie_break="nothing",
+        rule="probability",
+        calibrated=True,
+        ballots=[
+            MemberBallot.of(Ballot("a", (0, None), 0.4, 4, (half, None)), {0: "Lyon"}, [None, "x"]),
+            MemberBallot.of(Ballot("b", (2, 2), evidence=(sure, half)), {2: "<Paris>"}, []),
+        ],
+        calls=4,
+    )
+    shown = verdict._repr_html_()
+    rows = [re.findall("<td[^>]*>(.*?)</td>", row) for row in re.findall("<tr>.*?</tr>", shown)]
+    rows = [row for row in rows if row]
+    texts = [[re.sub("<[^>]*>", "", cell) for cell in row] for row in rows]
+    assert texts == [
+        ["a", "Lyon × 1", "0.25", "40.0 %", "1 × x; 2 draws spared", "0.50 ?"],
+        ["b", "&lt;Paris&gt; × 2", "1.00", "", "", "0.96 0.50"],
+    ]
+    assert rows[0][1] == "<div class='bar'><i style='width: 25%'></i><b>Lyon × 1</b></div>"
+    assert rows[1][1].startswith("<div class='bar won'><i style='width: 100%'></i>")
+    assert "<b>b</b>, calibrated confidence 0.75 by the rule probability" in shown
+    assert re.findall("<th[^>]*>(.*?)</th>", shown)[-1] == "probability"
+    assert "4 LM calls" in shown
+
+
+@pytest.mark.parametrize(
+    ("told", "grounds"),
+    [
+        ({}, "confidence 0.50 by the rule pooled"),
+        ({"trusted": True}, "confidence 0.50 by the rule pooled; trusted"),
+        ({"trusted": False}, "confidence 0.50 by the rule pooled; not trusted"),
+        (
+            {"trusted": False, "escalation_cause": "TimeoutError:\nlate"},
+            "confidence 0.50 by the rule pooled; not trusted; the model asked in its place: "
+            "TimeoutError: late",
+        ),
+        (
+            {"trusted": False, "escalated": True},
+            "asked in the pool's place: confidence 0.50 by the rule pooled, not trusted",
+        ),
+        (
+            {"decided_by": "consistency"},
+            "confidence 0.50 by the rule pooled, where consistency decides",
+        ),
+    ],
+)
+def test_a_printed_verdict_says_on_what_grounds(told, grounds):
+    verdict = Verdict(
+        answer=4, member="a", confidence=0.5, tie_break="nothing", rule="pooled", ballots=[], **told
+    )
+    assert str(verdict).splitlines()[1] == f"a, {grounds}"

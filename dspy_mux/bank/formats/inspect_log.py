@@ -99,7 +99,7 @@ def _row(log: Mapping[str, Any], sample: Mapping[str, Any], context: Context) ->
     spec = log["eval"]
     output = sample.get("output") or {}
     text = _attached(output.get("completion") or _completion(output), sample)
-    score = choose_score(context, sample.get("scores") or {}, context.score)
+    score = choose_score(context, _scores(sample), context.score)
     own: dict[str, Any] = {
         "question_id": sample["id"] if isinstance(sample["id"], (str, int)) else str(sample["id"]),
         "model": spec.get("model"),
@@ -125,6 +125,14 @@ def _row(log: Mapping[str, Any], sample: Mapping[str, Any], context: Context) ->
     if sample.get("error"):
         own.update(failure(sample["error"]))
     return lay_out(_fields(sample), own)
+
+
+def _scores(sample: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a sample's scores by scorer; the one of logs of 2024, which had one alone."""
+    scores = sample.get("scores")
+    if not scores and isinstance(sample.get("score"), Mapping):
+        return {"score": sample["score"]}
+    return scores or {}
 
 
 def _kept(sample: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from dspy_mux import ConfigurationError, DataError, MissingExtra, MuxError, SampleBank, StorageError
 from dspy_mux.bank.answers import Answers
+from dspy_mux.bank.patience import PAUSES_S
 from dspy_mux.bank.storage.schema import metadata
-from dspy_mux.bank.writer import PAUSES_S
 
 from ...support import kill
 from ...support.databases import SERVER, a_place
@@ -284,7 +284,7 @@ def test_a_writer_that_never_ends_is_waited_for_no_longer_than_a_minute(url, mon
 @needs_server
 def test_a_server_that_drops_all_connections_costs_a_collection_no_draw(url, monkeypatch):
     """As when it restarts: what was being written then is written again."""
-    monkeypatch.setattr("dspy_mux.bank.writer.PAUSES_S", (0.05,) * len(PAUSES_S))
+    monkeypatch.setattr("dspy_mux.bank.patience.PAUSES_S", (0.05,) * len(PAUSES_S))
     asked, bank = 0, SampleBank(url)
     latest = Answers.latest
 

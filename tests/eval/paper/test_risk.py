@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import gzip
 import json
+from xml.etree import ElementTree
 
 import pytest
 
+from dspy_mux import ConfigurationError
 from eval.paper.pools import POOLS
 from eval.paper.risk import LARGE, RiskTable, run
 
 from ...cli.rows import some_rows
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture
@@ -54,3 +58,18 @@ def test_the_tables_say_what_they_rest_on(data, capsys):
     assert "gpt4 (" in told
     assert "exchangeable with the bank's" in told
     assert "at least 80 % is promised" in told
+
+
+def test_the_picture_has_each_rules_curve(data, tmp_path):
+    picture = tmp_path / "picture.svg"
+    run(options(data, svg=picture))
+    root = ElementTree.fromstring(picture.read_text())
+    texts = [each.text for each in root.iter(f"{SVG}text")]
+    assert {"calibrated", "pooled", "consistency"} < set(texts)
+    assert any(text.startswith("gpt4 alone") for text in texts)
+    lines = [each.get("points").split() for each in root.iter(f"{SVG}polyline")]
+    assert [len(line) for line in lines] == [101] * 6
+    # Wherever escalation starts, it ends at the large model's accuracy.
+    assert len({line[-1] for line in lines}) == 1
+    with pytest.raises(ConfigurationError, match="in a folder that exists"):
+        run(options(data, svg=tmp_path / "none" / "picture.svg"))

@@ -1,0 +1,65 @@
+"""The formats that a client may ask for: what fits, what is refused, and that checks end."""
+
+from __future__ import annotations
+
+import pytest
+
+from dspy_mux import ConfigurationError
+from dspy_mux.serve.formats import ReplyFormat
+
+
+def schema_of(**schema):
+    return ReplyFormat.of({"type": "json_schema", "json_schema": {"schema": schema}})
+
+
+@pytest.mark.parametrize(
+    "reply", ['{"a": 1}', ' {"a": 1} ', '```json\n{"a": 1}\n```', '<think>1?</think>{"a": 1}']
+)
+def test_what_stands_around_the_json_is_taken_away(reply):
+    assert ReplyFormat.of({"type": "json_object"}).find(reply) == '{"a": 1}'
+
+
+@pytest.mark.parametrize("reply", ["", "[1]", "4", '{"a": 1', "Sure! {}", "NaN"])
+def test_what_is_no_object_does_not_fit(reply):
+    assert ReplyFormat.of({"type": "json_object"}).find(reply) is None
+
+
+def test_a_value_that_is_null_may_fit():
+    assert schema_of(type="null").find("null") == "null"
+
+
+def test_patterns_are_checked():
+    form = schema_of(type="string", pattern="^a+$")
+    assert (form.find('"aaa"'), form.find('"ab"')) == ('"aaa"', None)
+
+
+def test_a_pattern_takes_time_in_proportion_to_the_text():
+    # Python's own engine would need longer than the universe has.
+    assert schema_of(type="string", pattern="^(a+)+$").find(f'"{"a" * 5000}!"') is None
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ({"type": "strin"}, "not valid"),
+        ({"$ref": "http://127.0.0.1:1/x"}, "does not hold"),
+        ({"$ref": "#/$defs/none"}, "does not hold"),
+        ({"pattern": "(?=a)"}, "bounded time"),
+        ({"patternProperties": {"a": {}}}, "patternProperties"),
+        ({"description": "x" * 200_000}, "characters"),
+    ],
+)
+def test_a_schema_that_cannot_be_checked_is_refused(schema, said):
+    with pytest.raises(ConfigurationError, match=said):
+        schema_of(**schema)
+
+
+def test_a_schema_may_refer_to_itself():
+    tree = {"type": "object", "properties": {"in": {"$ref": "#"}}, "additionalProperties": False}
+    form = schema_of(**tree)
+    assert form.find('{"in": {"in": {}}}') is not None
+    assert form.find('{"in": {"on": {}}}') is None
+
+
+def test_a_schema_that_refers_to_itself_without_end_fits_nothing():
+    assert schema_of(**{"$ref": "#"}).find("{}") is None
