@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo compare optimize test test-failed test-lowest test-pythons test-next fuzz mutants lint site bench clean
+.PHONY: demo compare optimize test test-failed test-lowest test-pythons test-next fuzz mutants lint site package audit bench clean
 
 .venv:
 	$(PYTHON) -m venv .venv
@@ -65,6 +65,14 @@ lint: .venv/.installed-dev
 
 site: .venv/.installed-dev  ## the pages of docs/, strictly: a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --site-dir build/site
+
+package: .venv/.installed-dev  ## the wheel and the source distribution in build/dist, checked
+	rm -rf build/dist
+	$(BIN)/python -m build --no-isolation --outdir build/dist
+	$(BIN)/python -m twine check --strict build/dist/*
+
+audit: .venv/.installed-dev  ## known vulnerabilities in what is installed; needs the advisories' address
+	$(BIN)/uvx pip-audit --skip-editable --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
 bench: .venv/.installed-dev  ## timings, as ratios within one run; then how the corpus of answers is read
 	$(BIN)/python -m eval.performance

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from dspy_mux.voting.rules import RULES
+
 DOCS = Path(__file__).parents[2] / "docs"
 SCRIPT = runpy.run_path(str(DOCS / "rule_pictures.py"))
 
@@ -22,6 +24,6 @@ def test_the_learned_rule_decides_its_picture_itself():
     assert SCRIPT["learned"]().decided_by == "calibrated"
 
 
-def test_no_picture_is_left_of_a_rule_that_is_gone():
+def test_every_rule_has_a_picture_and_no_other():
     files = {file.stem.removeprefix("rule_") for file in (DOCS / "images").glob("rule_*.svg")}
-    assert files == set(SCRIPT["PICTURES"])
+    assert files == set(SCRIPT["PICTURES"]) == {*RULES, "calibrated"}
