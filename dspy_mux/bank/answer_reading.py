@@ -21,7 +21,7 @@ from ..text import first_line
 from .answer_classes import KindClasses
 from .columns import plain
 from .fingerprint import jsonable
-from .rows import DRAW_KEYS, QUESTION_FIELDS, comparison_text
+from .rows import DRAW_KEYS, QUESTION_FIELDS, SAID, comparison_text
 from .task import load_task
 
 #: Fields of a question that hold its right answer, the surest name first. `answer` is one of those
@@ -154,7 +154,8 @@ class AnswerReader:
             if at == len(self._known):
                 self._known.append(self._read(place, plain(row)))
             read = self._known[at]
-            changed = {**row, "answer": read.answer}
+            said = comparison_text(jsonable(row.get("answer")))
+            changed = {**row, "answer": read.answer, SAID: said}
             if read.cause is not None:
                 changed.setdefault("cause", read.cause)
             if read.score is not None:

@@ -102,6 +102,11 @@ def import_file(
         return check_rows(read, name, source.noun, dataset or "default", heated)
 
     added, already = import_rows(bank, rows, name, None if reader is None else reader.classes)
+    if reading is not None and already:
+        context.note(
+            f"{already} draws were there already: their answers and scores stay, and are compared "
+            f"as {reading.name}; a new bank has them read anew"
+        )
     if reading is not None and reading.metric is None and reader is not None and reader.scored:
         context.note(f"{reader.scored} answers without a score were compared with the right one")
     return Imported(

@@ -20,6 +20,8 @@ from .statement import STATED, disagreement, shown_field, stated
 IMPORTED = "imported"
 #: The key under which a row holds fields of its question whose names it uses otherwise.
 QUESTION_FIELDS = "question_fields"
+#: The key under which a row keeps the answer of its file, where another was read by a type.
+SAID = "\0said"
 #: Keys of a row that belong to the draw; all others belong to its question.
 DRAW_KEYS = frozenset(
     {
@@ -42,6 +44,7 @@ DRAW_KEYS = frozenset(
         "created",
         "question_fingerprint",
         QUESTION_FIELDS,
+        SAID,
         *EVIDENCE_KEYS,
     }
 )
@@ -97,6 +100,12 @@ class Row(NamedTuple):
     def unit(self) -> Unit:
         """What the draw is numbered within."""
         return self.dataset, self.key, self.member, self.program
+
+    @property
+    def said(self) -> str | None:
+        """The answer as its file has it, by which a file is known again however it is read."""
+        said: str | None = self.raw.get(SAID, self.answer)
+        return said
 
     @property
     def has_number(self) -> bool:

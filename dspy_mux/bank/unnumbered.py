@@ -39,7 +39,7 @@ class Unnumbered:
     def see(self, row: Row) -> None:
         """Take note of a row of the file."""
         if not row.has_number:
-            self._hash.update(repr((row.unit, row.answer)).encode("utf-8", "surrogatepass"))
+            self._hash.update(repr((row.unit, row.said)).encode("utf-8", "surrogatepass"))
             self._digests.append(int.from_bytes(self._hash.digest(), "big"))
         elif self._digests:
             self._highest[row.unit] = max(row.draw, self._highest.get(row.unit, 0))

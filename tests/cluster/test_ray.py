@@ -31,6 +31,7 @@ from ..support.cluster_run import (
     CountsLoads,
     Impatient,
     K,
+    Kills,
     KillsOnce,
     a_mux,
     metric,
@@ -180,6 +181,15 @@ def test_others_make_the_draws_of_a_worker_that_is_killed(cluster, bank, tmp_pat
         assert TOTAL < server.draws <= TOTAL + UNDER_WAY
         assert asked(server) >= Counter(ALL)
     assert "The process of a worker of the collection has ended." in caplog.text
+
+
+def test_questions_that_kill_their_workers_end_the_collection(cluster, bank):
+    with fault_server(lambda _: None) as server:
+        with pytest.raises(MuxError, match="3 workers .* have died with the same questions"):
+            run(bank, server, Kills(), workers=1)
+        assert server.draws <= 3 * (THREADS + UNDER_WAY)
+        collect(a_mux(server.address), questions(), metric, bank)
+        assert recorded(bank) == ALL
 
 
 def test_a_driver_that_is_killed_loses_nothing_and_nothing_is_paid_twice(cluster, bank):

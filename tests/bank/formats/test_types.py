@@ -108,6 +108,16 @@ def test_a_file_imported_twice_by_type_adds_nothing(bank, tmp_path):
     assert list(bank.rows()) == before
 
 
+def test_a_file_that_was_imported_as_text_is_known_again(bank, tmp_path):
+    rows = [{k: v for k, v in row.items() if k != "draw"} for row in draws("18", "18.00")]
+    path = jsonl(tmp_path / "rows.jsonl", rows)
+    import_file(bank, path)
+    done = import_file(bank, path, reading=FLOAT)
+    assert (done.added, [row["answer"] for row in bank.rows()]) == (0, ["18", "18.00"])
+    assert bank.record().votes.tolist() == [[[0, 0]]]  # they are compared by the type now
+    assert "2 draws were there already: their answers and scores stay" in done.notes[0]
+
+
 def test_what_was_read_by_type_survives_the_way_out_and_in(bank, tmp_path):
     path = jsonl(tmp_path / "rows.jsonl", draws("18", "18.00", "x", "17", gold="18"))
     import_file(bank, path, reading=FLOAT)
