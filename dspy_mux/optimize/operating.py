@@ -234,6 +234,7 @@ def find_points(
         rule=policy.rule.name,
         members=policy.members,
         k=policy.k,
+        accuracy_large=None if large is None else float(large.right.mean()),
     )
 
 

@@ -95,6 +95,16 @@ def test_where_the_other_model_fails_the_pools_answer_stands_flagged(how):
     assert verdict.calls + verdict.cached_calls == 7
 
 
+def test_a_mux_that_keeps_its_answer_back_has_failed_as_an_escalation(how):
+    torn = [scripted_lm("c", ["c"]), scripted_lm("d", ["d"])]
+    held = SLMMux(dspy.Predict(QA), torn, rule="pooled", threshold=0.9, otherwise="abstain")
+    mux = SLMMux(dspy.Predict(QA), pool(), threshold=0.9, otherwise="escalate", escalate=held)
+    prediction = asked(mux, how)
+    assert (prediction.answer, prediction.verdict.trusted) == ("x", False)
+    assert "NotTrusted" in prediction.verdict.escalation_cause
+    assert prediction.verdict.calls == 12
+
+
 def test_a_pool_without_an_answer_escalates_too(how):
     silent = [scripted_lm(name, lambda prompt, draw: ConnectionError("down")) for name in "ab"]
     settings = {"threshold": 0.5, "otherwise": "escalate"}
