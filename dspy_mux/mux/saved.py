@@ -312,7 +312,8 @@ class PoolState(TakesRollouts, Parameter):
             ours = self.settings.escalates_to
             raise PoolMismatch(
                 f"The saved mux escalates to {saved.escalates_to!r}, this one to "
-                f"{'nothing' if ours is None else repr(ours)}: pass it as escalate=."
+                f"{'nothing' if ours is None else repr(ours)}: pass it as escalate=, or as "
+                "[escalate] of the pool file."
             )
         return self.settings.escalates_to
 

@@ -15,7 +15,7 @@ from ..voting.tally import Floats, Ints
 from .contexts import Contexts, with_contexts
 from .decisions import decide, measured
 from .held_out import confidences
-from .splits import Split
+from .splits import Split, check_apart
 from .threshold import Certified, Goal, Judged, choose_threshold
 
 
@@ -85,6 +85,7 @@ class Cut:
 
     def parts(self, split: Split, random: np.random.Generator) -> Parts:
         """Return the parts of a split of the record's questions, its test part halved at random."""
+        check_apart(split)
         fit, rest = self._placed(split.train), random.permutation(self._placed(split.test))
         if len(rest) < 2 or not len(fit):
             raise ConfigurationError(

@@ -9,6 +9,7 @@ import dspy
 import pytest
 
 from dspy_mux import AllMembersFailed, ConfigurationError, Member, NotTrusted, PoolMismatch, SLMMux
+from dspy_mux.mux.open import open_mux
 from dspy_mux.mux.pool_file import PoolFile
 
 from ..support.scripted import scripted_lm
@@ -212,3 +213,18 @@ def test_a_pool_file_says_what_becomes_of_answers_below_a_threshold(tmp_path):
     )
     mux = PoolFile.load(tmp_path / "pool.toml").mux()
     assert (mux.pool.settings.threshold, mux.escalation.name) == (0.8, "large")
+
+
+def test_a_saved_mux_escalates_to_the_large_model_of_the_pool_file(tmp_path):
+    path, saved, flagging = (tmp_path / name for name in ("pool.toml", "mux.json", "flag.json"))
+    members = '[[members]]\nname = "small"\nmodel = "openai/small"\n'
+    path.write_text(members + '[escalate]\nname = "large"\nmodel = "openai/large"\n')
+    file = PoolFile.load(path)
+    file.mux(threshold=0.8, otherwise="escalate").save(saved)
+    file.mux(threshold=0.8, otherwise="flag", escalate=None).save(flagging)
+    mux = open_mux(path, saved)
+    assert (mux.pool.settings.otherwise, mux.escalation.name) == ("escalate", "large")
+    assert open_mux(path, flagging).escalation is None
+    path.write_text(members)
+    with pytest.raises(PoolMismatch, match=r"escalates to 'large'.*or as \[escalate\] of the pool"):
+        open_mux(path, saved)
