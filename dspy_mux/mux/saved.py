@@ -175,6 +175,8 @@ class MuxSettings:
     def state(self) -> dict[str, Any]:
         """Return the settings to save; some only where they are not the default."""
         state = dataclasses.asdict(self)
+        if self.otherwise != "escalate":  # a mux that could, and was loaded from one that does not
+            state["escalates_to"] = None
         for name in ("on_error", "logprobs", "threshold", "otherwise", "escalates_to"):
             if state[name] == getattr(type(self), name):
                 del state[name]

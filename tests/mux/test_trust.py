@@ -145,6 +145,25 @@ def test_a_saved_mux_keeps_its_threshold_and_asks_for_its_escalation(tmp_path):
     assert "threshold" not in (tmp_path / "plain.json").read_text()
 
 
+def test_a_mux_loaded_as_one_that_flags_asks_nobody(tmp_path):
+    flagging, saved = tmp_path / "flag.json", tmp_path / "mux.json"
+    SLMMux(dspy.Predict(QA), pool()).save(flagging)
+    silent = [scripted_lm(name, lambda prompt, draw: ConnectionError("down")) for name in "ab"]
+    large = scripted_lm("large", ["z"])
+    settings = {"threshold": 0.9, "otherwise": "escalate", "escalate": large}
+    mux = SLMMux(dspy.Predict(QA), silent, **settings)
+    escalating = mux.dump_state()
+    mux.load(flagging)
+    with pytest.raises(AllMembersFailed):
+        asked(mux)
+    mux.save(saved)
+    assert SLMMux.from_file(saved, silent).pool.settings.otherwise == "flag"
+    with pytest.raises(ConfigurationError, match="does not escalate, it has otherwise='flag'"):
+        SLMMux.from_file(saved, silent, escalate=large)
+    mux.load_state(escalating)
+    assert asked(mux).verdict.escalated
+
+
 def test_inside_a_larger_program(tmp_path):
     class Outer(dspy.Module):
         def __init__(self):
