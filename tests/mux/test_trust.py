@@ -106,6 +106,13 @@ def test_a_mux_that_keeps_its_answer_back_has_failed_as_an_escalation(how):
     assert prediction.verdict.calls == 12
 
 
+def test_a_program_without_an_lm_is_named_where_it_is_escalated_to(how):
+    bare = dspy.Predict(QA)
+    mux = SLMMux(dspy.Predict(QA), pool(), threshold=0.9, otherwise="escalate", escalate=bare)
+    with pytest.raises(ConfigurationError, match=r"The program in escalate= has no LM: give it"):
+        asked(mux, how)
+
+
 def test_a_pool_without_an_answer_escalates_too(how):
     silent = [scripted_lm(name, lambda prompt, draw: ConnectionError("down")) for name in "ab"]
     settings = {"threshold": 0.5, "otherwise": "escalate"}
