@@ -48,6 +48,8 @@ _COLUMNS = (
     "Brier",
     "AURC",
 )
+#: Rules that a mux is built with by name, and that choose by its members' accuracies.
+_BY_ACCURACY = ("consistency", "self_consistency", "probability")
 _LARGE_COLUMNS = ("escalated %", "accuracy %", "large alone %")
 
 
@@ -200,7 +202,12 @@ def _show(found: Mapping[str, Risk], options: RiskOptions) -> None:
         [_row(rule, each) for rule, each in found.items()],
     )
     for rule, each in found.items():
-        say(f"{rule}: {each.promise}")
+        say(f"{rule}: {each.promise}{_with_accuracies(rule, each)}")
+    if len(found) > 1:
+        print(
+            "Each promise is of its rule alone: one that is picked for its threshold or coverage "
+            "here is broken more often than stated."
+        )
     print(
         f"In each repeat {first.n_fit} questions fit, {first.n_calibration} others choose the "
         f"threshold, and {first.n_test} others, which chose nothing, are reported. The threshold "
@@ -217,6 +224,13 @@ def _show(found: Mapping[str, Risk], options: RiskOptions) -> None:
         )
         for rule, each in found.items():
             say(f"{rule}: {_calls_needed(each)}")
+
+
+def _with_accuracies(rule: str, found: Risk) -> str:
+    if rule not in _BY_ACCURACY or not found.promised or len(found.accuracies) == 1:
+        return ""
+    known = ", ".join(f"{name!r}: {value:.4g}" for name, value in found.accuracies.items())
+    return f" It is of a mux with accuracies={{{known}}}: they decide among equals."
 
 
 def _calls_needed(found: Risk) -> str:

@@ -17,7 +17,7 @@ from .options import SharedOptions
 from .pool_file import PoolFile, load_pool
 from .program import copy_for_a_member
 from .saved import SavedPool
-from .saved_file import arranged, load_errors, read_json
+from .saved_file import arranged, load_errors, read_json, read_saved
 from .saved_rule import check_is_saved, is_saved_as
 from .slm_mux import SLMMux
 from .traces import mark_members
@@ -57,7 +57,22 @@ def open_mux(
         mux.pool.set_k(k)
         return mux
     members = None if pool is None else load_pool(pool, accept_license=accept_license)
-    return SLMMux.from_file(saved, members, k=k, accept_license=accept_license, **changes)
+    return SLMMux.from_file(
+        saved,
+        members,
+        k=k,
+        escalate=_escalate_of(pool, saved, accept_license=accept_license),
+        accept_license=accept_license,
+        **changes,
+    )
+
+
+def _escalate_of(pool: Path | None, saved: Path, *, accept_license: bool) -> Member | None:
+    """Return the pool file's large model where the saved mux asks for one."""
+    entry = None if pool is None else PoolFile.load(pool).escalate
+    if entry is None or read_saved(saved).escalates_to is None:
+        return None
+    return entry.member(accept_license=accept_license)
 
 
 def load_program(

@@ -58,6 +58,7 @@ class OperatingPoints:
         large: the name of the large model; None without one.
         compiled: the name of the point that the mux was compiled to; None where there is none.
         rule, members, k: what the confidences are of; k is of each member.
+        accuracy_large: of the large model, asked every question; None without one.
     """
 
     points: tuple[OperatingPoint, ...]
@@ -68,6 +69,7 @@ class OperatingPoints:
     rule: str
     members: tuple[str, ...]
     k: tuple[int, ...]
+    accuracy_large: float | None = None
 
     def __len__(self) -> int:
         return len(self.points)

@@ -8,7 +8,7 @@ from typing import Any
 import dspy
 from typing_extensions import Unpack
 
-from ..errors import PoolMismatch
+from ..errors import ConfigurationError, PoolMismatch
 from ..sampling.members import Pool, members_of
 from ..voting.ballot import Rule
 from ..voting.rules import rule_of
@@ -46,6 +46,11 @@ def restore(
     if rule is not None:
         check_is_saved(rule_of(rule), state.rule)
         arguments["rule"] = rule
+    if escalate is not None and state.otherwise != "escalate":
+        raise ConfigurationError(
+            f"The saved mux does not escalate, it has otherwise={state.otherwise!r}: leave "
+            "escalate= out."
+        )
     if escalate is not None:
         arguments |= {
             "escalate": escalate,

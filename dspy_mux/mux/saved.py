@@ -175,6 +175,8 @@ class MuxSettings:
     def state(self) -> dict[str, Any]:
         """Return the settings to save; some only where they are not the default."""
         state = dataclasses.asdict(self)
+        if self.otherwise != "escalate":  # a mux that could, and was loaded from one that does not
+            state["escalates_to"] = None
         for name in ("on_error", "logprobs", "threshold", "otherwise", "escalates_to"):
             if state[name] == getattr(type(self), name):
                 del state[name]
@@ -312,7 +314,8 @@ class PoolState(TakesRollouts, Parameter):
             ours = self.settings.escalates_to
             raise PoolMismatch(
                 f"The saved mux escalates to {saved.escalates_to!r}, this one to "
-                f"{'nothing' if ours is None else repr(ours)}: pass it as escalate=."
+                f"{'nothing' if ours is None else repr(ours)}: pass it as escalate=, or as "
+                "[escalate] of the pool file."
             )
         return self.settings.escalates_to
 

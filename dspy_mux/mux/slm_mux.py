@@ -238,13 +238,13 @@ class SLMMux(Ensemble):
         try:
             prediction = self._decide(draws, inputs)
         except AllMembersFailed as failed:
-            if self.escalation is None:
+            if self.pool.settings.otherwise != "escalate":
                 raise
             return (yield from self._escalate(draws, inputs, failed))
         verdict: Verdict = prediction.verdict
         if verdict.trusted in (None, True) or self.pool.settings.otherwise == "flag":
             return prediction
-        if self.escalation is None:
+        if self.pool.settings.otherwise == "abstain":
             return kept_back(
                 prediction, self.programs[0], self.compared.fields, self.pool.settings.threshold
             )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from types import UnionType
-from typing import Annotated, TypeAlias, Union, get_args, get_origin
+from typing import Annotated, Any, NoReturn, TypeAlias, Union, get_args, get_origin
 
 import dspy
 
@@ -25,6 +25,18 @@ from .saved import Otherwise
 
 #: What answers in the pool's place: another LM with the same program, or a program with its own.
 Escalate: TypeAlias = dspy.BaseLM | Member | dspy.Module
+
+
+class _NoLM(PoolLM):
+    """Stands where a program that is escalated to has no LM; one that asks none never meets it."""
+
+    def __call__(self, *args: Any, **settings: Any) -> NoReturn:
+        raise ConfigurationError(
+            "The program in escalate= has no LM: give it one, program.set_lm(lm), or configure "
+            "one for all, dspy.configure(lm=…)."
+        )
+
+    acall = __call__
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +63,7 @@ class Escalation:
         if self.member is not None:
             return self.member
         own = (one.lm for one in self.program.predictors() if one.lm)
-        lm = next(own, None) or dspy.settings.lm or PoolLM([self.name])
+        lm = next(own, None) or dspy.settings.lm or _NoLM([self.name])
         return Member(lm, name=self.name, temperature=0.0, k=1)
 
 

@@ -46,9 +46,14 @@ class Large:
             threshold: the score from which an answer counts as correct; None for 1.
 
         Raises:
-            ConfigurationError: it has no draw for some of them, or scores outside 0 to 1 and no
-                threshold is stated.
+            ConfigurationError: there are several, it has no draw for some of the questions, or
+                scores outside 0 to 1 and no threshold is stated.
         """
+        if len(record.members) != 1:
+            raise ConfigurationError(
+                f"One member stands for the large model, not {', '.join(record.members)}: "
+                "record.of([name], 1)[0] has one alone."
+            )
         record, correct = graded(record, threshold)
         rows = {name: row for row, name in enumerate(record.keys or record.questions)}
         wanted = like.keys or like.questions
@@ -234,6 +239,7 @@ def find_points(
         rule=policy.rule.name,
         members=policy.members,
         k=policy.k,
+        accuracy_large=None if large is None else float(large.right.mean()),
     )
 
 

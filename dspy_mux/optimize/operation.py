@@ -99,3 +99,15 @@ class Operation:
             escalates_to=None if self.escalation is None else self.escalation.name,
         )
         return mux
+
+
+def warn_of_threshold(student: SLMMux) -> None:
+    """Say that a threshold set by hand will be of other confidences once the mux is compiled."""
+    threshold = student.pool.settings.threshold
+    if threshold is not None:
+        logger.warning(
+            "The compiled mux keeps threshold=%g, at which nothing is promised: its confidence is "
+            "another, calibrated, by the members and the rule that are chosen. Pass max_risk, "
+            "max_escalated or max_cost_per_question to have the threshold chosen too.",
+            threshold,
+        )

@@ -29,7 +29,7 @@ from .aim import Aim
 from .drawing import Drawing, DrawOptions, greedy_member
 from .fitting import fit_setting
 from .operating import Aimed
-from .operation import Operation
+from .operation import Operation, warn_of_threshold
 from .options import DEFAULT_RULES, STUDY_NAME, ChoiceOptions, StudyOptions, check_least
 from .plan import PROBABILITY
 from .report import MuxReport
@@ -278,6 +278,7 @@ class MuxOptimizer(Teleprompter):
                     "The threshold of this mux was chosen for it as it is compiled: pass max_risk, "
                     "max_escalated or max_cost_per_question again, or compile a mux without points."
                 )
+            warn_of_threshold(student)
             return None
         split = halves(train + validation, None, 0)
         labels = validation or len(split.test)

@@ -53,6 +53,11 @@ def points_note(points: OperatingPoints) -> str:
     )
     parts.append(others)
     if points.large is not None:
+        if points.accuracy_large is not None:
+            parts.append(
+                f"Asked every one of these questions, {points.large} is right on "
+                f"{_percent(points.accuracy_large)} %; at each point the pool answers some."
+            )
         parts.append(
             f"What is not trusted goes to {points.large}, one call a question; no promise is of "
             "its answers."

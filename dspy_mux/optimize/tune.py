@@ -12,7 +12,7 @@ from ..errors import ConfigurationError
 from ..mux.saved import Schedule
 from ..replay.live import Policy
 from ..replay.resample import check_record
-from ..replay.splits import Split, holdout
+from ..replay.splits import Split, check_apart, holdout
 from ..sampling.interrupt import Interrupt
 from .aim import Aim
 from .choose import Chooser
@@ -147,7 +147,7 @@ def halves(questions: int, splits: Sequence[Split] | None, seed: int) -> Split:
     """Return what chooses the setting, and what chooses the threshold: random halves for None.
 
     Raises:
-        ConfigurationError: several splits, or a single question.
+        ConfigurationError: several splits, one whose parts overlap, or a single question.
     """
     if splits is None:
         return holdout(questions, repeats=1, seed=seed)[0]
@@ -156,6 +156,7 @@ def halves(questions: int, splits: Sequence[Split] | None, seed: int) -> Split:
             "An operating point needs one split: its training part chooses the setting, its test "
             f"part the threshold. {len(splits)} are given."
         )
+    check_apart(splits[0])
     return splits[0]
 
 

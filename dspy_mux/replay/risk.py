@@ -9,7 +9,7 @@ below the threshold are escalated to.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,13 +94,15 @@ class EscalationFigures:
 class Risk:
     """A rule's coverage at a stated risk; figures are fractions.
 
-    `threshold`, `risk_upper` and `promised` are the first repeat's, so that the promise belongs to
-    the very threshold that is named; a threshold is of the confidence that a live mux with this
-    rule has in its verdicts. All other figures are over the repeats, from the questions of each
-    that chose nothing.
+    `threshold`, `risk_upper`, `promised` and `accuracies` are the first repeat's, so that the
+    promise belongs to the very threshold that is named; a threshold is of the confidence that a
+    live mux with this rule and these accuracies has in its verdicts. All other figures are over the
+    repeats, from the questions of each that chose nothing.
 
     Attributes:
         certified: the first repeat's threshold, and how it was found.
+        accuracies: member → accuracy, by which the rule chose among members that are equally sure.
+            Without them a mux chooses others: the promise is not of its answers.
         coverage: mean share of the questions answered; 0 in a repeat without a threshold.
         risk: share of wrong ones among the answered; NaN where none was.
         kept_share: share of the repeats in which no more than the stated risk of the answers was
@@ -124,6 +126,7 @@ class Risk:
     left_out: int
     repeats: int
     certified: Certified
+    accuracies: Mapping[str, float]
     coverage: float
     risk: float
     kept_share: float
@@ -165,7 +168,7 @@ class Risk:
             for name in (
                 *("threshold", "coverage", "risk", "risk_upper", "promised", "kept_share"),
                 *("promised_share", "ece", "brier", "aurc"),
-                *("n_fit", "n_calibration", "n_test", "promise"),
+                *("n_fit", "n_calibration", "n_test", "promise", "accuracies"),
             )
         }
         if self.escalation is not None:
@@ -254,6 +257,7 @@ def risk(  # noqa: PLR0913  (public: independent keyword arguments)
         left_out=len(record.questions) - count,
         repeats=len(made),
         certified=first.certified,
+        accuracies=dict(zip(pool.members, first.accuracies.tolist(), strict=True)),
         coverage=_mean([n / len(each) for n, each in zip(answered, tested, strict=True)]),
         risk=sum(wrong) / sum(answered) if any(answered) else math.nan,
         kept_share=_mean([each.kept for each in made]),

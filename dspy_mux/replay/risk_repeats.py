@@ -13,9 +13,9 @@ from ..errors import ConfigurationError, DataError
 from ..voting.calibration import Training
 from ..voting.tally import Floats, Ints
 from .contexts import Contexts, with_contexts
-from .decisions import decide
+from .decisions import decide, measured
 from .held_out import confidences
-from .splits import Split
+from .splits import Split, check_apart
 from .threshold import Certified, Goal, Judged, choose_threshold
 
 
@@ -85,6 +85,7 @@ class Cut:
 
     def parts(self, split: Split, random: np.random.Generator) -> Parts:
         """Return the parts of a split of the record's questions, its test part halved at random."""
+        check_apart(split)
         fit, rest = self._placed(split.train), random.permutation(self._placed(split.test))
         if len(rest) < 2 or not len(fit):
             raise ConfigurationError(
@@ -108,12 +109,14 @@ class Repeat:
 
     Attributes:
         chances: [N], the confidences of the test part as chances of being right.
+        accuracies: [M], of the members on the part that fits; they decide among equals.
     """
 
     parts: Parts
     certified: Certified
     tested: Judged
     chances: Floats
+    accuracies: Floats
 
     @property
     def counted(self) -> tuple[int, int]:
@@ -147,11 +150,14 @@ class Work:
 
     def repeat(self, drawn: Record, parts: Parts) -> Repeat:
         """Fit, choose the threshold, and answer the test part, each on its part of the draws."""
-        judged, chances = self.judged(drawn, parts.fit)
+        training = self._training(drawn, parts.fit)
+        judged, chances = self._judged(drawn, training)
         certified = choose_threshold(
             self.goal, judged.rows(parts.fit), judged.rows(parts.calibration)
         )
-        return Repeat(parts, certified, judged.rows(parts.test), chances[parts.test])
+        return Repeat(
+            parts, certified, judged.rows(parts.test), chances[parts.test], measured(training)
+        )
 
     def judged(self, drawn: Record, fit: Ints) -> tuple[Judged, Floats]:
         """Judge the answers to all questions, and return their chances, as some questions fit them.
@@ -159,12 +165,15 @@ class Work:
         Args:
             fit: positions of these questions.
         """
-        tally = drawn.tally()
-        training = Training(
-            tally.rows(fit), drawn.scores[fit], drawn.members, threshold=self.threshold
-        )
-        training = with_contexts(training, self.contexts, fit)
+        return self._judged(drawn, self._training(drawn, fit))
+
+    def _training(self, drawn: Record, fit: Ints) -> Training:
+        rows = drawn.tally().rows(fit)
+        training = Training(rows, drawn.scores[fit], drawn.members, threshold=self.threshold)
+        return with_contexts(training, self.contexts, fit)
+
+    def _judged(self, drawn: Record, training: Training) -> tuple[Judged, Floats]:
         asked = None if self.contexts is None else self.contexts.values
-        made = decide(self.rule, training, tally, asked)
+        made = decide(self.rule, training, drawn.tally(), asked)
         chances, _ = confidences(self.rule, training, made)
         return Judged.of(made.picks, drawn.scores, self.threshold), chances

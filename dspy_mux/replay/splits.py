@@ -23,6 +23,20 @@ class Split:
     test: Ints
 
 
+def check_apart(split: Split) -> None:
+    """Raise ConfigurationError where a question is in both parts of a split, or twice in one.
+
+    A promise is of questions that fit nothing, each counted once.
+    """
+    positions = np.r_[split.train, split.test]
+    more = len(positions) - len(np.unique(positions))
+    if more:
+        raise ConfigurationError(
+            f"{more} positions of the split are in both of its parts, or twice in one: nothing is "
+            "promised of questions that fit the rule, or are counted twice."
+        )
+
+
 def holdout(
     questions: int, *, fraction: float = 0.5, repeats: int = 20, seed: int = 0
 ) -> list[Split]:

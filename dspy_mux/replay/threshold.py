@@ -170,12 +170,14 @@ class Certified:
             return None
         least = self.goal.least_labels
         asked = f"{100 * self.goal.max_risk:g} % at {100 * self.goal.confidence:g} % confidence"
-        first = self.steps[0] if self.steps else Step(math.nan, 0, 0, 1.0)
         if self.labels < least:
             return (
                 f"{self.labels} labelled questions choose the threshold: {asked} needs at least "
                 f"{least}, with no wrong answer among them."
             )
+        if not self.steps:
+            return "No question of those that fit the rule has an answer: there is no threshold."
+        first = self.steps[0]
         if first.answered < least:
             return (
                 f"{first.answered} of the {self.labels} labelled questions that choose the "

@@ -13,10 +13,12 @@ from collections.abc import Container, Iterator
 from dspy.utils.exceptions import DSPyError
 
 from ..errors import ConfigurationError, MissingExtra
-from ..voting.verdict import AllMembersFailed
+from ..voting.verdict import AllMembersFailed, NotTrusted
 
 #: DSPy's code that raises where a model's reply is of no use.
 _READERS = ("dspy.predict.", "dspy.adapters.", "dspy.clients.")
+#: A mux inside a program that has no answer, or keeps it back.
+_NO_ANSWER = (AllMembersFailed, NotTrusted)
 #: Where a reply is read, or its answer is taken.
 _EXTRACT = ("dspy_mux.adapters.", "dspy_mux.bank.")
 #: Raised under a handler of something else, these are the handler's own bugs.
@@ -33,7 +35,7 @@ def is_mistake(error: Exception, of_the_lm: Container[int]) -> bool:
     if isinstance(error, (ConfigurationError, MissingExtra)):
         return True
     for cause in _causes(error):
-        if id(cause) in of_the_lm or isinstance(cause, (DSPyError, AllMembersFailed, *_TIME)):
+        if id(cause) in of_the_lm or isinstance(cause, (DSPyError, *_NO_ANSWER, *_TIME)):
             return False
     return isinstance(error, NameError) or not _is_from_a_reader(error)
 

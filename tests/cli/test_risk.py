@@ -113,3 +113,14 @@ def test_mistakes_are_one_sentence(pool, tmp_path, refused):
     assert "log-probabilities" in refused("risk", pool, "--rule", "probability")
     assert "no field 'x'" in refused("risk", pool, "--context", "x", "--rule", "calibrated")
     assert "in a folder that exists" in refused("risk", pool, "--html", tmp_path / "no" / "x.html")
+
+
+def test_several_rules_are_no_single_promise_and_accuracies_are_named(pool, dspy_mux):
+    code, out, _ = dspy_mux("risk", pool, "--rule", "all", "--max-risk", 0.6, "--repeats", 1)
+    told = " ".join(out.split())
+    assert code == 0
+    assert told.count("It is of a mux with accuracies={'a': ") == 2  # consistency, self_consistency
+    assert "one that is picked for its threshold or coverage here is broken more often" in told
+    alone = dspy_mux("risk", pool, "--rule", "pooled", "--max-risk", 0.6, "--repeats", 1)[1]
+    assert "accuracies" not in alone
+    assert "picked for its threshold" not in alone

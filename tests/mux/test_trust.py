@@ -9,6 +9,7 @@ import dspy
 import pytest
 
 from dspy_mux import AllMembersFailed, ConfigurationError, Member, NotTrusted, PoolMismatch, SLMMux
+from dspy_mux.mux.open import open_mux
 from dspy_mux.mux.pool_file import PoolFile
 
 from ..support.scripted import scripted_lm
@@ -95,6 +96,23 @@ def test_where_the_other_model_fails_the_pools_answer_stands_flagged(how):
     assert verdict.calls + verdict.cached_calls == 7
 
 
+def test_a_mux_that_keeps_its_answer_back_has_failed_as_an_escalation(how):
+    torn = [scripted_lm("c", ["c"]), scripted_lm("d", ["d"])]
+    held = SLMMux(dspy.Predict(QA), torn, rule="pooled", threshold=0.9, otherwise="abstain")
+    mux = SLMMux(dspy.Predict(QA), pool(), threshold=0.9, otherwise="escalate", escalate=held)
+    prediction = asked(mux, how)
+    assert (prediction.answer, prediction.verdict.trusted) == ("x", False)
+    assert "NotTrusted" in prediction.verdict.escalation_cause
+    assert prediction.verdict.calls == 12
+
+
+def test_a_program_without_an_lm_is_named_where_it_is_escalated_to(how):
+    bare = dspy.Predict(QA)
+    mux = SLMMux(dspy.Predict(QA), pool(), threshold=0.9, otherwise="escalate", escalate=bare)
+    with pytest.raises(ConfigurationError, match=r"The program in escalate= has no LM: give it"):
+        asked(mux, how)
+
+
 def test_a_pool_without_an_answer_escalates_too(how):
     silent = [scripted_lm(name, lambda prompt, draw: ConnectionError("down")) for name in "ab"]
     settings = {"threshold": 0.5, "otherwise": "escalate"}
@@ -132,6 +150,25 @@ def test_a_saved_mux_keeps_its_threshold_and_asks_for_its_escalation(tmp_path):
     assert asked(SLMMux.from_file(tmp_path / "flagged.json", lms)).verdict.trusted is False
     SLMMux(dspy.Predict(QA), lms).save(tmp_path / "plain.json")
     assert "threshold" not in (tmp_path / "plain.json").read_text()
+
+
+def test_a_mux_loaded_as_one_that_flags_asks_nobody(tmp_path):
+    flagging, saved = tmp_path / "flag.json", tmp_path / "mux.json"
+    SLMMux(dspy.Predict(QA), pool()).save(flagging)
+    silent = [scripted_lm(name, lambda prompt, draw: ConnectionError("down")) for name in "ab"]
+    large = scripted_lm("large", ["z"])
+    settings = {"threshold": 0.9, "otherwise": "escalate", "escalate": large}
+    mux = SLMMux(dspy.Predict(QA), silent, **settings)
+    escalating = mux.dump_state()
+    mux.load(flagging)
+    with pytest.raises(AllMembersFailed):
+        asked(mux)
+    mux.save(saved)
+    assert SLMMux.from_file(saved, silent).pool.settings.otherwise == "flag"
+    with pytest.raises(ConfigurationError, match="does not escalate, it has otherwise='flag'"):
+        SLMMux.from_file(saved, silent, escalate=large)
+    mux.load_state(escalating)
+    assert asked(mux).verdict.escalated
 
 
 def test_inside_a_larger_program(tmp_path):
@@ -202,3 +239,18 @@ def test_a_pool_file_says_what_becomes_of_answers_below_a_threshold(tmp_path):
     )
     mux = PoolFile.load(tmp_path / "pool.toml").mux()
     assert (mux.pool.settings.threshold, mux.escalation.name) == (0.8, "large")
+
+
+def test_a_saved_mux_escalates_to_the_large_model_of_the_pool_file(tmp_path):
+    path, saved, flagging = (tmp_path / name for name in ("pool.toml", "mux.json", "flag.json"))
+    members = '[[members]]\nname = "small"\nmodel = "openai/small"\n'
+    path.write_text(members + '[escalate]\nname = "large"\nmodel = "openai/large"\n')
+    file = PoolFile.load(path)
+    file.mux(threshold=0.8, otherwise="escalate").save(saved)
+    file.mux(threshold=0.8, otherwise="flag", escalate=None).save(flagging)
+    mux = open_mux(path, saved)
+    assert (mux.pool.settings.otherwise, mux.escalation.name) == ("escalate", "large")
+    assert open_mux(path, flagging).escalation is None
+    path.write_text(members)
+    with pytest.raises(PoolMismatch, match=r"escalates to 'large'.*or as \[escalate\] of the pool"):
+        open_mux(path, saved)

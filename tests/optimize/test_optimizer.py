@@ -291,3 +291,13 @@ def test_each_option_reaches_what_it_is_for():
         7, 60.0, 3, callbacks, sampler, "sqlite:///s", "s", None
     )
     assert optimizer._draw_options == DrawOptions(False, 11, 12, 13.0, True, True)
+
+
+def test_a_threshold_set_by_hand_is_said_to_be_of_other_confidences(tmp_path, caplog):
+    settings = {"metric": metric, "bank": tmp_path / "bank.sqlite", "n_trials": 2}
+    MuxOptimizer(**settings).compile(a_mux(a_member("a", 0.6), k=2), trainset=questions(20))
+    assert "threshold" not in caplog.text
+    student = a_mux(a_member("a", 0.6), k=2, threshold=1.0)
+    best = MuxOptimizer(**settings).compile(student, trainset=questions(20))
+    assert best.pool.settings.threshold == 1.0
+    assert "keeps threshold=1, at which nothing is promised" in caplog.text

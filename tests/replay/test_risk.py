@@ -8,10 +8,13 @@ import math
 
 import numpy as np
 import pytest
+from dspy.utils import DummyLM
 
-from dspy_mux import ConfigurationError, DataError, risk
+from dspy_mux import ConfigurationError, DataError, SLMMux, risk
 from dspy_mux.bank.record import MISSING, Record
+from dspy_mux.optimize.operating import judged_live
 from dspy_mux.replay.decisions import picks_on
+from dspy_mux.replay.live import Policy
 from dspy_mux.replay.risk_repeats import Cut
 from dspy_mux.replay.splits import Split, holdout
 from dspy_mux.replay.threshold import Judged
@@ -195,3 +198,27 @@ def test_mistakes_are_said():
     votes[:20, 0], votes[20:, 1:] = MISSING, MISSING
     with pytest.raises(DataError, match="both the pool and 'a' answered"):
         risk(dataclasses.replace(record, votes=votes), "pooled", escalate="a")
+
+
+@pytest.mark.parametrize("rule", ["consistency", "self_consistency"])
+def test_a_promise_is_of_a_mux_with_the_accuracies_that_chose_among_equals(rule):
+    # Both members are always sure. The first in the pool is wrong most of the time.
+    right = np.random.default_rng(0).random((900, 2, 1)) < [[0.3], [0.95]]
+    votes = np.repeat(np.where(right, 0, [[1], [2]]), 3, axis=2)
+    record = Record(("a", "b"), tuple(f"q{at}" for at in range(900)), votes, (votes == 0) * 1.0, {})
+    bank, later = record.rows(np.arange(600)), record.rows(np.arange(600, 900))
+    found = risk(bank, rule, max_risk=0.15, repeats=1)
+    assert found.promised
+    assert found.accuracies == pytest.approx({"a": 0.3, "b": 0.95}, abs=0.06)
+    mux = SLMMux(
+        "question -> answer",
+        {name: DummyLM([{"answer": "1"}]) for name in found.members},
+        k=found.k,
+        rule=rule,
+        threshold=found.threshold,
+        accuracies=found.accuracies,
+    )
+    answered, wrong = judged_live(Policy.of(mux), later, 1.0).at_least(np.array([found.threshold]))
+    assert answered[0] == 300
+    assert wrong[0] <= 45
+    assert found.as_dict()["accuracies"] == found.accuracies

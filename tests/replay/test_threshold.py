@@ -153,7 +153,10 @@ def test_too_few_labels_are_said_and_no_threshold_is_made_up():
         "more than 5 % at 90 % confidence allows."
     )
     nobody = Judged(np.full(100, np.nan), np.zeros(100, bool))
-    assert "0 of the 100" in str(choose_threshold(Goal(0.05, 0.9), nobody, nobody).reason)
+    assert choose_threshold(Goal(0.05, 0.9), nobody, nobody).reason == (
+        "No question of those that fit the rule has an answer: there is no threshold."
+    )
+    assert "0 of the 100" in str(choose_threshold(Goal(0.05, 0.9), silent, nobody).reason)
 
 
 def test_the_bound_is_clopper_and_pearsons():

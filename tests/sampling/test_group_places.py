@@ -12,6 +12,7 @@ from hypothesis import given, settings, strategies as st
 from dspy_mux.sampling.claimant import Claimant
 from dspy_mux.sampling.group import DrawGroup
 from dspy_mux.sampling.group_limits import server_limits
+from dspy_mux.sampling.shared_request import SPENT
 
 from ..support.wait import PATIENCE_S, until
 
@@ -172,3 +173,19 @@ def test_every_draw_gets_a_choice_of_its_own(given_at_once, most, leaving, reply
     # Counted as a call each, the shared ones apart, they are as many as the requests.
     counted = sum(1 - draw.shared for draw in asking)
     assert counted == len(made)
+
+
+def test_a_draw_that_leaves_while_it_learns_that_its_choice_is_unpaid_is_refused():
+    class Empty:
+        def further(self):
+            return False
+
+        def refuse(self):
+            raise PermissionError("the budget is spent")
+
+    group, (draw,) = a_group(1)
+    draw.spender, draw.unclaimed = Empty(), 1
+    group.leave(draw)
+    with pytest.raises(PermissionError, match="the budget is spent"):
+        group._is_taken(What(draw), SPENT)
+    assert draw.unclaimed == 0

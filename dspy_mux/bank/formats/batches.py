@@ -40,9 +40,10 @@ def rows(
     models: dict[str, None] = {}
     for number, line in lines:
         with context.reading(number):
+            question = line["custom_id"]
             found = _draws(line, models)
         for draw in found:
-            yield number, {"question_id": line["custom_id"], **draw}
+            yield number, {"question_id": question, **draw}
 
 
 def offline_rows(

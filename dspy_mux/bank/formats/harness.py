@@ -44,9 +44,10 @@ def rows(
             continue
         with context.reading(number):
             own = filled(dataset=task, model=model)
+            fields = _fields(line)
             found = _draws(line, _score(line, metric, context), context)
         for draw in found:
-            yield number, lay_out(_fields(line), {**own, **draw})
+            yield number, lay_out(fields, {**own, **draw})
     if wanted and wanted not in seen:
         raise ConfigurationError(f"{context.path} has no filter {wanted!r}; it has {listed(seen)}.")
     if len(seen) > 1 and not wanted:

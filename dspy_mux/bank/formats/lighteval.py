@@ -34,12 +34,13 @@ def rows(
             }
             score = choose_score(context, scores, context.score)
             found = _draws(document, response, None if score is None else score[1], context)
+            fields = _fields(document)
             own = {
                 "question_id": document.get("id") or question_key(document["query"]),
                 **filled(dataset=document.get("task_name") or None, model=model),
             }
         for draw in found:
-            yield number, lay_out(_fields(document), {**own, **draw})
+            yield number, lay_out(fields, {**own, **draw})
 
 
 def model_of(path: str) -> str | None:

@@ -8,7 +8,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ...errors import ConfigurationError, DataError
+from ...errors import ConfigurationError, DataError, MuxError
+from ...text import first_line, shortened
 from ..files import json_lines
 from . import batches, harness, helm, inspect_log, lighteval, promptfoo, reference
 from .column_map import ColumnMap
@@ -127,13 +128,25 @@ def open_source(
         title = "rows, as mapped" if mapped else "rows"
         return Source(name, title, context.noun, lambda: opened.rows(layout, context)), context
     opened.check(name)
-    read = FORMATS[name].read[opened.container]
-    return (
-        Source(
-            name, FORMATS[name].title, context.noun, lambda: iter(read(opened.content(), context))
-        ),
-        context,
-    )
+    source = Source(name, FORMATS[name].title, context.noun, lambda: _read(name, opened, context))
+    return source, context
+
+
+def _read(name: str, opened: _Opened, context: Context) -> Rows:
+    """Yield the rows of a file in a format.
+
+    Raises:
+        DataError: the file is not laid out as the format is.
+    """
+    try:
+        yield from FORMATS[name].read[opened.container](opened.content(), context)
+    except MuxError:
+        raise
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        why = f"{type(error).__name__}: {shortened(first_line(error), 200)}"
+        raise DataError(
+            f"{opened.path!r} is not as the format {name} has it ({why}): lay it out with --map."
+        ) from error
 
 
 def _noun(name: str, opened: _Opened) -> str:

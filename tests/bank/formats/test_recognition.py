@@ -159,6 +159,7 @@ def changed(path, folder, change):
             r"Sample 'sum-0', epoch 2 of .* repeats draw 1",
         ),
         (files.HELM, lambda run: run["request_states"][1].pop("request"), r"Request 2 of"),
+        (files.HELM, lambda run: run.update(request_states=3), r"not as the format helm has it"),
         (
             files.HELM,
             lambda run: run["request_states"][1].update(reference_index=0),
