@@ -12,6 +12,7 @@ from . import bodies
 from .answer import Answer, verdict_body
 from .asking import Asking
 from .errors import APIError
+from .json_body import strict_json
 
 #: Words with the space around them, of which a long one is cut.
 _WORD = re.compile(r"\s*\S{1,200}\s*|\s{1,200}")
@@ -102,4 +103,7 @@ def event(name: str, content: Any) -> str:
 
 def data(content: Any) -> str:
     """Return an event."""
-    return f"data: {json.dumps(content)}\n\n"
+    text = strict_json(content)
+    if not text.isascii():  # some clients end a line at U+2028 too
+        text = json.dumps(json.loads(text))
+    return f"data: {text}\n\n"

@@ -22,6 +22,11 @@ def failure_of(error: BaseException) -> APIError:
         return _unanswered(error)
     if isinstance(error, ConfigurationError):
         return APIError(500, str(error), code="misconfigured")
+    return internal_error()
+
+
+def internal_error() -> APIError:
+    """Return what a client is told of a mistake of the server's own."""
     return APIError(500, "The server failed; its log says why.", code="internal_error")
 
 

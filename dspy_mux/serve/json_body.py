@@ -1,4 +1,4 @@
-"""Bodies of requests, read as strict JSON."""
+"""Bodies, read and written as strict JSON."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import Request, Response
+from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic_core import from_json
+
+from ..text import whole
 
 
 class StrictRequest(Request):
@@ -36,3 +39,24 @@ class StrictRoute(APIRoute):
             return await answer(StrictRequest(request.scope, request.receive))
 
         return read
+
+
+def strict_json(content: Any) -> str:
+    r"""Return JSON that any client can read, whatever a member said.
+
+    >>> strict_json({"ratio": float("nan"), "text": "half \ud83d"})
+    '{"ratio": "NaN", "text": "half �"}'
+    """
+    try:
+        text = json.dumps(content, ensure_ascii=False, allow_nan=False)
+    except ValueError:  # numbers that JSON lacks: their names stand for them
+        named = json.loads(json.dumps(content), parse_constant=str)
+        text = json.dumps(named, ensure_ascii=False)
+    return whole(text)
+
+
+class StrictResponse(JSONResponse):
+    """A response whose body is written by `strict_json`."""
+
+    def render(self, content: Any) -> bytes:
+        return strict_json(content).encode()

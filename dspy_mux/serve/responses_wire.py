@@ -101,8 +101,9 @@ class ResponsesRequest(BaseModel):
             code = "unsupported_parameter" if name in _REFUSED else "unknown_parameter"
             raise APIError(
                 400,
-                f"{name!r}: it is not honoured; a mux answers what it is sent and stores nothing.",
-                param=name,
+                f"{name[:100]!r}: it is not honoured; a mux answers what it is sent and stores "
+                "nothing.",
+                param=name[:100],
                 code=code,
             )
 

@@ -10,7 +10,7 @@ import jsonschema  # noqa: F401  (read lazily, and needed)
 import prometheus_client  # noqa: F401
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -20,8 +20,9 @@ from . import bodies, events, question as asked, responses, responses_wire, sche
 from .asking import Asking
 from .desk import Desk
 from .errors import APIError
+from .failures import internal_error
 from .guard import Guard
-from .json_body import StrictRoute
+from .json_body import StrictResponse, StrictRoute
 from .keys import KeyRing
 from .models import served_models
 from .openapi import openapi_document
@@ -69,19 +70,23 @@ def application(muxes: Mapping[str, Ensemble], settings: ServeSettings) -> FastA
 
 def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(APIError)
-    async def refuse(request: Request, error: APIError) -> JSONResponse:
+    async def refuse(request: Request, error: APIError) -> StrictResponse:
         if not error.is_counted:
             request.app.state.desk.metrics.refused(error.code)
-        return JSONResponse(error.body(), error.status, error.headers())
+        return StrictResponse(error.body(), error.status, error.headers())
 
     @app.exception_handler(RequestValidationError)
-    async def not_valid(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def not_valid(request: Request, error: RequestValidationError) -> StrictResponse:
         return await refuse(request, bodies.not_valid(error.errors()))
 
     @app.exception_handler(HTTPException)
-    async def http(_: Request, error: HTTPException) -> JSONResponse:
+    async def http(_: Request, error: HTTPException) -> StrictResponse:
         refused = APIError(error.status_code, f"{error.detail}.", code=None)
-        return JSONResponse(refused.body(), refused.status, dict(error.headers or {}))
+        return StrictResponse(refused.body(), refused.status, dict(error.headers or {}))
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, _: Exception) -> StrictResponse:  # which uvicorn logs
+        return await refuse(request, internal_error())
 
 
 def _add_public(app: FastAPI, desk: Desk) -> None:
@@ -95,10 +100,10 @@ def _add_public(app: FastAPI, desk: Desk) -> None:
         response_model=schemas.Readiness,
         responses={503: {"model": schemas.Readiness, "description": "Questions get no answer."}},
     )
-    async def ready() -> JSONResponse:
+    async def ready() -> StrictResponse:
         """Whether questions are answered, and which members have failed of late."""
         body, is_ready = bodies.readiness(desk)
-        return JSONResponse(body, 200 if is_ready else 503)
+        return StrictResponse(body, 200 if is_ready else 503)
 
     @app.get("/", include_in_schema=False)
     async def page() -> Response:
@@ -154,7 +159,7 @@ def _add_questions(app: FastAPI, desk: Desk) -> None:
             return _Events(asking, events.completion(asking, usage=wants_usage))
         with desk.admitted(question, key) as ticket:
             answer = await _unless_left(request, desk.answer(ticket))
-        return JSONResponse(bodies.completion(answer), headers=answer.headers)
+        return StrictResponse(bodies.completion(answer), headers=answer.headers)
 
     @app.post("/v1/responses", responses=_answers(schemas.ResponseObject))
     async def respond(body: ResponsesRequest, request: Request, key: KeyName) -> Response:
@@ -167,7 +172,7 @@ def _add_questions(app: FastAPI, desk: Desk) -> None:
             return _Events(asking, responses.stream(asking, written))
         with desk.admitted(question, key) as ticket:
             answer = await _unless_left(request, desk.answer(ticket))
-        return JSONResponse(written.of(answer), headers=answer.headers)
+        return StrictResponse(written.of(answer), headers=answer.headers)
 
     @app.post("/v1/mux/{name:path}", responses=_answers(schemas.MuxAnswer))
     async def ask(name: str, body: MuxRequest, request: Request, key: KeyName) -> Response:
@@ -178,7 +183,7 @@ def _add_questions(app: FastAPI, desk: Desk) -> None:
             return _Events(asking, events.named(asking))
         with desk.admitted(question, key) as ticket:
             answer = await _unless_left(request, desk.answer(ticket))
-        return JSONResponse(answer.body(), headers=answer.headers)
+        return StrictResponse(answer.body(), headers=answer.headers)
 
 
 def _answers(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:

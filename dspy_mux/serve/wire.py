@@ -125,7 +125,7 @@ class ChatRequest(BaseModel):
             harmless, why = REFUSED.get(name, ((None,), _NO_SUCH))
             if not any(value == one and type(value) is type(one) for one in harmless):
                 code = "unsupported_parameter" if name in REFUSED else "unknown_parameter"
-                raise APIError(400, f"{name!r}: {why}", param=name, code=code)
+                raise APIError(400, f"{name[:100]!r}: {why}", param=name[:100], code=code)
 
     @property
     def most_tokens(self) -> int | None:

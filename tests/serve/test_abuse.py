@@ -347,3 +347,39 @@ def test_a_server_opens_as_many_files_as_it_may():
     assert done.returncode == 0, done.stderr
     allowed, may = done.stdout.split()
     assert allowed == may
+
+
+class Odd(dspy.Module):
+    """Says what JSON cannot hold."""
+
+    def forward(self, question):
+        return dspy.Prediction(answer="half \ud83d", ratio=float("nan"))
+
+
+def test_what_json_cannot_hold_is_told_all_the_same():
+    mux = SLMMux(Odd(), {"a": scripted_lm("a", ["42"])}, k=1)
+    with served({"odd": mux}, ServeSettings()) as url, httpx.Client(base_url=url) as client:
+        told = client.post("/v1/mux/odd", json={"inputs": {"question": "?"}}).json()
+        assert told["outputs"] == {"answer": "half \ufffd", "ratio": "NaN"}
+        asked = json.loads(MESSAGE.replace("chat", "odd") % ('"?"', ""))
+        whole = client.post(CHAT, json=asked).json()
+        assert whole["choices"][0]["message"]["content"] == "half \ufffd"
+        events = client.post("/v1/mux/odd", json={"inputs": {"question": "?"}, "stream": True})
+        assert '"ratio": "NaN"' in events.text
+        assert "half \\ufffd" in events.text
+        assert events.text.isascii()  # some clients end a line at U+2028 too
+
+
+def test_a_mistake_of_the_servers_is_a_clean_error_that_is_not_asked_again(monkeypatch):
+    mux = SLMMux(dspy.Predict("question -> answer"), {"a": scripted_lm("a", ["42"])}, k=1)
+    monkeypatch.setattr("dspy_mux.serve.answer.Answer.body", lambda self: 1 / 0)
+    with served({"m": mux}, ServeSettings()) as url:
+        reply = httpx.post(f"{url}/v1/mux/m", json={"inputs": {"question": "?"}})
+    assert (reply.status_code, reply.json()["error"]["code"]) == (500, "internal_error")
+    assert reply.headers["x-should-retry"] == "false"
+
+
+def test_a_long_name_of_a_field_is_not_sent_back(client):
+    reply = client.post(CHAT, content=MESSAGE % ('"Hi"', ', "%s": 1' % (50_000 * "z")))
+    assert reply.status_code == 400
+    assert len(reply.content) < 1000
