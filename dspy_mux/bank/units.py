@@ -180,11 +180,12 @@ class Units:
         failed = patiently(self._bank, partial(self.look_up, ours), heart.wanted)
         drawn = [unit for unit in ours if not self.missing[unit]]
         heart.release(drawn)
-        self.on_done(drawn)
-        for question, program in ours:
-            if left := self.missing[question, program]:
-                again = frozenset(n for n in left if (program, question, n) in failed)
-                yield Claimed((question, program), tuple(left), again)
+        lacking = [unit for unit in ours if self.missing[unit]]
+        self.on_done(drawn)  # from here on they may be dropped
+        for question, program in lacking:
+            left = self.missing[question, program]
+            again = frozenset(n for n in left if (program, question, n) in failed)
+            yield Claimed((question, program), tuple(left), again)
 
     def look_up(self, units: Sequence[Unit]) -> set[Failure]:
         """Update what these units lack; return (program, question, draw) of failures to retry."""

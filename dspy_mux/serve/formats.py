@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,10 @@ from ..errors import ConfigurationError
 
 #: Characters of a schema that is accepted.
 _LONGEST_SCHEMA = 100_000
+#: Keywords that are looked at to check one value: references that branch double at each level.
+_MOST_STEPS = 20_000
+
+_steps: ContextVar[Iterator[int]] = ContextVar("steps of a check")
 
 
 @dataclass(frozen=True)
@@ -60,11 +65,30 @@ class ReplyFormat:
         return AnyKind().key([value]) if fits else None
 
 
+class _TooLong(Exception):
+    """A value takes too many steps to check."""
+
+
 def _fits(schema: str, value: Any) -> bool:
+    validator = _validator(schema)
+    token = _steps.set(iter(range(_MOST_STEPS)))
     try:
-        return bool(_validator(schema).is_valid(value))
-    except RecursionError:  # a schema that refers to itself without end
+        return bool(validator.is_valid(value))
+    except (RecursionError, _TooLong):  # a schema that refers to itself without end, or too often
         return False
+    finally:
+        _steps.reset(token)
+
+
+def _counted(check: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a keyword's check that counts as a step of the value's."""
+
+    def step(*arguments: Any) -> Any:
+        if next(_steps.get(), None) is None:
+            raise _TooLong
+        return check(*arguments)
+
+    return step
 
 
 @functools.lru_cache(maxsize=256)
@@ -100,7 +124,8 @@ def _validator(schema: str) -> Any:
             f"The JSON schema refers to {error.ref[:80]!r}, which it does not hold: put it into "
             "its $defs."
         ) from error
-    kind = validators.extend(base, {"pattern": _pattern})
+    checks = {**base.VALIDATORS, "pattern": _pattern}
+    kind = validators.extend(base, {name: _counted(check) for name, check in checks.items()})
     return kind(given, registry=Registry())
 
 

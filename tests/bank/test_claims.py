@@ -15,6 +15,7 @@ from dspy_mux import SampleBank
 from dspy_mux.bank.claims import BEAT_S, LOOKS
 from dspy_mux.bank.heartbeat import ClaimLost, Heartbeat
 from dspy_mux.bank.storage.schema import claims
+from dspy_mux.bank.units import Units
 from dspy_mux.sampling.interrupt import Interrupt
 
 from ..support import kill
@@ -147,6 +148,18 @@ def test_a_heartbeat_keeps_claims_and_notices_that_they_are_gone(bank, monkeypat
         with pytest.raises(ClaimLost):
             heart.confirm(units[0])
         heart.confirm(units[1])
+
+
+def test_a_unit_that_is_forgotten_once_it_is_done_is_not_looked_up_again(bank):
+    program = a_program(bank)
+    one, two, three = [(question, program) for question in some_questions(bank)]
+    write(bank, a_draw(*two, 0))
+    units = Units(bank, [], {program: 1}, retry_failed=False)
+    units.assign([one, two, three], [])
+    units.on_done = units.drop  # as a worker of a cluster does
+    with Heartbeat(bank, Interrupt()) as heart:
+        found = [claimed.unit for claimed in units.claim(heart, [one, two, three])]
+    assert found == [one, three]
 
 
 def test_who_was_paused_asks_before_it_pays(bank, clock):

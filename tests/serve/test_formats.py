@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from dspy_mux import ConfigurationError
@@ -63,3 +65,17 @@ def test_a_schema_may_refer_to_itself():
 
 def test_a_schema_that_refers_to_itself_without_end_fits_nothing():
     assert schema_of(**{"$ref": "#"}).find("{}") is None
+
+
+def test_a_schema_whose_references_branch_is_checked_in_bounded_time():
+    levels = 60  # checked one by one they are 2**60
+    defs = {f"d{n}": {"allOf": 2 * [{"$ref": f"#/$defs/d{n + 1}"}]} for n in range(levels)}
+    defs[f"d{levels}"] = {"type": "object"}
+    assert schema_of(**{"$ref": "#/$defs/d0", "$defs": defs}).find("{}") is None
+
+
+def test_long_json_is_checked():
+    items = {"type": "object", "properties": {"x": {"type": "number"}}, "required": ["x"]}
+    form = schema_of(type="array", items=items)
+    assert form.find(json.dumps([{"x": n} for n in range(2_000)])) is not None
+    assert form.find(json.dumps([*({"x": n} for n in range(2_000)), {"y": 1}])) is None
