@@ -113,7 +113,7 @@ def world(
             lambda name: Member(dspy.LM(f"local/{name}"), name=name),
         )
         program = dspy.Predict("question -> answer")
-        pool = [dspy.LM(f"openai/{name}") for name in ("small", "tiny", "third")]
+        pool = [Member(dspy.LM(f"openai/{name}"), name=name) for name in ("small", "tiny", "third")]
         yield {
             "dspy": dspy,
             **{name: getattr(dspy_mux, name) for name in ("MuxOptimizer", "SampleBank", "SLMMux")},
