@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,8 +165,20 @@ def _checked(
         ) from error
     values = {name: getattr(read, name) for name in read.model_fields_set}
     for name, value in values.items():
-        for one in value if isinstance(value, list) else [value]:
-            if isinstance(one, dspy.Image):
-                where = f"{param}.{name}" if param == "inputs" else param
-                check_image(one.url, where, image_urls=settings.image_urls)
+        for image in _images_in(value):
+            where = f"{param}.{name}" if param == "inputs" else param
+            check_image(image.url, where, image_urls=settings.image_urls)
     return values
+
+
+def _images_in(value: Any) -> Iterator[dspy.Image]:
+    """Yield the images in a value, wherever they are."""
+    if isinstance(value, dspy.Image):
+        yield value
+    elif isinstance(value, pydantic.BaseModel):
+        yield from _images_in([inner for _, inner in value])
+    elif isinstance(value, Mapping):
+        yield from _images_in([*value.values()])
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for inner in value:
+            yield from _images_in(inner)

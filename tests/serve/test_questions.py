@@ -48,6 +48,7 @@ MUXES = {
         otherwise="abstain",
     ),
     "pictures": mux_of(["4"], program="image: dspy.Image -> answer", k=1),
+    "albums": mux_of(["4"], program="album: dict[str, list[dspy.Image]] -> answer", k=1),
     "chat": chat_mux({"a": scripted_lm("chat-a", lambda prompt, draw: "Lyon")}, k=2),
 }
 REVIEW = {"review": "Fine.", "stars": 4, "tags": ["a"], "tone": "kind"}
@@ -141,6 +142,12 @@ def test_images_are_sent_along(ask, client, url):
     assert refusal(ask("chat", shown))["code"] == "unsupported_value"
     error = refusal(client.post("/v1/mux/pictures", json={"inputs": {"image": {"url": url}}}))
     assert error["param"].startswith("inputs.image")
+
+
+def test_images_are_found_wherever_they_are(client):
+    album = {"a": [{"url": "data:image/png;base64,AAAA"}, {"url": "http://169.254.169.254/x"}]}
+    error = refusal(client.post("/v1/mux/albums", json={"inputs": {"album": album}}))
+    assert (error["code"], error["param"]) == ("unsupported_value", "inputs.album")
 
 
 def test_images_may_be_named_by_address_where_that_is_allowed():
