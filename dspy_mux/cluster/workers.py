@@ -76,7 +76,9 @@ class RayWorkers(Conductor[RayWorker]):
         budget = self._session.budget
         self._payload = self._ray.put(self._setup.pickled())
         if isinstance(budget, Budget):
-            keeper = self._ray.remote(BudgetKeeper).options(num_cpus=0)
+            # On the driver's machine, or that of another would end the collection with its own.
+            here = self._on(self._ray.get_runtime_context().get_node_id())
+            keeper = self._ray.remote(BudgetKeeper).options(num_cpus=0, scheduling_strategy=here)
             self._keeper = keeper.remote(budget.max_calls, budget.max_cost, budget.longest)
         return self
 
@@ -106,8 +108,7 @@ class RayWorkers(Conductor[RayWorker]):
             return
         placement: Any = "SPREAD"
         if (at := self._only_node or node) is not None:
-            affinity = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-            placement = affinity(at, soft=False)
+            placement = self._on(at)
         actor = self._ray.remote(Worker).options(
             num_cpus=kind.resources.num_cpus,
             num_gpus=kind.resources.num_gpus,
@@ -127,6 +128,11 @@ class RayWorkers(Conductor[RayWorker]):
         worker.polled = worker.actor.reports.remote(0)
         self._all.append(worker)
         kind.workers.append(worker)
+
+    def _on(self, node: str) -> Any:
+        """Return Ray's way to say that an actor runs on this node alone."""
+        affinity = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+        return affinity(node, soft=False)
 
     def _end(self, worker: RayWorker) -> None:
         worker.ended = True

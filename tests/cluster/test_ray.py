@@ -131,6 +131,22 @@ def test_a_limit_holds_to_the_call(cluster, bank):
         assert sum(recorded(bank).values()) == 60
 
 
+def test_the_budget_is_on_the_drivers_machine(cluster, bank):
+    """Else the machine that had it would take it along, and all others wait for ever."""
+    import ray
+
+    driver, places = ray.get_runtime_context().get_node_id(), set()
+
+    def look(_):
+        for actor in ray._private.state.actors().values():
+            if actor["ActorClassName"].endswith("BudgetKeeper") and actor["State"] == "ALIVE":
+                places.add(actor["Address"]["NodeID"])
+
+    with fault_server(look, latency=0.01) as server:
+        run(bank, server, max_calls=12)
+    assert places == {driver}
+
+
 def test_failures_are_retried(cluster, bank):
     def too_long(request):
         return Fault.TOO_LONG if request.model == "b" and request.question > "q3?" else None
