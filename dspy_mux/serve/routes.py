@@ -32,6 +32,13 @@ from .settings import ServeSettings
 from .wire import ChatRequest, MuxRequest
 
 Value = TypeVar("Value")
+#: Headers with the verdict's figures.
+_FIGURES = {
+    "x-mux-member": "Who gave the answer.",
+    "x-mux-confidence": "The verdict's confidence.",
+    "x-mux-trusted": "true, false, or unknown without a threshold.",
+    "x-mux-calls": "LM calls that were made.",
+}
 
 
 async def signed_in(request: Request) -> str | None:
@@ -56,15 +63,15 @@ def application(muxes: Mapping[str, Ensemble], settings: ServeSettings) -> FastA
     _add_models(app, desk)
     _add_questions(app, desk)
     app.openapi = lambda: openapi_document(app, settings)
-    if settings.origins:
+    app.add_middleware(Guard, settings=settings, keys=keys, count=desk.metrics.refused)
+    if settings.origins:  # around the guard, so that a page can read its refusals
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.origins),
             allow_methods=["GET", "POST"],
             allow_headers=["*"],
-            expose_headers=["x-mux-member", "x-mux-confidence", "x-mux-trusted", "x-mux-calls"],
+            expose_headers=[*_FIGURES, "retry-after", "x-should-retry"],
         )
-    app.add_middleware(Guard, settings=settings, keys=keys, count=desk.metrics.refused)
     return app
 
 
@@ -190,12 +197,7 @@ def _answers(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
     """Describe a question's responses: a body, or a stream of events."""
     headers = {
         name: {"description": about, "schema": {"type": "string"}}
-        for name, about in {
-            "x-mux-member": "Who gave the answer.",
-            "x-mux-confidence": "The verdict's confidence.",
-            "x-mux-trusted": "true, false, or unknown without a threshold.",
-            "x-mux-calls": "LM calls that were made.",
-        }.items()
+        for name, about in _FIGURES.items()
     }
     return {
         200: {

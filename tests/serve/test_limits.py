@@ -339,3 +339,14 @@ def test_names_are_checked_on_this_machine_alone():
     assert "localhost" in allowed_hosts("127.0.0.1", [])
     assert allowed_hosts("0.0.0.0", []) == ()
     assert "mux.example" in allowed_hosts("0.0.0.0", ["mux.example"])
+
+
+def test_a_friends_page_can_read_why_it_is_refused():
+    friend = "https://friend.example"
+    settings = ServeSettings(keys=KEYS, origins=[friend])
+    with served(chat(), settings) as url:
+        signed = {"origin": friend, "authorization": "Bearer of-nobody"}
+        reply = post(url, headers=signed)
+    assert reply.status_code == 401
+    assert reply.headers["access-control-allow-origin"] == friend
+    assert "retry-after" in reply.headers["access-control-expose-headers"]
