@@ -70,11 +70,15 @@ class _TooLong(Exception):
 
 
 def _fits(schema: str, value: Any) -> bool:
+    from referencing.exceptions import Unresolvable
+
     validator = _validator(schema)
     token = _steps.set(iter(range(_MOST_STEPS)))
     try:
         return bool(validator.is_valid(value))
     except (RecursionError, _TooLong):  # a schema that refers to itself without end, or too often
+        return False
+    except Unresolvable:  # from within a part that has an address of its own
         return False
     finally:
         _steps.reset(token)
@@ -84,11 +88,15 @@ def _counted(check: Callable[..., Any]) -> Callable[..., Any]:
     """Return a keyword's check that counts as a step of the value's."""
 
     def step(*arguments: Any) -> Any:
-        if next(_steps.get(), None) is None:
-            raise _TooLong
+        _count_step()
         return check(*arguments)
 
     return step
+
+
+def _count_step() -> None:
+    if next(_steps.get(), None) is None:
+        raise _TooLong
 
 
 @functools.lru_cache(maxsize=256)
@@ -124,7 +132,7 @@ def _validator(schema: str) -> Any:
             f"The JSON schema refers to {error.ref[:80]!r}, which it does not hold: put it into "
             "its $defs."
         ) from error
-    checks = {**base.VALIDATORS, "pattern": _pattern}
+    checks = {**base.VALIDATORS, "pattern": _pattern, "uniqueItems": _unique_items}
     kind = validators.extend(base, {name: _counted(check) for name, check in checks.items()})
     return kind(given, registry=Registry())
 
@@ -141,7 +149,7 @@ def _keywords(schema: Any) -> Iterator[tuple[str, Any]]:
 def _check_keyword(name: str, value: Any, lookup: Callable[[str], object]) -> None:
     if name == "patternProperties":
         raise ConfigurationError("The JSON schema has patternProperties, which are not supported.")
-    if name == "$ref" and isinstance(value, str):
+    if name in ("$ref", "$dynamicRef", "$recursiveRef") and isinstance(value, str):
         lookup(value)
     if name == "pattern" and isinstance(value, str):
         try:
@@ -164,3 +172,23 @@ def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[Any]:
 
     if isinstance(value, str) and not _matcher(pattern).isinstance_python(value):
         yield ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+def _unique_items(_: Any, is_wanted: bool, value: Any, __: Any) -> Iterator[Any]:
+    # In the library's own check, objects are compared each with each.
+    from jsonschema.exceptions import ValidationError
+
+    if is_wanted and isinstance(value, list):
+        seen = {json.dumps(_exact(item), sort_keys=True) for item in value}
+        if len(seen) < len(value):
+            yield ValidationError("The items are not unique")
+
+
+def _exact(value: Any) -> Any:
+    """Return JSON with whole numbers written alike; texts keep their case, unlike in answers."""
+    _count_step()
+    if isinstance(value, dict):
+        return {name: _exact(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_exact(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -46,6 +46,14 @@ def test_a_pattern_takes_time_in_proportion_to_the_text():
         ({"type": "strin"}, "not valid"),
         ({"$ref": "http://127.0.0.1:1/x"}, "does not hold"),
         ({"$ref": "#/$defs/none"}, "does not hold"),
+        ({"$dynamicRef": "#none"}, "does not hold"),
+        (
+            {
+                "$schema": "https://json-schema.org/draft/2019-09/schema",
+                "$recursiveRef": "http://127.0.0.1:1/x",
+            },
+            "does not hold",
+        ),
         ({"pattern": "(?=a)"}, "bounded time"),
         ({"patternProperties": {"a": {}}}, "patternProperties"),
         ({"description": "x" * 200_000}, "characters"),
@@ -79,3 +87,37 @@ def test_long_json_is_checked():
     form = schema_of(type="array", items=items)
     assert form.find(json.dumps([{"x": n} for n in range(2_000)])) is not None
     assert form.find(json.dumps([*({"x": n} for n in range(2_000)), {"y": 1}])) is None
+
+
+def test_a_reference_that_holds_at_the_root_alone_fits_nothing():
+    part = {"$id": "http://parts.example/p", "$ref": "#/$defs/text"}
+    form = schema_of(**{"$defs": {"text": {}}, "properties": {"x": part}})
+    assert form.find('{"x": 1}') is None
+
+
+@pytest.mark.parametrize(
+    ("items", "fits"),
+    [
+        ('[{"a": 1}, {"a": 2}]', True),
+        ('[{"a": 1, "b": 2}, {"b": 2, "a": 1.0}]', False),
+        ("[1, true, [1], [true], 0, false, null]", True),
+        ('["A", "a", "1", 1]', True),
+        ("[[1, 2], [1, 2]]", False),
+        ("[1, 1.0]", False),
+    ],
+)
+def test_items_are_unique_by_content(items, fits):
+    form = schema_of(type="array", uniqueItems=True)
+    assert (form.find(items) is not None) is fits
+    assert schema_of(uniqueItems=False).find(items) is not None
+
+
+def test_items_are_compared_in_bounded_time(monkeypatch):
+    compared = []
+    monkeypatch.setattr(
+        "jsonschema._utils.equal", lambda *two: compared.append(two) or two[0] == two[1]
+    )
+    form = schema_of(type="array", uniqueItems=True)
+    assert form.find(json.dumps([{"x": n} for n in range(2_000)])) is not None
+    assert form.find(json.dumps([{"x": n} for n in range(20_000)])) is None
+    assert not compared
