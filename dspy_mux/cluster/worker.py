@@ -188,7 +188,7 @@ class Worker:
         self._post, self._silence = _Post(number, budget), silence
         self._part: _Part | None = None
         self._begun = False
-        self._ready = threading.Event()
+        self._ready = False
         self._obeyed, self._early = 0, dict[int, tuple[str, dict[str, Any]]]()
         self._lock = threading.Lock()
         self._heard = time.monotonic()
@@ -214,23 +214,30 @@ class Worker:
         ).start()
 
     def obey(self, number: int, order: str, details: dict[str, Any]) -> None:
-        """Take an order; orders are obeyed by their numbers, each once."""
-        self._ready.wait()
+        """Take an order; orders are obeyed by their numbers, each once.
+
+        Those that come before all is set up are kept: whoever waited here would keep a thread of
+        the actor from `reports`.
+        """
         with self._lock:
             if number > self._obeyed:
                 self._early[number] = (order, details)
-            while (known := self._early.pop(self._obeyed + 1, None)) is not None:
-                self._obeyed += 1
-                if self._part is not None:
-                    try:
-                        self._part.obey(known[0], **known[1])
-                    except Exception as error:  # noqa: BLE001  (the driver raises it)
-                        self._part.tell_idle(error)
+            if self._ready:
+                self._obey_known()
 
     def reports(self, seen: int) -> list[Report]:
         """Return the reports after number `seen`, waiting for one a moment."""
         self._heard = time.monotonic()
         return self._post.after(seen)
+
+    def _obey_known(self) -> None:
+        while (known := self._early.pop(self._obeyed + 1, None)) is not None:
+            self._obeyed += 1
+            if self._part is not None:
+                try:
+                    self._part.obey(known[0], **known[1])
+                except Exception as error:  # noqa: BLE001  (the driver raises it)
+                    self._part.tell_idle(error)
 
     def _run(self, setup: bytes, num_threads: int, up: Sequence[str], cpus: float) -> None:
         try:
@@ -250,7 +257,9 @@ class Worker:
             self._post.tell("idle", tallies=asdict(Tallies()), error=error_text(error))
             return
         finally:
-            self._ready.set()
+            with self._lock:
+                self._ready = True
+                self._obey_known()
         self._part.run()
         self._over.set()
 

@@ -33,6 +33,7 @@ from ..support.cluster_run import (
     K,
     Kills,
     KillsOnce,
+    LoadsSlowly,
     a_mux,
     metric,
     questions,
@@ -168,6 +169,18 @@ def test_a_member_that_is_down_ends_the_collection(cluster, bank, caplog):
         run(bank, server, mux=a_mux(server.address, "b"))
     warnings = [record.getMessage() for record in caplog.records if record.name == "dspy_mux"]
     assert sum(text.startswith("Member 'b' abstains") for text in warnings) == 1
+
+
+def test_a_worker_that_is_long_in_setting_up_hears_its_driver(
+    cluster, bank, tmp_path, monkeypatch, caplog
+):
+    """Each member that is up is an order to it, more than it has threads."""
+    monkeypatch.setattr("dspy_mux.cluster.workers.SILENCE_S", 2.0)
+    with fault_server(lambda _: None, latency=0.05) as server:
+        mux = a_mux(server.address, *"abcdefghij")
+        done = run(bank, server, LoadsSlowly(tmp_path / "loaded"), mux=mux)
+        assert (done.drawn, done.missing) == (10 * K * 24, 0)
+    assert "has ended" not in caplog.text
 
 
 def test_a_key_stays_in_the_environment(cluster, bank, monkeypatch):

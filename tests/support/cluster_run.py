@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,6 +56,27 @@ class Impatient:
 def _impatient() -> Impatient:
     claims.BEAT_S = 0.4
     return Impatient()
+
+
+class LoadsSlowly:
+    """A metric that takes seconds to load, in all processes but the first."""
+
+    def __init__(self, loaded: Path):
+        self.loaded = loaded
+
+    def __reduce__(self) -> tuple:
+        return _loads_slowly, (self.loaded,)
+
+    def __call__(self, example, prediction, trace=None):
+        return metric(example, prediction)
+
+
+def _loads_slowly(loaded: Path) -> LoadsSlowly:
+    try:
+        loaded.touch(exist_ok=False)
+    except FileExistsError:
+        time.sleep(6)
+    return LoadsSlowly(loaded)
 
 
 class KillsOnce:
