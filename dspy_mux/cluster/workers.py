@@ -205,6 +205,14 @@ class RayWorkers(Conductor[RayWorker]):
         elif kind == "stopped":
             assert self._session.budget is not None
             self._session.budget.stopped = details["limit"]
+        elif kind == "lost":
+            self._fail(
+                MuxError(
+                    "The process that keeps the collection's limits has ended, or is out of reach "
+                    f"({details['cause']}): what had arrived is recorded; look whether memory is "
+                    "short on this machine, and start it again."
+                )
+            )
         else:
             if kind == "up":
                 self._up.update(details["members"])
