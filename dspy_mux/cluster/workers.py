@@ -254,6 +254,8 @@ class RayWorkers(Conductor[RayWorker]):
         holding = {worker.node for worker in kind.living}
         free = self._ray._private.state.available_resources_per_node()
         for node, resources in free.items():
+            if self._only_node not in (None, node):
+                continue
             enough = (
                 resources.get("CPU", 0) >= kind.resources.num_cpus
                 and resources.get("GPU", 0) >= kind.resources.num_gpus
