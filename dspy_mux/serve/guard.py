@@ -18,6 +18,9 @@ Receive: TypeAlias = Callable[[], Awaitable[Event]]
 Send: TypeAlias = Callable[[Event], Awaitable[None]]
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+#: Bodies of the largest size that may be coming in at once, and when to try again beyond.
+_BODIES = 8
+_CROWDED_S = 1
 #: Bytes of a refused body that are taken in, and for how many seconds.
 _DISCARDED = 64 * 2**20
 _DISCARDED_S = 10.0
@@ -38,6 +41,7 @@ class Guard:
         count: Callable[[str | None], None],
     ):
         self._app, self._settings, self._keys, self._count = app, settings, keys, count
+        self._room = _BODIES * settings.max_body  # bytes; what is asked is limited by the desk
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -68,9 +72,15 @@ class Guard:
             return await _refuse(error, send)
 
         async def replay() -> Event:
-            return events.pop(0) if events else await receive()
+            if not events:
+                return await receive()
+            self._room += len(events[0]["body"])
+            return events.pop(0)
 
-        await self._app(scope, replay, send)
+        try:
+            await self._app(scope, replay, send)
+        finally:
+            self._room += sum(len(event["body"]) for event in events)
 
     def _check_caller(self, headers: dict[str, str]) -> None:
         host, origin = headers.get("host", ""), headers.get("origin")
@@ -109,17 +119,31 @@ class Guard:
 
     async def _body(self, receive: Receive) -> bytes:
         parts, size = [], 0
-        while True:
-            event = await receive()
-            if event["type"] == "http.disconnect":
-                raise APIError(400, "The client hung up.", code="client_closed_request")
-            part = event.get("body", b"")
-            size += len(part)
-            if size > self._settings.max_body:
-                raise _too_large(self._settings.max_body)
-            parts.append(part)
-            if not event.get("more_body"):
-                return b"".join(parts)
+        try:
+            while True:
+                event = await receive()
+                if event["type"] == "http.disconnect":
+                    raise APIError(400, "The client hung up.", code="client_closed_request")
+                part = event.get("body", b"")
+                if size + len(part) > self._settings.max_body:
+                    raise _too_large(self._settings.max_body)
+                if len(part) > self._room:
+                    raise APIError(
+                        429,
+                        "The bodies of others' requests are still coming in; ask again in a "
+                        "moment.",
+                        code="too_many_bodies",
+                        retry_after=_CROWDED_S,
+                    )
+                parts.append(part)
+                size, self._room = size + len(part), self._room - len(part)
+                if not event.get("more_body"):
+                    body = b"".join(parts)
+                    size = 0  # who replays it makes the room again
+                    return body
+        finally:
+            self._room += size
+            parts.clear()  # which an error's traceback would keep
 
 
 async def _discard(receive: Receive) -> None:

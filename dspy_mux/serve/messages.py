@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import dspy
 from pydantic import BaseModel, Field
 
 from .errors import APIError
@@ -97,7 +98,10 @@ class Message(BaseModel):
         for part in self.content if isinstance(self.content, list) else ():
             if isinstance(part, ImagePart):
                 check_image(part.image_url.url, "messages", image_urls=image_urls)
-        return self.model_dump(exclude_none=True)
+        sent = self.model_dump(exclude_none=True)
+        if not self.tool_calls:  # members' servers refuse an empty list
+            sent.pop("tool_calls", None)
+        return sent
 
 
 def check_image(url: str, param: str, *, image_urls: bool) -> None:
@@ -113,6 +117,25 @@ def check_image(url: str, param: str, *, image_urls: bool) -> None:
         raise APIError(
             400,
             "Images are taken as data: URIs; addresses only where the server is started with "
+            "--image-urls.",
+            param=param,
+            code="unsupported_value",
+        )
+
+
+def check_file(file: dspy.File, param: str, *, image_urls: bool) -> None:
+    """Refuse a file that is not sent along.
+
+    Args:
+        param: where it was found.
+        image_urls: whether it may be named by a provider's number.
+    """
+    # Providers look numbers up among the files of whose key is used: the server's.
+    is_named = file.file_id is not None and not image_urls
+    if is_named or not (file.file_data or "data:").lower().startswith("data:"):
+        raise APIError(
+            400,
+            "Files are taken as data: URIs; a file_id only where the server is started with "
             "--image-urls.",
             param=param,
             code="unsupported_value",

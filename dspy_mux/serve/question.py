@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import dspy
 import pydantic
+from pydantic_core import from_json
 
 from ..errors import ConfigurationError
 from ..mux.ensemble import Ensemble
 from .errors import APIError
 from .formats import ReplyFormat
-from .messages import Message, check_image
+from .messages import Message, check_file, check_image
 from .models import ServedModel
 from .settings import ServeSettings
 from .wire import ChatRequest, MuxRequest
@@ -128,8 +128,8 @@ def _of_message(model: ServedModel, message: Message, settings: ServeSettings) -
         raise APIError(400, "The last message must be the user's, and have text.", param="messages")
     fields = model.inputs.model_fields
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = from_json(text, allow_inf_nan=False)  # as strictly as the body around it
+    except ValueError:
         value = None
     if isinstance(value, dict) and value.keys() & fields.keys():
         return _checked(model, value, "messages", settings)
@@ -165,20 +165,23 @@ def _checked(
         ) from error
     values = {name: getattr(read, name) for name in read.model_fields_set}
     for name, value in values.items():
-        for image in _images_in(value):
-            where = f"{param}.{name}" if param == "inputs" else param
-            check_image(image.url, where, image_urls=settings.image_urls)
+        where = f"{param}.{name}" if param == "inputs" else param
+        for attached in _attached_to(value):
+            if isinstance(attached, dspy.Image):
+                check_image(attached.url, where, image_urls=settings.image_urls)
+            else:
+                check_file(attached, where, image_urls=settings.image_urls)
     return values
 
 
-def _images_in(value: Any) -> Iterator[dspy.Image]:
-    """Yield the images in a value, wherever they are."""
-    if isinstance(value, dspy.Image):
+def _attached_to(value: Any) -> Iterator[dspy.Image | dspy.File]:
+    """Yield the images and files in a value, wherever they are."""
+    if isinstance(value, (dspy.Image, dspy.File)):
         yield value
     elif isinstance(value, pydantic.BaseModel):
-        yield from _images_in([inner for _, inner in value])
+        yield from _attached_to([inner for _, inner in value])
     elif isinstance(value, Mapping):
-        yield from _images_in([*value.values()])
+        yield from _attached_to([*value.values()])
     elif isinstance(value, (list, tuple, set, frozenset)):
         for inner in value:
-            yield from _images_in(inner)
+            yield from _attached_to(inner)

@@ -157,10 +157,12 @@ def _content(content: Any) -> Any:
     """Return the content of an item as that of a chat's message."""
     if not isinstance(content, list):
         return content
-    return [_part(part) for part in content if isinstance(part, dict)]
+    return [_part(part) for part in content]
 
 
-def _part(part: dict[str, Any]) -> dict[str, Any]:
+def _part(part: Any) -> dict[str, Any]:
+    if not isinstance(part, dict):
+        raise _refused("input", "each part of an item's content is an object")
     kind = part.get("type")
     if kind in ("input_text", "output_text", "text"):
         return {"type": "text", "text": part.get("text")}

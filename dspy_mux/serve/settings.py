@@ -32,7 +32,7 @@ class ServeSettings:
             others, a stranger's web page may give its own address.
         origins: web pages that may call it, such as `https://chat.example`; others may not.
         image_urls: whether clients may name images by http(s) addresses, which members' servers
-            fetch, or for some providers this one.
+            fetch, or for some providers this one; and a program's files by a `file_id`.
         grace: seconds that questions under way have to end when the server is stopped.
 
     Raises:

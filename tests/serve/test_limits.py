@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import dspy
 import httpx
@@ -136,6 +137,32 @@ def test_a_body_that_is_too_large_is_not_read(chunked):
         headers = {"content-type": "application/json"}
         refused = httpx.post(f"{url}/v1/chat/completions", content=sent, headers=headers)
         assert code(refused) == (413, "body_too_large")
+
+
+def test_bodies_under_way_share_a_limit():
+    most = 1000
+    body = b'{"model": "chat", "messages": [{"role": "user", "content": "Where?"}]}'.ljust(900)
+    head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n"
+    begun = f"{head}Content-Type: application/json\r\n\r\n".encode() + b" " * 999
+    with served(chat(), ServeSettings(max_body=most)) as url, ExitStack() as held:
+
+        def sent(path="/v1/chat/completions"):
+            headers = {"content-type": "application/json"}
+            return httpx.post(f"{url}{path}", content=body, headers=headers, timeout=60)
+
+        # What was read makes room again, wherever it went.
+        assert [sent().status_code for _ in range(10)] == 10 * [200]
+        assert [sent("/none").status_code for _ in range(10)] == 10 * [404]
+        address = httpx.URL(url)
+        for _ in range(8):
+            connection = socket.create_connection((address.host, address.port), timeout=60)
+            held.enter_context(connection).sendall(begun)
+        until(lambda: sent().status_code == 429)
+        refused = sent()
+        assert code(refused) == (429, "too_many_bodies")
+        assert refused.headers["retry-after"] == "1"
+        held.close()
+        until(lambda: sent().status_code == 200)
 
 
 def test_a_body_that_does_not_come_is_not_waited_for():

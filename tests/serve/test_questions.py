@@ -49,6 +49,9 @@ MUXES = {
     ),
     "pictures": mux_of(["4"], program="image: dspy.Image -> answer", k=1),
     "albums": mux_of(["4"], program="album: dict[str, list[dspy.Image]] -> answer", k=1),
+    "files": mux_of(["4"], program="files: list[dspy.File] -> answer", k=1),
+    "ratio": mux_of(["4"], program="ratio: float -> answer", k=1),
+    "pairs": mux_of(["4"], program="left: float, right: str -> answer", k=1),
     "chat": chat_mux({"a": scripted_lm("chat-a", lambda prompt, draw: "Lyon")}, k=2),
 }
 REVIEW = {"review": "Fine.", "stars": 4, "tags": ["a"], "tone": "kind"}
@@ -155,6 +158,32 @@ def test_images_may_be_named_by_address_where_that_is_allowed():
     body = {"model": "chat", "messages": [{"role": "user", "content": [image]}]}
     with served({"chat": MUXES["chat"]}, ServeSettings(image_urls=True)) as url:
         assert httpx.post(f"{url}/v1/chat/completions", json=body).status_code == 200
+
+
+@pytest.mark.parametrize("file", [{"file_id": "file-1"}, {"file_data": "https://x.example/y"}])
+def test_files_are_sent_along(client, file):
+    files = [{"file_data": "data:text/plain;base64,QQ=="}, file]
+    error = refusal(client.post("/v1/mux/files", json={"inputs": {"files": files}}))
+    assert (error["code"], error["param"]) == ("unsupported_value", "inputs.files")
+    assert client.post("/v1/mux/files", json={"inputs": {"files": files[:1]}}).status_code == 200
+
+
+def test_files_may_be_named_where_that_is_allowed():
+    body = {"inputs": {"files": [{"file_id": "file-1"}]}}
+    with served({"files": MUXES["files"]}, ServeSettings(image_urls=True)) as url:
+        assert httpx.post(f"{url}/v1/mux/files", json=body).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("model", "content"),
+    [
+        ("pairs", '{"left": NaN, "right": "x"}'),
+        ("pairs", '{"left": 1, "right": "\\ud83d"}'),
+        ("ratio", '{"ratio": Infinity}'),
+    ],
+)
+def test_inputs_in_a_message_are_strict_json(ask, model, content):
+    assert refusal(ask(model, content))["code"] == "invalid_inputs"
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,14 @@ def test_a_conversation_with_images_and_calls_is_sent_on(client, say, models):
     assert [call["id"] for call in sent[1]["tool_calls"]] == ["1", "2"]
 
 
+def test_members_are_sent_no_empty_list_of_calls(client, say, models):
+    message = {"role": "user", "content": "Where?", "tool_calls": []}
+    client.chat.completions.create(model="chat", messages=[message])
+    assert [body["messages"][0] for body in models.bodies] == 2 * [
+        {"role": "user", "content": "Where?"}
+    ]
+
+
 def test_json_is_parsed(client, say):
     say('{"name": "Lyon"}')
     parsed = client.responses.parse(model="chat", input="Where?", text_format=City)
@@ -158,6 +166,8 @@ def test_an_answer_that_is_kept_back_is_a_refusal(client):
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"input": [{"type": "computer_call"}]}, "input"),
         ({"input": [{"role": "user", "content": [{"type": "input_file"}]}]}, "input"),
+        ({"input": [{"role": "user", "content": ["Where?"]}]}, "input"),
+        ({"input": [{"type": "function_call_output", "call_id": "1", "output": [1]}]}, "input"),
         ({"text": {"format": {"type": "json_schema", "name": "x", "schema": {"type": "y"}}}},
          "text.format"),
     ],
