@@ -7,15 +7,17 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from concurrent.futures import Future, TimeoutError as FutureTimeout
 from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from typing_extensions import Self
 
-from ..errors import BankError
+from ..errors import BankError, StorageError
 from ..mux.slm_mux import SLMMux
 from ..sampling.interrupt import Interrupt
 from .carried_errors import restored
@@ -25,7 +27,7 @@ from .units import Units
 
 logger = logging.getLogger(__name__)
 
-#: Seconds to wait for the bank, to release what a killed process had claimed.
+#: Seconds to wait for the bank, to ask what a killed process had written, or to release its claims.
 RELEASE_S = 2.0
 #: Seconds that processes have to end once the conductor does; after a second Ctrl-C too.
 GRACE_S = 15.0
@@ -61,6 +63,7 @@ class Process(Protocol):
 
 
 AnyProcess = TypeVar("AnyProcess", bound=Process)
+Result = TypeVar("Result")
 
 
 class Cluster(Protocol):
@@ -204,14 +207,20 @@ class Conductor(ABC, Generic[AnyProcess]):
         Raises:
             BankError: the bank does not say which.
         """
+        if not process.unwritten:
+            return
         programs = list({program for program, _, _ in process.unwritten})
         questions = list({question for _, question, _ in process.unwritten})
         bank = self._session.bank
-        failed = bank.failure_times(programs, questions).items()
-        # A failure that was there before stands for a draw that was to replace it.
-        written = bank.drawn(programs, questions) - {
-            draw for draw, at in failed if at < self._since
-        }
+
+        def look() -> set[DrawKey]:
+            failed = bank.failure_times(programs, questions).items()
+            # A failure that was there before stands for a draw that was to replace it.
+            return bank.drawn(programs, questions) - {
+                draw for draw, at in failed if at < self._since
+            }
+
+        written = _in_time(look, bank)
         for draw, (abstained, cut_off) in process.unwritten.items():
             if draw not in written:
                 process.tallies += Tallies(-1, -abstained, -cut_off)
@@ -220,8 +229,38 @@ class Conductor(ABC, Generic[AnyProcess]):
         """Release what a process that was killed had claimed."""
         if process.owner is None:
             return
-        # Where that fails, its claims lapse by themselves.
+        bank, owner = self._session.bank, process.owner
         until = time.monotonic() + RELEASE_S
-        writing = self._session.bank.writing(lambda: time.monotonic() < until)
-        with suppress(BankError), writing as connection:
-            self._session.bank.claims.release(connection, process.owner)
+
+        def release() -> None:
+            with bank.writing(lambda: time.monotonic() < until) as connection:
+                bank.claims.release(connection, owner)
+
+        with suppress(BankError):  # where that fails, its claims lapse by themselves
+            _in_time(release, bank)
+
+
+def _in_time(act: Callable[[], Result], bank: SampleBank) -> Result:
+    """Return what `act` returns; a thread is left with it where the bank does not reply.
+
+    A conductor that waited for a server that is gone would hear nobody meanwhile.
+
+    Raises:
+        StorageError: it took longer than RELEASE_S.
+    """
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(act())
+        except BaseException as error:  # noqa: BLE001  (raised below)
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="dspy-mux-aside", daemon=True).start()
+    try:
+        return future.result(RELEASE_S)
+    except FutureTimeout as error:
+        raise StorageError(
+            f"The bank {bank.name} took longer than {RELEASE_S:g} seconds to reply: look whether "
+            "its server can be reached."
+        ) from error

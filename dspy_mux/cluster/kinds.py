@@ -34,7 +34,8 @@ class RayWorker:
         hand: the units that it was fed and has not done.
         elsewhere: those of them that another collection has claimed.
         finishing: whether it is fed no more.
-        polled: the Ray reference of the reports that are awaited.
+        polled: the Ray reference of the reports that are awaited; None while none are.
+        again: when to ask for them next, where it was out of reach.
         seen: the last report's number.
         node: the id of its Ray node; None until it has started.
     """
@@ -52,6 +53,7 @@ class RayWorker:
     elsewhere: dict[Unit, None] = field(default_factory=dict)
     finishing: bool = False
     polled: Any = None
+    again: float = 0.0
     seen: int = 0
     node: str | None = None
     _orders: int = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -11,6 +10,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..bank.sample_bank import SampleBank
 from ..errors import ConfigurationError
+
+#: In the names of variables that hold passwords.
+_PASSWORDS = ("PASS", "PWD", "SECRET")
+#: The last part of the names of those that hold none: USER, PGUSER, LOGNAME, POSTGRES_DB.
+_NO_PASSWORDS = ("USER", "NAME", "DATABASE", "DB", "HOST", "HOME")
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Place:
             )
         variable = None
         if url.password is not None:
-            variable = next(_variables_with(url.password), None)
+            variable = _variable_with(url.password)
             if variable is None:
                 raise ConfigurationError(
                     f"The password of the bank {bank.name} is in no environment variable, and may "
@@ -71,11 +75,31 @@ class Place:
         return SampleBank(url.render_as_string(hide_password=False))
 
 
-def _variables_with(password: str) -> Iterator[str]:
-    """Yield the environment variables that hold a password, alone or in a URL."""
-    for name, value in list(os.environ.items()):
-        if password in value and _password_in(value) == password:
-            yield name
+def _variable_with(password: str) -> str | None:
+    """Return the environment variable that holds a password, alone or in a URL; None for none.
+
+    A simple password may be the value of others too, which differ from machine to machine.
+    """
+    holding = [
+        name
+        for name, value in list(os.environ.items())
+        if password in value and _password_in(value) == password
+    ]
+    likely = {name: _likelihood(name, os.environ.get(name, "")) for name in holding}
+    found = max(likely, key=likely.__getitem__, default=None)
+    return found if found is not None and likely[found] else None
+
+
+def _likelihood(name: str, value: str) -> int:
+    """Return how surely a variable is meant to hold the password; 0 where it is not."""
+    upper = name.upper()
+    if upper == "PGPASSWORD":
+        return 4
+    if any(part in upper for part in _PASSWORDS):
+        return 3
+    if "://" in value:
+        return 2
+    return 0 if upper.endswith(_NO_PASSWORDS) else 1
 
 
 def _password_in(value: str) -> str | None:

@@ -86,7 +86,7 @@ class RayCluster:
             interrupt,
             workers=self.workers or self._default_workers(session),
             runtime_env=self.runtime_env,
-            only_node=self._nodes()[0]["NodeID"] if on_file else None,
+            only_node=ray_module().get_runtime_context().get_node_id() if on_file else None,
         )
 
     def _default_workers(self, session: Session) -> int:

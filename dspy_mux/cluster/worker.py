@@ -24,6 +24,7 @@ from ..bank.limits import Budget
 from ..bank.session import Session, Tallies
 from ..bank.units import Failure, Units
 from ..local.cores import THREADS_VARIABLE
+from ..text import first_line
 from .ray_module import ray_module
 from .setup import Setup
 
@@ -48,7 +49,7 @@ class _Post(Link):
         self._changed = threading.Condition(threading.RLock())
         self._reports: deque[Report] = deque()
         self._count = 0
-        self._stopped = False
+        self._stopped = self._lost = False
 
     def tell(self, kind: str, **details: Any) -> None:
         with self._changed:
@@ -73,7 +74,12 @@ class _Post(Link):
             reply: dict[str, Any] = ray.get(
                 self._budget.answer.remote(self._number, question, details)
             )
-        except ray.exceptions.RayError as error:  # it has ended with its driver
+        except ray.exceptions.RayError as error:
+            # It has ended, with its driver or alone. Where it is only out of reach for a moment,
+            # nobody knows whether it has counted this, and nothing may be counted twice.
+            if not self._lost:
+                self._lost = True
+                self.tell("lost", cause=first_line(error))
             raise EOFError from error
         if reply["stopped"] is not None and not self._stopped:
             self._stopped = True

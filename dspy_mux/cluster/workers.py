@@ -25,7 +25,7 @@ from .budget import BudgetKeeper
 from .kinds import Kind, RayWorker, kinds_of
 from .ray_module import ray_module
 from .setup import Setup
-from .worker import SILENCE_S, Worker
+from .worker import POLL_S, SILENCE_S, Worker
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ class RayWorkers(Conductor[RayWorker]):
         cpus = kind.resources.num_cpus if kind.embedded else 0
         up = sorted(self._up)
         worker.actor.begin.remote(self._payload, kind.threads[slot], up, cpus)
-        worker.polled = worker.actor.reports.remote(0)
+        self._poll(worker)
         self._all.append(worker)
         kind.workers.append(worker)
 
@@ -168,11 +168,17 @@ class RayWorkers(Conductor[RayWorker]):
     # --- reports
 
     def _listen(self, living: list[RayWorker]) -> None:
+        now = time.monotonic()
+        for worker in living:
+            if worker.polled is None and not worker.idle and now >= worker.again:
+                self._poll(worker)
         by_reference = {worker.polled: worker for worker in living if worker.polled is not None}
         references = list(by_reference)
         ready: list[Any] = []
         if references:
             ready, _ = self._ray.wait(references, num_returns=len(references), timeout=LOOK_S)
+        elif not any(worker.idle for worker in living):  # all are cut off
+            time.sleep(LOOK_S)
         for reference in ready:
             self._read(by_reference[reference], reference)
 
@@ -181,7 +187,8 @@ class RayWorkers(Conductor[RayWorker]):
         try:
             reports = self._ray.get(reference)
         except errors.ActorUnavailableError:  # cut off for a moment, or about to be dead
-            reports = []
+            worker.polled, worker.again = None, time.monotonic() + POLL_S
+            return
         except (errors.RayActorError, errors.ActorUnschedulableError) as error:
             self._bury(worker, error)
             return
@@ -190,7 +197,12 @@ class RayWorkers(Conductor[RayWorker]):
                 worker.seen = number
                 self._take(worker, kind, details)
         # An idle worker says no more; a call under way when it is ended would seem to fail.
-        worker.polled = None if worker.idle else worker.actor.reports.remote(worker.seen)
+        worker.polled = None
+        if not worker.idle:
+            self._poll(worker)
+
+    def _poll(self, worker: RayWorker) -> None:
+        worker.polled = worker.actor.reports.remote(worker.seen)
 
     def _take(self, process: RayWorker, kind: str, details: dict[str, Any]) -> None:
         if kind == "done":
@@ -205,6 +217,14 @@ class RayWorkers(Conductor[RayWorker]):
         elif kind == "stopped":
             assert self._session.budget is not None
             self._session.budget.stopped = details["limit"]
+        elif kind == "lost":
+            self._fail(
+                MuxError(
+                    "The process that keeps the collection's limits has ended, or is out of reach "
+                    f"({details['cause']}): what had arrived is recorded; look whether memory is "
+                    "short on this machine, and start it again."
+                )
+            )
         else:
             if kind == "up":
                 self._up.update(details["members"])
@@ -246,6 +266,8 @@ class RayWorkers(Conductor[RayWorker]):
         holding = {worker.node for worker in kind.living}
         free = self._ray._private.state.available_resources_per_node()
         for node, resources in free.items():
+            if self._only_node not in (None, node):
+                continue
             enough = (
                 resources.get("CPU", 0) >= kind.resources.num_cpus
                 and resources.get("GPU", 0) >= kind.resources.num_gpus

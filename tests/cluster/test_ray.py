@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections import Counter
+from collections import Counter, deque
 from pathlib import Path
 
 import dspy
@@ -22,8 +22,13 @@ import sqlalchemy as sa
 from rich.console import Console
 
 from dspy_mux import ConfigurationError, MuxError, SampleBank, SLMMux, collect
+from dspy_mux.bank.collect import CollectOptions, _Collection
 from dspy_mux.bank.storage import schema
+from dspy_mux.bank.units import Units
 from dspy_mux.cluster import RayCluster
+from dspy_mux.cluster.kinds import Kind, RayWorker
+from dspy_mux.sampling.interrupt import Interrupt
+from dspy_mux.sampling.members import Resources
 
 from ..support.cluster_run import (
     ALL,
@@ -146,6 +151,23 @@ def test_the_budget_is_on_the_drivers_machine(cluster, bank):
     with fault_server(look, latency=0.01) as server:
         run(bank, server, max_calls=12)
     assert places == {driver}
+
+
+def test_a_budget_whose_process_is_killed_ends_the_collection(cluster, bank):
+    import ray
+
+    def kill(request):
+        if len(server.requests) == 12:
+            for actor in ray._private.state.actors().values():
+                if actor["ActorClassName"].endswith("BudgetKeeper") and actor["State"] == "ALIVE":
+                    os.kill(actor["Pid"], signal.SIGKILL)
+
+    with fault_server(kill, latency=0.05) as server:
+        with pytest.raises(MuxError, match="collection's limits has ended, or .* recorded"):
+            run(bank, server, max_calls=10**6)
+        assert recorded(bank) == asked(server)
+        assert 12 <= server.draws < TOTAL
+    assert claimed(bank) == []
 
 
 def test_failures_are_retried(cluster, bank):
@@ -342,3 +364,33 @@ def test_a_bank_in_a_file_is_refused(cluster, tmp_path):
     ):
         run(tmp_path / "bank.sqlite", server)
     assert not (tmp_path / "bank.sqlite").exists()
+
+
+def test_a_bank_in_a_file_keeps_all_workers_on_its_drivers_machine(
+    cluster, bank, tmp_path, monkeypatch
+):
+    """Also where machines join later, and have room for weights."""
+    import ray
+
+    here, nodes = ray.get_runtime_context().get_node_id(), ray.nodes()
+    nodes.sort(key=lambda node: node["NodeID"] == here)
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    monkeypatch.setattr("dspy_mux.cluster.workers.GROW_S", 0.0)
+    started = []
+
+    def replicate(place):
+        mux = a_mux("http://localhost:1/v1")
+        session = _Collection(mux, questions(), metric, place, CollectOptions()).session
+        units = Units(place, [], {}, retry_failed=False)
+        conducts = RayCluster().conductor(session, units, Interrupt())
+        kind = Kind("weights", frozenset(), Resources(), [1], 1, True, deque([(1, 1)] * 9))
+        kind.workers.append(RayWorker(1, None, kind, 0, node=here))
+        monkeypatch.setattr(conducts, "_start", lambda kind, node: started.append(node))
+        conducts._replicate(kind)
+        return conducts._only_node
+
+    until(lambda: replicate(bank) or started)  # once the workers of other tests have ended
+    assert here not in started
+    started.clear()
+    assert replicate(SampleBank(tmp_path / "bank.sqlite")) == here
+    assert not started

@@ -131,6 +131,26 @@ def test_a_banks_password_travels_as_the_name_of_its_variable(value, monkeypatch
 
 
 @pytest.mark.parametrize(
+    "names",
+    [
+        ["PGUSER", "A_THING", "DB_PASSWORD", "PGPASSWORD"],
+        ["PGUSER", "A_THING", "DB_PASSWORD"],
+        ["PGUSER", "A_THING"],
+    ],
+)
+def test_a_simple_password_is_looked_up_where_passwords_are(names, monkeypatch):
+    for name in names:
+        monkeypatch.setenv(name, "s3cret")
+    assert Place.of(SampleBank("postgresql://me:s3cret@host/db")).password == names[-1]
+
+
+def test_a_password_that_only_a_user_name_equals_is_refused(monkeypatch):
+    monkeypatch.setenv("PGUSER", "s3cret")
+    with pytest.raises(ConfigurationError, match="is in no environment variable"):
+        Place.of(SampleBank("postgresql://me:s3cret@host/db"))
+
+
+@pytest.mark.parametrize(
     "url", ["postgresql://me:s3cret@host/db", "postgresql://me@host/db?password=s3cret"]
 )
 def test_a_banks_password_that_no_variable_holds_is_refused(url):
