@@ -21,8 +21,10 @@ from ..errors import ConfigurationError
 _LONGEST_SCHEMA = 100_000
 #: Keywords that are looked at to check one value: references that branch double at each level.
 _MOST_STEPS = 20_000
+#: Items of a keyword and of the value that are looked at in one step.
+_IN_A_STEP = 100
 
-_steps: ContextVar[Iterator[int]] = ContextVar("steps of a check")
+_steps: ContextVar[Iterator[int] | None] = ContextVar("steps of a check", default=None)
 
 
 @dataclass(frozen=True)
@@ -87,15 +89,18 @@ def _fits(schema: str, value: Any) -> bool:
 def _counted(check: Callable[..., Any]) -> Callable[..., Any]:
     """Return a keyword's check that counts as a step of the value's."""
 
-    def step(*arguments: Any) -> Any:
-        _count_step()
-        return check(*arguments)
+    def step(validator: Any, keyword: Any, value: Any, schema: Any) -> Any:
+        long = [len(one) for one in (keyword, value) if isinstance(one, (dict, list))]
+        for _ in range(1 + sum(long) // _IN_A_STEP):
+            _count_step()
+        return check(validator, keyword, value, schema)
 
     return step
 
 
 def _count_step() -> None:
-    if next(_steps.get(), None) is None:
+    steps = _steps.get()
+    if steps is not None and next(steps, None) is None:
         raise _TooLong
 
 
@@ -133,7 +138,10 @@ def _validator(schema: str) -> Any:
             "its $defs."
         ) from error
     checks = {**base.VALIDATORS, "pattern": _pattern, "uniqueItems": _unique_items}
-    kind = validators.extend(base, {name: _counted(check) for name, check in checks.items()})
+    counted = {name: _counted(check) for name, check in checks.items()}
+    counted["enum"] = _choice(given)  # these count what they read
+    counted["const"] = lambda _, const, value, __: _unlike({_exact_text(const)}, value)
+    kind = validators.extend(base, counted)
     return kind(given, registry=Registry())
 
 
@@ -179,9 +187,32 @@ def _unique_items(_: Any, is_wanted: bool, value: Any, __: Any) -> Iterator[Any]
     from jsonschema.exceptions import ValidationError
 
     if is_wanted and isinstance(value, list):
-        seen = {json.dumps(_exact(item), sort_keys=True) for item in value}
+        seen = {_exact_text(item) for item in value}
         if len(seen) < len(value):
             yield ValidationError("The items are not unique")
+
+
+def _choice(schema: Any) -> Callable[..., Iterator[Any]]:
+    """Return the check of `enum`, which looks values up."""
+    found = (value for name, value in _keywords(schema) if name == "enum")
+    known = {id(one): {_exact_text(each) for each in one} for one in found if isinstance(one, list)}
+
+    def choice(_: Any, choices: list[Any], value: Any, __: Any) -> Iterator[Any]:
+        texts = known.get(id(choices))  # the schema's own list, which the validator holds
+        return _unlike(texts or {_exact_text(each) for each in choices}, value)
+
+    return choice
+
+
+def _unlike(texts: set[str], value: Any) -> Iterator[Any]:
+    from jsonschema.exceptions import ValidationError
+
+    if _exact_text(value) not in texts:
+        yield ValidationError("It is none of the choices")
+
+
+def _exact_text(value: Any) -> str:
+    return json.dumps(_exact(value), sort_keys=True)
 
 
 def _exact(value: Any) -> Any:

@@ -121,3 +121,27 @@ def test_items_are_compared_in_bounded_time(monkeypatch):
     assert form.find(json.dumps([{"x": n} for n in range(2_000)])) is not None
     assert form.find(json.dumps([{"x": n} for n in range(20_000)])) is None
     assert not compared
+
+
+@pytest.mark.parametrize("value", [1, 1.0, True, "A", None, [1], {"a": [1]}])
+@pytest.mark.parametrize("form", ["const", "enum"])
+def test_a_choice_is_compared_by_content(form, value):
+    form = schema_of(**{form: [value, "other"] if form == "enum" else value})
+    for text in ("1", "1.0", "true", '"A"', '"a"', "null", "[1.0]", '{"a": [1]}', '{"a": [true]}'):
+        stated = json.loads(text)
+        same = stated == value and (stated is True) == (value is True) and "true]" not in text
+        assert (form.find(text) is not None) is same, text
+
+
+def test_a_choice_of_many_is_found_at_once(monkeypatch):
+    compared = []
+    monkeypatch.setattr("jsonschema._keywords.equal", lambda *two: compared.append(two) or True)
+    form = schema_of(items={"enum": [{"x": n} for n in range(5_000)]})
+    assert form.find(json.dumps([{"x": 4_999}] * 1_000)) is not None
+    assert not compared
+
+
+def test_a_long_keyword_takes_more_steps():
+    form = schema_of(items={"properties": {f"p{n}": True for n in range(5_000)}})
+    assert form.find(json.dumps([{}] * 100)) is not None
+    assert form.find(json.dumps([{}] * 10_000)) is None
