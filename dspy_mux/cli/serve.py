@@ -75,7 +75,8 @@ def serve(  # noqa: PLR0913  (options of a verb)
         bool,
         typer.Option(
             "--image-urls",
-            help="Let clients name images by address; servers that the members reach fetch them.",
+            help="Let clients name images by address, which servers that the members reach "
+            "fetch, and a program's files by file_id.",
         ),
     ] = False,
     no_cache: Annotated[

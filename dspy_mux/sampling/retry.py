@@ -30,7 +30,7 @@ from .logprobs import Asked, asks
 from .ollama import warn_of_full_context, with_address
 from .replies import Reply, forget_logprobs, replies_of
 from .turns import take_turn
-from .usage import own_cost
+from .usage import bill, own_cost
 
 #: Seconds before a failed call is made again, as in DSPy; they double with each further attempt.
 FIRST_WAIT_S = 1.0
@@ -231,6 +231,8 @@ class _DrawLM:
         entry["cost"] = own_cost(self, entry["cost"])
         if self._draw_calls.keeps_history:
             super().update_history(entry)  # type: ignore[misc]
+        else:
+            bill(entry)
 
 
 class _GroupedLM:

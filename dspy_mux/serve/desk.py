@@ -113,13 +113,15 @@ class Desk:
         try:
             decided = await self._decide(ticket)
         except asyncio.CancelledError:
-            self.metrics.failed(model.name, "hung_up", time.perf_counter() - began)
+            spent = ticket.meter.spent()
+            self.metrics.failed(model.name, "hung_up", time.perf_counter() - began, spent)
             raise
         except (LimitReached, Exception) as error:  # noqa: BLE001  (told to the client)
             failure = self._failure(error, ticket)
             ballots = error.ballots if isinstance(error, AllMembersFailed) else []
             self.health.note(model.mux_name, ballots)
-            self.metrics.failed(model.name, failure.code, time.perf_counter() - began, ballots)
+            seconds, spent = time.perf_counter() - began, ticket.meter.spent()
+            self.metrics.failed(model.name, failure.code, seconds, spent, ballots)
             failure.is_counted = True
             raise failure from None
         answer = Answer.of(model, decided)
@@ -149,7 +151,13 @@ class Desk:
         if question.seed is not None:
             lm = (lm or PoolLM([question.model.name])).copy(rollout_id=question.seed)
         callbacks = [*dspy.settings.callbacks, *(share for share, _ in ticket.shares)]
-        with dspy.context(lm=lm, callbacks=callbacks, disable_history=True):
+        with dspy.context(
+            lm=lm,
+            callbacks=callbacks,
+            usage_tracker=ticket.meter,
+            caller_modules=[*(dspy.settings.caller_modules or []), ticket.meter],
+            disable_history=True,
+        ):
             task = asyncio.ensure_future(question.mux.acall(**question.inputs))
         self._asked.add(task)
         try:

@@ -16,7 +16,7 @@ from prometheus_client import (
 )
 
 from ..sampling.causes import RESPONSE_CAUSES
-from ..voting.verdict_parts import MemberBallot
+from ..voting.verdict_parts import MemberBallot, Spent
 from .answer import Answer
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -89,11 +89,7 @@ class Metrics:
         self._questions.labels(model, outcome).inc()
         self._seconds.labels(model).observe(seconds)
         self._wins.labels(model, verdict.member).inc()
-        self._calls.labels(model, "server").inc(verdict.calls)
-        self._calls.labels(model, "cache").inc(verdict.cached_calls)
-        self._tokens.labels(model, "prompt").inc(verdict.prompt_tokens)
-        self._tokens.labels(model, "completion").inc(verdict.completion_tokens)
-        self._cost.labels(model).inc(verdict.cost or 0.0)
+        self._bill(model, verdict)
         self._confidence.labels(model).observe(verdict.confidence)
         votes = [vote for ballot in verdict.ballots for vote in ballot.votes]
         if votes and verdict.group is not None:
@@ -101,16 +97,29 @@ class Metrics:
         self._count(model, verdict.ballots)
 
     def failed(
-        self, model: str, code: str | None, seconds: float, ballots: Sequence[MemberBallot] = ()
+        self,
+        model: str,
+        code: str | None,
+        seconds: float,
+        spent: Spent,
+        ballots: Sequence[MemberBallot] = (),
     ) -> None:
         """Count a question without an answer."""
         self._questions.labels(model, code or "other").inc()
         self._seconds.labels(model).observe(seconds)
+        self._bill(model, spent)
         self._count(model, ballots)
 
     def page(self) -> tuple[bytes, str]:
         """Return the figures in Prometheus's text format, and its content type."""
         return generate_latest(self._registry), CONTENT_TYPE_LATEST
+
+    def _bill(self, model: str, spent: Spent) -> None:
+        self._calls.labels(model, "server").inc(spent.calls)
+        self._calls.labels(model, "cache").inc(spent.cached_calls)
+        self._tokens.labels(model, "prompt").inc(spent.prompt_tokens)
+        self._tokens.labels(model, "completion").inc(spent.completion_tokens)
+        self._cost.labels(model).inc(spent.cost or 0.0)
 
     def _count(self, model: str, ballots: Sequence[MemberBallot]) -> None:
         for ballot in ballots:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ..bank.limits import Budget, Share
+from ..sampling.usage import DrawMeter
 from .errors import APIError
 from .question import Question
 
@@ -23,10 +24,12 @@ class Ticket:
 
     Attributes:
         shares: of budgets, each with whose it is.
+        meter: counts what the question spends, whatever becomes of it.
     """
 
     question: Question
     shares: list[tuple[Share, Purse]] = field(default_factory=list)
+    meter: DrawMeter = field(default_factory=DrawMeter)
     is_answered: bool = False
 
 
