@@ -109,7 +109,10 @@ def test_a_failing_member_abstains_and_leaves_nothing_behind(fault, group, how, 
         sound, faulty = verdict.ballots
         assert (sound.answers[0].answer, sound.answers[0].count) == ("42", K)
         assert server.count("faulty") == requests_of(fault, group)
-        assert verdict.calls == (1 + most) * K
+        copies = int(
+            fault is Fault.HUGE and bool(group)
+        )  # one long text twice is no draw's the second time
+        assert verdict.calls == (1 + most) * K + copies
         sent = server.count("sound") + server.count("faulty")
         if fault is Fault.SERVER_ERROR and group:
             sent -= 3  # those for one choice, where two failed: no draw asked for them

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ...errors import ConfigurationError
 from .draws import listed
 from .layout import Layout, Path, parse_path
 
@@ -16,6 +17,9 @@ class ColumnMap:
 
     A path is looked up in the element of `each`, then in what is around it, out to the row.
 
+    Raises:
+        ConfigurationError: columns are mapped, and none of them holds an answer.
+
     >>> row = {"q": "2 + 2?", "meta": {"model": "small"}, "samples": ["4", "5"]}
     >>> layout = Layout(columns={"answer": ".", "model": "meta.model"}, each="samples")
     >>> list(ColumnMap(layout).draws(row))
@@ -25,6 +29,27 @@ class ColumnMap:
     def __init__(self, layout: Layout):
         self._columns = {name: parse_path(path) for name, path in layout.columns.items()}
         self._each = None if layout.each is None else parse_path(layout.each)
+        if self._columns and not {"answer", "text"} & set(self._columns):
+            raise ConfigurationError(
+                "--map says where no answer is: add answer=PATH, or text=PATH. Columns that it does "
+                "not name are not read."
+            )
+        #: Columns whose path has led nowhere so far.
+        self._unfound = dict.fromkeys(self._columns)
+        self._names: list[str] = []
+
+    def check_found(self) -> None:
+        """Check, after the last row, that each path led somewhere.
+
+        Raises:
+            ValueError: one did not; the message is the end of a sentence that begins with the file.
+        """
+        for name in self._unfound:
+            path = ".".join(map(str, self._columns[name]))
+            known = ", ".join(self._names) or "no names"
+            raise ValueError(
+                f"has nothing at {path} in any row, for {name} in --map; it has {known}"
+            )
 
     def draws(self, row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield the draws of a row.
@@ -41,7 +66,12 @@ class ColumnMap:
                 yield {key: value for key, value in merged.items() if not _is_each(value)}
                 continue
             found = {name: _inmost(around, path) for name, path in self._columns.items()}
-            yield {name: value for name, value in found.items() if value is not _ABSENT}
+            draw = {name: value for name, value in found.items() if value is not _ABSENT}
+            for name in draw.keys() & self._unfound.keys():
+                del self._unfound[name]
+            if not self._names and isinstance(around[-1], Mapping):
+                self._names = [str(name) for name in around[-1]]
+            yield draw
 
     def _elements(self, row: Any) -> Iterator[list[Any]]:
         """Yield what is around each draw, from the row in to the element."""

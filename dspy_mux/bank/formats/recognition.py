@@ -241,7 +241,9 @@ class _Opened:
         if self.container == "document":
             content = enumerate(content if isinstance(content, list) else [content], 1)
         mapped = ColumnMap(layout) if layout.columns or layout.each is not None else None
+        read = False
         for number, row in content:
+            read = True
             if mapped is None:
                 if not isinstance(row, dict):
                     raise DataError(f"{context.noun} {number} of {self.path} is not a JSON object.")
@@ -250,3 +252,8 @@ class _Opened:
             with context.reading(number):
                 found = list(mapped.draws(row))
             yield from ((number, draw) for draw in found)
+        if mapped is not None and read:
+            try:
+                mapped.check_found()
+            except ValueError as error:
+                raise DataError(f"{self.path} {error}.") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -76,6 +77,24 @@ def test_a_column_that_is_nowhere_is_named_with_its_row(bank, tmp_path):
     with pytest.raises(DataError, match=r"Line 2 of .* has no answer"):
         import_file(bank, jsonl(tmp_path / "rows.jsonl", rows), layout=layout)
     assert not bank.exists()
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        ("question=q,model=who", "--map says where no answer is: add answer=PATH, or text=PATH"),
+        ("question=q,answer=sayd", "Line 1 of"),
+        ("question=q,text=sayd,answer=said", "nothing at sayd in any row, for text in --map; it has q"),
+        ("question=q,answer=said,gold=rihgt", "nothing at rihgt in any row, for gold"),
+    ],
+)
+def test_a_map_that_leads_nowhere_imports_nothing(bank, tmp_path, columns, told):
+    rows = [{"q": f"{n}?", "said": "4", "right": "4", "who": "a"} for n in range(3)]
+    layout = Layout(columns=parse_columns(columns), model="a")
+    with pytest.raises((ConfigurationError, DataError), match=re.escape(told)):
+        import_file(bank, jsonl(tmp_path / "rows.jsonl", rows), layout=layout)
+    with pytest.raises(DataError, match="collect or import draws first"):
+        list(bank.rows())
 
 
 def test_a_saved_layout_is_read_back(tmp_path):
