@@ -31,8 +31,8 @@ class ColumnMap:
         self._each = None if layout.each is None else parse_path(layout.each)
         if self._columns and not {"answer", "text"} & set(self._columns):
             raise ConfigurationError(
-                "--map says where no answer is: add answer=PATH, or text=PATH. Columns that it does "
-                "not name are not read."
+                "--map says where no answer is: add answer=PATH, or text=PATH. Columns that it "
+                "does not name are not read."
             )
         #: Columns whose path has led nowhere so far.
         self._unfound = dict.fromkeys(self._columns)

@@ -84,7 +84,10 @@ def test_a_column_that_is_nowhere_is_named_with_its_row(bank, tmp_path):
     [
         ("question=q,model=who", "--map says where no answer is: add answer=PATH, or text=PATH"),
         ("question=q,answer=sayd", "Line 1 of"),
-        ("question=q,text=sayd,answer=said", "nothing at sayd in any row, for text in --map; it has q"),
+        (
+            "question=q,text=sayd,answer=said",
+            "nothing at sayd in any row, for text in --map; it has q",
+        ),
         ("question=q,answer=said,gold=rihgt", "nothing at rihgt in any row, for gold"),
     ],
 )
