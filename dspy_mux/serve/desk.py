@@ -18,6 +18,7 @@ from ..mux.rollout import PoolLM
 from ..redact import masked
 from ..voting.verdict import AllMembersFailed, NotTrusted
 from .answer import Answer
+from .door import Door
 from .errors import APIError
 from .failures import failure_of
 from .health import Health
@@ -51,6 +52,7 @@ class Desk:
         self.metrics, self.health = Metrics(), Health()
         self.under_way, self.is_closing = 0, False
         self._asked: set[asyncio.Future[Any]] = set()
+        self._door = Door()
         self._purse = Purse(settings.max_calls, settings.max_cost, "The server's")
         self._purses = {
             name: Purse(settings.max_calls_per_key, settings.max_cost_per_key, "This key's")
@@ -158,7 +160,7 @@ class Desk:
             caller_modules=[*(dspy.settings.caller_modules or []), ticket.meter],
             disable_history=True,
         ):
-            task = asyncio.ensure_future(question.mux.acall(**question.inputs))
+            task = asyncio.ensure_future(self._ask(question))
         self._asked.add(task)
         try:
             await asyncio.wait([task], timeout=self.settings.deadline)
@@ -178,6 +180,11 @@ class Desk:
             if not task.done():
                 task.cancel()
                 await asyncio.wait([task])
+
+    async def _ask(self, question: Question) -> dspy.Prediction:
+        if self.under_way > 1:
+            await self._door.enter()
+        return await question.mux.acall(**question.inputs)
 
     def _count(self, by: int) -> None:
         self.under_way += by
