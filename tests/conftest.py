@@ -5,7 +5,7 @@ from pathlib import Path
 
 import dspy
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from .support.databases import bank, bank_url, pytest_report_header  # noqa: F401
 
@@ -13,7 +13,14 @@ from .support.databases import bank, bank_url, pytest_report_header  # noqa: F40
 # fuzz`) tries new ones at each.
 # Neither has hypothesis's deadline, which a busy machine breaks: where time is bounded, the test
 # says how.
-settings.register_profile("ci", deadline=None, max_examples=100, derandomize=True)
+# Without shrinking, which can take longer than a test may: what fails is told as it was found.
+settings.register_profile(
+    "ci",
+    deadline=None,
+    max_examples=100,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+)
 settings.register_profile(
     "deep",
     deadline=None,
