@@ -8,6 +8,7 @@ import shutil
 import signal
 import sqlite3
 import time
+from contextlib import suppress
 
 import pytest
 import sqlalchemy as sa
@@ -85,8 +86,9 @@ def _size(path):
 
 
 def _kill(process):
-    if process.is_alive():
-        os.kill(process.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):  # it has ended meanwhile
+        if process.is_alive():
+            os.kill(process.pid, signal.SIGKILL)
 
 
 def _check(bank, notes, before):
