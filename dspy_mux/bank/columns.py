@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from .evidence import EVIDENCE_KEYS, TOKENS
 
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+#: Each digit in one place only, or a long text would take quadratic time.
+_NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?")
 _VERDICTS: Final[Mapping[str, bool | float]] = {
     "c": True,
     "correct": True,

@@ -14,6 +14,7 @@ from dspy_mux.bank.columns import plain
 from dspy_mux.bank.formats.layout import Layout
 from dspy_mux.bank.import_export import import_file
 
+from ...support.limits import within
 from ...support.records import same, some_rows
 from ...support.rows import a_row, jsonl
 
@@ -119,3 +120,9 @@ def test_a_reply_longer_than_csv_allows_by_itself_is_read(bank, tmp_path):
     (tmp_path / "rows.csv").write_text(f"question_id,text,answer\nq0,{long},x\n")
     import_file(bank, tmp_path / "rows.csv", layout=Layout(model="a"))
     assert [row["outputs"] for row in bank.rows()] == [{"text": long}]
+
+
+def test_a_megabyte_of_digits_is_read_or_left_soon():
+    text = "1" * 2**20 + "x"
+    with within(5):
+        assert plain({"score": text})["score"] == text
