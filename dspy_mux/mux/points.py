@@ -12,8 +12,9 @@ from typing import Annotated, Any, TypeAlias
 
 import pydantic
 
-from ..errors import ConfigurationError, DataError, first_mistake
+from ..errors import ConfigurationError
 from ..voting.ballot import draws_text
+from .saved_checks import checked_part
 
 #: What names a point: its name, its position, or its threshold.
 Which: TypeAlias = str | int | float
@@ -135,7 +136,4 @@ def load_points(saved: Mapping[str, Any]) -> OperatingPoints:
     Raises:
         DataError: they are damaged.
     """
-    try:
-        return pydantic.TypeAdapter(OperatingPoints).validate_python(saved)
-    except pydantic.ValidationError as error:
-        raise DataError(f"The points of the saved mux {first_mistake(error)}") from error
+    return checked_part("points", OperatingPoints, saved)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from ..errors import ConfigurationError, DataError
+import pydantic
+
+from ..errors import ConfigurationError, DataError, first_mistake
+
+Part = TypeVar("Part")
 
 #: The keys that DSPy saves of a predictor.
 _PREDICTOR_KEYS = {"traces", "train", "demos", "signature", "fields", "lm"}
@@ -34,6 +38,21 @@ def check_predictors(state: Mapping[str, Any]) -> None:
                 f"The saved mux holds {key!r} for its predictor {name!r}, which no mux saves: "
                 "do not trust it."
             )
+
+
+def checked_part(what: str, kind: type[Part], saved: object) -> Part:
+    """Return a part of a saved mux as what it is.
+
+    Args:
+        what: the part's name, for the message.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    try:
+        return pydantic.TypeAdapter(kind).validate_python(saved)
+    except pydantic.ValidationError as error:
+        raise DataError(f"The {what} of the saved mux {first_mistake(error)}") from error
 
 
 def checked_accuracies(

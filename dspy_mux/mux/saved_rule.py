@@ -10,9 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pydantic
-
-from ..errors import ConfigurationError, DataError, PoolMismatch, first_mistake
+from ..errors import ConfigurationError, PoolMismatch
 from ..sampling.logprobs import AskLogprobs
 from ..sampling.members import Member
 from ..voting.ballot import ChecksMembers, Rule, reads_evidence
@@ -21,6 +19,7 @@ from ..voting.confidence import RuleScale
 from ..voting.early_stopping import EarlyStopping
 from ..voting.rules import RULES
 from .identity import identify
+from .saved_checks import checked_part
 
 #: The built-in rules, which are saved with their parameters.
 _BUILT_IN: dict[str, type[Any]] = {**RULES, "calibrated": Calibrated, "budgeted": EarlyStopping}
@@ -115,10 +114,7 @@ def check_rule(rule: Rule | None, members: Sequence[Member]) -> None:
 
 def _made(saved: Mapping[str, Any]) -> Rule:
     parameters = {name: value for name, value in saved.items() if name != "name"}
-    try:
-        rule: Rule = pydantic.TypeAdapter(_BUILT_IN[saved["name"]]).validate_python(parameters)
-    except pydantic.ValidationError as error:
-        raise DataError(f"The rule of the saved mux {first_mistake(error)}") from error
+    rule: Rule = checked_part("rule", _BUILT_IN[saved["name"]], parameters)
     return rule
 
 
@@ -128,10 +124,7 @@ def load_scale(saved: Mapping[str, Any]) -> RuleScale:
     Raises:
         DataError: it is damaged.
     """
-    try:
-        return pydantic.TypeAdapter(RuleScale).validate_python(saved)
-    except pydantic.ValidationError as error:
-        raise DataError(f"The scale of the saved mux {first_mistake(error)}") from error
+    return checked_part("scale", RuleScale, saved)
 
 
 def _named(saved: Mapping[str, Any]) -> str:
