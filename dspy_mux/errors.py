@@ -19,8 +19,10 @@ Every message is one sentence that names the thing at fault and says what to do.
 from __future__ import annotations
 
 import difflib
+import importlib
 import re
 from collections.abc import Iterable, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,6 +47,23 @@ class PoolMismatch(ConfigurationError):
 
 class MissingExtra(MuxError, ImportError):
     """An optional dependency is not installed; the message names the extra to install."""
+
+
+def extra_module(name: str, need: str, extra: str) -> ModuleType:
+    """Import a module of an extra.
+
+    Args:
+        need: what needs which library, as a sentence begins: "Parquet needs pyarrow".
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingExtra(
+            f"{need}, which is not installed: pip install 'dspy-mux[{extra}]'."
+        ) from error
 
 
 class BankError(MuxError):

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..errors import DataError, MissingExtra
+from ..errors import DataError, extra_module
 from ..text import first_line
 
 _ROWS_AT_ONCE = 1000
@@ -55,13 +55,9 @@ def parquet() -> ModuleType:
     Raises:
         MissingExtra: it is not installed.
     """
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingExtra(
-            "Parquet needs pyarrow, which is not installed: pip install 'dspy-mux[parquet]'."
-        ) from error
-    return pyarrow
+    need = "Parquet needs pyarrow"
+    extra_module("pyarrow.parquet", need, "parquet")  # which `pyarrow` has once it is imported
+    return extra_module("pyarrow", need, "parquet")
 
 
 def parquet_rows(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:

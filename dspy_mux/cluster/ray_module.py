@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from ..errors import MissingExtra
+from ..errors import extra_module
 
 
 def ray_module() -> ModuleType:
@@ -13,11 +13,4 @@ def ray_module() -> ModuleType:
     Raises:
         MissingExtra: it is not installed.
     """
-    try:
-        import ray
-    except ImportError as error:
-        raise MissingExtra(
-            "A cluster needs Ray, which is not installed: pip install 'dspy-mux[ray]'."
-        ) from error
-    module: ModuleType = ray
-    return module
+    return extra_module("ray", "A cluster needs Ray", "ray")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from ..errors import MissingExtra
+from ..errors import extra_module
 from ..notebook import escaped
 from ..text import visible
 
@@ -162,10 +162,4 @@ def plotly() -> ModuleType:
     Raises:
         MissingExtra: plotly is not installed.
     """
-    try:
-        import plotly.graph_objects as go
-    except ImportError as error:
-        raise MissingExtra(
-            "Pictures need plotly, which is not installed: pip install 'dspy-mux[report]'."
-        ) from error
-    return go
+    return extra_module("plotly.graph_objects", "Pictures need plotly", "report")
