@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from .figures import Figure
+from .server import in_a_process
 
 CLIENTS = (64, 256)
 SECONDS = float(os.environ.get("SECONDS", "60"))
@@ -31,8 +32,12 @@ _MEMBER = '[[members]]\nname = "m{at}"\nmodel = "openai/m{at}"\napi_base = "{add
 
 
 def figures() -> Iterator[Figure]:
+    faults = ("--rate", str(FAULT_RATE), "--latency", str(LATENCY_S))
     for clients in CLIENTS:
-        with tempfile.TemporaryDirectory() as folder, _models() as address:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            in_a_process("tests.support.fault_server", *faults) as address,
+        ):
             yield from _figures(clients, Path(folder), address)
 
 
@@ -98,18 +103,6 @@ def _cpu(pid: int) -> float:
     """Return the seconds of CPU that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-@contextmanager
-def _models() -> Iterator[str]:
-    command = [sys.executable, "-m", "tests.support.fault_server", "--rate", str(FAULT_RATE)]
-    command += ["--latency", str(LATENCY_S)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}/v1"
-        finally:
-            process.kill()
 
 
 @contextmanager

@@ -55,7 +55,14 @@ def model_server(
         slots: choices that it works at at once, the others wait; 0 for any number.
     """
     settings = map(str, (latency, words, prompt_tokens, slots))
-    command = [sys.executable, "-m", __name__, *settings]
+    with in_a_process(__name__, *settings) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def in_a_process(module: str, *arguments: str) -> Iterator[str]:
+    """Run a server in a process of its own; yield the address of the port that it prints."""
+    command = [sys.executable, "-m", module, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
