@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..adapters.formats import ADAPTERS
 from ..errors import ConfigurationError
+from ..keys import may_be_key
 from ..local import CATALOG, local_member
 from ..redact import is_secret, looks_like_a_key, masked
 from ..sampling.auto import AutoInFile
@@ -207,7 +208,7 @@ def names_in(entries: object) -> list[str | None]:
     for entry in entries if isinstance(entries, list) else []:
         told = map(entry.get, ("name", "local", "model")) if isinstance(entry, dict) else ()
         name = str(next((one for one in told if one), ""))
-        names.append(name if _SHOWN_NAME.fullmatch(name) and not looks_like_a_key(name) else None)
+        names.append(name if _SHOWN_NAME.fullmatch(name) and not may_be_key(name) else None)
     return names
 
 

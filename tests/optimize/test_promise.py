@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 
-from dspy_mux import Record, tune
+from dspy_mux import ConfigurationError, Record, tune
 from dspy_mux.replay.splits import Split
 
 BANKS, LABELS, MEMBERS, DRAWS = 100, 60, 8, 2
@@ -68,7 +69,10 @@ def test_the_promise_is_broken_in_at_most_its_share_of_banks():
     assert promised_share(0.95, APART, 5) >= 0.6  # it is worth something
 
 
-def test_on_the_labels_that_chose_the_setting_it_would_be_broken():
+def test_on_the_labels_that_chose_the_setting_it_would_be_broken(monkeypatch):
+    with pytest.raises(ConfigurationError, match="60 positions of the split are in both"):
+        promised_share(BARELY, SAME, 1)
+    monkeypatch.setattr("dspy_mux.optimize.tune.check_apart", lambda split: None)
     banks = BANKS // 4
     broken = promised_share(BARELY, SAME, banks)
     print(f"on the labels that chose the setting: broken in {broken:.3f} of {banks} banks")
