@@ -60,6 +60,24 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
+def number(value: float, form: str) -> str:
+    """Format a number for people; a negative one begins with a minus sign, U+2212.
+
+    >>> number(-1234.5, ",.1f")
+    '−1,234.5'
+    """
+    return format(value, form).replace("-", "\u2212")
+
+
+def signed(value: float, digits: int = 1) -> str:
+    """Format a difference with its sign; what rounds to zero is +0.
+
+    >>> signed(-2.34), signed(0.7), signed(-0.01)
+    ('−2.3', '+0.7', '+0.0')
+    """
+    return number(round(value, digits) + 0.0, f"+.{digits}f")
+
+
 def in_markdown(text: str) -> str:
     r"""Escape text for a cell of a Markdown table: no cell's end, no markup, no HTML.
 

@@ -12,27 +12,20 @@ from ..answers.reply import CUT_OFF
 from ..errors import ConfigurationError
 from ..sampling.causes import advice
 from .import_options import ImportOptions
+from .layout import Cell, Table
 from .options import FILES, AsJson, BankPath, Dataset
-from .output import print_json, say, table
+from .output import print_json, say, tables
 
 bank_app = typer.Typer(help="What a bank holds; draws in and out of it.", no_args_is_help=True)
 
-_COLUMNS = (
-    "dataset",
-    "member",
-    "program",
-    "model",
-    "questions",
-    "draws",
-    "abstentions",
-    "errors",
-    "cut_off",
-    "calls",
-    "tokens",
-    "cost",
-    "temperature",
-    "evidence",
-)
+#: Columns that are said once, above, where all rows have the same.
+_ONCE = ("dataset", "temperature", "questions", "model", "program")
+#: Tables under each other: what was drawn, and what it took.
+_DRAWN = ("questions", "draws", "abstentions", "errors", "cut_off", "evidence")
+_TAKEN = ("model", "program", "calls", "tokens", "cost")
+_NAMES = ("dataset", "member", "temperature", *_DRAWN, *_TAKEN)
+#: Columns of counts.
+_WHOLE = (*_DRAWN, "calls", "tokens")
 
 
 @bank_app.command("info")
@@ -56,14 +49,43 @@ def bank_info(bank: BankPath, dataset: Dataset = None, as_json: AsJson = False) 
     if as_json:
         print_json({"draws": rows})
     else:
-        heads = [name.replace("_", " ") for name in _COLUMNS]
-        table(title, heads, [[_cell(name, row.get(name)) for name in _COLUMNS] for row in rows])
+        _show(title, rows)
         cut_off: Counter[object] = Counter()
         for row in rows:
             cut_off[row["member"]] += int(str(row.get("cut_off", 0)))
         for member, count in cut_off.items():
             for sentence in advice({CUT_OFF: count}):
                 say(f"{member}: {sentence}")
+
+
+def _show(title: str, rows: Sequence[Mapping[str, object]]) -> None:
+    """Print the rows in two tables; what is the same in all of them is said once, above."""
+    cells = [{name: _cell(name, row.get(name)) for name in _NAMES} for row in rows]
+    values = {name: list(dict.fromkeys(row[name] for row in cells)) for name in _NAMES}
+    once = [name for name in _ONCE if len(values[name]) == 1]
+    same = [f"{name} {values[name][0]}" for name in once if values[name] != [""]]
+    key = ["dataset", "member", "temperature"]
+    key = [name for name in key if name not in once]
+    if len({tuple(row[name] for name in key) for row in cells}) < len(cells):
+        key.append("program")
+
+    def part(title: str, columns: Sequence[str]) -> Table:
+        shown = [name for name in columns if name not in (*once, *key) and values[name] != [""]]
+        words = len(key) + len({"model", "program"} & {*shown})
+        return Table(
+            title,
+            [name.replace("_", " ") for name in (*key, *shown)],
+            [[_named(name, row[name]) for name in (*key, *shown)] for row in cells],
+            words,
+            key=len(key),
+        )
+
+    parts = [part("; ".join([title, *same]), _DRAWN), part("", _TAKEN)]
+    tables(*(each for each in parts if len(each.columns) > len(key)))
+
+
+def _named(column: str, text: str) -> Cell:
+    return (text,) if column == "member" else text
 
 
 def _cell(column: str, value: object) -> str:
@@ -74,6 +96,8 @@ def _cell(column: str, value: object) -> str:
         return f"${value:.4f}"
     if column == "temperature":
         return f"{value:g}"
+    if column in _WHOLE:
+        return f"{value:,}"
     return str(value)[:12] if column == "program" else str(value)
 
 

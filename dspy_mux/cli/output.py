@@ -6,12 +6,20 @@ import json
 import math
 import os
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from ..errors import ConfigurationError, StorageError
-from ..text import visible
+from ..text import number, signed, visible
+from .layout import Cell, Sheet, Table, wrapped
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: The width of tables in a pipe or a file.
+_PIPE = 80
 
 #: Characters that JSON may hold and a terminal or file may not: controls, direction marks, lone
 #: surrogates.
@@ -39,8 +47,22 @@ def _finite(value: object) -> object:
 
 
 def say(text: str, *, file: TextIO | None = None) -> None:
-    """Print a line with control characters escaped: names may come from anywhere."""
-    print(visible(text), file=file)
+    """Print a sentence with control characters escaped: names may come from anywhere.
+
+    A terminal gets it wrapped between words, and so does a pipe where COLUMNS is set. Otherwise it
+    stays one line.
+    """
+    for line in visible(text).splitlines() or [""]:
+        for part in _wrapped(line, sys.stdout if file is None else file):
+            print(part, file=file)
+
+
+def _wrapped(line: str, file: TextIO) -> list[str]:
+    from rich.console import Console
+
+    if not file.isatty() and not (file is sys.stdout and os.environ.get("COLUMNS", "").isdigit()):
+        return [line]
+    return wrapped(line, Console(file=file).width)
 
 
 def check_page(path: Path | None) -> None:
@@ -78,7 +100,7 @@ def write_page(path: Path, text: str) -> None:
 
 def percent(share: float) -> str:
     """Return a share in percent, with one decimal."""
-    return f"{100 * share:.1f}"
+    return number(100 * share, ".1f")
 
 
 def percent_range(low: float, high: float) -> str:
@@ -86,19 +108,47 @@ def percent_range(low: float, high: float) -> str:
     return f"{percent(low)} – {percent(high)}"
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table of plain texts; markup in them stays text."""
-    from rich.console import Console
-    from rich.table import Table
+def points(mean: float, low: float, high: float, digits: int = 1) -> str:
+    """Return a difference of shares in points, with its 95 % interval."""
+    middle, least, most = (signed(100 * value, digits) for value in (mean, low, high))
+    return f"{middle} ({least} to {most})"
+
+
+def table(
+    title: str,
+    columns: Sequence[Cell],
+    rows: Sequence[Sequence[Cell]],
+    *,
+    words: int = 1,
+) -> None:
+    """Print one table; see `layout.Table`."""
+    tables(Table(title, columns, rows, words))
+
+
+def tables(*shown: Table, members: Sequence[str] = ()) -> None:
+    """Print tables as wide as the terminal; in a pipe or file 80 wide, or as COLUMNS says.
+
+    Args:
+        members: in the order in which they are numbered, where their names leave no room.
+    """
     from rich.text import Text
 
-    # Long names and numbers are folded, never cut: half a number is another number.
-    shown = Table(title=Text(visible(title)))
-    for column in columns:
-        shown.add_column(Text(visible(column)), overflow="fold")
-    for row in rows:
-        shown.add_row(*(Text(visible(text)) for text in row))
+    console = _console()
+    for line, strong in Sheet(shown, members, console.width).lines():
+        # A word that is wider than the terminal is not cut: its window wraps it.
+        console.print(
+            Text(line),
+            style="bold" if strong else None,
+            no_wrap=True,
+            overflow="ignore",
+            crop=False,
+        )
+    console.print()
+
+
+def _console() -> Console:
+    from rich.console import Console
+
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)  # a file or a pipe has no width of its own
-    console.print(shown)
+    known = console.is_terminal or os.environ.get("COLUMNS", "").isdigit()
+    return console if known else Console(width=_PIPE)
