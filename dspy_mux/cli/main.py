@@ -23,6 +23,7 @@ from .bank import bank_app
 from .budget import budget
 from .collect import collect
 from .drift import drift
+from .init import init
 from .output import say
 from .replay import replay
 from .risk import risk
@@ -64,6 +65,7 @@ app = typer.Typer(
     add_completion=False,
 )
 for verb in (
+    init,
     collect,
     replay,
     accuracies,

@@ -1,0 +1,61 @@
+"""Write a pool file for people: what is chosen, and what could be."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from .offers import Offer
+
+K, TEMPERATURE = 3, 0.5
+_HEAD = """\
+# Small models that answer together.
+#
+#     dspy-mux ask --pool {name} "What is the capital of Libya?"
+#
+# All settings: https://dspy-mux.github.io/dspy-mux/models/#pool-files
+
+k = {k}                # draws of each member for a question
+temperature = {temperature}    # above 0, or a member's draws would all be alike
+
+# Where members are equally sure, the first of them wins: put the best one first.
+"""
+_FOOT = """
+# A hosted model is a member too:
+# [[members]]
+# model = "together_ai/google/gemma-2-9b-it"
+# api_key_env = "TOGETHERAI_API_KEY"    # the variable that holds the key, never the key
+"""
+
+
+def pool_text(offers: Sequence[Offer], path: Path) -> str:
+    """Return the text of a pool file of these members."""
+    place = None
+    text = _HEAD.format(name=os.fspath(path), k=K, temperature=TEMPERATURE)
+    for offer in offers:
+        text += "\n"
+        if offer.place != place:
+            place = offer.place
+            text += f"# {place}\n"
+        text += "\n".join(_table(offer)) + "\n"
+    return text + _FOOT
+
+
+def _table(offer: Offer) -> Iterator[str]:
+    entry = offer.entry
+    yield "[[members]]" + (f"    # {offer.about}" if offer.about else "")
+    for key in ("name", "local", "model", "api_base"):
+        if (value := getattr(entry, key)) is not None:
+            yield f"{key} = {_quoted(value)}"
+    if entry.api_key_env is not None:
+        note = "the variable that holds the key, never the key"
+        yield f"api_key_env = {_quoted(entry.api_key_env)}    # {note}"
+    if entry.options.get("cache") is False:
+        yield "options = { cache = false }    # DSPy's cache would mix it up with its namesake"
+
+
+def _quoted(text: str) -> str:
+    """Return a TOML string; JSON's are TOML's too where nothing is a control character."""
+    return json.dumps(text, ensure_ascii=False)
