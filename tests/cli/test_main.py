@@ -68,11 +68,14 @@ def test_ask_json_prints_one_object_and_nothing_else(pool):
     assert [ballot["votes"] for ballot in verdict["ballots"]] == [[0, 0], [0, 0]]
 
 
-def test_models_lists_the_catalog():
+def test_models_lists_the_catalog_and_says_what_its_sources_are():
     done = dspy_mux("models")
     assert done.returncode == 0
-    for name in ("smollm2-135m", "gemma3-270m", "qwen2.5-coder-0.5b"):
+    for name in ("smollm2-135m", "gemma3-270m", "qwen2.5-coder-0.5b", "qwen2.5-1.5b"):
         assert name in done.stdout
+    said = " ".join(done.stdout.split())
+    assert "hub: https://huggingface.co, asked first" in said
+    assert "archives that other people uploaded under names of their own" in said
 
 
 def one_line(done, code):

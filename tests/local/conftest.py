@@ -76,6 +76,8 @@ def entry(monkeypatch) -> Weights:
     made = Weights(
         name="tiny",
         title="Tiny",
+        parameters=1000,
+        context=512,
         filename="tiny.gguf",
         size=len(BYTES),
         sha256=hashlib.sha256(BYTES).hexdigest(),
@@ -87,6 +89,14 @@ def entry(monkeypatch) -> Weights:
         hub="owner/tiny/resolve/main/tiny.gguf",
         parts=parts,
     )
+    monkeypatch.setitem(catalog.CATALOG, "tiny", made)
+    return made
+
+
+@pytest.fixture
+def hub_only(entry, monkeypatch) -> Weights:
+    """The same entry, which no package carries."""
+    made = dataclasses.replace(entry, parts=())
     monkeypatch.setitem(catalog.CATALOG, "tiny", made)
     return made
 
@@ -136,6 +146,7 @@ class Hub(http.server.ThreadingHTTPServer):
         body: the file it serves.
         chop: bytes after which it breaks each connection; None never.
         hang: it accepts and says nothing.
+        elsewhere: it redirects a GET of the file to another path, as the hub does to its storage.
         ranges: the Range header of each GET, in order.
     """
 
@@ -147,6 +158,7 @@ class Hub(http.server.ThreadingHTTPServer):
         self.body = BYTES
         self.chop: int | None = None
         self.hang = threading.Event()
+        self.elsewhere = False
         self.released = threading.Event()
         self.ranges: list[str | None] = []
 
@@ -164,6 +176,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def do_GET(self) -> None:
+        if self.server.elsewhere and self.path != "/storage/tiny":
+            self.send_response(302)
+            self.send_header("Location", "/storage/tiny")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         asked = self.headers.get("Range")
         self.server.ranges.append(asked)
         start = int(re.match(r"bytes=(\d+)-", asked)[1]) if asked else 0

