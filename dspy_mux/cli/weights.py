@@ -24,18 +24,19 @@ def models(as_json: AsJson = False) -> None:
         return
     table(
         "Small models that run in this process",
-        ("name", "params", "MB", "licence", "from", "here"),
+        ("name", "licence", "from", "here", "parameters", "MB"),
         [
             (
                 weights.name,
-                _short(weights.parameters),
-                f"{weights.size / 1e6:,.0f}",
                 weights.licence,
                 "hub, index" if weights.parts else "hub",
                 "yes" if path(weights.name) else "no",
+                _short(weights.parameters),
+                f"{weights.size / 1e6:,.0f}",
             )
             for weights in entries
         ],
+        words=4,
     )
     for line in _remarks(entries):
         say(line)
