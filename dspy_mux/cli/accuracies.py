@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from .options import AsJson, AtTemperature, BankOptions, BankPath, Dataset, Draws, Members, Program
 from .output import percent, print_json, say, table
 
@@ -60,6 +58,8 @@ def accuracies(
 
 def _measured(record: Record) -> dict[str, float] | None:
     """Return the accuracies by the scores; None where a draw has none."""
+    import numpy as np
+
     from ..voting.tally import Tally
 
     if np.isnan(record.scores).any():

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ConfigurationError, DataError
-from ..sampling.causes import advice
 from ..text import shortened
+from . import completion
 from .options import AcceptLicense, Timeout
 from .output import print_json
 
@@ -45,10 +45,18 @@ class AskOptions:
 def ask(
     question: Annotated[str, typer.Argument(help="The question; - reads it from standard input.")],
     pool: Annotated[
-        Path | None, typer.Option(help="Pool file (TOML): the members and how to reach them.")
+        Path | None,
+        typer.Option(
+            help="Pool file (TOML): the members and how to reach them.",
+            autocompletion=completion.pool_files,
+        ),
     ] = None,
     mux: Annotated[
-        Path | None, typer.Option(help="Saved mux (JSON): its program, demos, accuracies and rule.")
+        Path | None,
+        typer.Option(
+            help="Saved mux (JSON): its program, demos, accuracies and rule.",
+            autocompletion=completion.mux_files,
+        ),
     ] = None,
     k: Annotated[
         int | None, typer.Option(min=1, help="Draws per member. Default: the file's.")
@@ -134,6 +142,8 @@ def _inputs(mux: SLMMux, text: str) -> dict[str, str]:
 def _show(verdict: Verdict) -> None:
     from rich.console import Console
     from rich.table import Table
+
+    from ..sampling.causes import advice
 
     console = Console()
     console.print(_literal(_plain(verdict.answer, _LONGEST_ANSWER)), style="bold")

@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from ..answers.reply import CUT_OFF
 from ..errors import ConfigurationError
-from ..sampling.causes import advice
+from . import completion
 from .import_options import ImportOptions
 from .layout import Cell, Table
 from .options import FILES, AsJson, BankPath, Dataset
@@ -31,9 +30,11 @@ _WHOLE = (*_DRAWN, "calls", "tokens")
 @bank_app.command("info")
 def bank_info(bank: BankPath, dataset: Dataset = None, as_json: AsJson = False) -> None:
     """List datasets, members and programs, with their draws, usage and evidence."""
+    from ..answers.reply import CUT_OFF
     from ..bank.jsonl import jsonl_info
     from ..bank.sample_bank import SampleBank
     from ..bank.storage.schema import storable
+    from ..sampling.causes import advice
 
     rows: Sequence[Mapping[str, object]]
     if bank.endswith(FILES):
@@ -103,7 +104,9 @@ def _cell(column: str, value: object) -> str:
 
 @bank_app.command("import")
 def bank_import(  # noqa: PLR0913  Typer reads the options from the parameters
-    bank: Annotated[str, typer.Argument(help="The bank to add to.")],
+    bank: Annotated[
+        str, typer.Argument(help="The bank to add to.", autocompletion=completion.banks)
+    ],
     files: Annotated[
         list[str],
         typer.Argument(
@@ -116,7 +119,11 @@ def bank_import(  # noqa: PLR0913  Typer reads the options from the parameters
         typer.Option(help="Dataset of rows that name none; of all draws of other tools' files."),
     ] = None,
     format: Annotated[
-        str | None, typer.Option(help="The files' format, where their content does not say.")
+        str | None,
+        typer.Option(
+            help="The files' format, where their content does not say.",
+            autocompletion=completion.formats,
+        ),
     ] = None,
     columns: Annotated[
         str | None,
@@ -176,7 +183,11 @@ def bank_export(
     ],
     dataset: Dataset = None,
     format: Annotated[
-        str | None, typer.Option(help="inspect: logs that Inspect's viewer shows, one a member.")
+        str | None,
+        typer.Option(
+            help="inspect: logs that Inspect's viewer shows, one a member.",
+            autocompletion=completion.words("inspect"),
+        ),
     ] = None,
 ) -> None:
     """Write a bank's draws to a file, one per row; or to logs of Inspect."""
@@ -192,7 +203,7 @@ def bank_export(
 
 @bank_app.command("salvage")
 def bank_salvage(
-    bank: Annotated[str, typer.Argument(help="A damaged bank.")],
+    bank: Annotated[str, typer.Argument(help="A damaged bank.", autocompletion=completion.banks)],
     into: Annotated[str, typer.Argument(metavar="NEW", help="A new file.")],
 ) -> None:
     """Copy the readable draws of a damaged bank into a new one."""

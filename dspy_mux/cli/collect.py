@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..answers.reply import CUT_OFF
 from ..errors import MuxError
-from ..sampling.causes import advice
+from . import completion
 from .options import (
     AcceptLicense,
     AsJson,
@@ -56,13 +55,20 @@ def collect(  # noqa: PLR0913  Typer reads the options from the parameters
             help="A module with program(), examples(split) and metric, such as programs.everyday."
         ),
     ],
-    pool: Annotated[Path, typer.Option(help="Pool file (TOML).")],
-    bank: Annotated[str, typer.Option(help="Where draws are recorded.")],
+    pool: Annotated[
+        Path, typer.Option(help="Pool file (TOML).", autocompletion=completion.pool_files)
+    ],
+    bank: Annotated[
+        str, typer.Option(help="Where draws are recorded.", autocompletion=completion.banks)
+    ],
     k: Annotated[
         int | None, typer.Option(min=1, help="Draws per member. Default: the pool file's.")
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="One of the task's splits. Default: all.")
+        str | None,
+        typer.Option(
+            help="One of the task's splits. Default: all.", autocompletion=completion.splits
+        ),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Most examples.")] = None,
     num_threads: Annotated[int, typer.Option(min=1, help="Draws in flight at once.")] = 16,
@@ -162,6 +168,9 @@ def _run(options: CollectOptions) -> None:
 
 
 def _show(done: Collected, bank: str) -> None:
+    from ..answers.reply import CUT_OFF
+    from ..sampling.causes import advice
+
     rescored = f", {done.rescored} of them rescored" if done.rescored else ""
     cost = "" if done.cost is None else f", ${done.cost:.4f}"
     stopped = ""

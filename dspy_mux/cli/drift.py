@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ConfigurationError
+from . import completion
 from .options import (
     AsJson,
     AtTemperature,
@@ -57,12 +58,19 @@ class DriftOptions:
 
 def drift(  # noqa: PLR0913  Typer reads the options from the parameters
     bank: BankPath,
-    log: Annotated[Path, typer.Argument(help="The file that VerdictLog writes in service.")],
+    log: Annotated[
+        Path,
+        typer.Argument(
+            help="The file that VerdictLog writes in service.",
+            autocompletion=completion.files(".jsonl"),
+        ),
+    ],
     mux: Annotated[
         Path | None,
         typer.Option(
             help="The saved mux in service; needed where its rule was fitted on labels. With it, "
-            "the share of trusted answers is compared too."
+            "the share of trusted answers is compared too.",
+            autocompletion=completion.mux_files,
         ),
     ] = None,
     since: Annotated[

@@ -62,7 +62,6 @@ app = typer.Typer(
     help="A pool of small language models that answers better than its best member.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # they show local variables, a database's password among them
-    add_completion=False,
 )
 for verb in (
     init,

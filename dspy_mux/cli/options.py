@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..answers.reply import CUT_OFF
 from ..errors import ConfigurationError
-from ..sampling.causes import advice
+from . import completion
 from .output import say
 
 if TYPE_CHECKING:
@@ -42,7 +41,10 @@ def finite(value: float | None) -> float | None:
 
 BankPath = Annotated[
     str,
-    typer.Argument(help="A bank: an SQLite file, a database URL, or a .jsonl or .jsonl.gz file."),
+    typer.Argument(
+        help="A bank: an SQLite file, a database URL, or a .jsonl or .jsonl.gz file.",
+        autocompletion=completion.banks,
+    ),
 ]
 Members = Annotated[
     str | None, typer.Option(help="Members, comma-separated, in pool order. Default: all.")
@@ -53,7 +55,8 @@ Draws = Annotated[
 RuleName = Annotated[
     str,
     typer.Option(
-        help="consistency, pooled, probability, calibrated, self_consistency[:MEMBER], or all."
+        help="consistency, pooled, probability, calibrated, self_consistency[:MEMBER], or all.",
+        autocompletion=completion.rules,
     ),
 ]
 Dataset = Annotated[str | None, typer.Option(help="A dataset, if the bank holds several.")]
@@ -66,15 +69,28 @@ AtTemperature = Annotated[
     typer.Option(
         "--temperature",
         help="Draws of this temperature, or 'each' for members such as small@0 and small@0.5.",
+        autocompletion=completion.words("each"),
     ),
 ]
 SplitField = Annotated[
     str | None, typer.Option(help="The questions' field that holds their split.")
 ]
 Train = Annotated[
-    str, typer.Option("--train", help="Its value for the questions that measure and fit.")
+    str,
+    typer.Option(
+        "--train",
+        help="Its value for the questions that measure and fit.",
+        autocompletion=completion.splits,
+    ),
 ]
-Test = Annotated[str, typer.Option("--test", help="Its value for the questions that are reported.")]
+Test = Annotated[
+    str,
+    typer.Option(
+        "--test",
+        help="Its value for the questions that are reported.",
+        autocompletion=completion.splits,
+    ),
+]
 Holdout = Annotated[
     float, typer.Option(help="Without a recorded split: the share of questions reported.")
 ]
@@ -93,7 +109,8 @@ Threshold = Annotated[
 Context = Annotated[
     str | None,
     typer.Option(
-        help="A field of the questions that the calibrated rule weighs by; auto: their text."
+        help="A field of the questions that the calibrated rule weighs by; auto: their text.",
+        autocompletion=completion.words("auto"),
     ),
 ]
 Penalty = Annotated[float, typer.Option(callback=finite, help="λ, the weight of contradiction.")]
@@ -112,7 +129,8 @@ Ray = Annotated[
     str | None,
     typer.Option(
         help="Share the draws on a Ray cluster: auto for the running one, local to start one on "
-        "this machine."
+        "this machine.",
+        autocompletion=completion.words("auto", "local"),
     ),
 ]
 RayAddress = Annotated[
@@ -253,7 +271,9 @@ class BankOptions:
     def _report_errors(
         self, bank: SampleBank, members: Sequence[str], temperature: Temperature | None
     ) -> None:
+        from ..answers.reply import CUT_OFF
         from ..bank.temperatures import at
+        from ..sampling.causes import advice
 
         rows = [
             row

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..errors import ConfigurationError
+from . import completion
 from .options import (
     AsJson,
     AtTemperature,
@@ -60,7 +61,11 @@ def search(  # noqa: PLR0913  Typer reads the options from the parameters
         typer.Option(help="What ranks them: O(S), or consistency's accuracy."),
     ] = "objective",
     rule: Annotated[
-        str | None, typer.Option(help="Also show this rule's accuracy (any but calibrated).")
+        str | None,
+        typer.Option(
+            help="Also show this rule's accuracy (any but calibrated).",
+            autocompletion=completion.words("pooled", "probability", "self_consistency"),
+        ),
     ] = "consistency",
     members: Members = None,
     dataset: Dataset = None,

@@ -7,19 +7,24 @@ from typing import Annotated
 
 import typer
 
+from . import completion
 from .options import AcceptLicense, Timeout, finite
 
 
 def serve(  # noqa: PLR0913  (options of a verb)
     mux: Annotated[
         list[str] | None,
-        typer.Option(help="Saved mux (JSON), as FILE or NAME=FILE. May be repeated."),
+        typer.Option(
+            help="Saved mux (JSON), as FILE or NAME=FILE. May be repeated.",
+            autocompletion=completion.mux_files,
+        ),
     ] = None,
     pool: Annotated[
         Path | None,
         typer.Option(
             help="Pool file (TOML): the members of the saved muxes. Alone: a mux over them, of the "
-            "file's program, or for plain chat where it names none."
+            "file's program, or for plain chat where it names none.",
+            autocompletion=completion.pool_files,
         ),
     ] = None,
     name: Annotated[

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import completion
 from .options import AcceptLicense, AsJson
 from .output import print_json, say, table
 
@@ -102,7 +103,10 @@ def _record(weights: Weights) -> dict[str, object]:
 
 
 def pull(
-    names: Annotated[list[str], typer.Argument(help="Names from `dspy-mux models`.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(help="Names from `dspy-mux models`.", autocompletion=completion.weights),
+    ],
     accept_license: AcceptLicense = False,
 ) -> None:
     """Fetch weights into the user's cache, verified by checksum."""
