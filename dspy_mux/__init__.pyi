@@ -25,6 +25,8 @@ from .errors import (
     StorageError as StorageError,
 )
 from .mux.by_member import by_member as by_member
+from .mux.check import check_pool as check_pool
+from .mux.member_check import MemberCheck as MemberCheck
 from .mux.open import load_program as load_program
 from .mux.pool_file import load_pool as load_pool
 from .mux.slm_mux import SLMMux as SLMMux

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +12,7 @@ import typer
 from ..errors import ConfigurationError, DataError
 from ..text import shortened
 from . import completion
+from .logs import errors_only
 from .options import AcceptLicense, Timeout
 from .output import print_json
 
@@ -80,26 +78,12 @@ def _run(options: AskOptions) -> None:
     if not text:
         raise ConfigurationError("The question is empty.")
     mux = _open(options)
-    with _errors_only("dspy", "dspy_mux"):
+    with errors_only("dspy", "dspy_mux"):  # the verdict shows why a draw failed
         verdict = mux(**_inputs(mux, text)).verdict
     if options.as_json:
         print_json(verdict.model_dump(mode="json"))
     else:
         _show(verdict)
-
-
-@contextmanager
-def _errors_only(*names: str) -> Iterator[None]:
-    # The verdict shows why a draw failed; the logs would repeat it.
-    loggers = [logging.getLogger(name) for name in names]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
 
 
 def _stdin() -> str:

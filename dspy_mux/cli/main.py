@@ -21,6 +21,7 @@ from .accuracies import accuracies
 from .ask import ask
 from .bank import bank_app
 from .budget import budget
+from .check import check
 from .collect import collect
 from .drift import drift
 from .init import init
@@ -76,6 +77,7 @@ for verb in (
     drift,
     models,
     pull,
+    check,
     ask,
     serve,
 ):

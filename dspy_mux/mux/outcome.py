@@ -61,7 +61,11 @@ def member_ballots(
 
 def total_spent(draws: Sequence[Draw]) -> Spent:
     """Add up what the draws spent; the cost is None where no price is known."""
-    spent = [draw.spent for draw in draws]
+    return sum_of_spent([draw.spent for draw in draws])
+
+
+def sum_of_spent(spent: Sequence[Spent]) -> Spent:
+    """Add up what was spent; the cost is None where no price is known."""
     costs = [draw.cost for draw in spent if draw.cost is not None]
     return Spent(
         calls=sum(draw.calls for draw in spent),

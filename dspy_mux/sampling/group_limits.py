@@ -139,6 +139,15 @@ class ServerLimits:
             with suppress(OSError, ValueError):
                 self._keep(server, most)
 
+    def relearn(self, server: Server) -> None:
+        """Forget what a server gives, here and in the file, so that it is learned anew."""
+        with self._lock:
+            self._known[server] = _Known()
+        with suppress(OSError, ValueError):
+            entries = self._entries()
+            if entries.pop(_digest(server), None) is not None:
+                self._write(entries)
+
     def may_refuse(self, server: Server, n: int, error: Exception) -> bool:
         """Return whether a request may have failed because it asked for n choices."""
         if isinstance(error, (ContextLengthError, UnsupportedModelError)):
@@ -218,13 +227,19 @@ class ServerLimits:
         return None
 
     def _keep(self, server: Server, most: int) -> None:
-        file, now = self._file(), time.time()
+        self._write({**self._entries(), _digest(server): {"most": most, "at": time.time()}})
+
+    def _entries(self) -> dict[str, Any]:
+        """Return what the file keeps still; nothing where there is none yet, or it is damaged."""
+        now = time.time()
         try:
-            entries = json.loads(file.read_text(encoding="utf-8"))
-            entries = {name: one for name, one in entries.items() if now - one["at"] < KEPT_S}
+            entries = json.loads(self._file().read_text(encoding="utf-8"))
+            return {name: one for name, one in entries.items() if now - one["at"] < KEPT_S}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            entries = {}  # there is none yet, or it is damaged
-        entries[_digest(server)] = {"most": most, "at": now}
+            return {}
+
+    def _write(self, entries: dict[str, Any]) -> None:
+        file = self._file()
         file.parent.mkdir(parents=True, exist_ok=True)
         written = file.with_name(f"{file.name}.{os.getpid()}")
         written.write_text(json.dumps(entries), encoding="utf-8")

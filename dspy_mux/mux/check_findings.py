@@ -1,0 +1,190 @@
+"""Say in a sentence what keeps a member from answering, and what to write in its pool file."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Sequence
+
+import dspy
+from dspy.utils.exceptions import (
+    LMAuthError,
+    LMRateLimitError,
+    LMTransportError,
+    LMUnsupportedModelError,
+)
+
+from ..answers.reply import CUT_OFF, ONLY_THINKING
+from ..keys import PLACEHOLDERS
+from ..redact import masked_address
+from ..sampling.causes import REMEDIES
+from ..sampling.members import Member
+from ..sampling.server_models import models_at
+from ..sampling.usage import address_of
+from .member_check import FormatCheck, MemberCheck
+from .probe import Probe
+
+#: A first answer that takes more seconds is asked for once more: the server may have loaded.
+SLOW_S = 3.0
+#: Models of a server that a sentence names.
+_NAMED_MODELS = 8
+#: A max_tokens that most replies to a short question fit into.
+_ROOMY = 512
+_KEY_VARIABLE = re.compile(r"\b[A-Z][A-Z0-9_]*_API_KEY\b")
+
+
+def problem_of(
+    member: Member, draws: Sequence[Probe], formats: Sequence[FormatCheck]
+) -> str | None:
+    """Return why none of a member's draws has an answer, and what to do about it.
+
+    None where one has.
+
+    Args:
+        draws: by its own adapter.
+        formats: how it did with that, then with the others that were compared.
+    """
+    if formats[0].answered:
+        return None
+    causes = [draw.cause for draw in draws if draw.cause is not None]
+    if CUT_OFF in causes:
+        return f"was {_cut_off(member.lm)}"
+    if ONLY_THINKING in causes:
+        return f"gave {ONLY_THINKING}: {REMEDIES[ONLY_THINKING]}."
+    if len(formats) > 1:
+        return _format(formats)
+    cause = causes[0].rstrip(".") if causes else "no reason is known"
+    if draws[0].replied:
+        return f"replied, but without a usable answer: {cause}."
+    if draws[0].error is None:
+        return f"gave {cause}: its server hangs, or its answers take a longer timeout."
+    return _failure(member.lm, draws[0].error, cause)
+
+
+def _failure(lm: dspy.BaseLM, error: BaseException, cause: str) -> str:
+    """Return what a member's first call failed of."""
+    address = address_of(lm)
+    where = "its provider" if address is None else masked_address(str(address))
+    if isinstance(error, LMAuthError):
+        return _no_key(lm, error)
+    if isinstance(error, LMUnsupportedModelError):
+        return _no_model(lm, address)
+    if "LLM Provider NOT provided" in str(error):
+        return (
+            f"has the model string {lm.model!r}, which begins with no provider's name: write "
+            f'model = "openai/{lm.model}" and api_base for a server of OpenAI\'s form.'
+        )
+    if _KEY_VARIABLE.search(str(error)) and not address:
+        return _no_key(lm, error)
+    if _is_unreachable(error):
+        remedy = "check the network" if address is None else "start it, or correct api_base"
+        return f"reaches no server at {where}: {remedy}."
+    if isinstance(error, LMRateLimitError):
+        return f"is over the rate limit of {where}: check it again later."
+    return f"gave no answer: {cause.rstrip('.')}."
+
+
+def _no_key(lm: dspy.BaseLM, error: BaseException) -> str:
+    key = str(lm.kwargs.get("api_key") or "")
+    if key and key.lower() not in PLACEHOLDERS:
+        return "has a key that its server refuses: check the variable that api_key_env names."
+    usual = _KEY_VARIABLE.search(str(error))
+    at_the_usual = f"set {usual.group()}, or " if usual else ""
+    return (
+        f'has no key, and its server asks for one: {at_the_usual}write api_key_env = "NAME", the '
+        "name of the variable that holds it."
+    )
+
+
+def _no_model(lm: dspy.BaseLM, address: object) -> str:
+    provider, _, name = str(lm.model).partition("/")
+    key = lm.kwargs.get("api_key")
+    models = models_at(str(address), str(key) if key else None) if address else []
+    if name in models:
+        return _misses_v1(masked_address(str(address)))
+    told = f"names the model {name!r}, which its server does not have"
+    if not models:
+        return f"{told}: correct its model."
+    near = difflib.get_close_matches(name, models, n=1, cutoff=0.0)[0]
+    rest = len(models) - _NAMED_MODELS
+    listed = ", ".join(models[:_NAMED_MODELS]) + (f" and {rest} more" if rest > 0 else "")
+    pull = f"run `ollama pull {name}`, or " if provider.startswith("ollama") else ""
+    return f"{told} (it has {listed}): {pull}write model = {json.dumps(f'{provider}/{near}')}."
+
+
+def _misses_v1(address: str) -> str:
+    if address.rstrip("/").endswith("/v1"):
+        return f"is refused by {address} as unknown, although its server lists its model."
+    right = json.dumps(f"{address.rstrip('/')}/v1")
+    return f"reaches its server, but not its API: write api_base = {right}."
+
+
+def _is_unreachable(error: BaseException) -> bool:
+    """Return whether an error, or one that it was made of, is of a connection."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        if isinstance(cause, (LMTransportError, ConnectionError)):
+            return True
+        if type(cause).__name__ in ("APIConnectionError", "ConnectError"):  # of other clients
+            return True
+        seen.add(id(cause))
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def _cut_off(lm: dspy.BaseLM) -> str:
+    most = lm.kwargs.get("max_tokens") or lm.kwargs.get("max_completion_tokens")
+    if not isinstance(most, int):
+        return f"cut off at its server's limit of tokens: write max_tokens = {_ROOMY}, or more."
+    return (
+        f"cut off at max_tokens = {most} before its answer: write max_tokens = "
+        f"{max(2 * most, _ROOMY)}, say."
+    )
+
+
+def findings_of(check: MemberCheck, member: Member, draws: Sequence[Probe]) -> tuple[str, ...]:
+    """Return what to change about a member that answers, or replies without an answer.
+
+    Args:
+        draws: by its own adapter.
+    """
+    return tuple(_findings(check, member, draws))
+
+
+def _findings(check: MemberCheck, member: Member, draws: Sequence[Probe]) -> Iterator[str]:
+    if check.seconds is None:
+        return
+    cut_off = sum(draw.cause == CUT_OFF for draw in draws)
+    if cut_off and check.problem is None:
+        yield f"was in {cut_off} of {len(draws)} replies {_cut_off(member.lm)}"
+    if check.problem is None and len(check.formats) > 1:
+        yield _format(check.formats)
+    if member.logprobs is True and check.logprobs is False:
+        yield "gives no log-probabilities, which logprobs = true asks for: leave that out."
+    if member.group is True and check.several is False:
+        yield "gives one answer a request, and group = true asks for several: leave that out."
+    first = check.first_seconds or 0.0
+    if first > SLOW_S and check.seconds < first / 2:
+        yield (
+            f"took {first:.1f} s for its first answer and {check.seconds:.1f} s for the next: have "
+            "its server keep the model loaded (Ollama: OLLAMA_KEEP_ALIVE)."
+        )
+
+
+def _format(formats: Sequence[FormatCheck]) -> str:
+    """Say which format suits a member that did not keep to its own adapter's."""
+    own = formats[0]
+    kept = f'kept to the format of adapter "{own.adapter}" in {own.followed} of {own.draws} replies'
+    if found := own.answered - own.followed:
+        kept += f" (in {found} more the answer was found in the text)"
+    suits = suited(formats)
+    if suits is None:
+        return f"{kept}, and to that of no other: use another model, or a simpler program."
+    return f'{kept}, and to that of "{suits}": write adapter = "{suits}".'
+
+
+def suited(formats: Sequence[FormatCheck]) -> str | None:
+    """Return the first adapter whose format all replies kept to; None for none."""
+    return next((each.adapter for each in formats if each.followed == each.draws), None)
