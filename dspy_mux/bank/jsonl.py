@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from ..errors import ConfigurationError, DataError
+from ..sampling.causes import NO_CAUSE
 from ..voting.evidence import FIGURES
 from ..voting.tally import ABSTAINED
 from . import temperatures
@@ -84,7 +86,13 @@ def jsonl_temperatures(
     return {member: temperatures.in_order(values) for member, values in known.items()}
 
 
-def jsonl_info(path: str | os.PathLike[str], *, dataset: str | None = None) -> list[MemberInfo]:
+class FileInfo(MemberInfo):
+    """What a file holds of one member; `causes` counts its abstentions by their causes."""
+
+    causes: dict[str, int]
+
+
+def jsonl_info(path: str | os.PathLike[str], *, dataset: str | None = None) -> list[FileInfo]:
     """Return `Record.info` of a file; members of several temperatures have an entry for each.
 
     Raises:
@@ -92,7 +100,11 @@ def jsonl_info(path: str | os.PathLike[str], *, dataset: str | None = None) -> l
     """
     reader = _read(path, dataset, None)
     known = reader.temperatures()
-    return reader.record(apart=lambda member: len(known[member]) > 1).info()
+    rows = reader.record(apart=lambda member: len(known[member]) > 1).info()
+    return [
+        {**row, "causes": dict(causes.most_common())}
+        for row, causes in zip(rows, reader.causes, strict=True)
+    ]
 
 
 def _read(path: str | os.PathLike[str], dataset: str | None, temperature: float | None) -> _Reader:
@@ -142,6 +154,7 @@ class _Reader:
         self.members: dict[_Member, int] = {}
         self.others: set[float | None] = set()  # temperatures of rows left out
         self.programs: list[str] = []
+        self.causes: list[Counter[str]] = []
         self.fields: list[dict[str, str | None]] = []
         self.classes = AnswerClasses()
         self.places: list[tuple[int, int, int]] = []
@@ -164,6 +177,7 @@ class _Reader:
         member = self.members.setdefault((row.member, row.temperature), len(self.members))
         if member == len(self.programs):
             self.programs.append(row.program)
+            self.causes.append(Counter())
         if self.programs[member] != row.program:
             raise DataError(
                 f"{self.source} holds draws of {row.member!r} by several programs, which never "
@@ -174,6 +188,8 @@ class _Reader:
         unscored = 0.0 if row.answer is None else float("nan")
         self.scores.append(unscored if row.answer is None or row.score is None else row.score)
         raw, evidence = row.raw, row.evidence
+        if row.answer is None:
+            self.causes[member][str(raw.get("cause") or NO_CAUSE)] += 1
         self.spent["calls"].append(_number(raw.get("calls")))
         self.spent["tokens"].append(
             _number(raw.get("prompt_tokens")) + _number(raw.get("completion_tokens"))

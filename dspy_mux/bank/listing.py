@@ -9,7 +9,7 @@ from typing import Any, TypedDict, cast
 import sqlalchemy as sa
 
 from ..answers.reply import CUT_OFF
-from ..sampling.causes import NO_FIELD, NO_PREDICTION, RESPONSE_CAUSES
+from ..sampling.causes import NO_CAUSE, NO_FIELD, NO_PREDICTION, RESPONSE_CAUSES
 from .rows import lay_out
 from .selection import temperature_of
 from .storage.faults import check_draw
@@ -33,6 +33,7 @@ class ProgramInfo(TypedDict):
 
     `errors` are the abstentions that a retry may repair: draws that failed before a response came.
     `cut_off` are those whose response ended at `max_tokens` before it had stated its answer.
+    `causes` counts the abstentions by their causes, the most frequent first.
     `evidence` counts the draws with the log-probability of their answer or text. `temperature` is
     None where it is unknown. `latest` is when the last draw was recorded, in seconds since 1970.
     """
@@ -46,6 +47,7 @@ class ProgramInfo(TypedDict):
     abstentions: int
     errors: int
     cut_off: int
+    causes: dict[str, int]
     calls: int | None
     tokens: int | None
     cost: float | None
@@ -63,8 +65,10 @@ def list_programs(connection: sa.Connection, version: int) -> list[ProgramInfo]:
     known = draws.c.answer_logprob.is_not(None) | draws.c.text_logprob.is_not(None)
     evidence = sa.case((known, 1), else_=0) if version >= EVIDENCE_SINCE else sa.literal(0)
     program = (programs.c.id, programs.c.member, programs.c.fingerprint, programs.c.description)
+    causes = _causes(connection)
     query = (
         sa.select(
+            programs.c.id,
             questions.c.dataset,
             programs.c.member,
             programs.c.fingerprint.label("program"),
@@ -89,8 +93,26 @@ def list_programs(connection: sa.Connection, version: int) -> list[ProgramInfo]:
     for row in found:
         row["temperature"] = temperature_of(row["model"])
         row["model"] = json.loads(row["model"]).get("model")
+        row["causes"] = causes.get((row["dataset"], row.pop("id")), {})
         row["latest"] = float(row["latest"])
     return cast("list[ProgramInfo]", found)
+
+
+def _causes(connection: sa.Connection) -> dict[tuple[str, int], dict[str, int]]:
+    """Return dataset and program's id → cause → abstentions, the most frequent cause first."""
+    count = sa.func.count()
+    query = (
+        sa.select(questions.c.dataset, draws.c.program, draws.c.cause, count)
+        .join_from(draws, questions)
+        .where(draws.c.answer.is_(None))
+        .group_by(questions.c.dataset, draws.c.program, draws.c.cause)
+        .order_by(count.desc(), draws.c.cause)
+    )
+    found: dict[tuple[str, int], dict[str, int]] = {}
+    for dataset, program, cause, number in connection.execute(query):
+        known = found.setdefault((dataset, program), {})
+        known[cause or NO_CAUSE] = known.get(cause or NO_CAUSE, 0) + number
+    return found
 
 
 def list_draws(

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, TypeAlias, cast
 
 import typer
 
 from ..errors import ConfigurationError
+from ..text import shortened
 from . import completion
 from .import_options import ImportOptions
 from .layout import Cell, Table
 from .options import FILES, AsJson, BankPath, Dataset
 from .output import print_json, say, tables
+
+_Causes: TypeAlias = Mapping[str, int]
 
 bank_app = typer.Typer(help="What a bank holds; draws in and out of it.", no_args_is_help=True)
 
@@ -22,6 +25,8 @@ _ONCE = ("dataset", "temperature", "questions", "model", "program")
 #: Tables under each other: what was drawn, and what it took.
 _DRAWN = ("questions", "draws", "abstentions", "errors", "cut_off", "evidence")
 _TAKEN = ("model", "program", "calls", "tokens", "cost")
+#: Causes that are shown of each member, and characters of one: errors quote what a server said.
+_MOST_CAUSES, _LONGEST = 4, 120
 _NAMES = ("dataset", "member", "temperature", *_DRAWN, *_TAKEN)
 #: Columns of counts.
 _WHOLE = (*_DRAWN, "calls", "tokens")
@@ -30,7 +35,6 @@ _WHOLE = (*_DRAWN, "calls", "tokens")
 @bank_app.command("info")
 def bank_info(bank: BankPath, dataset: Dataset = None, as_json: AsJson = False) -> None:
     """List datasets, members and programs, with their draws, usage and evidence."""
-    from ..answers.reply import CUT_OFF
     from ..bank.jsonl import jsonl_info
     from ..bank.sample_bank import SampleBank
     from ..bank.storage.schema import storable
@@ -50,17 +54,39 @@ def bank_info(bank: BankPath, dataset: Dataset = None, as_json: AsJson = False) 
     if as_json:
         print_json({"draws": rows})
     else:
-        _show(title, rows)
-        cut_off: Counter[object] = Counter()
-        for row in rows:
-            cut_off[row["member"]] += int(str(row.get("cut_off", 0)))
-        for member, count in cut_off.items():
-            for sentence in advice({CUT_OFF: count}):
-                say(f"{member}: {sentence}")
+        causes = _causes(rows)
+        _show(title, rows, causes)
+        for sentence in advice(sum(causes.values(), Counter())):
+            say(sentence)
 
 
-def _show(title: str, rows: Sequence[Mapping[str, object]]) -> None:
-    """Print the rows in two tables; what is the same in all of them is said once, above."""
+def _causes(rows: Sequence[Mapping[str, object]]) -> dict[str, Counter[str]]:
+    """Return member → cause → abstentions, over datasets and programs."""
+    found: dict[str, Counter[str]] = {}
+    for row in rows:
+        found.setdefault(str(row["member"]), Counter()).update(cast("_Causes", row["causes"]))
+    return found
+
+
+def _by_cause(causes: Mapping[str, Counter[str]]) -> Table:
+    """Return the most frequent causes of each member's abstentions as a table."""
+    rows: list[tuple[Cell, str, str]] = []
+    for member, counted in causes.items():
+        shown = counted.most_common(_MOST_CAUSES)
+        if others := len(counted) - len(shown):
+            rest = counted.total() - sum(count for _, count in shown)
+            shown.append(("1 other cause" if others == 1 else f"{others} other causes", rest))
+        rows += [((member,), shortened(cause, _LONGEST), f"{count:,}") for cause, count in shown]
+    return Table("Abstentions by cause", ("member", "cause", "draws"), rows, words=2)
+
+
+def _show(
+    title: str, rows: Sequence[Mapping[str, object]], causes: Mapping[str, Counter[str]]
+) -> None:
+    """Print the rows in two tables; what is the same in all of them is said once, above.
+
+    A third table has the causes of abstentions, where there are any.
+    """
     cells = [{name: _cell(name, row.get(name)) for name in _NAMES} for row in rows]
     values = {name: list(dict.fromkeys(row[name] for row in cells)) for name in _NAMES}
     once = [name for name in _ONCE if len(values[name]) == 1]
@@ -82,7 +108,10 @@ def _show(title: str, rows: Sequence[Mapping[str, object]]) -> None:
         )
 
     parts = [part("; ".join([title, *same]), _DRAWN), part("", _TAKEN)]
-    tables(*(each for each in parts if len(each.columns) > len(key)))
+    parts = [each for each in parts if len(each.columns) > len(key)]
+    if any(causes.values()):
+        parts.append(_by_cause(causes))
+    tables(*parts)
 
 
 def _named(column: str, text: str) -> Cell:

@@ -78,15 +78,15 @@ class Reliability:
 
 
 def _estimate(value: float, values: Floats, questions: int) -> Estimate:
-    """Return a figure with its resamples' interval.
+    """Return a figure between 0 and 1 with its resamples' interval.
 
-    Its ends are those of the percentiles or of the normal approximation, whichever is further.
+    Its ends are those of the percentiles or of the normal approximation, whichever is further, but
+    none beyond 0 or 1, where the figure cannot be: that takes no coverage away.
     """
     error = float(values.std())
     low, high = interval(values)
-    return Estimate(
-        value, min(low, value - Z95 * error), max(high, value + Z95 * error), questions, error
-    )
+    low, high = min(low, value - Z95 * error), max(high, value + Z95 * error)
+    return Estimate(value, max(low, 0.0), min(high, 1.0), questions, error)
 
 
 def _calibration(
@@ -110,7 +110,7 @@ def _calibration(
     # The bias of the resamples is not quite that of the estimate: the ends allow for either.
     low = max(0.0, 2 * value - float(np.percentile(values, 99))) if known else 0.0
     error = float(values.std())
-    return Estimate(value, low, value + Z95 * error, questions, error)
+    return Estimate(value, low, min(value + Z95 * error, 1.0), questions, error)
 
 
 def _means(values: Floats, times: Floats) -> Floats:

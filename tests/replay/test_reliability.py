@@ -48,6 +48,15 @@ def test_questions_without_an_answer_count_in_none_of_them():
     assert with_none.as_dict() == of([0.85, 0.45], [1, 0]).as_dict()
 
 
+def test_no_interval_leaves_the_range_of_its_figure():
+    """Few answers, nearly all right or nearly all wrong: the normal ends would lie outside."""
+    rare = np.r_[np.ones(19), 0]
+    for right, confidence in ((rare, 0.99), (1 - rare, 0.99), (1 - rare, 0.01)):
+        found = of(np.full(20, confidence), right)
+        for figure in (found.ece, found.brier, found.aurc):
+            assert 0 <= figure.low <= figure.mean <= figure.high <= 1
+
+
 def test_a_question_of_several_repeats_is_one_case():
     """Twenty repeats of the same answers are no more sure than one."""
     confidence = np.tile([0.9, 0.8, 0.6, 0.3] * 10, 20)

@@ -106,6 +106,7 @@ def test_info_counts_what_each_program_drew_and_took(bank):
         "errors": 0,
         "cut_off": 0,
         "abstentions": 3,
+        "causes": {"no answer": 3},
         "calls": 6,
         "tokens": 90,
         "cost": 1.5,
