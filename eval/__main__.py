@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 
 from dspy_mux.cli.main import one_line_errors
-from dspy_mux.cli.options import AsJson, Ray, RayAddress, RayWorkers, ray_cluster
+from dspy_mux.cli.options import AsJson
+from dspy_mux.cli.ray_options import Ray, RayAddress, RayWorkers, ray_cluster
 
 from .options import (
     AcceptLicense,

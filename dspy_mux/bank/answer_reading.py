@@ -26,7 +26,7 @@ from .task import load_task
 
 #: Fields of a question that hold its right answer, the surest name first. `answer` is one of those
 #: that a row keeps under `QUESTION_FIELDS`.
-_GOLD = (
+GOLD = (
     "gold",
     "gold_answer",
     "correct_answer",
@@ -208,7 +208,7 @@ class AnswerReader:
         return score
 
     def _gold(self, fields: Mapping[str, Any]) -> Any:
-        for name in _GOLD:
+        for name in GOLD:
             if (said := fields.get(name)) not in (None, ""):
                 value = self.reading.value(said)
                 if value is NO_ANSWER and self.reading.metric is not None:

@@ -21,7 +21,13 @@ from .claims import Claims
 from .listing import FAILED, ProgramInfo, list_draws, list_programs
 from .question_rows import QuestionRow, put_questions
 from .record import Record
-from .selection import recorded_temperatures, select_dataset, select_programs
+from .selection import (
+    Described,
+    described,
+    recorded_temperatures,
+    select_dataset,
+    select_programs,
+)
 from .storage.database import Database
 from .storage.faults import check_ids, check_owners
 from .storage.schema import draws, programs, questions, storable
@@ -157,6 +163,24 @@ class SampleBank:
         with self.database.reading() as connection:
             check_owners(connection)
             return recorded_temperatures(connection, dataset)
+
+    def programs(
+        self,
+        *,
+        dataset: str | None = None,
+        program: str | None = None,
+        temperature: Temperature | None = None,
+    ) -> dict[str, Described]:
+        """Return member → the program whose draws `record` reads, as it was recorded.
+
+        Args:
+            dataset, program, temperature: as in `record`, which raises the same.
+        """
+        dataset = select_dataset(self.name, self.datasets(), dataset)
+        with self.database.reading() as connection:
+            check_owners(connection)
+            chosen = select_programs(connection, self.name, dataset, program, None, temperature)
+            return described(connection, chosen)
 
     def rows(self, *, dataset: str | None = None) -> Generator[dict[str, Any], None, None]:
         """Yield every draw as a row of a JSONL bank, in the order recorded."""

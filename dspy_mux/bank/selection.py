@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -27,6 +27,13 @@ class _Candidate(NamedTuple):
     fingerprint: str
     latest: int
     temperature: float | None
+
+
+class Described(NamedTuple):
+    """A program: its fingerprint, and the description that it is of (`fingerprint_member`)."""
+
+    fingerprint: str
+    description: Mapping[str, Any]
 
 
 def select_dataset(bank: str, known: Mapping[str, int], dataset: str | None) -> str:
@@ -110,6 +117,14 @@ def select_programs(
         chosen[matching[0].id] = temperatures.at(member, at)
     temperatures.refuse_alike(f"The bank {bank}", list(chosen.values()))
     return chosen
+
+
+def described(connection: sa.Connection, chosen: Mapping[int, str]) -> dict[str, Described]:
+    """Return member → its program, of the programs that `select_programs` chose."""
+    query = sa.select(programs.c.id, programs.c.fingerprint, programs.c.description)
+    rows = connection.execute(query.where(programs.c.id.in_(list(chosen))))
+    found = {row.id: Described(row.fingerprint, json.loads(row.description)) for row in rows}
+    return {member: found[program] for program, member in chosen.items()}
 
 
 def _undecided(

@@ -8,30 +8,84 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import MuxError
+from ..errors import ConfigurationError, MuxError
+from ..text import shortened
 from . import completion
 from .options import (
     AcceptLicense,
+    AnswerType,
     AsJson,
-    Ray,
-    RayAddress,
-    RayWorkers,
     Timeout,
     finite,
-    ray_cluster,
 )
 from .output import print_json, say
+from .ray_options import Ray, RayAddress, RayWorkers, ray_cluster
 
 if TYPE_CHECKING:
     from ..bank.collect import Collected
+    from ..bank.task import TaskModule
     from ..cluster import RayCluster
+    from ..mux.pool_file import PoolFile
+
+
+@dataclass(frozen=True)
+class QuestionOptions:
+    """Which questions are asked: a task's, or a file's.
+
+    Raises:
+        ConfigurationError: neither is named, or both are.
+    """
+
+    task: str | None
+    file: Path | None
+    answer: str | None
+    type: str | None
+
+    def __post_init__(self) -> None:
+        if (self.task is None) == (self.file is None):
+            raise ConfigurationError(
+                "collect needs questions: name a task, such as programs.everyday, or a file of "
+                "them, --file questions.csv."
+                if self.task is None
+                else "A task and --file both say which questions are asked: give one of them."
+            )
+        given = [f"--{name}" for name in ("answer", "type") if getattr(self, name) is not None]
+        if self.file is None and given:
+            raise ConfigurationError(
+                f"{given[0]} is for --file: a task has a program and a metric of its own."
+            )
+
+    def task_over(self, pool: PoolFile, name: Path) -> TaskModule:
+        """Return the task; that of a file has the pool file's program.
+
+        Args:
+            name: the pool file's.
+
+        Raises:
+            ConfigurationError: the task or the type of the answers cannot be used.
+            DataError: the file cannot be read, or lacks what the program needs.
+        """
+        from ..bank.question_file import task_of_file
+        from ..bank.task import load_task
+        from ..mux.signature_text import parse_signature, retyped
+
+        if self.task is not None:
+            return load_task(self.task)
+        assert self.file is not None  # one of them is given
+        program = pool.program if self.type is None else retyped(pool.program, self.type)
+        return task_of_file(
+            self.file,
+            parse_signature(program),
+            answer=self.answer,
+            source=f"the program of {str(name)!r} ({shortened(pool.program, 80)})",
+        )
 
 
 @dataclass(frozen=True)
 class CollectOptions:
     """What `dspy-mux collect` is asked for."""
 
-    task: str
+    source: QuestionOptions
     pool: Path
     bank: str
     k: int | None
@@ -49,25 +103,43 @@ class CollectOptions:
 
 
 def collect(  # noqa: PLR0913  Typer reads the options from the parameters
-    task: Annotated[
-        str,
-        typer.Argument(
-            help="A module with program(), examples(split) and metric, such as programs.everyday."
-        ),
-    ],
     pool: Annotated[
         Path, typer.Option(help="Pool file (TOML).", autocompletion=completion.pool_files)
     ],
     bank: Annotated[
         str, typer.Option(help="Where draws are recorded.", autocompletion=completion.banks)
     ],
+    task: Annotated[
+        str | None,
+        typer.Argument(
+            help="A module with program(), examples(split) and metric, such as programs.everyday; "
+            "or pass --file."
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            help="In place of a task: questions and right answers (CSV, JSON, JSON lines or "
+            "Parquet). Columns are named as the inputs of the pool file's program.",
+            autocompletion=completion.question_files,
+        ),
+    ] = None,
+    answer: Annotated[
+        str | None,
+        typer.Option(
+            help="With --file: the column of the right answers. Default: the program's answer "
+            "field, such as answer."
+        ),
+    ] = None,
+    answer_type: AnswerType = None,
     k: Annotated[
         int | None, typer.Option(min=1, help="Draws per member. Default: the pool file's.")
     ] = None,
     split: Annotated[
         str | None,
         typer.Option(
-            help="One of the task's splits. Default: all.", autocompletion=completion.splits
+            help="One of the task's splits, or of the file's column split. Default: all.",
+            autocompletion=completion.splits,
         ),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Most examples.")] = None,
@@ -97,10 +169,10 @@ def collect(  # noqa: PLR0913  Typer reads the options from the parameters
     accept_license: AcceptLicense = False,
     as_json: AsJson = False,
 ) -> None:
-    """Draw every member k times on a task's examples; resume an earlier collection."""
+    """Draw every member k times on a task's examples, or on a file's; resume a collection."""
     _run(
         CollectOptions(
-            task=task,
+            source=QuestionOptions(task, file, answer, answer_type),
             pool=pool,
             bank=bank,
             k=k,
@@ -126,16 +198,15 @@ def _run(options: CollectOptions) -> None:
     from ..bank.children import check_processes
     from ..bank.collect import collect as run
     from ..bank.sample_bank import SampleBank
-    from ..bank.task import load_task
     from ..mux.options import SharedOptions
     from ..mux.pool_file import PoolFile
 
     if dspy.cache.enable_disk_cache:
         # Each draw is made once: what the memory cache keeps too would only grow.
         dspy.cache.enable_memory_cache = False
-    task = load_task(options.task)
     timeout: SharedOptions = {} if options.timeout is None else {"timeout": options.timeout}
     pool = PoolFile.load(options.pool)
+    task = options.source.task_over(pool, options.pool)
     # Before weights are fetched.
     check_processes(options.processes, options.num_threads, pool.embedded)
     mux = pool.mux(task.program(), accept_license=options.accept_license, **timeout)
@@ -145,7 +216,7 @@ def _run(options: CollectOptions) -> None:
         task.examples(options.split, options.limit),
         task.metric,
         bank,
-        dataset=options.task.rpartition(".")[2],
+        dataset=task.name.rpartition(".")[2],
         k=options.k,
         fields={} if options.split is None else {"split": options.split},
         num_threads=options.num_threads,

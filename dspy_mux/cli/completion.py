@@ -79,5 +79,6 @@ def formats(incomplete: str) -> list[str]:
 
 pool_files, mux_files = files(".toml"), files(".json")
 banks = files(".sqlite", ".sqlite3", ".db", ".jsonl", ".jsonl.gz")
+question_files = files(".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
 rules = words("all", "calibrated", "consistency", "pooled", "probability", "self_consistency")
 splits = words("train", "val", "test")

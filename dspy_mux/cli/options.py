@@ -22,8 +22,8 @@ from .output import say
 if TYPE_CHECKING:
     from ..bank.record import Record
     from ..bank.sample_bank import SampleBank
+    from ..bank.selection import Described
     from ..bank.temperatures import Temperature
-    from ..cluster import RayCluster
     from ..replay.splits import Split
 
 #: Files with these endings are read as banks.
@@ -125,20 +125,13 @@ Timeout = Annotated[
 AcceptLicense = Annotated[
     bool, typer.Option("--accept-license", help="Accept the models' licences.")
 ]
-Ray = Annotated[
+AnswerType = Annotated[
     str | None,
     typer.Option(
-        help="Share the draws on a Ray cluster: auto for the running one, local to start one on "
-        "this machine.",
-        autocompletion=completion.words("auto", "local"),
+        "--type",
+        help="Type of the answer, such as float: how it is read, compared and scored. Default: "
+        "that of the pool file's program.",
     ),
-]
-RayAddress = Annotated[
-    str | None, typer.Option(help="The Ray cluster's address, such as head:6379.")
-]
-RayWorkers = Annotated[
-    int | None,
-    typer.Option(min=1, help="Ray workers that ask the members on servers. Default: one per CPU."),
 ]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")
@@ -218,11 +211,14 @@ class BankOptions:
 
         They are of its only recorded temperature, else of the one chosen.
         """
+        return self._only(member).record(None, at_most=1)[0]
+
+    def _only(self, member: str) -> BankOptions:
         of = self._temperatures()[member]
         temperature = self.temperature
         if len(of) == 1:
             temperature = None if of[0] is None else f"{of[0]!r}"
-        return replace(self, members=member, temperature=temperature).record(None, at_most=1)[0]
+        return replace(self, members=member, temperature=temperature)
 
     def _temperatures(self) -> dict[str, list[float | None]]:
         from ..bank.jsonl import jsonl_temperatures
@@ -256,17 +252,45 @@ class BankOptions:
         """
         from ..optimize.plan import paired
 
+        other = self._beside_greedy()
+        if other is None:
+            record, left_out = self.record(None, at_most=at_most)
+            return record, None, left_out
+        greedy, _ = replace(self, temperature="0").record(1)
+        sampled, few = replace(self, temperature=other).record(None, at_most=at_most)
+        sampled, greedy, alone = paired(sampled, greedy)
+        return sampled, greedy, few + alone
+
+    def _beside_greedy(self) -> str | None:
+        """Return the temperature of the draws that greedy ones stand beside; None without such."""
         known = self._temperatures() if self.temperature is None else {}
         names = known if self.members is None else parse_names(self.members)
         found = {tuple(known.get(name, ())) for name in names}
         several = next(iter(found)) if len(found) == 1 else ()
-        if len(several) != 2 or several[0] != 0.0 or several[1] is None:
-            record, left_out = self.record(None, at_most=at_most)
-            return record, None, left_out
-        greedy, _ = replace(self, temperature="0").record(1)
-        sampled, few = replace(self, temperature=f"{several[1]!r}").record(None, at_most=at_most)
-        sampled, greedy, alone = paired(sampled, greedy)
-        return sampled, greedy, few + alone
+        both = len(several) == 2 and several[0] == 0.0 and several[1] is not None
+        return f"{several[1]!r}" if both else None
+
+    def programs(self, members: Sequence[str], *, greedy: bool = False) -> dict[str, Described]:
+        """Return member → the program of the draws that `with_greedy` reads; none for a file.
+
+        Args:
+            greedy: of the greedy draws, not the others.
+        """
+        from ..bank.sample_bank import SampleBank
+
+        if self.bank.endswith(FILES):
+            return {}
+        text = "0" if greedy else self._beside_greedy() or self.temperature
+        found = SampleBank(self.bank).programs(
+            dataset=self.dataset,
+            program=self.program,
+            temperature=None if text is None else parse_temperature(text),
+        )
+        return {name: found[name] for name in members}
+
+    def programs_of(self, member: str) -> dict[str, Described]:
+        """Return member → its program, of the draws that `one` reads."""
+        return self._only(member).programs([member])
 
     def _report_errors(
         self, bank: SampleBank, members: Sequence[str], temperature: Temperature | None
@@ -293,27 +317,6 @@ class BankOptions:
             )
         for sentence in advice({CUT_OFF: sum(row["cut_off"] for row in rows)}):
             say(f"dspy-mux: {sentence}", file=sys.stderr)
-
-
-def ray_cluster(ray: str | None, address: str | None, workers: int | None) -> RayCluster | None:
-    """Return the cluster that the options of this name ask for; None for none.
-
-    Raises:
-        ConfigurationError: `--ray` is neither auto nor local, or options contradict each other.
-    """
-    if ray is None and address is None:
-        if workers is not None:
-            raise ConfigurationError("--ray-workers needs a cluster: say --ray auto too.")
-        return None
-    if ray not in (None, "auto", "local") or (ray == "local" and address is not None):
-        raise ConfigurationError(
-            f"--ray takes auto or local, not {ray!r}: name another cluster with --ray-address."
-            if ray != "local"
-            else "--ray local starts a cluster on this machine: leave --ray-address out."
-        )
-    from ..cluster import RayCluster
-
-    return RayCluster(address or ray, workers=workers)
 
 
 @dataclass(frozen=True)

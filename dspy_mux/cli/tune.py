@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import completion
+from .mux_file import MuxFileOptions
 from .options import (
+    AcceptLicense,
+    AnswerType,
     AsJson,
     AtTemperature,
     BankOptions,
@@ -49,6 +54,7 @@ class TuneOptions:
     threshold: float | None
     context: str | None
     aim: AimOptions
+    file: MuxFileOptions
     as_json: bool
 
 
@@ -61,6 +67,12 @@ class AimOptions:
     max_escalated: float | None
     max_cost: float | None
     escalate: str | None
+
+    @property
+    def bounds_any(self) -> bool:
+        """Whether a threshold is chosen."""
+        bounds = self.max_risk, self.max_escalated, self.max_cost, self.escalate
+        return any(bound is not None for bound in bounds)
 
 
 def tune(  # noqa: PLR0913  Typer reads the options from the parameters
@@ -128,13 +140,35 @@ def tune(  # noqa: PLR0913  Typer reads the options from the parameters
             help="Most US dollars a question, the large model's calls among them.",
         ),
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Save the chosen mux in this file (JSON), for ask and serve.",
+            autocompletion=completion.mux_files,
+        ),
+    ] = None,
+    pool: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --out: the pool file (TOML) that the draws were collected with.",
+            autocompletion=completion.pool_files,
+        ),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="With --out: the task that was collected. Default: the pool file's program."
+        ),
+    ] = None,
+    answer_type: AnswerType = None,
+    accept_license: AcceptLicense = False,
     as_json: AsJson = False,
 ) -> None:
     """Choose members, k, λ and rule by an Optuna study over recorded draws.
 
     Without --temperature, draws of temperature 0 are tried beside the others, where both are there.
     With --max-risk, --max-escalated, --max-cost or --escalate, also show the operating points: what
-    each threshold gives and costs.
+    each threshold gives and costs. With --out, save the mux; it is opened with the same pool file.
     """
     _run(
         TuneOptions(
@@ -150,6 +184,7 @@ def tune(  # noqa: PLR0913  Typer reads the options from the parameters
             threshold=threshold,
             context=context,
             aim=AimOptions(max_risk, confidence, max_escalated, max_cost, escalate),
+            file=MuxFileOptions(out, pool, task, answer_type, accept_license),
             as_json=as_json,
         )
     )
@@ -159,6 +194,7 @@ def _run(options: TuneOptions) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
+    from ..optimize.drawing import as_live
     from ..optimize.plan import shared
     from ..optimize.tune import tune as run
 
@@ -170,6 +206,16 @@ def _run(options: TuneOptions) -> None:
         record, greedy, alone = shared(record, greedy, large)
         left_out += alone
     say_context(options.context, record)
+    student = None
+    if options.file.out is not None:
+        student = options.file.student(
+            source,
+            record.members,
+            greedy=greedy is not None,
+            large=aim.escalate,
+            aimed=aim.bounds_any,
+        )
+        record, greedy = as_live(record, student), greedy and as_live(greedy, student)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("trials", total=options.trials)
@@ -205,6 +251,8 @@ def _run(options: TuneOptions) -> None:
         print_json(_as_dict(tuned, left_out))
     else:
         _show(tuned)
+    if student is not None:
+        options.file.write(tuned, student)
 
 
 def _as_dict(tuned: Tuned, left_out: int) -> dict[str, object]:

@@ -66,6 +66,33 @@ def signature_text(signature: type[dspy.Signature]) -> str | None:
     return text if _types(again) == _types(signature) else None
 
 
+def retyped(text: str, annotation: str) -> str:
+    """Return a signature, as text, whose answer has another type: `answer`, else the last field.
+
+    Raises:
+        ConfigurationError: the text is not a signature, or the type not one that it may have.
+
+    >>> retyped("question -> answer", "float")
+    'question: str -> answer: float'
+    """
+    signature = parse_signature(text)
+    fields = list(signature.output_fields)
+    if not fields:
+        raise _not_a_signature(text)
+    answer = "answer" if "answer" in fields else fields[-1]
+    sides = (
+        ", ".join(
+            f"{name}: {annotation if name == answer else _type_text(field.rebuild_annotation())}"
+            for name, field in side.items()
+        )
+        for side in (signature.input_fields, signature.output_fields)
+    )
+    changed = " -> ".join(sides)
+    if list(parse_signature(changed).output_fields) != fields:
+        raise _not_a_signature(changed)
+    return changed
+
+
 def _types(signature: type[dspy.Signature]) -> dict[str, Any]:
     # Rebuilt, because pydantic keeps the mark of MathAnswer beside the annotation, not in it.
     return {name: field.rebuild_annotation() for name, field in signature.fields.items()}

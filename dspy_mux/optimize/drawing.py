@@ -109,10 +109,7 @@ class Drawing:
         """
         if escalation is None or escalation.member is None:
             return None
-        alone = self.student.deepcopy()
-        alone.escalation, alone.programs = None, [escalation.program]
-        alone.pool.members, alone.pool.accuracies = [escalation.member], {}
-        alone.pool.rule, alone.pool.points = rule_of("consistency"), None
+        alone = only_large(self.student, escalation)
         return _joined([self._drawn(name, alone, part, 1) for name, part in parts.items()])
 
     def _drawn(self, part: str, mux: SLMMux, examples: Sequence[dspy.Example], k: int) -> Record:
@@ -146,7 +143,7 @@ class Drawing:
         if done.errors is not None:
             logger.warning("%s split: %s", part, done.errors)
         record = recorded(mux, examples, self.metric, self.bank, dataset=_DATASET, k=k)
-        return _as_live(record, mux)
+        return as_live(record, mux)
 
     def _calls_left(self) -> int | None:
         if self.options.max_calls is None:
@@ -160,7 +157,7 @@ class Drawing:
         return max(0.0, self.options.max_cost - spent)
 
 
-def _as_live(record: Record, mux: SLMMux) -> Record:
+def as_live(record: Record, mux: SLMMux) -> Record:
     """Leave out the evidence of members that the mux does not ask for log-probabilities.
 
     A bank may hold some of a collection that did ask, and no rule will find it in a live draw.
@@ -174,6 +171,16 @@ def _as_live(record: Record, mux: SLMMux) -> Record:
     }
     kept = {name: values for name, values in evidence.items() if not np.isnan(values).all()}
     return replace(record, evidence=kept)
+
+
+def only_large(mux: SLMMux, escalation: Escalation) -> SLMMux:
+    """Return a mux of the large model alone, which asks it as a mux that escalates to it does."""
+    assert escalation.member is not None  # it is no program with LMs of its own
+    alone = mux.deepcopy()
+    alone.escalation, alone.programs = None, [escalation.program]
+    alone.pool.members, alone.pool.accuracies = [escalation.member], {}
+    alone.pool.rule, alone.pool.points = rule_of("consistency"), None
+    return alone
 
 
 def greedy(mux: SLMMux) -> SLMMux:

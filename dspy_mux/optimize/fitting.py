@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..bank.record import Record
 from ..mux.saved import Schedule
 from ..replay.contexts import Contexts, with_contexts
 from ..replay.held_out import fit_rule_scale
 from ..replay.live import Policy
+from ..replay.splits import Split
 from ..voting.ballot import Rule
 from ..voting.calibration import Training, fit
 from ..voting.early_stopping import fit_early_stopping
@@ -16,7 +18,7 @@ from ..voting.probability_fit import fit_probability
 from ..voting.rules import rule_of
 from ..voting.tally import Tally
 from .options import ChoiceOptions
-from .plan import CALIBRATED, PROBABILITY
+from .plan import CALIBRATED, PROBABILITY, Recorded
 from .tuned import Setting
 
 #: Rules that are fitted on labels, and calibrate their own confidence.
@@ -43,6 +45,33 @@ def fit_setting(
         _floats(tally.plurality_scores(part.scores).mean(axis=0)),
         schedule,
         scale=scale,
+    )
+
+
+def fit_best(
+    best: Setting,
+    draws: Recorded,
+    splits: Sequence[Split] | None,
+    options: ChoiceOptions,
+    *,
+    bound: float | None = None,
+    schedule: Schedule = "full",
+) -> Policy:
+    """Fit a study's setting on the questions that chose it.
+
+    Args:
+        splits: those of the study. Of a single one, the training part chose; else all questions.
+    """
+    draws, correct = draws.graded(options.threshold)
+    part = draws.of(best.plan)
+    if splits is not None and len(splits) == 1:
+        part = part.rows(splits[0].train)
+    return fit_setting(
+        best,
+        part.of(best.members, None)[0],
+        replace(options, threshold=correct),
+        bound=bound,
+        schedule=schedule,
     )
 
 

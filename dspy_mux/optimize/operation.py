@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, replace
 
 from ..errors import ConfigurationError
+from ..mux.points import OperatingPoints
 from ..mux.saved import Otherwise
 from ..mux.slm_mux import SLMMux
 from ..mux.trust import Escalate, Escalation, escalation_of
@@ -37,11 +38,7 @@ class Operation:
                 "hedged"; or so few labels can promise nothing.
         """
         otherwise, escalation = student.pool.settings.otherwise, student.escalation
-        if student.schedule == "hedged":
-            raise ConfigurationError(
-                "Under schedule='hedged', which draws are made depends on which come first, and no "
-                "recorded draws tell that: compile for schedule='full' or 'frugal'."
-            )
+        _refuse_hedged(student)
         if escalate is not None:
             if otherwise != "flag":
                 raise ConfigurationError(
@@ -61,6 +58,26 @@ class Operation:
         operation = cls(aim, otherwise, escalation)
         operation._check_labels(labels)
         return operation
+
+    @classmethod
+    def as_tuned(cls, student: SLMMux, points: OperatingPoints) -> Operation:
+        """Return the operation of a student whose points `tune` found on recorded draws.
+
+        Raises:
+            ConfigurationError: the points count on a large model that is not the student's, or the
+                schedule is "hedged".
+        """
+        _refuse_hedged(student)
+        escalation = student.escalation
+        name = None if escalation is None else escalation.name
+        if points.large not in (None, name):
+            raise ConfigurationError(
+                f"The threshold was chosen for a mux that escalates to {points.large!r}, and this "
+                f"one escalates to {'nothing' if name is None else repr(name)}: pass it as "
+                "escalate=, or as [escalate] of the pool file."
+            )
+        otherwise = student.pool.settings.otherwise if escalation is None else "escalate"
+        return cls(Aim(), otherwise, escalation)
 
     def _check_labels(self, labels: int) -> None:
         """Say before anything is drawn that so few labels can promise nothing."""
@@ -99,6 +116,14 @@ class Operation:
             escalates_to=None if self.escalation is None else self.escalation.name,
         )
         return mux
+
+
+def _refuse_hedged(student: SLMMux) -> None:
+    if student.schedule == "hedged":
+        raise ConfigurationError(
+            "Under schedule='hedged', which draws are made depends on which come first, and no "
+            "recorded draws tell that: compile for schedule='full' or 'frugal'."
+        )
 
 
 def warn_of_threshold(student: SLMMux) -> None:

@@ -26,15 +26,15 @@ from ..replay.live import Policy
 from ..voting.nearby import AUTO, context_field
 from ..voting.rules import rule_of
 from .aim import Aim
-from .drawing import Drawing, DrawOptions, greedy_member
-from .fitting import fit_setting
+from .drawing import Drawing, DrawOptions
+from .fitting import fit_best
 from .operating import Aimed
 from .operation import Operation, warn_of_threshold
 from .options import DEFAULT_RULES, STUDY_NAME, ChoiceOptions, StudyOptions, check_least
 from .plan import PROBABILITY
 from .report import MuxReport
 from .tune import halves, run_aimed, run_study
-from .tuned import Tuned
+from .tuned import Tuned, set_up
 
 if TYPE_CHECKING:
     import optuna
@@ -252,15 +252,11 @@ class MuxOptimizer(Teleprompter):
             )
             return goal.set_up(self._built(student, tuned, policy, drawing))
         tuned = run_study(draws, drawing.splits, options, self.study_options)
-        draws, correct = draws.graded(options.threshold)
-        best = self._report(tuned, drawing).compiled
-        part = draws.of(best.plan)
-        if drawing.splits is not None:
-            part = part.rows(drawing.splits[0].train)
-        policy = fit_setting(
-            best,
-            part.of(best.members, None)[0],
-            replace(options, threshold=correct),
+        policy = fit_best(
+            self._report(tuned, drawing).compiled,
+            draws,
+            drawing.splits,
+            options,
             bound=self.bound,
             schedule=schedule,
         )
@@ -299,26 +295,11 @@ class MuxOptimizer(Teleprompter):
         """Return a copy of the student set up as the study decided, and as it was fitted."""
         report = self._report(tuned, drawing)
         best = report.compiled
-        plain = student.deepcopy()
-        # The student's own rule and points may be of other members.
-        plain.pool.rule, plain.pool.points = rule_of("consistency"), None
-        mux = plain.subset(best.members)
-        mux.pool.members = [
-            greedy_member(member) if best.greedy else replace(member, k=best.k)
-            for member in mux.members
-        ]
-        mux.pool.accuracies = {
-            name: value
-            for name, value in zip(policy.members, policy.accuracies, strict=True)
-            if value is not None
-        }
-        mux.pool.rule, mux.pool.scale = policy.rule, policy.scale
-        mux.pool.settings.schedule = policy.schedule
-        mux.pool.points = tuned.points
+        mux = set_up(student, best, policy, tuned.points)
         mux.report = replace(
             report,
             accuracies=dict(mux.pool.accuracies),
-            decided_by=getattr(mux.pool.rule, "decided_by", mux.pool.rule.name),
+            decided_by=getattr(mux.rule, "decided_by", mux.rule.name),
         )
         return mux
 

@@ -16,7 +16,7 @@ from ..replay.splits import Split, check_apart, holdout
 from ..sampling.interrupt import Interrupt
 from .aim import Aim
 from .choose import Chooser
-from .fitting import fit_setting
+from .fitting import fit_best, fit_setting
 from .objective import Objective
 from .operating import Aimed, find_points
 from .options import DEFAULT_RULES, STUDY_NAME, ChoiceOptions, StudyOptions
@@ -131,8 +131,9 @@ def tune(  # noqa: PLR0913  (public: keyword arguments that users of Optuna know
     )
     aim = Aim.of(max_risk, confidence, max_escalated, max_cost_per_question, escalate is not None)
     if aim is None:
-        return run_study(draws, splits, options, study_options, left_out=left_out)
-    tuned, _ = run_aimed(
+        tuned = run_study(draws, splits, options, study_options, left_out=left_out)
+        return replace(tuned, policy=fit_best(tuned.best, draws, splits, options))
+    tuned, policy = run_aimed(
         draws,
         halves(len(record.questions), splits, seed),
         options,
@@ -140,7 +141,7 @@ def tune(  # noqa: PLR0913  (public: keyword arguments that users of Optuna know
         Aimed.of(aim, escalate, record, threshold),
         left_out=left_out,
     )
-    return tuned
+    return replace(tuned, policy=policy)
 
 
 def halves(questions: int, splits: Sequence[Split] | None, seed: int) -> Split:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, TypedDict
 
+from ..errors import ConfigurationError
 from ..mux.points import OperatingPoints
+from ..mux.saved_rule import check_asks
+from ..mux.slm_mux import SLMMux
+from ..replay.live import Policy
+from ..voting.rules import rule_of
+from .drawing import greedy_member
+from .operation import Operation, warn_of_threshold
 from .plan import Plan
 
 if TYPE_CHECKING:
@@ -165,6 +172,7 @@ class Tuned:
         validated: whether the questions are those of a validation split.
         points: the operating points of `best`, measured on questions that are not among these;
             None where none were asked for.
+        policy: `best`, fitted on the questions that chose it; None where a compilation fits it.
     """
 
     best: Setting
@@ -182,6 +190,36 @@ class Tuned:
     searched: bool = True
     validated: bool = False
     points: OperatingPoints | None = None
+    policy: Policy | None = None
+
+    def mux(self, student: SLMMux) -> SLMMux:
+        """Return a copy of a mux that is set up as `best`, with the threshold that was chosen.
+
+        Its members must be those that were recorded: nothing here can tell. `student` is not
+        changed.
+
+        Args:
+            student: the program over the pool, of which `best` names the members.
+
+        Raises:
+            ConfigurationError: the pool lacks one of them, does not ask for the log-probabilities
+                that the rule reads, or has no input by which it weighs; the threshold counts on a
+                large model that the mux lacks, or there is none and the mux would withhold answers.
+        """
+        if self.policy is None:
+            raise ConfigurationError(
+                "A compilation's study is already set up, in the mux that compile returned: use "
+                "that one."
+            )
+        rule = self.policy.rule
+        check_asks(rule, student.members, student.pool.settings.logprobs)
+        _check_context(getattr(rule, "context", None), student)
+        policy = replace(self.policy, schedule=student.schedule)
+        mux = set_up(student, self.best, policy, self.points)
+        if self.points is None:
+            warn_of_threshold(student)
+            return mux
+        return Operation.as_tuned(student, self.points).set_up(mux)
 
     @property
     def scored_on(self) -> str:
@@ -201,4 +239,37 @@ class Tuned:
         return (
             f"Accuracies are {self.scored_on}{how}, on the very questions by which {taken}: that "
             f"flatters it, and a test split would not.{why}"
+        )
+
+
+def set_up(
+    student: SLMMux, setting: Setting, policy: Policy, points: OperatingPoints | None
+) -> SLMMux:
+    """Return a copy of a mux that draws as a setting says, and decides by its fitted policy."""
+    plain = student.deepcopy()
+    # The student's own rule and points may be of other members.
+    plain.pool.rule, plain.pool.points = rule_of("consistency"), None
+    mux = plain.subset(setting.members)
+    mux.pool.members = [
+        greedy_member(member) if setting.greedy else replace(member, k=setting.k)
+        for member in mux.members
+    ]
+    mux.pool.accuracies = {
+        name: value
+        for name, value in zip(policy.members, policy.accuracies, strict=True)
+        if value is not None
+    }
+    mux.pool.rule, mux.pool.scale = policy.rule, policy.scale
+    mux.pool.settings.schedule = policy.schedule
+    mux.pool.points = points
+    return mux
+
+
+def _check_context(context: str | None, student: SLMMux) -> None:
+    """Raise ConfigurationError if the rule weighs by what the mux is never given."""
+    inputs = student.programs[0].predictors()[0].signature.input_fields
+    if context is not None and context not in inputs:
+        raise ConfigurationError(
+            f"The calibrated rule weighs by {context!r}, and the program takes "
+            f"{', '.join(inputs)}: make it an input of the program, or leave the context out."
         )

@@ -1,0 +1,142 @@
+"""From a file of questions to a saved mux: `collect --file`, `tune --out`, `ask --mux`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+
+import pytest
+
+from dspy_mux import SampleBank, SLMMux
+from dspy_mux.replay.live import Policy
+
+from ..support.http_models import model_server
+from ..support.scripted import marked
+
+#: Model → the sums that it gets wrong.
+WRONG = {"a": {3, 4, 11, 12}, "b": {2, 3, 17, 18, 19}, "c": set(range(8, 20))}
+POOL = 'program = "question -> answer: float"\nk = 2\ntemperature = 0.5\n'
+
+
+def reply(model, wrong):
+    def say(prompt):
+        n = int(re.findall(r"What is (\d+)", prompt)[-1])
+        return marked(reasoning="Easy.", answer=f"{n + n + (n in wrong) * (1 + ord(model))}.00")
+
+    return say
+
+
+@pytest.fixture
+def server():
+    with model_server() as server:
+        server.texts.update({model: reply(model, wrong) for model, wrong in WRONG.items()})
+        yield server
+
+
+@pytest.fixture
+def folder(server, tmp_path, monkeypatch):
+    """A folder with questions.csv and pool.toml, whose members are on a server."""
+    monkeypatch.chdir(tmp_path)
+    with (tmp_path / "questions.csv").open("w", newline="") as file:
+        rows = [(f"What is {n} + {n}?", 2 * n, ("train", "test")[n % 2]) for n in range(20)]
+        csv.writer(file).writerows([("question", "answer", "split"), *rows])
+    members = [
+        f'[[members]]\nname = "{name}"\nmodel = "openai/{name}"\napi_base = "{server.address}/v1"\n'
+        for name in WRONG
+    ]
+    (tmp_path / "pool.toml").write_text(POOL + "".join(members))
+    return tmp_path
+
+
+COLLECT = ("collect", "--file", "questions.csv", "--pool", "pool.toml", "--bank", "bank.sqlite")
+TUNE = ("tune", "bank.sqlite", "--trials", 8, "--pool", "pool.toml", "--out", "mux.json")
+
+
+def test_a_csv_becomes_a_mux_that_answers_as_its_replay(folder, server, as_json, dspy_mux):
+    done = as_json(*COLLECT)
+    assert (done["drawn"], done["missing"], done["abstained"]) == (120, 0, 0)
+    asked = len(server.bodies)
+    assert as_json(*COLLECT)["already"] == 120  # it resumes
+    assert len(server.bodies) == asked
+    bank = SampleBank("bank.sqlite")
+    assert list(bank.datasets()) == ["questions"]
+    record = bank.record()
+    right = {"a": 16, "b": 15, "c": 8}
+    assert dict(zip(record.members, record.scores.mean(axis=2).sum(axis=0), strict=True)) == right
+
+    told = as_json(*TUNE)
+    assert len(server.bodies) == asked
+    best = told["best"]
+    saved = Policy.of("mux.json")
+    assert (saved.members, set(saved.k)) == (tuple(best["members"]), {best["k"]})
+    assert saved.rule.name == best["rule"]
+    assert dict(zip(saved.members, saved.accuracies, strict=True)) == {
+        name: right[name] / 20 for name in saved.members
+    }
+    from dspy_mux import load_pool
+
+    mux = SLMMux.from_file("mux.json", load_pool("pool.toml"))
+    answers = [mux(question=f"What is {n} + {n}?").answer == 2 * n for n in range(20)]
+    assert sum(answers) == 20 * best["value"]
+    verdict = as_json("ask", "What is 3 + 3?", "--mux", "mux.json", "--pool", "pool.toml")
+    assert {ballot["member"] for ballot in verdict["ballots"]} == set(best["members"])
+    code, out, err = dspy_mux(*TUNE)
+    assert code == 0
+    assert "The mux is written anew in mux.json" in " ".join(err.split())
+
+
+def test_a_split_of_the_file_and_a_threshold(folder, as_json):
+    assert as_json(*COLLECT, "--split", "train")["drawn"] == 60
+    assert as_json(*COLLECT)["drawn"] == 60
+    split = ("--split-field", "split", "--max-risk", 0.5, "--confidence", 0.5)
+    told = as_json(*TUNE, *split)["operating"]
+    pool = json.loads((folder / "mux.json").read_text())["pool"]
+    chosen = next(point for point in told["points"] if told["compiled"] in point["names"])
+    assert pool["threshold"] == chosen["threshold"]
+    assert pool["points"]["compiled"] == told["compiled"]
+
+
+def test_a_pool_that_was_not_collected_with_is_refused(folder, as_json, refused):
+    as_json(*COLLECT, "--split", "train", "--limit", 6)
+    pool = (folder / "pool.toml").read_text()
+
+    def changed(*of):
+        (folder / "pool.toml").write_text(pool.replace(*of))
+        return refused(*TUNE)
+
+    assert "no member 'b', whose draws are recorded; it has a, bee, c" in changed('"b"', '"bee"')
+    told = changed("temperature = 0.5", 'temperature = 0.7\nadapter = "plain"')
+    assert "pool.toml asks 'a' in another way than was recorded" in told
+    assert "the temperature (0.5 recorded, 0.7 here)" in told
+    assert "the adapter" in told
+    told = changed("answer: float", "answer")
+    assert "the program's outputs (answer: float recorded, answer: str here)" in told
+    (folder / "pool.toml").write_text(pool.replace("answer: float", "answer"))
+    assert as_json(*TUNE, "--type", "float")["best"]["members"]
+    (folder / "pool.toml").write_text(pool)
+    (folder / "notes.json").write_text("[1]")
+    assert "is not a saved mux" in refused(*TUNE, "--out", "notes.json")
+    assert (folder / "notes.json").read_text() == "[1]"
+    assert "pass --pool pool.toml" in refused("tune", "bank.sqlite", "--out", "mux.json")
+    assert "--out mux.json" in refused("tune", "bank.sqlite", "--pool", "pool.toml")
+
+
+def test_mistakes_in_the_file_name_its_columns(folder, refused):
+    questions = folder / "questions.csv"
+    assert "name a task" in refused("collect", *COLLECT[3:])
+    assert "give one of them" in refused("collect", "a_task", *COLLECT[1:])
+    questions.write_text("prompt,gold\nWhat is 1 + 1?,2\n")
+    told = refused(*COLLECT)
+    assert "no column 'question'" in told
+    assert "its columns are prompt, gold" in told
+    questions.write_text("question,result\nWhat is 1 + 1?,2\nWhat is 2 + 2?,four or so\n")
+    assert "Name theirs with --answer" in refused(*COLLECT)
+    assert "its columns are question, result" in refused(*COLLECT, "--answer", "gold")
+    told = refused(*COLLECT, "--answer", "result", "--type", "bool")
+    assert "Row 1 of 'questions.csv' has '2' in the column 'result'" in told
+    questions.write_text("question,answer\nWhat is 1 + 1?,2\n,4\n")
+    assert "Row 2 of 'questions.csv' has nothing in the column 'question'" in refused(*COLLECT)
+    questions.write_text("question,answer\nWhat is 1 + 1?,2\n")
+    assert "no split 'train'" in refused(*COLLECT, "--split", "train")
+    assert not (folder / "bank.sqlite").exists()
