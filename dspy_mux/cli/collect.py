@@ -8,77 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import ConfigurationError, MuxError
-from ..text import shortened
+from ..errors import MuxError
 from . import completion
 from .options import (
     AcceptLicense,
-    AnswerType,
     AsJson,
     Timeout,
     finite,
 )
 from .output import print_json, say
+from .questions import AnswerType, QuestionOptions
 from .ray_options import Ray, RayAddress, RayWorkers, ray_cluster
 
 if TYPE_CHECKING:
     from ..bank.collect import Collected
-    from ..bank.task import TaskModule
     from ..cluster import RayCluster
-    from ..mux.pool_file import PoolFile
-
-
-@dataclass(frozen=True)
-class QuestionOptions:
-    """Which questions are asked: a task's, or a file's.
-
-    Raises:
-        ConfigurationError: neither is named, or both are.
-    """
-
-    task: str | None
-    file: Path | None
-    answer: str | None
-    type: str | None
-
-    def __post_init__(self) -> None:
-        if (self.task is None) == (self.file is None):
-            raise ConfigurationError(
-                "collect needs questions: name a task, such as programs.everyday, or a file of "
-                "them, --file questions.csv."
-                if self.task is None
-                else "A task and --file both say which questions are asked: give one of them."
-            )
-        given = [f"--{name}" for name in ("answer", "type") if getattr(self, name) is not None]
-        if self.file is None and given:
-            raise ConfigurationError(
-                f"{given[0]} is for --file: a task has a program and a metric of its own."
-            )
-
-    def task_over(self, pool: PoolFile, name: Path) -> TaskModule:
-        """Return the task; that of a file has the pool file's program.
-
-        Args:
-            name: the pool file's.
-
-        Raises:
-            ConfigurationError: the task or the type of the answers cannot be used.
-            DataError: the file cannot be read, or lacks what the program needs.
-        """
-        from ..bank.question_file import task_of_file
-        from ..bank.task import load_task
-        from ..mux.signature_text import parse_signature, retyped
-
-        if self.task is not None:
-            return load_task(self.task)
-        assert self.file is not None  # one of them is given
-        program = pool.program if self.type is None else retyped(pool.program, self.type)
-        return task_of_file(
-            self.file,
-            parse_signature(program),
-            answer=self.answer,
-            source=f"the program of {str(name)!r} ({shortened(pool.program, 80)})",
-        )
 
 
 @dataclass(frozen=True)

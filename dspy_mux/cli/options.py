@@ -125,14 +125,6 @@ Timeout = Annotated[
 AcceptLicense = Annotated[
     bool, typer.Option("--accept-license", help="Accept the models' licences.")
 ]
-AnswerType = Annotated[
-    str | None,
-    typer.Option(
-        "--type",
-        help="Type of the answer, such as float: how it is read, compared and scored. Default: "
-        "that of the pool file's program.",
-    ),
-]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")
 ]

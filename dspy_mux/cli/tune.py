@@ -12,7 +12,6 @@ from . import completion
 from .mux_file import MuxFileOptions
 from .options import (
     AcceptLicense,
-    AnswerType,
     AsJson,
     AtTemperature,
     BankOptions,
@@ -32,6 +31,7 @@ from .options import (
     say_context,
 )
 from .output import percent, print_json, say, table
+from .questions import AnswerType
 
 if TYPE_CHECKING:
     from ..mux.points import OperatingPoints
