@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import reprlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..errors import DataError
@@ -17,6 +17,8 @@ from .statement import STATED
 
 #: Fields that state a question, by which rows without an id are told apart.
 _QUESTIONS = (*STATED[:3], "prompt_text", "input")
+#: Columns that an error lists.
+_MOST_COLUMNS = 12
 
 
 class ForeignRows:
@@ -52,7 +54,7 @@ class ForeignRows:
             if self.layout.model is None:
                 raise DataError(
                     f"{self.source.noun} {place} of {self.name} needs a model, whose draw it is: "
-                    "name it with --model NAME."
+                    f"name it with --model NAME{self._or_map(raw)}."
                 )
             row["model"] = self.layout.model
         if self.source.name == ROWS and self.layout.score is not None:
@@ -63,11 +65,27 @@ class ForeignRows:
             row["question_id"] = question_key(question)
         if "answer" not in row and isinstance(row.get("text"), str):
             row["answer"] = row["text"].strip()
+        if "answer" not in row and self.source.name == ROWS:
+            raise DataError(
+                f"{self.source.noun} {place} of {self.name} has no answer{self._or_map(raw)}."
+            )
         if self._questions is not None:
             row = self._with_question(place, row)
         if row.get("answer_class") is not None:
             self.compared = "the file's answer_class"
         return row
+
+    def _or_map(self, row: Mapping[str, Any]) -> str:
+        """Return the end of a sentence: which columns there are, and how to say what they hold."""
+        if self.source.name != ROWS:
+            return ""
+        names = ", ".join(str(name) for name in list(row)[:_MOST_COLUMNS])
+        more = ", …" if len(row) > _MOST_COLUMNS else ""
+        have = f"its columns are {names}{more}" if row else "it is empty"
+        return (
+            f"; {have}: where they have other names than bank import expects, say which is which, "
+            "as in --map question=COLUMN,answer=COLUMN,model=COLUMN"
+        )
 
     def _with_score(self, place: Place, row: dict[str, Any], name: str) -> dict[str, Any]:
         """Return a row with a column of its own as its score."""

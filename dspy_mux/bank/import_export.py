@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain
@@ -21,7 +21,7 @@ from .formats.inspect_export import write_logs
 from .formats.layout import Layout
 from .formats.recognition import ROWS, open_source
 from .imported import import_rows
-from .rows import check_rows
+from .rows import Row, check_rows
 from .sample_bank import SampleBank
 from .written import replacing, write_parquet
 
@@ -96,19 +96,20 @@ def import_file(
     foreign = ForeignRows(source, name, layout, dataset=None if source.name == ROWS else dataset)
     reader = None if reading is None else AnswerReader(reading, name, source.noun)
 
-    def rows(heated: Mapping[Any, float]) -> Any:
+    unscored = 0
+
+    def rows(heated: Mapping[Any, float]) -> Iterator[Row]:
+        nonlocal unscored
+        unscored = 0  # the rows come again from the first one
         found = foreign.rows()
         read = found if reader is None else reader.rows(found)
-        return check_rows(read, name, source.noun, dataset or "default", heated)
+        for row in check_rows(read, name, source.noun, dataset or "default", heated):
+            unscored += row.answer is not None and row.score is None
+            yield row
 
     added, already = import_rows(bank, rows, name, None if reader is None else reader.classes)
-    if reading is not None and already:
-        context.note(
-            f"{already} draws were there already: their answers and scores stay, and are compared "
-            f"as {reading.name}; a new bank has them read anew"
-        )
-    if reading is not None and reading.metric is None and reader is not None and reader.scored:
-        context.note(f"{reader.scored} answers without a score were compared with the right one")
+    for note in _notes(added, already, unscored, reader):
+        context.note(note)
     return Imported(
         added,
         already,
@@ -117,6 +118,36 @@ def import_file(
         unread=0 if reader is None else reader.unread,
         notes=tuple(context.notes),
     )
+
+
+def _notes(added: int, already: int, unscored: int, reader: AnswerReader | None) -> Iterator[str]:
+    """Yield what there is to say of a file's draws: those that were there, and their scores.
+
+    Args:
+        unscored: answers of the file that have no score now.
+    """
+    if already and reader is not None:
+        yield (
+            f"{already} draws were there already and keep the answers and scores that they have: "
+            f"import the file into a new bank to have them read as {reader.reading.name}"
+        )
+    if not added:
+        return
+    if reader is not None and reader.reading.metric is None and reader.scored:
+        count = f"{reader.scored} answers" if not already else "new answers"
+        yield f"{count} without a score were compared with the right one"
+    have = "1 answer has" if unscored == 1 else f"{unscored} answers have"
+    if unscored and reader is None:
+        yield (
+            f"{have} no score, which replay and most verbs need: import the file "
+            "into a new bank with --type, such as --type float, or --program TASK, which compare "
+            "them with the right answer"
+        )
+    elif unscored:
+        yield (
+            f"{have} no score, which replay and most verbs need: the file "
+            "states no right answer to compare them with, such as a column gold"
+        )
 
 
 def export_file(

@@ -203,7 +203,9 @@ class Record:
         if scored and unlabelled:
             raise DataError(
                 f"{self.source} has {unlabelled} draws without a score: collect again with the "
-                "metric, which scores them without a call, or give each row `correct` or `score`."
+                "metric, which scores them without a call; import their file into a new bank with "
+                "--type or --program, which compare answers with the right one; or give each row "
+                "`correct` or `score`."
             )
         return part, len(self.questions) - len(rows)
 

@@ -50,14 +50,16 @@ class ImportOptions:
             done = import_file(
                 SampleBank(bank), file, dataset=self.dataset, layout=layout, reading=reading
             )
-            say(f"{file}: {done.added} draws added, {done.already} there already")
+            stay = ", which stay as they are" if done.already else ""
+            say(f"{file}: {done.added} draws added, {done.already} there already{stay}")
             _tell(done, by_type=reading is not None)
             if reading is None:
                 compared = "text" if "text" in (compared, done.compared) else done.compared
         if compared == "text":
             say(
-                "dspy-mux: answers are compared as text, so that 18 and 18.00 are two; a --type, "
-                "such as float, compares what they mean.",
+                "dspy-mux: answers are compared as text, so that 18 and 18.00 are two; imported "
+                "into a new bank with a --type, such as float, they are compared by what they "
+                "mean.",
                 file=sys.stderr,
             )
 

@@ -15,7 +15,7 @@ def test_a_bank_is_filled_told_and_written_out(bank, tmp_path, dspy_mux, as_json
     assert "answers are compared as text" in err
     assert (
         dspy_mux("bank", "import", made, bank, "--dataset", "sums")[1]
-        == f"{bank}: 0 draws added, 480 there already\n"
+        == f"{bank}: 0 draws added, 480 there already, which stay as they are\n"
     )
     told = as_json("bank", "info", made)
     assert [
@@ -64,7 +64,7 @@ def test_a_second_unnumbered_file_adds_draws(bank, tmp_path, dspy_mux, as_json):
         [
             f"{files[0]}: 9 draws added, 0 there already",
             f"{files[1]}: 9 draws added, 0 there already",
-            f"{files[0]}: 0 draws added, 9 there already",
+            f"{files[0]}: 0 draws added, 9 there already, which stay as they are",
         ],
     )
     assert as_json("bank", "info", made)["draws"][0]["draws"] == 18

@@ -34,6 +34,37 @@ def test_it_is_said_once_that_answers_are_compared_as_text(tmp_path, dspy_mux):
     assert err.count("answers are compared as text, so that 18 and 18.00 are two") == 1
 
 
+def test_a_first_import_without_a_type_says_how_to_come_to_a_score(tmp_path, dspy_mux, refused):
+    rows = [
+        {"question": question, "model": name, "text": text, "gold": "18"}
+        for question in ("9 + 9?", "10 + 8?")
+        for name, text in (("small", "It is 18."), ("tiny", "$18"))
+    ]
+    path, made = jsonl(tmp_path / "rows.jsonl", rows), tmp_path / "bank.sqlite"
+
+    _, _, err = dspy_mux("bank", "import", made, path)
+    assert "4 answers have no score, which replay and most verbs need: import the file into" in err
+    assert "into a new bank with --type or --program" in refused("replay", made)
+
+    _, out, err = dspy_mux("bank", "import", made, path, "--type", "float")
+    assert out == f"{path}: 0 draws added, 4 there already, which stay as they are\n"
+    assert "4 draws were there already and keep the answers and scores that they have" in err
+    assert "were compared with the right one" not in err
+
+    _, _, err = dspy_mux("bank", "import", tmp_path / "new.sqlite", path, "--type", "float")
+    assert "4 answers without a score were compared with the right one" in err
+    assert dspy_mux("replay", tmp_path / "new.sqlite")[0] == 0
+
+
+def test_answers_without_a_right_one_are_said_to_lack_a_score(tmp_path, dspy_mux):
+    rows = [{"question": "9 + 9?", "model": "small", "text": "It is 18."}]
+    path = jsonl(tmp_path / "rows.jsonl", rows)
+    _, _, err = dspy_mux("bank", "import", tmp_path / "bank.sqlite", path, "--type", "float")
+    assert (
+        "1 answer has no score, which replay and most verbs need: the file states no right" in err
+    )
+
+
 def test_a_map_is_saved_and_used_again(tmp_path, dspy_mux, as_json):
     said = {"run": {"who": "small"}, "said": [{"x": "18"}, {"x": "18.0"}], "ok": "C"}
     rows = [{"id": "q0", **said}, {"id": "q1", **said}]

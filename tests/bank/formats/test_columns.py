@@ -106,6 +106,12 @@ def test_csv_is_separated_as_its_first_line_is(bank, tmp_path, mark):
         ("question_id,model,answer,draw\nq0,a,x,first\n", r"Row 1 of .* draw 'first'"),
         ("question_id,model,answer,score\nq0,a,x,good\n", r"Row 1 of .* score 'good'"),
         ("question_id,answer\nq0,x\n", r"Row 1 of .* needs a model.* --model NAME"),
+        (
+            "question,reply,llm\n9 + 9?,18,small\n",
+            r"needs a model.* --model NAME; its columns are question, reply, llm: .*"
+            r"--map question=COLUMN,answer=COLUMN,model=COLUMN\.$",
+        ),
+        ("question,reply,model\n9 + 9?,18,a\n", r"has no answer; its columns are .* as in --map"),
     ],
 )
 def test_a_row_of_csv_that_is_not_understood_is_named(bank, tmp_path, text, told):

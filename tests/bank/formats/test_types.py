@@ -115,7 +115,7 @@ def test_a_file_that_was_imported_as_text_is_known_again(bank, tmp_path):
     done = import_file(bank, path, reading=FLOAT)
     assert (done.added, [row["answer"] for row in bank.rows()]) == (0, ["18", "18.00"])
     assert bank.record().votes.tolist() == [[[0, 0]]]  # they are compared by the type now
-    assert "2 draws were there already: their answers and scores stay" in done.notes[0]
+    assert "2 draws were there already and keep the answers and scores" in done.notes[0]
 
 
 def test_what_was_read_by_type_survives_the_way_out_and_in(bank, tmp_path):
