@@ -21,13 +21,13 @@ from rich.console import Console
 
 from ..errors import BankError, ConfigurationError
 from ..mux.slm_mux import SLMMux
+from ..progress import Step
 from ..sampling.interrupt import Interrupt
 from .children import Children, check_processes, embedded_in, units_at_once
 from .conductor import Cluster, Conductor
 from .fingerprint import fingerprint_member
 from .heartbeat import Heartbeat
 from .limits import Budget
-from .progress_bar import progress_bar
 from .questions import check_fit, questions_of
 from .sample_bank import SampleBank
 from .score import Metric as Metric, Scorer, check_metric
@@ -328,30 +328,22 @@ def _counting_losses(tallies: Callable[[], Tallies]) -> Iterator[None]:
         ) from error
 
 
-class _Meter:
-    """The line that shows how far a collection is, within its block.
+class _Meter(Step):
+    """Shows how far a collection is, within its block.
 
     Args:
         total, already: draws to have, and those that are recorded.
     """
 
     def __init__(self, console: Console | None, total: int, already: int):
-        self._progress = progress_bar(console)
-        self._bar = self._progress.add_task("drawing", total=total, completed=already, spent="")
-        self._already, self._began = already, time.monotonic()
-
-    def __enter__(self) -> _Meter:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        super().__init__(
+            "drawing", console=console, unit="draws", total=total, done=already, ends=True
+        )
 
     def show(self, tallies: Tallies) -> None:
-        rate = tallies.drawn / max(time.monotonic() - self._began, 1e-9)
+        rate = tallies.drawn / max(time.monotonic() - self.began, 1e-9)
         cost = "" if tallies.cost is None else f", ${tallies.cost:.4f}"
-        spent = f"{rate:.1f}/s, {tallies.calls} calls{cost}"
-        self._progress.update(self._bar, completed=self._already + tallies.drawn, spent=spent)
+        self.at(self.already + tallies.drawn, f"{rate:.1f}/s, {tallies.calls} calls{cost}")
 
 
 def _budget(mux: SLMMux, options: CollectOptions) -> Budget | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigurationError, DataError
+from ..progress import counted
 from .answer_reading import AnswerReader, AnswerReading
 from .foreign_rows import ForeignRows
 from .formats.inspect_export import write_logs
@@ -101,7 +102,7 @@ def import_file(
     def rows(heated: Mapping[Any, float]) -> Iterator[Row]:
         nonlocal unscored
         unscored = 0  # the rows come again from the first one
-        found = foreign.rows()
+        found = counted(foreign.rows(), "rows")
         read = found if reader is None else reader.rows(found)
         for row in check_rows(read, name, source.noun, dataset or "default", heated):
             unscored += row.answer is not None and row.score is None

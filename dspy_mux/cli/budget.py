@@ -28,6 +28,7 @@ from .options import (
     say_context,
 )
 from .output import check_page, percent, percent_range, print_json, table, write_page
+from .step import step
 
 if TYPE_CHECKING:
     from ..replay.stopping_curve import StoppingPoint
@@ -107,15 +108,16 @@ def _run(options: BudgetOptions) -> None:
     check_page(options.html)
     record, left_out = options.source.record(options.k)
     say_context(options.context, record)
-    points = stopping_curve(
-        record,
-        k=options.k,
-        bounds=BOUNDS if options.bounds is None else options.bounds,
-        splits=options.split.recorded(record),
-        context=options.context,
-        threshold=options.threshold,
-        seed=options.split.seed,
-    )
+    with step("measuring"):
+        points = stopping_curve(
+            record,
+            k=options.k,
+            bounds=BOUNDS if options.bounds is None else options.bounds,
+            splits=options.split.recorded(record),
+            context=options.context,
+            threshold=options.threshold,
+            seed=options.split.seed,
+        )
     if options.html is not None:
         from ..optimize.figures import page, stopping_figure
 

@@ -23,6 +23,7 @@ from .options import (
     Test,
 )
 from .output import percent, print_json, say, table
+from .step import step
 
 if TYPE_CHECKING:
     from ..replay.drift import Comparison, Drift
@@ -122,14 +123,15 @@ def _run(options: DriftOptions) -> None:
     record, _ = options.source.whole(None)
     if options.split_field is not None:
         record = record.rows(questions_with(record, options.split_field, options.test))
-    found = run(
-        record,
-        lines,
-        mux=options.mux,
-        level=options.level,
-        change=options.change,
-        seed=options.seed,
-    )
+    with step("comparing"):
+        found = run(
+            record,
+            lines,
+            mux=options.mux,
+            level=options.level,
+            change=options.change,
+            seed=options.seed,
+        )
     if options.as_json:
         print_json(found.as_dict())
     else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError
 from .output import say
+from .step import step
 
 if TYPE_CHECKING:
     from ..bank.answer_reading import AnswerReading
@@ -47,9 +48,10 @@ class ImportOptions:
             save_layout(self.save_map, layout, said)
         compared = ""
         for file in files:
-            done = import_file(
-                SampleBank(bank), file, dataset=self.dataset, layout=layout, reading=reading
-            )
+            with step(f"reading {file}"):
+                done = import_file(
+                    SampleBank(bank), file, dataset=self.dataset, layout=layout, reading=reading
+                )
             stay = ", which stay as they are" if done.already else ""
             say(f"{file}: {done.added} draws added, {done.already} there already{stay}")
             _tell(done, by_type=reading is not None)

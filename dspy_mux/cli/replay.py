@@ -26,6 +26,7 @@ from .options import (
     Train,
 )
 from .output import percent, percent_range, print_json, say, table
+from .step import step
 
 if TYPE_CHECKING:
     from ..replay.replay import Result
@@ -91,25 +92,28 @@ def replay(  # noqa: PLR0913  Typer reads the options from the parameters
 
 
 def _run(options: ReplayOptions) -> None:
+    from ..progress import counted
     from ..replay.decisions import rules_for
     from ..replay.replay import replay as run
 
     record, left_out = options.source.record(options.k)
     splits = options.split.recorded_or_random(record, options.holdout, options.repeats)
-    results = {
-        rule: run(
-            record,
-            rule,
-            splits=splits,
-            k=options.k,
-            left_out=left_out,
-            context=options.context,
-            threshold=options.threshold,
-            seed=options.split.seed,
-            reliability=True,
-        )
-        for rule in (rules_for(record) if options.rule == "all" else (options.rule,))
-    }
+    rules = rules_for(record) if options.rule == "all" else (options.rule,)
+    with step("replaying"):
+        results = {
+            rule: run(
+                record,
+                rule,
+                splits=splits,
+                k=options.k,
+                left_out=left_out,
+                context=options.context,
+                threshold=options.threshold,
+                seed=options.split.seed,
+                reliability=True,
+            )
+            for rule in (counted(rules, "rules") if len(rules) > 1 else rules)
+        }
     if options.as_json:
         shown = {rule: result.as_dict() for rule, result in results.items()}
         print_json({"rules": shown} if options.rule == "all" else shown[options.rule])

@@ -32,6 +32,7 @@ from .options import (
     say_context,
 )
 from .output import check_page, percent, percent_range, print_json, say, table, write_page
+from .step import step
 
 if TYPE_CHECKING:
     from ..replay.risk import Risk
@@ -134,6 +135,7 @@ def risk(  # noqa: PLR0913  Typer reads the options from the parameters
 
 
 def _run(options: RiskOptions) -> None:
+    from ..progress import counted
     from ..replay.decisions import rules_for
     from ..replay.risk import risk as run
 
@@ -144,23 +146,24 @@ def _run(options: RiskOptions) -> None:
     rules: tuple[str, ...] = (options.rule,)
     if options.rule == "all":
         rules = rules_for(record.of(pool, options.k)[0])
-    found = {
-        rule: run(
-            record,
-            rule,
-            max_risk=options.max_risk,
-            confidence=options.confidence,
-            members=pool,
-            escalate=options.escalate,
-            splits=splits,
-            repeats=options.repeats,
-            k=options.k,
-            context=options.context,
-            threshold=options.threshold,
-            seed=options.split.seed,
-        )
-        for rule in rules
-    }
+    with step("measuring the risk"):
+        found = {
+            rule: run(
+                record,
+                rule,
+                max_risk=options.max_risk,
+                confidence=options.confidence,
+                members=pool,
+                escalate=options.escalate,
+                splits=splits,
+                repeats=options.repeats,
+                k=options.k,
+                context=options.context,
+                threshold=options.threshold,
+                seed=options.split.seed,
+            )
+            for rule in (counted(rules, "rules") if len(rules) > 1 else rules)
+        }
     if options.html is not None:
         from ..optimize.figures import page
         from ..optimize.risk_figures import risk_figures

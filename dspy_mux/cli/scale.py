@@ -27,6 +27,7 @@ from .options import (
     Train,
 )
 from .output import check_page, percent, percent_range, print_json, say, table, write_page
+from .step import step
 
 if TYPE_CHECKING:
     from ..optimize.scaling import Point, Scaling
@@ -53,6 +54,7 @@ class ScaleOptions:
     k_max: int | None
     max_members: int
     penalty: float
+    repeats: int
     threshold: float | None
     html: Path | None
     as_json: bool
@@ -76,6 +78,9 @@ def scale(  # noqa: PLR0913  Typer reads the options from the parameters
     split_field: SplitField = None,
     train: Train = "train",
     test: Test = "test",
+    repeats: Annotated[
+        int, typer.Option(help="Random halves that the figures are the mean of.")
+    ] = 10,
     seed: Seed = 0,
     threshold: Threshold = None,
     html: Annotated[
@@ -92,6 +97,7 @@ def scale(  # noqa: PLR0913  Typer reads the options from the parameters
             k_max=k_max,
             max_members=max_members,
             penalty=penalty,
+            repeats=repeats,
             threshold=threshold,
             html=html,
             as_json=as_json,
@@ -104,16 +110,18 @@ def _run(options: ScaleOptions) -> None:
 
     check_page(options.html)
     record, left_out = options.source.record(None, at_most=options.k_max)
-    scaling = run(
-        record,
-        k=options.k,
-        k_max=options.k_max,
-        max_members=options.max_members,
-        penalty=options.penalty,
-        splits=options.split.recorded(record),
-        threshold=options.threshold,
-        seed=options.split.seed,
-    )
+    with step("measuring"):
+        scaling = run(
+            record,
+            k=options.k,
+            k_max=options.k_max,
+            max_members=options.max_members,
+            penalty=options.penalty,
+            splits=options.split.recorded(record),
+            repeats=options.repeats,
+            threshold=options.threshold,
+            seed=options.split.seed,
+        )
     if options.html is not None:
         from ..optimize.figures import page, scaling_figures
 

@@ -25,6 +25,7 @@ from .options import (
     parse_sizes,
 )
 from .output import percent, percent_range, print_json, table
+from .step import step
 
 if TYPE_CHECKING:
     from ..bank.record import Record
@@ -103,18 +104,19 @@ def _run(options: SearchOptions) -> None:
     record, left_out = options.source.record(options.k)
     _check_rule(options.rule, record)
     possible = [size for size in options.sizes if size <= len(record.members)]
-    found = run(
-        record,
-        possible or options.sizes,
-        k=options.k,
-        penalty=options.penalty,
-        top=options.top,
-        threshold=options.threshold,
-        by=options.by,
-        rule=options.rule,
-        seed=options.seed,
-        time_limit=options.time_limit,
-    )
+    with step("searching"):
+        found = run(
+            record,
+            possible or options.sizes,
+            k=options.k,
+            penalty=options.penalty,
+            top=options.top,
+            threshold=options.threshold,
+            by=options.by,
+            rule=options.rule,
+            seed=options.seed,
+            time_limit=options.time_limit,
+        )
     if options.as_json:
         print_json(
             {

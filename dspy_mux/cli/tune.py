@@ -32,6 +32,7 @@ from .options import (
 )
 from .output import percent, print_json, say, table
 from .questions import AnswerType
+from .step import step
 
 if TYPE_CHECKING:
     from ..mux.points import OperatingPoints
@@ -191,9 +192,6 @@ def tune(  # noqa: PLR0913  Typer reads the options from the parameters
 
 
 def _run(options: TuneOptions) -> None:
-    from rich.console import Console
-    from rich.progress import Progress
-
     from ..optimize.drawing import as_live
     from ..optimize.plan import shared
     from ..optimize.tune import tune as run
@@ -216,9 +214,7 @@ def _run(options: TuneOptions) -> None:
             aimed=aim.bounds_any,
         )
         record, greedy = as_live(record, student), greedy and as_live(greedy, student)
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("trials", total=options.trials)
+    with step("tuning", unit="trials", total=options.trials) as progress:
         try:
             tuned = run(
                 record,
@@ -240,7 +236,7 @@ def _run(options: TuneOptions) -> None:
                 max_escalated=aim.max_escalated,
                 max_cost_per_question=aim.max_cost,
                 escalate=large,
-                callbacks=[lambda *_: progress.advance(bar)],
+                callbacks=[lambda *_: progress.advance()],
             )
         except KeyboardInterrupt:
             kept = "its trials are lost: --storage would keep them."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import TracebackType
 
+from ..progress import Step
 from .catalog import Weights
 
 
@@ -12,28 +13,15 @@ class FetchProgress:
 
     def __init__(self, entry: Weights, *, shown: bool) -> None:
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
 
         self._entry = entry
         self._console = Console(stderr=True, quiet=not shown, highlight=False, soft_wrap=True)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=not self._console.is_terminal,
-            transient=True,
+        self._step = Step(
+            f"fetching {entry.name}",
+            console=self._console if shown else None,
+            unit="MB",
+            total=entry.size / 1e6,
         )
-        self._task = self._bar.add_task(entry.name, total=entry.size)
 
     def __enter__(self) -> FetchProgress:
         entry = self._entry
@@ -41,7 +29,7 @@ class FetchProgress:
             f"Fetching {entry.title}, {entry.size / 1e6:.0f} MB, "
             f"licence {entry.licence} ({entry.licence_url})"
         )
-        self._bar.start()
+        self._step.__enter__()
         return self
 
     def __exit__(
@@ -50,11 +38,11 @@ class FetchProgress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        self._step.__exit__(kind, error, traceback)
 
     def at(self, done: float) -> None:
         """Show that `done` bytes of the file have arrived, some perhaps inside a wheel."""
-        self._bar.update(self._task, completed=min(done, self._entry.size))
+        self._step.at(min(done, self._entry.size) / 1e6)
 
     def note(self, line: str) -> None:
         """Print a line above the bar."""

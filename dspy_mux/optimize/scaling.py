@@ -16,6 +16,7 @@ from typing import TypedDict
 import numpy as np
 
 from ..bank.record import Record
+from ..progress import counted
 from ..replay.grading import graded
 from ..replay.replay import Result, compare, pooled_results, replay
 from ..replay.resample import check_record, check_recorded
@@ -137,6 +138,7 @@ def scale(  # noqa: PLR0913  (public: independent keyword arguments)
     size: int | None = None,
     penalty: float = 1.0,
     splits: Sequence[Split] | None = None,
+    repeats: int = 10,
     threshold: float | None = None,
     seed: int = 0,
 ) -> Scaling:
@@ -165,7 +167,8 @@ def scale(  # noqa: PLR0913  (public: independent keyword arguments)
         size: members while the draws grow from 2 to `k_max`, or from 1 where the rule
             `probability` is shown too; None for the sweet spot.
         penalty: the λ of the search for each size, from 0 to 1,000,000.
-        splits: training and test parts; None for ten random halves.
+        splits: training and test parts; None for random halves.
+        repeats: how many of these; each figure is their mean, and its interval is over questions.
         threshold: the score from which an answer counts as correct; None for 1, which refuses
             scores outside 0 to 1 (`grading.py`).
         seed: of the default splits.
@@ -184,12 +187,12 @@ def scale(  # noqa: PLR0913  (public: independent keyword arguments)
     splits = (
         list(splits)
         if splits is not None
-        else holdout(len(record.questions), repeats=10, seed=seed)
+        else holdout(len(record.questions), repeats=repeats, seed=seed)
     )
     sizes = range(1, min(max_members, len(record.members)) + 1)
     record, correct = graded(record, threshold)
     curves = _Curves(record, penalty, splits, correct)
-    by_size = {count: curves.point(count, k, RULES[0]) for count in sizes}
+    by_size = {count: curves.point(count, k, RULES[0]) for count in counted(sizes, "sizes")}
     shown = (*RULES, PROBABILITY) if _all_have_probabilities(record) else RULES
     by_members = [curves.point(count, k, rule)[1] for count in sizes for rule in shown]
     sweet, reason = _sweet_spot(by_size)
@@ -197,7 +200,11 @@ def scale(  # noqa: PLR0913  (public: independent keyword arguments)
     draws = range(min(2, k_max), k_max + 1)
     # With one draw each there is nothing to vote on, and probabilities decide.
     from_one = draws if shown == RULES else range(1, k_max + 1)
-    by_draws = [curves.point(size, each, rule)[1] for each in from_one for rule in shown]
+    by_draws = [
+        curves.point(size, each, rule)[1]
+        for each in counted(from_one, "numbers of draws")
+        for rule in shown
+    ]
     fewest = f"{draws[0]} draw{'s' if draws[0] > 1 else ''}"
     gains = [curves.gain(size, fewest, draws[:1]), curves.gain(size, "best", draws)]
     return Scaling(by_members, by_draws, gains, k, sweet, reason)

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..bank.record import Record
 from ..errors import ConfigurationError
+from ..progress import counted
 from ..voting.calibration import Training
 from ..voting.tally import Floats, Ints
 from .contexts import Contexts, with_contexts
@@ -294,7 +295,8 @@ class _Replay:
     def result(self, splits: Sequence[Split], left_out: int) -> Result:
         members = self.record.members
         scores, repeats = _QuestionScores(len(self.record.questions)), []
-        for split, draws in self._choices(splits):
+        several = len(splits) if len(splits) > 1 else None
+        for split, draws in counted(self._choices(splits), "repeats", several):
             repeats.append(self._repeat(split, draws))
             scores.add(split.test, repeats[-1].scores)
         tested, per_question = scores.means()

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..bank.record import Record
 from ..errors import ConfigurationError
+from ..progress import counted
 from ..voting.tally import Floats, Ints
 from .contexts import Contexts
 from .decisions import check_evidence, check_rule
@@ -244,7 +245,7 @@ def risk(  # noqa: PLR0913  (public: independent keyword arguments)
     )
     made = [
         work.repeat(redrawn(pool, draws, random), parts)
-        for split in (list(wanted) * repeats if len(wanted) == 1 else wanted)
+        for split in counted(list(wanted) * repeats if len(wanted) == 1 else wanted, "repeats")
         for parts in [cut.parts(split, random)]
     ]
     first, answered = made[0], [each.counted[0] for each in made]

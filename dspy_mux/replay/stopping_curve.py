@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from ..bank.record import Record
+from ..progress import counted
 from ..voting.calibration import Training
 from ..voting.early_stopping import at_bound, fit_orders
 from ..voting.tally import Floats
@@ -94,7 +95,7 @@ def stopping_curve(
     times, calls = np.zeros(questions), np.zeros(len(wanted))
     contexts = Contexts.of(record, context)
     random = np.random.default_rng(seed)
-    for split in splits:
+    for split in counted(splits, "splits"):
         drawn = redrawn(record, k, random)
         training = Training(
             drawn.tally().rows(split.train),

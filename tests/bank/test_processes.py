@@ -110,7 +110,7 @@ def test_processes_draw_all_once_within_one_limit_of_draws_in_flight(bank, tmp_p
     assert len(pids) == 3
     assert str(os.getpid()) not in pids
     [line] = screen.getvalue().splitlines()
-    assert "72/72" in line
+    assert "72 of 72 draws (100 %)" in line
     assert "72 calls" in line
 
 

@@ -261,7 +261,7 @@ def test_one_line_says_how_far_all_processes_are(tmp_path):
         assert code == 0
         assert collection.recorded() == {f"q{n}?": K for n in range(QUESTIONS)}
         [line] = [line for line in said.splitlines() if "drawing" in line]
-        assert f"{QUESTIONS * K}/{QUESTIONS * K}" in line
+        assert f"{QUESTIONS * K} of {QUESTIONS * K} draws" in line
         assert collection.processes() == []
 
 
