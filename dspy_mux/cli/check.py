@@ -190,8 +190,7 @@ def _format(check: MemberCheck) -> str:
         return _UNKNOWN
     own = check.formats[0]
     share = "" if own.followed == own.draws else f" {own.followed}/{own.draws}"
-    other = f", {check.suits} ok" if check.suits not in (None, own.adapter) else ""
-    return f"{own.adapter}{share}{other}"
+    return f"{own.adapter}{share}"
 
 
 def _yes_or_no(value: bool | None) -> str:

@@ -32,6 +32,8 @@ from .slm_mux import SLMMux
 _OTHERS = ("plain", "json_schema", "json", "chat")
 #: Causes of replies that say nothing of a format.
 _TOO_SHORT = (CUT_OFF, ONLY_THINKING)
+#: Tokens of a cut-off reply up to which other formats are compared: each may cost as many.
+_RAMBLING = 1024
 #: Seconds between two attempts double; a check wants to know soon.
 _RETRIES = 1
 
@@ -117,18 +119,30 @@ class _Check:
         """Ask, and say what was found."""
         (first,) = yield from self._ask(self._own, logprobs=True)
         timed, own, several = first, [first], None
+        is_whole = first.cause not in _TOO_SHORT
         if first.replied:
-            if first.call_seconds > SLOW_S:
+            if first.call_seconds > SLOW_S and not self.is_embedded and is_whole:
                 (timed,) = yield from self._ask(self._own, logprobs=first.has_logprobs)
                 own.append(timed)
                 timed = timed if timed.replied else first
-            if not self._escalates and first.cause not in _TOO_SHORT:
+            if not self._escalates and is_whole:
                 several = yield from self._ask_several(own)
         formats = [self._format(self._own, own)]
-        is_whole = first.replied and not any(draw.cause in _TOO_SHORT for draw in own)
-        if is_whole and formats[0].followed < len(own):
+        if self._may_be_the_format(own) and formats[0].followed < len(own):
             formats += yield from self._ask_otherwise()
         return self._found(first, timed, own, formats, several)
+
+    def _may_be_the_format(self, own: Sequence[Probe]) -> bool:
+        """Return whether another format may help: not where the first reply was long, or thinking.
+
+        Small models that cannot keep to a format often go on until they are cut off.
+        """
+        first = own[0]
+        return (
+            first.replied
+            and first.cause != ONLY_THINKING
+            and (first.cause != CUT_OFF or first.spent.completion_tokens <= _RAMBLING)
+        )
 
     def _ask_several(self, own: list[Probe]) -> Generator[Sequence[Probe], None, bool | None]:
         """Ask for two answers in one request; return whether they came so.
@@ -213,7 +227,7 @@ class _Check:
             spent=total_spent(self._made),
             problem=problem_of(self.member, own, formats),
         )
-        return dataclasses.replace(check, findings=findings_of(check, self.member, own))
+        return dataclasses.replace(check, findings=findings_of(check, self.member, own, timed))
 
 
 def _run(

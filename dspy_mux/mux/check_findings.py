@@ -27,6 +27,8 @@ from .probe import Probe
 
 #: A first answer that takes more seconds is asked for once more: the server may have loaded.
 SLOW_S = 3.0
+#: How many times as long, and as slow, a first answer is that waited for the model to load.
+_MUCH = 2.0
 #: Models of a server that a sentence names.
 _NAMED_MODELS = 8
 #: A max_tokens that most replies to a short question fit into.
@@ -49,7 +51,7 @@ def problem_of(
         return None
     causes = [draw.cause for draw in draws if draw.cause is not None]
     if CUT_OFF in causes:
-        return f"was {_cut_off(member.lm)}"
+        return f"was {_cut_off(member.lm, suited(formats))}"
     if ONLY_THINKING in causes:
         return f"gave {ONLY_THINKING}: {REMEDIES[ONLY_THINKING]}."
     if len(formats) > 1:
@@ -134,43 +136,61 @@ def _is_unreachable(error: BaseException) -> bool:
     return False
 
 
-def _cut_off(lm: dspy.BaseLM) -> str:
+def _cut_off(lm: dspy.BaseLM, suits: str | None) -> str:
+    """Say where replies were cut off, and what to write.
+
+    Args:
+        suits: an adapter with which the model did better; None for none.
+    """
+    or_else = f', or adapter = "{suits}", whose format it kept to.' if suits else "."
     most = lm.kwargs.get("max_tokens") or lm.kwargs.get("max_completion_tokens")
     if not isinstance(most, int):
-        return f"cut off at its server's limit of tokens: write max_tokens = {_ROOMY}, or more."
-    return (
-        f"cut off at max_tokens = {most} before its answer: write max_tokens = "
-        f"{max(2 * most, _ROOMY)}, say."
-    )
+        return f"cut off at its server's limit: write a larger max_tokens{or_else}"
+    larger = max(2 * most, _ROOMY)
+    return f"cut off at max_tokens = {most} before its answer: write max_tokens = {larger}{or_else}"
 
 
-def findings_of(check: MemberCheck, member: Member, draws: Sequence[Probe]) -> tuple[str, ...]:
+def findings_of(
+    check: MemberCheck, member: Member, draws: Sequence[Probe], timed: Probe
+) -> tuple[str, ...]:
     """Return what to change about a member that answers, or replies without an answer.
 
     Args:
         draws: by its own adapter.
+        timed: that of them whose seconds are told.
     """
-    return tuple(_findings(check, member, draws))
+    return tuple(_findings(check, member, draws, timed))
 
 
-def _findings(check: MemberCheck, member: Member, draws: Sequence[Probe]) -> Iterator[str]:
+def _findings(
+    check: MemberCheck, member: Member, draws: Sequence[Probe], timed: Probe
+) -> Iterator[str]:
     if check.seconds is None:
         return
+    own = check.formats[0].adapter
     cut_off = sum(draw.cause == CUT_OFF for draw in draws)
     if cut_off and check.problem is None:
-        yield f"was in {cut_off} of {len(draws)} replies {_cut_off(member.lm)}"
-    if check.problem is None and len(check.formats) > 1:
+        suits = None if check.suits == own else check.suits
+        yield f"was in {cut_off} of {len(draws)} replies {_cut_off(member.lm, suits)}"
+    elif check.problem is None and len(check.formats) > 1:
         yield _format(check.formats)
     if member.logprobs is True and check.logprobs is False:
         yield "gives no log-probabilities, which logprobs = true asks for: leave that out."
     if member.group is True and check.several is False:
         yield "gives one answer a request, and group = true asks for several: leave that out."
-    first = check.first_seconds or 0.0
-    if first > SLOW_S and check.seconds < first / 2:
+    if _was_loading(draws[0], timed):
         yield (
-            f"took {first:.1f} s for its first answer and {check.seconds:.1f} s for the next: have "
-            "its server keep the model loaded (Ollama: OLLAMA_KEEP_ALIVE)."
+            f"took {check.first_seconds:.1f} s for its first answer and {check.seconds:.1f} s for "
+            "the next: have its server keep the model loaded (Ollama: OLLAMA_KEEP_ALIVE)."
         )
+
+
+def _was_loading(first: Probe, timed: Probe) -> bool:
+    """Return whether the first answer took long for another reason than its length."""
+    if timed is first or first.call_seconds < _MUCH * timed.call_seconds:
+        return False
+    speeds = first.tokens_per_second, timed.tokens_per_second
+    return None in speeds or _MUCH * (speeds[0] or 0.0) < (speeds[1] or 0.0)
 
 
 def _format(formats: Sequence[FormatCheck]) -> str:
