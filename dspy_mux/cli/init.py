@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ConfigurationError
+from ..text import visible
 from .ask import ask
 from .options import AcceptLicense
 from .output import say
@@ -153,7 +153,7 @@ def _run(options: InitOptions) -> None:
         raise KeyboardInterrupt(
             f"{kept} {'are' if len(texts) > 1 else 'is'} written."
         ) from interrupt
-    _say_next(options.pool, module, questions)
+    _say_next(options.pool, module)
 
 
 @contextmanager
@@ -255,8 +255,7 @@ def _list(found: Found) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from ..text import visible
-    from .start.offers import listing
+    from .start.offers import listing, some
 
     console = Console(soft_wrap=True, highlight=False)
     if not any(offer.entry.model for offer in found.offers):
@@ -265,8 +264,10 @@ def _list(found: Found) -> None:
             say(f"- {sentence}")
     if not any(offer.entry.local for offer in found.offers):
         say(f"- {_NO_LLAMA_CPP}")
-    for line, heading in listing(found, shutil.get_terminal_size().columns):
+    for line, heading in listing(found, console.width):
         console.print(Text(visible(line), style="bold" if heading else ""))
+    if found.left_out:
+        say(f"Left out: {some(found.left_out)}.")
 
 
 def _check_enough(found: Found) -> None:
@@ -311,11 +312,14 @@ def _try(options: InitOptions, questions: Questions | None) -> None:
         say(f"Right, by the file: {answer}")
 
 
-def _say_next(pool: Path, module: str, questions: Questions | None) -> None:
-    say("Next:")
-    say(f'  dspy-mux ask --pool {pool} "…"')
+def _say_next(pool: Path, module: str) -> None:
+    lines = [f'dspy-mux ask --pool {pool} "…"']
     if module:
         bank = f"runs/{module.rpartition('.')[2]}.sqlite"
-        split = questions.splits[0] if questions is not None and questions.splits else "train"
-        say(f"  dspy-mux collect {module} --pool {pool} --split {split} --k 9 --bank {bank}")
-        say(f"  dspy-mux replay {bank} --k 3 --rule all")
+        lines += [
+            f"dspy-mux collect {module} --pool {pool} --k 9 --bank {bank}",
+            f"dspy-mux replay {bank} --k 3 --rule all",
+        ]
+    say("Next:")
+    for line in lines:
+        print(visible(f"  {line}"))  # to be copied, so not wrapped

@@ -169,14 +169,15 @@ def _indexes(word: str, offers: Sequence[Offer]) -> Sequence[int]:
         first, last = span.groups()
     if not (first.isdecimal() and last.isdecimal()):
         near = difflib.get_close_matches(word, names, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]}?" if near else f"there are {_some(names)}."
+        hint = f"did you mean {near[0]}?" if near else f"there are {some(names)}."
         raise ConfigurationError(f"There is no model {word!r} to choose: {hint}")
     if not 1 <= int(first) <= int(last) <= len(offers):
         raise ConfigurationError(f"{word} is not among the numbers 1 to {len(offers)}.")
     return range(int(first) - 1, int(last))
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """Return the first of many names, for a sentence."""
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
@@ -223,5 +224,3 @@ def listing(found: Found, width: int) -> Iterator[tuple[str, bool]]:
         else:
             yield line.rstrip(), False
             yield f"       {offer.about}", False
-    if found.left_out:
-        yield f"Left out: {_some(found.left_out)}.", False

@@ -11,7 +11,7 @@ from .questions import Questions
 _HEAD = '''\
 """A task: what every model is asked, the questions, and when an answer is right.
 
-    dspy-mux collect {module} --pool {pool} --split {split} --k 9 --bank runs/{stem}.sqlite
+    dspy-mux collect {module} --pool {pool} --k 9 --bank runs/{stem}.sqlite
 
 What a task can be: https://dspy-mux.github.io/dspy-mux/task/
 """
@@ -66,7 +66,9 @@ _SAMPLE_ROWS = """\
 _FILE_ROWS = """\
     with open(QUESTIONS, encoding="utf-8-sig", newline="") as file:
         rows = [
-            dspy.Example({fields}).with_inputs("question")
+            dspy.Example(
+{fields}
+            ).with_inputs("question")
             for row in csv.DictReader(file{delimiter})
 {condition}        ]"""
 
@@ -87,7 +89,6 @@ def task_text(module: str, path: Path, pool: Path, questions: Questions | None) 
     head = _HEAD.format(
         module=module,
         pool=os.fspath(pool),
-        split=splits[0],
         stem=module.rpartition(".")[2],
         imports="\n".join(imports),
     )
@@ -139,7 +140,7 @@ def _examples(questions: Questions | None, splits: tuple[str, ...]) -> str:
 
 def _file_rows(questions: Questions) -> str:
     question, answer = _text(questions.question), _text(questions.answer)
-    fields = f"question=row[{question}].strip(), answer=row[{answer}].strip()"
+    fields = [f"question=row[{question}].strip()", f"answer=row[{answer}].strip()"]
     others = [
         column
         for column in questions.columns
@@ -147,13 +148,14 @@ def _file_rows(questions: Questions) -> str:
         and column.isidentifier()
         and not keyword.iskeyword(column)
     ]
-    fields += "".join(f", {name}=row[{_text(name)}]" for name in dict.fromkeys(others))
+    fields += [f"{name}=row[{_text(name)}]" for name in dict.fromkeys(others)]
     condition = ""
     if questions.left_out:
         both = f'all((row[name] or "").strip() for name in ({question}, {answer}))'
         condition = f"            if {both}  # others are left out\n"
     delimiter = "" if questions.delimiter == "," else f", delimiter={_text(questions.delimiter)}"
-    return _FILE_ROWS.format(fields=fields, delimiter=delimiter, condition=condition)
+    lines = "\n".join(f"                {field}," for field in fields)
+    return _FILE_ROWS.format(fields=lines, delimiter=delimiter, condition=condition)
 
 
 def _metric(questions: Questions | None) -> str:
