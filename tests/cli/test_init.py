@@ -95,7 +95,7 @@ def test_a_session_at_a_terminal(usual, monkeypatch):
     assert "gemma3:1b is one model, and a mux chooses between several." in shown
     assert "8-99 is not among the numbers 1 to " in shown
     assert "There is no model 'gemma3:2b' to choose: did you mean gemma3:1b?" in shown
-    assert "There is no file of questions 'nowhere.csv'." in shown
+    assert "There is no file 'nowhere.csv'." in shown
     assert "Left out: nomic-embed-text:latest (for embedding)." in shown
     assert re.search(r"Asking: What is 6 × 7\?\n42\n", shown)
     assert "Right, by the file: 42" in shown
@@ -254,7 +254,7 @@ def test_files_that_are_there_stay(usual, dspy_mux, refused):
         (["--task", "my-task.py"], "name it like a module"),
         (["--task", "csv.py"], "would hide Python's own module csv"),
         (["--task", "../task.py"], "is not below the current folder"),
-        (["--questions", "none.csv"], "There is no file of questions 'none.csv'"),
+        (["--questions", "none.csv"], "There is no file 'none.csv'"),
         (["--no-task", "--questions", "none.csv"], "--questions is for the task file"),
         (["--address", "http://u:p4ssword1@h"], "An --address holds a password or a key"),
         (["--address", "ftp://h"], "is not an address such as"),

@@ -131,13 +131,7 @@ def csv_rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, Any]
     """
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # replies are longer than the 128 KiB of csv
     with opened(path, newline="") as file:
-        head = file.readline()
-        delimiter = max(_DELIMITERS, key=head.count)
-        names = next(csv.reader([head], delimiter=delimiter), [])
-        if not any(name.strip() for name in names):
-            raise DataError(f"{str(path)!r} names no columns in its first line.")
-        if len(set(names)) < len(names):
-            raise DataError(f"{str(path)!r} names a column twice in its first line.")
+        delimiter, names = _head(file.readline(), path)
         reader = csv.reader(file, delimiter=delimiter)
         number = 0
         try:
@@ -153,6 +147,26 @@ def csv_rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, Any]
             raise DataError(
                 f"Row {number + 1} of {str(path)!r} is not CSV: {first_line(error)}."
             ) from error
+
+
+def csv_head(path: str | os.PathLike[str]) -> tuple[str, list[str]]:
+    """Return what separates the columns of a CSV file, and their names, as they are written.
+
+    Raises:
+        DataError: it cannot be read, or names none, or one twice.
+    """
+    with opened(path, newline="") as file:
+        return _head(file.readline(), path)
+
+
+def _head(line: str, path: str | os.PathLike[str]) -> tuple[str, list[str]]:
+    delimiter = max(_DELIMITERS, key=line.count)
+    names = next(csv.reader([line], delimiter=delimiter), [])
+    if not any(name.strip() for name in names):
+        raise DataError(f"{str(path)!r} names no columns in its first line.")
+    if len(set(names)) < len(names):
+        raise DataError(f"{str(path)!r} names a column twice in its first line.")
+    return delimiter, names
 
 
 def _cells(names: list[str], values: list[str]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 from ...errors import DataError
 
 _QUESTION = ("question", "prompt", "input", "query", "problem", "text")
-_ANSWER = ("answer", "label", "target", "output", "expected", "solution", "gold")
+_ANSWER = ("answer", "label", "output", "solution")
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,17})(?:\.\d{1,17})?")
 #: More labels, longer ones, or fewer rows of each are free text.
 _MOST_LABELS, _LONGEST_LABEL, _FEWEST_ROWS = 12, 40, 4
@@ -46,56 +45,43 @@ class Questions:
 
 
 def read_questions(path: Path) -> Questions:
-    """Read a CSV file with a header, as spreadsheets write it, with commas, semicolons or tabs.
+    """Read a CSV file with a header, as spreadsheets write it.
 
     Raises:
-        DataError: it is missing, is not UTF-8 or CSV, or has no column of questions or answers.
+        DataError: it cannot be read, or has no column of questions or of answers.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            delimiter = _delimiter(file.readline())
-            file.seek(0)
-            reader = csv.DictReader(file, delimiter=delimiter, strict=True)
-            columns = tuple(reader.fieldnames or ())
-            rows = list(reader)
-    except FileNotFoundError as error:
-        raise DataError(f"There is no file of questions {str(path)!r}.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{str(path)!r} is not UTF-8 text: save it as 'CSV UTF-8'.") from error
-    except (OSError, csv.Error) as error:
-        raise DataError(f"{str(path)!r} cannot be read as CSV: {error}.") from error
-    question, answer = _column(columns, _QUESTION), _column(columns, _ANSWER)
+    from ...bank.answer_reading import GOLD
+    from ...bank.formats.containers import csv_head, csv_rows
+    from ...bank.question_file import SPLIT
+
+    delimiter, columns = csv_head(path)
+    rows = [row for _, row in csv_rows(path)]
+    question, answer = _column(columns, _QUESTION), _column(columns, (*_ANSWER, *GOLD))
     if question is None or answer is None:
         raise DataError(
-            f"{str(path)!r} has the columns {', '.join(columns) or 'none'}: name the one of the "
-            "questions question and the one of the right answers answer."
+            f"{str(path)!r} has the columns {', '.join(columns)}: name the one of the questions "
+            "question and the one of the right answers answer."
         )
-    for number, row in enumerate(rows, 1):
-        if None in row:
-            raise DataError(f"Row {number} of {str(path)!r} has more cells than the header.")
-    pairs = [((row[question] or "").strip(), (row[answer] or "").strip()) for row in rows]
+    names = (question.strip(), answer.strip())
+    pairs = [tuple(row.get(name, "").strip() for name in names) for row in rows]
     full = [pair for pair in pairs if all(pair)]
     if not full:
         raise DataError(f"{str(path)!r} has no row with a question and an answer.")
     answers = [given for _, given in full]
-    splits = {row.get("split") or "" for row in rows}
+    splits = {row.get(SPLIT, "") for row in rows} if SPLIT in columns else {""}
     return Questions(
         path=path,
         delimiter=delimiter,
-        columns=columns,
+        columns=tuple(columns),
         question=question,
         answer=answer,
         rows=len(full),
         left_out=len(rows) - len(full),
-        first=full[0],
+        first=(full[0][0], full[0][1]),
         labels=_labels(answers),
         numbers=all(map(_NUMBER.fullmatch, answers)),
         splits=tuple(sorted(splits)) if all(split.strip() for split in splits) else (),
     )
-
-
-def _delimiter(header: str) -> str:
-    return max(",;\t", key=header.count)
 
 
 def _column(columns: Sequence[str], known: Sequence[str]) -> str | None:

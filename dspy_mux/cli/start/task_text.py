@@ -70,7 +70,8 @@ _FILE_ROWS = """\
 {fields}
             ).with_inputs("question")
             for row in csv.DictReader(file{delimiter})
-{condition}        ]"""
+            if {both}
+        ]"""
 
 
 def task_text(module: str, path: Path, pool: Path, questions: Questions | None) -> str:
@@ -149,13 +150,10 @@ def _file_rows(questions: Questions) -> str:
         and not keyword.iskeyword(column)
     ]
     fields += [f"{name}=row[{_text(name)}]" for name in dict.fromkeys(others)]
-    condition = ""
-    if questions.left_out:
-        both = f'all((row[name] or "").strip() for name in ({question}, {answer}))'
-        condition = f"            if {both}  # others are left out\n"
+    both = f'all((row[name] or "").strip() for name in ({question}, {answer}))'
     delimiter = "" if questions.delimiter == "," else f", delimiter={_text(questions.delimiter)}"
     lines = "\n".join(f"                {field}," for field in fields)
-    return _FILE_ROWS.format(fields=lines, delimiter=delimiter, condition=condition)
+    return _FILE_ROWS.format(fields=lines, delimiter=delimiter, both=both)
 
 
 def _metric(questions: Questions | None) -> str:
