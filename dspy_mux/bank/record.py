@@ -166,10 +166,7 @@ class Record:
             raise ConfigurationError(f"k must be 1 or more, not {k}.")
         most = drawn.max(axis=0, initial=0)
         least, chosen = int(most.min()), k is not None
-        if k is None:
-            # Where single draws are missing, leave out their questions, not everyone's draws.
-            k = int(most.max())
-            k = least if at_most is not None and at_most <= least else k
+        k = draws_needed(drawn, k, at_most)
         if not len(drawn) or least < k or k == 0:
             short = self.members[where[int(most.argmin())]]
             count = f"{least} draw{'' if least == 1 else 's'}"
@@ -263,6 +260,21 @@ class Record:
                 f"{', '.join(self.fields) or 'none'}."
             )
         return ["" if value is None else value for value in self.fields[name]]
+
+
+def draws_needed(drawn: Ints, k: int | None, at_most: int | None) -> int:
+    """Return how many draws a question needs of each member, lest it is left out.
+
+    Args:
+        drawn: [Q, M], draws recorded.
+        k, at_most: as in `Record.of`.
+    """
+    if k is not None:
+        return k
+    most = drawn.max(axis=0, initial=0)
+    least = int(most.min())
+    # Where single draws are missing, leave out their questions, not everyone's draws.
+    return least if at_most is not None and at_most <= least else int(most.max())
 
 
 def _sole(temperatures: Floats | None, member: int) -> float | None:

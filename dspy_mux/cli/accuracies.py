@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .counts import counted
 from .options import AsJson, AtTemperature, BankOptions, BankPath, Dataset, Draws, Members, Program
 from .output import percent, print_json, say, table
 
@@ -44,10 +45,10 @@ def accuracies(
         )
         return
     table(
-        f"k={draws}, n = {questions}, {left_out} questions left out",
+        f"k={draws}, {counted(questions, questions + left_out)}",
         _COLUMNS if known else _COLUMNS[:2],
         [
-            [name, percent(value), *([percent(known[name])] if known else [])]
+            [(name,), percent(value), *([percent(known[name])] if known else [])]
             for name, value in found.items()
         ],
     )

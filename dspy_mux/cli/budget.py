@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .counts import counted, say_untested
 from .options import (
     AsJson,
     AtTemperature,
@@ -27,7 +28,15 @@ from .options import (
     parse_numbers,
     say_context,
 )
-from .output import check_page, percent, percent_range, print_json, table, write_page
+from .output import (
+    check_page,
+    percent,
+    percent_range,
+    points,
+    print_json,
+    table,
+    write_page,
+)
 from .step import step
 
 if TYPE_CHECKING:
@@ -36,12 +45,11 @@ if TYPE_CHECKING:
 _COLUMNS = (
     "bound",
     "accuracy %",
-    "95 % interval",
-    "loss to all draws, points",
+    "loss to all draws, points (95 %)",
     "calls",
     "saved %",
     "stopped early %",
-    "of these changed %",
+    "of these changed % (95 %)",
 )
 
 
@@ -109,7 +117,7 @@ def _run(options: BudgetOptions) -> None:
     record, left_out = options.source.record(options.k)
     say_context(options.context, record)
     with step("measuring"):
-        points = stopping_curve(
+        curve = stopping_curve(
             record,
             k=options.k,
             bounds=BOUNDS if options.bounds is None else options.bounds,
@@ -121,25 +129,27 @@ def _run(options: BudgetOptions) -> None:
     if options.html is not None:
         from ..optimize.figures import page, stopping_figure
 
-        sections = [(record.source, [stopping_figure(points)])]
+        sections = [(record.source, [stopping_figure(curve)])]
         write_page(options.html, page("dspy-mux: budget", sections))
     if options.as_json:
-        print_json({"points": [point.as_dict() for point in points], "left_out": left_out})
+        print_json({"points": [point.as_dict() for point in curve], "left_out": left_out})
         return
+    tested, usable = curve[0].questions, len(record.questions)
     table(
-        f"n = {points[0].questions} questions, {len(record.members)} members",
+        f"{counted(tested, usable + left_out)}, {len(record.members)} members",
         _COLUMNS,
-        [_row(point) for point in points],
+        [_row(point) for point in curve],
+        words=0,
     )
+    part = options.split.test if options.split.field else None
+    say_untested(tested, usable, part, repeats=False)
 
 
 def _row(point: StoppingPoint) -> list[str]:
-    loss, low, high = (100 * value for value in (point.loss, point.loss_low, point.loss_high))
     return [
         f"{point.bound:g}",
         percent(point.accuracy),
-        percent_range(point.low, point.high),
-        f"{loss:+.2f} ({low:+.2f} to {high:+.2f})",
+        points(point.loss, point.loss_low, point.loss_high),
         f"{point.calls_per_question:.2f}",
         percent(point.saved),
         percent(point.stopped),
@@ -151,4 +161,4 @@ def _changed(point: StoppingPoint) -> str:
     low, high = point.changed_low, point.changed_high
     if point.changed is None or low is None or high is None:
         return ""
-    return f"{100 * point.changed:.1f} ({percent_range(low, high)})"
+    return f"{percent(point.changed)} ({percent_range(low, high)})"

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ConfigurationError
+from ..text import signed
 from . import completion
+from .layout import Cell
 from .options import (
     AsJson,
     AtTemperature,
@@ -22,7 +24,7 @@ from .options import (
     SplitField,
     Test,
 )
-from .output import percent, print_json, say, table
+from .output import percent, points, print_json, say, table
 from .step import step
 
 if TYPE_CHECKING:
@@ -149,13 +151,14 @@ def _show(found: Drift) -> None:
         f"{found.bank_questions} in the bank, {found.left_out} left out",
         _COLUMNS,
         [_row(each) for each in found.comparisons],
+        words=2,
     )
     drifted = [each for each in found.comparisons if each.drifted]
     for each in drifted:
         say(f"Drift: {_sentence(each)}")
     if not drifted:
-        print("No figure drifts.")
-    print(
+        say("No figure drifts.")
+    say(
         f"Where nothing has changed, any figure drifts in at most {percent(found.level)} % of "
         "cases, if the questions of bank and log are alike. 'Seen from': the smallest change for "
         "the worse that is seen in about 80 % of cases with so many questions in the log; "
@@ -164,24 +167,23 @@ def _show(found: Drift) -> None:
     first = found.comparisons[0]
     if first.smallest_change is not None:
         moved = percent(first.bank + first.smallest_change)
-        print(
+        say(
             f"With {first.log_questions} questions, for example, abstentions of the pool are seen "
             f"to rise from {percent(first.bank)} to {moved} %."
         )
 
 
-def _row(each: Comparison) -> list[str]:
+def _row(each: Comparison) -> list[Cell]:
     smallest, needed = each.smallest_change, each.questions_needed
-    change, low, high = (100 * value for value in (each.change, each.low, each.high))
     return [
-        each.member or "the pool",
+        "the pool" if each.member is None else (each.member,),
         each.figure,
         percent(each.bank),
         percent(each.log),
-        f"{change:+.1f} ({low:+.1f} to {high:+.1f})",
+        points(each.change, each.low, each.high),
         f"{each.p_corrected:.4f}{' drift' if each.drifted else ''}",
-        "-" if smallest is None else f"{100 * smallest:+.1f}",
-        "-" if needed is None else str(needed),
+        "–" if smallest is None else signed(100 * smallest),
+        "–" if needed is None else str(needed),
     ]
 
 

@@ -17,6 +17,7 @@ import typer
 
 from ..errors import ConfigurationError
 from . import completion
+from .counts import say_left_out
 from .output import say
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class BankOptions:
     ) -> tuple[Record, int]:
         """Return the chosen draws, and how many questions have too few of them.
 
-        Prints a line on stderr if errors cost draws.
+        Prints a line on stderr if errors cost draws, and one if questions are left out.
 
         Args:
             scored, at_most: as in `Record.of`.
@@ -161,6 +162,7 @@ class BankOptions:
         members = None if self.members is None else parse_names(self.members)
         chosen, left_out = record.of(members, k, scored=scored, at_most=at_most)
         report(chosen.members)
+        say_left_out(record, members, k, at_most)
         return chosen, left_out
 
     def whole(self, large: str | None) -> tuple[Record, list[str]]:

@@ -108,9 +108,9 @@ def percent_range(low: float, high: float) -> str:
     return f"{percent(low)} – {percent(high)}"
 
 
-def points(mean: float, low: float, high: float, digits: int = 1) -> str:
+def points(mean: float, low: float, high: float) -> str:
     """Return a difference of shares in points, with its 95 % interval."""
-    middle, least, most = (signed(100 * value, digits) for value in (mean, low, high))
+    middle, least, most = (signed(100 * value) for value in (mean, low, high))
     return f"{middle} ({least} to {most})"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .counts import counted, say_untested
+from .layout import Table
 from .options import (
     AsJson,
     AtTemperature,
@@ -25,20 +27,29 @@ from .options import (
     Threshold,
     Train,
 )
-from .output import percent, percent_range, print_json, say, table
+from .output import percent, percent_range, points, print_json, say, tables
 from .step import step
 
 if TYPE_CHECKING:
     from ..replay.replay import Result
 
+_DIFFERENCE = "− consistency, points (95 %)"
 _COLUMNS = (
     "rule",
     "accuracy %",
     "95 % interval",
-    "− consistency",
+    _DIFFERENCE,
     "calls",
     "frugal calls",
-    "whose answer",
+)
+
+_RELIABILITY = (
+    "rule",
+    "confidence",
+    "answers",
+    "calibration error % (95 %)",
+    "Brier score (95 %)",
+    "AURC % (95 %)",
 )
 
 
@@ -118,24 +129,41 @@ def _run(options: ReplayOptions) -> None:
         shown = {rule: result.as_dict() for rule, result in results.items()}
         print_json({"rules": shown} if options.rule == "all" else shown[options.rule])
     else:
-        _show(results, left_out)
+        part = options.split.test if options.split.field else None
+        _show(results, len(record.questions), part)
 
 
-def _show(results: dict[str, Result], left_out: int) -> None:
+def _show(results: dict[str, Result], usable: int, part: str | None) -> None:
+    """Print the tables, and what the rules were decided by.
+
+    Args:
+        usable: questions with all draws.
+        part: the recorded part that is reported; None for random splits.
+    """
     first = next(iter(results.values()))
     splits = "split" if first.repeats == 1 else "splits or choices of draws"
-    table(
-        f"{', '.join(first.members)}; k={first.k}, n = {first.questions}, "
-        f"{first.repeats} {splits}, {left_out} questions left out",
-        _COLUMNS,
-        [_row(rule, result, results) for rule, result in results.items()],
+    members = first.members
+    columns = _COLUMNS if len(results) > 1 else tuple(c for c in _COLUMNS if c != _DIFFERENCE)
+    tables(
+        Table(
+            f"k={first.k}, {counted(first.questions, usable + first.left_out)}, "
+            f"{first.repeats} {splits}",
+            columns,
+            [_row(rule, result, results) for rule, result in results.items()],
+        ),
+        Table(
+            "Whose answer was chosen, % of the questions",
+            ("rule", *((name,) for name in members)),
+            [
+                [rule, *(f"{100 * result.wins[name]:.0f}" for name in members)]
+                for rule, result in results.items()
+            ],
+        ),
+        _reliability(results),
+        members=members,
     )
-    table(
-        "How far the confidences can be trusted (nothing was fitted on these questions)",
-        ("rule", "confidence", "answers", "calibration error %", "Brier score", "AURC %"),
-        [_reliability_row(rule, result) for rule, result in results.items()],
-    )
-    print(f"Some member right: {percent(first.union_accuracy)} %.")
+    say(f"Some member right: {percent(first.union_accuracy)} %.")
+    say_untested(first.questions, usable, part, repeats=True)
     for result in results.values():
         if result.context is not None:
             say(f"{result.rule} weighed by the questions' field {result.context!r}.")
@@ -144,23 +172,36 @@ def _show(results: dict[str, Result], left_out: int) -> None:
                 f"{name} in {round(share * result.repeats)}"
                 for name, share in result.decided_by.items()
             )
-            print(f"{result.rule} was decided by {shares} of {result.repeats} {splits}.")
+            say(f"{result.rule} was decided by {shares} of {result.repeats} {splits}.")
         if result.evidence:
             count = round((result.evidence_share or 0.0) * result.repeats)
-            print(f"{result.rule} read evidence in {count} of {result.repeats} {splits}.")
+            say(f"{result.rule} read evidence in {count} of {result.repeats} {splits}.")
 
 
 def _row(rule: str, result: Result, results: dict[str, Result]) -> list[str]:
-    wins = [f"{member} {100 * share:.0f} %" for member, share in result.wins.items() if share]
+    difference = "" if rule == "consistency" else _difference(result, results)
     return [
         rule,
         percent(result.accuracy),
         percent_range(*result.ci95),
-        "" if rule == "consistency" or len(results) == 1 else _difference(result, results),
+        *([difference] if len(results) > 1 else []),
         f"{result.calls_per_question:.1f}",
         f"{result.frugal_calls_per_question:.1f}",
-        ", ".join(wins),
     ]
+
+
+def _reliability(results: dict[str, Result]) -> Table:
+    """Return the table of the confidences; what is the same of all rules is said in its title."""
+    rows = [_reliability_row(rule, result) for rule, result in results.items()]
+    same = [at for at in (1, 2) if len({row[at] for row in rows}) == 1]
+    said = "".join(f", {_RELIABILITY[at]} {rows[0][at]}" for at in same)
+    shown = [at for at in range(len(_RELIABILITY)) if at not in same]
+    return Table(
+        f"How far the confidences can be trusted (nothing was fitted on these questions){said}",
+        [_RELIABILITY[at] for at in shown],
+        [[row[at] for at in shown] for row in rows],
+        words=2 if 1 in shown else 1,
+    )
 
 
 def _reliability_row(rule: str, result: Result) -> list[str]:
@@ -182,5 +223,4 @@ def _difference(result: Result, results: dict[str, Result]) -> str:
     from ..replay.replay import compare
 
     difference = compare(result, results["consistency"])
-    low, high = difference.low, difference.high
-    return f"{100 * difference.mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+    return points(difference.mean, difference.low, difference.high)

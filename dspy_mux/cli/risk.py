@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .counts import counted, say_left_out
+from .layout import Table
 from .options import (
     AsJson,
     AtTemperature,
@@ -31,7 +33,7 @@ from .options import (
     Train,
     say_context,
 )
-from .output import check_page, percent, percent_range, print_json, say, table, write_page
+from .output import check_page, percent, percent_range, print_json, say, tables, write_page
 from .step import step
 
 if TYPE_CHECKING:
@@ -45,10 +47,8 @@ _COLUMNS = (
     "promised ≤ %",
     "found %",
     "kept %",
-    "ECE",
-    "Brier",
-    "AURC",
 )
+_CONFIDENCE_COLUMNS = ("rule", "ECE", "Brier", "AURC")
 #: Rules that a mux is built with by name, and that choose by its members' accuracies.
 _BY_ACCURACY = ("consistency", "self_consistency", "probability")
 _LARGE_COLUMNS = ("escalated %", "accuracy %", "large alone %")
@@ -142,6 +142,9 @@ def _run(options: RiskOptions) -> None:
     check_page(options.html)
     record, pool = options.source.whole(options.escalate)
     say_context(options.context, record)
+    say_left_out(record, pool, options.k)
+    if options.escalate is not None:
+        say_left_out(record, [options.escalate], 1)
     splits = options.split.recorded_or_random(record, options.holdout, options.repeats)
     rules: tuple[str, ...] = (options.rule,)
     if options.rule == "all":
@@ -198,20 +201,28 @@ def _as_dict(found: Mapping[str, Risk], options: RiskOptions) -> dict[str, objec
 
 def _show(found: Mapping[str, Risk], options: RiskOptions) -> None:
     first = next(iter(found.values()))
-    table(
-        f"{', '.join(first.members)}; k={first.k}, n = {first.questions}, {first.repeats} repeats, "
-        f"{first.left_out} questions left out",
-        _COLUMNS if options.escalate is None else (*_COLUMNS, *_LARGE_COLUMNS),
-        [_row(rule, each) for rule, each in found.items()],
+    questions = counted(first.questions, first.questions + first.left_out)
+    large = () if options.escalate is None else _LARGE_COLUMNS
+    tables(
+        Table(
+            f"k={first.k}, {questions}, {first.repeats} repeats; {', '.join(first.members)}",
+            _COLUMNS,
+            [_row(rule, each) for rule, each in found.items()],
+        ),
+        Table(
+            "",
+            (*_CONFIDENCE_COLUMNS, *large),
+            [_confidence_row(rule, each) for rule, each in found.items()],
+        ),
     )
     for rule, each in found.items():
         say(f"{rule}: {each.promise}{_with_accuracies(rule, each)}")
     if len(found) > 1:
-        print(
+        say(
             "Each promise is of its rule alone: one that is picked for its threshold or coverage "
             "here is broken more often than stated."
         )
-    print(
+    say(
         f"In each repeat {first.n_fit} questions fit, {first.n_calibration} others choose the "
         f"threshold, and {first.n_test} others, which chose nothing, are reported. The threshold "
         "and its promise are the first repeat's, the other figures are over all repeats. Found: "
@@ -221,7 +232,7 @@ def _show(found: Mapping[str, Risk], options: RiskOptions) -> None:
         "error; AURC: area under the risk–coverage curve."
     )
     if options.escalate is not None:
-        print(
+        say(
             f"Escalated: questions without an answer of that confidence go to {options.escalate}, "
             "one call each."
         )
@@ -257,7 +268,7 @@ def _calls_needed(found: Risk) -> str:
 
 
 def _row(rule: str, found: Risk) -> list[str]:
-    cells = [
+    return [
         rule,
         "none" if found.threshold is None else f"{found.threshold:.6g}",
         percent(found.coverage),
@@ -265,6 +276,12 @@ def _row(rule: str, found: Risk) -> list[str]:
         "–" if found.risk_upper is None else percent(found.risk_upper),
         f"{100 * found.promised_share:.0f}",
         f"{100 * found.kept_share:.0f}",
+    ]
+
+
+def _confidence_row(rule: str, found: Risk) -> list[str]:
+    cells = [
+        rule,
         _plain(found.ece),
         _plain(found.brier),
         _plain(found.aurc),

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .counts import counted, say_untested
+from .layout import Cell, Table
 from .options import (
     AsJson,
     AtTemperature,
@@ -26,18 +28,25 @@ from .options import (
     Threshold,
     Train,
 )
-from .output import check_page, percent, percent_range, print_json, say, table, write_page
+from .output import (
+    check_page,
+    percent,
+    percent_range,
+    print_json,
+    say,
+    tables,
+    write_page,
+)
 from .step import step
 
 if TYPE_CHECKING:
+    from ..bank.record import Record
     from ..optimize.scaling import Point, Scaling
 
 _COLUMNS = (
     "members",
-    "k",
     "rule",
-    "accuracy %",
-    "95 % interval",
+    "accuracy % (95 %)",
     "union %",
     "contradiction %",
     "calls",
@@ -131,29 +140,38 @@ def _run(options: ScaleOptions) -> None:
     if options.as_json:
         print_json({**scaling.as_dict(), "left_out": left_out})
     else:
-        _show(scaling)
+        _show(scaling, record, left_out)
+        part = options.split.test if options.split.field else None
+        tested = scaling.by_members[0].questions
+        say_untested(tested, len(record.questions), part, repeats=False)
 
 
-def _show(scaling: Scaling) -> None:
-    for title, points in (
-        (f"Members, at k={scaling.k}", scaling.by_members),
-        ("Draws per member", scaling.by_draws),
-    ):
-        table(
-            f"{title} (n = {points[0].questions})",
+def _show(scaling: Scaling, record: Record, left_out: int) -> None:
+    every = len(record.questions) + left_out
+    by_members, by_draws = scaling.by_members, scaling.by_draws
+    shown = [
+        Table(
+            f"Members, at k={scaling.k}, {counted(by_members[0].questions, every)}",
             _COLUMNS,
-            [_row(point) for point in points],
-        )
-    print(f"Sweet spot: {scaling.reason}")
+            [_row(point) for point in by_members],
+            words=2,
+        ),
+        Table(
+            f"Draws per member, {counted(by_draws[0].questions, every)}",
+            (*_COLUMNS[:2], "k", *_COLUMNS[2:]),
+            [[*_row(point)[:2], str(point.k), *_row(point)[2:]] for point in by_draws],
+            words=2,
+        ),
+    ]
+    tables(*shown, members=record.members)
+    say(f"Sweet spot: {scaling.reason}")
 
 
-def _row(point: Point) -> list[str]:
+def _row(point: Point) -> list[Cell]:
     return [
-        ", ".join(point.members),
-        str(point.k),
+        tuple(point.members),
         point.rule,
-        percent(point.accuracy),
-        percent_range(point.low, point.high),
+        f"{percent(point.accuracy)} ({percent_range(point.low, point.high)})",
         percent(point.union_accuracy),
         percent(point.contradiction),
         f"{point.calls_per_question:.1f}",

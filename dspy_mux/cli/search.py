@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,6 +10,8 @@ import typer
 
 from ..errors import ConfigurationError
 from . import completion
+from .counts import counted
+from .layout import Cell, Table
 from .options import (
     AsJson,
     AtTemperature,
@@ -24,7 +27,7 @@ from .options import (
     finite,
     parse_sizes,
 )
-from .output import percent, percent_range, print_json, table
+from .output import percent, percent_range, print_json, say, tables
 from .step import step
 
 if TYPE_CHECKING:
@@ -131,7 +134,8 @@ def _run(options: SearchOptions) -> None:
             }
         )
     else:
-        _show(found, len(record.questions), options)
+        usable = len(record.questions)
+        _show(found, counted(usable, usable + left_out), record.members, options)
 
 
 def _check_rule(rule: str | None, record: Record) -> None:
@@ -146,33 +150,29 @@ def _check_rule(rule: str | None, record: Record) -> None:
         )
 
 
-def _show(found: Found, questions: int, options: SearchOptions) -> None:
-    table(
-        f"n = {questions} questions, λ = {options.penalty:g}, "
-        f"{found.evaluated:,} subsets in {found.seconds:.2f} s",
-        [
-            "members",
-            "objective % ± 95 %",
-            "union %",
-            "contradiction %",
-            "floor – ceiling",
-            f"{options.rule or ''} %",
-        ],
-        [_row(subset) for subset in found.results],
+def _show(found: Found, asked: str, members: Sequence[str], options: SearchOptions) -> None:
+    columns = ["members", "objective % ± 95 %", "union %", "contradiction %", "floor – ceiling %"]
+    if options.rule is not None:
+        columns.append(f"{options.rule} %")
+    shown = Table(
+        f"{asked}, λ = {options.penalty:g}, {found.evaluated:,} subsets in {found.seconds:.2f} s",
+        columns,
+        [_row(subset)[: len(columns)] for subset in found.results],
     )
+    tables(shown, members=members)
     if found.exact:
-        print("Proven best.")
+        say("Proven best.")
     else:
-        print(f"Best found; another may be better by at most {100 * found.gap:.2f} points.")
-    print(
+        say(f"Best found; another may be better by at most {100 * found.gap:.2f} points.")
+    say(
         "All figures are in-sample: these questions chose the subsets. `replay` them on a "
         "held-out split."
     )
 
 
-def _row(subset: Subset) -> list[str]:
+def _row(subset: Subset) -> list[Cell]:
     return [
-        ", ".join(subset.members),
+        tuple(subset.members),
         f"{percent(subset.objective)} ± {196 * subset.stderr:.1f}",
         percent(subset.union_accuracy),
         percent(subset.contradiction),

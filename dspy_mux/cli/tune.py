@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..text import signed
 from . import completion
+from .layout import Cell, Table
 from .mux_file import MuxFileOptions
 from .options import (
     AcceptLicense,
@@ -30,7 +33,7 @@ from .options import (
     finite,
     say_context,
 )
-from .output import percent, print_json, say, table
+from .output import percent, print_json, say, table, tables
 from .questions import AnswerType
 from .step import step
 
@@ -246,7 +249,7 @@ def _run(options: TuneOptions) -> None:
     if options.as_json:
         print_json(_as_dict(tuned, left_out))
     else:
-        _show(tuned)
+        _show(tuned, record.members)
     if student is not None:
         options.file.write(tuned, student)
 
@@ -299,7 +302,7 @@ def _setting(setting: Setting) -> dict[str, object]:
     }
 
 
-def _show(tuned: Tuned) -> None:
+def _show(tuned: Tuned, members: Sequence[str]) -> None:
     from ..optimize.points_text import points_note, points_table
     from ..optimize.report import CURVE_COLUMNS, FEWER, curve_cells
 
@@ -310,32 +313,31 @@ def _show(tuned: Tuned) -> None:
     }
     if tuned.fewer is not None:
         settings[FEWER] = tuned.fewer
-    table(
-        f"{len(tuned.trials)} trials, n = {tuned.questions}, " + tuned.scored_on,
-        ["setting", "members", "k", "λ", "rule", "accuracy %"],
+    shown = Table(
+        f"{len(tuned.trials)} trials, n = {tuned.questions} questions, {tuned.scored_on}",
+        ["setting", "members", "rule", "k", "λ", "accuracy %"],
         [_row(name, setting) for name, setting in settings.items()],
+        words=3,
     )
-    mean, low, high = (100 * value for value in tuned.difference)
-    print(
-        f"Best − paper's defaults: {mean:+.1f} points "
-        f"(95 % interval {low:+.1f} to {high:+.1f}, paired)."
-    )
-    print(tuned.note)
+    tables(shown, members=members)
+    mean, low, high = (signed(100 * value) for value in tuned.difference)
+    say(f"Best − paper's defaults: {mean} points (95 % interval {low} to {high}, paired).")
+    say(tuned.note)
     if tuned.curve is not None:
         table("Accuracy against calls", CURVE_COLUMNS, curve_cells(tuned.curve))
-        print(tuned.curve.note)
+        say(tuned.curve.note)
     if tuned.points is not None:
         if tuned.points:
             table("Operating points of the best setting", *points_table(tuned.points))
         say(points_note(tuned.points))
 
 
-def _row(name: str, setting: Setting) -> list[str]:
+def _row(name: str, setting: Setting) -> list[Cell]:
     return [
         name,
-        ", ".join(setting.members),
+        tuple(setting.members),
+        setting.plan.label,
         setting.plan.draws,
         "" if setting.penalty is None else f"{setting.penalty:g}",
-        setting.plan.label,
         percent(setting.value),
     ]

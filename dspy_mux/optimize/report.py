@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 from .. import notebook
 from ..bank.collect import Collected
 from ..errors import MissingExtra
-from ..text import in_markdown
+from ..text import in_markdown, signed
 from .points_text import POINT_NUMBERS, points_note, points_table
 from .tuned import Curve, Setting, Tuned
 
@@ -21,7 +21,7 @@ _COLUMNS = ("what", "members", "k", "rule", "accuracy %", "n")
 _NUMBERS = ("k", "calls", "accuracy %", "95 % interval", "n", *POINT_NUMBERS)
 #: Names `Tuned.fewer` in tables.
 FEWER = "fewer calls, within one standard error"
-CURVE_COLUMNS = ("k", "rule", "calls", "accuracy %", "95 % interval")
+CURVE_COLUMNS = ("rule", "k", "calls", "accuracy %", "95 % interval")
 
 
 class ReportRow(TypedDict):
@@ -114,11 +114,11 @@ class MuxReport:
     @property
     def note(self) -> str:
         """Sentences on the questions behind the figures, the gain, and failed draws."""
-        mean, low, high = (100 * value for value in self.tuned.difference)
+        mean, low, high = (signed(100 * value) for value in self.tuned.difference)
         best = "Compiled" if self.compiled == self.tuned.best else "Most accurate"
         return (
-            f"{self.tuned.note} {best} − paper's defaults: {mean:+.1f} points (95 % interval "
-            f"{low:+.1f} to {high:+.1f}, paired, n = {self.tuned.questions})."
+            f"{self.tuned.note} {best} − paper's defaults: {mean} points (95 % interval "
+            f"{low} to {high}, paired, n = {self.tuned.questions})."
             + (
                 ""
                 if self.threshold is None
@@ -223,11 +223,11 @@ def curve_cells(curve: Curve) -> list[list[str]]:
     """Return the rows of a curve's table."""
     return [
         [
-            point.plan.draws,
             point.plan.label,
+            point.plan.draws,
             f"{point.calls_per_question:.1f}",
             f"{100 * point.accuracy:.1f}",
-            f"{100 * point.low:.1f}–{100 * point.high:.1f}",
+            f"{100 * point.low:.1f} – {100 * point.high:.1f}",
         ]
         for point in curve.points
     ]

@@ -10,6 +10,7 @@ from ..mux.points import OperatingPoints
 from ..mux.saved_rule import check_asks
 from ..mux.slm_mux import SLMMux
 from ..replay.live import Policy
+from ..text import signed
 from ..voting.rules import rule_of
 from .drawing import greedy_member
 from .operation import Operation, warn_of_threshold
@@ -134,14 +135,14 @@ class Curve:
         if self.few is None or self.difference is None:
             return ""
         few, without = self.few, self.without
-        mean, low, high = (100 * value for value in self.difference)
+        mean, low, high = (signed(100 * value) for value in self.difference)
         draw = "greedy draw" if few.plan.greedy else "draw"
         return (
             f"One {draw} each, by {few.plan.label}: {100 * few.accuracy:.1f} % with "
             f"{few.calls_per_question:.1f} calls a question; the best without evidence "
             f"({without.plan.label}, k = {without.plan.draws}): {100 * without.accuracy:.1f} % "
-            f"with {without.calls_per_question:.1f}. Difference {mean:+.1f} points (95 % interval "
-            f"{low:+.1f} to {high:+.1f}, paired)."
+            f"with {without.calls_per_question:.1f}. Difference {mean} points (95 % interval "
+            f"{low} to {high}, paired)."
         )
 
 
