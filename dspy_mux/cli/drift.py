@@ -146,9 +146,10 @@ def _show(found: Drift) -> None:
     from ..voting.ballot import draws_text
 
     pool = draws_text(zip(found.members, found.k, strict=True))
+    lost = f" ({found.left_out} left out for lack of draws)" if found.left_out else ""
     table(
-        f"{pool}; {found.rule}; {found.log_questions} questions in the log, "
-        f"{found.bank_questions} in the bank, {found.left_out} left out",
+        f"{found.log_questions} questions in the log, {found.bank_questions} in the bank{lost}; "
+        f"{found.rule}; {pool}",
         _COLUMNS,
         [_row(each) for each in found.comparisons],
         words=2,

@@ -179,12 +179,13 @@ def _show(results: dict[str, Result], usable: int, part: str | None) -> None:
 
 
 def _row(rule: str, result: Result, results: dict[str, Result]) -> list[str]:
-    difference = "" if rule == "consistency" else _difference(result, results)
+    alone = len(results) == 1
+    difference = "" if alone or rule == "consistency" else _difference(result, results)
     return [
         rule,
         percent(result.accuracy),
         percent_range(*result.ci95),
-        *([difference] if len(results) > 1 else []),
+        *([] if alone else [difference]),
         f"{result.calls_per_question:.1f}",
         f"{result.frugal_calls_per_question:.1f}",
     ]

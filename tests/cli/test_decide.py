@@ -290,7 +290,7 @@ def test_budget_tells_what_a_bound_saves_and_costs(bank, tmp_path, as_json, dspy
         "budget", bank, "--k", 2, "--bounds", "0.9", "--html", tmp_path / "budget.html"
     )
     assert code == 0, err
-    assert "saved %" in out
+    assert "stopped" in out
     assert "plotly" in (tmp_path / "budget.html").read_text(encoding="utf-8").lower()
     assert "--bounds must be numbers like 0.05,0.1" in refused("budget", bank, "--bounds", "few")
     assert "must lie between 0 and 1" in refused("budget", bank, "--bounds", "3")

@@ -65,7 +65,7 @@ def changed(tmp_path):
 def test_a_table_says_what_drifts(dspy_mux, bank, changed):
     code, out, err = dspy_mux("drift", bank, changed)
     assert (code, err) == (0, "")
-    assert "120 questions in the log, 120 in the bank, 0 left out" in out
+    assert "120 questions in the log, 120 in the bank; consistency" in out
     assert "Drift: the abstention of b went from 0.0 to 12.5 % (p = 0.00" in out
     assert "in at most 5.0 % of cases" in out
     assert "With 120 questions, for example, abstentions of the pool are seen to rise from" in out
