@@ -268,12 +268,14 @@ def _calls_needed(found: Risk) -> str:
 
 
 def _row(rule: str, found: Risk) -> list[str]:
+    from ..replay.threshold import rounded_up
+
     return [
         rule,
         "none" if found.threshold is None else f"{found.threshold:.6g}",
         percent(found.coverage),
         "–" if math.isnan(found.risk) else percent(found.risk),
-        "–" if found.risk_upper is None else percent(found.risk_upper),
+        "–" if found.risk_upper is None else rounded_up(found.risk_upper),
         f"{100 * found.promised_share:.0f}",
         f"{100 * found.kept_share:.0f}",
     ]

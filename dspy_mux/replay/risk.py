@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -159,8 +159,18 @@ class Risk:
 
     @property
     def promise(self) -> str:
-        """What is promised and under which assumption, or why nothing is, as a sentence."""
-        return self.certified.promise
+        """What is promised and under which assumption, or why nothing is, as a sentence.
+
+        It says how many of the repeats found a threshold, where not all or none of them did.
+        """
+        found = round(self.promised_share * self.repeats)
+        if found in (0, self.repeats):
+            return self.certified.promise
+        if not self.promised:
+            how_often = f"{found} of {self.repeats} repeats found a threshold"
+            return self.certified.promise_found(how_often)
+        only = " only" if 2 * found < self.repeats else ""
+        return self.certified.promise_found(f"found in {found} of {self.repeats} repeats{only}")
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -257,7 +267,7 @@ def risk(  # noqa: PLR0913  (public: independent keyword arguments)
         questions=count,
         left_out=len(record.questions) - count,
         repeats=len(made),
-        certified=first.certified,
+        certified=replace(first.certified, of=count),
         accuracies=dict(zip(pool.members, first.accuracies.tolist(), strict=True)),
         coverage=_mean([n / len(each) for n, each in zip(answered, tested, strict=True)]),
         risk=sum(wrong) / sum(answered) if any(answered) else math.nan,

@@ -26,6 +26,8 @@ ASSUMPTION = "if the questions to come are like these: exchangeable with the ban
 MOST_THRESHOLDS = 50
 #: Decimals of a threshold: confidences that differ by less, such as by rounding, move together.
 _DECIMALS = 6
+#: Risks that differ by less are one.
+_SAME = 5e-4
 #: The first threshold is the highest whose estimated chance to pass is within this of the best.
 _NEAR = 0.02
 
@@ -140,6 +142,8 @@ class Certified:
         risk_upper: at most this share of them is wrong, with the goal's confidence: its `max_risk`,
             or less where all declared thresholds passed. None without a threshold.
         labels: calibration questions.
+        of: all labelled questions, those that fit the rule or are reported included; None where
+            that is unknown.
         steps: the thresholds tested, in order; all but the last passed, or all.
     """
 
@@ -148,6 +152,7 @@ class Certified:
     risk_upper: float | None
     labels: int
     steps: Sequence[Step] = field(default=(), repr=False)
+    of: int | None = None
 
     @property
     def passed(self) -> Sequence[Step]:
@@ -159,9 +164,25 @@ class Certified:
     @property
     def promise(self) -> str:
         """What is promised and under which assumption, or why nothing is, as a sentence."""
-        if self.reason is not None:
-            return self.reason
-        return f"At confidence {self.threshold:.6g} or more: {self.goal}, {ASSUMPTION}."
+        return self.promise_found("")
+
+    def promise_found(self, how_often: str) -> str:
+        """Return the promise, or why there is none, with how often a threshold was found.
+
+        Args:
+            how_often: a clause such as "found in 4 of 20 repeats only"; empty to leave it out.
+        """
+        if self.threshold is None:
+            reason = str(self.reason)
+            return f"{reason[:-1]} ({how_often})." if how_often else reason
+        found = f", {how_often}" if how_often else ""
+        better = ""
+        if self.risk_upper is not None and self.risk_upper < self.goal.max_risk - _SAME:
+            upper = rounded_up(self.risk_upper)
+            better = f" (in fact at most {upper} %, as every threshold passed)"
+        return (
+            f"At confidence {self.threshold:.6g} or more{found}: {self.goal}{better}, {ASSUMPTION}."
+        )
 
     @property
     def reason(self) -> str | None:
@@ -170,17 +191,18 @@ class Certified:
             return None
         least = self.goal.least_labels
         asked = f"{100 * self.goal.max_risk:g} % at {100 * self.goal.confidence:g} % confidence"
+        part = "" if self.of is None else f" of the {self.of}"
         if self.labels < least:
             return (
-                f"{self.labels} labelled questions choose the threshold: {asked} needs at least "
-                f"{least}, with no wrong answer among them."
+                f"{self.labels}{part} labelled questions choose the threshold: {asked} needs at "
+                f"least {least}, with no wrong answer among them{self._in_all(least)}."
             )
         if not self.steps:
             return "No question of those that fit the rule has an answer: there is no threshold."
         first = self.steps[0]
         if first.answered < least:
             return (
-                f"{first.answered} of the {self.labels} labelled questions that choose the "
+                f"{first.answered} of the {self.labels}{part} labelled questions that choose the "
                 f"threshold have an answer of confidence {first.threshold:.6g} or more: {asked} "
                 f"needs at least {least}, none of them wrong."
             )
@@ -189,6 +211,21 @@ class Certified:
             f"{first.wrong} are wrong, so that up to {100 * first.upper:.1f} % may be: more than "
             f"{asked} allows."
         )
+
+    def _in_all(self, least: int) -> str:
+        """Return how many labelled questions it takes so that `least` choose, as a clause."""
+        if self.of is None or not self.labels:
+            return ""
+        return f": about {math.ceil(least * self.of / self.labels)} labelled questions in all"
+
+
+def rounded_up(share: float) -> str:
+    """Return a share in percent with one decimal, rounded up: a bound may not shrink.
+
+    >>> rounded_up(0.2821), rounded_up(0.05)
+    ('28.3', '5.0')
+    """
+    return f"{math.ceil(1000 * share - 1e-6) / 10:.1f}"
 
 
 def upper_bound(wrong: Ints, answered: Ints, confidence: float) -> Floats:

@@ -17,7 +17,7 @@ from dspy_mux.replay.decisions import picks_on
 from dspy_mux.replay.live import Policy
 from dspy_mux.replay.risk_repeats import Cut
 from dspy_mux.replay.splits import Split, holdout
-from dspy_mux.replay.threshold import Judged
+from dspy_mux.replay.threshold import Certified, Goal, Judged, Step, rounded_up
 
 from ..support.votes import drawn, record_from
 
@@ -111,13 +111,50 @@ def test_a_promise_says_what_it_rests_on():
     found = risk(a_record(), "pooled", max_risk=0.1, confidence=0.8, repeats=2)
     assert found.promise == (
         f"At confidence {found.threshold:.6g} or more: at most 10 % wrong among the answered, with "
-        "80 % confidence, if the questions to come are like these: exchangeable with the bank's."
+        f"80 % confidence (in fact at most {rounded_up(found.risk_upper)} %, as every threshold "
+        "passed), if the questions to come are like these: exchangeable with the bank's."
     )
     assert (found.rule, found.members, found.k, found.repeats) == ("pooled", ("a", "b", "c"), 3, 2)
     assert (found.questions, found.left_out, found.n_fit) == (600, 0, 300)
     assert (found.n_calibration, found.n_test) == (150, 150)
     assert [step.threshold for step in found.certified.passed][-1] == found.threshold
     assert found.certified.labels == 150
+
+
+def certified(threshold, upper=0.05):
+    step = Step(threshold or 0.5, 60, 0, upper)
+    none = threshold is None
+    return Certified(Goal(), threshold, None if none else upper, 60, [step], of=240)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "upper", "share", "told"),
+    [
+        (0.8, 0.05, 0.2, "At confidence 0.8 or more, found in 4 of 20 repeats only: at most 5 %"),
+        (0.8, 0.05, 0.95, "At confidence 0.8 or more, found in 19 of 20 repeats: at most 5 %"),
+        (0.8, 0.05, 1.0, "At confidence 0.8 or more: at most 5 % wrong among"),
+        (
+            0.8,
+            0.0321,
+            1.0,
+            "90 % confidence (in fact at most 3.3 %, as every threshold passed), if",
+        ),
+        (
+            None,
+            0.2,
+            0.1,
+            "more than 5 % at 90 % confidence allows (2 of 20 repeats found a threshold).",
+        ),
+        (None, 0.2, 0.0, "more than 5 % at 90 % confidence allows."),
+    ],
+)
+def test_a_promise_says_itself_how_often_it_was_found(threshold, upper, share, told):
+    found = risk(a_record(100), "pooled", repeats=1)
+    made = dataclasses.replace(
+        found, certified=certified(threshold, upper), repeats=20, promised_share=share
+    ).promise
+    assert told in made
+    assert made.count("found") == (0 < share < 1)
 
 
 def test_a_large_model_is_not_in_the_pool():
