@@ -14,6 +14,7 @@ from ..adapters.formats import ADAPTERS, adapter_name, default_adapter
 from ..answers.equivalence import NO_ANSWER
 from ..answers.reply import CUT_OFF, ONLY_THINKING
 from ..local import is_embedded
+from ..sampling.causes import REMEDIES
 from ..sampling.draw import Draw
 from ..sampling.group_limits import server_limits
 from ..sampling.grouped_call import ONE_CHOICE, may_group
@@ -133,16 +134,14 @@ class _Check:
         return self._found(first, timed, own, formats, several)
 
     def _may_be_the_format(self, own: Sequence[Probe]) -> bool:
-        """Return whether another format may help: not where the first reply was long, or thinking.
+        """Return whether another format may help, given the replies by the member's own.
 
         Small models that cannot keep to a format often go on until they are cut off.
         """
         first = own[0]
-        return (
-            first.replied
-            and first.cause != ONLY_THINKING
-            and (first.cause != CUT_OFF or first.spent.completion_tokens <= _RAMBLING)
-        )
+        if first.cause == CUT_OFF:
+            return first.spent.completion_tokens <= _RAMBLING
+        return first.replied and first.cause not in REMEDIES
 
     def _ask_several(self, own: list[Probe]) -> Generator[Sequence[Probe], None, bool | None]:
         """Ask for two answers in one request; return whether they came so.

@@ -15,7 +15,7 @@ from dspy.utils.exceptions import (
     LMUnsupportedModelError,
 )
 
-from ..answers.reply import CUT_OFF, ONLY_THINKING
+from ..answers.reply import CUT_OFF
 from ..keys import PLACEHOLDERS
 from ..redact import masked_address
 from ..sampling.causes import REMEDIES
@@ -52,8 +52,8 @@ def problem_of(
     causes = [draw.cause for draw in draws if draw.cause is not None]
     if CUT_OFF in causes:
         return f"was {_cut_off(member.lm, suited(formats))}"
-    if ONLY_THINKING in causes:
-        return f"gave {ONLY_THINKING}: {REMEDIES[ONLY_THINKING]}."
+    if remedied := next((cause for cause in causes if cause in REMEDIES), None):
+        return f"gave no answer ({remedied}): {REMEDIES[remedied]}."
     if len(formats) > 1:
         return _format(formats)
     cause = causes[0].rstrip(".") if causes else "no reason is known"
@@ -91,7 +91,8 @@ def _no_key(lm: dspy.BaseLM, error: BaseException) -> str:
     key = str(lm.kwargs.get("api_key") or "")
     if key and key.lower() not in PLACEHOLDERS:
         return "has a key that its server refuses: check the variable that api_key_env names."
-    usual = _KEY_VARIABLE.search(str(error))
+    # With an address of its own, a member takes no key from its provider's usual variable.
+    usual = None if address_of(lm) else _KEY_VARIABLE.search(str(error))
     at_the_usual = f"set {usual.group()}, or " if usual else ""
     return (
         f'has no key, and its server asks for one: {at_the_usual}write api_key_env = "NAME", the '

@@ -22,6 +22,7 @@ class ModelServer(ThreadingHTTPServer):
         replies: model → the message and finish reason that it gives instead.
         texts: model → a function of the prompt, all turns in one, that gives the text instead.
         bodies: the requests, in the order they came.
+        models: what GET /v1/models lists; it is a 404 where there are none.
     """
 
     daemon_threads = True
@@ -33,6 +34,7 @@ class ModelServer(ThreadingHTTPServer):
         self.texts: dict[str, Callable[[str], str]] = {}
         self.keys: list[str | None] = []
         self.bodies: list[dict[str, Any]] = []
+        self.models: list[str] = []
 
     @property
     def address(self) -> str:
@@ -72,6 +74,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(200, _openai(request["model"], message, ending))
 
     def do_GET(self) -> None:
+        self.server.paths.append(self.path)
+        if self.path == "/v1/models" and self.server.models:
+            listed = [{"id": name, "object": "model"} for name in self.server.models]
+            self._send(200, {"object": "list", "data": listed})
+            return
         self._send(404, {"error": {"message": "not found"}})
 
     def log_message(self, format: str, *args: Any) -> None:

@@ -1,0 +1,274 @@
+"""`check_pool`, against servers that do what it asks about, or do not."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+
+import dspy
+import pytest
+
+from dspy_mux import ConfigurationError, JSONSchemaAdapter, Member, PlainAdapter, check_pool
+from dspy_mux.mux import probe
+from dspy_mux.sampling.group_limits import server_limits
+from dspy_mux.sampling.usage import server_of
+
+from ..support.choice_server import choice_server
+from ..support.echo import echo_server
+from ..support.fault_server import Fault, always, fault_server
+from ..support.http_models import model_server
+from ..support.scripted import marked
+
+IN_FORMAT = marked(reasoning="Known.", answer="Paris")
+KEY = "sk-aVeryPrivateKey42"
+
+
+def lm(server, name="fine", **settings):
+    return dspy.LM(f"openai/{name}", api_base=server.address, api_key="none", **settings)
+
+
+@pytest.fixture
+def server():
+    with choice_server(lambda prompt, number: IN_FORMAT) as server:
+        yield server
+
+
+def test_a_member_that_does_all_is_asked_twice(server):
+    (found,) = check_pool({"fine": lm(server)})
+    assert (found.name, found.model, found.answer) == ("fine", "openai/fine", "Paris")
+    assert (found.logprobs, found.several, found.suits) == (True, True, "chat")
+    assert (found.problem, found.findings) == (None, ())
+    assert [(each.adapter, each.followed, each.draws) for each in found.formats] == [("chat", 3, 3)]
+    assert server.sizes() == [1, 2]
+    assert found.spent.calls == 3
+    tokens = server.count(IN_FORMAT)
+    assert found.spent.completion_tokens == 3 * tokens
+    assert found.tokens_per_second == pytest.approx(tokens / found.seconds)
+
+
+def test_no_answer_comes_from_the_cache(server):
+    member = lm(server)
+    for asked in (2, 4):
+        (found,) = check_pool([member])
+        assert (len(server.bodies), found.spent.cached_calls) == (asked, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "logprobs", "several"),
+    [
+        ("small-one-choice", True, False),
+        ("small-n-refused", True, False),
+        ("refuses", False, True),
+        ("ignores", False, True),
+    ],
+)
+def test_what_a_server_does_not_give_is_noticed(server, name, logprobs, several):
+    (found,) = check_pool([lm(server, name)])
+    assert (found.logprobs, found.several) == (logprobs, several)
+    assert (found.problem, found.findings) == (None, ())  # a mux does without
+
+
+def test_what_its_settings_insist_on_is_told(server):
+    insists = Member(lm(server, "ignores-one-choice"), logprobs=True, group=True)
+    (found,) = check_pool([insists])
+    assert [sentence.partition(",")[0] for sentence in found.findings] == [
+        "gives no log-probabilities",
+        "gives one answer a request",
+    ]
+
+
+def test_what_was_learned_of_a_server_is_learned_anew(server):
+    member = lm(server)
+    server_limits.limit(server_of(member), 1, "it was so last week")
+    assert check_pool([member])[0].several is True
+    assert server_limits.most(server_of(member)) is None
+
+
+def test_a_member_out_of_format_is_asked_by_the_other_adapters():
+    with choice_server(lambda prompt, number: "That would be Paris.") as server:
+        (found,) = check_pool([lm(server)])
+        assert found.answer is None
+        assert found.problem == (
+            'kept to the format of adapter "chat" in 0 of 3 replies, and to that of "plain": '
+            'write adapter = "plain".'
+        )
+        assert found.suits == "plain"
+        tried = {each.adapter: each.followed for each in found.formats}
+        assert tried == {"chat": 0, "plain": 1, "json_schema": 0, "json": 0}
+        (fixed,) = check_pool([Member(lm(server, "again"), adapter=PlainAdapter())])
+        assert (fixed.problem, fixed.findings, fixed.suits) == (None, (), "plain")
+
+
+def test_an_answer_that_is_found_in_the_text_is_one():
+    with choice_server(lambda prompt, number: "The answer is **42**.") as server:
+        (found,) = check_pool([lm(server)], "question -> answer: int")
+    assert (found.answer, found.problem) == ("42", None)
+    assert found.findings == (
+        'kept to the format of adapter "chat" in 0 of 3 replies (in 3 more the answer was found in '
+        'the text), and to that of "plain": write adapter = "plain".',
+    )
+
+
+def test_a_member_that_follows_a_schema_alone():
+    with choice_server(lambda prompt, number: '{"reasoning": "", "answer": "positive"}') as server:
+        program = "text -> answer: Literal['positive', 'negative']"
+        (found,) = check_pool([Member(lm(server), adapter=JSONSchemaAdapter())], program)
+    assert (found.answer, found.suits) == ("positive", "json_schema")
+
+
+def test_a_member_that_keeps_to_no_format():
+    with choice_server(lambda prompt, number: "I cannot say.") as server:
+        (found,) = check_pool([lm(server)], "question -> answer: int")
+    assert found.suits is None
+    assert found.problem.endswith("to that of no other: use another model, or a simpler program.")
+
+
+def test_a_reply_that_is_cut_off():
+    with fault_server(always(Fault.CUT_OFF)) as server:
+        (found,) = check_pool([lm(server, max_tokens=20)])
+    assert found.problem == (
+        "was cut off at max_tokens = 20 before its answer: write max_tokens = 512."
+    )
+    assert {request.n for request in server.requests} == {1}
+
+
+def test_a_member_that_hangs_ends_with_its_time():
+    with fault_server(always(Fault.HANG)) as server:
+        (found,) = check_pool([lm(server)], timeout=0.2)
+        assert len(server.requests) == 1
+    assert found.problem == (
+        "gave no answer within 0.2 s: its server hangs, or its answers take a longer timeout."
+    )
+    assert (found.seconds, found.logprobs, found.several) == (None, None, None)
+
+
+def test_members_are_asked_at_the_same_time():
+    both = threading.Barrier(2, timeout=60)
+
+    def say(prompt, number):
+        if not number:
+            both.wait()  # for the other member's first question
+        return IN_FORMAT
+
+    with choice_server(say) as server:
+        pool, checked = [lm(server, "a"), lm(server, "b")], []
+        found = check_pool(pool, on_checked=checked.append)
+    assert [each.name for each in found] == ["openai/a", "openai/b"]
+    assert all(each.problem is None for each in found)
+    assert sorted(checked, key=lambda each: each.name) == found
+
+
+def test_a_server_that_is_not_there():
+    address = "http://127.0.0.1:9/v1"
+    (found,) = check_pool([dspy.LM("openai/a", api_base=address, api_key="none")])
+    assert found.problem == f"reaches no server at {address}: start it, or correct api_base."
+
+
+def test_a_model_that_the_server_does_not_have():
+    with model_server() as server:
+        address = f"{server.address}/v1"
+        server.models = ["qwen2.5:3b", "gemma3:1b", *(f"other-{n}" for n in range(9))]
+        unknown = dspy.LM("ollama_chat/unknown-qwen2.5", api_base=address, api_key="none")
+        (found,) = check_pool([unknown])
+        named = "qwen2.5:3b, gemma3:1b, other-0, other-1, other-2, other-3, other-4, other-5"
+        assert found.problem == (
+            "names the model 'unknown-qwen2.5', which its server does not have (it has "
+            f"{named} and 3 more): run `ollama pull unknown-qwen2.5`, or write "
+            'model = "ollama_chat/qwen2.5:3b".'
+        )
+        server.models = []
+        (found,) = check_pool([unknown.copy()])
+        assert found.problem.endswith("which its server does not have: correct its model.")
+        server.models = ["unknown"]  # as where a path of the server's is not its API
+        (found,) = check_pool([dspy.LM("openai/unknown", api_base=server.address, api_key="none")])
+        assert found.problem.endswith(f'but not its API: write api_base = "{address}".')
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        (KEY, "has a key that its server refuses: check the variable that api_key_env names."),
+        ("none", 'has no key, and its server asks for one: write api_key_env = "NAME", the name'),
+    ],
+)
+def test_a_key_that_is_refused_is_not_told(key, told):
+    with fault_server(always(Fault.UNAUTHORIZED)) as server:
+        (found,) = check_pool([dspy.LM("openai/a", api_base=server.address, api_key=key)])
+    assert found.problem.startswith(told)
+    assert key == "none" or key not in repr(found)
+
+
+def test_a_key_that_a_server_sends_back_is_not_told():
+    with echo_server() as server:
+        pool = [
+            dspy.LM(f"openai/{name}", api_base=server.address, api_key=KEY)
+            for name in ("refuses", "echoes")
+        ]
+        found = check_pool(pool)
+    assert all(each.problem for each in found)
+    assert KEY not in repr(found)
+
+
+def test_a_hosted_model_without_a_key(monkeypatch):
+    monkeypatch.delenv("GROQ_API_KEY", raising=False)
+    (found,) = check_pool([dspy.LM("groq/a")])
+    assert found.problem.startswith("has no key, and its server asks for one: set GROQ_API_KEY, or")
+
+
+def test_the_model_that_is_escalated_to_is_asked_once(server):
+    large = Member(lm(server, "large"), name="large")
+    found = check_pool([lm(server)], escalate=large)
+    assert [each.escalates for each in found] == [False, True]
+    (asked,) = [body for body in server.bodies if body["model"] == "large"]
+    assert asked["temperature"] == 0.0
+    assert found[1].several is None
+
+
+def test_a_slow_first_answer_is_asked_for_again(server, monkeypatch):
+    clock = [0.0]
+
+    def say(prompt, number):
+        clock[0] += 14.0 if number == 0 else 1.0  # as where the model is loaded at first
+        return IN_FORMAT
+
+    server.say_next = say
+    monkeypatch.setattr(probe, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    (found,) = check_pool([lm(server)])
+    assert (found.first_seconds, found.seconds) == (14.0, 1.0)
+    assert server.sizes() == [1, 1, 2]
+    assert found.findings[0].startswith("took 14.0 s for its first answer and 1.0 s for the next")
+
+
+def test_inputs_are_made_up_for_their_types(server):
+    program = "context, n: int, words: list[str], kind: Literal['a', 'b'], x: float | None, q -> y"
+    check_pool([lm(server)], program)
+    shown = server.bodies[0]["messages"][-1]["content"]
+    assert "[[ ## q ## ]]\nWhat is the capital of France?" in shown
+    assert "[[ ## n ## ]]\n12" in shown
+    assert "[[ ## kind ## ]]\na" in shown
+
+
+def test_questions_may_be_given(server):
+    check_pool([lm(server)], question="What is 2 + 2?")
+    assert "What is 2 + 2?" in server.bodies[0]["messages"][-1]["content"]
+    check_pool([lm(server, "b")], "a, n: int -> answer", question={"a": "Why?", "n": "7"})
+    assert "[[ ## n ## ]]\n7" in server.bodies[-1]["messages"][-1]["content"]
+
+
+@pytest.mark.parametrize(
+    ("program", "question", "told"),
+    [
+        ("a, b -> answer", "Why?", r'takes 2 inputs: give them as one JSON object, \{"a": …'),
+        ("a, b -> answer", {"a": "Why?"}, "takes the inputs a, b, not a"),
+        ("n: int -> answer", "seven", "input 'n' of the program has another type"),
+    ],
+)
+def test_questions_that_do_not_fit_are_refused(server, program, question, told):
+    with pytest.raises(ConfigurationError, match=told):
+        check_pool([lm(server)], program, question=question)
+    assert server.bodies == []
+
+
+def test_a_pool_that_no_mux_takes_is_refused(server):
+    with pytest.raises(ConfigurationError, match="Two members are named 'a'"):
+        check_pool([Member(lm(server), name="a"), Member(lm(server, "b"), name="a")])
