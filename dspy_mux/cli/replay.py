@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,13 @@ _RELIABILITY = (
     "calibration error % (95 %)",
     "Brier score (95 %)",
     "AURC % (95 %)",
+)
+
+
+#: The page that says when a fitted rule is used.
+_WHY = (
+    "https://dspy-mux.github.io/dspy-mux/decisions/#when-calibrated-leaves-it-to-a-simple-rule "
+    "says more"
 )
 
 
@@ -168,14 +176,22 @@ def _show(results: dict[str, Result], usable: int, part: str | None) -> None:
         if result.context is not None:
             say(f"{result.rule} weighed by the questions' field {result.context!r}.")
         if result.decided_by is not None and set(result.decided_by) != {result.rule}:
-            shares = ", ".join(
-                f"{name} in {round(share * result.repeats)}"
-                for name, share in result.decided_by.items()
-            )
-            say(f"{result.rule} was decided by {shares} of {result.repeats} {splits}.")
+            say(_left_to_others(result, result.decided_by, splits))
         if result.evidence:
             count = round((result.evidence_share or 0.0) * result.repeats)
             say(f"{result.rule} read evidence in {count} of {result.repeats} {splits}.")
+
+
+def _left_to_others(result: Result, decided_by: Mapping[str, float], splits: str) -> str:
+    """Return in which of the splits a fitted rule was not used, and which rules chose instead."""
+    counts = {name: round(share * result.repeats) for name, share in decided_by.items()}
+    own = counts.pop(result.rule, 0)
+    others = ", ".join(f"{name} in {count}" for name, count in counts.items())
+    return (
+        f"{result.rule} left it to a simple rule in {result.repeats - own} of {result.repeats} "
+        f"{splits}: {others}. There the training questions did not show that its own fit chooses "
+        f"better; {_WHY}."
+    )
 
 
 def _row(rule: str, result: Result, results: dict[str, Result]) -> list[str]:

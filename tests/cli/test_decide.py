@@ -67,6 +67,14 @@ def test_replay_of_all_rules_has_probability_where_draws_have_evidence(tmp_path,
     assert one["rule"] == "probability"
 
 
+def test_replay_says_where_calibrated_left_it_to_a_simple_rule(tmp_path, dspy_mux):
+    few = jsonl(tmp_path / "few.jsonl", some_rows(count=12))
+    _, out, _ = dspy_mux("replay", few, "--rule", "calibrated", "--repeats", 3)
+    told = " ".join(out.split())
+    assert "calibrated left it to a simple rule in 3 of 3 splits or choices of draws: " in told
+    assert "/decisions/#when-calibrated-leaves-it-to-a-simple-rule says more." in told
+
+
 def test_replay_says_what_calibrated_read(tmp_path, dspy_mux, as_json):
     rows = [
         a_row(f"q{at}", model, 0, model, at % 2 == right, problem=f"Which {at % 2}?")
