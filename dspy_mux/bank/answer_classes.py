@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from ..answers.equivalence import NO_ANSWER, AnswerKind
@@ -69,6 +70,49 @@ def kept_classes(
         if group is not None and group not in kept:
             kept[group], following = following, following + 1
     return kept
+
+
+def number_together(
+    kind: AnswerKind,
+    known: Sequence[tuple[Answered, Any]],
+    arrived: Sequence[tuple[int, int, Any]],
+    following: int,
+) -> tuple[list[int | None], dict[int, int]]:
+    """Number the classes of answers to one question, along with those recorded.
+
+    The classes are those of the live mux, in whatever order answers arrive. A recorded answer keeps
+    its class, unless a new one joins two classes: where the equivalence is not transitive.
+
+    Args:
+        known: recorded answers that are compared alike, each with the answer as it was drawn.
+        arrived: (program, draw, answer).
+        following: the first new class.
+
+    Returns:
+        The class of each that arrived, None for an abstention; and recorded draw, by id → its class
+        now, where that is another one.
+    """
+    by_program: dict[int, list[tuple[int, Any, int]]] = {}
+    every = [(one.program, one.draw, answer) for one, answer in known]
+    for at, (program, number, answer) in enumerate([*every, *arrived]):
+        by_program.setdefault(program, []).append((number, answer, at))
+    members = [sorted(drawn, key=itemgetter(0)) for drawn in by_program.values()]
+    classes = kind.classes_by_member([[answer for _, answer, _ in member] for member in members])
+    now = {
+        at: group
+        for member, own in zip(members, classes, strict=True)
+        for (_, _, at), group in zip(member, own, strict=True)
+    }
+    kept = kept_classes(
+        now.values(), [(now[at], one.answer_class) for at, (one, _) in enumerate(known)], following
+    )
+    changed = {
+        one.id: kept[mine]
+        for at, (one, _) in enumerate(known)
+        if (mine := now[at]) is not None and kept[mine] != one.answer_class
+    }
+    numbered = (now[at] for at in range(len(known), len(now)))
+    return [None if mine is None else kept[mine] for mine in numbered], changed
 
 
 class KindClasses:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from operator import itemgetter
 from typing import Any
 
 import dspy
@@ -26,7 +25,7 @@ from ..sampling.draw import Draw
 from ..sampling.interrupt import Interrupt
 from ..sampling.threads import take
 from ..voting.evidence import Evidence
-from .answer_classes import kept_classes
+from .answer_classes import number_together
 from .answers import Answered
 from .claims import Unit
 from .evidence import values_of
@@ -242,47 +241,21 @@ class Writer:
     ) -> tuple[list[dict[str, Any]], dict[int, int]]:
         """Return the rows of the draws that have arrived for a question, and new classes of others.
 
-        The classes are those of the live mux, in whatever order draws arrive. A recorded answer
-        keeps its class, unless a new one joins two classes: where the equivalence is not
-        transitive. Answers that were compared in another way count as different.
+        Answers that were compared in another way count as different.
         """
         draws = [draw for draw in arrived if draw.unit[0] == question]
-        ours = [
-            answered
+        alike = [
+            (answered, self._types.answer(answered.answer))
             for answered in known
             if self._comparisons.get(answered.program) in (None, self._comparison)
         ]
-        by_program: dict[int, list[tuple[int, Any, Answered | RecordedDraw]]] = {}
-        for answered in ours:
-            restored = self._types.answer(answered.answer)
-            by_program.setdefault(answered.program, []).append((answered.draw, restored, answered))
-        for draw in draws:
-            by_program.setdefault(draw.unit[1], []).append((draw.number, draw.answer, draw))
-        members = [sorted(drawn, key=itemgetter(0)) for drawn in by_program.values()]
-        classes = self.mux.kind.classes_by_member(
-            [[answer for _, answer, _ in member] for member in members]
+        classes, changed = number_together(
+            self.mux.kind,
+            alike,
+            [(draw.unit[1], draw.number, draw.answer) for draw in draws],
+            max([-1, *(answered.answer_class for answered in known)]) + 1,
         )
-        now = {
-            id(one): answer_class
-            for member, own in zip(members, classes, strict=True)
-            for (_, _, one), answer_class in zip(member, own, strict=True)
-        }
-        following = max([-1, *(answered.answer_class for answered in known)]) + 1
-        kept = kept_classes(
-            now.values(),
-            [(now[id(answered)], answered.answer_class) for answered in ours],
-            following,
-        )
-        changed = {
-            answered.id: kept[mine]
-            for answered in ours
-            if (mine := now[id(answered)]) is not None and kept[mine] != answered.answer_class
-        }
-        rows = []
-        for draw in draws:
-            mine = now[id(draw)]
-            rows.append(_row(draw, None if mine is None else kept[mine]))
-        return rows, changed
+        return [_row(draw, mine) for draw, mine in zip(draws, classes, strict=True)], changed
 
 
 def _row(draw: RecordedDraw, answer_class: int | None) -> dict[str, Any]:

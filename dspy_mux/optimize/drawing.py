@@ -13,6 +13,7 @@ from rich.console import Console
 from ..bank.collect import Collected, Metric, collect
 from ..bank.conductor import Cluster
 from ..bank.record import Record, join_records
+from ..bank.reuse import reuse_draws
 from ..bank.sample_bank import SampleBank
 from ..bank.score import recorded
 from ..errors import BankError, ConfigurationError, MetricFailed, MuxError
@@ -115,6 +116,7 @@ class Drawing:
     def _drawn(self, part: str, mux: SLMMux, examples: Sequence[dspy.Example], k: int) -> Record:
         """Draw what the bank lacks of one part, and read it."""
         options = self.options
+        reuse_draws(mux, examples, self.bank, dataset=_DATASET, k=k)
         done = collect(
             mux,
             examples,
