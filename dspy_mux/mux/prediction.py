@@ -6,6 +6,7 @@ from typing import Any
 
 import dspy
 
+from ..redact import masked
 from ..voting.verdict import Verdict
 
 
@@ -51,3 +52,15 @@ def with_verdict(prediction: dspy.Prediction, verdict: Verdict) -> dspy.Predicti
 def attach_verdict(prediction: dspy.Prediction, verdict: Verdict) -> None:
     # Past Example.__setattr__, which would make it a field.
     object.__setattr__(prediction, "verdict", verdict)
+
+
+def verdict_body(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict in full, as JSON has it; no key stands in it."""
+    body = verdict.model_dump(mode="json")
+    for ballot in body["ballots"]:
+        ballot["abstentions"] = {
+            masked(cause): count for cause, count in ballot["abstentions"].items()
+        }
+    if body["escalation_cause"] is not None:
+        body["escalation_cause"] = masked(body["escalation_cause"])
+    return body

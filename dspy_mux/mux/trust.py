@@ -162,6 +162,14 @@ def kept_back(
     return kept
 
 
+def is_kept_back(prediction: dspy.Prediction, fields: Sequence[str]) -> bool:
+    """Return whether a mux's prediction has no answer, which is these fields, for want of trust."""
+    verdict = prediction.verdict
+    if verdict.trusted is not False or verdict.escalated:
+        return False
+    return all(prediction.get(field) is None for field in fields)
+
+
 def draws_wanted(
     rule: Frugal, ballots: Sequence[Ballot], threshold: float | None
 ) -> list[tuple[int, int]]:

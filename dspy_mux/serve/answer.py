@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import dspy
-from pydantic_core import to_jsonable_python
 
-from ..redact import masked
+from ..mux.prediction import verdict_body
+from ..mux.trust import is_kept_back
 from ..voting.verdict import NotTrusted, Verdict
+from ..voting.verdict_parts import jsonable
 from .chat import ChatReply
 from .models import ServedModel
 
@@ -35,10 +36,7 @@ class Answer:
             return cls(model, decided.verdict, None)
         outputs = {name: decided[name] for name in decided}
         fields = model.mux.compared.fields
-        kept_back = decided.verdict.trusted is False and not decided.verdict.escalated
-        if kept_back and all(outputs.get(field) is None for field in fields):
-            return cls(model, decided.verdict, None)
-        return cls(model, decided.verdict, outputs)
+        return cls(model, decided.verdict, None if is_kept_back(decided, fields) else outputs)
 
     @property
     def text(self) -> str:
@@ -99,19 +97,3 @@ class Answer:
         """Return the outputs with the verdict in full."""
         outputs = None if self.outputs is None else jsonable(self.outputs)
         return {"model": self.model.name, "outputs": outputs, "verdict": verdict_body(self.verdict)}
-
-
-def jsonable(value: Any) -> Any:
-    return to_jsonable_python(value, serialize_unknown=True, inf_nan_mode="strings")
-
-
-def verdict_body(verdict: Verdict) -> dict[str, Any]:
-    """Return a verdict in full; no key stands in it."""
-    body = verdict.model_dump(mode="json")
-    for ballot in body["ballots"]:
-        ballot["abstentions"] = {
-            masked(cause): count for cause, count in ballot["abstentions"].items()
-        }
-    if body["escalation_cause"] is not None:
-        body["escalation_cause"] = masked(body["escalation_cause"])
-    return body

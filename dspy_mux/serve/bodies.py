@@ -7,8 +7,9 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
+from ..mux.prediction import verdict_body
 from ..mux.slm_mux import SLMMux
-from .answer import Answer, verdict_body
+from .answer import Answer
 from .errors import APIError
 from .models import ServedModel, kind_name
 

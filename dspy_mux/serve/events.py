@@ -8,8 +8,9 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from typing import Any
 
+from ..mux.prediction import verdict_body
 from . import bodies
-from .answer import Answer, verdict_body
+from .answer import Answer
 from .asking import Asking
 from .errors import APIError
 from .json_body import strict_json

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import time
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any
 
-import dspy
 import pydantic
 
 from ..errors import ConfigurationError
 from ..mux.ensemble import Ensemble
-from ..mux.program import predictors
+from ..mux.field_models import input_model, output_model
 from ..mux.slm_mux import SLMMux
 from ..sampling.members import check_members
 from ..voting.rules import rule_of
@@ -58,14 +55,12 @@ class ServedModel:
     @cached_property
     def inputs(self) -> type[pydantic.BaseModel]:
         """The program's inputs, as a model that validates them."""
-        return _model("Inputs", _input_fields(self.mux.programs[0]))
+        return input_model(self.mux.programs[0])
 
     @cached_property
     def outputs(self) -> type[pydantic.BaseModel]:
         """The program's outputs."""
-        last = list(predictors(self.mux.programs[0]))[-1:]
-        found = last[0].signature.output_fields if last else {}
-        return _model("Outputs", {name: _field(field) for name, field in found.items()})
+        return output_model(self.mux.programs[0])
 
     def at_temperature(self, temperature: float) -> Ensemble:
         """Return the mux with draws at this temperature; one of each member at 0."""
@@ -129,34 +124,6 @@ def alone(mux: SLMMux, member: str) -> SLMMux:
     )
     copy.escalation = None
     return copy.subset([member])
-
-
-def _input_fields(program: dspy.Module) -> dict[str, Any]:
-    plain = program.predict if isinstance(program, dspy.ChainOfThought) else program
-    if isinstance(plain, dspy.Predict):
-        return {name: _field(field) for name, field in plain.signature.input_fields.items()}
-    form = getattr(type(program), "forward", None) or type(program).aforward
-    fields: dict[str, Any] = {}
-    for name, parameter in list(inspect.signature(form).parameters.items())[1:]:
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
-        kind = Any if isinstance(parameter.annotation, str) else parameter.annotation
-        kind = Any if kind is parameter.empty else kind
-        fields[name] = (kind, ... if parameter.default is parameter.empty else parameter.default)
-    return fields
-
-
-def _field(field: Any) -> tuple[Any, Any]:
-    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    said = str(extra.get("desc") or "")
-    said = "" if said.startswith("${") else said
-    default = ... if field.is_required() else field.default
-    return field.rebuild_annotation(), pydantic.Field(default, description=said or None)
-
-
-def _model(name: str, fields: Mapping[str, Any]) -> type[pydantic.BaseModel]:
-    config = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True)
-    return pydantic.create_model(name, __config__=config, **dict(fields))
 
 
 def kind_name(model: ServedModel) -> str:

@@ -8,7 +8,8 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from typing import Any
 
-from .answer import Answer, verdict_body
+from ..mux.prediction import verdict_body
+from .answer import Answer
 from .asking import Asking
 from .errors import APIError
 from .events import comment, event, pieces

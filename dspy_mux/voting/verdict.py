@@ -20,7 +20,8 @@ class Verdict(Spent):
         confidence: in [0, 1]; the chance that the answer is right if it is `calibrated`. Else it
             is the rule's own, which only ranks answers: for `consistency`, the share of the
             member's draws that gave the answer; for `probability`, what the members' models say
-            on average.
+            on average. Where another model answered in the pool's place, it is that of the pool's
+            answer, 0 where the pool had none.
         calibrated: whether the confidence was fitted on labels to be a chance of being right.
         tie_break: what decided among equals: "nothing" (there were none), "accuracy", "pool order"
             or "order drawn".

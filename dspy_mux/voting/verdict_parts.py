@@ -12,12 +12,13 @@ from pydantic_core import to_jsonable_python
 from .ballot import Ballot
 
 
-def _jsonable(value: Any) -> Any:
-    # An answer may have any type that a signature can declare; the fallback is its repr.
+def jsonable(value: Any) -> Any:
+    """Return a value as JSON has it; what JSON cannot hold by its repr."""
+    # An answer may have any type that a signature can declare.
     return to_jsonable_python(value, serialize_unknown=True, inf_nan_mode="strings")
 
 
-JsonAnswer = Annotated[Any, PlainSerializer(_jsonable, when_used="json")]
+JsonAnswer = Annotated[Any, PlainSerializer(jsonable, when_used="json")]
 
 
 class AnswerCount(BaseModel):

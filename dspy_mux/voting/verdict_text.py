@@ -32,6 +32,7 @@ class Decided(Sent, Protocol):
     trusted: bool | None
     escalated: bool
     escalation_cause: str | None
+    group: int | None
     ballots: list[MemberBallot]
     turns: list[Turn]
     cached_calls: int
@@ -110,14 +111,36 @@ def confidence_text(verdict: Decided) -> str:
 
 
 def _grounds(verdict: Decided) -> str:
-    tie = "" if verdict.tie_break == "nothing" else f"; a tie, decided by {verdict.tie_break}"
-    rule = verdict.rule
-    if verdict.decided_by not in (None, rule):
-        rule = f"{rule}, where {verdict.decided_by} decides"
-    grounds = f"{confidence_text(verdict)} by the rule {rule}{tie}"
     if verdict.escalated:
-        return f"asked in the pool's place: {grounds}, not trusted"
-    return grounds + trust_text(verdict)
+        return f"asked in place of the pool, {pool_text(verdict)}"
+    tie = "" if verdict.tie_break == "nothing" else f"; a tie, decided by {verdict.tie_break}"
+    return f"{confidence_text(verdict)} {rule_text(verdict)}{tie}{trust_text(verdict)}"
+
+
+def rule_text(verdict: Decided) -> str:
+    """Return by which rule was decided."""
+    rule = f"by the rule {verdict.rule}"
+    if verdict.decided_by in (None, verdict.rule):
+        return rule
+    return f"{rule}, where {verdict.decided_by} decides"
+
+
+def pool_text(verdict: Decided) -> str:
+    """Return what the pool itself had said, where another model answered in its place."""
+    own = pool_answer(verdict)
+    if own is None and not verdict.confidence:
+        return "which had no answer"
+    answer = "" if own is None else f" {answer_line(own.answer)}"
+    return (
+        f"whose answer{answer} had {confidence_text(verdict)} {rule_text(verdict)} and was not "
+        "trusted"
+    )
+
+
+def pool_answer(verdict: Decided) -> AnswerCount | None:
+    """Return the answer of the ballots that was chosen, as the first member worded it."""
+    counted = (one for ballot in verdict.ballots for one in ballot.answers)
+    return next((one for one in counted if one.group == verdict.group), None)
 
 
 def trust_text(verdict: Decided) -> str:
