@@ -1,37 +1,30 @@
-"""`dspy-mux ask`: ask a pool one question, and show who answered what."""
+"""`dspy-mux ask`: ask a pool, and show who answered what."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import ConfigurationError, DataError
-from ..text import shortened
+from ..errors import ConfigurationError
 from . import completion
-from .logs import errors_only
 from .options import AcceptLicense, Timeout
-from .output import print_json
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from ..mux.slm_mux import SLMMux
-    from ..voting.verdict import Verdict
-    from ..voting.verdict_parts import MemberBallot
-
-#: Answers, in characters, as the verdict's head shows them, and as the table's cells do.
-_LONGEST_ANSWER, _LONGEST_CELL = 2000, 80
 
 
 @dataclass(frozen=True)
 class AskOptions:
     """What `dspy-mux ask` is asked for."""
 
-    question: str
+    question: str | None
+    inputs: tuple[str, ...]
     pool: Path | None
     mux: Path | None
     k: int | None
@@ -41,7 +34,13 @@ class AskOptions:
 
 
 def ask(
-    question: Annotated[str, typer.Argument(help="The question; - reads it from standard input.")],
+    question: Annotated[
+        str | None,
+        typer.Argument(
+            help="The question; - reads one from standard input. Without it: a prompt, or one "
+            "question per line of a pipe."
+        ),
+    ] = None,
     pool: Annotated[
         Path | None,
         typer.Option(
@@ -56,43 +55,87 @@ def ask(
             autocompletion=completion.mux_files,
         ),
     ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            metavar="NAME=VALUE",
+            help="An input of the program, as JSON if it is no text. May be repeated.",
+        ),
+    ] = None,
     k: Annotated[
         int | None, typer.Option(min=1, help="Draws per member. Default: the file's.")
     ] = None,
     timeout: Timeout = None,
     accept_license: AcceptLicense = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the verdict as one JSON object.")
+        bool, typer.Option("--json", help="Print one JSON object per question: the verdict.")
     ] = False,
 ) -> None:
-    """Ask a pool one question, and see who answered what."""
-    _run(AskOptions(question, pool, mux, k, timeout, accept_license, as_json))
+    """Ask a pool, and see who answered what: one question, or one after the other."""
+    given = tuple(inputs or ())
+    _run(AskOptions(question, given, pool, mux, k, timeout, accept_license, as_json))
 
 
 def _run(options: AskOptions) -> None:
+    from .ask_inputs import InputFields, parse_inputs
+    from .ask_session import Session
+    from .waiting import waiting
+
     if options.pool is None and options.mux is None:
         raise ConfigurationError(
             "ask needs a pool: pass --pool pool.toml, or --mux mux.json for a saved mux."
         )
-    text = (_stdin() if options.question == "-" else options.question).strip()
-    if not text:
-        raise ConfigurationError("The question is empty.")
+    given = parse_inputs(options.inputs)
+    text = _question(options)
+    prompts = text is None and bool(sys.stdin and sys.stdin.isatty())
+    lines = None if text is not None or prompts or given else _piped()
+    with waiting("starting"):
+        import dspy  # noqa: F401  (takes seconds, in which nothing else is shown)
     mux = _open(options)
-    with errors_only("dspy", "dspy_mux"):  # the verdict shows why a draw failed
-        verdict = mux(**_inputs(mux, text)).verdict
-    if options.as_json:
-        print_json(verdict.model_dump(mode="json"))
+    fields = InputFields(mux.programs[0], given, getattr(mux.rule, "context", None))
+    session = Session(mux, fields, options.as_json)
+    if text is not None:
+        session.answer_one(fields.of_question(text))
+    elif not fields.open:
+        session.answer_one(fields.of_texts({}))
+    elif prompts:
+        session.converse()
     else:
-        _show(verdict)
+        session.answer_lines(lines or _piped())
 
 
-def _stdin() -> str:
-    try:
-        return sys.stdin.read()
-    except UnicodeDecodeError as error:
-        raise DataError(
-            "The question on standard input is not UTF-8 text: encode it as UTF-8."
-        ) from error
+def _question(options: AskOptions) -> str | None:
+    """Return the question that the command line names; None for none."""
+    if options.question is None:
+        return None
+    text = options.question
+    if text == "-":
+        from .ask_session import read_lines
+
+        text = "".join(read_lines(sys.stdin))
+    if not text.strip():
+        raise ConfigurationError("The question is empty.")
+    return text.strip()
+
+
+def _piped() -> Iterator[str]:
+    """Return the lines of standard input, of which there is one.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    from .ask_session import read_lines
+
+    lines = read_lines(sys.stdin)
+    empty: list[str] = []
+    for line in lines:
+        if line.strip():
+            return chain(empty, [line], lines)
+        empty.append(line)
+    raise ConfigurationError(
+        "There is no question: name one, or send one per line to standard input."
+    )
 
 
 def _open(options: AskOptions) -> SLMMux:
@@ -112,78 +155,3 @@ def _open(options: AskOptions) -> SLMMux:
             "add another [[members]]."
         )
     return mux
-
-
-def _inputs(mux: SLMMux, text: str) -> dict[str, str]:
-    fields = list(mux.programs[0].predictors()[0].signature.input_fields)
-    if len(fields) != 1:
-        raise ConfigurationError(
-            f"The program takes {len(fields)} inputs ({', '.join(fields)}); ask gives it only one."
-        )
-    return {fields[0]: text}
-
-
-def _show(verdict: Verdict) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from ..sampling.causes import advice
-
-    console = Console()
-    console.print(_literal(_plain(verdict.answer, _LONGEST_ANSWER)), style="bold")
-    table = Table()
-    known = any(ballot.probabilities for ballot in verdict.ballots)
-    for column in ("member", "answers", "confidence", "probability", "abstained"):
-        if column != "probability" or known:
-            table.add_column(column, justify="right" if column == "confidence" else "left")
-    for ballot in verdict.ballots:
-        style = "bold" if ballot.member == verdict.member else None
-        table.add_row(*map(_literal, _cells(ballot, known)), style=style)
-    console.print(table)
-    console.print(_summary(verdict), highlight=False)
-    for ballot in verdict.ballots:
-        for sentence in advice(ballot.abstentions):
-            console.print(_literal(f"{_plain(ballot.member)}: {sentence}"))
-
-
-def _cells(ballot: MemberBallot, probabilities: bool) -> list[str]:
-    from ..voting.verdict_text import probability_cell
-
-    return [
-        _plain(ballot.member),
-        "\n".join(f"{counted.count} × {_plain(counted.answer)}" for counted in ballot.answers),
-        f"{ballot.confidence:.2f}",
-        *((probability_cell(ballot),) if probabilities else ()),
-        "\n".join(f"{count} × {_plain(cause)}" for cause, count in ballot.abstentions.items()),
-    ]
-
-
-def _summary(verdict: Verdict) -> str:
-    from ..voting.verdict_text import calls_text, confidence_text, trust_text
-
-    tie = "" if verdict.tie_break == "nothing" else f", tie broken by {verdict.tie_break}"
-    trust = "; escalated" if verdict.escalated else trust_text(verdict)
-    cost = "" if verdict.cost is None else f", ${verdict.cost:.6f}"
-    count = sum(ballot.spared for ballot in verdict.ballots)
-    spared = f"{count} spared, " if count else ""
-    tokens = verdict.prompt_tokens + verdict.completion_tokens
-    return (
-        f"{verdict.rule}, {confidence_text(verdict)}{tie}{trust}; {calls_text(verdict)}, "
-        f"{verdict.cached_calls} from the cache, {spared}{tokens} tokens{cost}"
-    )
-
-
-def _plain(value: object, longest: int = _LONGEST_CELL) -> str:
-    """Return model text for a terminal: one line without control codes, cut if too long."""
-    from rich.control import strip_control_codes
-
-    printable = (c if c.isprintable() else " " for c in strip_control_codes(str(value)))
-    text = " ".join("".join(printable).split())
-    return shortened(text, longest)
-
-
-def _literal(text: str) -> Text:
-    """Return text that rich does not parse for markup."""
-    from rich.text import Text
-
-    return Text(text)

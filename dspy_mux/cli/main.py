@@ -16,7 +16,6 @@ import typer
 import typer.core
 
 from ..errors import BankError, ConfigurationError, LocalModelError, MissingExtra, MuxError
-from ..text import shortened
 from .accuracies import accuracies
 from .ask import ask
 from .bank import bank_app
@@ -25,7 +24,7 @@ from .check import check
 from .collect import collect
 from .drift import drift
 from .init import init
-from .output import say
+from .output import one_line, say
 from .replay import replay
 from .risk import risk
 from .scale import scale
@@ -39,8 +38,6 @@ _MISTAKES = (BankError, ConfigurationError, LocalModelError, MissingExtra)
 #: Raised by typer for words that are not a command. Its class is click's own or the copy inside
 #: typer, depending on typer's version.
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
-#: Longest error line, in characters: it may repeat what a file or a server said.
-_LONGEST = 2000
 
 
 class _Verbs(typer.core.TyperGroup):
@@ -108,20 +105,12 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except MuxError as error:
-        say(f"dspy-mux: {_one_line(str(error))}", file=sys.stderr)
+        say(f"dspy-mux: {one_line(str(error))}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, _MISTAKES) else 1) from None
     except KeyboardInterrupt as interrupt:
         kept = str(interrupt) or "what had arrived is kept, and costs nothing again."
         print(f"dspy-mux: interrupted; {kept}", file=sys.stderr)
         raise SystemExit(130) from None
-
-
-def _one_line(text: str) -> str:
-    """Return an error as one line, without the password of an address that it repeats."""
-    from ..redact import masked_address
-
-    line = masked_address(" ".join(text[: 2 * _LONGEST].split()))
-    return shortened(line, _LONGEST)
 
 
 def main() -> None:
@@ -141,5 +130,5 @@ def _show_usage(error: typer.BadParameter) -> None:
         error.show()
         return
     command = "dspy-mux" if error.ctx is None else error.ctx.command_path
-    line = _one_line(message).rstrip(".")
+    line = one_line(message).rstrip(".")
     say(f"dspy-mux: {line}; run `{command} --help` for its options.", file=sys.stderr)

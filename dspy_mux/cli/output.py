@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from ..errors import ConfigurationError, StorageError
-from ..text import number, signed, visible
+from ..text import number, shortened, signed, visible
 from .layout import Cell, Sheet, Table, wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+#: Longest error line, in characters: it may repeat what a file or a server said.
+_LONGEST = 2000
 #: The width of tables in a pipe or a file.
 _PIPE = 80
 
@@ -63,6 +65,14 @@ def _wrapped(line: str, file: TextIO) -> list[str]:
     if not file.isatty() and not (file is sys.stdout and os.environ.get("COLUMNS", "").isdigit()):
         return [line]
     return wrapped(line, Console(file=file).width)
+
+
+def one_line(text: str) -> str:
+    """Return an error as one line, without the password of an address that it repeats."""
+    from ..redact import masked_address
+
+    line = masked_address(" ".join(text[: 2 * _LONGEST].split()))
+    return shortened(line, _LONGEST)
 
 
 def check_page(path: Path | None) -> None:
