@@ -35,6 +35,7 @@ class Answer:
         outputs: the program's; None where the answer is kept back, as it is not trusted.
         compared: the fields that are the answer.
         threshold: from which the mux trusts an answer; None if it has none.
+        free: whether all members run on this machine.
         seconds: that it took.
     """
 
@@ -43,7 +44,15 @@ class Answer:
     outputs: Mapping[str, Any] | None
     compared: Sequence[str]
     threshold: float | None
+    free: bool
     seconds: float
+
+    @property
+    def unpriced(self) -> int:
+        """The calls that may have cost something, where that is not known."""
+        verdict = self.verdict
+        known = verdict.cost is not None or (self.free and not verdict.escalated)
+        return 0 if known else verdict.calls
 
     def show(self, *, as_json: bool) -> None:
         """Print it on stdout."""
@@ -60,7 +69,7 @@ class Answer:
         if self.verdict.ballots:
             print()
             tables(_table(self.verdict))
-        say(spent_text(self.verdict, self.seconds))
+        say(self._spent())
         for ballot in self.verdict.ballots:
             for sentence in advice(ballot.abstentions):
                 say(f"{answer_line(ballot.member)}: {sentence}")
@@ -76,6 +85,20 @@ class Answer:
             if name not in self.compared and name != "reasoning":
                 lines.append(f"{name}: {readable_answer(value)}")
         return "\n".join(lines), "bold green"
+
+    def _spent(self) -> str:
+        """Return what it cost."""
+        from ..voting.verdict_text import calls_text
+
+        verdict = self.verdict
+        parts = [calls_text(verdict)]
+        if verdict.cached_calls:
+            parts.append(f"{verdict.cached_calls} from the cache")
+        if spared := sum(ballot.spared for ballot in verdict.ballots):
+            parts.append(f"{spared} spared")
+        parts.append(f"{verdict.prompt_tokens + verdict.completion_tokens} tokens")
+        parts.append(cost_text(verdict.cost, self.unpriced))
+        return ", ".join([*filter(None, parts), f"{self.seconds:.1f} s"])
 
     def _print_json(self) -> None:
         from ..mux.prediction import verdict_body
@@ -114,29 +137,30 @@ def answer(mux: SLMMux, inputs: Mapping[str, Any]) -> Answer:
         except NotTrusted as kept_back:
             verdict = kept_back.verdict
     seconds = time.monotonic() - began
-    threshold = mux.pool.settings.threshold
-    return Answer(inputs, verdict, outputs, mux.compared.fields, threshold, seconds)
+    threshold, free = mux.pool.settings.threshold, _runs_here(mux)
+    return Answer(inputs, verdict, outputs, mux.compared.fields, threshold, free, seconds)
 
 
-def spent_text(verdict: Verdict, seconds: float) -> str:
-    """Return what a question cost."""
-    from ..voting.verdict_text import calls_text
+def cost_text(cost: float | None, unpriced: int) -> str:
+    """Return what calls cost.
 
-    parts = [calls_text(verdict)]
-    if verdict.cached_calls:
-        parts.append(f"{verdict.cached_calls} from the cache")
-    if spared := sum(ballot.spared for ballot in verdict.ballots):
-        parts.append(f"{spared} spared")
-    parts.append(f"{verdict.prompt_tokens + verdict.completion_tokens} tokens")
-    parts.append(cost_text(verdict.cost, verdict.calls))
-    return ", ".join([*filter(None, parts), f"{seconds:.1f} s"])
-
-
-def cost_text(cost: float | None, calls: int) -> str:
-    """Return what calls cost; nothing where there were none."""
+    Args:
+        cost: of those whose price is known; None if there are none.
+        unpriced: how many others there were.
+    """
     if cost is None:
-        return "price unknown" if calls else ""
-    return f"${cost:.6f}"
+        return "price unknown" if unpriced else ""
+    return f"${cost:.6f}" + (f" and the price of {unpriced} LM calls" if unpriced else "")
+
+
+def _runs_here(mux: SLMMux) -> bool:
+    """Return whether all members are in this process, or on servers on this machine."""
+    from ..local import is_embedded
+    from ..sampling.usage import address_of, is_loopback
+
+    return all(
+        is_embedded(member.lm) or is_loopback(address_of(member.lm)) for member in mux.members
+    )
 
 
 def inputs_text(inputs: Mapping[str, Any]) -> str:

@@ -32,11 +32,12 @@ class Totals:
         calls = sum(each.calls for each in verdicts)
         cached = sum(each.cached_calls for each in verdicts)
         tokens = sum(each.prompt_tokens + each.completion_tokens for each in verdicts)
+        unpriced = sum(each.unpriced for each in self.answers)
         costs = [each.cost for each in verdicts if each.cost is not None]
         parts = [_count(self.questions, "question"), _count(calls, "LM call")]
         if cached:
             parts.append(f"{cached} from the cache")
-        parts += [f"{tokens} tokens", cost_text(sum(costs) if costs else None, calls)]
+        parts += [f"{tokens} tokens", cost_text(sum(costs) if costs else None, unpriced)]
         text = ", ".join(filter(None, parts)) + "."
         if without := self.questions - len(self.answers):
             text += f" {without} had no answer; what they took is not counted."
@@ -70,7 +71,7 @@ class Session:
         # What is said beside the answers does not belong into a file of them.
         beside = sys.stdout if not self.as_json and sys.stdout.isatty() else sys.stderr
         names = ", ".join(member.label for member in self.mux.members)
-        say(f"{names}: ask them. Ctrl-C gives up an answer, Ctrl-D ends.", file=beside)
+        say(f"Ask {names}. Ctrl-C gives up an answer, Ctrl-D ends.", file=beside)
         totals = Totals()
         with suppress(EOFError, KeyboardInterrupt):
             while True:

@@ -38,7 +38,7 @@ def verdict_sentence(verdict: Decided, threshold: float | None = None) -> str:
     if verdict.escalated:
         return (
             f"{name} answered in place of the pool, {pool_text(verdict)}"
-            f"{_below(verdict, threshold)}; there is no confidence in {name}'s own answer."
+            f"{_below(verdict, threshold)}; no confidence is known of {name}'s own answer."
         )
     grounds = _GROUNDS.get(verdict.decided_by or verdict.rule, _by_draws)(verdict)
     meaning = ", the chance that it is right" if verdict.calibrated else ""

@@ -36,7 +36,7 @@ class Terminal:
     def __init__(self, process: subprocess.Popen[bytes], master: int):
         self.process, self._master = process, master
         self.seen = ""
-        self._read = 0  # of `seen`, what was waited for already
+        self._waited = 0  # characters of `text` that were waited for already
 
     @property
     def text(self) -> str:
@@ -47,12 +47,12 @@ class Terminal:
         os.write(self._master, keys.encode())
 
     def until(self, pattern: str) -> str:
-        """Return what was written since the last wait, up to the pattern, without escapes."""
+        """Return what follows the last wait, up to the pattern, without escape sequences."""
         end = time.monotonic() + PATIENCE_S
         while True:
-            new = plain(self.seen[self._read :])
+            new = self.text[self._waited :]
             if found := re.search(pattern, new):
-                self._read = len(self.seen)
+                self._waited += found.end()
                 return new[: found.end()]
             assert time.monotonic() < end, f"no {pattern!r} in {new!r}"
             assert self._more(), f"ended without {pattern!r}: {new!r}"

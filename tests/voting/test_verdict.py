@@ -171,8 +171,8 @@ def test_a_verdict_in_a_notebook_shows_each_members_ballot():
         ),
         (
             {"trusted": False, "escalated": True},
-            "asked in place of the pool, whose answer had confidence 0.50 by the rule pooled and was "
-            "not trusted",
+            "asked in place of the pool, whose answer had confidence 0.50 by the rule pooled and "
+            "was not trusted",
         ),
         (
             {"decided_by": "consistency"},
