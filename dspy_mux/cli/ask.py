@@ -80,7 +80,7 @@ def ask(
 def _run(options: AskOptions) -> None:
     from .ask_inputs import InputFields, parse_inputs
     from .ask_session import Session
-    from .waiting import waiting
+    from .step import step
 
     if options.pool is None and options.mux is None:
         raise ConfigurationError(
@@ -90,8 +90,8 @@ def _run(options: AskOptions) -> None:
     text = _question(options)
     prompts = text is None and bool(sys.stdin and sys.stdin.isatty())
     lines = None if text is not None or prompts or given else _piped()
-    with waiting("starting"):
-        import dspy  # noqa: F401  (takes seconds, in which nothing else is shown)
+    with step("starting"):
+        import dspy  # noqa: F401  (takes seconds)
     mux = _open(options)
     fields = InputFields(mux.programs[0], given, getattr(mux.rule, "context", None))
     session = Session(mux, fields, options.as_json)

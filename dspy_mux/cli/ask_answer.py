@@ -12,7 +12,7 @@ from ..text import visible
 from .layout import Table
 from .logs import errors_only
 from .output import print_json, say, tables
-from .waiting import waiting
+from .step import step
 
 if TYPE_CHECKING:
     from ..mux.slm_mux import SLMMux
@@ -128,7 +128,7 @@ def answer(mux: SLMMux, inputs: Mapping[str, Any]) -> Answer:
     draws = sum(member.k or 1 for member in mux.members)
     began = time.monotonic()
     # The verdict shows why a draw failed; the logs would repeat it.
-    with waiting(f"{len(mux.members)} members, {draws} draws"), errors_only("dspy", "dspy_mux"):
+    with step(f"asking {len(mux.members)} members, {draws} draws"), errors_only("dspy", "dspy_mux"):
         try:
             prediction = mux(**inputs)
             verdict = prediction.verdict

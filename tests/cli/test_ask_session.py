@@ -7,14 +7,15 @@ import threading
 
 from ..support.http_models import model_server
 from ..support.scripted import marked
-from ..support.terminal import terminal
+from ..support.terminal import PATIENCE_S, terminal
 
 
 def test_questions_at_a_prompt(tmp_path):
-    go_on = threading.Event()
+    asked, go_on = threading.Event(), threading.Event()
 
     def say(prompt):
         if "for ever" in prompt.rpartition("[[ ## question ## ]]")[2]:
+            asked.set()
             go_on.wait()
         return marked(reasoning="Easy.", answer="42")
 
@@ -31,12 +32,12 @@ def test_questions_at_a_prompt(tmp_path):
         command = [sys.executable, "-m", "dspy_mux", "ask", "--pool", "pool.toml"]
         try:
             with terminal(command, folder=tmp_path) as person:
-                converse(person, server, go_on)
+                converse(person, server, asked)
         finally:
             go_on.set()
 
 
-def converse(person, server, go_on):
+def converse(person, server, asked):
     assert "Ask a, b. Ctrl-C gives up an answer, Ctrl-D ends." in person.until("n> ")
     # An empty line is ignored; both inputs are asked for.
     person.type("\n")
@@ -58,10 +59,9 @@ def converse(person, server, go_on):
     person.type("[1]\n")
     person.until("question> ")
     person.type("How long is for ever?\n")
-    person.until("2 members, 2 draws")
+    assert asked.wait(PATIENCE_S)
     person.type("\x03")
     assert "given up." in person.until("n> ")
-    go_on.set()
     # The history holds what was typed: four lines back is the product's.
     person.type("\x1b[A" * 6)
     person.type("\n")

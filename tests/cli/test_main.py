@@ -57,8 +57,8 @@ def test_ask_shows_the_answer_and_every_members_ballot(pool):
     done = dspy_mux_process("ask", "--pool", pool, "What is 6 × 7?")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0].strip() == "42"
-    assert "3 × 42" in done.stdout
-    assert "6 LM calls, 0 from the cache" in done.stdout
+    assert "3 of 3" in done.stdout
+    assert "6 LM calls, 72 tokens" in done.stdout
 
 
 def test_ask_json_prints_one_object_and_nothing_else(pool):
