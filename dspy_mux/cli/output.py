@@ -156,6 +156,11 @@ def tables(*shown: Table, members: Sequence[str] = ()) -> None:
     console.print()
 
 
+def line_width() -> int:
+    """Return the characters of a line: the terminal's, else what COLUMNS says, else 80."""
+    return _console().width
+
+
 def _console() -> Console:
     from rich.console import Console
 

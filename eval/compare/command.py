@@ -14,13 +14,14 @@ from rich.console import Console
 
 from dspy_mux import ConfigurationError
 from dspy_mux.cli.options import parse_names
-from dspy_mux.cli.output import json_text, print_json
+from dspy_mux.cli.output import json_text, line_width, print_json, say
 from dspy_mux.redact import masked_address
 from dspy_mux.text import visible
 from programs.tasks import Task, task
 
 from ..runs.folder import Run
 from ..tables.comparison import Comparison
+from ..tables.text import show
 from .methods import Options
 from .pools import PoolOptions
 from .run import compare
@@ -79,18 +80,13 @@ def run(command: Command) -> None:
 
 
 def _show(table: Comparison, folder: Path) -> None:
-    console = Console() if Console().is_terminal else Console(width=200)
-    for each in table.rich(console.width):
-        console.print(each)
+    width = line_width()
+    show(table.shown(width), table.captions(width), as_markdown=False)
     for note in table.notes:
-        console.print(f"- {visible(note)}", markup=False, highlight=False)
-    console.print(
-        f"Rows, draws and the table (Markdown, CSV, JSON) are in {visible(str(folder))}; to look "
-        f"at them: python -m eval report {shlex.quote(str(folder))} --out report.html",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+        say(f"- {note}")
+    say(f"Rows, draws and the table (Markdown, CSV, JSON) are in {folder}; to look at them:")
+    # A command stays one line, to be copied.
+    print(visible(f"  python -m eval report {shlex.quote(str(folder))} --out report.html"))
 
 
 def write_table(run: Run) -> Comparison:

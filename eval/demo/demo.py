@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from dspy_mux import Rule, SLMMux
+from dspy_mux.cli.layout import Table
+from dspy_mux.cli.output import percent, say, tables
 from dspy_mux.local import local_member
 from dspy_mux.replay.intervals import Estimate, accuracy, paired_difference
+from dspy_mux.text import signed
 from dspy_mux.voting.rules import Consistency, Pooled, SelfConsistencyRule
 from programs import everyday
 
@@ -45,7 +47,7 @@ def run(*, k: int, temperature: float, limit: int, as_json: bool, accept_license
     if as_json:
         print(json.dumps(report.as_dict(), indent=2))
     else:
-        report.print(console)
+        report.print()
 
 
 class _Report:
@@ -127,47 +129,47 @@ class _Report:
             "abstained": {name: abstained(self.test, name, self.k) for name in MEMBERS},
         }
 
-    def print(self, console: Console) -> None:
-        table = Table(title=f"Everyday questions, test split, n = {len(self.test)}")
-        for column in ("method", "calls a question", "accuracy %", "95 % interval", "n"):
-            table.add_column(column, justify="left" if column == "method" else "right")
-        for method, calls, estimate in self.rows():
-            style = "bold" if method == "SLM-MUX" else None
-            table.add_row(
-                method,
-                str(calls),
-                estimate.percent(),
-                estimate.interval(),
-                str(estimate.n),
-                style=style,
+    def print(self) -> None:
+        rows = self.rows()
+        tables(
+            Table(
+                f"Everyday questions, test split, n = {len(self.test)}",
+                ("method", "calls a question", "accuracy %", "95 % interval", "n"),
+                [
+                    [name, str(calls), each.percent(), each.interval(), str(each.n)]
+                    for name, calls, each in rows
+                ],
+                strong=[at for at, (name, _, _) in enumerate(rows) if name == "SLM-MUX"],
             )
-        console.print(table)
+        )
         for name, gain in self.gains().items():
-            console.print(
-                f"{name}: {100 * gain.mean:+.1f} points (95 % interval {100 * gain.low:+.1f} to "
-                f"{100 * gain.high:+.1f}, paired, n = {gain.n})"
-            )
-        console.print()
-        table = Table(title="SLM-MUX: accuracy by confidence")
-        for column in ("confidence", "accuracy %", "95 % interval", "n"):
-            table.add_column(column, justify="right")
-        for confidence, estimate in self.by_confidence():
-            table.add_row(
-                f"{confidence:.2f}", estimate.percent(), estimate.interval(), str(estimate.n)
-            )
-        console.print(table)
-        table = Table(title=f"Whose answer was chosen (n = {len(self.test)})")
-        for column in ("member", "share %", "validation accuracy %", "abstained %"):
-            table.add_column(column, justify="left" if column == "member" else "right")
-        for name, share in self.wins().items():
-            silent = abstained(self.test, name, self.k)
-            table.add_row(
-                name,
-                f"{100 * share:.1f}",
-                f"{100 * self.accuracies[name]:.1f}",
-                f"{100 * silent:.1f}",
-            )
-        console.print(table)
+            mean, low, high = (signed(100 * value) for value in (gain.mean, gain.low, gain.high))
+            say(f"{name}: {mean} points (95 % interval {low} to {high}, paired, n = {gain.n})")
+        say("")
+        tables(
+            Table(
+                "SLM-MUX: accuracy by confidence",
+                ("confidence", "accuracy %", "95 % interval", "n"),
+                [
+                    [f"{confidence:.2f}", each.percent(), each.interval(), str(each.n)]
+                    for confidence, each in self.by_confidence()
+                ],
+                words=0,
+            ),
+            Table(
+                f"Whose answer was chosen (n = {len(self.test)})",
+                ("member", "share %", "validation accuracy %", "abstained %"),
+                [
+                    [
+                        (name,),
+                        percent(share),
+                        percent(self.accuracies[name]),
+                        percent(abstained(self.test, name, self.k)),
+                    ]
+                    for name, share in self.wins().items()
+                ],
+            ),
+        )
 
     def _scores(self, rule: Rule) -> list[float]:
         """Return 1 or 0 per question; a question without an answer is wrong."""

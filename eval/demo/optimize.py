@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import dspy
 from rich.console import Console
-from rich.table import Table
 
 from dspy_mux import MuxOptimizer, SampleBank, SLMMux
 from dspy_mux.bank.collect import collect
 from dspy_mux.bank.score import recorded
+from dspy_mux.cli.layout import Cell, Table
+from dspy_mux.cli.output import percent, say, tables
 from dspy_mux.local import local_member
 from dspy_mux.optimize.drawing import greedy
 from dspy_mux.optimize.tuned import Setting
 from dspy_mux.replay.decisions import picks_of
 from dspy_mux.replay.intervals import accuracy, paired_difference
+from dspy_mux.text import signed
 from dspy_mux.voting.tally import Floats, Tally
 from programs import everyday
 
@@ -92,33 +94,31 @@ def run(*, k: int, trials: int, limit: int, out: Path, as_json: bool, accept_lic
     if as_json:
         print(json.dumps(figures, indent=2))
         return
-    table = Table(title=f"Everyday questions, untouched test split, n = {len(test)}")
-    for column in ("mux", "members", "k", "rule", "cross-fitted %", "test %", "95 % interval"):
-        table.add_column(column)
-    for name, (setting, scores) in rows.items():
-        estimate = accuracy(list(scores))
-        shown = [
-            name,
-            ", ".join(setting.members),
-            str(setting.k),
-            setting.rule,
-            f"{100 * setting.value:.1f}",
-        ]
-        table.add_row(
-            *shown,
-            estimate.percent(),
-            estimate.interval(),
-            style="bold" if name == "compiled" else None,
-        )
-    out_console = Console()
-    out_console.print(table)
+    shown = Table(
+        f"Everyday questions, untouched test split, n = {len(test)}",
+        ("mux", "members", "rule", "k", "cross-fitted %", "test % (95 %)"),
+        [_line(name, *row) for name, row in rows.items()],
+        words=3,
+        strong=[at for at, name in enumerate(rows) if name == "compiled"],
+    )
+    tables(shown)
     for name in ("paper's defaults", "best member alone"):
         gap = paired_difference(ours, list(rows[name][1]))
-        out_console.print(
-            f"compiled − {name}: {100 * gap.mean:+.1f} points "
-            f"({100 * gap.low:+.1f} to {100 * gap.high:+.1f}, paired, n = {gap.n})"
-        )
-    out_console.print(f"{len(tuned.trials)} trials; {spent} calls for the test; saved in {out}.")
+        mean, low, high = (signed(100 * value) for value in (gap.mean, gap.low, gap.high))
+        say(f"compiled − {name}: {mean} points ({low} to {high}, paired, n = {gap.n})")
+    say(f"{len(tuned.trials)} trials; {spent} calls for the test; saved in {out}.")
+
+
+def _line(name: str, setting: Setting, scores: Iterable[float]) -> list[Cell]:
+    estimate = accuracy(list(scores))
+    return [
+        name,
+        tuple(setting.members),
+        setting.rule,
+        str(setting.k),
+        percent(setting.value),
+        f"{estimate.percent()} ({estimate.interval()})",
+    ]
 
 
 def _measured(

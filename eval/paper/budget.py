@@ -16,7 +16,7 @@ from dspy_mux.replay.replay import replay
 from dspy_mux.replay.splits import holdout
 from dspy_mux.replay.stopping_curve import stopping_curve
 
-from ..tables.text import Shown, show
+from ..tables.text import Shown, show, signed
 from .pools import POOLS, Pool
 
 
@@ -60,10 +60,7 @@ def run(options: BudgetTable) -> None:
             row["pool"],
             str(row["questions"]),
             *(f"{100 * row['frugal'][rule]:.0f}" for rule in ("consistency", "pooled")),
-            *(
-                f"{100 * point['saved']:.0f} ({100 * -point['loss']:+.1f})"
-                for point in row["bounds"]
-            ),
+            *(f"{100 * point['saved']:.0f} ({signed(-point['loss'])})" for point in row["bounds"]),
         ]
         for row in rows
     ]

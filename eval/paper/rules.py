@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 from dspy_mux.bank.jsonl import read_jsonl
 from dspy_mux.bank.record import Record
+from dspy_mux.cli.layout import Table
+from dspy_mux.cli.output import say, tables
 from dspy_mux.replay.decisions import RULE_NAMES
 from dspy_mux.replay.replay import replay
 from dspy_mux.replay.resample import redrawn
 from dspy_mux.replay.splits import Split, holdout
+from dspy_mux.text import signed
 
 from .pools import POOLS, Pool
 
@@ -33,28 +35,28 @@ def run(*, data: Path, k: int, repeats: int, seed: int, as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    table = Table(
-        title=f"k = {k}, {repeats} random halves: accuracy % on the half that fitted nothing"
-    )
-    for column in ("pool", "n", *_RULES, "calibrated − best other", "spread over splits"):
-        table.add_column(column)
-    for row in rows:
-        figures = [f"{100 * row['rules'][rule]:.1f}" for rule in _RULES]
-        table.add_row(
-            row["pool"],
-            str(row["questions"]),
-            *figures,
-            f"{100 * row['gain']:+.2f}",
-            f"{100 * row['spread']:.2f}",
+    tables(
+        Table(
+            f"k = {k}, {repeats} random halves: accuracy % on the half that fitted nothing",
+            ("pool", "n", *_RULES, "calibrated − best other", "spread over splits"),
+            [
+                [
+                    row["pool"],
+                    str(row["questions"]),
+                    *(f"{100 * row['rules'][rule]:.1f}" for rule in _RULES),
+                    signed(100 * row["gain"], 2),
+                    f"{100 * row['spread']:.2f}",
+                ]
+                for row in rows
+            ],
         )
-    console = Console() if Console().is_terminal else Console(width=160)
-    console.print(table)
-    plain = [row["gain"] for row in rows if row["context"] is None]
-    console.print(
-        f"Without a category: mean gain {100 * np.mean(plain):+.2f} points over {len(plain)} pools"
-        f", worst {100 * min(plain):+.2f}."
     )
-    console.print(
+    plain = [row["gain"] for row in rows if row["context"] is None]
+    say(
+        f"Without a category: mean gain {signed(100 * float(np.mean(plain)), 2)} points over "
+        f"{len(plain)} pools, worst {signed(100 * min(plain), 2)}."
+    )
+    say(
         "The best other rule is the best of the three by its mean over the splits; "
         "the spread is the difference's deviation."
     )

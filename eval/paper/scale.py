@@ -105,7 +105,7 @@ def _tables(source: Source, scaling: Scaling) -> list[Shown]:
             [
                 [
                     str(mux.size),
-                    " + ".join(mux.members),
+                    tuple(mux.members),
                     _accuracy(mux),
                     _accuracy(forest),
                     percent(mux.union_accuracy),
@@ -130,7 +130,7 @@ def _tables(source: Source, scaling: Scaling) -> list[Shown]:
             [
                 [
                     str(mux.k),
-                    " + ".join(mux.members),
+                    tuple(mux.members),
                     _accuracy(mux),
                     _accuracy(forest),
                     signed(mux.accuracy - forest.accuracy),

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import track
 
 from dspy_mux.bank.record import Record
+from dspy_mux.cli.layout import Cell
 from dspy_mux.cli.output import percent, print_json
 from dspy_mux.optimize.search import Outcomes, most_accurate, search
 from dspy_mux.replay.grading import graded
@@ -335,15 +336,15 @@ def _stronger_table(rows: Sequence[SearchRow]) -> Shown:
     )
 
 
-def _strongest(row: SearchRow) -> str:
+def _strongest(row: SearchRow) -> Cell:
     if row.strongest.members != row.composed.members:
         return _names(row.strongest)
     gain = row.gain_strongest
     return "the same" if gain.low == gain.mean == gain.high == 0 else "mostly the same"
 
 
-def _names(chosen: Chosen) -> str:
-    return " + ".join(chosen.members)
+def _names(chosen: Chosen) -> tuple[str, ...]:
+    return tuple(chosen.members)
 
 
 def _notes(options: SourceOptions, rows: Sequence[SearchRow]) -> list[str]:

@@ -6,13 +6,13 @@ import argparse
 import logging
 import os
 import platform
+import sys
 from pathlib import Path
 
 import dspy
-from rich.console import Console
-from rich.table import Table
 
 from dspy_mux import __version__
+from dspy_mux.cli.output import say
 
 from . import (
     bank,
@@ -29,7 +29,7 @@ from . import (
     startup,
     study,
 )
-from .figures import Figure
+from .table import COLUMNS, cells, show
 
 BENCHMARKS = (
     startup,
@@ -45,7 +45,6 @@ BENCHMARKS = (
 )
 #: Take minutes, or a database server: run only by name.
 NAMED = (cluster, endurance, serve)
-COLUMNS = ("benchmark", "median", "min – max", "n", "target", "")
 RESULTS = Path(__file__).parents[1] / "results" / "performance.md"
 
 
@@ -66,44 +65,26 @@ def main() -> None:
     if unknown := sorted({*names} - {*named}):
         parser.error(f"no benchmark {', '.join(unknown)}: choose from {', '.join(named)}")
     wanted = [named[name] for name in named if name in names]
-    console, rows = Console(), []
+    figures = []
     for benchmark in wanted:
         for figure in benchmark.figures():
-            rows.append(_cells(figure))
-            console.print(" · ".join(rows[-1]), highlight=False)
+            figures.append(figure)
+            say(" · ".join(cell for cell in cells(figure) if cell), file=sys.stderr)
     machine = (
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
         f"DSPy {dspy.__version__}"
     )
-    table = Table(title=machine)
-    for column in COLUMNS:
-        table.add_column(column, justify="left" if column in ("benchmark", "") else "right")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    show(figures, machine)
     if not asked.only:
-        lines = [f"| {' | '.join(row)} |" for row in (COLUMNS, ["---"] * len(COLUMNS), *rows)]
+        lines = [
+            f"| {' | '.join(row)} |"
+            for row in (COLUMNS, ["---"] * len(COLUMNS), *map(cells, figures))
+        ]
         asked.out.write_text(
             f"# Performance\n\n    make bench\n\ndspy-mux {__version__}; {machine}. × is a ratio "
             "against the thing named, in one run.\n\n" + "\n".join([*lines, ""]),
             encoding="utf-8",
         )
-
-
-def _cells(figure: Figure) -> list[str]:
-    def number(value: float) -> str:
-        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}"
-
-    unit = f" {figure.unit}" if figure.unit else ""
-    spread = f"{number(figure.low)} – {number(figure.high)}" if figure.n > 1 else ""
-    return [
-        figure.name,
-        f"{number(figure.median)}{unit}",
-        spread,
-        str(figure.n),
-        figure.target,
-        figure.verdict,
-    ]
 
 
 if __name__ == "__main__":

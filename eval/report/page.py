@@ -19,6 +19,7 @@ from dspy_mux.text import visible
 from ..runs.folder import Run
 from ..runs.schema import LARGE, MUX
 from ..tables.comparison import COLUMNS, UNION, Comparison, Line
+from ..tables.text import signed
 from . import accuracy, escalation, flows, members, questions, risk
 from .look import Chart
 from .read import NotInTheRun, TaskAnswers, read
@@ -161,7 +162,7 @@ def _headline(task: TaskAnswers) -> str:
     more = "more" if gap.mean >= 0 else "fewer"
     return (
         f"{sentence}, {abs(100 * gap.mean):.1f} points {more} than self-consistency of its best "
-        f"member (95 % interval {100 * gap.low:+.1f} to {100 * gap.high:+.1f}, paired{tested}): "
+        f"member (95 % interval {signed(gap.low)} to {signed(gap.high)}, paired{tested}): "
         f"{_significance(gap)}."
     )
 

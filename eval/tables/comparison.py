@@ -10,9 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
 from dspy_mux.replay.intervals import Estimate, accuracy, mcnemar, paired_difference
 from dspy_mux.text import in_markdown, visible
 
@@ -152,42 +149,27 @@ class Comparison:
             tasks.setdefault(line.task, []).append(line)
         return tasks
 
-    def rich(self, width: int) -> list[Table]:
-        """Return one table per task, the caption below the last.
-
-        Terminals narrower than `_WIDE` get fewer columns.
-        """
+    def shown(self, width: int) -> list[Shown]:
+        """Return one table per task, with fewer columns for less than `_WIDE` characters a line."""
         columns = COLUMNS if width >= _WIDE else _FEW
         tables = []
         for task, lines in self.tasks().items():
-            shown = Table(
-                title=Text(
-                    visible(
-                        f"{task}, n = {lines[0].accuracy.n}; "
-                        "calls, tokens, cost and seconds per question"
-                    )
+            cells = [dict(zip(COLUMNS, line.cells(), strict=True)) for line in lines]
+            tables.append(
+                Shown(
+                    f"{task}, n = {lines[0].accuracy.n}; "
+                    "calls, tokens, cost and seconds per question",
+                    columns,
+                    [[row[name] for name in columns] for row in cells],
+                    strong=[at for at, line in enumerate(lines) if line.method == MUX],
                 )
             )
-            for column in columns:
-                shown.add_column(
-                    Text(column), justify="left" if column == "method" else "right", overflow="fold"
-                )
-            for line in lines:
-                cells = dict(zip(COLUMNS, line.cells(), strict=True))
-                shown.add_row(
-                    *(Text(visible(cells[name])) for name in columns),
-                    style="bold" if line.method == MUX else None,
-                )
-            tables.append(shown)
-        if tables:
-            left_out = (
-                ""
-                if columns == COLUMNS
-                else " Tokens, cost, seconds and p are in table.md, and in a wider terminal."
-            )
-            tables[-1].caption = Text(visible(self.caption + left_out))
-            tables[-1].caption_justify = "left"
         return tables
+
+    def captions(self, width: int) -> list[str]:
+        """Return the sentences below the tables: what was run, and where the other columns are."""
+        left_out = "Tokens, cost, seconds and p are in table.md, and in a wider terminal."
+        return [self.caption, *([] if width >= _WIDE else [left_out])] if self.lines else []
 
     def markdown(self) -> str:
         """Return the tables, the caption and the notes as Markdown."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from dspy_mux.cli.output import say, table
+from dspy_mux.cli.layout import Cell, Table
+from dspy_mux.cli.output import say, tables
 from dspy_mux.replay.intervals import Estimate
-from dspy_mux.text import in_markdown
+from dspy_mux.text import in_markdown, signed as signed_number
 
 
 @dataclass(frozen=True)
@@ -16,36 +17,47 @@ class Shown:
     """A table of texts.
 
     Attributes:
+        rows: a cell of members' names is a tuple of them.
         words: how many of the first columns hold words, which are aligned left.
+        strong: positions of the rows in bold, in a terminal.
     """
 
     title: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[Cell]]
     words: int = 1
+    strong: Collection[int] = ()
 
     def markdown(self) -> str:
         """Return the table as Markdown."""
         head = ["| " + " | ".join(map(in_markdown, self.columns)) + " |"]
         head.append("|" + "---|" * self.words + "---:|" * (len(self.columns) - self.words))
-        body = ["| " + " | ".join(map(in_markdown, row)) + " |" for row in self.rows]
+        body = ["| " + " | ".join(map(_markdown, row)) + " |" for row in self.rows]
         return f"### {in_markdown(self.title)}\n\n" + "\n".join([*head, *body]) + "\n"
 
+    def laid_out(self) -> Table:
+        """Return the table for a terminal."""
+        key = min(max(self.words, 1), 2)
+        return Table(self.title, self.columns, self.rows, self.words, self.strong, key)
 
-def show(tables: Sequence[Shown], notes: Sequence[str], *, as_markdown: bool) -> None:
+
+def _markdown(cell: Cell) -> str:
+    return in_markdown(" + ".join(cell) if isinstance(cell, tuple) else cell)
+
+
+def show(shown: Sequence[Shown], notes: Sequence[str], *, as_markdown: bool) -> None:
     """Print the tables, then the notes, each a paragraph."""
     if as_markdown:
         print(
             "\n".join(
                 [
-                    *(each.markdown() for each in tables),
+                    *(each.markdown() for each in shown),
                     *(f"{in_markdown(note)}\n" for note in notes),
                 ]
             )
         )
         return
-    for each in tables:
-        table(each.title, each.columns, each.rows)
+    tables(*(each.laid_out() for each in shown))
     for note in notes:
         say(note)
 
@@ -61,8 +73,8 @@ def p_value(p: float) -> str:
 
 
 def signed(value: float) -> str:
-    """Return a difference in points, never "-0.0"."""
-    return f"{round(100 * value, 1) + 0.0:+.1f}"
+    """Return a difference of shares in points."""
+    return signed_number(100 * value)
 
 
 def estimated(estimate: Estimate) -> str:

@@ -7,12 +7,12 @@ import math
 
 import pytest
 from hypothesis import given, strategies as st
-from rich.console import Console
 
 from dspy_mux.replay.intervals import accuracy, mcnemar, paired_difference
 from eval.compare.command import write_table
 from eval.runs.folder import Run
 from eval.tables.comparison import Comparison
+from eval.tables.text import show
 
 from ...support.run_files import a_task, an_answer, manifest, row
 
@@ -194,21 +194,22 @@ def test_the_table_is_written_in_three_forms(tmp_path):
     assert told["caption"] == table.caption
 
 
-def test_the_caption_names_k_temperature_and_split(table):
-    console = Console(width=200, record=True, quiet=False, file=io.StringIO())
-    for each in table.rich(200):
-        console.print(each)
-    shown = console.export_text()
+def shown_in(table, width, monkeypatch, capsys):
+    """What `python -m eval compare` prints in a terminal of this width."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    show(table.shown(width), table.captions(width), as_markdown=False)
+    return capsys.readouterr().out
+
+
+def test_the_caption_names_k_temperature_and_split(table, monkeypatch, capsys):
+    shown = shown_in(table, 200, monkeypatch, capsys)
     assert "sums, n = 10" in shown
     assert "Split test; k = 3 draws per member at temperature 0.5" in shown
     assert "up to 16 calls in flight" in shown
 
 
-def test_nothing_is_cut_in_80_columns(table):
-    console = Console(width=80, record=True, file=io.StringIO())
-    for each in table.rich(80):
-        console.print(each)
-    shown = console.export_text()
+def test_nothing_is_cut_in_80_columns(table, monkeypatch, capsys):
+    shown = shown_in(table, 80, monkeypatch, capsys)
     assert "…" not in shown
     assert all(len(line) <= 80 for line in shown.splitlines())
     for line in table.lines:
@@ -218,15 +219,13 @@ def test_nothing_is_cut_in_80_columns(table):
     assert "table.md" in shown
 
 
-def test_names_in_a_table_are_no_markup(tmp_path):
+def test_names_in_a_table_are_no_markup(tmp_path, monkeypatch, capsys):
     methods = [{**METHODS[1], "title": "[red]a|b[/red]"}]
     run = hand_made(tmp_path / "run", {"slm_mux": SCORES["slm_mux"]})
     run.manifest["methods"] = methods
     table = Comparison.of(run)
     assert r"\[red\]a\|b\[/red\]" in table.markdown()
-    console = Console(width=200, record=True, file=io.StringIO())
-    console.print(table.rich(200)[0])
-    assert "[red]a|b[/red]" in console.export_text()
+    assert "[red]a|b[/red]" in shown_in(table, 200, monkeypatch, capsys)
 
 
 @given(
