@@ -295,8 +295,10 @@ def _say_written(pool: Path, members: int, task: Path | None, questions: Questio
     if questions is None:
         say(f"Wrote {task}: a few questions, to be replaced by yours.")
         return
-    left = f"; {questions.left_out} without both are left out" if questions.left_out else ""
-    say(f"Wrote {task}: {questions.rows} questions of {questions.path}{left}.")
+    shown = f"; {questions.shown} more show how to answer" if questions.shown else ""
+    left = f"; {questions.left_out} lack a question or an answer" if questions.left_out else ""
+    asked = questions.rows - questions.shown
+    say(f"Wrote {task}: {asked} questions of {questions.path}{shown}{left}.")
 
 
 def _try(options: InitOptions, questions: Questions | None) -> None:

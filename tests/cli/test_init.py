@@ -119,7 +119,7 @@ def test_the_session_of_the_quick_start_is_one(usual, monkeypatch):
     port = str(usual(Ollama=server)["Ollama"].server_port)
     for name, *_ in OLLAMA_MODELS:
         server.texts[name] = lambda prompt: "[[ ## answer ## ]]\nTripoli"
-    rows = "".join(f"What is {n} + {n}?,{2 * n}\n" for n in range(49))
+    rows = "".join(f"What is the name of star {n}?,Star {n}\n" for n in range(49))
     Path("questions.csv").write_text(
         f"question,answer\nWhat is the capital of Libya?,Tripoli\n{rows}"
     )
@@ -222,7 +222,7 @@ def test_nothing_but_this_process(usual, dspy_mux, refused_after):
         assert f"- {start}" in out
     assert "253 MB to fetch, under the Gemma Terms of Use" in out
     members = [member.local for member in PoolFile.load("pool.toml").members]
-    assert members == ["smollm2-135m", "qwen2.5-coder-0.5b"]
+    assert members == ["qwen2.5-coder-0.5b", "smollm2-135m"]  # the smallest, the larger first
 
 
 def test_terms_that_are_not_accepted_write_nothing(usual, monkeypatch, refused_after):

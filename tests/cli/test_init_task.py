@@ -48,6 +48,9 @@ def test_without_a_file_it_has_questions_of_its_own(task):
     assert [len(train), len(test), len(made.examples())] == [2, 2, 4]
     assert made.metric(train[0], dspy.Prediction(answer=" TRIPOLI"))
     assert not made.metric(train[0], dspy.Prediction(answer="Tunis"))
+    shown = [demo.answer for demo in made.program().demos]
+    assert shown == ["Paris", "cold", "children"]
+    assert not {*shown} & {example.answer for example in made.examples()}
     assert answer_type(made) is str
 
 
@@ -56,6 +59,12 @@ def test_free_text(task):
     assert [e.question for e in made.examples("train")] == ["What, if anything?", "Why?"]
     assert answer_type(made) is str
     assert "TODO: float" in Path("made_task.py").read_text()
+
+
+def test_the_first_of_many_questions_show_how_to_answer(task):
+    made = task("question,answer\n" + "".join(f"q{n},some words {n}\n" for n in range(25)))
+    assert [demo.question for demo in made.program().demos] == ["q0", "q1"]
+    assert [example.question for example in made.examples()] == [f"q{n}" for n in range(2, 25)]
 
 
 def test_numbers(task):

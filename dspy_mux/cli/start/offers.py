@@ -110,7 +110,8 @@ def _embedded() -> Iterator[Offer]:
 
     if importlib.util.find_spec("xllamacpp") is None:
         return
-    for weights in CATALOG.values():
+    # The largest first: where members are equally sure, the first of them wins.
+    for weights in sorted(CATALOG.values(), key=lambda weights: -weights.size):
         here = path(weights.name) is not None
         size = size_text(weights.size)
         terms = f", under the {weights.licence}" if weights.needs_consent and not here else ""
@@ -136,7 +137,8 @@ def proposed(offers: Sequence[Offer]) -> list[int]:
     here = [at for at in own if offers[at].ready][: _MOST_PROPOSED - len(servers)]
     to_fetch = [at for at in own if not offers[at].ready]
     fewest = max(0, _FEWEST - len(servers) - len(here))
-    return servers + sorted(here + to_fetch[:fewest])
+    smallest = to_fetch[len(to_fetch) - fewest :] if fewest else []
+    return servers + sorted(here + smallest)
 
 
 def chosen_offers(text: str, offers: Sequence[Offer]) -> list[Offer]:

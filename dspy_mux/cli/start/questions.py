@@ -15,6 +15,9 @@ _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,17})(?:\.\d{1,17})?")
 #: More labels, longer ones, or fewer rows of each are free text.
 _MOST_LABELS, _LONGEST_LABEL, _FEWEST_ROWS = 12, 40, 4
 
+#: Questions that show how to answer, and how many there must be for each of them.
+_MOST_SHOWN, _ASKED_PER_SHOWN = 3, 10
+
 
 @dataclass(frozen=True)
 class Questions:
@@ -42,6 +45,12 @@ class Questions:
     labels: tuple[str, ...] = ()
     numbers: bool = False
     splits: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> int:
+        """How many questions are for showing models how to answer: few, of answers in words."""
+        words = not (self.labels or self.numbers)
+        return min(_MOST_SHOWN, self.rows // _ASKED_PER_SHOWN) if words else 0
 
 
 def read_questions(path: Path) -> Questions:

@@ -18,60 +18,77 @@ What a task can be: https://dspy-mux.github.io/dspy-mux/task/
 
 {imports}
 '''
-_SIGNATURE = '''
-
-class Task(dspy.Signature):
-    """Answer the question."""  # TODO: say what is wanted, as you would to a colleague
-
-    question: str = dspy.InputField()
-    answer: {kind} = dspy.OutputField(){note}
-
-
-def program():
-    """Return what every model is asked: a signature or a module."""
-    return dspy.ChainOfThought(Task)  # dspy.Predict(Task) answers at once, without reasoning
-
-
-'''
-_EXAMPLES = '''\
-def examples(split=None):
-    """Return the questions of a split, or all of them for None."""
-{rows}
-    return {{{splits}}}[split]
-
-
-'''
-_METRIC = '''\
-def metric(example, prediction, trace=None):
-    """Return whether the answer is right."""
-    return {right}
-'''
-#: Columns that an example cannot have beside its question and answer: `base` is dspy.Example's own.
-_NOT_FIELDS = ("question", "answer", "base")
-#: Characters of labels in one line.
-_LONGEST_LINE = 50
 #: Questions to begin with, where the user has no file of them.
 _SAMPLES = """
 # TODO: your own questions and their right answers: 60 tell a little, 240 tell rules apart.
 # From a file: dspy-mux init --questions FILE.csv --force
 QUESTIONS = [
+    ("What is the capital of France?", "Paris"),
+    ("What is the opposite of hot?", "cold"),
+    ("What is the plural of child?", "children"),
     ("What is the capital of Libya?", "Tripoli"),
     ("What is the opposite of cheap?", "expensive"),
     ("What is the plural of mouse?", "mice"),
-    ("What is 6 times 7?", "42"),
+    ("What is the capital of Peru?", "Lima"),
 ]
 """
+_SHOWN = """
+# So many of the questions, the first, show the models how to answer, and are not asked. Small
+# models follow examples far better than instructions.
+SHOWN = {shown}
+"""
 _SAMPLE_ROWS = """\
-    rows = [dspy.Example(question=q, answer=a).with_inputs("question") for q, a in QUESTIONS]"""
+    return [dspy.Example(question=q, answer=a).with_inputs("question") for q, a in QUESTIONS]"""
 _FILE_ROWS = """\
     with open(QUESTIONS, encoding="utf-8-sig", newline="") as file:
-        rows = [
+        return [
             dspy.Example(
 {fields}
             ).with_inputs("question")
             for row in csv.DictReader(file{delimiter})
             if {both}
         ]"""
+_BODY = '''
+
+class Task(dspy.Signature):
+    """{wanted}"""  # TODO: say what is wanted, as you would to a colleague
+
+    question: str = dspy.InputField()
+    answer: {kind} = dspy.OutputField(){note}
+
+
+def rows():
+    """Return all questions, with their right answers."""
+{rows}
+
+
+def program():
+    """Return what every model is asked: a signature or a module."""
+{program}
+
+
+def examples(split=None):
+    """Return the questions of a split, or all of them for None."""
+    asked = rows(){rest}
+    return {{{splits}}}[split]
+
+
+def metric(example, prediction, trace=None):
+    """Return whether the answer is right."""
+    return {right}
+'''
+_TEXT_PROGRAM = """\
+    ask = dspy.Predict(Task)  # dspy.ChainOfThought(Task) has a model reason before it answers
+    ask.demos = rows()[:SHOWN]
+    return ask"""
+_LABELS_PROGRAM = """\
+    return dspy.Predict(Task)  # dspy.ChainOfThought(Task) has a model reason before it answers"""
+_NUMBERS_PROGRAM = """\
+    return dspy.ChainOfThought(Task)  # dspy.Predict(Task) answers at once, without reasoning"""
+#: Columns that an example cannot have beside its question and answer: `base` is dspy.Example's own.
+_NOT_FIELDS = ("question", "answer", "base")
+#: Characters of labels in one line.
+_LONGEST_LINE = 50
 
 
 def task_text(module: str, path: Path, pool: Path, questions: Questions | None) -> str:
@@ -81,62 +98,65 @@ def task_text(module: str, path: Path, pool: Path, questions: Questions | None) 
         module: the name that `dspy-mux collect` takes.
         path: where it will be, for the way from there to the questions.
     """
-    splits = questions.splits if questions is not None and questions.splits else ("train", "test")
-    imports = ["import dspy"]
-    if questions is not None:
-        imports = ["import csv", "from pathlib import Path", *_typing(questions), "", *imports]
-        if questions.numbers:
-            imports.insert(1, "import math")
-    head = _HEAD.format(
-        module=module,
-        pool=os.fspath(pool),
-        stem=module.rpartition(".")[2],
-        imports="\n".join(imports),
-    )
+    stem = module.rpartition(".")[2]
+    imports = "\n".join(_imports(questions))
+    head = _HEAD.format(module=module, pool=os.fspath(pool), stem=stem, imports=imports)
     source = _SAMPLES if questions is None else _source(questions, path)
+    is_text = questions is None or not (questions.labels or questions.numbers)
+    shown = _SHOWN.format(shown=3 if questions is None else questions.shown) if is_text else ""
+    splits = questions.splits if questions is not None and questions.splits else ("train", "test")
     names = f"\nsplits = [{', '.join(map(_text, splits))}]\n"
-    body = _SIGNATURE.format(kind=_kind(questions), note=_note(questions))
-    return head + source + names + body + _examples(questions, splits) + _metric(questions)
+    body = _BODY.format(
+        wanted="Answer with a name, a number or a few words."
+        if is_text
+        else "Answer the question.",
+        kind="str" if questions is None else _kind(questions),
+        note='  # TODO: float, bool or Literal["a", "b"] where they are such' if is_text else "",
+        rows=_SAMPLE_ROWS if questions is None else _file_rows(questions),
+        program=_TEXT_PROGRAM if is_text else _typed_program(questions),
+        rest="[SHOWN:]" if is_text else "",
+        splits=_splits(questions),
+        right=_right(questions),
+    )
+    return head + source + shown + names + body
 
 
-def _typing(questions: Questions) -> list[str]:
-    return ["from typing import Literal"] if questions.labels else []
+def _imports(questions: Questions | None) -> list[str]:
+    if questions is None:
+        return ["import dspy"]
+    numbers = ["import math"] if questions.numbers else []
+    labels = ["from typing import Literal"] if questions.labels else []
+    return ["import csv", *numbers, "from pathlib import Path", *labels, "", "import dspy"]
 
 
 def _source(questions: Questions, path: Path) -> str:
     way = Path(os.path.relpath(questions.path, path.parent)).as_posix()
     columns = f"{questions.question} and {questions.answer}"
-    place = "Path(__file__).parent / " + _text(way)
-    return f"\nQUESTIONS = {place}  # its columns {columns}\n"
+    return f"\nQUESTIONS = Path(__file__).parent / {_text(way)}  # its columns {columns}\n"
 
 
-def _kind(questions: Questions | None) -> str:
-    if questions is None:
-        return "str"
-    if questions.labels:
-        labels = [_text(label) for label in questions.labels]
-        line = ", ".join(labels)
-        if len(line) > _LONGEST_LINE:
-            line = "".join(f"\n        {label}," for label in labels) + "\n    "
-        return f"Literal[{line}]"
-    return "float" if questions.numbers else "str"
+def _kind(questions: Questions) -> str:
+    if not questions.labels:
+        return "float" if questions.numbers else "str"
+    labels = [_text(label) for label in questions.labels]
+    line = ", ".join(labels)
+    if len(line) > _LONGEST_LINE:
+        line = "".join(f"\n        {label}," for label in labels) + "\n    "
+    return f"Literal[{line}]"
 
 
-def _note(questions: Questions | None) -> str:
-    if questions is not None and (questions.labels or questions.numbers):
-        return ""
-    return '  # TODO: float, bool or Literal["a", "b"] where they are such'
+def _typed_program(questions: Questions | None) -> str:
+    return _LABELS_PROGRAM if questions is not None and questions.labels else _NUMBERS_PROGRAM
 
 
-def _examples(questions: Questions | None, splits: tuple[str, ...]) -> str:
-    rows = _SAMPLE_ROWS if questions is None else _file_rows(questions)
+def _splits(questions: Questions | None) -> str:
+    parts = ['"train": asked[::2]', '"test": asked[1::2]', "None: asked"]
     if questions is not None and questions.splits:
-        parts = [
-            f"{_text(name)}: [row for row in rows if row.split == {_text(name)}]" for name in splits
-        ]
-    else:
-        parts = ['"train": rows[::2]', '"test": rows[1::2]']
-    return _EXAMPLES.format(rows=rows, splits=", ".join([*parts, "None: rows"]))
+        names = map(_text, questions.splits)
+        parts = [f"{name}: [row for row in asked if row.split == {name}]" for name in names]
+        parts = ["", *parts, "None: asked"]
+        return "\n        ".join(f"{part}," if part else "" for part in parts) + "\n    "
+    return ", ".join(parts)
 
 
 def _file_rows(questions: Questions) -> str:
@@ -149,21 +169,19 @@ def _file_rows(questions: Questions) -> str:
         and column.isidentifier()
         and not keyword.iskeyword(column)
     ]
-    fields += [f"{name}=row[{_text(name)}]" for name in dict.fromkeys(others)]
+    fields += [f"{name}=row[{_text(name)}]" for name in others]
     both = f'all((row[name] or "").strip() for name in ({question}, {answer}))'
     delimiter = "" if questions.delimiter == "," else f", delimiter={_text(questions.delimiter)}"
     lines = "\n".join(f"                {field}," for field in fields)
     return _FILE_ROWS.format(fields=lines, delimiter=delimiter, both=both)
 
 
-def _metric(questions: Questions | None) -> str:
+def _right(questions: Questions | None) -> str:
     if questions is not None and questions.numbers:
-        right = "math.isclose(prediction.answer, float(example.answer), rel_tol=1e-6)"
-    elif questions is not None and questions.labels:
-        right = "prediction.answer == example.answer"
-    else:
-        right = "prediction.answer.strip().casefold() == example.answer.strip().casefold()"
-    return _METRIC.format(right=right)
+        return "math.isclose(prediction.answer, float(example.answer), rel_tol=1e-6)"
+    if questions is not None and questions.labels:
+        return "prediction.answer == example.answer"
+    return "prediction.answer.strip().casefold() == example.answer.strip().casefold()"
 
 
 def _text(text: str) -> str:
