@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from .text import visible
 
 _STYLE = """<style>
-.dspy-mux { color: inherit; font: 13px/1.5 system-ui, sans-serif; max-width: 60em;
-  overflow-x: auto }
+.dspy-mux { color: inherit; font: 13px/1.5 system-ui, sans-serif; max-width: 60em }
+.dspy-mux .scroll { overflow-x: auto }
 .dspy-mux table { border-collapse: collapse; margin: .5em 0; color: inherit; background: none;
   font-size: inherit }
 .dspy-mux tr, .dspy-mux tbody tr:nth-child(odd), .dspy-mux tbody tr:hover { background: none }
@@ -73,4 +73,7 @@ def table(
         + "</tr>"
         for row in rows
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return (
+        "<div class='scroll' tabindex='0' role='region' aria-label='table'>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )

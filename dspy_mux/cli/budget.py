@@ -127,7 +127,8 @@ def _run(options: BudgetOptions) -> None:
             seed=options.split.seed,
         )
     if options.html is not None:
-        from ..optimize.figures import page, stopping_figure
+        from ..optimize.figure_page import page
+        from ..optimize.figures import stopping_figure
 
         sections = [(record.source, [stopping_figure(curve)])]
         write_page(options.html, page("dspy-mux: budget", sections))

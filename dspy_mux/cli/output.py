@@ -84,7 +84,7 @@ def check_page(path: Path | None) -> None:
     """
     if path is None:
         return
-    from ..optimize.figures import plotly
+    from ..optimize.figure_style import plotly
 
     plotly()
     check_place(path)

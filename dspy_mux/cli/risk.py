@@ -168,7 +168,7 @@ def _run(options: RiskOptions) -> None:
             for rule in (counted(rules, "rules") if len(rules) > 1 else rules)
         }
     if options.html is not None:
-        from ..optimize.figures import page
+        from ..optimize.figure_page import page
         from ..optimize.risk_figures import risk_figures
 
         sections = [(rule, risk_figures(each)) for rule, each in found.items()]

@@ -132,7 +132,8 @@ def _run(options: ScaleOptions) -> None:
             seed=options.split.seed,
         )
     if options.html is not None:
-        from ..optimize.figures import page, scaling_figures
+        from ..optimize.figure_page import page
+        from ..optimize.figures import scaling_figures
 
         sections = [(record.source, scaling_figures(scaling))]
         write_page(options.html, page("dspy-mux: scaling", sections))

@@ -165,18 +165,13 @@ class MuxReport:
 
     def to_html(self) -> str:
         """Return one self-contained page: the table, and the trials plotted if plotly is there."""
+        from .figure_page import page
+
         try:
-            pictures = "".join(
-                figure.to_html(full_html=False, include_plotlyjs=not index)
-                for index, figure in enumerate(self.figures())
-            )
+            figures = self.figures()
         except MissingExtra:
-            pictures = ""
-        return (
-            "<!doctype html><meta charset='utf-8'><title>dspy-mux: compiled</title>"
-            "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-            f"{self._repr_html_()}{pictures}"
-        )
+            figures = []
+        return page("dspy-mux: compiled", [("", figures)], self._repr_html_())
 
     def figures(self) -> list[go.Figure]:
         """Return plotly figures: points and accuracy against calls, if any, and the trials.
@@ -190,7 +185,7 @@ class MuxReport:
         curve, points = self.tuned.curve, self.tuned.points
         own = [points_figure(points)] if points else []
         own += [] if curve is None else [curve_figure(curve, self.tuned.questions)]
-        return [*own, trials_figure(self.tuned)]
+        return [*own, trials_figure(self.tuned, self.compiled)]
 
     def _cells(self) -> list[list[str]]:
         return [

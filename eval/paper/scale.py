@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import track
 
 from dspy_mux.cli.output import check_page, percent, print_json, write_page
-from dspy_mux.optimize.figures import page, scaling_figures
+from dspy_mux.optimize.figure_page import page
+from dspy_mux.optimize.figures import scaling_figures
 from dspy_mux.optimize.scaling import RULES, Point, Scaling, scale
 
 from ..tables.text import Shown, points, show, signed

@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dspy_mux.optimize.figures import plain
+from dspy_mux.optimize.figure_style import plain
 from dspy_mux.replay.intervals import Estimate
 from dspy_mux.text import visible
 
@@ -107,7 +107,7 @@ class Chart:
         Raises:
             MissingExtra: plotly is not installed.
         """
-        from dspy_mux.optimize.figures import plotly
+        from dspy_mux.optimize.figure_style import plotly
 
         layout = {
             "margin": {"l": 56, "r": 16, "t": 16, "b": 52},

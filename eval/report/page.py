@@ -12,7 +12,7 @@ from typing import Any
 from dspy_mux.cli.output import check_page, write_page
 from dspy_mux.errors import ConfigurationError, MuxError
 from dspy_mux.notebook import escaped
-from dspy_mux.optimize.figures import plotly
+from dspy_mux.optimize.figure_style import plotly
 from dspy_mux.replay.intervals import Estimate, mcnemar, paired_difference
 from dspy_mux.text import visible
 
