@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,9 @@ from .messages import Message, check_file, check_image
 from .models import ServedModel
 from .settings import ServeSettings
 from .wire import ChatRequest, MuxRequest
+
+#: A field in a prompt that DSPy's adapters write.
+_FIELD_MARKER = re.compile(r"\[\[ ## \w+ ## \]\]")
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ def of_chat(model: ServedModel, request: ChatRequest, settings: ServeSettings) -
         mux = _at_temperature(model, request.temperature)
         inputs = {"messages": _sent(request.messages, settings), "settings": of_the_call}
         return Question(model, mux, inputs, request.seed)
+    _refuse_prompt(model, request.messages)
     given = {**request.settings(), "temperature": request.temperature}
     for name in given:
         if given[name] is not None:
@@ -62,6 +67,24 @@ def of_chat(model: ServedModel, request: ChatRequest, settings: ServeSettings) -
             )
     inputs = _of_message(model, request.messages[-1], settings)
     return Question(model, model.mux, inputs, request.seed)
+
+
+def _refuse_prompt(model: ServedModel, messages: Sequence[Message]) -> None:
+    """Refuse a prompt that a DSPy adapter wrote around a question.
+
+    A program would take all of it for its question, and its answer would be in no adapter's format.
+    """
+    told = (each.text for each in messages if each.role in ("system", "developer"))
+    if not any(_FIELD_MARKER.search(text) for text in told):
+        return
+    raise APIError(
+        400,
+        f"{model.name} is a program and takes its inputs alone, not a prompt that dspy.Predict "
+        f"wrote around them: call the LM itself, as in lm('…'), or serve the mux with --chat, "
+        "where prompts go to its members as they are.",
+        param="messages",
+        code="invalid_inputs",
+    )
 
 
 def of_inputs(model: ServedModel, request: MuxRequest, settings: ServeSettings) -> Question:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 import shlex
@@ -24,6 +25,8 @@ from dspy_mux.bank.task import load_task
 from dspy_mux.cli.main import app
 from eval.__main__ import app as eval_app
 
+from ..support.pools import mux_of
+from ..support.served import served
 from .world import fill_bank, fill_draws, world
 
 ROOT = Path(__file__).parents[2]
@@ -96,6 +99,22 @@ def prepare(page: str, names: dict) -> None:
     if page == "evidence":
         fill_draws("draws.jsonl")
         names["bank"] = "runs/task.sqlite"
+
+
+def test_the_clients_of_the_page_on_serving_ask_a_served_mux(monkeypatch, capsys):
+    """Each by itself, as a reader who copies it would; only the port is another one."""
+    found = re.findall(r"```(py|sh)\n(.*?)```", text_of("serving"), re.DOTALL)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    with served({"my-mux": mux_of(["5", "5"], ["4", "5"])}) as address:
+        for kind, block in found:
+            block = block.replace("http://localhost:8000", address)
+            if kind == "sh":
+                done = subprocess.run(["sh", "-c", block], capture_output=True, check=True)
+                assert json.loads(done.stdout)["choices"][0]["message"]["content"] == "5"
+            else:
+                exec(compile(block, "serving.md", "exec"), {})
+    assert [kind for kind, _ in found] == ["sh", "py", "py"]
+    assert capsys.readouterr().out == "5\na 1.0\n['5']\n"
 
 
 def test_the_task_of_your_own_is_one(tmp_path, monkeypatch):

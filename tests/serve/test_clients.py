@@ -229,6 +229,16 @@ async def test_dspy_asks(address, engine, how):
     assert prediction.answer == "Paris"
 
 
+@pytest.mark.parametrize("engine", ["lm15", "litellm"])
+def test_dspy_asks_a_program_by_its_input_alone(address, engine):
+    """Its adapters' prompts are no inputs of a program: the error says what to do."""
+    lm = dspy.LM("openai/sums", api_base=f"{address}/v1", api_key=KEY, engine=engine, cache=False)
+    assert lm("What is 6 × 7?") == ["42"]
+    for adapter in (dspy.ChatAdapter(), dspy.JSONAdapter()):
+        with dspy.context(lm=lm, adapter=adapter), pytest.raises(Exception, match="--chat"):
+            dspy.Predict("question -> answer")(question="What is 6 × 7?")
+
+
 def test_litellm_asks(address):
     import litellm
 
