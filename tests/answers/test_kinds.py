@@ -5,17 +5,12 @@ from __future__ import annotations
 import copy
 import dataclasses
 import enum
-import gzip
-import json
 import math
 import pickle
-from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import Path
 from typing import Annotated, Any, Literal, Optional, Union
 
-import dspy
 import pydantic
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -31,9 +26,6 @@ from dspy_mux.answers.math_kind import MathAnswer, MathKind
 from dspy_mux.answers.number_kind import NumberKind, Percent, PercentKind
 from dspy_mux.answers.structured import AnyKind, JsonKind
 from dspy_mux.errors import ConfigurationError
-
-DATA = Path(__file__).parents[3] / "shared" / "data"
-real_data = pytest.mark.skipif(not DATA.is_dir(), reason="the public data sets are not here")
 
 
 class City(enum.Enum):
@@ -300,102 +292,6 @@ def test_classes_are_canonical(values: list[str | None]) -> None:
     for a, first in zip(values, classes, strict=True):
         for b, second in zip(values, classes, strict=True):
             assert kind.same(a, b) == (first is not None and first == second)
-
-
-# --------------------------------------------------------------------------------------------------
-# DSPy
-
-
-class Sums(dspy.Signature):
-    """Add."""
-
-    question: str = dspy.InputField()
-    answer: MathAnswer = dspy.OutputField()
-    share: Percent = dspy.OutputField()
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda signature: signature,
-        lambda signature: dspy.ChainOfThought(signature).predict.signature,
-        lambda signature: copy.deepcopy(dspy.Predict(signature)).signature,
-        lambda signature: signature.with_instructions("Subtract."),
-        lambda signature: signature.with_updated_fields("answer", desc="a number"),
-    ],
-)
-def test_the_marks_survive_in_a_signature(change: Callable[[Any], Any]) -> None:
-    fields = change(Sums).output_fields
-    assert answer_kind(fields["answer"]) == MathKind()
-    assert answer_kind(fields["share"]) == PercentKind(float)
-
-
-def test_the_marks_survive_in_a_string_signature() -> None:
-    types = {"MathAnswer": MathAnswer, "Percent": Percent}
-    fields = dspy.Signature(
-        "question -> answer: MathAnswer, share: Percent", custom_types=types
-    ).output_fields
-    assert [answer_kind(field) for field in fields.values()] == [MathKind(), PercentKind(float)]
-
-
-def test_dspys_adapters_ask_for_and_read_them() -> None:
-    answer = r"\frac{1}{2}"
-    for share, value in (("50%", 0.5), ("0.25", 0.25), ("12.5 %", 0.125)):
-        chat = (
-            f"[[ ## answer ## ]]\n{answer}\n\n[[ ## share ## ]]\n{share}\n\n[[ ## completed ## ]]"
-        )
-        assert dspy.ChatAdapter().parse(Sums, chat) == {"answer": answer, "share": value}
-        written = json.dumps({"answer": answer, "share": share})
-        assert dspy.JSONAdapter().parse(Sums, written) == {"answer": answer, "share": value}
-    prompt = dspy.ChatAdapter().format(Sums, [], {"question": "1+1?"})
-    assert "`answer` (str)" in prompt[0]["content"]
-    assert "`share` (Percent)" in prompt[0]["content"]
-
-
-# --------------------------------------------------------------------------------------------------
-# Real references
-
-
-def _rows(name: str) -> list[dict[str, str]]:
-    with gzip.open(DATA / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
-
-
-@real_data
-def test_every_reference_of_math_500() -> None:
-    kind, golds = MathKind(), [row["answer"] for row in _rows("math500_test")]
-    forms = [
-        r"The answer is $\boxed{{{}}}$.",
-        "**Answer:** ${}$",
-        "Thus the final answer is {}. I hope it is correct.",
-    ]
-    for form in forms:
-        missed = [gold for gold in golds if not kind.same(kind.extract(form.format(gold)), gold)]
-        assert missed == []
-    solutions = [
-        row
-        for row in _rows("math500_test")
-        if not kind.same(kind.extract(row["solution"]), row["answer"])
-    ]
-    assert solutions == []
-
-
-@real_data
-def test_math_500_references_differ_from_their_neighbours() -> None:
-    kind, golds = MathKind(), [row["answer"] for row in _rows("math500_test")]
-    following = zip(golds, [*golds[1:], golds[0]], strict=True)
-    assert [(a, b) for a, b in following if kind.key(a) != kind.key(b) and kind.same(a, b)] == []
-
-
-@real_data
-@pytest.mark.parametrize("number", [int, float])
-def test_every_reference_of_gsm8k(number: type) -> None:
-    kind = answer_kind(number)
-    for row in _rows("gsm8k_test"):
-        gold = row["answer"].rsplit("####", 1)[1].strip()
-        found = kind.extract(row["answer"])
-        assert isinstance(found, number)
-        assert kind.same(found, gold)
 
 
 def test_a_labelled_number_keeps_its_sign() -> None:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import dspy
 import pytest
-from dspy.streaming import StatusMessage, StatusMessageProvider, StreamListener, StreamResponse
-from dspy.streaming.messages import StatusStreamingCallback
+from dspy.streaming import StreamListener, StreamResponse
 
 from dspy_mux import AllMembersFailed, Choice, ConfigurationError, MuxStatusMessageProvider, SLMMux
 from dspy_mux.baselines import LLMDebate, MultiAgentVerification
@@ -20,38 +19,9 @@ from dspy_mux.voting.verdict_parts import Spent
 from ..support.http_models import model_server
 from ..support.pools import QA, mux_of
 from ..support.scripted import TwoSteps, calls, marked, scripted_lm
+from .streams import WAYS, chunks, read, texts
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "streaming.md"
-
-#: How a program is called, and how its stream is read.
-WAYS = pytest.mark.parametrize("way", ["thread", "awaited", "sync stream"])
-
-
-def read(program, *, way="thread", inputs=None, **settings):
-    """Everything that a streamified program sends, in order."""
-    streamed = dspy.streamify(
-        program,
-        is_async_program=way == "awaited",
-        async_streaming=way != "sync stream",
-        **settings,
-    )
-    inputs = inputs or {"question": "?"}
-    if way == "sync stream":
-        return list(streamed(**inputs))
-
-    async def collect():
-        return [item async for item in streamed(**inputs)]
-
-    return asyncio.run(collect())
-
-
-def texts(items):
-    return [item.message for item in items if isinstance(item, StatusMessage)]
-
-
-def chunks(items):
-    sent = [item for item in items if isinstance(item, StreamResponse)]
-    return [(item.signature_field_name, item.chunk) for item in sent]
 
 
 class TestStatus:
@@ -143,59 +113,6 @@ class Last:
     def choose(self, ballots):
         assert all(len(ballot.votes) == 2 for ballot in ballots)
         return Choice(ballots[-1].votes[-1], ballot=len(ballots) - 1, confidence=0.5)
-
-
-class Percent(StatusMessageProvider):
-    def draw_settled_status_message(self, instance, progress):
-        return f"{type(instance).__name__} {progress.settled / progress.total:.0%}"
-
-    def module_end_status_message(self, outputs):
-        return "done"
-
-
-class Silent(MuxStatusMessageProvider):
-    def draw_settled_status_message(self, instance, progress):
-        return None
-
-
-class Faulty(MuxStatusMessageProvider):
-    def draw_settled_status_message(self, instance, progress):
-        raise KeyError("percent")
-
-
-class Plain(StatusMessageProvider):
-    def module_start_status_message(self, instance, inputs):
-        return "begun"
-
-
-class TestProvider:
-    @WAYS
-    def test_a_users_own_decides(self, way):
-        mux = mux_of(["Paris"] * 2, k=2, num_threads=1)
-        given = texts(read(mux, way=way, status_message_provider=Percent()))
-        assert given == ["SLMMux 50%", "SLMMux 100%", "done"]
-
-    @WAYS
-    def test_none_silences(self, way):
-        (only,) = read(mux_of(["Paris"]), way=way, status_message_provider=Silent())
-        assert only.answer == "Paris"
-
-    def test_one_that_knows_no_draws_keeps_its_own_messages(self):
-        mux = mux_of(["Paris"], k=1)
-        given = texts(read(mux, status_message_provider=Plain()))
-        assert given == ["begun", "1 of 1 draws, leading: Paris"]
-
-    def test_a_configured_callback_comes_first(self):
-        with dspy.context(callbacks=[StatusStreamingCallback(Percent())]):
-            given = texts(read(mux_of(["Paris"], k=1), status_message_provider=Silent()))
-        assert given == ["SLMMux 100%", "done"]
-
-    @WAYS
-    def test_a_mistake_in_it_costs_the_message_alone(self, way, caplog):
-        with caplog.at_level(logging.WARNING, "dspy_mux"):
-            (only,) = read(mux_of(["Paris"], k=1), way=way, status_message_provider=Faulty())
-        assert only.answer == "Paris"
-        assert "KeyError('percent')" in caplog.text
 
 
 class TestAnswer:

@@ -1,64 +1,18 @@
-"""What discussions did to answers, on transcripts with figures worked out by hand; the judge."""
+"""What discussions did to answers, on transcripts with figures worked out by hand."""
 
 from __future__ import annotations
-
-import json
 
 import dspy
 import pytest
 from hypothesis import given, strategies as st
-from rich.console import Console
 
-from dspy_mux import ConfigurationError, Member
+from dspy_mux import Member
 from dspy_mux.baselines import LLMDebate, MixtureOfAgents
 from eval.compare.live import answered
-from eval.groupthink.judge import cohens_kappa, judged, load_judge, transcript
 from eval.groupthink.measure import CAUSES, DIRECTIONS, cause_of, discussion, discussions, steps_of
-from eval.groupthink.table import run as run_table
-from eval.runs.folder import Run
 
-from ...support.commands import python_m_eval, run_here
-from ...support.run_files import a_turn, manifest, row as a_row
-from ...support.scripted import asked, calls, scripted_lm
-
-MEMBERS = "abc"
-
-
-def row(*rounds, final=None, task="sums", method="llm_debate", question="q0"):
-    """A row from rounds of answers, one letter per agent: R is right, - is none, others are wrong.
-
-    `final` is the discussion's answer; by default the last round's first most frequent one.
-    """
-    groups = {
-        letter: number
-        for number, letter in enumerate(dict.fromkeys("".join(rounds).replace("-", "")))
-    }
-    last = rounds[-1].replace("-", "") if rounds else ""
-    final = final or (max(last, key=last.count) if last else "-")
-    return a_row(
-        0,
-        task=task,
-        method=method,
-        question_id=question,
-        inputs={"question": f"What is {question}?"},
-        gold="R",
-        score=float(final == "R"),
-        answer=None if final == "-" else final,
-        turns=[
-            a_turn(
-                round=number,
-                agent=agent,
-                member=MEMBERS[agent - 1],
-                text=f"I say {letter}.",
-                answer=None if letter == "-" else letter,
-                group=groups.get(letter),
-                score=float(letter == "R"),
-            )
-            for number, letters in enumerate(rounds, 1)
-            for agent, letter in enumerate(letters, 1)
-        ],
-    )
-
+from ...support.scripted import scripted_lm
+from .rows import FIVE, row
 
 # --- the definition ------------------------------------------------------------------------------
 
@@ -143,14 +97,6 @@ def test_the_cause_ignores_the_agents_order(rounds, order):
 
 
 # --- the figures ---------------------------------------------------------------------------------
-
-FIVE = [
-    row("RXX", "XXX", question="q0"),  # given up
-    row("RRX", "RRR", question="q1"),  # right
-    row("XXY", "XXX", question="q2"),  # followed
-    row("XRR", "RRX", question="q3"),  # right; two flips that cancel out
-    row(question="q4"),  # the method failed
-]
 
 
 def test_turns_ended_by_errors_fail_as_errors():
@@ -292,164 +238,3 @@ def test_a_right_agent_that_gives_way_is_given_up(method, choices):
     discussed_row = discussed(method, **choices)
     assert (discussed_row["score"], discussed_row["answer"]) == (0.0, 3)
     assert cause_of(discussed_row) == "given up"
-
-
-# --- the judge -----------------------------------------------------------------------------------
-
-
-def a_judge(reply, name="judge"):
-    return Member(scripted_lm(name, reply), name=name)
-
-
-def by_question(prompt, draw):
-    """The judge agrees on q0, differs on q2, and answers nothing readable on q5."""
-    question = asked(prompt)
-    if "q5" in question:
-        return "I would rather not."
-    return {"reason": f"Agent 1 in {question}", "groupthink": str("q0" in question)}
-
-
-QUIET = Console(quiet=True)
-JUDGED = [*FIVE, row("XXY", "XXX", question="q5"), row("XXX", "XXX", question="q6")]
-
-
-def test_the_judge_sees_failures_and_its_own_are_counted():
-    opinions = judged(JUDGED, a_judge(by_question), console=QUIET)
-    assert [opinion.question_id for opinion in opinions.opinions] == ["q0", "q2", "q5", "q6"]
-    assert [opinion.groupthink for opinion in opinions.opinions] == [True, False, None, False]
-    assert [opinion.defined for opinion in opinions.opinions] == [True, True, True, False]
-    assert opinions.opinions[0].reason == "Agent 1 in What is q0?"
-    assert (opinions.failures, opinions.silent) == (1, 1)
-    assert "AdapterParseError" in opinions.opinions[2].failure
-    # Of the three it judged: it says True, False, False; the definition True, True, False.
-    assert (opinions.groupthink.mean, opinions.defined.mean) == (
-        pytest.approx(1 / 3),
-        pytest.approx(2 / 3),
-    )
-    assert (opinions.agreement.mean, opinions.agreement.n) == (pytest.approx(2 / 3), 3)
-    assert opinions.kappa == pytest.approx((2 / 3 - 4 / 9) / (1 - 4 / 9))
-
-
-def test_judging_again_makes_no_call():
-    judge = a_judge(by_question, name="again")
-    first = judged(FIVE, judge, console=QUIET)
-    spent = calls(judge.lm)
-    assert spent >= 2
-    assert judged(FIVE, judge, console=QUIET) == first
-    assert calls(judge.lm) == spent
-
-
-def test_the_judge_sees_turns_and_right_answer():
-    seen = []
-    judged(
-        FIVE[:1],
-        a_judge(lambda prompt, draw: seen.append(prompt) or {"reason": "so", "groupthink": "True"}),
-        console=QUIET,
-    )
-    assert asked(seen[0], "correct_answer") == "R"
-    assert asked(seen[0], "final_answer") == "X"
-    assert seen[0].count("I say X.") == 5
-    assert transcript(FIVE[0]).startswith("Round 1\n\nAgent 1 (answer: R):\nI say R.")
-
-
-def test_an_unreachable_judge_is_counted_per_question():
-    opinions = judged(
-        FIVE,
-        a_judge(lambda prompt, draw: ConnectionError("no such host"), name="down"),
-        console=QUIET,
-    )
-    assert opinions.failures == 2
-    assert opinions.kappa is None
-    assert opinions.groupthink.n == 0
-
-
-@pytest.mark.parametrize(
-    ("pairs", "kappa"),
-    [
-        ([], None),
-        ([(True, True)] * 3, None),
-        ([(True, True), (False, False)], 1.0),
-        ([(True, False), (False, True)], -1.0),
-        ([(True, True), (True, False), (False, True), (False, False)], 0.0),
-        # The textbook's table: 20 both yes, 15 both no, 5 and 10 apart.
-        (
-            [(True, True)] * 20
-            + [(True, False)] * 5
-            + [(False, True)] * 10
-            + [(False, False)] * 15,
-            0.4,
-        ),
-    ],
-)
-def test_cohens_kappa_is_the_textbooks(pairs, kappa):
-    assert cohens_kappa(pairs) == (None if kappa is None else pytest.approx(kappa))
-
-
-def test_a_judge_is_a_model_or_member(tmp_path):
-    pool = tmp_path / "pool.toml"
-    pool.write_text(
-        '[[members]]\nname = "wise"\nmodel = "openai/some-model"\napi_base = "http://127.0.0.1:9/v1"\n',
-        encoding="utf-8",
-    )
-    assert load_judge("wise", pool, accept_license=False).lm.model == "openai/some-model"
-    assert load_judge("openai/other", None, accept_license=False).label == "openai/other"
-    with pytest.raises(ConfigurationError, match="no member 'unwise'"):
-        load_judge("unwise", pool, accept_license=False)
-
-
-# --- the command ---------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A run folder with the rows of FIVE."""
-    with Run.start(tmp_path / "run", manifest()) as run:
-        for each in FIVE:
-            run.append(each)
-    return tmp_path / "run"
-
-
-def command(*arguments):
-    return run_here(python_m_eval, *arguments)
-
-
-def test_the_command_prints_the_figures_and_the_definition(folder):
-    ran = command("groupthink", folder, "--markdown")
-    assert ran.returncode == 0, ran.stderr
-    assert "| sums | llm\\_debate | 5 | 3 | 66.7 (" in ran.stdout
-    assert "A failed question is groupthink where" in ran.stdout
-    assert "on 1 of 5 questions an error ended a turn, or none is recorded" in ran.stdout
-
-
-def test_the_command_gives_one_json_object(folder):
-    ran = command("groupthink", folder, "--json")
-    assert ran.returncode == 0, ran.stderr
-    printed = json.loads(ran.stdout)
-    (found,) = printed["discussions"]
-    assert found["failures"]["given up"] == 1
-    assert found["given_up"]["hits"] == 2
-    assert found["judged"] is None
-
-
-def test_the_table_compares_judge_and_definition(folder, capsys):
-    shown = {"task": None, "method": None, "as_markdown": True}
-    run_table(folder, **shown, as_json=False, judge=a_judge(by_question, name="beside"))
-    printed = capsys.readouterr().out
-    assert "by the judge beside, beside the definition" in printed
-    run_table(
-        folder,
-        **shown,
-        as_json=False,
-        judge=a_judge(lambda prompt, draw: "I would rather not.", name="shy"),
-    )
-    assert "The judge gave no opinion 2 times: AdapterParseError" in capsys.readouterr().out
-    run_table(folder, **shown, as_json=True, judge=a_judge(by_question, name="beside"))
-    found = json.loads(capsys.readouterr().out)["discussions"][0]["judged"]
-    assert [opinion["groupthink"] for opinion in found["opinions"]] == [True, False]
-    assert (found["judge"], found["silent"]) == ("beside", 1)
-
-
-def test_a_run_without_that_discussion_is_refused(folder):
-    ran = command("groupthink", folder, "--method", "slm_mux")
-    assert (ran.returncode, ran.stdout) == (2, "")
-    assert "no discussion of method 'slm_mux'" in ran.stderr

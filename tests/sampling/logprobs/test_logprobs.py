@@ -10,45 +10,11 @@ import math
 import dspy
 import pytest
 
-from dspy_mux import AllMembersFailed, Choice, ConfigurationError, Member, SLMMux, collect
-from dspy_mux.sampling import logprobs
+from dspy_mux import Choice, ConfigurationError, Member, SLMMux, collect
 
-from ..support.logprob_server import logprob_server, words
-from ..support.scripted import marked
-
-ENGINES = ("lm15", "litellm")
-SURE = {b"Paris": -0.25}
-
-
-@pytest.fixture
-def server():
-    with logprob_server(lambda prompt: marked(answer="Paris")) as server:
-        server.weigh = lambda position, token: SURE.get(token.strip(), -0.5)
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def nobody_refused(monkeypatch):
-    for seen in ("_refused", "_suspected", "_takes", "_same_without"):
-        monkeypatch.setattr(logprobs, seen, set())
-
-
-def an_lm(server, name, engine="lm15", **settings):
-    settings = {"cache": False, **settings}
-    return dspy.LM(
-        f"openai/{name}", api_base=server.address, api_key="none", engine=engine, **settings
-    )
-
-
-def a_mux(server, *names, engine="lm15", cache=False, k=2, **arguments):
-    lms = {name: an_lm(server, name, engine, cache=cache) for name in names}
-    return SLMMux(dspy.Predict("question -> answer"), lms, k=k, **arguments)
-
-
-def ask(mux, how):
-    if how == "sync":
-        return mux(question="Capital of France?")
-    return asyncio.run(mux.acall(question="Capital of France?"))
+from ...support.logprob_server import words
+from ...support.scripted import marked
+from .pools import ENGINES, a_mux, an_lm, ask
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -65,96 +31,6 @@ def test_all_members_vote_and_those_that_can_bring_evidence(server, engine, how,
     assert "probability" in str(verdict)
     (warning,) = [record for record in caplog.records if record.name == "dspy_mux"]
     assert "openai/refuses gives no log-probabilities" in warning.getMessage()
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_server_that_refuses_is_asked_no_more(server, engine):
-    mux = a_mux(server, "refuses", engine=engine, k=1, logprobs=True)
-    assert mux(question="1?").verdict.calls == 2
-    assert mux(question="2?").verdict.calls == 1
-    assert server.asked() == [True, False, False]
-    other = a_mux(server, "another-refuses", engine=engine, k=1, logprobs=True)
-    other(question="1?")
-    assert server.asked()[3:] == [True, False]
-
-
-@pytest.mark.parametrize(
-    "refusal",
-    [
-        (400, "Unsupported parameter: 'logprobs' is not supported with this model."),
-        (422, "Extra inputs are not permitted"),
-        (500, "logprobs are not implemented"),
-    ],
-)
-def test_refusals_have_many_forms(server, refusal):
-    server.refusal = refusal
-    mux = a_mux(server, "refuses", k=1, logprobs=True)
-    for number in range(4):
-        assert mux(question=f"{number}?").answer == "Paris"
-    # Where the server does not say what it refuses, it is asked once more.
-    again = [False] if "logprobs" in refusal[1] else [True, False]
-    assert server.asked() == [True, False, *again, False, False]
-
-
-def test_a_request_that_is_wrong_otherwise_stays_so(server, monkeypatch):
-    mux = a_mux(server, "refuses", k=1, logprobs=True)
-    monkeypatch.setattr(server, "refuses_all", True)
-    with pytest.raises(AllMembersFailed, match="not supported"):
-        mux(question="?")
-    monkeypatch.setattr(server, "refuses_all", False)
-    server.bodies.clear()
-    assert mux(question="?").answer == "Paris"
-    assert server.asked() == [True, False]  # nothing was remembered
-
-
-@pytest.mark.parametrize(
-    "failure",
-    [
-        (404, "The model does not exist."),
-        (429, "Rate limit reached."),
-        (503, "The model is overloaded."),
-        (429, "Too many requests with logprobs."),
-        (503, "No worker with logprobs is free."),
-        (400, "This model's maximum context length is 10 tokens."),
-    ],
-)
-def test_an_error_that_passes_is_no_refusal(server, failure):
-    server.fails_once = failure
-    mux = a_mux(server, "gives", k=1, logprobs=True)
-    with contextlib.suppress(AllMembersFailed):
-        mux(question="?")
-    assert mux(question="?").verdict.ballots[0].probabilities
-    assert server.asked()[-1]
-
-
-def test_a_server_that_gave_them_is_asked_on_after_an_error_that_names_none(server):
-    mux = a_mux(server, "gives", k=1, logprobs=True)
-    for number in range(3):
-        assert mux(question=f"{number}?").verdict.ballots[0].probabilities
-        server.fails_once = 400, "A value is out of range."
-        assert not mux(question=f"{number}, and fails?").verdict.ballots[0].probabilities
-    assert server.asked() == [True, True, False] * 3
-
-
-def test_an_error_that_comes_without_them_too_costs_one_call_more_but_once(server):
-    mux = a_mux(server, "ignores", k=1, logprobs=True)
-    mux(question="?")
-    server.refuses_all = True
-    for number in range(3):
-        server.refusal = 400, f"Request req_{number} is malformed."
-        with pytest.raises(AllMembersFailed, match="malformed"):
-            mux(question=f"{number}?")
-    assert server.asked()[1:] == [True, False, True, True]
-
-
-def test_a_server_that_says_the_same_of_all_it_refuses_costs_no_draw(server):
-    server.refusal = 400, "Bad Request"
-    mux = a_mux(server, "refuses", k=1, logprobs=True)
-    server.refuses_all = True
-    with pytest.raises(AllMembersFailed, match="Bad Request"):
-        mux(question="?")
-    server.refuses_all = False
-    assert mux(question="?").answer == "Paris"
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -205,16 +81,6 @@ def test_a_program_sees_the_replies_it_would_see_anyhow(server, engine):
     prediction = mux(question="?")
     assert prediction.keys() == ["answer"]
     assert seen == [marked(answer="Paris")]
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-def test_an_lm_that_asks_by_itself_keeps_them_on_its_predictions(server, engine):
-    mux = SLMMux(
-        dspy.Predict("question -> answer"), [an_lm(server, "gives", engine, logprobs=True)], k=1
-    )
-    prediction = mux(question="?")
-    assert [one["logprob"] for one in prediction.logprobs["content"]].count(-0.25) == 1
-    assert prediction.verdict.ballots[0].probabilities == pytest.approx([math.exp(-0.25)])
 
 
 class ByEvidence:
@@ -356,84 +222,6 @@ def test_a_rule_that_reads_them_is_not_loaded_where_nobody_asks(server, tmp_path
     pool = {"gives": an_lm(server, "gives")}
     with pytest.raises(ConfigurationError, match="logprobs=False asks for none"):
         SLMMux.from_file(tmp_path / "mux.json", pool, logprobs=False)
-
-
-class OwnSettings(dspy.Module):
-    """Asks with settings of its own: of a call, of a predictor, or of a copy of the LM."""
-
-    def __init__(self, whose, **settings):
-        super().__init__()
-        self.whose, self.settings = whose, settings
-
-    def forward(self, question):
-        with dspy.context(lm=dspy.settings.lm.copy(**self.of("copy"))):
-            predict = dspy.Predict("question -> answer", **self.of("predictor"))
-            return predict(question=question, config=self.of("call"))
-
-    async def aforward(self, question):
-        with dspy.context(lm=dspy.settings.lm.copy(**self.of("copy"))):
-            predict = dspy.Predict("question -> answer", **self.of("predictor"))
-            return await predict.acall(question=question, config=self.of("call"))
-
-    def of(self, whose):
-        return self.settings if whose == self.whose else {}
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("how", ["sync", "async"])
-@pytest.mark.parametrize("whose", ["call", "predictor", "copy"])
-@pytest.mark.parametrize("logprobs", [True, False])
-def test_a_program_that_asks_by_itself_keeps_them(server, engine, how, whose, logprobs):
-    program = OwnSettings(whose, logprobs=True)
-    mux = SLMMux(program, [an_lm(server, "gives", engine)], k=1, logprobs=logprobs)
-    prediction = ask(mux, how)
-    assert [one["logprob"] for one in prediction.logprobs["content"]].count(-0.25) == 1
-    # What is there is read, whoever asked.
-    assert prediction.verdict.ballots[0].probabilities == pytest.approx([math.exp(-0.25)])
-
-
-def test_a_program_that_wants_none_has_none(server):
-    program = OwnSettings("call", logprobs=False)
-    mux = SLMMux(program, [an_lm(server, "gives")], k=1, logprobs=True)
-    prediction = mux(question="?")
-    assert prediction.keys() == ["answer"]
-    assert prediction.verdict.ballots[0].probabilities == []
-
-
-def test_a_call_that_asks_by_itself_is_not_made_again_without(server):
-    program = OwnSettings("call", logprobs=True)
-    mux = SLMMux(program, [an_lm(server, "refuses")], k=1, logprobs=True)
-    with pytest.raises(AllMembersFailed, match="not supported"):
-        mux(question="?")
-    assert server.asked() == [True]
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("cache", [True, False])
-def test_alternatives_stay_on_the_outputs_and_cost_no_evidence(server, engine, cache):
-    settings = {"logprobs": True, "top_logprobs": 3, "cache": cache}
-    lm = an_lm(server, "gives", engine, **settings)
-    mux = SLMMux(dspy.Predict("question -> answer"), [lm], k=1)
-    for _ in range(2):
-        prediction = mux(question="?")
-        tokens = prediction.logprobs["content"]
-        assert {len(one["top_logprobs"]) for one in tokens} == {3}
-        assert prediction.verdict.ballots[0].probabilities == pytest.approx([math.exp(-0.25)])
-    assert len(server.bodies) == (1 if cache else 2)
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-def test_alternatives_alone_go_with_the_question_and_leave_with_it(server, engine):
-    lms = {name: an_lm(server, name, engine, top_logprobs=2) for name in ("gives", "refuses")}
-    mux = SLMMux(dspy.Predict("question -> answer"), lms, k=1, logprobs=True)
-    for _ in range(2):
-        prediction = mux(question="?")
-        gives, refuses = prediction.verdict.ballots
-        assert gives.probabilities == pytest.approx([math.exp(-0.25)])
-        assert (refuses.probabilities, refuses.votes) == ([], [0])
-        assert prediction.keys() == ["answer"]
-    asked = [body.get("top_logprobs") for body in server.bodies if body["model"] == "refuses"]
-    assert asked == [2, None, None]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
