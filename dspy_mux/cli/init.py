@@ -13,6 +13,7 @@ import typer
 
 from ..errors import ConfigurationError
 from ..text import visible
+from . import completion
 from .ask import ask
 from .options import AcceptLicense
 from .output import say
@@ -67,13 +68,16 @@ class InitOptions:
 
 
 def init(  # noqa: PLR0913  (options of a verb)
-    pool: Annotated[Path, typer.Option(help="Pool file to write.")] = Path("pool.toml"),
+    pool: Annotated[
+        Path, typer.Option(help="Pool file to write.", autocompletion=completion.pool_files)
+    ] = Path("pool.toml"),
     task: Annotated[Path, typer.Option(help="Task file to write.")] = Path("task.py"),
     questions: Annotated[
         Path | None,
         typer.Option(
             help="CSV file with columns question and answer, for the task. Default: questions.csv "
-            "beside it, if there is one."
+            "beside it, if there is one.",
+            autocompletion=completion.files(".csv", ".tsv"),
         ),
     ] = None,
     address: Annotated[
@@ -315,7 +319,7 @@ def _try(options: InitOptions, questions: Questions | None) -> None:
 
 
 def _say_next(pool: Path, module: str) -> None:
-    lines = [f'dspy-mux ask --pool {pool} "…"']
+    lines = [f"dspy-mux check {pool}", f'dspy-mux ask --pool {pool} "…"']
     if module:
         bank = f"runs/{module.rpartition('.')[2]}.sqlite"
         lines += [

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import subprocess
 import sys
-import termios
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -20,8 +18,8 @@ from dspy_mux.mux.pool_file import PoolFile
 
 from ..support.http_server import running
 from ..support.local_servers import LLAMA_CPP_FILE, listed, llama_cpp, lm_studio, ollama, vllm
-from ..support.typist import at_a_terminal, terminal
-from ..support.wait import until
+from ..support.terminal import terminal
+from ..support.typist import at_a_terminal
 
 OLLAMA_MODELS = (
     ("qwen2.5:3b", "3.1B", 1_929_912_432, "qwen2"),
@@ -292,29 +290,19 @@ def test_names_that_a_pool_file_cannot_hold(usual, dspy_mux):
 
 def test_an_interrupt_leaves_no_file(usual):
     """In a process of its own, at a terminal of its own, where Ctrl-C is a signal."""
-    with (
-        running(ollama(*OLLAMA_MODELS)) as server,
-        terminal([("Which models?", "1-2\n")]) as (slave, typist),
-    ):
-        command = [sys.executable, "-m", "dspy_mux", "init", "--no-ports"]
-        process = subprocess.Popen(
-            [*command, "--address", server.address],
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        )
-        os.close(slave)
-        until(lambda: "A CSV file" in typist.shown)
-        while process.poll() is None:  # a signal between the prompt and the read does nothing
-            typist.type("\x03")
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=15)
-        shown = typist.finish()
-    assert process.returncode == 130, shown
-    assert "dspy-mux: interrupted; nothing was written." in " ".join(shown.split())
-    assert "Traceback" not in shown
+    with running(ollama(*OLLAMA_MODELS)) as server:
+        where = ("--no-ports", "--address", server.address)
+        with terminal([sys.executable, "-m", "dspy_mux", "init", *where]) as there:
+            there.until(r"Which models\?.*: ")
+            there.type("1-2\n")
+            there.until("A CSV file.*: ")
+            while there.process.poll() is None:  # between prompt and read, a signal does nothing
+                there.type("\x03")
+                with suppress(subprocess.TimeoutExpired):
+                    there.process.wait(timeout=15)
+            assert there.end() == 130, there.text
+    assert "dspy-mux: interrupted; nothing was written." in " ".join(there.text.split())
+    assert "Traceback" not in there.text
     assert list(Path().iterdir()) == []
 
 

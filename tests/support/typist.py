@@ -1,4 +1,7 @@
-"""A pseudo-terminal whose user types an answer when a prompt shows."""
+"""A pseudo-terminal for what runs in this process, and who types when a prompt shows.
+
+`terminal` has one for a process of its own, which takes seconds to import DSPy.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,19 @@ import os
 import pty
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import pytest
 
+from .wait import PATIENCE_S
+
 
 class Typist:
-    """Reads what a terminal shows, and types.
-
-    Attributes:
-        shown: all that was shown so far, what was typed included.
-    """
+    """Reads what a terminal shows, and types a line when its prompt shows."""
 
     def __init__(self, master: int, answers: Sequence[tuple[str, str]]) -> None:
-        self.shown = ""
-        self._master, self._answers, self._from = master, list(answers), 0
+        self._master, self._answers = master, list(answers)
+        self._shown, self._read_to = "", 0
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -29,62 +29,47 @@ class Typist:
         while True:
             try:
                 read = os.read(self._master, 4096)
-            except OSError:  # the last process that had the terminal is gone
+            except OSError:  # nobody has the terminal any more
                 return
             if not read:
                 return
-            self.shown += read.decode(errors="replace").replace("\r\n", "\n")
-            if self._answers and self._answers[0][0] in self.shown[self._from :]:
-                _, answer = self._answers.pop(0)
-                self._from = len(self.shown)
-                os.write(self._master, answer.encode())
-
-    def type(self, text: str) -> None:
-        """Type something at once."""
-        os.write(self._master, text.encode())
+            self._shown += read.decode(errors="replace").replace("\r\n", "\n")
+            if self._answers and self._answers[0][0] in self._shown[self._read_to :]:
+                self._read_to = len(self._shown)
+                os.write(self._master, f"{self._answers.pop(0)[1]}\n".encode())
 
     def finish(self) -> str:
-        """Return all that was shown, once nobody has the terminal any more."""
-        self._thread.join(timeout=60)
-        assert self._answers == [], f"never asked {self._answers[0][0]!r}: {self.shown}"
-        return self.shown
-
-
-@contextmanager
-def terminal(answers: Sequence[tuple[str, str]]) -> Iterator[tuple[int, Typist]]:
-    """Yield a terminal's end for a process, and who sits at the other.
-
-    Args:
-        answers: what is typed, in order, each when its prompt shows.
-    """
-    master, slave = pty.openpty()
-    typist = Typist(master, answers)
-    try:
-        yield slave, typist
-    finally:
-        os.close(master)
+        """Return all that was shown, once the terminal's other end is closed."""
+        self._thread.join(PATIENCE_S)
+        assert self._answers == [], f"never asked {self._answers[0][0]!r}: {self._shown}"
+        return self._shown
 
 
 def at_a_terminal(
     monkeypatch: pytest.MonkeyPatch, run: Callable[[], object], *answers: tuple[str, str]
 ) -> str:
-    """Run something in this process with a terminal as its standard streams.
+    """Run something with a terminal of 80 columns as its standard streams.
+
+    Args:
+        answers: prompts, or parts of them, in order, and what is typed at each.
 
     Returns:
-        What the terminal showed.
+        What the terminal showed, what was typed included.
     """
-    lines = [(prompt, f"{answer}\n") for prompt, answer in answers]
-    with terminal(lines) as (slave, typist):
+    master, slave = pty.openpty()
+    typist = Typist(master, answers)
+    streams = [os.fdopen(os.dup(slave), mode) for mode in ("r", "w", "w")]
+    try:
         with monkeypatch.context() as patch:
             patch.setenv("COLUMNS", "80")
             patch.setenv("TERM", "dumb")
-            streams = [os.fdopen(os.dup(slave), mode) for mode in ("r", "w", "w")]
             for name, stream in zip(("stdin", "stdout", "stderr"), streams, strict=True):
                 patch.setattr(sys, name, stream)
-            try:
-                run()
-            finally:
-                for stream in streams:
-                    stream.close()
+            run()
+    finally:
+        for stream in streams:
+            stream.close()
         os.close(slave)
-        return typist.finish()
+    shown = typist.finish()
+    os.close(master)
+    return shown
