@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import numbers
 import re
 from collections.abc import Iterable, Sequence
 from types import ModuleType
@@ -84,6 +85,23 @@ class MetricFailed(MuxError):
 
 class LocalModelError(MuxError):
     """Weights of an embedded model cannot be found, fetched, verified or loaded."""
+
+
+def check_number(name: str, value: object, example: object, *, whole: bool = False) -> None:
+    """Raise ConfigurationError unless this is a number; None is none.
+
+    Args:
+        example: what it could be, for the message.
+        whole: whether it must be a whole number.
+
+    >>> check_number("max_risk", "5%", 0.05)
+    Traceback (most recent call last):
+    dspy_mux.errors.ConfigurationError: max_risk must be a number such as 0.05, not '5%'.
+    """
+    kind = numbers.Integral if whole else numbers.Real
+    if not isinstance(value, kind) or isinstance(value, bool):
+        a_number = "a whole number" if whole else "a number"
+        raise ConfigurationError(f"{name} must be {a_number} such as {example}, not {value!r}.")
 
 
 def first_mistake(

@@ -19,7 +19,7 @@ from typing import Any
 import dspy
 from rich.console import Console
 
-from ..errors import BankError, ConfigurationError
+from ..errors import BankError, ConfigurationError, check_number
 from ..mux.slm_mux import SLMMux
 from ..progress import Step
 from ..sampling.interrupt import Interrupt
@@ -97,6 +97,11 @@ class CollectOptions:
     cluster: Cluster | None = None
 
     def __post_init__(self) -> None:
+        for name in ("k", "num_threads", "processes", "max_calls"):
+            if (value := getattr(self, name)) is not None:
+                check_number(name, value, 3, whole=True)
+        if self.max_cost is not None:
+            check_number("max_cost", self.max_cost, 0.5)
         if self.num_threads < 1 or (self.k is not None and self.k < 1):
             raise ConfigurationError("k and num_threads must be 1 or more.")
         if self.cluster is not None and self.processes != 1:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, check_number
 from ..mux.points import OperatingPoint
 from ..replay.threshold import Goal
 
@@ -36,6 +36,12 @@ class Aim:
 
     def __post_init__(self) -> None:
         Goal(0.5 if self.max_risk is None else self.max_risk, self.confidence)
+        for name, value, example in (
+            ("max_escalated", self.max_escalated, 0.2),
+            ("max_cost_per_question", self.max_cost, 0.001),
+        ):
+            if value is not None:
+                check_number(name, value, example)
         if self.max_escalated is not None and not 0 <= self.max_escalated <= 1:
             raise ConfigurationError(
                 f"max_escalated must be a share between 0 and 1, not {self.max_escalated!r}."

@@ -17,7 +17,7 @@ from ..bank.conductor import Cluster
 from ..bank.questions import check_fit, questions_of
 from ..bank.sample_bank import SampleBank
 from ..bank.score import check_metric
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, check_number
 from ..mux.saved import Schedule
 from ..mux.saved_rule import check_asks
 from ..mux.slm_mux import SLMMux
@@ -148,6 +148,8 @@ class MuxOptimizer(Teleprompter):
         escalate: Escalate | None = None,
     ):
         super().__init__()
+        if bound is not None:
+            check_number("bound", bound, 0.02)
         if bound is not None and not 0 <= bound <= 1:
             raise ConfigurationError(
                 f"bound must be a share between 0 and 1, or None, not {bound!r}."

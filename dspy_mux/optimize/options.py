@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, check_number
 from ..replay.decisions import RULE_NAMES
 from ..replay.grading import CORRECT
 
@@ -26,7 +26,10 @@ MOST_PENALTY = 1e6
 
 def check_least(name: str, value: int | None) -> None:
     """Raise ConfigurationError for a number of members or draws below 1; None is no number."""
-    if value is not None and value < 1:
+    if value is None:
+        return
+    check_number(name, value, 3, whole=True)
+    if value < 1:
         raise ConfigurationError(f"{name} must be 1 or more, not {value}.")
 
 
@@ -57,6 +60,15 @@ class ChoiceOptions:
     def __post_init__(self) -> None:
         for name in ("max_members", "min_members", "k_max"):
             check_least(name, getattr(self, name))
+        for name, value, example in (
+            ("threshold", self.threshold, 0.5),
+            ("budget", self.budget, 6),
+        ):
+            if value is not None:
+                check_number(name, value, example)
+        check_number("seed", self.seed, 0, whole=True)
+        if isinstance(self.rules, str):
+            raise ConfigurationError(f"rules must be a list of names, such as [{self.rules!r}].")
         if self.min_members > self.max_members:
             raise ConfigurationError(
                 f"max_members must be min_members={self.min_members} or more, not "
@@ -97,5 +109,4 @@ class StudyOptions:
     study: optuna.Study | None = None
 
     def __post_init__(self) -> None:
-        if self.n_trials < 1:
-            raise ConfigurationError(f"n_trials must be 1 or more, not {self.n_trials}.")
+        check_least("n_trials", self.n_trials)

@@ -19,7 +19,7 @@ from ..bank.record import Record
 from ..progress import counted
 from ..replay.grading import graded
 from ..replay.replay import Result, compare, pooled_results, replay
-from ..replay.resample import check_record, check_recorded
+from ..replay.resample import check_record, check_recorded, complete
 from ..replay.splits import Split, holdout
 from .options import check_least
 from .plan import PROBABILITY
@@ -159,7 +159,7 @@ def scale(  # noqa: PLR0913  (public: independent keyword arguments)
         ('a', 'b')
 
     Args:
-        record: scored draws of every member on every question.
+        record: scored draws of every member. Questions of which one lacks draws are left out.
         k: draws per member while the number of members grows; None for 3, or for `k_max` or all
             that are recorded where these are fewer.
         k_max: draws per member, at most; None for all that are recorded, as for more than these.
@@ -180,6 +180,7 @@ def scale(  # noqa: PLR0913  (public: independent keyword arguments)
     check_record(record)
     check_least("k_max", k_max)
     check_least("max_members", max_members)
+    record, _ = complete(record, splits, k_max)
     recorded = record.votes.shape[2]
     k_max = recorded if k_max is None else min(k_max, recorded)
     k = min(_PAPERS_K, k_max) if k is None else k

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bank.record import Record
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, check_number
 from ..replay.decisions import check_evidence, picks_of
 from ..replay.grading import graded
 from ..replay.resample import check_record, chosen_draws
@@ -255,6 +255,7 @@ def _checked_sizes(sizes: int | Sequence[int], count: int) -> list[int]:
 def _check_search(
     penalty: float, top: int, by: str, rule: str | None, time_limit: float | None
 ) -> None:
+    check_number("The penalty λ", penalty, 1)
     if not 0 <= penalty <= MOST_PENALTY:
         raise ConfigurationError(
             f"The penalty λ must be 0 or more, and {MOST_PENALTY:,.0f} at most, not {penalty:g}: "

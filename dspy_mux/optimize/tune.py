@@ -11,7 +11,7 @@ from ..bank.record import Record
 from ..errors import ConfigurationError
 from ..mux.saved import Schedule
 from ..replay.live import Policy
-from ..replay.resample import check_record
+from ..replay.resample import check_record, complete
 from ..replay.splits import Split, check_apart, holdout
 from ..sampling.interrupt import Interrupt
 from .aim import Aim
@@ -20,7 +20,7 @@ from .fitting import fit_best, fit_setting
 from .objective import Objective
 from .operating import Aimed, find_points
 from .options import DEFAULT_RULES, STUDY_NAME, ChoiceOptions, StudyOptions
-from .plan import Recorded
+from .plan import Recorded, paired
 from .storage import StudyLock
 from .study import open_study, opening_errors, storage_errors
 from .tuned import Tuned
@@ -83,7 +83,8 @@ def tune(  # noqa: PLR0913  (public: keyword arguments that users of Optuna know
         True
 
     Args:
-        record: scored draws of every member on every question. Where they have evidence, rules
+        record: scored draws of every member. Questions of which one lacks draws are left out, and
+            counted in `Tuned.left_out`. Where they have evidence, rules
             that read it are tried too.
         greedy: a draw at temperature 0 of the same members on the same questions in the same
             order; a trial then chooses between that one and k of the others.
@@ -122,6 +123,11 @@ def tune(  # noqa: PLR0913  (public: keyword arguments that users of Optuna know
     """
     for each in filter(None, (record, greedy, escalate)):
         check_record(each)
+    record, lacking = complete(record, splits, k_max)
+    left_out += lacking
+    if lacking and greedy is not None:
+        record, greedy, alone = paired(record, greedy)
+        left_out += alone
     draws = Recorded(record, greedy)
     options = ChoiceOptions(
         max_members, min_members, k_max, rules, context, threshold, minimize, budget, seed

@@ -28,6 +28,27 @@ def check_record(record: object) -> None:
         )
 
 
+def complete(record: Record, splits: object, at_most: int | None) -> tuple[Record, int]:
+    """Leave out the questions of which a member lacks draws; return how many.
+
+    Args:
+        splits: positions in the record, which no question can be left out of; None for none yet.
+        at_most: as in `Record.of`.
+
+    Raises:
+        ConfigurationError: there are such questions, and splits are given.
+    """
+    if not (record.votes == MISSING).any():
+        return record, 0
+    part, left_out = record.of(None, None, at_most=at_most)
+    if left_out and splits is not None:
+        raise ConfigurationError(
+            f"{left_out} of {len(record.questions)} questions lack draws of some member: leave "
+            "them out, record.of(None, k)[0], and split what is left."
+        )
+    return part, left_out
+
+
 def check_recorded(record: Record, k: int) -> None:
     """Raise ConfigurationError unless k draws of each member are recorded."""
     recorded = record.votes.shape[2]

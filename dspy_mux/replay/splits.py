@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..bank.record import Record
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, check_number
 from ..voting.tally import Ints
 
 #: The most random splits; the positions of all their questions are in memory.
@@ -50,6 +50,8 @@ def holdout(
     >>> sorted([*split.train.tolist(), *split.test.tolist()])
     [0, 1, 2, 3]
     """
+    check_number("The held-out fraction", fraction, 0.5)
+    check_number("The number of repeats", repeats, 20, whole=True)
     if not 0 < fraction < 1:
         raise ConfigurationError(f"The held-out fraction must lie between 0 and 1, not {fraction}.")
     if not 1 <= repeats <= MOST_REPEATS:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, check_number
 from ..voting.tally import Floats, Ints, Picks
 
 #: What every promise rests on.
@@ -48,6 +48,7 @@ class Goal:
 
     def __post_init__(self) -> None:
         for name, value in (("max_risk", self.max_risk), ("confidence", self.confidence)):
+            check_number(name, value, 0.05 if name == "max_risk" else 0.9)
             if not 0 < value < 1:
                 raise ConfigurationError(f"{name} must lie between 0 and 1, not {value:g}.")
 
