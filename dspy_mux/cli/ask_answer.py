@@ -59,7 +59,7 @@ class Answer:
         if as_json:
             self._print_json()
             return
-        from ..sampling.causes import advice
+        from ..sampling.causes import advice_to
         from ..voting.verdict_sentence import verdict_sentence
         from ..voting.verdict_text import answer_line
 
@@ -70,9 +70,11 @@ class Answer:
             print()
             tables(_table(self.verdict))
         say(self._spent())
-        for ballot in self.verdict.ballots:
-            for sentence in advice(ballot.abstentions):
-                say(f"{answer_line(ballot.member)}: {sentence}")
+        abstained = {
+            answer_line(ballot.member): ballot.abstentions for ballot in self.verdict.ballots
+        }
+        for sentence in advice_to(abstained):
+            say(sentence)
 
     def _head(self) -> tuple[str, str]:
         """Return the answer, with the outputs that are no part of it, and its style."""

@@ -38,7 +38,7 @@ def bank_info(bank: BankPath, dataset: Dataset = None, as_json: AsJson = False) 
     from ..bank.jsonl import jsonl_info
     from ..bank.sample_bank import SampleBank
     from ..bank.storage.schema import storable
-    from ..sampling.causes import advice
+    from ..sampling.causes import advice_to
 
     rows: Sequence[Mapping[str, object]]
     if bank.endswith(FILES):
@@ -56,7 +56,7 @@ def bank_info(bank: BankPath, dataset: Dataset = None, as_json: AsJson = False) 
     else:
         causes = _causes(rows)
         _show(title, rows, causes)
-        for sentence in advice(sum(causes.values(), Counter())):
+        for sentence in advice_to(causes):
             say(sentence)
 
 

@@ -42,6 +42,21 @@ def advice(causes: Mapping[str, int]) -> list[str]:
     return sentences
 
 
+def advice_to(members: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Return `advice` on causes of several members: each sentence once, after whom it concerns.
+
+    >>> causes = {"small": {"cut off at max_tokens": 2}, "tiny": {"cut off at max_tokens": 1}}
+    >>> advice_to(causes)[0].partition(": raise")[0]
+    'small, tiny: 3 draws were cut off at max_tokens'
+    """
+    sentences = []
+    for cause in REMEDIES:
+        counts = {name: found[cause] for name, found in members.items() if found.get(cause)}
+        names = ", ".join(counts)
+        sentences += [f"{names}: {each}" for each in advice({cause: sum(counts.values())})]
+    return sentences
+
+
 def is_error(cause: str) -> bool:
     """Return whether a draw failed with an error, such as a timeout or a refused connection.
 

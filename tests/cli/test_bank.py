@@ -108,7 +108,7 @@ def test_bank_info_counts_the_causes_of_abstentions(tmp_path, dspy_mux, as_json,
     assert "b 2 other causes 2" in lines
     # Said once for all members.
     assert " ".join(lines).count("raise the member's max_tokens") == 1
-    assert any(line.startswith("2 draws were cut off at max_tokens: raise") for line in lines)
+    assert any(line.startswith("a, b: 2 draws were cut off at max_tokens: raise") for line in lines)
 
 
 @pytest.mark.parametrize("kind", ["bank.sqlite", "rows.jsonl"])
