@@ -138,7 +138,7 @@ def test_the_upper_bound_takes_the_best_graded_score(tmp_path):
 
 def test_discussion_is_compared_with_the_best_member(table):
     note = table.notes[-1]
-    assert "LLM-Debate against one draw of the best member (a): -10.0" in note
+    assert "LLM-Debate against one draw of the best member (a): −10.0" in note
     assert "neither helps nor hurts by more than chance" in note
 
 
@@ -164,7 +164,7 @@ def test_an_interrupted_method_is_compared_on_its_questions(tmp_path):
 
 def test_one_question_has_no_interval(tmp_path):
     table = Comparison.of(hand_made(tmp_path / "run", {"slm_mux": [1], "single:a": [0]}))
-    assert line_of(table, "single:a").cells()[-2] == "-100.0"
+    assert line_of(table, "single:a").cells()[-2] == "−100.0"
     json.dumps(table.as_dict(), allow_nan=False)
     assert "nan" not in table.markdown()
     assert next(csv.DictReader(io.StringIO(table.csv())))["difference_low"] == ""
@@ -179,7 +179,7 @@ def test_the_table_is_written_in_three_forms(tmp_path):
         in markdown
     )
     assert "| a alone | 30.0 |" in markdown
-    assert "-50.0 (-84.6 to +1.3) | 0.125 |" in markdown
+    assert "−50.0 (−84.6 to +1.3) | 0.125 |" in markdown
     assert "LLM-Debate: agents 3; rounds 2." in markdown
     rows = list(csv.DictReader(io.StringIO((run.path / "table.csv").read_text())))
     assert [row["method"] for row in rows] == [
