@@ -79,7 +79,8 @@ class Board {
     this.ballots(verdict);
     showFacts(verdict, seconds);
     const trust = { true: ", trusted", false: ", not trusted" }[verdict.trusted] ?? "";
-    const confidence = `confidence ${verdict.confidence.toFixed(2)}${trust}`;
+    const whose = verdict.escalated ? "the pool's confidence" : "confidence";
+    const confidence = `${whose} ${verdict.confidence.toFixed(2)}${trust}`;
     say(`Answer: ${oneLine(answer ?? "none").slice(0, 200)}; ${confidence}.`);
     $("status").classList.add("heard");
   }
@@ -175,14 +176,26 @@ function showAnswer(answer, none) {
   $("answer").classList.toggle("none", answer === null);
 }
 
+function confidenceText(verdict) {
+  if (verdict.escalated) {
+    return `Of the pool's answer; of ${verdict.member}'s own, no confidence is known.`;
+  }
+  return verdict.calibrated
+    ? "The chance that the answer is right, fitted on labelled questions."
+    : `By the rule ${verdict.rule}: it ranks answers and is not the chance of being right.`;
+}
+
 function showBadges(verdict) {
   const badges = [make("span", "badge", `by ${verdict.member}`)];
-  if (verdict.escalated) badges.push(make("span", "badge", "escalated"));
+  if (verdict.escalated) badges.push(make("span", "badge", "in place of the pool"));
   if (verdict.escalation_cause) {
     badges.push(make("span", "badge bad", `not escalated: ${verdict.escalation_cause}`));
   }
   if (verdict.trusted === true) badges.push(make("span", "badge good", "✓ trusted"));
-  if (verdict.trusted === false) badges.push(make("span", "badge bad", "✗ not trusted"));
+  if (verdict.trusted === false) {
+    const whose = verdict.escalated ? "the pool's answer was not trusted" : "not trusted";
+    badges.push(make("span", "badge bad", `✗ ${whose}`));
+  }
   if (verdict.tie_break !== "nothing") {
     badges.push(make("span", "badge", `tie, decided by ${verdict.tie_break}`));
   }
@@ -190,9 +203,7 @@ function showBadges(verdict) {
   $("sure").setAttribute("aria-valuenow", verdict.confidence.toFixed(2));
   $("sure-bar").style.width = `${100 * verdict.confidence}%`;
   $("sure-value").textContent = verdict.confidence.toFixed(2);
-  $("sure-about").textContent = verdict.calibrated
-    ? "The chance that the answer is right, fitted on labelled questions."
-    : `By the rule ${verdict.rule}: it ranks answers and is not the chance of being right.`;
+  $("sure-about").textContent = confidenceText(verdict);
 }
 
 function showOutputs(outputs, answer) {

@@ -163,6 +163,7 @@ VERBS = {
         "--pool": mostly([*POOLS], ODD_FILES),
         "--mux": mostly(["mux.json", "bank.jsonl", "none.json"], ODD_FILES), "--k": COUNTS,
         "--json": None, "--timeout": mostly(["1"], ODD_NUMBERS), "--accept-license": None,
+        "--input": mostly(["question=What?", "question=", "n=1"], ODD_WORDS),
     },
     "pull": {"--accept-license": None},
     "collect": {

@@ -48,6 +48,14 @@ def page():
         "chat": chat_mux(talk, k=2),
         "slow": SLMMux("question -> answer", never, k=1),
         "shy": SLMMux("question -> answer", lms, k=3, threshold=0.9, otherwise="abstain"),
+        "upward": SLMMux(
+            "question -> answer",
+            {"one": scripted_lm("one", ["7", "8"])},
+            k=2,
+            threshold=0.9,
+            otherwise="escalate",
+            escalate=scripted_lm("large", ["9"]),
+        ),
         "broken": SLMMux("question -> answer", broken, k=1),
     }
     with (
@@ -131,6 +139,17 @@ def test_an_answer_that_is_kept_back_is_not_shown_as_one(signed_in: Page):
     assert page.text("#answer") == "Kept back, as it is not trusted"
     assert page.texts("#badges .badge") == ["by qwen", "✗ not trusted"]
     assert page.text("#status").startswith("Answer: none; confidence 0.67")
+
+
+def test_an_answer_in_place_of_the_pool_has_no_confidence_of_its_own(signed_in: Page):
+    page = signed_in
+    ask(page, "upward")
+    decided(page)
+    assert page.text("#answer") == "9"
+    badges = ["by scripted/large", "in place of the pool", "✗ the pool's answer was not trusted"]
+    assert page.texts("#badges .badge") == badges
+    assert page.text("#sure-about").startswith("Of the pool's answer; of scripted/large's own, no")
+    assert page.text("#status").startswith("Answer: 9; the pool's confidence 0.50")
 
 
 def test_every_draw_is_seen_as_it_settles(signed_in: Page):
