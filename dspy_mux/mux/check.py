@@ -17,7 +17,7 @@ from ..local import is_embedded
 from ..sampling.causes import REMEDIES
 from ..sampling.draw import Draw
 from ..sampling.group_limits import server_limits
-from ..sampling.grouped_call import ONE_CHOICE, may_group
+from ..sampling.grouped_call import may_group
 from ..sampling.members import Member, Pool, check_members, members_of
 from ..sampling.run import sample
 from ..sampling.usage import server_of
@@ -155,7 +155,8 @@ class _Check:
         server_limits.relearn(server)
         shares = "auto" if self.member.group is None else self.member.group
         if not may_group(lm, shares):
-            return False if lm.model.partition("/")[0] in ONE_CHOICE else None
+            # Where it could be asked to, its server is one that is known to give one.
+            return False if shares == "auto" and may_group(lm, True) else None
         pair = yield from self._ask(self._own, count=2)
         own += pair
         if not all(draw.replied for draw in pair):

@@ -197,9 +197,10 @@ def _was_loading(first: Probe, timed: Probe) -> bool:
 def _format(formats: Sequence[FormatCheck]) -> str:
     """Say which format suits a member that did not keep to its own adapter's."""
     own = formats[0]
-    kept = f'kept to the format of adapter "{own.adapter}" in {own.followed} of {own.draws} replies'
+    replies = "1 reply" if own.draws == 1 else f"{own.draws} replies"
+    kept = f'kept to the format of adapter "{own.adapter}" in {own.followed} of {replies}'
     if found := own.answered - own.followed:
-        kept += f" (in {found} more the answer was found in the text)"
+        kept += f" ({found} had the answer elsewhere in the text)"
     suits = suited(formats)
     if suits is None:
         return f"{kept}, and to that of no other: use another model, or a simpler program."

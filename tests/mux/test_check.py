@@ -68,6 +68,13 @@ def test_what_a_server_does_not_give_is_noticed(server, name, logprobs, several)
     assert (found.problem, found.findings) == (None, ())  # a mux does without
 
 
+def test_a_server_that_is_known_to_give_one_choice_is_not_asked_for_more(server):
+    known = dspy.LM("ollama_chat/a", api_base=server.address, api_key="none")
+    found = check_pool([known, Member(lm(server), group=False)])
+    assert [each.several for each in found] == [False, None]
+    assert server.sizes() == [1, 1]
+
+
 def test_what_its_settings_insist_on_is_told(server):
     insists = Member(lm(server, "ignores-one-choice"), logprobs=True, group=True)
     (found,) = check_pool([insists])
@@ -104,8 +111,8 @@ def test_an_answer_that_is_found_in_the_text_is_one():
         (found,) = check_pool([lm(server)], "question -> answer: int")
     assert (found.answer, found.problem) == ("42", None)
     assert found.findings == (
-        'kept to the format of adapter "chat" in 0 of 3 replies (in 3 more the answer was found in '
-        'the text), and to that of "plain": write adapter = "plain".',
+        'kept to the format of adapter "chat" in 0 of 3 replies (3 had the answer elsewhere in the '
+        'text), and to that of "plain": write adapter = "plain".',
     )
 
 
