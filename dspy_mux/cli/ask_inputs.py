@@ -93,13 +93,15 @@ class InputFields:
     def _checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
         import pydantic
 
+        from ..mux.field_models import given_values, input_fault
+
         values = {**self._given, **values}
         rest = {name: values.pop(name) for name in [self._of_rule] if name in values}
         try:
             read = self._model.model_validate(values)
         except (TypeError, pydantic.ValidationError) as error:
-            raise ConfigurationError(_fault(error)) from error
-        return {**{name: getattr(read, name) for name in read.model_fields_set}, **rest}
+            raise ConfigurationError(input_fault(error)) from error
+        return {**given_values(read), **rest}
 
 
 def parse_inputs(texts: Sequence[str]) -> dict[str, str]:
@@ -138,13 +140,3 @@ def _json(text: str) -> Any:
         return from_json(text, allow_inf_nan=False)
     except ValueError:
         return None
-
-
-def _fault(error: Exception) -> str:
-    import pydantic
-
-    if not isinstance(error, pydantic.ValidationError):  # of a type of DSPy's
-        return str(error)
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(map(str, first["loc"]))[:100]
-    return f"The input {where!r} is wrong: {first['msg'][:1].lower()}{first['msg'][1:]}."

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..text import number, shortened
+from ..text import number, shortened, visible
 from . import completion
 from .layout import Cell
 from .logs import errors_only
 from .options import AcceptLicense, AsJson, finite
 from .output import print_json, say, table
+from .step import step
 
 if TYPE_CHECKING:
     from ..mux.member_check import MemberCheck
+    from ..mux.member_entry import MemberEntry
 
 #: Stands where nothing is known.
 _UNKNOWN = "–"
-_LONGEST_NAME, _LONGEST_QUESTION = 28, 70
+_LONGEST_NAME = 28
+#: Members that are named while they are waited for.
+_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class CheckOptions:
 
     pool: Path
     question: str | None
+    inputs: tuple[str, ...]
     timeout: float | None
     accept_license: bool
     as_json: bool
@@ -44,10 +46,14 @@ def check(
         typer.Argument(help="Pool file (TOML).", autocompletion=completion.pool_files),
     ],
     question: Annotated[
-        str | None,
+        str | None, typer.Option(help="The question. Default: one that suits the program.")
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
         typer.Option(
-            help="Asked in place of the built-in question; a JSON object of the inputs by name, "
-            "where the program takes several."
+            "--input",
+            metavar="NAME=VALUE",
+            help="An input of the program, as JSON if it is no text. May be repeated.",
         ),
     ] = None,
     timeout: Annotated[
@@ -65,25 +71,31 @@ def check(
 
     Exits with 1 where a member did not answer.
     """
-    _run(CheckOptions(pool, question, timeout, accept_license, as_json))
+    given = tuple(inputs or ())
+    _run(CheckOptions(pool, question, given, timeout, accept_license, as_json))
 
 
 def _run(options: CheckOptions) -> None:
-    from ..mux.check_file import check_file
-    from ..mux.example_inputs import example_inputs
-    from ..mux.pool_file import PoolFile
-    from ..mux.program import as_module
-    from ..mux.signature_text import parse_signature
+    with step("starting"):
+        from ..mux.check_file import check_file
+        from ..mux.pool_file import PoolFile
 
     file = PoolFile.load(options.pool)
-    names = [
-        str(entry.name or entry.local or entry.model)
-        for entry in [*file.members, *([file.escalate] if file.escalate else [])]
-    ]
-    # Before weights are fetched.
-    inputs = example_inputs(as_module(parse_signature(file.program)), _inputs(options.question))
+    inputs = _inputs(file.program, options)  # wrong ones are refused before weights are fetched
+    entries = [*file.members, *([file.escalate] if file.escalate else [])]
+    left = [_name(entry) for entry in entries]
     try:
-        with errors_only("dspy", "dspy_mux"), _progress(names) as on_checked:
+        with (
+            errors_only("dspy", "dspy_mux"),
+            step("checking", unit="members", total=len(left)) as progress,
+        ):
+            progress.at(0, _waiting_for(left))
+
+            def on_checked(check: MemberCheck) -> None:
+                if check.name in left:
+                    left.remove(check.name)
+                progress.at(len(entries) - len(left), _waiting_for(left))
+
             checks = check_file(
                 file,
                 question=inputs,
@@ -101,40 +113,30 @@ def _run(options: CheckOptions) -> None:
         raise typer.Exit(1)
 
 
-def _inputs(question: str | None) -> str | Mapping[str, Any] | None:
-    """Return the inputs that a question holds by name, or the question as it is."""
-    try:
-        value = None if question is None else json.loads(question)
-    except ValueError:
-        return question
-    return value if isinstance(value, dict) else question
+def _inputs(signature: str, options: CheckOptions) -> Mapping[str, Any]:
+    """Return the inputs that the command line gives, or that fit the program."""
+    from ..mux.example_inputs import example_inputs
+    from ..mux.program import as_module
+    from ..mux.signature_text import parse_signature
+    from .ask_inputs import InputFields, parse_inputs
+
+    program = as_module(parse_signature(signature))
+    fields = InputFields(program, parse_inputs(options.inputs))
+    if options.question is not None:
+        return fields.of_question(options.question)
+    return fields.of_texts({}) if options.inputs else example_inputs(program)
 
 
-@contextmanager
-def _progress(names: Sequence[str]) -> Iterator[Callable[[MemberCheck], None]]:
-    """Show on stderr whose answers are waited for; a line where stderr is no terminal."""
-    from rich.console import Console
-    from rich.text import Text
+def _name(entry: MemberEntry) -> str:
+    """Return what an entry's member is called: weights in a file go by its name."""
+    own = Path(entry.local or "").name.removesuffix(".gguf")
+    return entry.name or entry.model or own
 
-    console, left = Console(stderr=True), list(names)
 
-    def text() -> Text:
-        waited_for = ", ".join(shortened(name, _LONGEST_NAME) for name in left)
-        return Text(f"{len(names) - len(left)} of {len(names)} checked, waiting for {waited_for}")
-
-    if not console.is_terminal:
-        count = "1 member" if len(names) == 1 else f"{len(names)} members"
-        say(f"dspy-mux: checking {count}: {', '.join(names)}.", file=sys.stderr)
-        yield lambda check: None
-        return
-    with console.status(text()) as status:
-
-        def on_checked(check: MemberCheck) -> None:
-            if check.name in left:
-                left.remove(check.name)
-            status.update(text())
-
-        yield on_checked
+def _waiting_for(names: Sequence[str]) -> str:
+    shown = ", ".join(shortened(visible(name), _LONGEST_NAME) for name in names[:_NAMED])
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"waiting for {shown}{more}" if names else ""
 
 
 def _as_json(
@@ -152,10 +154,10 @@ def _as_json(
 
 def _show(checks: Sequence[MemberCheck], inputs: Mapping[str, Any]) -> None:
     from ..mux.outcome import sum_of_spent
+    from .ask_answer import inputs_text
 
     columns = ("member", "format", "log-probs", "n", "seconds", "tokens/s")
-    asked = "; ".join(str(value) for value in inputs.values())
-    table(shortened(asked, _LONGEST_QUESTION), columns, [_cells(one) for one in checks], words=4)
+    table(inputs_text(inputs), columns, [_cells(one) for one in checks], words=4)
     for one in checks:
         for sentence in (one.problem, *one.findings):
             if sentence is not None:

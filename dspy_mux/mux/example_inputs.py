@@ -10,6 +10,7 @@ import dspy
 import pydantic
 
 from ..errors import ConfigurationError
+from .field_models import given_values, input_fault, input_model
 from .program import answer_field_of
 
 #: Questions that models of any size can answer, by the type of the answer.
@@ -37,28 +38,28 @@ def example_inputs(
     >>> example_inputs(dspy.Predict("n: int -> answer"), "7")
     {'n': 7}
     """
-    fields = program.predictors()[0].signature.input_fields
+    model = input_model(program)
+    fields = {name: info for name, info in model.model_fields.items() if info.is_required()}
     if question is None:
-        asked = _question(answer_field_of(program, None)[1])
-        texts = [name for name in fields if fields[name].annotation in (str, Any)]
-        main = "question" if "question" in texts else texts[-1] if texts else None
-        return {
-            name: asked if name == main else _made_up(name, field.annotation)
-            for name, field in fields.items()
-        }
+        return _all_made_up({name: info.annotation for name, info in fields.items()}, program)
     if isinstance(question, str):
         if len(fields) != 1:
             raise ConfigurationError(
-                f"The program takes {len(fields)} inputs: give them as one JSON object, "
-                f"{{{', '.join(f'{chr(34)}{name}{chr(34)}: …' for name in fields)}}}."
+                f"The program takes {len(fields)} inputs: give all of {', '.join(fields)} by name."
             )
         question = dict.fromkeys(fields, question)
-    if question.keys() != fields.keys():
-        raise ConfigurationError(
-            f"The program takes the inputs {', '.join(fields)}, not "
-            f"{', '.join(map(str, question)) or 'none'}."
-        )
-    return {name: _read(name, fields[name].annotation, value) for name, value in question.items()}
+    try:
+        read = model.model_validate(dict(question))
+    except (TypeError, pydantic.ValidationError) as error:
+        raise ConfigurationError(input_fault(error)) from error
+    return given_values(read)
+
+
+def _all_made_up(kinds: Mapping[str, Any], program: dspy.Module) -> dict[str, Any]:
+    asked = _question(answer_field_of(program, None)[1])
+    texts = [name for name, kind in kinds.items() if kind in (str, Any)]
+    main = "question" if "question" in texts else texts[-1] if texts else None
+    return {name: asked if name == main else _made_up(name, kind) for name, kind in kinds.items()}
 
 
 def _question(answer: Any) -> str:
@@ -91,14 +92,3 @@ def _made_up(name: str, annotation: Any) -> Any:
     raise ConfigurationError(
         f"Nothing can be made up for the input {name!r} of this program: pass a question."
     )
-
-
-def _read(name: str, annotation: Any, value: Any) -> Any:
-    reader: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(annotation)
-    try:
-        return reader.validate_python(value)
-    except pydantic.ValidationError as error:
-        reason = error.errors(include_url=False)[0]["msg"]
-        raise ConfigurationError(
-            f"The input {name!r} of the program has another type: {reason}."
-        ) from error

@@ -50,3 +50,18 @@ def _field(field: Any) -> tuple[Any, Any]:
 def _model(name: str, fields: Mapping[str, Any]) -> type[pydantic.BaseModel]:
     config = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True)
     return pydantic.create_model(name, __config__=config, **dict(fields))
+
+
+def given_values(read: pydantic.BaseModel) -> dict[str, Any]:
+    """Return the fields that were given, in the program's order."""
+    given = read.model_fields_set
+    return {name: getattr(read, name) for name in type(read).model_fields if name in given}
+
+
+def input_fault(error: Exception) -> str:
+    """Return what is wrong with inputs that their model refuses, in a sentence."""
+    if not isinstance(error, pydantic.ValidationError):  # of a type of DSPy's
+        return str(error)
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(map(str, first["loc"]))[:100]
+    return f"The input {where!r} is wrong: {first['msg'][:1].lower()}{first['msg'][1:]}."

@@ -265,9 +265,9 @@ def test_questions_may_be_given(server):
 @pytest.mark.parametrize(
     ("program", "question", "told"),
     [
-        ("a, b -> answer", "Why?", r'takes 2 inputs: give them as one JSON object, \{"a": …'),
-        ("a, b -> answer", {"a": "Why?"}, "takes the inputs a, b, not a"),
-        ("n: int -> answer", "seven", "input 'n' of the program has another type"),
+        ("a, b -> answer", "Why?", "takes 2 inputs: give all of a, b by name"),
+        ("a, b -> answer", {"a": "Why?"}, "The input 'b' is wrong: field required"),
+        ("n: int -> answer", "seven", "The input 'n' is wrong: input should be"),
     ],
 )
 def test_questions_that_do_not_fit_are_refused(server, program, question, told):
