@@ -265,15 +265,16 @@ class BankOptions:
         return f"{several[1]!r}" if both else None
 
     def programs(self, members: Sequence[str], *, greedy: bool = False) -> dict[str, Described]:
-        """Return member → the program of the draws that `with_greedy` reads; none for a file.
+        """Return member → the program of the draws that `with_greedy` reads; unknown of a file.
 
         Args:
             greedy: of the greedy draws, not the others.
         """
         from ..bank.sample_bank import SampleBank
+        from ..bank.selection import Described
 
         if self.bank.endswith(FILES):
-            return {}
+            return {name: Described("", {}) for name in members}
         text = "0" if greedy else self._beside_greedy() or self.temperature
         found = SampleBank(self.bank).programs(
             dataset=self.dataset,

@@ -86,6 +86,18 @@ def test_a_csv_becomes_a_mux_that_answers_as_its_replay(folder, server, as_json,
     assert "The mux is written anew in mux.json" in " ".join(err.split())
 
 
+def test_draws_whose_settings_are_unknown_take_the_pools_word(folder, as_json, dspy_mux, refused):
+    as_json(*COLLECT)
+    assert dspy_mux("bank", "export", "bank.sqlite", "draws.jsonl")[0] == 0
+    code, _, err = dspy_mux("tune", "draws.jsonl", *TUNE[2:])
+    assert code == 0
+    assert "how a, b, c were asked is not recorded" in " ".join(err.split())
+    assert as_json("ask", "What is 5 + 5?", "--mux", "mux.json", "--pool", "pool.toml")
+    pool = folder / "pool.toml"
+    pool.write_text(pool.read_text().replace('"c"', '"d"'))
+    assert "has no member 'c'" in refused("tune", "draws.jsonl", *TUNE[2:])
+
+
 def test_a_split_of_the_file_and_a_threshold(folder, as_json):
     assert as_json(*COLLECT, "--split", "train")["drawn"] == 60
     assert as_json(*COLLECT)["drawn"] == 60
