@@ -225,10 +225,12 @@ def _width(text: str) -> int:
 
 def wrapped(text: str, width: int) -> list[str]:
     """Return the lines of a text, wrapped between words; a longer word stays whole."""
-    from rich.console import Console
-    from rich.text import Text
-
-    longest = max(map(_width, text.split()), default=0)
-    width = max(width, longest)
-    lines = Text(text).wrap(Console(width=width), width)
-    return [line.plain.rstrip() for line in lines] or [""]
+    line, *words = [text[: len(text) - len(text.lstrip())], *text.split()]
+    lines, filled = [], False
+    for word in words:
+        longer = f"{line} {word}" if filled else line + word
+        if filled and _width(longer) > width:
+            lines.append(line)
+            longer = word
+        line, filled = longer, True
+    return [*lines, line]

@@ -7,6 +7,7 @@ import pytest
 
 from dspy_mux.cli.main import main
 
+from ..support.printed_tables import watch
 from ..support.rows import jsonl
 from .rows import some_rows
 
@@ -14,6 +15,12 @@ from .rows import some_rows
 @pytest.fixture(scope="session")
 def bank(tmp_path_factory):
     return jsonl(tmp_path_factory.mktemp("bank") / "bank.jsonl", some_rows())
+
+
+@pytest.fixture(autouse=True)
+def tables(monkeypatch):
+    """The tables that the verbs print, each of them checked."""
+    return watch(monkeypatch)
 
 
 @pytest.fixture
