@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..text import number
 from ..voting.tally import Floats
 from .grading import check_shares
 
@@ -38,7 +39,7 @@ class Estimate:
 
     >>> gain = paired_difference([1, 1, 1, 0], [1, 0, 0, 0])
     >>> print(gain.percent(), "from", gain.interval())
-    50.0 from -26.3 – 93.0
+    50.0 from −26.3 – 93.0
     """
 
     mean: float
@@ -51,7 +52,7 @@ class Estimate:
         return f"{100 * self.mean:.1f}"
 
     def interval(self) -> str:
-        return f"{100 * self.low:.1f} – {100 * self.high:.1f}"
+        return f"{number(100 * self.low, '.1f')} – {number(100 * self.high, '.1f')}"
 
 
 def accuracy(scores: Sequence[float] | Floats) -> Estimate:

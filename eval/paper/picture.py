@@ -31,6 +31,15 @@ class Picture:
     alone: float
     questions: int
 
+    @property
+    def described(self) -> str:
+        """What the picture shows, for readers who do not see it."""
+        return (
+            f"Accuracy of {self.pool} against the share of {self.questions} questions that "
+            f"{self.large} is asked, by rule: the least sure first, and as many at random; "
+            f"{self.large} alone is right on {100 * self.alone:.1f} %"
+        )
+
     def svg(self) -> str:
         """Return the picture."""
         lowest = min(point.accuracy for _, curve in self.curves for point in curve)
@@ -44,7 +53,7 @@ class Picture:
                 f"n = {self.questions}; solid: the least sure first, dashed: as many at random",
                 fill=_QUIET,
             ),
-            *scale.axes(f"questions asked of {self.large} (%)", "accuracy (%)"),
+            *scale.axes(f"questions asked of {self.large}, %", "accuracy, %"),
             *scale.level(self.alone, f"{self.large} alone, {100 * self.alone:.1f} %"),
         ]
         for at, (rule, curve) in enumerate(self.curves):
@@ -60,7 +69,8 @@ class Picture:
             ]
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
-            'font-family="system-ui, sans-serif" role="img">\n'
+            'font-family="system-ui, sans-serif" role="img" aria-labelledby="title">\n'
+            f'<title id="title">{html.escape(self.described)}</title>\n'
             f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#ffffff"/>\n'
             + "\n".join(marks)
             + "\n</svg>\n"

@@ -77,9 +77,9 @@ def by_calls(task: TaskAnswers, lines: Sequence[Line]) -> Chart:
     listed = [(methods[index], index in front) for index in order]
     return Chart(
         title=f"Accuracy against LM calls, n = {len(task.questions)} questions",
-        note="Bars are 95 % intervals. The dotted line is the Pareto front: no method on fewer "
-        "calls is as accurate. Methods with equal calls stand side by side. The scale of calls is "
-        "logarithmic.",
+        note="Bars are 95 % intervals (Wilson). The dotted line is the Pareto front: no method on "
+        "fewer calls is as accurate. Methods with equal calls stand side by side. The scale of "
+        "calls is logarithmic.",
         traces=traces,
         layout={
             "xaxis": axis(
@@ -88,7 +88,7 @@ def by_calls(task: TaskAnswers, lines: Sequence[Line]) -> Chart:
                 tickvals=_ticks(places),
                 ticktext=[str(v) for v in _ticks(places)],
             ),
-            "yaxis": axis("accuracy (%)"),
+            "yaxis": axis("accuracy, %"),
         },
         legend=[
             *(
@@ -184,12 +184,12 @@ def by_confidence(task: TaskAnswers) -> Chart:
         note="Confidence is the winning answer's share of the draws; by probability, what the "
         "models gave the answer in the mean; for the calibrated rule, a fitted probability. On the "
         "dotted diagonal it equals the chance of being right; below it the method is "
-        "overconfident. Bars are 95 % intervals; the numbers under the curve are questions in each "
-        "bin.",
+        "overconfident. Bars are 95 % intervals (Wilson); the numbers under the curve are "
+        "questions in each bin.",
         traces=traces,
         layout={
             "xaxis": axis("confidence (0 to 1)", range=[-0.03, 1.05], anchor="y2"),
-            "yaxis": axis("answers that are right (%)", range=[-3, 103], domain=[strip + 0.06, 1]),
+            "yaxis": axis("answers that are right, %", range=[-3, 103], domain=[strip + 0.06, 1]),
             "yaxis2": axis(
                 "n",
                 range=[0.4, len(bins) + 0.6],
@@ -262,9 +262,9 @@ def by_draws(task: TaskAnswers) -> Chart:
         title=f"Accuracy against draws per member, n = {n} questions",
         note="Replayed from the same draws; where fewer are used than recorded, a mean over random "
         "choices of them. Members are measured on validation questions. Bars are 95 % "
-        "intervals over questions.",
+        "intervals over questions (Wilson).",
         traces=traces,
-        layout={"xaxis": axis("draws per member (k)", dtick=1), "yaxis": axis("accuracy (%)")},
+        layout={"xaxis": axis("draws per member (k)", dtick=1), "yaxis": axis("accuracy, %")},
         legend=[
             (_RULE_TITLES[rule], (look := method_look(task, _BY_K[rule])).color, look.sign)
             for rule in curves

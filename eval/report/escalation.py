@@ -75,8 +75,8 @@ def by_share(task: TaskAnswers) -> Chart:
         "marks the threshold that was chosen on validation.",
         traces=traces,
         layout={
-            "xaxis": axis("asked of the large model (%)", range=[-2, 102]),
-            "yaxis": axis("accuracy (%)"),
+            "xaxis": axis("asked of the large model, %", range=[-2, 102]),
+            "yaxis": axis("accuracy, %"),
         },
         legend=[
             *(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -112,7 +113,7 @@ def attribution(task: TaskAnswers) -> Chart:
         layout={
             "barmode": "stack",
             "bargap": 0.35,
-            "xaxis": axis("share of the questions (%)", range=[0, 100.5]),
+            "xaxis": axis("share of the questions, %", range=[0, 100.5]),
             "yaxis": axis("", autorange="reversed", type="category", showgrid=False),
         },
         legend=[
@@ -247,11 +248,12 @@ def by_size(task: TaskAnswers) -> Chart:
         note="For each size the subset with the highest objective, union accuracy − contradiction. "
         "Union: some member's plurality answer is right. Contradiction: one is consistently wrong "
         "where another is right. Chosen on the same questions, so these in-sample figures describe "
-        "the pool and promise nothing. Bars are 95 % intervals.",
+        "the pool and promise nothing. Bars are 95 % intervals: Wilson's of shares, "
+        "normal of O(S).",
         traces=traces,
         layout={
             "xaxis": axis("members", dtick=1, range=[0.8, len(best) + 0.2]),
-            "yaxis": axis("share of the questions (%)", range=[-3, 103]),
+            "yaxis": axis("share of the questions, %", range=_reach(curves.values())),
         },
         legend=[(term, color, sign) for term, (color, _, sign) in _TERMS.items()],
         columns=("members", "subset", "union %", "contradiction %", "O(S) %", "n"),
@@ -267,6 +269,13 @@ def by_size(task: TaskAnswers) -> Chart:
             for each, name in zip(best, names, strict=True)
         ],
     )
+
+
+def _reach(curves: Iterable[Sequence[Estimate]]) -> list[float]:
+    """Return an axis from 0 to 100 %, and as far beyond as a bar goes: O(S) may be negative."""
+    shown = [each for estimates in curves for each in estimates]
+    low, high = min(each.low for each in shown), max(each.high for each in shown)
+    return [100 * min(0.0, low) - 3, 100 * max(1.0, high) + 3]
 
 
 def _short(member: str) -> str:

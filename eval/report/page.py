@@ -12,6 +12,7 @@ from typing import Any
 from dspy_mux.cli.output import check_page, write_page
 from dspy_mux.errors import ConfigurationError, MuxError
 from dspy_mux.notebook import escaped
+from dspy_mux.optimize.figure_page import SCROLL
 from dspy_mux.optimize.figure_style import plotly
 from dspy_mux.replay.intervals import Estimate, mcnemar, paired_difference
 from dspy_mux.text import visible
@@ -76,7 +77,7 @@ def _page(run: Run, tasks: Sequence[TaskAnswers]) -> str:
     names = ", ".join(task.name for task in tasks)
     parts = {
         "title": escaped(f"dspy-mux: methods compared on {names}"),
-        "style": _asset("page.css"),
+        "style": SCROLL + _asset("page.css"),
         "heading": escaped(f"Methods compared on {names}"),
         "measured": escaped(_measured(run.manifest, tasks)),
         "headlines": "".join(
@@ -190,7 +191,11 @@ def _facts(manifest: Mapping[str, Any]) -> str:
 def _table(task: str, lines: Sequence[Line]) -> str:
     head = "".join(f"<th scope='col'{_kind(name)}>{escaped(name)}</th>" for name in COLUMNS)
     body = "".join(_row(line) for line in lines)
-    caption = f"{escaped(task)}; calls, tokens, cost and seconds are per question"
+    n = max(line.accuracy.n for line in lines)
+    caption = (
+        f"{escaped(task)}, n = {n} questions; calls, tokens, cost and seconds are per question; "
+        "intervals are Wilson's<span class='hint'>. Scroll sideways for all columns →</span>"
+    )
     return (
         f"<div class='scroll' tabindex='0' role='region' "
         f"aria-label='{escaped(task)}, table of methods'><table class='methods'>"

@@ -68,9 +68,9 @@ def by_coverage(task: TaskAnswers) -> Chart:
         "marked on the other.",
         traces=traces,
         layout={
-            "xaxis": axis("answered (%)", range=[0, 103]),
+            "xaxis": axis("answered, %", range=[0, 103]),
             # Bands of the few surest answers are wide, and would press the curves flat.
-            "yaxis": axis("wrong among the answered (%)", range=[-1, 160 * highest]),
+            "yaxis": axis("wrong among the answered, %", range=[-1, 160 * highest]),
         },
         legend=[
             *(

@@ -390,7 +390,7 @@ def test_the_report_shows_the_points_and_the_compiled_one(escalating):
     assert "goes to large, one call a question; no promise is of its answers" in markdown
     for words in (
         "cheapest",
-        "escalated (%)",
+        "questions escalated, %",
         "Operating points, with large",
         "width=device",
     ):

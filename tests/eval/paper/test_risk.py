@@ -67,6 +67,8 @@ def test_the_picture_has_each_rules_curve(data, tmp_path):
     texts = [each.text for each in root.iter(f"{SVG}text")]
     assert {"calibrated", "pooled", "consistency"} < set(texts)
     assert any(text.startswith("gpt4 alone") for text in texts)
+    assert "accuracy, %" in texts
+    assert "gpt4 alone is right on" in root.find(f"{SVG}title").text
     lines = [each.get("points").split() for each in root.iter(f"{SVG}polyline")]
     assert [len(line) for line in lines] == [101] * 6
     # Wherever escalation starts, it ends at the large model's accuracy.

@@ -347,3 +347,37 @@ def test_flows_count_answers_and_the_aggregators_inputs(run, tmp_path):
         ["1", "right", "right", str(given)],
         ["1", "wrong", "right", str(given)],
     ]
+
+
+# --- what is easily cut
+
+
+def test_every_bar_ends_inside_its_chart(page):
+    page.resize(1280)
+    outside = page.run(
+        "const box = e => e.getBoundingClientRect();"
+        "return [...document.querySelectorAll('.plot .errorbar path')].filter(e => {"
+        "  const own = box(e), around = box(e.closest('.plot'));"
+        "  return own.top < around.top || own.bottom > around.bottom"
+        "}).length"
+    )
+    assert page.count(".plot .errorbar path") > 20
+    assert outside == 0
+
+
+def test_a_phone_shows_that_the_table_goes_on(page):
+    page.resize(390)
+    box = ".scroll:has(.methods)"
+    assert page.find(".methods .hint").is_displayed()
+    assert "n = 36 questions" in page.text(".methods caption")
+    assert page.run(
+        f"const box = document.querySelector('{box}');"
+        "const cell = box.querySelector('tbody th');"
+        "const before = cell.getBoundingClientRect().left;"
+        "box.scrollLeft = 200;"
+        "const moved = cell.getBoundingClientRect().left - before;"
+        "box.scrollLeft = 0;"
+        "return [box.scrollWidth > box.clientWidth, getComputedStyle(box).overflowX, moved]"
+    ) == [True, "auto", 0]
+    page.resize(1280)
+    assert not page.find(".methods .hint").is_displayed()
