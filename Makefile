@@ -2,6 +2,8 @@
 # chromium and chromium-driver of the system too.
 PYTHON ?= python3
 BIN := .venv/bin
+# Without bytecode on disk, each worker and each process that a test starts compiles all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo compare optimize test test-failed test-lowest test-pythons test-next fuzz mutants lint site package audit bench clean
 

@@ -295,7 +295,8 @@ def test_budget_tells_what_a_bound_saves_and_costs(bank, tmp_path, as_json, dspy
     assert points[0]["saved"] == 0
     assert points[-1]["saved"] > 0
     code, out, err = dspy_mux(
-        "budget", bank, "--k", 2, "--bounds", "0.9", "--html", tmp_path / "budget.html"
+        *("budget", bank, "--bounds", "0.9", "--split-field", "split"),
+        *("--html", tmp_path / "budget.html"),
     )
     assert code == 0, err
     assert "stopped" in out

@@ -75,6 +75,7 @@ def record(tmp_path_factory):
         {
             "question_id": f"q{q}", "model": m, "draw": d,
             "answer": EVERYTHING if right else "w", "correct": right,
+            "split": ("train", "test")[q % 2],
         }
         for q in range(24)
         for at, m in enumerate(MEMBERS)
@@ -131,7 +132,7 @@ def test_the_report_of_an_entirely_hostile_run(browser, tmp_path):
 @pytest.mark.parametrize("verb", ["scale", "budget"])
 def test_the_page_of_a_verb(browser, record, monkeypatch, tmp_path, verb):
     path = tmp_path / "page.html"
-    options = ["--k", "2"] if verb == "scale" else ["--bounds", "0.1"]
+    options = ["--k", "2"] if verb == "scale" else ["--bounds", "0.1", "--split-field", "split"]
     monkeypatch.setattr(sys, "argv", ["dspy-mux", verb, str(record), *options, "--html", str(path)])
     with pytest.raises(SystemExit) as ended:
         main()

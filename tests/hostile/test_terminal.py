@@ -96,7 +96,7 @@ VERBS = [
     ["search", "{}", "--sizes", "1-2"],
     ["tune", "{}", "--trials", 3],
     ["scale", "{}", "--k", 2],
-    ["budget", "{}", "--bounds", "0.1"],
+    ["budget", "{}", "--bounds", "0.1", "--split-field", "split"],
     ["bank", "info", "{}"],
 ]
 
