@@ -131,7 +131,8 @@ def test_the_session_of_the_quick_start_is_one(usual, monkeypatch):
     assert after in shown
 
 
-def test_kinds_are_told_apart_on_any_port(usual, dspy_mux):
+def test_kinds_are_told_apart_on_any_port(usual, monkeypatch, dspy_mux):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # nobody's business here
     usual(a=lm_studio(), b=llama_cpp(), c=vllm("bge-m3", "small"), d=ollama(*OLLAMA_MODELS))
     code, out, err = dspy_mux("init", "--models", "all", "--no-question", "--accept-license")
     assert code == 0, err

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -27,6 +28,9 @@ class Typist:
 
     def _read(self) -> None:
         while True:
+            if not select.select([self._master], [], [], PATIENCE_S)[0]:
+                os.write(self._master, b"\x04")  # whoever still waits for an answer gets none
+                continue
             try:
                 read = os.read(self._master, 4096)
             except OSError:  # nobody has the terminal any more
