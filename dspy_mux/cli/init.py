@@ -325,6 +325,7 @@ def _say_next(pool: Path, module: str) -> None:
         lines += [
             f"dspy-mux collect {module} --pool {pool} --k 9 --bank {bank}",
             f"dspy-mux replay {bank} --k 3 --rule all",
+            f"dspy-mux tune {bank} --task {module} --pool {pool} --out mux.json",
         ]
     say("Next:")
     for line in lines:

@@ -31,6 +31,8 @@ USUAL_PORTS = {
 _CONNECT_S, _READ_S, _WHOLE_S = 1.0, 3.0, 8.0
 #: The largest reply that is read, in bytes.
 _LARGEST = 2**22
+#: Statuses of a server that asks for a key, or refuses the one it was sent.
+_LOCKED = (401, 403)
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ async def _ask(client: httpx.AsyncClient, place: Place) -> Server | Silence | No
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:  # a key no header can hold
         reason = f"cannot be reached ({type(error).__name__})"
         return Silence(place, reason) if place.given else None
-    if status in (401, 403):
+    if status in _LOCKED:
         return Silence(place, "asks for a key", wants_key=True)
     if status == 503:
         return Silence(place, "is not ready yet")
@@ -168,7 +170,11 @@ async def _ask(client: httpx.AsyncClient, place: Place) -> Server | Silence | No
     listed = objects(body["data"])
     root = place.address.removesuffix("/v1")
     replies = await asyncio.gather(*(_own(client, place, root + path) for path in OWN_PATHS))
-    own = dict(zip(OWN_PATHS, replies, strict=True))
+    if place.api_key_env is None and any(status in _LOCKED for status, _ in replies):
+        # llama.cpp lists its models to anybody, and answers with a key alone.
+        return Silence(place, "asks for a key", wants_key=True)
+    answered = zip(OWN_PATHS, replies, strict=True)
+    own = {path: body for path, (status, body) in answered if status == 200}
     kind, version = kind_of(listed, own)
     models = [model for model in models_of(kind, listed, own) if model.id]
     if kind == OLLAMA:
@@ -176,14 +182,13 @@ async def _ask(client: httpx.AsyncClient, place: Place) -> Server | Silence | No
     return Server(place, kind, version, tuple(models))
 
 
-async def _own(client: httpx.AsyncClient, place: Place, url: str) -> object:
+async def _own(client: httpx.AsyncClient, place: Place, url: str) -> tuple[int, Any]:
     import httpx
 
     try:
-        status, body = await _get(client, place, url)
+        return await _get(client, place, url)
     except (httpx.HTTPError, httpx.InvalidURL):
-        return None
-    return body if status == 200 else None
+        return 0, None
 
 
 async def _with_uses(
