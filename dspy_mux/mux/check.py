@@ -129,7 +129,8 @@ class _Check:
             if not self._escalates and is_whole:
                 several = yield from self._ask_several(own)
         formats = [self._format(self._own, own)]
-        if self._may_be_the_format(own) and formats[0].followed < len(own):
+        # One reply by another adapter says little against one that works most of the time.
+        if self._may_be_the_format(own) and 2 * formats[0].followed <= len(own):
             formats += yield from self._ask_otherwise()
         return self._found(first, timed, own, formats, several)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 
@@ -17,7 +18,7 @@ from dspy.utils.exceptions import (
 
 from ..answers.reply import CUT_OFF
 from ..keys import PLACEHOLDERS
-from ..redact import masked_address
+from ..redact import masked, masked_address
 from ..sampling.causes import REMEDIES
 from ..sampling.members import Member
 from ..sampling.server_models import models_at
@@ -28,7 +29,7 @@ from .probe import Probe
 #: A first answer that takes more seconds is asked for once more: the server may have loaded.
 SLOW_S = 3.0
 #: How many times as long, and as slow, a first answer is that waited for the model to load.
-_MUCH = 2.0
+_MUCH = 4.0
 #: Models of a server that a sentence names.
 _NAMED_MODELS = 8
 #: A max_tokens that most replies to a short question fit into.
@@ -61,7 +62,8 @@ def problem_of(
         return f"replied, but without a usable answer: {cause}."
     if draws[0].error is None:
         return f"gave {cause}: its server hangs, or its answers take a longer timeout."
-    return _failure(member.lm, draws[0].error, cause)
+    # A server may list anything as its models.
+    return masked(_failure(member.lm, draws[0].error, cause), member.lm)
 
 
 def _failure(lm: dspy.BaseLM, error: BaseException, cause: str) -> str:
@@ -80,8 +82,9 @@ def _failure(lm: dspy.BaseLM, error: BaseException, cause: str) -> str:
     if _KEY_VARIABLE.search(str(error)) and not address:
         return _no_key(lm, error)
     if _is_unreachable(error):
-        remedy = "check the network" if address is None else "start it, or correct api_base"
-        return f"reaches no server at {where}: {remedy}."
+        if address is None:
+            return "does not reach its provider: check the network."
+        return f"reaches no server at {where}: start it, or correct api_base."
     if isinstance(error, LMRateLimitError):
         return f"is over the rate limit of {where}: check it again later."
     return f"gave no answer: {cause.rstrip('.')}."
@@ -92,8 +95,11 @@ def _no_key(lm: dspy.BaseLM, error: BaseException) -> str:
     if key and key.lower() not in PLACEHOLDERS:
         return "has a key that its server refuses: check the variable that api_key_env names."
     # With an address of its own, a member takes no key from its provider's usual variable.
-    usual = None if address_of(lm) else _KEY_VARIABLE.search(str(error))
-    at_the_usual = f"set {usual.group()}, or " if usual else ""
+    named = None if address_of(lm) else _KEY_VARIABLE.search(str(error))
+    usual = named.group() if named else f"{str(lm.model).partition('/')[0].upper()}_API_KEY"
+    if not address_of(lm) and os.environ.get(usual):
+        return f"has a key that its server refuses: check the variable {usual}."
+    at_the_usual = f"set {usual}, or " if named else ""
     return (
         f'has no key, and its server asks for one: {at_the_usual}write api_key_env = "NAME", the '
         "name of the variable that holds it."
@@ -173,7 +179,7 @@ def _findings(
     if cut_off and check.problem is None:
         suits = None if check.suits == own else check.suits
         yield f"was in {cut_off} of {len(draws)} replies {_cut_off(member.lm, suits)}"
-    elif check.problem is None and len(check.formats) > 1:
+    elif check.problem is None and check.formats[0].followed < check.formats[0].draws:
         yield _format(check.formats)
     if member.logprobs is True and check.logprobs is False:
         yield "gives no log-probabilities, which logprobs = true asks for: leave that out."
@@ -182,7 +188,8 @@ def _findings(
     if _was_loading(draws[0], timed):
         yield (
             f"took {check.first_seconds:.1f} s for its first answer and {check.seconds:.1f} s for "
-            "the next: have its server keep the model loaded (Ollama: OLLAMA_KEEP_ALIVE)."
+            "the next: if its server loaded the model for it, have it keep that (Ollama: "
+            "OLLAMA_KEEP_ALIVE)."
         )
 
 
@@ -201,6 +208,8 @@ def _format(formats: Sequence[FormatCheck]) -> str:
     kept = f'kept to the format of adapter "{own.adapter}" in {own.followed} of {replies}'
     if found := own.answered - own.followed:
         kept += f" ({found} had the answer elsewhere in the text)"
+    if len(formats) == 1:
+        return f"{kept}; a reply without an answer is an abstention."
     suits = suited(formats)
     if suits is None:
         return f"{kept}, and to that of no other: use another model, or a simpler program."

@@ -106,6 +106,16 @@ def test_a_member_out_of_format_is_asked_by_the_other_adapters():
         assert (fixed.problem, fixed.findings, fixed.suits) == (None, (), "plain")
 
 
+def test_a_member_in_format_most_of_the_time_keeps_its_adapter():
+    with choice_server(lambda prompt, number: IN_FORMAT if number else "Paris!") as server:
+        (found,) = check_pool([lm(server)])
+    assert found.findings == (
+        'kept to the format of adapter "chat" in 2 of 3 replies; a reply without an answer is an '
+        "abstention.",
+    )
+    assert (found.answer, found.problem, len(found.formats)) == ("Paris", None, 1)
+
+
 def test_an_answer_that_is_found_in_the_text_is_one():
     with choice_server(lambda prompt, number: "The answer is **42**.") as server:
         (found,) = check_pool([lm(server)], "question -> answer: int")
@@ -183,6 +193,10 @@ def test_a_model_that_the_server_does_not_have():
             f"{named} and 3 more): run `ollama pull unknown-qwen2.5`, or write "
             'model = "ollama_chat/qwen2.5:3b".'
         )
+        server.models = [KEY]
+        (found,) = check_pool([unknown.copy(api_key=KEY)])
+        assert "(it has ***)" in found.problem
+        assert KEY not in repr(found)
         server.models = []
         (found,) = check_pool([unknown.copy()])
         assert found.problem.endswith("which its server does not have: correct its model.")
