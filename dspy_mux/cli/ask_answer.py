@@ -213,7 +213,8 @@ def _votes(ballot: MemberBallot) -> Iterator[tuple[str, str, str, int | None]]:
         yield text, f"{counted.count} of {k}", probability, counted.group
     if others := ballot.answers[_MOST_ANSWERS:]:
         count = sum(each.count for each in others)
-        yield f"({len(others)} other answers)", f"{count} of {k}", "", None
+        noun = "answer" if len(others) == 1 else "answers"
+        yield f"({len(others)} other {noun})", f"{count} of {k}", "", None
     for cause, count in ballot.abstentions.items():
         yield f"abstained: {answer_line(cause, _LONGEST)}", f"{count} of {k}", "", None
     if ballot.spared:

@@ -5,8 +5,17 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 
+import dspy
 import pytest
+
+from dspy_mux.cli.ask_answer import Answer
+from dspy_mux.cli.ask_inputs import InputFields
+from dspy_mux.voting.ballot import Ballot
+from dspy_mux.voting.evidence import Evidence
+from dspy_mux.voting.verdict import Verdict
+from dspy_mux.voting.verdict_parts import MemberBallot
 
 from ..support.http_models import model_server
 from ..support.http_server import running
@@ -71,8 +80,7 @@ def test_the_answer_comes_first_then_who_won_then_each_members_votes(pool, dspy_
     votes = sorted(line.replace("unsure", "").strip() for line in lines[7:10])
     assert lines[6] == "sure    42                 3 of 3"
     assert [vote.split("  ")[0] for vote in votes] == ["41", "42", "forty-three or so"]
-    assert lines[-1].startswith("6 LM calls, 72 tokens, ")
-    assert lines[-1].endswith(" s")
+    assert re.fullmatch(r"6 LM calls, 72 tokens, \d+\.\d s", lines[-1])
 
 
 def test_a_long_answer_is_shown_whole_and_nothing_is_wider_than_the_terminal(pool, dspy_mux):
@@ -109,14 +117,61 @@ def test_how_probable_the_draws_were(tmp_path, monkeypatch, dspy_mux):
         assert "probability" not in dspy_mux("ask", "--pool", path, QUESTION)[1]
 
 
-def test_an_answer_that_is_not_trusted_is_kept_back(pool, dspy_mux):
-    path = pool('k = 2\nthreshold = 0.9\notherwise = "abstain"', a=["1", "2"], b=["3", "4"])
+@pytest.mark.parametrize("kind", ["str", "str | None"])
+def test_an_answer_that_is_not_trusted_is_kept_back(kind, pool, dspy_mux):
+    program = f'k = 2\nprogram = "question -> answer: {kind}"'
+    settings = f'{program}\nthreshold = 0.9\notherwise = "abstain"'
+    path = pool(settings, a=["1", "2"], b=["3", "4"])
     code, out, _ = dspy_mux("ask", "--pool", path, QUESTION)
     assert code == 1
     assert out.startswith("No answer: the pool's is not trusted.\n\na won: 1 of its 2 draws gave")
     assert "not trusted: it is below the threshold 0.9" in " ".join(out.split())
     code, out, _ = dspy_mux("ask", "--pool", path, "--json", QUESTION)
     assert (code, json.loads(out)["outputs"]) == (1, None)
+
+
+def test_every_draw_is_accounted_for(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    given = [Evidence(answer_logprob=math.log(p)) for p in (0.5, 0.25, 0.8, 0.6, 0.7, 0.9)]
+    ballots = [
+        Ballot("a", (0, 1, 0, None), asked=6, evidence=(*given[:3], None)),
+        Ballot("b", (*range(9), 8)),
+        Ballot("c", (0,) * 4, evidence=tuple(given[2:])),
+        Ballot("d", (), asked=2),
+    ]
+    causes = {"a": [None, None, None, "cut off at max_tokens"]}
+    verdict = Verdict(
+        answer="y0",
+        member="c",
+        confidence=1.0,
+        tie_break="nothing",
+        rule="consistency",
+        group=0,
+        calls=18,
+        ballots=[
+            MemberBallot.of(each, {g: f"y{g}" for g in each.counts}, causes.get(each.member, []))
+            for each in ballots
+        ],
+    )
+    answer = Answer({"question": "?"}, verdict, {"answer": "y0"}, ["answer"], None, False, 1.25)
+    answer.show(as_json=False)
+    out = capsys.readouterr().out
+    rows = [re.split(r"  +", line.strip()) for line in out.splitlines()[6:-3] if line]
+    assert rows[:4] == [
+        ["a", "y0", "2 of 6", "0.50 0.80"],
+        ["y1", "1 of 6", "0.25"],
+        ["abstained: cut off at max_tokens", "1 of 6"],
+        ["spared: could change nothing", "2 of 6"],
+    ]
+    assert rows[4:] == [
+        ["b", "y8", "2 of 10"],
+        *([f"y{n}", "1 of 10"] for n in range(7)),
+        ["(1 other answer)", "1 of 10"],
+        ["c", "y0", "4 of 4", "0.60 to 0.90"],
+        ["d", "spared: could change nothing", "2 of 2"],
+    ]
+    assert "18 LM calls, 4 spared, 0 tokens, price unknown, 1.2 s" in out
+    assert "a: 1 draw was cut off at max_tokens: raise" in out
 
 
 def test_an_escalated_answer_has_no_confidence_of_its_own(pool, server, dspy_mux):
@@ -140,8 +195,8 @@ def test_inputs_by_name_and_other_outputs(pool, server, dspy_mux):
     assert out.startswith("42\nwhy: Six times 7.\n")
     sent = str(server.bodies[-1]["messages"])
     assert "Here = there." in sent
-    answered = json.loads(dspy_mux("ask", *named, "--json", "--input", f"question={QUESTION}")[1])
-    assert answered["inputs"] == {"context": "Here = there.", "n": 3, "question": QUESTION}
+    answered = json.loads(dspy_mux("ask", *named, "--json", "--input", "question=42")[1])
+    assert answered["inputs"] == {"context": "Here = there.", "n": 3, "question": "42"}
     assert answered["outputs"]["why"] == "Six times 7."
     assert answered["seconds"] >= 0
 
@@ -202,3 +257,12 @@ def test_no_question_at_all(pool, refused, from_stdin):
     from_stdin("\n\n")
     path = pool(a=["42"], b=["42"])
     assert "There is no question: name one" in refused("ask", "--pool", path)
+
+
+def test_an_input_that_only_the_rule_reads_may_be_given():
+    fields = InputFields(dspy.Predict("question -> answer"), {"category": "7"}, "category")
+    assert fields.open == ["question"]
+    assert fields.of_question("Who?") == {"question": "Who?", "category": "7"}
+    each = InputFields(dspy.Predict("a, b -> answer"), {}, "category")
+    line = {"a": "1", "b": "2", "category": "x"}
+    assert each.of_line(json.dumps(line)) == line

@@ -20,7 +20,15 @@ from ..support.terminal import terminal
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("pool.toml", "pairs.toml", "mux.json", "bank.sqlite", "draws.jsonl.gz", "notes"):
+    for name in (
+        "pool.toml",
+        "pairs.toml",
+        "mux.json",
+        "bank.sqlite",
+        "draws.jsonl.gz",
+        "notes",
+        ".own.toml",
+    ):
         Path(name).write_text("")
     Path("runs").mkdir()
     Path("runs/task.sqlite").write_text("")
@@ -48,6 +56,8 @@ def offered(line: str) -> list[str]:
         ("dspy-mux bank ex", ["export"]),
         ("dspy-mux ask --p", ["--pool"]),
         ("dspy-mux ask --pool p", ["pairs.toml", "pool.toml"]),
+        ("dspy-mux ask --pool ", ["pairs.toml", "pool.toml", "runs/"]),
+        ("dspy-mux ask --pool .", [".own.toml"]),
         ("dspy-mux serve --mux ", ["mux.json", "runs/"]),
         ("dspy-mux replay ", ["bank.sqlite", "draws.jsonl.gz", "runs/"]),
         ("dspy-mux replay runs/", ["runs/task.sqlite"]),

@@ -52,6 +52,12 @@ def decided(by, ballots, **more):
         ),
         (
             "consistency",
+            {"a": (0, 0, 1), "b": (0, 0, 2), "c": (2, 2, 0)},
+            "a won: 2 of its 3 draws agree; c agrees as often on another answer, and the order of "
+            "the pool decided; confidence 0.67 by the rule consistency.",
+        ),
+        (
+            "consistency",
             {"a": (0, 0, 0), "b": (0, 0, 0)},
             "a won: 3 of its 3 draws agree; b agrees as often on the same answer; confidence 1.00 "
             "by the rule consistency.",
