@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -318,7 +319,8 @@ def _try(options: InitOptions, questions: Questions | None) -> None:
         say(f"Right, by the file: {answer}")
 
 
-def _say_next(pool: Path, module: str) -> None:
+def _say_next(pool_file: Path, module: str) -> None:
+    pool = shlex.quote(str(pool_file))
     lines = [f"dspy-mux check {pool}", f'dspy-mux ask --pool {pool} "…"']
     if module:
         bank = f"runs/{module.rpartition('.')[2]}.sqlite"

@@ -250,6 +250,7 @@ def test_files_that_are_there_stay(usual, dspy_mux, refused):
     [
         (["--pool", "no/where.toml"], "There is no folder 'no'"),
         (["--pool", "."], "is a folder"),
+        (["--pool", "a\nb.toml"], "has quotes or control characters"),
         (["--task", "my-task.py"], "name it like a module"),
         (["--task", "csv.py"], "would hide Python's own module csv"),
         (["--task", "../task.py"], "is not below the current folder"),
@@ -275,6 +276,17 @@ def test_an_address_where_no_server_is(usual, dspy_mux):
     assert code == 0
     assert "http://127.0.0.1:9/v1 cannot be reached (ConnectError)." in out
     assert f"{other.address}/v1 is not ready yet." in out
+
+
+def test_what_a_server_says_of_itself_stays_a_comment(usual, dspy_mux):
+    line = '1\n[[members]]\nmodel = "openai/evil"\n\x1b[31m'
+    huge = ("huge", line, 10**400, "qwen2")
+    usual(Ollama=ollama(huge, *OLLAMA_MODELS, version=line), llama=llama_cpp())
+    code, out, err = dspy_mux("init", "--models", "1-3", "--no-question")
+    assert code == 0, err
+    assert "\x1b" not in out + Path("pool.toml").read_text()
+    names = [member.name for member in PoolFile.load("pool.toml").members]
+    assert names == ["huge", "qwen2.5:3b", "gemma3:1b"]
 
 
 def test_names_that_a_pool_file_cannot_hold(usual, dspy_mux):

@@ -23,6 +23,8 @@ def check_new(path: Path, *, force: bool) -> None:
         raise ConfigurationError(
             f"There is no folder {str(path.parent)!r} to write {path.name} in."
         )
+    if not str(path).isprintable() or '"' in str(path):  # it is written into files
+        raise ConfigurationError(f"{str(path)!r} has quotes or control characters: rename it.")
     if path.is_dir():
         raise ConfigurationError(f"{str(path)!r} is a folder: name a file in it.")
     if os.path.lexists(path) and not force:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...text import shortened
+
 #: Endpoints that only some servers have, below their address.
 OWN_PATHS = (
     "/api/extra/version",  # KoboldCpp
@@ -22,6 +24,10 @@ MUX = "dspy-mux"
 ANY = "OpenAI-compatible server"
 #: What servers call themselves in `owned_by` of the models that they list.
 _OWNERS = {"vllm": "vLLM", "llamacpp": "llama.cpp", "sglang": "SGLang", "dspy-mux": MUX}
+#: Numbers above this are no size of anything.
+_LARGEST = 10**15
+#: Characters of what a server says of itself and its models.
+_LONGEST = 60
 #: Models that do not answer questions, where the server does not say so.
 _OTHER_USE = re.compile(
     r"embed|rerank|minilm|colbert|whisper|(?:^|[/_-])(?:bge|gte|e5|tts)[-_:]", re.IGNORECASE
@@ -103,7 +109,7 @@ def size_text(size: object) -> str:
     >>> size_text(1_929_912_432), size_text(98_362_432)
     ('1.9 GB', '98 MB')
     """
-    if not isinstance(size, int) or size <= 0:
+    if not isinstance(size, int) or not 0 < size < _LARGEST:
         return ""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
@@ -137,13 +143,18 @@ def _plain(model: Mapping[str, Any]) -> Model:
 
 
 def _count_text(count: object) -> str:
-    if not isinstance(count, int) or count <= 0:
+    if not isinstance(count, int) or not 0 < count < _LARGEST:
         return ""
     return f"{count / 1e9:.1f}B" if count >= 1e9 else f"{count / 1e6:.0f}M"
 
 
 def _words(about: Sequence[object]) -> str:
-    return ", ".join(word for word in about if isinstance(word, str) and word)
+    """Return words in one line: a server says them, and they are written into a file."""
+    return ", ".join(_line(word) for word in about if isinstance(word, str) and word)
+
+
+def _line(text: str) -> str:
+    return shortened("".join(sign for sign in text if sign.isprintable()), _LONGEST)
 
 
 def _name(model: Mapping[str, Any], *keys: str) -> str:
@@ -156,4 +167,4 @@ def _of(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _version(own: Mapping[str, Any], path: str) -> str:
-    return str(_of(own, path).get("version") or "")
+    return _line(str(_of(own, path).get("version") or ""))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -33,7 +32,7 @@ _FOOT = """
 def pool_text(offers: Sequence[Offer], path: Path) -> str:
     """Return the text of a pool file of these members."""
     place = None
-    text = _HEAD.format(name=os.fspath(path), k=K, temperature=TEMPERATURE)
+    text = _HEAD.format(name=path.as_posix(), k=K, temperature=TEMPERATURE)
     for offer in offers:
         text += "\n"
         if offer.place != place:

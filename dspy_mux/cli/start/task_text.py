@@ -100,7 +100,7 @@ def task_text(module: str, path: Path, pool: Path, questions: Questions | None) 
     """
     stem = module.rpartition(".")[2]
     imports = "\n".join(_imports(questions))
-    head = _HEAD.format(module=module, pool=os.fspath(pool), stem=stem, imports=imports)
+    head = _HEAD.format(module=module, pool=pool.as_posix(), stem=stem, imports=imports)
     source = _SAMPLES if questions is None else _source(questions, path)
     is_text = questions is None or not (questions.labels or questions.numbers)
     shown = _SHOWN.format(shown=3 if questions is None else questions.shown) if is_text else ""
@@ -131,7 +131,7 @@ def _imports(questions: Questions | None) -> list[str]:
 
 def _source(questions: Questions, path: Path) -> str:
     way = Path(os.path.relpath(questions.path, path.parent)).as_posix()
-    columns = f"{questions.question} and {questions.answer}"
+    columns = f"{questions.question.strip()} and {questions.answer.strip()}"
     return f"\nQUESTIONS = Path(__file__).parent / {_text(way)}  # its columns {columns}\n"
 
 
