@@ -25,6 +25,7 @@ from dspy_mux.bank.task import load_task
 from dspy_mux.cli.main import app
 from eval.__main__ import app as eval_app
 
+from ..support.browser import opened
 from ..support.pools import mux_of
 from ..support.served import served
 from .world import fill_bank, fill_draws, world
@@ -140,6 +141,25 @@ def test_the_site_builds_without_a_warning(tmp_path):
     assert done.returncode == 0, done.stderr
     pages = {page.stem for page in (ROOT / "docs").glob("*.md")} - {"index"} | {"commands"}
     assert {page for page in pages if not (tmp_path / page / "index.html").is_file()} == set()
+    with opened(tmp_path / "index.html") as page:
+        for name in ("decisions", "models", "commands"):
+            page.driver.get((tmp_path / name / "index.html").as_uri())
+            page.resize(390)
+            assert page.run("return document.documentElement.scrollWidth") == 390, name
+        # A table that does not fit scrolls in its own box, and the names in it stay.
+        page.driver.get((tmp_path / "decisions" / "index.html").as_uri())
+        page.wait(lambda: page.count(".md-typeset__scrollwrap") > 1)
+        assert (
+            page.run(
+                "const boxes = [...document.querySelectorAll('.md-typeset__scrollwrap')];"
+                "const box = boxes.find(e => e.scrollWidth > e.clientWidth);"
+                "const cell = box.querySelector('tbody td');"
+                "box.scrollLeft = 90;"
+                "const left = e => Math.round(e.getBoundingClientRect().left);"
+                "return left(cell) - left(box)"
+            )
+            == 0
+        )
 
 
 def test_addresses_are_those_of_the_project():

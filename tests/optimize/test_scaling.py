@@ -269,7 +269,7 @@ def test_complementary_members_raise_the_union():
     assert sorted({point.k for point in curves.by_draws}) == [2, 3, 4, 5]
     assert curves.sweet_spot.size in (1, 2, 3)
     assert str(curves.sweet_spot.size) in curves.reason
-    assert [figure.layout.xaxis.title.text for figure in scaling_figures(curves)] == [
+    assert [figure.layout.xaxis2.title.text for figure in scaling_figures(curves)] == [
         "members",
         "draws per member (k)",
     ]

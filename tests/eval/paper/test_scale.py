@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from dspy_mux.optimize.figures import page, scaling_figures
+from dspy_mux.optimize.figure_page import page
+from dspy_mux.optimize.figures import scaling_figures
 from dspy_mux.optimize.scaling import scale
 from dspy_mux.replay.splits import by_field
 from eval.__main__ import app
@@ -89,15 +90,14 @@ def test_the_members_figure_shows_union_and_contradiction(bank):
     assert [trace.name for trace in figure.data] == [
         "consistency",
         "pooled",
-        "some member right",
+        "some member right (upper bound)",
         "contradicted",
     ]
     assert list(figure.data[3].y) == [
         100 * point.contradiction for point in told.by_members if point.rule == "pooled"
     ]
-    assert figure.layout.title.text.endswith(
-        f"(n = {told.by_members[0].questions}, 95 % intervals)"
-    )
+    n = told.by_members[0].questions
+    assert figure.layout.title.subtitle.text.startswith(f"n = {n} questions, k = 3 draws")
 
 
 def test_a_page_carries_plotly_once(bank):
