@@ -6,6 +6,7 @@ from pathlib import Path
 
 import dspy
 import pytest
+from dspy.clients import base_lm
 from hypothesis import HealthCheck, Phase, settings
 
 from .support.databases import bank, bank_url, pytest_report_header  # noqa: F401
@@ -79,11 +80,13 @@ def priced_here(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def fresh_cache():
-    """Every test starts with an empty DSPy cache, in memory."""
+    """Every test starts with an empty DSPy cache, in memory, and leaves no history of its calls:
+    DSPy keeps ten thousand, and some are of 10 MB."""
     before = dspy.cache
     dspy.configure_cache(enable_disk_cache=False)
     yield
     dspy.cache = before
+    base_lm.GLOBAL_HISTORY.clear()
 
 
 @pytest.fixture(autouse=True)
