@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..errors import DataError
+from ..progress import counted
 from .answers import Answers
 from .claims import Claims
 from .listing import FAILED, ProgramInfo, list_draws, list_programs
@@ -188,7 +189,8 @@ class SampleBank:
             dataset = select_dataset(self.name, self.datasets(), dataset)
         with self.database.reading() as connection:
             check_owners(connection)
-            yield from list_draws(connection, dataset, self.database.version(connection))
+            found = list_draws(connection, dataset, self.database.version(connection))
+            yield from counted(found, "draws")
 
     def drawn(
         self, program_ids: Sequence[int], question_ids: Sequence[int]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from .counts import counted
 from .options import AsJson, AtTemperature, BankOptions, BankPath, Dataset, Draws, Members, Program
 from .output import percent, print_json, say, table
+from .step import step
 
 if TYPE_CHECKING:
     from ..bank.record import Record
@@ -30,7 +31,8 @@ def accuracies(
         k, scored=False
     )
     record = chosen if k is None else chosen.first(k)
-    found = estimate_accuracies(record)
+    with step("estimating"):
+        found = estimate_accuracies(record)
     known = _measured(record)
     draws, questions = record.votes.shape[2], len(record.questions)
     if as_json:

@@ -15,6 +15,7 @@ from .import_options import ImportOptions
 from .layout import Cell, Table
 from .options import FILES, AsJson, BankPath, Dataset
 from .output import print_json, say, tables
+from .step import step
 
 _Causes: TypeAlias = Mapping[str, int]
 
@@ -227,7 +228,9 @@ def bank_export(
         raise ConfigurationError(
             f"{bank!r} is a file of rows already: import it into a bank first."
         )
-    say(f"{file}: {export_file(SampleBank(bank), file, dataset=dataset, format=format)} draws")
+    with step(f"writing {file}"):
+        count = export_file(SampleBank(bank), file, dataset=dataset, format=format)
+    say(f"{file}: {count} draws")
 
 
 @bank_app.command("salvage")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dspy_mux import Member, MuxOptimizer, SLMMux, collect
+from dspy_mux.bank.reuse import reuse_draws
 
 from ..support.http_models import model_server
 from ..support.scripted import marked
@@ -93,5 +94,6 @@ def test_draws_of_another_program_or_temperature_are_not_taken(mux, bank, server
     typed = SLMMux(dspy.Predict("question -> answer: int"), mux.members, k=2, group=False)
     for other in (hot, typed):
         server.bodies.clear()
-        compiled(other, bank, examples(0, 6), greedy=False)
-        assert sum(body.get("n", 1) for body in server.bodies) == 6 * 2 * 2
+        reuse_draws(other, examples(0, 6), bank, dataset="mux_split", k=2)
+        assert collect(other, examples(0, 6), metric, bank, dataset="mux_split").already == 0
+        assert len(server.bodies) == 6 * 2 * 2
