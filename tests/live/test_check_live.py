@@ -11,10 +11,21 @@ from dspy_mux.local import local_member
 pytestmark = pytest.mark.live
 
 
-def test_an_embedded_model_is_checked():
-    small = local_member("smollm2-135m", max_tokens=32)
-    (embedded,) = check_pool([small], dspy.Predict("question -> answer"))
-    assert embedded.problem is None
-    assert (embedded.suits, embedded.logprobs, embedded.several) == ("few_shot", True, True)
-    assert embedded.tokens_per_second > 0
-    assert embedded.spent.calls == 1
+def test_embedded_models_are_checked_one_after_the_other():
+    # A grammar keeps so small a model from going on and on.
+    pool = [
+        local_member("smollm2-135m", name=name, grammar=f'root ::= "{answer}"')
+        for name, answer in (("first", "Paris"), ("second", "Lyon"))
+    ]
+    checked: list[str] = []
+    found = check_pool(
+        pool,
+        dspy.Predict("question -> answer"),
+        on_checked=lambda check: checked.append(check.name),
+    )
+    assert checked == [check.name for check in found] == ["first", "second"]
+    assert [check.answer for check in found] == ["Paris", "Lyon"]
+    for check in found:
+        assert (check.suits, check.logprobs, check.several) == ("few_shot", True, True)
+        assert check.tokens_per_second > 0
+        assert check.spent.calls == 1
