@@ -20,6 +20,7 @@ import dspy
 import pydantic
 
 from ..answers.equivalence import NO_ANSWER
+from ..answers.kinds import TextKind
 from ..errors import DataError
 from ..mux.compared import compared
 from ..text import shortened
@@ -91,9 +92,21 @@ def task_of_file(
     return TaskModule(
         Path(path).name.split(".")[0],
         lambda: signature,
-        _Splits(examples, str(path)),
+        _Splits(examples, questions),
         EqualsAnswer(reading, gold),
-        tuple(names) if SPLIT in columns else (),
+        tuple(names) if SPLIT in columns else None,
+    )
+
+
+def compares_numbers_as_text(task: TaskModule) -> bool:
+    """Return whether all right answers of a file's task are numbers, and their type is text."""
+    metric = task.metric
+    if not isinstance(metric, EqualsAnswer) or type(metric.reading.kind) is not TextKind:
+        return False
+    number = AnswerReading.of_type("float")
+    return all(
+        number.kind.key(str(each[metric.column]).strip().lstrip("$€£")) is not None
+        for each in task.examples()
     )
 
 
@@ -102,9 +115,11 @@ class _Splits:
     """The examples of a split, or all."""
 
     examples: Sequence[dspy.Example]
-    path: str
+    questions: _Questions
 
     def __call__(self, split: str | None = None) -> list[dspy.Example]:
+        if split is not None:
+            self.questions.check_split()
         return [each for each in self.examples if split in (None, str(each.get(SPLIT, "")))]
 
 
@@ -125,6 +140,14 @@ class _Questions:
                 f"{self.path!r} has no column {lacking[0]!r}, which {self.source} takes as an "
                 f"input; its columns are {self._listed()}. Name the columns as the inputs are: "
                 "rename one of the two."
+            )
+
+    def check_split(self) -> None:
+        """Raise DataError unless the file says which split its questions are in."""
+        if SPLIT not in self.columns:
+            raise DataError(
+                f"{self.path!r} has no column {SPLIT!r} to choose by; its columns are "
+                f"{self._listed()}. Leave --split out, or add one."
             )
 
     def answer_column(self, asked: str | None, field: str) -> str:

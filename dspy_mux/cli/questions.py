@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ import typer
 
 from ..errors import ConfigurationError
 from ..text import shortened
+from .output import say
 
 if TYPE_CHECKING:
     from ..bank.task import TaskModule
@@ -62,7 +64,7 @@ class QuestionOptions:
             ConfigurationError: the task or the type of the answers cannot be used.
             DataError: the file cannot be read, or lacks what the program needs.
         """
-        from ..bank.question_file import task_of_file
+        from ..bank.question_file import compares_numbers_as_text, task_of_file
         from ..bank.task import load_task
         from ..mux.signature_text import parse_signature, retyped
 
@@ -70,9 +72,16 @@ class QuestionOptions:
             return load_task(self.task)
         assert self.file is not None  # one of them is given
         program = pool.program if self.type is None else retyped(pool.program, self.type)
-        return task_of_file(
+        task = task_of_file(
             self.file,
             parse_signature(program),
             answer=self.answer,
             source=f"the program of {str(name)!r} ({shortened(pool.program, 80)})",
         )
+        if compares_numbers_as_text(task):
+            say(
+                "dspy-mux: the right answers are numbers, and are compared as text, so that 18 and "
+                f"18.00 are two: --type float, or answer: float in the program of {name}.",
+                file=sys.stderr,
+            )
+        return task

@@ -47,7 +47,7 @@ def test_a_file_of_any_kind_holds_the_same_questions(name, tmp_path):
     assert [each.inputs().toDict() for each in (first, second)] == [
         {"question": row["question"]} for row in ROWS
     ]
-    assert (task.name, task.splits, first.kind, "kind" in second) == ("q", (), "sum", False)
+    assert (task.name, task.splits, first.kind, "kind" in second) == ("q", None, "sum", False)
     assert task.program() is FLOAT
     assert task.metric(second, dspy.Prediction(answer=1.5))
     assert task.metric(first, dspy.Prediction(answer="2.00"))

@@ -10,7 +10,7 @@ from dspy_mux import progress
 @pytest.mark.parametrize(
     ("verb", "said"),
     [
-        (("replay", "--k", 1, "--rule", "all"), "replaying: "),
+        (("replay", "--k", 1, "--rule", "pooled"), "replaying: "),
         (("search", "--sizes", 2, "--k", 2), "searching: "),
         (("tune", "--k-max", 2, "--trials", 4), "tuning: "),
         (("risk", "--k", 2), "measuring the risk: "),

@@ -111,6 +111,25 @@ def test_a_split_of_the_file_and_a_threshold(folder, as_json):
     assert pool["points"]["compiled"] == told["compiled"]
 
 
+def test_a_large_model_answers_what_is_not_trusted(folder, as_json, refused):
+    as_json(*COLLECT)
+    asked = (*TUNE, "--escalate", "c", "--max-escalated", 0.9)
+    assert "pool.toml has no [escalate]" in refused(*asked)
+    pool = folder / "pool.toml"
+    three = pool.read_text()
+    pool.write_text(three.replace('[[members]]\nname = "c"', '[escalate]\nname = "c"'))
+    told = refused(*asked)
+    assert "pool.toml asks 'c' in another way" in told
+    assert "the temperature (0.5 recorded, 0.0 here)" in told
+    pool.write_text(f"{pool.read_text()}temperature = 0.5\n")
+    found = as_json(*asked)["operating"]
+    saved = json.loads((folder / "mux.json").read_text())["pool"]
+    assert (saved["escalates_to"], saved["otherwise"]) == ("c", "escalate")
+    assert saved["threshold"] in [point["threshold"] for point in found["points"]]
+    told = as_json("ask", "What is 3 + 3?", "--mux", "mux.json", "--pool", "pool.toml")
+    assert told["confidence"] < saved["threshold"] or not told["escalated"]
+
+
 def test_a_pool_that_was_not_collected_with_is_refused(folder, as_json, refused):
     as_json(*COLLECT, "--split", "train", "--limit", 6)
     pool = (folder / "pool.toml").read_text()
@@ -136,7 +155,7 @@ def test_a_pool_that_was_not_collected_with_is_refused(folder, as_json, refused)
     assert "--out mux.json" in refused("tune", "bank.sqlite", "--pool", "pool.toml")
 
 
-def test_mistakes_in_the_file_name_its_columns(folder, refused):
+def test_mistakes_in_the_file_name_its_columns(folder, refused, dspy_mux):
     questions = folder / "questions.csv"
     assert "name a task" in refused("collect", *COLLECT[3:])
     assert "give one of them" in refused("collect", "a_task", *COLLECT[1:])
@@ -149,8 +168,15 @@ def test_mistakes_in_the_file_name_its_columns(folder, refused):
     assert "its columns are question, result" in refused(*COLLECT, "--answer", "gold")
     told = refused(*COLLECT, "--answer", "result", "--type", "bool")
     assert "Row 1 of 'questions.csv' has '2' in the column 'result'" in told
+    questions.write_text("question,answer\nWhat is 1 + 1?,2\n")
+    assert "no column 'split' to choose by" in refused(*COLLECT, "--split", "train")
+    questions.write_text("question,result\nWhat is 1 + 1?,2\nWhat is 2 + 2?,four or so\n")
+    pool = folder / "pool.toml"
+    pool.write_text(pool.read_text().replace("answer: float", "answer"))
+    code, _, err = dspy_mux(*COLLECT, "--answer", "result", "--max-calls", 1)
+    assert "compared as text" not in err  # "four or so" is none
+    questions.write_text("question,answer\nWhat is 1 + 1?,2\nWhat is 2 + 2?,4\n")
+    code, _, err = dspy_mux(*COLLECT, "--max-calls", 1)
+    assert "numbers, and are compared as text, so that 18 and 18.00" in " ".join(err.split())
     questions.write_text("question,answer\nWhat is 1 + 1?,2\n,4\n")
     assert "Row 2 of 'questions.csv' has nothing in the column 'question'" in refused(*COLLECT)
-    questions.write_text("question,answer\nWhat is 1 + 1?,2\n")
-    assert "no split 'train'" in refused(*COLLECT, "--split", "train")
-    assert not (folder / "bank.sqlite").exists()
