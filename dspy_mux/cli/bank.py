@@ -90,6 +90,8 @@ def _show(
     """
     cells = [{name: _cell(name, row.get(name)) for name in _NAMES} for row in rows]
     values = {name: list(dict.fromkeys(row[name] for row in cells)) for name in _NAMES}
+    if values["model"] == values["member"]:  # imported draws: nothing else is known
+        values["model"] = [""]
     once = [name for name in _ONCE if len(values[name]) == 1]
     same = [f"{name} {values[name][0]}" for name in once if values[name] != [""]]
     key = ["dataset", "member", "temperature"]

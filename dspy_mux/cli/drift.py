@@ -12,7 +12,7 @@ import typer
 from ..errors import ConfigurationError
 from ..text import signed
 from . import completion
-from .layout import Cell
+from .layout import Cell, Table
 from .options import (
     AsJson,
     AtTemperature,
@@ -24,7 +24,7 @@ from .options import (
     SplitField,
     Test,
 )
-from .output import percent, points, print_json, say, table
+from .output import percent, points, print_json, say, tables
 from .step import step
 
 if TYPE_CHECKING:
@@ -147,13 +147,15 @@ def _show(found: Drift) -> None:
 
     pool = draws_text(zip(found.members, found.k, strict=True))
     lost = f" ({found.left_out} left out for lack of draws)" if found.left_out else ""
-    table(
+    shown = Table(
         f"{found.log_questions} questions in the log, {found.bank_questions} in the bank{lost}; "
         f"{found.rule}; {pool}",
         _COLUMNS,
         [_row(each) for each in found.comparisons],
         words=2,
+        key=2,
     )
+    tables(shown, members=found.members)
     drifted = [each for each in found.comparisons if each.drifted]
     for each in drifted:
         say(f"Drift: {_sentence(each)}")
