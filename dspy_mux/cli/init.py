@@ -181,7 +181,7 @@ def _given_questions(options: InitOptions, task: Path | None) -> Questions | Non
             )
         return read_questions(options.questions)
     beside = None if task is None else task.with_name(_QUESTIONS)
-    if beside is None or options.asks or not beside.is_file():
+    if beside is None or options.asks or not os.path.isfile(beside):
         return None
     return read_questions(beside)
 

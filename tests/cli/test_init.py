@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -251,6 +252,7 @@ def test_files_that_are_there_stay(usual, dspy_mux, refused):
         (["--pool", "no/where.toml"], "There is no folder 'no'"),
         (["--pool", "."], "is a folder"),
         (["--pool", "a\nb.toml"], "has quotes or control characters"),
+        (["--pool", "x" * 300], "cannot be written: File name too long"),
         (["--task", "my-task.py"], "name it like a module"),
         (["--task", "csv.py"], "would hide Python's own module csv"),
         (["--task", "../task.py"], "is not below the current folder"),
@@ -309,7 +311,8 @@ def test_an_interrupt_leaves_no_file(usual):
             there.until(r"Which models\?.*: ")
             there.type("1-2\n")
             there.until("A CSV file.*: ")
-            while there.process.poll() is None:  # between prompt and read, a signal does nothing
+            while there.process.poll() is None:  # a signal before it reads does nothing
+                time.sleep(0.3)
                 there.type("\x03")
                 with suppress(subprocess.TimeoutExpired):
                     there.process.wait(timeout=15)

@@ -76,6 +76,7 @@ def workplace(tmp_path_factory):
     for name, text in POOLS.items():
         (folder / name).write_text(text)
     (folder / "text.sqlite").write_text("no bank\n" * 99)
+    (folder / "text.csv").write_text("question,answer\nWhat?,That\n")
     (folder / "mux.json").write_text('{"pool": {}}')
     (folder / "folder").mkdir()
     return folder
@@ -166,6 +167,13 @@ VERBS = {
         "--input": mostly(["question=What?", "question=", "n=1"], ODD_WORDS),
     },
     "pull": {"--accept-license": None},
+    "init": {
+        "--pool": mostly(["new.toml"], ODD_FILES), "--task": mostly(["new.py"], ODD_FILES),
+        "--questions": mostly(["text.csv"], ODD_FILES),
+        "--address": mostly(["127.0.0.1:9"], ODD_WORDS),
+        "--api-key-env": mostly(["HOME"], ODD_WORDS), "--models": mostly(["1-2", "all"], ODD_WORDS),
+        "--no-task": None,
+    },
     "collect": {
         "--pool": mostly([*POOLS], ODD_FILES), "--bank": mostly(["new.sqlite"], ODD_BANKS),
         "--k": COUNTS, "--split": ODD_WORDS, "--limit": COUNTS, "--num-threads": COUNTS,
@@ -204,6 +212,7 @@ TASKS = [
 FIRST = {
     "import": st.tuples(st.just("new.sqlite"), mostly(FILES[:2], st.sampled_from(FILES))),
     "ask": st.tuples(mostly(["What?"], ODD_WORDS)),
+    "init": st.just(("--no-ports", "--no-question", "--yes")),
     "pull": st.tuples(st.sampled_from(["smollm3", "", "-", "\n", "../x", "x" * 400])),
     "collect": st.tuples(st.sampled_from(TASKS)),
     "export": st.tuples(

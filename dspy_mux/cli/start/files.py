@@ -17,17 +17,25 @@ def check_new(path: Path, *, force: bool) -> None:
     """Check that a file can be written.
 
     Raises:
-        ConfigurationError: it is a folder, its folder does not exist, or it is there already.
+        ConfigurationError: it is a folder, cannot be written, or is there already.
     """
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise ConfigurationError(
             f"There is no folder {str(path.parent)!r} to write {path.name} in."
         )
     if not str(path).isprintable() or '"' in str(path):  # it is written into files
         raise ConfigurationError(f"{str(path)!r} has quotes or control characters: rename it.")
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ConfigurationError(f"{str(path)!r} is a folder: name a file in it.")
-    if os.path.lexists(path) and not force:
+    if not os.access(path.parent, os.W_OK):
+        raise ConfigurationError(f"The folder {str(path.parent)!r} cannot be written to.")
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ConfigurationError(f"{str(path)!r} cannot be written: {error.strerror}.") from error
+    if not force:
         raise ConfigurationError(
             f"{str(path)!r} is there already: name another file, or overwrite it with --force."
         )
@@ -41,7 +49,7 @@ def task_module(path: Path) -> str:
     """
     try:
         parts = path.resolve().relative_to(Path.cwd().resolve()).with_suffix("").parts
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise ConfigurationError(
             f"--task {str(path)!r} is not below the current folder, which tasks are imported from."
         ) from error
@@ -71,5 +79,5 @@ def write_files(texts: Mapping[Path, str]) -> None:
     except OSError as error:
         raise StorageError(f"{str(path)!r} cannot be written: {error.strerror}.") from error
     finally:
-        for part in parts.values():
-            part.unlink(missing_ok=True)
+        for part in filter(os.path.lexists, parts.values()):
+            part.unlink()
