@@ -65,7 +65,7 @@ def check_pool(
         program: what they are asked by, as `SLMMux` takes it.
         question: the program's only input, or several by name; by default one is made up.
         temperature, adapter: of members that have none of their own.
-        escalate: the model that the pool escalates to, asked last and once.
+        escalate: the model that the pool escalates to, which answers once.
         timeout: seconds that one answer may take.
         on_checked: called with each member's result as it comes.
 
@@ -120,14 +120,12 @@ class _Check:
         """Ask, and say what was found."""
         (first,) = yield from self._ask(self._own, logprobs=True)
         timed, own, several = first, [first], None
-        is_whole = first.cause not in _TOO_SHORT
-        if first.replied:
-            if first.call_seconds > SLOW_S and not self.is_embedded and is_whole:
+        if first.replied and not self._escalates and first.cause not in _TOO_SHORT:
+            if first.call_seconds > SLOW_S and not self.is_embedded:
                 (timed,) = yield from self._ask(self._own, logprobs=first.has_logprobs)
                 own.append(timed)
                 timed = timed if timed.replied else first
-            if not self._escalates and is_whole:
-                several = yield from self._ask_several(own)
+            several = yield from self._ask_several(own)
         formats = [self._format(self._own, own)]
         # One reply by another adapter says little against one that works most of the time.
         if self._may_be_the_format(own) and 2 * formats[0].followed <= len(own):

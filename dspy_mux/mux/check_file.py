@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..adapters.formats import ADAPTERS
 from ..errors import ConfigurationError, LocalModelError, MissingExtra
 from ..sampling.members import Member
 from ..text import first_line
@@ -48,7 +47,7 @@ def check_file(
     for one in built:
         if isinstance(one, MemberCheck):
             on_checked(one)
-    pool = [one for one in built[: len(file.members)] if isinstance(one, Member)]
+    pool = [file.completed(one) for one in built[: len(file.members)] if isinstance(one, Member)]
     large = [one for one in built[len(file.members) :] if isinstance(one, Member)]
     checks = iter(
         check_pool(
@@ -56,7 +55,6 @@ def check_file(
             parse_signature(file.program),
             question=question,
             temperature=file.temperature,
-            adapter=ADAPTERS[file.adapter]() if file.adapter else None,
             escalate=large[0] if pool and large else None,
             timeout=timeout or file.timeout or PATIENCE_S,
             on_checked=on_checked,

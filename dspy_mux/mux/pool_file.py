@@ -121,6 +121,22 @@ class PoolFile(BaseModel):
         """The names of the members whose models run in this process."""
         return [entry.name or entry.local for entry in self.members if entry.local is not None]
 
+    def completed(self, member: Member) -> Member:
+        """Return a member with the file's settings where it has none of its own.
+
+        They are the adapter, and k, temperature, logprobs and group where the file says any.
+        """
+        given = self.model_fields_set
+        return dataclasses.replace(
+            member,
+            adapter=member.adapter or (ADAPTERS[self.adapter]() if self.adapter else None),
+            **{
+                name: getattr(self, name)
+                for name in ("k", "temperature", "logprobs", "group")
+                if name in given and getattr(member, name) is None
+            },
+        )
+
     def mux(
         self,
         program: str | type[dspy.Signature] | dspy.Module | None = None,
@@ -176,17 +192,4 @@ def load_pool(path: str | os.PathLike[str], *, accept_license: bool = False) -> 
     [('small', 5, None)]
     """
     file = PoolFile.load(path)
-    given = file.model_fields_set
-    adapter = ADAPTERS[file.adapter]() if file.adapter else None
-    return [
-        dataclasses.replace(
-            member,
-            adapter=member.adapter or adapter,
-            **{
-                name: getattr(file, name)
-                for name in ("k", "temperature", "logprobs", "group")
-                if name in given and getattr(member, name) is None
-            },
-        )
-        for member in (entry.member(accept_license=accept_license) for entry in file.members)
-    ]
+    return [file.completed(entry.member(accept_license=accept_license)) for entry in file.members]

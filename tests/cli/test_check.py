@@ -87,6 +87,11 @@ def test_json_is_one_object(tmp_path, server, as_json):
     assert fine["spent"]["calls"] == 3
 
 
+def test_what_the_file_insists_on_for_all_is_told(tmp_path, server, dspy_mux):
+    path = pool_file(tmp_path, server, "ignores", above="logprobs = true")
+    assert "ignores gives no log-probabilities, which" in dspy_mux("check", path)[1]
+
+
 def test_the_file_is_asked_by_its_own_settings(tmp_path, dspy_mux):
     with choice_server(lambda prompt, number: "It is 42.") as server:
         above = 'program = "a: int, b: int -> sum: int"\nadapter = "plain"\ntemperature = 0.6\n'
