@@ -83,7 +83,7 @@ def fill_bank(path: str) -> None:
 
 def _few_trials(options: StudyOptions) -> None:
     """Have the pages' studies try a few settings, not hundreds."""
-    object.__setattr__(options, "n_trials", min(options.n_trials, 6))
+    object.__setattr__(options, "n_trials", min(options.n_trials, 3))
 
 
 @contextmanager
