@@ -28,7 +28,9 @@ def task(tmp_path, monkeypatch):
             Path(name).write_text(content, encoding=encoding)
             questions = read_questions(Path(name))
         path = Path("made_task.py")
-        path.write_text(task_text("made_task", path, Path("pool.toml"), questions), "utf-8")
+        text = task_text("made_task", path, Path("pool.toml"), questions)
+        assert max(map(len, text.splitlines())) <= 100
+        path.write_text(text, "utf-8")
         sys.modules.pop("made_task", None)
         importlib.invalidate_caches()
         sys.path_importer_cache.clear()
@@ -91,7 +93,6 @@ def test_many_labels_keep_to_the_line(task):
     rows = "".join(f"q{n},department number {n % 12}\n" for n in range(48))
     made = task("question,answer\n" + rows)
     assert len(get_args(answer_type(made))) == 12
-    assert max(map(len, Path("made_task.py").read_text().splitlines())) <= 100
 
 
 def test_labels_that_differ_by_case_alone_are_text(task):

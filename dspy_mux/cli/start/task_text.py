@@ -51,7 +51,7 @@ _FILE_ROWS = """\
 _BODY = '''
 
 class Task(dspy.Signature):
-    """{wanted}"""  # TODO: say what is wanted, as you would to a colleague
+    """{wanted}"""  # TODO: say what is wanted, in full
 
     question: str = dspy.InputField()
     answer: {kind} = dspy.OutputField(){note}
