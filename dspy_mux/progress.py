@@ -81,7 +81,8 @@ class Step:
             self._thread.join()
         if self._bar is not None and self._task is not None:
             self._bar.stop()
-        if self._console is not None and not self._console.is_terminal and self._says_end:
+        in_log = self._console is not None and not self._console.is_terminal
+        if in_log and self._says_end and error is None:
             self._print()
 
     def at(self, done: float, note: str | None = None) -> None:
@@ -154,7 +155,7 @@ class Step:
     def _print(self) -> None:
         assert self._console is not None
         # Not through rich, which would break a long line.
-        print(f"dspy-mux: {self.line}", file=self._console.file, flush=True)
+        print(self.line, file=self._console.file, flush=True)
 
 
 _shown: ContextVar[Step | None] = ContextVar("shown", default=None)

@@ -18,12 +18,12 @@ def test_a_log_has_a_line_now_and_then(monkeypatch):
     monkeypatch.setattr(progress, "EVERY_S", 0.01)
     log = io.StringIO()
     with Step("drawing", console=Console(file=log), unit="draws", total=1200, done=30) as step:
-        until(lambda: "dspy-mux: drawing: 30 of 1,200 draws (2 %), 0 s\n" in log.getvalue())
+        until(lambda: "drawing: 30 of 1,200 draws (2 %), 0 s\n" in log.getvalue())
         step.at(300, "7 calls")
         until(lambda: "300 of 1,200 draws (25 %), 7 calls, " in log.getvalue())
         until(lambda: " left\n" in log.getvalue())
     lines = log.getvalue().splitlines()
-    assert lines[-1].startswith("dspy-mux: drawing: 300 of 1,200 draws (25 %), 7 calls, ")
+    assert lines[-1].startswith("drawing: 300 of 1,200 draws (25 %), 7 calls, ")
     assert "\x1b" not in log.getvalue()
 
 

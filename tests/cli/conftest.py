@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from dspy_mux import progress
 from dspy_mux.cli.main import main
 
 from ..support.printed_tables import watch
@@ -21,6 +22,12 @@ def bank(tmp_path_factory):
 def tables(monkeypatch):
     """The tables that the verbs print, each of them checked."""
     return watch(monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def no_step_is_long(monkeypatch):
+    """Nothing is said of how far a step is, however slow the machine."""
+    monkeypatch.setattr(progress, "FIRST_S", 1e6)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def test_a_log_says_how_far_a_verb_is(verb, said, bank, dspy_mux, monkeypatch):
     monkeypatch.setattr(progress, "FIRST_S", 0.0)
     code, out, err = dspy_mux(verb[0], bank, *verb[1:])
     assert code == 0
-    assert f"dspy-mux: {said}" in err
+    assert f"\n{said}" in f"\n{err}"
     assert said not in out
 
 
