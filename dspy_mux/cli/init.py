@@ -145,7 +145,7 @@ def _run(options: InitOptions) -> None:
             questions = ask_questions(task.with_name(_QUESTIONS))
         if options.question:
             _fetch(chosen, options)
-        texts = {options.pool: pool_text(chosen, options.pool)}
+        texts = {options.pool: pool_text(chosen, options.pool, questions)}
         if task is not None:
             texts[task] = task_text(module, task, options.pool, questions)
         write_files(texts)

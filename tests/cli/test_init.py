@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -96,9 +98,10 @@ def test_a_session_at_a_terminal(usual, monkeypatch):
     assert "There is no model 'gemma3:2b' to choose: did you mean gemma3:1b?" in shown
     assert "There is no file 'nowhere.csv'." in shown
     assert "Left out: nomic-embed-text:latest (for embedding)." in shown
-    assert re.search(r"Asking: What is 6 × 7\?\n42\n", shown)
+    assert re.search(r"Asking: What is 6 × 7\?\n42(\.0)?\n", shown)
     assert "Right, by the file: 42" in shown
     pool = PoolFile.load("pool.toml")
+    assert pool.program == "question -> answer: float"
     assert [(member.name, member.model) for member in pool.members] == [
         ("Qwen/Qwen2.5-7B-Instruct", "openai/Qwen/Qwen2.5-7B-Instruct"),
         ("qwen2.5:3b", "ollama_chat/qwen2.5:3b"),
@@ -320,6 +323,20 @@ def test_an_interrupt_leaves_no_file(usual):
     assert "dspy-mux: interrupted; nothing was written." in " ".join(there.text.split())
     assert "Traceback" not in there.text
     assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize("label", ['it\'s "no"', "a -> b", "back\\slash", "nein, 'nicht'"])
+def test_the_pool_file_knows_the_labels(usual, dspy_mux, label):
+    usual(Ollama=ollama(*OLLAMA_MODELS))
+    with open("questions.csv", "w", newline="") as file:
+        csv.writer(file).writerows([["question", "answer"], *[["a?", "yes"], ["b?", label]] * 4])
+    code, _, err = dspy_mux("init", "--yes", "--no-question", "--no-task")
+    assert (code, PoolFile.load("pool.toml").program) == (0, "question -> answer"), err
+    code, _, err = dspy_mux("init", "--yes", "--no-question", "--force")
+    assert code == 0, err
+    pool = PoolFile.load("pool.toml")
+    kind = pool.mux().programs[0].predictors()[0].signature.output_fields["answer"].annotation
+    assert kind is str if "->" in label else set(get_args(kind)) == {"yes", label}
 
 
 def test_what_fails_half_way_leaves_no_file(usual, monkeypatch, refused_after):

@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ...errors import ConfigurationError
 from .offers import Offer
+from .questions import Questions
 
 K, TEMPERATURE = 3, 0.5
 _HEAD = """\
@@ -16,7 +18,7 @@ _HEAD = """\
 #
 # All settings: https://dspy-mux.github.io/dspy-mux/models/#pool-files
 
-k = {k}                # draws of each member for a question
+{program}k = {k}                # draws of each member for a question
 temperature = {temperature}    # above 0, or a member's draws would all be alike
 
 # Where members are equally sure, the first of them wins: put the best one first.
@@ -29,10 +31,15 @@ _FOOT = """
 """
 
 
-def pool_text(offers: Sequence[Offer], path: Path) -> str:
-    """Return the text of a pool file of these members."""
+def pool_text(offers: Sequence[Offer], path: Path, questions: Questions | None = None) -> str:
+    """Return the text of a pool file of these members.
+
+    Args:
+        questions: say what the answers are, numbers or labels; None for text.
+    """
     place = None
-    text = _HEAD.format(name=path.as_posix(), k=K, temperature=TEMPERATURE)
+    program = _program(questions)
+    text = _HEAD.format(name=path.as_posix(), program=program, k=K, temperature=TEMPERATURE)
     for offer in offers:
         text += "\n"
         if offer.place != place:
@@ -40,6 +47,21 @@ def pool_text(offers: Sequence[Offer], path: Path) -> str:
             text += f"# {place}\n"
         text += "\n".join(_table(offer)) + "\n"
     return text + _FOOT
+
+
+def _program(questions: Questions | None) -> str:
+    """Return the line with the signature, where the answers have a type; else nothing."""
+    from ...mux.signature_text import parse_signature
+
+    if questions is None or not (questions.numbers or questions.labels):
+        return ""
+    kind = f"Literal[{', '.join(map(repr, questions.labels))}]" if questions.labels else "float"
+    signature = f"question -> answer: {kind}"
+    try:
+        parse_signature(signature)
+    except ConfigurationError:  # a label with an arrow, say
+        return ""
+    return f"program = {_quoted(signature)}\n"
 
 
 def _table(offer: Offer) -> Iterator[str]:
