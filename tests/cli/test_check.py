@@ -41,7 +41,7 @@ def test_a_row_for_each_member(tmp_path, server, dspy_mux):
     rows = {line[0]: line for line in lines[4:6]}
     assert rows["fine"][1:4] == ["chat", "yes", "yes"]
     assert rows["ignores-one-choice"][1:4] == ["chat", "no", "no"]
-    assert float(rows["fine"][4]) > 0
+    assert float(rows["fine"][4]) >= 0  # a server of this machine may take less than 5 ms
     assert float(rows["fine"][5]) > 0
     assert "2 of 2 answered; 6 LM calls, " in out
     assert max(map(len, out.splitlines())) <= 80
