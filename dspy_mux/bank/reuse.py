@@ -32,7 +32,8 @@ def reuse_draws(
     """Copy draws of these examples from other datasets into one that lacks them.
 
     They are of a question with the same inputs, and of a member of the same name, asked in the same
-    way (`fingerprint_member`). What failed with an error is not copied.
+    way (`fingerprint_member`). What failed with an error is not copied, nor is a score of which
+    the metric is unknown.
 
     Args:
         k: of each member, as many of its first draws.
@@ -144,4 +145,6 @@ def _answer(row: Any, restore: Callable[[Any], Any]) -> Any:
 
 def _moved(row: Any, question: int, answer_class: int | None) -> dict[str, Any]:
     values = {column.name: row._mapping[column] for column in draws.c if column is not draws.c.id}
+    if row.answer is not None and row.scored_by is None:
+        values["score"] = None  # an imported one: by any metric, and any right answer
     return {**values, "question": question, "answer_class": answer_class}

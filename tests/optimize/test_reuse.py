@@ -9,7 +9,8 @@ import dspy
 import numpy as np
 import pytest
 
-from dspy_mux import Member, MuxOptimizer, SLMMux, collect
+from dspy_mux import Member, MuxOptimizer, SampleBank, SLMMux, collect
+from dspy_mux.bank.import_export import export_file, import_file
 from dspy_mux.bank.reuse import reuse_draws
 
 from ..support.http_models import model_server
@@ -97,3 +98,22 @@ def test_draws_of_another_program_or_temperature_are_not_taken(mux, bank, server
         reuse_draws(other, examples(0, 6), bank, dataset="mux_split", k=2)
         assert collect(other, examples(0, 6), metric, bank, dataset="mux_split").already == 0
         assert len(server.bodies) == 6 * 2 * 2
+
+
+def test_imported_scores_are_not_taken_over(mux, bank, server, tmp_path):
+    """By which metric an imported draw was scored is not known."""
+    collect(mux, examples(0, 8), metric, bank, dataset="sums")
+    export_file(bank, tmp_path / "draws.jsonl")
+    other = SampleBank(tmp_path / "other.sqlite")
+    import_file(other, tmp_path / "draws.jsonl")
+    server.bodies.clear()
+    MuxOptimizer(
+        lambda example, prediction, trace=None: prediction.answer != example.answer,
+        bank=other,
+        n_trials=2,
+        greedy=False,
+    ).compile(mux, trainset=examples(0, 8))
+    assert server.bodies == []
+    there, here = (other.record(dataset=name) for name in ("sums", "mux_split"))
+    assert 0 < there.scores.mean() < 1
+    assert np.array_equal(here.scores, 1 - there.scores)
