@@ -105,9 +105,10 @@ class Step:
         self._counts, self._unit, self._total = True, unit, total
         self.already = 0
         try:
-            for at, item in enumerate(items):
-                self.at(at)
+            self.at(0)
+            for at, item in enumerate(items, start=1):
                 yield item
+                self.at(at)
         finally:
             self._counts = False
 

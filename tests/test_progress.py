@@ -34,8 +34,8 @@ def test_a_terminal_has_a_bar(monkeypatch):
         assert list(counted(range(3), "trials")) == [0, 1, 2]
         until(lambda: "tuning" in shown.getvalue())
         list(counted((n for n in range(40)), "rows"))
-        assert step.line.startswith("tuning: 39 rows, ")
-        until(lambda: "39 rows" in shown.getvalue())
+        assert step.line.startswith("tuning: 40 rows, ")
+        until(lambda: "40 rows" in shown.getvalue())
 
 
 def test_the_outer_of_two_loops_counts():
@@ -43,7 +43,7 @@ def test_the_outer_of_two_loops_counts():
     with step:
         for _ in counted("ab", "rules"):
             assert list(counted(range(5), "repeats")) == [0, 1, 2, 3, 4]
-    assert step.line.startswith("replaying: 1 of 2 rules (50 %), ")
+    assert step.line.startswith("replaying: 2 of 2 rules (100 %), ")
     assert list(counted("ab", "rules")) == ["a", "b"]  # and nothing is shown
 
 
