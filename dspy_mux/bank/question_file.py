@@ -195,7 +195,7 @@ class _Questions:
         values = {
             name: self._input(at, name, row[name], reader) for name, reader in readers.items()
         }
-        return dspy.Example(**{**row, **values}).with_inputs(*self.inputs)
+        return dspy.Example({**row, **values}).with_inputs(*self.inputs)
 
     def _input(self, at: int, name: str, value: Any, reader: pydantic.TypeAdapter[Any]) -> Any:
         if not isinstance(value, str):

@@ -106,3 +106,11 @@ def test_a_type_replaces_that_of_the_answer_alone():
     for wrong in ("float, more", "float -> x", "open('x')", ""):
         with pytest.raises(ValueError, match="signature"):
             retyped("question -> answer", wrong)
+
+
+def test_columns_may_be_called_as_arguments_of_an_example(tmp_path):
+    path = tmp_path / "q.json"
+    row = {"question": "Half of 3?", "answer": 1.5, "base": {"answer": 2}, "self": "x"}
+    path.write_text(json.dumps([row]))
+    (example,) = task_of_file(path, FLOAT).examples()
+    assert dict(example) == row

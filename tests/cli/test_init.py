@@ -272,6 +272,11 @@ def test_mistakes(usual, refused, options, said):
     assert not Path("pool.toml").exists()
 
 
+def test_an_address_of_ollama_that_is_none(usual, refused, monkeypatch):
+    monkeypatch.setenv("OLLAMA_HOST", "http://[::1")
+    assert "OLLAMA_HOST is no address" in refused("init", "--yes")
+
+
 def test_an_address_where_no_server_is(usual, dspy_mux):
     usual(vLLM=vllm("a", "b"))
     with running(vllm()) as other:

@@ -100,7 +100,7 @@ def test_labels_that_differ_by_case_alone_are_text(task):
 
 
 def test_other_columns_and_names(task):
-    made = task("Frage;Prompt;Label;category;class;base;answer it\n1;Wer?;Ich;x;y;z;w\n")
+    made = task("Frage;Prompt;Label;category;class;base;self;answer it\n1;Wer?;Ich;x;y;z;v;w\n")
     (example,) = made.examples()
     assert (example.question, example.answer, example.category) == ("Wer?", "Ich", "x")
     assert dict(example.inputs()) == {"question": "Wer?"}

@@ -164,7 +164,8 @@ def _head(line: str, path: str | os.PathLike[str]) -> tuple[str, list[str]]:
     names = next(csv.reader([line], delimiter=delimiter), [])
     if not any(name.strip() for name in names):
         raise DataError(f"{str(path)!r} names no columns in its first line.")
-    if len(set(names)) < len(names):
+    named = [name.strip() for name in names if name.strip()]
+    if len(set(named)) < len(named):
         raise DataError(f"{str(path)!r} names a column twice in its first line.")
     return delimiter, names
 

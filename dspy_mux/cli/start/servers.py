@@ -78,7 +78,12 @@ def usual_places() -> list[Place]:
     addresses = [f"http://localhost:{port}/v1" for port in USUAL_PORTS.values()]
     if host := os.environ.get("OLLAMA_HOST", "").strip():
         # Ollama's own reading: a host, a host:port or an address; 0.0.0.0 is for its server.
-        parts = urlsplit(host if "://" in host else f"http://{host}")
+        try:
+            parts = urlsplit(host if "://" in host else f"http://{host}")
+        except ValueError as error:
+            raise ConfigurationError(
+                f"OLLAMA_HOST is no address ({error}): correct it, or unset it."
+            ) from error
         name = "localhost" if parts.hostname in (None, "0.0.0.0", "::") else parts.hostname
         name = f"[{name}]" if ":" in str(name) else name
         port = _port(parts.netloc) or USUAL_PORTS[OLLAMA]

@@ -85,8 +85,8 @@ _LABELS_PROGRAM = """\
     return dspy.Predict(Task)  # dspy.ChainOfThought(Task) has a model reason before it answers"""
 _NUMBERS_PROGRAM = """\
     return dspy.ChainOfThought(Task)  # dspy.Predict(Task) answers at once, without reasoning"""
-#: Columns that an example cannot have beside its question and answer: `base` is dspy.Example's own.
-_NOT_FIELDS = ("question", "answer", "base")
+#: Columns that an example cannot have beside its question and answer: dspy.Example takes a `base`.
+_NOT_FIELDS = ("question", "answer", "base", "self")
 #: Characters of labels in one line.
 _LONGEST_LINE = 50
 

@@ -103,6 +103,7 @@ def test_csv_is_separated_as_its_first_line_is(bank, tmp_path, mark):
         ("question_id,model,answer\nq0,a\n", r"Row 1 of .* has 2 columns"),
         ("question_id,model,answer\nq0,a,x\nq1,a,x,y\n", r"Row 2 of .* has 4 columns"),
         ("question_id,answer,answer\nq0,a,x\n", "names a column twice"),
+        ("question_id,answer,answer \nq0,a,x\n", "names a column twice"),
         ("question_id,model,answer,draw\nq0,a,x,first\n", r"Row 1 of .* draw 'first'"),
         ("question_id,model,answer,score\nq0,a,x,good\n", r"Row 1 of .* score 'good'"),
         ("question_id,answer\nq0,x\n", r"Row 1 of .* needs a model.* --model NAME"),
