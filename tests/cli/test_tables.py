@@ -76,7 +76,7 @@ def test_a_bank_of_many_programs_prints_80_columns(dspy_mux, pool, tables, tmp_p
         code, _, err = dspy_mux("bank", "import", bank, pool[8], "--dataset", dataset)
         assert code == 0, err
     code, out, _ = dspy_mux("bank", "info", bank)
-    assert (code, len(tables)) == (0, 3)
+    assert (code, len(tables)) == (0, 2)
     assert_fits(out)
 
 
