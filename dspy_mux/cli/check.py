@@ -77,7 +77,7 @@ def check(
 
 def _run(options: CheckOptions) -> None:
     with step("starting"):
-        from ..mux.check_file import check_file
+        from ..mux.check_file import built_members, check_file
         from ..mux.pool_file import PoolFile
 
     file = PoolFile.load(options.pool)
@@ -85,6 +85,8 @@ def _run(options: CheckOptions) -> None:
     entries = [*file.members, *([file.escalate] if file.escalate else [])]
     left = [_name(entry) for entry in entries]
     try:
+        with errors_only("dspy", "dspy_mux"):  # no bar yet: it would hide a question about terms
+            built = built_members(file, accept_license=options.accept_license)
         with (
             errors_only("dspy", "dspy_mux"),
             step("checking", unit="members", total=len(left)) as progress,
@@ -98,9 +100,9 @@ def _run(options: CheckOptions) -> None:
 
             checks = check_file(
                 file,
+                built,
                 question=inputs,
                 timeout=options.timeout,
-                accept_license=options.accept_license,
                 on_checked=on_checked,
             )
     except KeyboardInterrupt:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from ..errors import ConfigurationError, LocalModelError, MissingExtra
 from ..sampling.members import Member
@@ -18,13 +18,34 @@ from .signature_text import parse_signature
 #: Seconds that one answer may take, where the file does not say.
 PATIENCE_S = 60.0
 
+#: A member, or the result of its check where it cannot be built.
+Built: TypeAlias = Member | MemberCheck
+
+
+def built_members(file: PoolFile, *, accept_license: bool = False) -> list[Built]:
+    """Build a pool file's members and the model that it escalates to, in this order.
+
+    Weights are fetched, and on a terminal whoever sits there is asked to accept their terms.
+
+    Args:
+        accept_license: accept the terms of embedded weights that ask for it.
+
+    Raises:
+        ConfigurationError: the settings of the file cannot work together.
+    """
+    entries = [*file.members, *([] if file.escalate is None else [file.escalate])]
+    built = [_built(entry, accept_license=accept_license) for entry in entries]
+    if not any(isinstance(one, MemberCheck) for one in built):
+        file.mux(accept_license=accept_license)  # raises what asking the pool would
+    return built
+
 
 def check_file(
     file: PoolFile,
+    built: Sequence[Built],
     *,
     question: str | Mapping[str, Any] | None = None,
     timeout: float | None = None,
-    accept_license: bool = False,
     on_checked: Callable[[MemberCheck], object] = lambda check: None,
 ) -> list[MemberCheck]:
     """Check a pool file's members and the model that it escalates to; see `check_pool`.
@@ -33,17 +54,12 @@ def check_file(
     others from being asked.
 
     Args:
+        built: the file's `built_members`.
         timeout: replaces the file's.
-        accept_license: accept the terms of embedded weights that ask for it.
 
     Raises:
-        ConfigurationError: the settings of the file cannot work together, or the question does not
-            fit its program.
+        ConfigurationError: the question does not fit the file's program.
     """
-    entries = [*file.members, *([] if file.escalate is None else [file.escalate])]
-    built = [_built(entry, accept_license=accept_license) for entry in entries]
-    if not any(isinstance(one, MemberCheck) for one in built):
-        file.mux(accept_license=accept_license)  # raises what asking the pool would
     for one in built:
         if isinstance(one, MemberCheck):
             on_checked(one)
@@ -69,8 +85,7 @@ def check_file(
     ]
 
 
-def _built(entry: MemberEntry, *, accept_license: bool) -> Member | MemberCheck:
-    """Return a member; the result of its check where it cannot be built."""
+def _built(entry: MemberEntry, *, accept_license: bool) -> Built:
     name = entry.name or entry.local or entry.model or ""
     try:
         return entry.member(accept_license=accept_license)

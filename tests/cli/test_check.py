@@ -6,6 +6,9 @@ import sys
 
 import pytest
 
+from dspy_mux import progress
+from dspy_mux.local import weights
+
 from ..support.choice_server import choice_server
 from ..support.fault_server import Fault, always, fault_server
 from ..support.scripted import marked
@@ -123,6 +126,17 @@ def test_a_mistake_of_the_file_or_the_command(tmp_path, server, dspy_mux, above,
     assert (code, out) == (2, "")
     assert told in err
     assert server.bodies == []
+
+
+def test_no_bar_hides_the_question_about_terms(tmp_path, server, dspy_mux, monkeypatch):
+    shown = []
+    monkeypatch.setattr(weights, "_ask", lambda entry: shown.append(progress._shown.get()))
+    monkeypatch.setenv("DSPY_MUX_CACHE", str(tmp_path))
+    monkeypatch.delenv("DSPY_MUX_ACCEPT_LICENSE", raising=False)
+    path = pool_file(tmp_path, server, "a", below='[[members]]\nlocal = "gemma3-270m"\n')
+    code, out, _ = dspy_mux("check", path)
+    assert (code, shown) == (1, [None])
+    assert "Gemma Terms of Use" in " ".join(out.split())
 
 
 def test_a_terminal_shows_who_is_waited_for_and_ctrl_c_ends_it(tmp_path):
