@@ -28,7 +28,7 @@ from .grading import graded
 from .held_out import HeldOut
 from .intervals import Estimate, difference_interval, mean_interval, standard_error
 from .reliability import Reliability
-from .resample import check_record, check_recorded, draw_choices, take_draws, taken
+from .resample import check_record, check_recorded, complete, draw_choices, take_draws, taken
 from .splits import Split, holdout
 
 #: Random choices of k draws that a result is the mean of, on one split with more than k recorded.
@@ -115,7 +115,8 @@ def replay(  # noqa: PLR0913  (public: all but the first two are options)
     """Score `rule` over all members of `record`.
 
     Args:
-        record: the draws, already cut to the members (`Record.of`), in pool order.
+        record: the draws, already cut to the members (`Record.of`), in pool order. Questions of
+            which one lacks draws are left out.
         rule: "consistency", "pooled", "probability", "calibrated", "self_consistency" for the
             member most accurate on each training part, or "self_consistency:NAME".
         splits: from `dspy_mux.replay`, over the record's questions; None for 20 random halves.
@@ -141,6 +142,7 @@ def replay(  # noqa: PLR0913  (public: all but the first two are options)
     1.0
     """
     check_record(record)
+    record, lacking = complete(record, splits, k=k)
     record, correct = graded(record, threshold)
     k = record.votes.shape[2] if k is None else k
     check_rule(rule, record.members)
@@ -148,7 +150,7 @@ def replay(  # noqa: PLR0913  (public: all but the first two are options)
     contexts = Contexts.of(record, context) if rule == "calibrated" else None
     splits = list(splits) if splits is not None else holdout(len(record.questions), seed=seed)
     work = _Replay(record, rule, k, contexts, correct, seed, reliability)
-    result = work.result(splits, left_out)
+    result = work.result(splits, left_out + lacking)
     return result if threshold is None else dataclasses.replace(result, threshold=threshold)
 
 

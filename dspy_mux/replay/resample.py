@@ -28,19 +28,22 @@ def check_record(record: object) -> None:
         )
 
 
-def complete(record: Record, splits: object, at_most: int | None) -> tuple[Record, int]:
+def complete(
+    record: Record, splits: object, at_most: int | None = None, *, k: int | None = None
+) -> tuple[Record, int]:
     """Leave out the questions of which a member lacks draws; return how many.
 
     Args:
         splits: positions in the record, which no question can be left out of; None for none yet.
-        at_most: as in `Record.of`.
+        k, at_most: as in `Record.of`.
 
     Raises:
-        ConfigurationError: there are such questions, and splits are given.
+        ConfigurationError: there are such questions, and splits are given; or what `Record.of`
+            raises.
     """
     if not (record.votes == MISSING).any():
         return record, 0
-    part, left_out = record.of(None, None, at_most=at_most)
+    part, left_out = record.of(None, k, at_most=at_most)
     if left_out and splits is not None:
         raise ConfigurationError(
             f"{left_out} of {len(record.questions)} questions lack draws of some member: leave "

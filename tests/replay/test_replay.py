@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from dspy_mux.bank.record import Record
+from dspy_mux.bank.record import MISSING, Record
 from dspy_mux.errors import ConfigurationError
 from dspy_mux.replay.decisions import picks_on, rules_for
 from dspy_mux.replay.replay import check_rule, compare, pooled_results, replay
@@ -349,3 +349,15 @@ def test_evidence_says_in_which_share_of_the_splits_it_was_read():
     assert (both.evidence, both.evidence_share) == (True, 0.25)
     plain = pooled_results([replay(record, "pooled", splits=splits)])
     assert (plain.evidence, plain.evidence_share) == (None, None)
+
+
+def test_questions_that_lack_draws_are_left_out_and_counted():
+    votes = np.zeros((6, 2, 3), int)
+    votes[:2, 1, 2] = MISSING
+    scores = np.r_[np.zeros(2), np.ones(4)][:, None, None] * np.ones((6, 2, 3))
+    record = Record(("a", "b"), tuple("qrstuv"), votes, scores, {})
+    result = replay(record, "pooled")
+    assert (result.questions, result.left_out, result.accuracy) == (4, 2, 1.0)
+    assert replay(record, "pooled", k=2).left_out == 0
+    with pytest.raises(ConfigurationError, match="2 of 6 questions lack draws"):
+        replay(record, "pooled", splits=holdout(6))
