@@ -131,6 +131,8 @@ def _run(options: InitOptions) -> None:
     task, module = options.task, ""
     if task is not None:
         module = task_module(task)
+        if task.resolve() == options.pool.resolve():
+            raise ConfigurationError(f"--pool and --task are both {task}: name two files.")
         if os.path.lexists(task) and not options.force:
             say(f"{task} is there already and stays as it is; --force writes it anew.")
             task = None
@@ -148,7 +150,7 @@ def _run(options: InitOptions) -> None:
         texts = {options.pool: pool_text(chosen, options.pool, questions)}
         if task is not None:
             texts[task] = task_text(module, task, options.pool, questions)
-        write_files(texts)
+        write_files(texts, force=options.force)
     _say_written(options.pool, len(chosen), task, questions)
     try:
         if options.question:

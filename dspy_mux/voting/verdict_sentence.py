@@ -43,7 +43,7 @@ def verdict_sentence(verdict: Decided, threshold: float | None = None) -> str:
     grounds = _GROUNDS.get(verdict.decided_by or verdict.rule, _by_draws)(verdict)
     meaning = ", the chance that it is right" if verdict.calibrated else ""
     return (
-        f"{name} won: {grounds}; {confidence_text(verdict)}{meaning} {rule_text(verdict)}"
+        f"{name} won: {grounds}; {confidence_text(verdict)} {rule_text(verdict)}{meaning}"
         f"{_trust(verdict, threshold)}."
     )
 

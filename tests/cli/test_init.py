@@ -16,7 +16,7 @@ import pytest
 
 from dspy_mux.bank.task import load_task
 from dspy_mux.cli.main import main
-from dspy_mux.cli.start import servers as places
+from dspy_mux.cli.start import offers, servers as places
 from dspy_mux.mux.pool_file import PoolFile
 
 from ..support.http_server import running
@@ -257,6 +257,7 @@ def test_files_that_are_there_stay(usual, dspy_mux, refused):
         (["--pool", "a\nb.toml"], "has quotes or control characters"),
         (["--pool", "x" * 300], "cannot be written: File name too long"),
         (["--task", "my-task.py"], "name it like a module"),
+        (["--pool", "./task.py"], "--pool and --task are both task.py"),
         (["--task", "csv.py"], "would hide Python's own module csv"),
         (["--task", "../task.py"], "is not below the current folder"),
         (["--questions", "none.csv"], "There is no file 'none.csv'"),
@@ -270,6 +271,21 @@ def test_files_that_are_there_stay(usual, dspy_mux, refused):
 def test_mistakes(usual, refused, options, said):
     assert said in refused("init", "--yes", *options)
     assert not Path("pool.toml").exists()
+
+
+def test_a_file_that_comes_while_the_user_is_asked_stays(usual, dspy_mux, monkeypatch):
+    usual(vLLM=vllm("a", "b"))
+    found = offers.found_models
+
+    def slowly(servers):
+        Path("pool.toml").write_text("mine")
+        return found(servers)
+
+    monkeypatch.setattr(offers, "found_models", slowly)
+    code, _, err = dspy_mux("init", "--yes", "--no-question")
+    assert (code, Path("pool.toml").read_text()) == (2, "mine")
+    assert "'pool.toml' is there already" in err
+    assert os.listdir() == ["pool.toml"]
 
 
 def test_an_address_of_ollama_that_is_none(usual, refused, monkeypatch):

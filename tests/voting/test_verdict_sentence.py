@@ -110,8 +110,8 @@ def test_probabilities_are_called_so_where_models_gave_them():
 
 def test_only_a_fitted_confidence_is_a_chance():
     verdict = decided("consistency", [Ballot("a", (0, 0))], confidence=0.8, calibrated=True)
-    told = "a won: 2 of its 2 draws agree; calibrated confidence 0.80, the chance that it is right"
-    assert verdict_sentence(verdict) == f"{told} by the rule consistency."
+    told = "a won: 2 of its 2 draws agree; calibrated confidence 0.80 by the rule consistency"
+    assert verdict_sentence(verdict) == f"{told}, the chance that it is right."
 
 
 def test_a_rule_without_words_of_its_own_and_one_that_stands_in():

@@ -64,16 +64,19 @@ def task_module(path: Path) -> str:
     return ".".join(parts)
 
 
-def write_files(texts: Mapping[Path, str]) -> None:
+def write_files(texts: Mapping[Path, str], *, force: bool) -> None:
     """Write all files; an interrupt or an error before the last is written leaves none in part.
 
     Raises:
+        ConfigurationError: one has come to be there since it was checked.
         StorageError: the disk refuses one.
     """
     parts = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in texts}
     try:
         for path, text in texts.items():
             parts[path].write_text(text, encoding="utf-8")
+        for path in texts:
+            check_new(path, force=force)
         for path, part in parts.items():
             os.replace(part, path)
     except OSError as error:
