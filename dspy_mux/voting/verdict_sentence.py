@@ -96,7 +96,8 @@ def _by_pool(verdict: Decided) -> str:
         one.count for each in verdict.ballots for one in each.answers if one.group == verdict.group
     )
     draws = sum(map(_k, verdict.ballots))
-    return f"{count} of all {draws} draws gave its answer{_tie(verdict)}"
+    given = "the only draw" if draws == 1 else f"{count} of all {draws} draws"
+    return f"{given} gave its answer{_tie(verdict)}"
 
 
 def _by_probability(verdict: Decided) -> str:
@@ -104,12 +105,14 @@ def _by_probability(verdict: Decided) -> str:
     known = [one for ballot in verdict.ballots for one in ballot.probabilities]
     cast = sum(vote is not None for ballot in verdict.ballots for vote in ballot.votes)
     if not any(one is not None for one in known):
-        what = "its answer has most of the votes, as no model gave a probability"
+        grounds = "votes, as no model gave a probability"
     elif sum(one is not None for one in known) < cast:
-        what = "its answer leads by the models' probabilities, and votes where there are none"
+        grounds = "the models' probabilities, and votes where there are none"
     else:
-        what = "its answer leads by the models' probabilities, added up"
-    return what + _tie(verdict)
+        grounds = "the models' probabilities, added up"
+    if verdict.tie_break == "nothing":
+        return f"its answer leads by {grounds}"
+    return f"its answer shares the lead by {grounds}, and {_TIES[verdict.tie_break]}"
 
 
 _GROUNDS: dict[str, Callable[[Decided], str]] = {

@@ -87,8 +87,19 @@ def decided(by, ballots, **more):
         (
             "probability",
             {"a": (0, 1), "b": (1, 1)},
-            "a won: its answer has most of the votes, as no model gave a probability; confidence "
-            "0.75 by the rule probability.",
+            "a won: its answer leads by votes, as no model gave a probability; confidence 0.75 by "
+            "the rule probability.",
+        ),
+        (
+            "probability",
+            {"a": (0, 0), "b": (1, 1)},
+            "a won: its answer shares the lead by votes, as no model gave a probability, and the "
+            "order of the pool decided; confidence 0.50 by the rule probability.",
+        ),
+        (
+            "pooled",
+            {"a": (0,)},
+            "a won: the only draw gave its answer; confidence 1.00 by the rule pooled.",
         ),
     ],
 )
