@@ -184,7 +184,7 @@ def _row(each: Comparison) -> list[Cell]:
         percent(each.bank),
         percent(each.log),
         points(each.change, each.low, each.high),
-        f"{each.p_corrected:.4f}{' drift' if each.drifted else ''}",
+        f"{_p(each.p_corrected)}{' drift' if each.drifted else ''}",
         "–" if smallest is None else signed(100 * smallest),
         "–" if needed is None else str(needed),
     ]
@@ -192,10 +192,17 @@ def _row(each: Comparison) -> list[Cell]:
 
 def _sentence(each: Comparison) -> str:
     whose = "the pool" if each.member is None else each.member
+    p = _p(each.p_corrected)
+    p = f"p < {p[1:]}" if p.startswith("<") else f"p = {p}"
     return (
         f"the {each.figure} of {whose} went from {percent(each.bank)} to {percent(each.log)} % "
-        f"(p = {each.p_corrected:.4f}, corrected)."
+        f"({p}, corrected)."
     )
+
+
+def _p(value: float) -> str:
+    """Return a p-value with four decimals; it is never 0."""
+    return f"{value:.4f}" if value >= 0.00005 else "<0.0001"
 
 
 def _time(text: str | None) -> datetime | None:
