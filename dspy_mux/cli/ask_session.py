@@ -126,14 +126,14 @@ class Session:
         say(f"dspy-mux: line {number}: {message}", file=sys.stderr)
 
 
-def read_lines(stream: TextIO) -> Iterator[str]:
-    """Yield lines of text as they come.
+def read_lines(stream: TextIO | None) -> Iterator[str]:
+    """Yield lines of text as they come; none where the process has no such stream.
 
     Raises:
         DataError: they are not UTF-8.
     """
     try:
-        for line in stream:
+        for line in stream or ():
             yield line.lstrip("\ufeff")
     except UnicodeDecodeError as error:
         raise not_text() from error

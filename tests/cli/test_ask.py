@@ -254,9 +254,11 @@ def test_a_line_without_an_answer_does_not_end_the_others(pool, dspy_mux, from_s
     assert err.splitlines()[-1] == "dspy-mux: 2 of 4 questions had no answer."
 
 
-def test_no_question_at_all(pool, refused, from_stdin):
+def test_no_question_at_all(pool, refused, from_stdin, monkeypatch):
     from_stdin("\n\n")
     path = pool(a=["42"], b=["42"])
+    assert "There is no question: name one" in refused("ask", "--pool", path)
+    monkeypatch.setattr("sys.stdin", None)  # it was closed before Python began
     assert "There is no question: name one" in refused("ask", "--pool", path)
 
 
