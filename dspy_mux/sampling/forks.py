@@ -3,11 +3,13 @@
 A child inherits its parent's sockets. Two processes that send requests on one of them read each
 other's answers: seen with DSPy's own client and with LiteLLM, after a mux was called once and
 four children were forked. It inherits locks that threads of its parent hold, which nobody releases
-here, and pools whose threads it does not have: it would wait for them for ever.
+here, and pools whose threads it does not have: it would wait for them for ever. Locks of imports
+cannot be freed: a fork waits until the imports are done.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import threading
@@ -26,12 +28,34 @@ _lms: WeakValueDictionary[int, dspy.BaseLM] = WeakValueDictionary()
 _inherited: list[object] = []
 #: The packages whose locks and pools are made anew.
 _SHARED = ("dspy", "litellm")
+#: Times that a fork looks whether another import has begun meanwhile.
+_LOOKS = 10
 _LOCKS = (type(threading.Lock()), type(threading.RLock()), threading.Semaphore)
 
 
 def watch(lm: dspy.BaseLM) -> None:
     """Have a forked child let go of this LM's connections; its copies share them."""
     _lms[id(lm)] = lm
+
+
+def _before() -> None:
+    """Wait for imports that other threads are in, as one of LiteLLM's is after its first call."""
+    for _ in range(_LOOKS):
+        names = list(_importing())
+        for name in names:
+            with suppress(Exception):  # whoever imports it is told
+                importlib.import_module(name)
+        if not names:
+            return
+
+
+def _importing() -> Iterator[str]:
+    """Yield the modules of DSPy and LiteLLM that are being imported."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in _SHARED and module is not None:
+            names: dict[str, object] = object.__getattribute__(module, "__dict__")
+            if getattr(names.get("__spec__"), "_initializing", False):
+                yield name
 
 
 def _after_in_child() -> None:
@@ -101,4 +125,4 @@ def _renew_pool(pool: Any) -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_in_child)
+    os.register_at_fork(before=_before, after_in_child=_after_in_child)

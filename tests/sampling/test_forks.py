@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import multiprocessing
 import os
+import sys
 import threading
 
 import dspy
+import litellm
 import pytest
 from dspy.clients import model_metadata
 from litellm.litellm_core_utils.thread_pool_executor import executor
@@ -46,10 +47,6 @@ def test_no_child_reads_the_answers_to_another(engine, monkeypatch):
             found.put("done")
 
         ask("parent before", 1)
-        # A thread of LiteLLM's imports this after the first call of all; a child that is forked
-        # meanwhile waits for the import for ever.
-        with contextlib.suppress(ImportError):
-            importlib.import_module("litellm.proxy.spend_tracking.savings")
         children = [fork.Process(target=ask, args=(n, QUESTIONS)) for n in range(CHILDREN)]
         for child in children:
             child.start()
@@ -85,6 +82,26 @@ def test_no_child_waits_for_a_lock_that_a_thread_of_its_parent_holds():
     over.set()
     holder.join()
     assert_ended([child])
+
+
+def test_no_child_waits_for_an_import_that_a_thread_of_its_parent_is_in(tmp_path, monkeypatch):
+    """LiteLLM imports much in a thread after a process's first call."""
+    (tmp_path / "slow_part.py").write_text(
+        "import sys, time\nsys.modules['litellm'].begun.set()\ntime.sleep(0.5)\n"
+    )
+    monkeypatch.setattr(litellm, "__path__", [*litellm.__path__, str(tmp_path)])
+    monkeypatch.setattr(litellm, "begun", threading.Event(), raising=False)
+    slow = "litellm.slow_part"
+    importer = threading.Thread(target=importlib.import_module, args=(slow,))
+    importer.start()
+    assert litellm.begun.wait(PATIENCE_S)
+    child = multiprocessing.get_context("fork").Process(
+        target=importlib.import_module, args=(slow,)
+    )
+    child.start()
+    importer.join()
+    assert_ended([child])
+    sys.modules.pop(slow)
 
 
 def test_no_child_waits_for_what_its_parent_had_litellm_log():
