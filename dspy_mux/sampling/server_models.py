@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from ..text import shortened, visible
 from .usage import is_loopback
 
-#: Seconds for which a list is waited for, and the bytes of it that are read.
+#: Seconds for which a list is waited for, and for which it may go on coming; bytes that are read.
 PATIENCE_S, LONGEST_BODY = 5.0, 2**20
 #: Names are foreign text, which is shown to people: characters of one, and how many.
 LONGEST_NAME, MOST_NAMES = 100, 1000
@@ -41,11 +42,11 @@ def models_at(address: str, key: str | None = None) -> list[str]:
 
 
 def _body(reply: Any) -> object:
-    """Return a reply's JSON value; None for anything else, and for one that is too long."""
-    read = b""
+    """Return a reply's JSON value; None for anything else, or what is too long or too slow."""
+    read, end = b"", time.monotonic() + PATIENCE_S
     for part in reply.iter_bytes():
         read += part
-        if len(read) > LONGEST_BODY:
+        if len(read) > LONGEST_BODY or time.monotonic() > end:
             return None
     try:
         value: object = json.loads(read)
