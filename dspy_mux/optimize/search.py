@@ -248,6 +248,8 @@ def _checked_sizes(sizes: int | Sequence[int], count: int) -> list[int]:
     if not wanted or wanted[0] < 1 or wanted[-1] > count:
         raise ConfigurationError(
             f"Subsets of {count} members have from 1 to {count} members, not {list(sizes)}."
+            if count > 1
+            else "There is one member, and nothing to choose: record draws of others too."
         )
     return wanted
 

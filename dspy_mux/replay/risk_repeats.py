@@ -88,8 +88,9 @@ class Cut:
         check_apart(split)
         fit, rest = self._placed(split.train), random.permutation(self._placed(split.test))
         if len(rest) < 2 or not len(fit):
+            have = "1 question is" if len(fit) == 1 else f"{len(fit)} questions are"
             raise ConfigurationError(
-                f"{len(fit)} questions are there to fit, and {len(rest)} to choose the threshold "
+                f"{have} there to fit, and {len(rest)} to choose the threshold "
                 "and to report it: at least one and two are needed."
             )
         half = len(rest) // 2

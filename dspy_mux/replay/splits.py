@@ -71,7 +71,8 @@ def holdout(
 def folds(questions: int, *, count: int = 5, seed: int = 0) -> list[Split]:
     """Split the questions into `count` test parts: each question is tested once."""
     if questions < count:
-        raise ConfigurationError(f"{questions} questions are too few for {count} folds.")
+        have = "1 question is" if questions == 1 else f"{questions} questions are"
+        raise ConfigurationError(f"{have} too few for {count} folds.")
     parts = np.array_split(np.random.default_rng(seed).permutation(questions), count)
     return [Split(np.setdiff1d(np.arange(questions), part), np.sort(part)) for part in parts]
 

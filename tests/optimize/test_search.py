@@ -320,6 +320,11 @@ def test_sizes_that_no_subset_can_have_are_refused(sizes):
         search(plain_record(np.zeros((2, 3, 1), int), np.zeros((2, 3, 1))), sizes)
 
 
+def test_of_one_member_there_is_nothing_to_choose():
+    with pytest.raises(ConfigurationError, match="There is one member, and nothing to choose"):
+        search(plain_record(np.zeros((2, 1, 1), int), np.zeros((2, 1, 1))), [2, 3])
+
+
 @pytest.mark.parametrize("penalty", [-0.1, 1e200, 1e308, math.inf, math.nan])
 def test_a_penalty_out_of_range_is_refused(penalty):
     with pytest.raises(ConfigurationError, match="penalty λ must be 0 or more"):

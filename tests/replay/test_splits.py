@@ -52,6 +52,8 @@ def test_folds_test_every_question_once():
     assert [len(test) for _, test in parts(folds(5, count=5))] == [1] * 5
     with pytest.raises(ConfigurationError, match="4 questions are too few for 5 folds"):
         folds(4)
+    with pytest.raises(ConfigurationError, match="1 question is too few for 5 folds"):
+        folds(1)
 
 
 def test_a_recorded_split_needs_two_different_parts():
