@@ -56,10 +56,7 @@ class MuxFileOptions:
             raise ConfigurationError(
                 f"{str(self.out)!r} cannot hold a mux: name a .json file in a folder that exists."
             )
-        if self.out.exists():
-            from ..mux.saved_file import read_saved
-
-            read_saved(self.out)  # another file is never replaced
+        _is_saved_mux(self.out)
 
     def student(
         self,
@@ -139,11 +136,11 @@ class MuxFileOptions:
 
         Raises:
             ConfigurationError: the pool cannot be set up so.
+            DataError: the file has come to be there since, and is no saved mux.
             StorageError: the file cannot be written.
         """
         assert self.out is not None
-        there = self.out.exists()
-        mux = tuned.mux(student)
+        mux, there = tuned.mux(student), _is_saved_mux(self.out)
         try:
             mux.save(self.out)
         except OSError as error:
@@ -155,3 +152,13 @@ class MuxFileOptions:
             f"`dspy-mux ask --mux {self.out} --pool {self.pool} QUESTION`.",
             file=sys.stderr,
         )
+
+
+def _is_saved_mux(path: Path) -> bool:
+    """Return whether there is a file; raise DataError if it is no saved mux: none is replaced."""
+    from ..mux.saved_file import read_saved
+
+    if not path.exists():
+        return False
+    read_saved(path)
+    return True

@@ -9,6 +9,7 @@ import re
 import pytest
 
 from dspy_mux import SampleBank, SLMMux, load_pool
+from dspy_mux.optimize.tuned import Tuned
 from dspy_mux.replay.live import Policy
 
 from ..support.http_models import model_server
@@ -153,6 +154,20 @@ def test_a_pool_that_was_not_collected_with_is_refused(folder, as_json, refused)
     assert (folder / "notes.json").read_text() == "[1]"
     assert "pass --pool pool.toml" in refused("tune", "bank.sqlite", "--out", "mux.json")
     assert "--out mux.json" in refused("tune", "bank.sqlite", "--pool", "pool.toml")
+
+
+def test_a_file_that_comes_while_the_study_runs_stays(folder, as_json, dspy_mux, monkeypatch):
+    as_json(*COLLECT, "--split", "train", "--limit", 6)
+    chosen = Tuned.mux
+
+    def late(tuned, student):
+        (folder / "mux.json").write_text("[1]")
+        return chosen(tuned, student)
+
+    monkeypatch.setattr(Tuned, "mux", late)
+    code, _, err = dspy_mux(*TUNE)
+    assert (code, (folder / "mux.json").read_text()) == (2, "[1]")
+    assert "is not a saved mux" in err
 
 
 def test_mistakes_in_the_file_name_its_columns(folder, refused, dspy_mux):
