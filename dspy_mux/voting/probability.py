@@ -220,7 +220,10 @@ def _tie_break(sums: Sums, ballots: Sequence[Ballot], winner: int) -> TieBreak:
     tied = np.flatnonzero(sums.total >= sums.total.max() - EQUAL)
     if len(tied) == 1:
         return "nothing"
-    givers = np.flatnonzero((sums.answers.votes[tied] > 0).any(axis=0))
+    given = sums.answers.votes[tied] > 0
+    if given[:, winner].sum() > 1:  # whoever is preferred, several of the answers are its own
+        return "order drawn"
+    givers = np.flatnonzero(given.any(axis=0))
     accuracy = ballots[winner].accuracy
     alike = [at for at in givers if ballots[int(at)].accuracy == accuracy]
     return "accuracy" if len(alike) == 1 else "pool order"

@@ -54,6 +54,15 @@ def test_members_probabilities_of_an_answer_add_up():
     assert choice.confidence == pytest.approx(0.9 / 3)
 
 
+def test_what_broke_a_tie_is_told():
+    alone = ballot("a", (0, short(0.4)), (1, short(0.4)), accuracy=0.7)
+    assert RULE.choose([alone]).tie_break == "order drawn"
+    pair = [ballot("a", (0, short(0.4)), accuracy=0.6), ballot("b", (1, short(0.4)), accuracy=0.7)]
+    assert (RULE.choose(pair).ballot, RULE.choose(pair).tie_break) == (1, "accuracy")
+    alike = [dataclasses.replace(each, accuracy=0.7) for each in pair]
+    assert (RULE.choose(alike).ballot, RULE.choose(alike).tie_break) == (0, "pool order")
+
+
 def test_one_wording_counts_once_and_two_add_up():
     once = ballot("a", (0, short(0.3)), (0, short(0.3005)), (1, short(0.2)), (1, short(0.11)))
     choice = RULE.choose([once])
