@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -147,9 +148,10 @@ class MuxFileOptions:
             raise StorageError(
                 f"The mux cannot be written to {str(self.out)!r}: {error.strerror}."
             ) from error
+        out, pool = (shlex.quote(str(path)) for path in (self.out, self.pool))
         say(
             f"The mux is {'written anew' if there else 'saved'} in {self.out}: open it with "
-            f"`dspy-mux ask --mux {self.out} --pool {self.pool} QUESTION`.",
+            f"`dspy-mux ask --mux {out} --pool {pool} QUESTION`.",
             file=sys.stderr,
         )
 
