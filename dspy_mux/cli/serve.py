@@ -39,7 +39,7 @@ def serve(  # noqa: PLR0913  (options of a verb)
         ),
     ] = False,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8900,
     api_key_env: Annotated[
         list[str] | None,
         typer.Option(

@@ -25,14 +25,22 @@ class ServedModel:
         name: as clients ask for it.
         mux: of a program, or of `chat_mux`.
         member: the one member that it has, where it is one's alone.
+        chat_barred: why it cannot be served for conversations instead; None if it can.
 
     Attributes:
         created: when it was loaded, in seconds since 1970.
         is_chat: whether it takes conversations as they are.
     """
 
-    def __init__(self, name: str, mux: Ensemble, member: str | None = None):
+    def __init__(
+        self,
+        name: str,
+        mux: Ensemble,
+        member: str | None = None,
+        chat_barred: str | None = None,
+    ):
         self.name, self.mux, self.member = name, mux, member
+        self.chat_barred = chat_barred
         self.created = int(time.time())
         self.is_chat = isinstance(mux.programs[0], Chat)
         self._at: dict[float, Ensemble] = {}
@@ -85,6 +93,19 @@ def is_fitted(mux: Ensemble) -> bool:
     return bool(getattr(mux.pool.rule, "members", ())) or mux.pool.scale is not None
 
 
+def bars_chat(mux: Ensemble) -> str | None:
+    """Return why a program's mux cannot take conversations, as a sentence; None where it can."""
+    if is_fitted(mux):
+        return (
+            "The saved mux learned from its program's answers what its confidence means, which "
+            "says nothing of conversations."
+        )
+    escalation = getattr(mux, "escalation", None)  # baselines have none
+    if escalation is not None and escalation.member is None:
+        return "A mux that escalates to a program cannot take conversations."
+    return None
+
+
 def served_models(muxes: Mapping[str, Ensemble]) -> dict[str, ServedModel]:
     """Return what is served: each mux by its name, each member alone as `NAME/MEMBER`.
 
@@ -109,10 +130,11 @@ def _of_mux(name: str, mux: Ensemble) -> Iterator[ServedModel]:
         )
     if not name or not name.isprintable() or any(sign in name for sign in " ?#%"):
         raise ConfigurationError(f"{name!r} cannot be a model's name: use letters, digits and .-_/")
-    yield ServedModel(name, mux)
+    barred = bars_chat(mux)
+    yield ServedModel(name, mux, chat_barred=barred)
     if isinstance(mux, SLMMux):
         for member in mux.pool.names:
-            yield ServedModel(f"{name}/{member}", alone(mux, member), member)
+            yield ServedModel(f"{name}/{member}", alone(mux, member), member, barred)
 
 
 def alone(mux: SLMMux, member: str) -> SLMMux:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import signal
 import sqlite3
@@ -73,15 +74,38 @@ def run(
     allow_files()
     app = create_app(sources.load(), settings)
     config = server_config(app, settings, listener.host, listener.port)
-    try:
-        own: socket = config.bind_socket()
-    except SystemExit:  # uvicorn logs why
-        raise MuxError(
-            f"The server cannot listen on {listener.host}:{listener.port}: choose another port, or "
-            "end what listens there."
-        ) from None
+    own = _bound(config, listener)
     _configure_cache(cached)
     asyncio.run(_serve(config, sources, app.state.desk, own))
+
+
+def _bound(config: uvicorn.Config, listener: Listener) -> socket:
+    """Return the socket that a server listens on.
+
+    Raises:
+        MuxError: it cannot listen there.
+    """
+    log = logging.getLogger("uvicorn.error")
+    kept, log.disabled = log.disabled, True  # it logs the bare error, which the sentence holds
+    try:
+        return config.bind_socket()
+    except SystemExit as ended:
+        cause = ended.__context__
+        raise MuxError(
+            _no_listening(cause if isinstance(cause, OSError) else None, listener)
+        ) from None
+    finally:
+        log.disabled = kept
+
+
+def _no_listening(cause: OSError | None, listener: Listener) -> str:
+    where = f"The server cannot listen on {listener.host}:{listener.port}"
+    if cause is not None and cause.errno == errno.EADDRINUSE:
+        return (
+            f"{where}, where something listens: choose another --port, or end what listens there."
+        )
+    why = "" if cause is None or not cause.strerror else f" ({cause.strerror})"
+    return f"{where}{why}: choose another --host or --port."
 
 
 def _configure_cache(cached: bool) -> None:

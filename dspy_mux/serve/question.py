@@ -20,6 +20,11 @@ from .models import ServedModel
 from .settings import ServeSettings
 from .wire import ChatRequest, MuxRequest
 
+#: Where a setting of a program's members is set instead.
+_ELSEWHERE = {
+    "max_tokens": ", or set it for each member: in the pool file, options = {max_tokens = 100}",
+    "temperature": ", or set it for each member: in the pool file, temperature = 0.5",
+}
 #: A field in a prompt that DSPy's adapters write.
 _FIELD_MARKER = re.compile(r"\[\[ ## \w+ ## \]\]")
 
@@ -60,8 +65,8 @@ def of_chat(model: ServedModel, request: ChatRequest, settings: ServeSettings) -
         if given[name] is not None:
             raise APIError(
                 400,
-                f"{name!r}: {model.name} is a program with settings of its own for each member; "
-                f"leave {name} out.",
+                f"{_as_sent(request, name)!r}: {model.name} is a program with settings of its own for each member; "
+                f"leave {_as_sent(request, name)} out{_ELSEWHERE.get(name, '')}.",
                 param=_as_sent(request, name),
                 code="unsupported_parameter",
             )
@@ -77,11 +82,12 @@ def _refuse_prompt(model: ServedModel, messages: Sequence[Message]) -> None:
     told = (each.text for each in messages if each.role in ("system", "developer"))
     if not any(_FIELD_MARKER.search(text) for text in told):
         return
+    served = "the mux" if model.chat_barred is None else "the pool file, without this saved mux,"
     raise APIError(
         400,
         f"{model.name} is a program and takes its inputs alone, not a prompt that dspy.Predict "
-        f"wrote around them: call the LM itself, as in lm('…'), or serve the mux with --chat, "
-        "where prompts go to its members as they are.",
+        f"wrote around them: call the LM itself, as in lm('…'), or serve {served} with --chat, "
+        "where prompts go to the members as they are.",
         param="messages",
         code="invalid_inputs",
     )

@@ -14,7 +14,7 @@ from ..mux.options import SharedOptions
 from ..mux.pool_file import PoolFile
 from ..mux.slm_mux import SLMMux
 from .chat import chat_mux
-from .models import is_fitted
+from .models import bars_chat
 
 
 @dataclass(frozen=True)
@@ -107,14 +107,12 @@ def _for_chat(mux: SLMMux) -> SLMMux:
         ConfigurationError: what it says of its confidence holds for its program alone.
     """
     settings = mux.pool.settings
-    if is_fitted(mux):
+    if reason := bars_chat(mux):
         raise ConfigurationError(
-            "The saved mux learned from its program's answers what its confidence means, which "
-            "says nothing of conversations: leave --chat out, or serve its pool file alone."
+            f"{reason} Leave --mux out, so that --chat serves the members of the pool file by a "
+            "rule that learned nothing; or leave --chat out."
         )
     escalation = mux.escalation
-    if escalation is not None and escalation.member is None:
-        raise ConfigurationError("A mux that escalates to a program cannot take conversations.")
     options: SharedOptions = {
         "accuracies": mux.accuracies,
         "timeout": mux.timeout,

@@ -120,7 +120,7 @@ def test_the_clients_of_the_page_on_serving_ask_a_served_mux(monkeypatch, capsys
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
     with served({"my-mux": mux_of(["5", "5"], ["4", "5"])}) as address:
         for kind, block in found:
-            block = block.replace("http://localhost:8000", address)
+            block = block.replace("http://localhost:8900", address)
             if kind == "sh":
                 done = subprocess.run(["sh", "-c", block], capture_output=True, check=True)
                 assert json.loads(done.stdout)["choices"][0]["message"]["content"] == "5"

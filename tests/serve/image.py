@@ -66,13 +66,13 @@ def _serve(found: list[Instruction], sandbox: Sandbox) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command[command.index("8000")] = str(port)
+    command[command.index("8900")] = str(port)
     environment = {"PATH": "/opt/mux/bin:/usr/bin:/bin", "HOME": "/home/mux", "MUX_API_KEY": KEY}
     uid = int(last(found, "USER").rest)
     print(*command, flush=True)
     served = sandbox.run(*command, uid=uid, env=environment)
     try:
-        health = [part.replace(":8000", f":{port}") for part in last(found, "HEALTHCHECK").words]
+        health = [part.replace(":8900", f":{port}") for part in last(found, "HEALTHCHECK").words]
         _wait(served, lambda: sandbox.run(*health, env=environment, stderr=-3).wait() == 0)
         answer = _ask(port)
         assert answer["choices"][0]["message"]["content"], answer

@@ -15,6 +15,7 @@ import pytest
 
 from dspy_mux.serve.chat import chat_mux
 from dspy_mux.serve.settings import ServeSettings
+from dspy_mux.voting.confidence import RuleScale, Scale
 
 from ..support.http_models import model_server
 from ..support.pools import mux_of
@@ -77,6 +78,8 @@ def served_pool(server):
         "sums": mux_of(["42", "41"], ["42"], program=dspy.Predict("question -> answer: int"), k=2),
         "typed": mux_of(["7"], program=dspy.Predict("city: str, year: int -> answer: int"), k=1),
     }
+    muxes["tuned"] = mux_of(["1"], ["1"], k=1)
+    muxes["tuned"].pool.scale = RuleScale("consistency", ("a", "b"), (1, 1), Scale(answers=20))
     with served(muxes, ServeSettings(keys={"TEST_KEY": KEY})) as url:
         yield url
 
@@ -235,8 +238,25 @@ def test_dspy_asks_a_program_by_its_input_alone(address, engine):
     lm = dspy.LM("openai/sums", api_base=f"{address}/v1", api_key=KEY, engine=engine, cache=False)
     assert lm("What is 6 × 7?") == ["42"]
     for adapter in (dspy.ChatAdapter(), dspy.JSONAdapter()):
-        with dspy.context(lm=lm, adapter=adapter), pytest.raises(Exception, match="--chat"):
+        with (
+            dspy.context(lm=lm, adapter=adapter),
+            pytest.raises(Exception, match="the mux with --chat"),
+        ):
             dspy.Predict("question -> answer")(question="What is 6 × 7?")
+
+
+@pytest.mark.parametrize("name", ["tuned", "tuned/a"])
+def test_a_tuned_mux_names_what_serves_prompts(address, name):
+    """The server would refuse --chat for it."""
+    lm = dspy.LM(f"openai/{name}", api_base=f"{address}/v1", api_key=KEY, cache=False)
+    with dspy.context(lm=lm, adapter=dspy.ChatAdapter()):
+        with pytest.raises(Exception, match="the pool file, without this saved mux, with --chat"):
+            dspy.Predict("question -> answer")(question="What is 6 × 7?")
+
+
+def test_a_limit_of_tokens_says_where_it_belongs(client):
+    with pytest.raises(openai.BadRequestError, match="leave max_completion_tokens out, or set it"):
+        client.chat.completions.create(model="sums", messages=HELLO, max_completion_tokens=100)
 
 
 def test_litellm_asks(address):

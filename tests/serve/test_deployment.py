@@ -67,7 +67,7 @@ def test_keys_come_from_the_environment_alone(services, dockerfile):
 
 def test_only_this_machine_reaches_the_services(services):
     ports = [port for service in services.values() for port in service.get("ports", [])]
-    assert ports == ["127.0.0.1:8000:8000"]
+    assert ports == ["127.0.0.1:8900:8900"]
 
 
 def test_the_models_of_the_pool_are_those_that_are_fetched(services):

@@ -89,8 +89,9 @@ def test_what_was_learned_of_a_program_says_nothing_of_chats(pool, saved):
     mux.pool.scale = RuleScale("consistency", ("a", "b"), (2, 2), Scale(answers=20))
     mux.save(saved)
     assert Sources.of([str(saved)], pool(), None).load()
-    with pytest.raises(ConfigurationError, match="says nothing of conversations"):
+    with pytest.raises(ConfigurationError, match="conversations. Leave --mux out"):
         Sources.of([str(saved)], pool(), None, chat=True).load()
+    assert is_chat(Sources.of([], pool(), None, chat=True).load()["team"])
 
 
 def test_a_member_alone_has_its_draws_and_no_threshold():

@@ -26,6 +26,7 @@ USUAL_PORTS = {
     "SGLang": 30000,
     "Jan": 1337,
     "KoboldCpp": 5001,
+    "dspy-mux": 8900,
 }
 #: Seconds to connect, between two pieces of a reply, and for all that is asked of one server.
 _CONNECT_S, _READ_S, _WHOLE_S = 1.0, 3.0, 8.0
