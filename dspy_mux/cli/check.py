@@ -193,7 +193,8 @@ def _format(check: MemberCheck) -> str:
     if check.seconds is None:
         return _UNKNOWN
     own = check.formats[0]
-    share = "" if own.followed == own.draws else f" {own.followed}/{own.draws}"
+    kept = own.followed + len(own.misfits)
+    share = "" if kept == own.draws else f" {kept}/{own.draws}"
     return f"{own.adapter}{share}"
 
 

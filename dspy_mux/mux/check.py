@@ -21,12 +21,12 @@ from ..sampling.grouped_call import may_group
 from ..sampling.members import Member, Pool, check_members, members_of
 from ..sampling.run import sample
 from ..sampling.usage import server_of
-from .check_findings import SLOW_S, findings_of, problem_of, suited
+from .check_findings import SLOW_S, findings_of, no_such_answer, problem_of, suited
 from .example_inputs import example_inputs
 from .member_check import FormatCheck, MemberCheck
 from .outcome import total_spent
 from .probe import Probe
-from .program import as_module
+from .program import answer_field_of, as_module
 from .slm_mux import SLMMux
 
 #: Adapters that are compared where a member does not keep to its own one's format, best first.
@@ -108,6 +108,7 @@ class _Check:
     ):
         self.member, self._program, self._inputs = member, program, inputs
         self._escalates = escalates
+        self._field = answer_field_of(program, None)
         self._own = member.adapter or dspy.settings.adapter or default_adapter()
         self._made: list[Probe] = []
         self._answers: dict[Probe, object] = {}
@@ -128,7 +129,8 @@ class _Check:
             several = yield from self._ask_several(own)
         formats = [self._format(self._own, own)]
         # One reply by another adapter says little against one that works most of the time.
-        if self._may_be_the_format(own) and 2 * formats[0].followed <= len(own):
+        in_format = formats[0].followed + len(formats[0].misfits)
+        if self._may_be_the_format(own) and 2 * in_format <= len(own):
             formats += yield from self._ask_otherwise()
         return self._found(first, timed, own, formats, several)
 
@@ -198,7 +200,11 @@ class _Check:
     def _format(self, adapter: dspy.Adapter, draws: Sequence[Probe]) -> FormatCheck:
         answered = [draw for draw in draws if self._answers[draw] is not NO_ANSWER]
         followed = sum(draw.is_in_format for draw in answered)
-        return FormatCheck(adapter_name(adapter) or "", len(draws), followed, len(answered))
+        name, misfits = adapter_name(adapter) or "", []
+        for draw in draws:
+            if draw not in answered and (value := draw.misfit(self._field[0])) is not None:
+                misfits.append(value)
+        return FormatCheck(name, len(draws), followed, len(answered), tuple(misfits))
 
     def _found(
         self,
@@ -210,7 +216,7 @@ class _Check:
     ) -> MemberCheck:
         answers = [self._answers[draw] for draw in own]
         answer = next((str(one) for one in answers if one is not NO_ANSWER), None)
-        replied = first.replied
+        replied, lacks = first.replied, no_such_answer(self._field[1])
         check = MemberCheck(
             self.member.label,
             str(self.member.lm.model),
@@ -224,9 +230,10 @@ class _Check:
             logprobs=any(draw.has_logprobs for draw in own) if replied else None,
             several=several,
             spent=total_spent(self._made),
-            problem=problem_of(self.member, own, formats),
+            problem=problem_of(self.member, own, formats, lacks),
         )
-        return dataclasses.replace(check, findings=findings_of(check, self.member, own, timed))
+        findings = findings_of(check, self.member, own, timed, lacks)
+        return dataclasses.replace(check, findings=findings)
 
 
 def _run(

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import dspy
 from dspy.utils.exceptions import (
@@ -23,6 +24,8 @@ from ..sampling.causes import REMEDIES
 from ..sampling.members import Member
 from ..sampling.server_models import models_at
 from ..sampling.usage import address_of
+from ..text import shortened, visible
+from .example_inputs import labels_of
 from .member_check import FormatCheck, MemberCheck
 from .probe import Probe
 
@@ -32,13 +35,15 @@ SLOW_S = 3.0
 _MUCH = 4.0
 #: Models of a server that a sentence names.
 _NAMED_MODELS = 8
+#: Labels of an answer that a sentence names, and characters of one that is none of them.
+_NAMED_LABELS, _LONGEST_ANSWER = 8, 60
 #: A max_tokens that most replies to a short question fit into.
 _ROOMY = 512
 _KEY_VARIABLE = re.compile(r"\b[A-Z][A-Z0-9_]*_API_KEY\b")
 
 
 def problem_of(
-    member: Member, draws: Sequence[Probe], formats: Sequence[FormatCheck]
+    member: Member, draws: Sequence[Probe], formats: Sequence[FormatCheck], lacks: str
 ) -> str | None:
     """Return why none of a member's draws has an answer, and what to do about it.
 
@@ -47,6 +52,7 @@ def problem_of(
     Args:
         draws: by its own adapter.
         formats: how it did with that, then with the others that were compared.
+        lacks: `no_such_answer` of the program's answer.
     """
     if formats[0].answered:
         return None
@@ -57,6 +63,12 @@ def problem_of(
         return f"gave no answer ({remedied}): {REMEDIES[remedied]}."
     if len(formats) > 1:
         return _format(formats)
+    if formats[0].misfits:
+        kept = f'kept to the format of adapter "{formats[0].adapter}", but answered'
+        return (
+            f"{kept} {_misfit(formats[0])}, {lacks}: ask another question (--question), or "
+            "use another model."
+        )
     cause = causes[0].rstrip(".") if causes else "no reason is known"
     if draws[0].replied:
         return f"replied, but without a usable answer: {cause}."
@@ -143,6 +155,26 @@ def _is_unreachable(error: BaseException) -> bool:
     return False
 
 
+def no_such_answer(field: Any) -> str:
+    """Return what is to be said of a value that an answer's field cannot have.
+
+    >>> no_such_answer(dspy.Signature("text -> kind: Literal['bug', 'wish']").fields["kind"])
+    'which is none of "bug", "wish"'
+    """
+    annotation = getattr(field, "annotation", field)
+    if labels := labels_of(annotation):
+        rest = len(labels) - _NAMED_LABELS
+        named = ", ".join(f'"{label}"' for label in labels[:_NAMED_LABELS])
+        return f"which is none of {named}" + (f" and {rest} more" if rest > 0 else "")
+    name = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    return f"which is no {name.replace('typing.', '')}"
+
+
+def _misfit(check: FormatCheck) -> str:
+    """Return a value that is not of the answer's type, in quotes: foreign text."""
+    return json.dumps(shortened(visible(check.misfits[0]), _LONGEST_ANSWER), ensure_ascii=False)
+
+
 def _cut_off(lm: dspy.BaseLM, suits: str | None) -> str:
     """Say where replies were cut off, and what to write.
 
@@ -158,29 +190,36 @@ def _cut_off(lm: dspy.BaseLM, suits: str | None) -> str:
 
 
 def findings_of(
-    check: MemberCheck, member: Member, draws: Sequence[Probe], timed: Probe
+    check: MemberCheck, member: Member, draws: Sequence[Probe], timed: Probe, lacks: str
 ) -> tuple[str, ...]:
     """Return what to change about a member that answers, or replies without an answer.
 
     Args:
         draws: by its own adapter.
         timed: that of them whose seconds are told.
+        lacks: `no_such_answer` of the program's answer.
     """
-    return tuple(_findings(check, member, draws, timed))
+    return tuple(_findings(check, member, draws, timed, lacks))
 
 
 def _findings(
-    check: MemberCheck, member: Member, draws: Sequence[Probe], timed: Probe
+    check: MemberCheck, member: Member, draws: Sequence[Probe], timed: Probe, lacks: str
 ) -> Iterator[str]:
     if check.seconds is None:
         return
-    own = check.formats[0].adapter
+    own, misfits = check.formats[0].adapter, len(check.formats[0].misfits)
     cut_off = sum(draw.cause == CUT_OFF for draw in draws)
     if cut_off and check.problem is None:
         suits = None if check.suits == own else check.suits
         yield f"was in {cut_off} of {len(draws)} replies {_cut_off(member.lm, suits)}"
     elif check.problem is None and check.formats[0].followed < check.formats[0].draws:
-        yield _format(check.formats)
+        if misfits:
+            yield (
+                f"answered {_misfit(check.formats[0])} in {misfits} of {len(draws)} replies, "
+                f"{lacks}; such a reply is an abstention."
+            )
+        if check.formats[0].followed + misfits < check.formats[0].draws:
+            yield _format(check.formats)
     if member.logprobs is True and check.logprobs is False:
         yield "gives no log-probabilities, which logprobs = true asks for: leave that out."
     if member.group is True and check.several is False:
@@ -205,7 +244,8 @@ def _format(formats: Sequence[FormatCheck]) -> str:
     """Say which format suits a member that did not keep to its own adapter's."""
     own = formats[0]
     replies = "1 reply" if own.draws == 1 else f"{own.draws} replies"
-    kept = f'kept to the format of adapter "{own.adapter}" in {own.followed} of {replies}'
+    kept_to = own.followed + len(own.misfits)
+    kept = f'kept to the format of adapter "{own.adapter}" in {kept_to} of {replies}'
     if found := own.answered - own.followed:
         kept += f" ({found} had the answer elsewhere in the text)"
     if len(formats) == 1:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import enum
+from collections.abc import Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import dspy
 import pydantic
 
+from ..answers.math_kind import MathAnswer
+from ..answers.number_kind import Percent
 from ..errors import ConfigurationError
 from .field_models import given_values, input_fault, input_model
 from .program import answer_field_of
 
 #: Questions that models of any size can answer, by the type of the answer.
 _OF_A_NUMBER = "What is 12 + 30?"
+_OF_A_PERCENTAGE = "What percentage of 100 is 42?"
 _OF_A_TRUTH_VALUE = "Is Paris the capital of France?"
 _OF_ANYTHING = "What is the capital of France?"
 #: Beside the question, where a program takes more texts than that.
 _CONTEXT = "Paris is the capital of France, and 12 + 30 is 42."
+#: Labels that a question names, the right one first.
+_NAMED_LABELS = 8
 
 
 def example_inputs(
@@ -35,6 +41,8 @@ def example_inputs(
 
     >>> example_inputs(dspy.Predict("question -> answer: float"))
     {'question': 'What is 12 + 30?'}
+    >>> example_inputs(dspy.Predict("text -> label: Literal['bug', 'wish']"))
+    {'text': 'Which of "bug", "wish" is the same as "bug"?'}
     >>> example_inputs(dspy.Predict("n: int -> answer"), "7")
     {'n': 7}
     """
@@ -56,19 +64,39 @@ def example_inputs(
 
 
 def _all_made_up(kinds: Mapping[str, Any], program: dspy.Module) -> dict[str, Any]:
-    asked = _question(answer_field_of(program, None)[1])
+    answer = answer_field_of(program, None)[1]
+    # Pydantic keeps the mark of MathAnswer beside the annotation.
+    rebuilt = getattr(answer, "rebuild_annotation", None)
+    asked = _question(answer if rebuilt is None else rebuilt())
     texts = [name for name, kind in kinds.items() if kind in (str, Any)]
     main = "question" if "question" in texts else texts[-1] if texts else None
     return {name: asked if name == main else _made_up(name, kind) for name, kind in kinds.items()}
 
 
 def _question(answer: Any) -> str:
-    annotation = getattr(answer, "annotation", answer)
-    if get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
-    if annotation is bool:
+    """Return a question whose answer is of a type, or holds a value of that type."""
+    origin, parts = get_origin(answer), get_args(answer)
+    if answer is bool:
         return _OF_A_TRUTH_VALUE
-    return _OF_A_NUMBER if annotation in (int, float) else _OF_ANYTHING
+    if answer in (int, float, MathAnswer):
+        return _OF_A_NUMBER
+    if answer == Percent:
+        return _OF_A_PERCENTAGE
+    if labels := labels_of(answer):
+        named = ", ".join(f'"{label}"' for label in labels[:_NAMED_LABELS])
+        return f'Which of {named} is the same as "{labels[0]}"?'
+    if origin in (Annotated, Union, UnionType, list, set, tuple):
+        return _question(next((part for part in parts if part is not type(None)), Any))
+    return _OF_ANYTHING
+
+
+def labels_of(annotation: Any) -> Sequence[str]:
+    """Return what a Literal or an Enum lets a model choose from; nothing for another type."""
+    if get_origin(annotation) is Literal:
+        return [str(one) for one in get_args(annotation) if one is not None]
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return [str(one.value) for one in annotation]
+    return []
 
 
 def _made_up(name: str, annotation: Any) -> Any:

@@ -16,12 +16,15 @@ class FormatCheck:
         draws: how often it was asked.
         followed: replies that kept to the adapter's format.
         answered: replies that had an answer, in that format or found in the text.
+        misfits: of the replies without an answer, what stood in its place in the adapter's format:
+            a value that is not of the answer's type, such as none of its labels.
     """
 
     adapter: str
     draws: int
     followed: int
     answered: int
+    misfits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

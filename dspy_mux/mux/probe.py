@@ -7,7 +7,10 @@ from typing import Any
 
 import dspy
 from dspy.utils.callback import BaseCallback
+from dspy.utils.exceptions import AdapterParseError
 
+from ..adapters.fields import is_echo, with_required_answer
+from ..adapters.guard import GuardedAdapter
 from ..adapters.readings import Reading
 from ..local import is_embedded
 from ..sampling.draw import Draw
@@ -54,6 +57,29 @@ class Probe(Draw):
     def is_in_format(self) -> bool:
         """Whether a reply was read in its adapter's format, rather than searched for an answer."""
         return any(reading.fields is not None for reading in self._read)
+
+    def misfit(self, field: str) -> str | None:
+        """Return what stands for the answer in a reply of the adapter's format, as text.
+
+        None where no reply kept to the format, or its answer has the answer's type.
+
+        Args:
+            field: the name of the answer's field.
+        """
+        if self.is_in_format or self.member.adapter is None:
+            return None
+        adapter = GuardedAdapter(self.member.adapter, self.member.lm, field)
+        for reading in self._read:
+            if reading.parse is None or field not in reading.signature.output_fields:
+                continue
+            as_text = with_required_answer(reading.signature, field, as_text=True)  # type: ignore[arg-type]
+            try:
+                value = str(adapter.parse(as_text, reading.text)[field]).strip()
+            except AdapterParseError:
+                continue
+            if value and not is_echo(value, field):
+                return value
+        return None
 
     def _lm(self, rollout_id: int) -> dspy.BaseLM:
         lm = super()._lm(rollout_id)

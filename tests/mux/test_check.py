@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import threading
 from types import SimpleNamespace
 
@@ -10,6 +11,8 @@ import pytest
 
 from dspy_mux import ConfigurationError, JSONSchemaAdapter, Member, PlainAdapter, check_pool
 from dspy_mux.mux import probe
+from dspy_mux.mux.example_inputs import example_inputs
+from dspy_mux.mux.signature_text import parse_signature
 from dspy_mux.sampling.group_limits import server_limits
 from dspy_mux.sampling.usage import server_of
 
@@ -140,6 +143,40 @@ def test_a_member_that_keeps_to_no_format():
     assert found.problem.endswith("to that of no other: use another model, or a simpler program.")
 
 
+LABELS = "question -> answer: Literal['billing', 'delivery', 'repair']"
+
+
+def test_the_question_is_one_that_a_label_answers():
+    with choice_server(lambda prompt, number: marked(reasoning="", answer="billing")) as server:
+        (found,) = check_pool([lm(server)], LABELS)
+        asked = server.bodies[0]["messages"][-1]["content"]
+    assert 'Which of "billing", "delivery", "repair" is the same as "billing"?' in asked
+    assert (found.answer, found.problem, found.findings) == ("billing", None, ())
+
+
+def test_an_answer_that_is_no_label_breaks_no_format():
+    with choice_server(lambda prompt, number: IN_FORMAT) as server:
+        (found,) = check_pool([lm(server)], LABELS)
+        assert server.sizes() == [1, 2]  # no other adapter is tried
+    assert (found.answer, found.formats[0].misfits) == (None, ("Paris",) * 3)
+    assert found.problem == (
+        'kept to the format of adapter "chat", but answered "Paris", which is none of "billing", '
+        '"delivery", "repair": ask another question (--question), or use another model.'
+    )
+
+
+def test_an_answer_of_another_type_now_and_then():
+    def say(prompt, number):
+        return marked(reasoning="", answer="42" if number else "Paris")
+
+    with choice_server(say) as server:
+        (found,) = check_pool([lm(server)], "question -> answer: float")
+    assert (found.answer, found.problem) == ("42.0", None)
+    assert found.findings == (
+        'answered "Paris" in 1 of 3 replies, which is no float; such a reply is an abstention.',
+    )
+
+
 def test_a_reply_that_is_cut_off():
     with fault_server(always(Fault.CUT_OFF)) as server:
         (found,) = check_pool([lm(server, max_tokens=20)])
@@ -267,6 +304,31 @@ def test_inputs_are_made_up_for_their_types(server):
     assert "[[ ## q ## ]]\nWhat is the capital of France?" in shown
     assert "[[ ## n ## ]]\n12" in shown
     assert "[[ ## kind ## ]]\na" in shown
+
+
+@pytest.mark.parametrize(
+    ("kind", "question"),
+    [
+        ("bool", "Is Paris the capital of France?"),
+        ("Percent", "What percentage of 100 is 42?"),
+        ("MathAnswer", "What is 12 + 30?"),
+        ("list[int]", "What is 12 + 30?"),
+        ("Optional[Literal['a', 'b']]", 'Which of "a", "b" is the same as "a"?'),
+        ("dict[str, float]", "What is the capital of France?"),
+    ],
+)
+def test_the_question_fits_the_answer(kind, question):
+    program = dspy.Predict(parse_signature(f"question -> answer: {kind}"))
+    assert example_inputs(program) == {"question": question}
+
+
+def test_the_question_names_the_values_of_an_enum():
+    class Kind(enum.Enum):
+        BUG = "a bug"
+        WISH = "a wish"
+
+    program = dspy.Predict(dspy.Signature("text -> label: Kind", custom_types={"Kind": Kind}))
+    assert example_inputs(program) == {"text": 'Which of "a bug", "a wish" is the same as "a bug"?'}
 
 
 def test_questions_may_be_given(server):
