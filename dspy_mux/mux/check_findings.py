@@ -20,13 +20,15 @@ from dspy.utils.exceptions import (
 from ..answers.reply import CUT_OFF
 from ..keys import PLACEHOLDERS
 from ..redact import masked, masked_address
+from ..sampling.abstention import is_no_such_path
 from ..sampling.causes import REMEDIES
 from ..sampling.members import Member
-from ..sampling.server_models import models_at
+from ..sampling.server_models import models_at, models_near
 from ..sampling.usage import address_of
 from ..text import shortened, visible
 from .example_inputs import labels_of
 from .member_check import FormatCheck, MemberCheck
+from .member_entry import address_fault
 from .probe import Probe
 
 #: A first answer that takes more seconds is asked for once more: the server may have loaded.
@@ -82,6 +84,10 @@ def _failure(lm: dspy.BaseLM, error: BaseException, cause: str) -> str:
     """Return what a member's first call failed of."""
     address = address_of(lm)
     where = "its provider" if address is None else masked_address(str(address))
+    if address is not None and (fault := address_fault(str(address))):
+        return fault
+    if address is not None and is_no_such_path(error):
+        return _no_such_path(lm, str(address), cause)
     if isinstance(error, LMAuthError):
         return _no_key(lm, error)
     if isinstance(error, LMUnsupportedModelError):
@@ -118,20 +124,58 @@ def _no_key(lm: dspy.BaseLM, error: BaseException) -> str:
     )
 
 
-def _no_model(lm: dspy.BaseLM, address: object) -> str:
-    provider, _, name = str(lm.model).partition("/")
-    key = lm.kwargs.get("api_key")
-    models = models_at(str(address), str(key) if key else None) if address else []
+def _no_such_path(lm: dspy.BaseLM, address: str, cause: str) -> str:
+    """Say which address is meant by one at whose path the server has nothing."""
+    found = models_near(address, _key_of(lm))
+    if found is None:
+        where = masked_address(address)
+        return f"finds no API at {where} ({cause.rstrip('.')}): correct api_base."
+    right, models = found
+    name = str(lm.model).partition("/")[2]
+    if right == address.rstrip("/"):
+        return _misses_v1(masked_address(address)) if name in models else _unlisted(lm, models)
+    told = f"reaches its server, but not its API: write api_base = {_quoted(right)}"
     if name in models:
+        return f"{told}."
+    return f"{told}, and the name of a model that it has ({_some(models)})."
+
+
+def _no_model(lm: dspy.BaseLM, address: object) -> str:
+    models = models_at(str(address), _key_of(lm)) if address else []
+    if str(lm.model).partition("/")[2] in models:
         return _misses_v1(masked_address(str(address)))
+    return _unlisted(lm, models)
+
+
+def _key_of(lm: dspy.BaseLM) -> str | None:
+    key = lm.kwargs.get("api_key")
+    return str(key) if key else None
+
+
+def _quoted(address: str) -> str:
+    return json.dumps(masked_address(address))
+
+
+def _some(models: Sequence[str]) -> str:
+    rest = len(models) - _NAMED_MODELS
+    return ", ".join(models[:_NAMED_MODELS]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _unlisted(lm: dspy.BaseLM, models: Sequence[str]) -> str:
+    """Say that a server does not have a model.
+
+    Args:
+        models: those that it has; none where it does not say.
+    """
+    provider, _, name = str(lm.model).partition("/")
     told = f"names the model {name!r}, which its server does not have"
     if not models:
         return f"{told}: correct its model."
     near = difflib.get_close_matches(name, models, n=1, cutoff=0.0)[0]
-    rest = len(models) - _NAMED_MODELS
-    listed = ", ".join(models[:_NAMED_MODELS]) + (f" and {rest} more" if rest > 0 else "")
     pull = f"run `ollama pull {name}`, or " if provider.startswith("ollama") else ""
-    return f"{told} (it has {listed}): {pull}write model = {json.dumps(f'{provider}/{near}')}."
+    return (
+        f"{told} (it has {_some(models)}): {pull}write model = {json.dumps(f'{provider}/{near}')}."
+    )
 
 
 def _misses_v1(address: str) -> str:

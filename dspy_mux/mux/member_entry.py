@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from ..adapters.formats import ADAPTERS
 from ..errors import ConfigurationError
 from ..keys import may_be_key
 from ..local import CATALOG, local_member
-from ..redact import is_secret, looks_like_a_key, masked
+from ..redact import is_secret, looks_like_a_key, masked, masked_address
 from ..sampling.auto import AutoInFile
 from ..sampling.members import Member, Resources
 from ..text import first_line
@@ -109,6 +110,8 @@ class MemberEntry(BaseModel):
             )
         if self.local is not None and (self.api_base or self.api_key_env or self.engine != "auto"):
             raise ValueError("has local, which takes no api_base, api_key_env or engine")
+        if self.api_base and (fault := address_fault(self.api_base)):
+            raise ValueError(fault)
         if self.local is None and self.resources is not None:
             raise ValueError("has resources, which only local takes: its server has its own")
         return self
@@ -200,6 +203,27 @@ class MemberEntry(BaseModel):
             f"Member {self.name or self.model!r} takes its key from the environment variable "
             f"{name}, which is not set: export {name}=…, where {name} is what its api_key_env says."
         )
+
+
+def address_fault(address: str) -> str | None:
+    """Return why an address is none of a server, and what to write; None where it is one.
+
+    >>> print(address_fault("localhost:8000/v1"))
+    has the api_base "localhost:8000/v1", without http:// or https://: write
+    api_base = "http://localhost:8000/v1".
+    """
+    if address.casefold().startswith(("http://", "https://")):
+        return None
+    rest = address.rpartition("://")[2].lstrip("/")
+    host = rest.partition("/")[0]
+    # A name on the internet, without a port: neither a machine nearby nor an IP address.
+    scheme = "https" if "." in host and ":" not in host and not host[-1].isdigit() else "http"
+    right = masked_address(f"{scheme}://{rest}")
+    given = right.partition("://")[2] if rest == address else masked_address(address)
+    return (
+        f"has the api_base {json.dumps(given)}, without http:// or https://: "
+        f"write api_base = {json.dumps(right)}."
+    )
 
 
 def names_in(entries: object) -> list[str | None]:

@@ -242,6 +242,36 @@ def test_a_model_that_the_server_does_not_have():
         assert found.problem.endswith(f'but not its API: write api_base = "{address}".')
 
 
+@pytest.mark.parametrize("engine", ["lm15", "litellm"])
+@pytest.mark.parametrize("path", ["", "/", "/v2", "/v1/chat/completions"])
+def test_an_address_with_another_path_is_told_the_right_one(path, engine):
+    with model_server() as server:
+        server.strict, server.models = True, ["fine"]
+        member = lm(server, engine=engine, num_retries=0).copy(api_base=server.address + path)
+        (found,) = check_pool([member], "question -> answer: int")
+        right = f'write api_base = "{server.address}/v1"'
+        assert found.problem == f"reaches its server, but not its API: {right}."
+        (fixed,) = check_pool([member.copy(api_base=f"{server.address}/v1")])
+        assert fixed.answer == "42"
+        server.models = ["other"]
+        (found,) = check_pool([member])
+        assert found.problem.endswith(f"{right}, and the name of a model that it has (other).")
+
+
+def test_an_address_without_an_api_anywhere():
+    with model_server() as server:
+        server.strict = True
+        (found,) = check_pool([dspy.LM("openai/a", api_base=server.address, api_key="none")])
+    assert found.problem.startswith(f"finds no API at {server.address} (LMInvalidRequestError: ")
+    assert "HTTP 404 at /chat/completions: is api_base right? Most end in /v1" in found.problem
+
+
+def test_an_address_without_a_scheme():
+    member = dspy.LM("openai/a", api_base="localhost:8000/v1", api_key="none", num_retries=0)
+    (found,) = check_pool([member])
+    assert found.problem.endswith('write api_base = "http://localhost:8000/v1".')
+
+
 @pytest.mark.parametrize(
     ("key", "told"),
     [

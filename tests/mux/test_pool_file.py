@@ -148,6 +148,16 @@ def test_an_unknown_model_is_an_abstention_with_its_cause(tmp_path, server):
         PoolFile.load(path).mux()(question="?")
 
 
+def test_an_address_of_another_path_is_an_abstention_with_its_status(tmp_path, server):
+    server.strict = True
+    path = written(
+        tmp_path, f'[[members]]\nmodel = "openai/known"\napi_base = "{server.address}/v2"\n'
+    )
+    told = "LMInvalidRequestError: HTTP 404 at /v2/chat/completions: is api_base right"
+    with pytest.raises(AllMembersFailed, match=told):
+        PoolFile.load(path).mux()(question="?")
+
+
 MEMBER = '[[members]]\nmodel = "openai/x"\n'
 LOCAL = '[[members]]\nlocal = "smollm2-135m"\n'
 
@@ -181,6 +191,16 @@ LOCAL = '[[members]]\nlocal = "smollm2-135m"\n'
             "[[members]]\nmodel = 'smollm2-135m'",
             "which runs in this process: write local = 'smollm2-135m'",
         ),
+        (
+            MEMBER + 'api_base = "localhost:8000/v1"',
+            'is wrong at members[1] (openai/x): has the api_base "localhost:8000/v1", without '
+            'http:// or https://: write api_base = "http://localhost:8000/v1".',
+        ),
+        (
+            MEMBER + 'api_base = "api.example.com/v1"',
+            'write api_base = "https://api.example.com/v1".',
+        ),
+        (MEMBER + 'api_base = "htp://gpu:1/v1"', 'write api_base = "http://gpu:1/v1".'),
         ("[[members]]\nname = 'x'", "is wrong at members[1] (x): needs either model"),
         (MEMBER + "local = 'smollm2-135m'", "is wrong at members[1] (smollm2-135m): needs either"),
         ('group = "yes"\n' + MEMBER, 'is wrong at group: write "auto", true or false.'),

@@ -22,6 +22,7 @@ class ModelServer(ThreadingHTTPServer):
         replies: model → the message and finish reason that it gives instead.
         texts: model → a function of the prompt, all turns in one, that gives the text instead.
         bodies: the requests, in the order they came.
+        strict: whether it takes questions at /v1/chat/completions alone, as FastAPI does.
         models: what GET /v1/models lists; it is a 404 where there are none.
     """
 
@@ -35,6 +36,7 @@ class ModelServer(ThreadingHTTPServer):
         self.keys: list[str | None] = []
         self.bodies: list[dict[str, Any]] = []
         self.models: list[str] = []
+        self.strict = False
 
     @property
     def address(self) -> str:
@@ -54,6 +56,8 @@ class _Handler(BaseHTTPRequestHandler):
             text = say("\n".join(str(turn["content"]) for turn in request["messages"]))
         if self.path == "/api/show":  # LiteLLM asks Ollama what the model can do
             self._send(404, {"error": "not found"})
+        elif self.server.strict and self.path != "/v1/chat/completions":
+            self._send(404, {"detail": "Not Found"})
         elif "unknown" in request["model"]:
             self._send(
                 404,
