@@ -30,7 +30,7 @@ from .code_hash import describe_kind
 from .identity import identify
 from .points import OperatingPoints, load_points
 from .rollout import TakesRollouts
-from .saved_checks import checked_accuracies
+from .saved_checks import checked_accuracies, members_difference
 from .saved_rule import check_asks, check_rule, load_rule, load_scale, rule_state
 
 #: The order in which a mux draws; `SLMMux` documents the values.
@@ -329,11 +329,8 @@ class PoolState(TakesRollouts, Parameter):
     def _check_members(self, saved: SavedPool) -> None:
         theirs = [(entry.name, entry.model) for entry in saved.members]
         ours = [(member.label, member.lm.model) for member in self.members]
-        if theirs != ours:
-            raise PoolMismatch(
-                f"The saved mux has the members {_listed(theirs)}, this one {_listed(ours)}: "
-                "load it into a mux of the same members in the same order."
-            )
+        if (difference := members_difference(theirs, ours)) is not None:
+            raise PoolMismatch(difference)
         for entry, member in zip(saved.members, self.members, strict=True):
             adapter = adapter_name(member.adapter)
             if entry.adapter != adapter:
@@ -393,7 +390,3 @@ def _is_json(value: object) -> bool:
     except (TypeError, ValueError):
         return False
     return True
-
-
-def _listed(members: Sequence[tuple[str, str]]) -> str:
-    return ", ".join(f"{name} ({model})" if name != model else name for name, model in members)

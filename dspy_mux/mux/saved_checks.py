@@ -80,3 +80,39 @@ def checked_accuracies(
                 f"The accuracy of {name!r} must be a fraction between 0 and 1, not {accuracy!r}."
             )
     return {name: float(accuracy) for name, accuracy in given.items()}
+
+
+def members_difference(
+    saved: Sequence[tuple[str, str]], here: Sequence[tuple[str, str]]
+) -> str | None:
+    """Return how the members of a saved mux differ from those of this one; None where they do not.
+
+    Args:
+        saved, here: (name, model) of each.
+
+    >>> members_difference([("a", "openai/a"), ("b", "openai/b")], [("a", "openai/c")])
+    "'a' was openai/a when the mux was saved and is openai/c here; 'b' (openai/b) is not here: ..."
+    """
+    then, now = dict(saved), dict(here)
+    changed = [
+        f"{name!r} was {model} when the mux was saved and is {now[name]} here"
+        for name, model in saved
+        if name in now and now[name] != model
+    ]
+    gone = [_not_there(name, model, "here") for name, model in saved if name not in now]
+    new = [_not_there(name, model, "in the saved mux") for name, model in here if name not in then]
+    if changed or gone or new:
+        told = "; ".join((*changed, *gone, *new))
+        return f"{told}: load it into a mux of the saved members, or tune or compile this one."
+    if list(saved) != list(here):
+        names = ", ".join(name for name, _ in saved)
+        return (
+            "The saved mux has the same members in another order: load it into a mux of them in "
+            f"the same order ({names})."
+        )
+    return None
+
+
+def _not_there(name: str, model: str, where: str) -> str:
+    shown = repr(name) if name == model else f"{name!r} ({model})"
+    return f"{shown} is not {where}"
