@@ -27,6 +27,7 @@ from ..text import shortened
 from .answer_reading import GOLD, AnswerReading
 from .files import json_lines
 from .formats.containers import container_of, csv_rows, document, parquet_table
+from .labels import labels_of
 from .task import TaskModule
 
 #: The column that holds a question's split.
@@ -100,14 +101,26 @@ def task_of_file(
 
 def compares_numbers_as_text(task: TaskModule) -> bool:
     """Return whether all right answers of a file's task are numbers, and their type is text."""
+    number = AnswerReading.of_type("float")
+    answers = _compared_as_text(task)
+    return bool(answers) and all(
+        number.kind.key(str(answer).strip().lstrip("$€£")) is not None for answer in answers
+    )
+
+
+def labels_as_text(task: TaskModule) -> tuple[str, ...]:
+    """Return the labels that a file's right answers seem to be while their type is text."""
+    answers = _compared_as_text(task)
+    texts = [answer.strip() for answer in answers if isinstance(answer, str)]
+    return labels_of(texts) if len(texts) == len(answers) else ()
+
+
+def _compared_as_text(task: TaskModule) -> list[Any]:
+    """Return the right answers of a file's task where their type is text; none elsewhere."""
     metric = task.metric
     if not isinstance(metric, EqualsAnswer) or type(metric.reading.kind) is not TextKind:
-        return False
-    number = AnswerReading.of_type("float")
-    return all(
-        number.kind.key(str(each[metric.column]).strip().lstrip("$€£")) is not None
-        for each in task.examples()
-    )
+        return []
+    return [each[metric.column] for each in task.examples()]
 
 
 @dataclass(frozen=True)
@@ -184,7 +197,7 @@ class _Questions:
             DataError: it lacks an input or the right answer, or one is not of its type.
         """
         for name in (*self.inputs, gold):
-            if row.get(name) in (None, ""):
+            if not str(row.get(name, "")).strip():
                 raise DataError(f"Row {at} of {self.path!r} has nothing in the column {name!r}.")
         if reading.value(row[gold]) is NO_ANSWER:
             raise DataError(

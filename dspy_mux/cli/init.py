@@ -35,6 +35,7 @@ _TO_START = (
     "llama.cpp: `llama-server -m model.gguf` serves a file on port 8080.",
     "On another machine: `dspy-mux init --address http://HOST:PORT`.",
 )
+_BASE_MODEL = "A base model was not tuned to follow instructions, and often abstains."
 _NO_LLAMA_CPP = "In this process: `pip install 'dspy-mux[local]'` adds small models."
 
 
@@ -76,8 +77,8 @@ def init(  # noqa: PLR0913  (options of a verb)
     questions: Annotated[
         Path | None,
         typer.Option(
-            help="CSV file with columns question and answer, for the task. Default: questions.csv "
-            "beside it, if there is one.",
+            help="CSV file with columns question and answer, for the task and for the type of the "
+            "answers in the pool file. Default: questions.csv beside the task, if there is one.",
             autocompletion=completion.files(".csv", ".tsv"),
         ),
     ] = None,
@@ -138,13 +139,13 @@ def _run(options: InitOptions) -> None:
             task = None
         else:
             check_new(task, force=options.force)
-    questions = _given_questions(options, task)
+    questions = _given_questions(options)
     with _nothing_written():
         chosen = _choose(options)
-        if task is not None and questions is None and options.questions is None and options.asks:
+        if options.task is not None and options.questions is None and options.asks:
             from .start.prompts import ask_questions
 
-            questions = ask_questions(task.with_name(_QUESTIONS))
+            questions = ask_questions(options.task.with_name(_QUESTIONS))
         if options.question:
             _fetch(chosen, options)
         texts = {options.pool: pool_text(chosen, options.pool, questions)}
@@ -171,18 +172,13 @@ def _nothing_written() -> Iterator[None]:
         raise KeyboardInterrupt("nothing was written.") from interrupt
 
 
-def _given_questions(options: InitOptions, task: Path | None) -> Questions | None:
+def _given_questions(options: InitOptions) -> Questions | None:
     """Return the questions that are there without asking; None for none, or for asking."""
     from .start.questions import read_questions
 
     if options.questions is not None:
-        if task is None:
-            raise ConfigurationError(
-                "--questions is for the task file, and none is to be written: name a new one with "
-                "--task, or overwrite it with --force."
-            )
         return read_questions(options.questions)
-    beside = None if task is None else task.with_name(_QUESTIONS)
+    beside = None if options.task is None else options.task.with_name(_QUESTIONS)
     if beside is None or options.asks or not os.path.isfile(beside):
         return None
     return read_questions(beside)
@@ -273,6 +269,8 @@ def _list(found: Found) -> None:
         say(f"- {_NO_LLAMA_CPP}")
     for line, heading in listing(found, console.width):
         console.print(Text(visible(line), style="bold" if heading else ""))
+    if any(offer.base for offer in found.offers):
+        say(_BASE_MODEL)
     if found.left_out:
         say(f"Left out: {some(found.left_out)}.")
 
@@ -296,16 +294,39 @@ def _fetch(chosen: list[Offer], options: InitOptions) -> None:
 
 
 def _say_written(pool: Path, members: int, task: Path | None, questions: Questions | None) -> None:
-    say(f"Wrote {pool}: {members} models.")
-    if task is None:
-        return
-    if questions is None:
+    say(f"Wrote {pool}: {members} models{_answers(questions)}.")
+    if task is not None and questions is None:
         say(f"Wrote {task}: a few questions, to be replaced by yours.")
-        return
-    shown = f"; {questions.shown} more show how to answer" if questions.shown else ""
-    left = f"; {questions.left_out} lack a question or an answer" if questions.left_out else ""
-    asked = questions.rows - questions.shown
-    say(f"Wrote {task}: {asked} questions of {questions.path}{shown}{left}.")
+    elif task is not None and questions is not None:
+        shown = f"; {questions.shown} more show how to answer" if questions.shown else ""
+        asked = questions.rows - questions.shown
+        say(f"Wrote {task}: {asked} questions of {questions.path}{shown}.")
+    if questions is not None and questions.left_out:
+        say(_left_out(questions))
+
+
+def _answers(questions: Questions | None) -> str:
+    """Return what the pool file says of the answers, for the end of a sentence."""
+    from .start.pool_text import program_of
+
+    if questions is None or not (questions.labels or questions.numbers):
+        return ""
+    if program_of(questions) is None:
+        return "; their answers are text, as a pool file cannot hold a label with ->"
+    kind = f"one of {len(questions.labels)} labels" if questions.labels else "a number"
+    return f"; each answer is {kind}"
+
+
+def _left_out(questions: Questions) -> str:
+    rows, name = questions.left_out, questions.path
+    if len(rows) == 1:
+        which, them = f"Row {rows[0]} of {name} lacks", "it is"
+    else:
+        which, them = f"{len(rows)} rows of {name}, the first row {rows[0]}, lack", "they are"
+    return (
+        f"{which} a question or an answer: {them} left out here, while `collect --file` refuses "
+        f"the file until {them} filled in."
+    )
 
 
 def _try(options: InitOptions, questions: Questions | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ConfigurationError
-from ..text import shortened
+from ..text import shortened, visible
 from .output import say
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class QuestionOptions:
             ConfigurationError: the task or the type of the answers cannot be used.
             DataError: the file cannot be read, or lacks what the program needs.
         """
-        from ..bank.question_file import compares_numbers_as_text, task_of_file
+        from ..bank.question_file import task_of_file
         from ..bank.task import load_task
         from ..mux.signature_text import parse_signature, retyped
 
@@ -78,10 +79,33 @@ class QuestionOptions:
             answer=self.answer,
             source=f"the program of {str(name)!r} ({shortened(pool.program, 80)})",
         )
-        if compares_numbers_as_text(task):
-            say(
-                "dspy-mux: the right answers are numbers, and are compared as text, so that 18 and "
-                f"18.00 are two: --type float, or answer: float in the program of {name}.",
-                file=sys.stderr,
-            )
+        _say_untyped(task, program, name)
         return task
+
+
+def _say_untyped(task: TaskModule, program: str, pool_file: Path) -> None:
+    """Say which type the answers of a file seem to have, where they are compared as text."""
+    from ..bank.labels import literal
+    from ..bank.question_file import compares_numbers_as_text, labels_as_text
+    from ..mux.signature_text import retyped
+
+    if compares_numbers_as_text(task):
+        say(
+            "dspy-mux: the right answers are numbers, and are compared as text, so that 18 and "
+            f"18.00 are two: --type float, or answer: float in the program of {pool_file}.",
+            file=sys.stderr,
+        )
+    elif labels := labels_as_text(task):
+        labelled = literal(labels)
+        try:
+            retyped(program, labelled)
+        except ConfigurationError:  # a label with an arrow, say
+            return
+        say(
+            f"dspy-mux: the right answers look like {len(labels)} labels, and are compared as "
+            "text, so that any other reply is an answer too. To allow the labels alone, name the "
+            f"type, to tune too, or in the program of {pool_file}:",
+            file=sys.stderr,
+        )
+        # To be copied, so not wrapped.
+        print(visible(f"  --type {shlex.quote(labelled)}"), file=sys.stderr)

@@ -197,12 +197,14 @@ def test_the_key_goes_to_the_given_address_alone(usual, monkeypatch, dspy_mux):
     found = usual(vLLM=vllm("a"), Ollama=ollama(*OLLAMA_MODELS))
     monkeypatch.setenv("MY_KEY", "key-of-mine-1")
     with running(vllm("b")) as given:
-        where = ("--address", f"{given.address}/v1/", "--api-key-env", "MY_KEY")
+        bare = given.address.removeprefix("http://")  # as people write it
+        where = ("--address", bare, "--api-key-env", "MY_KEY")
         assert dspy_mux("init", *where, "--models", "a,b", "--no-question")[0] == 0
     assert {key for _, key in given.asked} == {"Bearer key-of-mine-1"}
     assert {key for server in found.values() for _, key in server.asked} == {None}
-    named = {member.name: member.api_key_env for member in PoolFile.load("pool.toml").members}
-    assert named == {"a": None, "b": "MY_KEY"}
+    members = PoolFile.load("pool.toml").members
+    assert {each.name: each.api_key_env for each in members} == {"a": None, "b": "MY_KEY"}
+    assert members[1].api_base == f"{given.address}/v1"
 
 
 def test_without_a_terminal_it_says_what_to_pass(usual, refused_after):
@@ -261,7 +263,6 @@ def test_files_that_are_there_stay(usual, dspy_mux, refused):
         (["--task", "csv.py"], "would hide Python's own module csv"),
         (["--task", "../task.py"], "is not below the current folder"),
         (["--questions", "none.csv"], "There is no file 'none.csv'"),
-        (["--no-task", "--questions", "none.csv"], "--questions is for the task file"),
         (["--address", "http://u:p4ssword1@h"], "An --address holds a password or a key"),
         (["--address", "ftp://h"], "is not an address such as"),
         (["--api-key-env", "HOME"], "is for the servers at --address"),
@@ -353,11 +354,63 @@ def test_the_pool_file_knows_the_labels(usual, dspy_mux, label):
         csv.writer(file).writerows([["question", "answer"], *[["a?", "yes"], ["b?", label]] * 4])
     code, _, err = dspy_mux("init", "--yes", "--no-question", "--no-task")
     assert (code, PoolFile.load("pool.toml").program) == (0, "question -> answer"), err
-    code, _, err = dspy_mux("init", "--yes", "--no-question", "--force")
+    code, out, err = dspy_mux("init", "--yes", "--no-question", "--force")
     assert code == 0, err
+    said = "cannot hold a label with ->" if "->" in label else "each answer is one of 2 labels."
+    assert said in out
     pool = PoolFile.load("pool.toml")
     kind = pool.mux().programs[0].predictors()[0].signature.output_fields["answer"].annotation
     assert kind is str if "->" in label else set(get_args(kind)) == {"yes", label}
+
+
+def test_the_first_question_is_asked_by_the_labels(usual, dspy_mux):
+    """Beside a task file that stays, too, and with a row that is left out."""
+    labels = ("billing", "delivery", "it's broken", "other")
+    server = ollama(*OLLAMA_MODELS)
+    usual(Ollama=server)
+    reply = "[[ ## reasoning ## ]]\nClear.\n\n[[ ## answer ## ]]\nbilling"
+    server.texts.update({name: lambda prompt: reply for name, *_ in OLLAMA_MODELS})
+    rows = [(f"Message {n}, please", labels[n % 4]) for n in range(50)]
+    with open("messages.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("question", "answer"), *rows, ("Late?", " ")])
+    Path("task.py").write_text("mine")
+    code, out, err = dspy_mux("init", "--yes", "--questions", "messages.csv")
+    assert code == 0, err
+    assert Path("task.py").read_text() == "mine"
+    assert "Wrote pool.toml: 3 models; each answer is one of 4 labels." in out
+    said = " ".join(out.split())
+    assert "Row 51 of messages.csv lacks a question or an answer: it is left out here" in said
+    program = 'question -> answer: Literal["billing", "delivery", "it\'s broken", "other"]'
+    assert PoolFile.load("pool.toml").program == program
+    assert all("billing; delivery; " in str(body["messages"]) for body in server.bodies)
+    assert len(server.bodies) == 9
+    again = [row for row in rows if "'" not in row[1]] * 2
+    with open("messages.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("question", "answer"), *again, ("", "x"), ("Late?", "")])
+    options = ("--no-task", "--questions", "messages.csv", "--force")
+    code, out, err = dspy_mux("init", "--yes", "--no-question", *options)
+    assert code == 0, err
+    assert "2 rows of messages.csv, the first row" in " ".join(out.split())
+    written = """program = 'question -> answer: Literal["billing", "delivery", "other"]'\n"""
+    assert written in Path("pool.toml").read_text()
+
+
+def test_base_models_are_proposed_only_if_need_be(usual, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+    fetched = {"gemma3-270m", "smollm2-135m", "qwen2.5-coder-0.5b"}
+    monkeypatch.setattr("dspy_mux.local.path", lambda name: name if name in fetched else None)
+
+    def proposed():
+        found = offers.found_models([])
+        lines = [line for line, _ in offers.listing(found, 80)]
+        assert [line for line in lines if "a base model" in line] == lines[-1:]
+        return [found.offers[at].name for at in offers.proposed(found.offers)]
+
+    assert proposed() == ["qwen2.5-coder-0.5b", "smollm2-135m"]
+    fetched.remove("smollm2-135m")
+    assert proposed() == ["qwen2.5-coder-0.5b", "gemma3-270m"]
+    fetched.clear()
+    assert proposed() == ["qwen2.5-coder-0.5b", "smollm2-135m"]
 
 
 def test_what_fails_half_way_leaves_no_file(usual, monkeypatch, refused_after):

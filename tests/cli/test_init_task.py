@@ -118,7 +118,7 @@ def test_what_spreadsheets_write(task):
     made = task(content, encoding="utf-8-sig")
     (example,) = made.examples()
     assert (example.question, example.answer) == ("Wer?", "Ich")
-    assert read_questions(Path("questions.csv")).left_out == 1
+    assert read_questions(Path("questions.csv")).left_out == (2,)
 
 
 def test_a_file_in_another_folder(task):
@@ -130,7 +130,9 @@ def test_a_file_in_another_folder(task):
     ("content", "said"),
     [
         (b"", "names no columns in its first line"),
-        (b"a,b\n1,2\n", "has the columns a, b: name the one of the questions question"),
+        (b"a,b\n1,2\n", "has no columns 'question' and 'answer'; its columns are 'a', 'b'. Rename"),
+        (b"qestion,answer\n1,2\n", "no column 'question'; its columns are 'qestion', 'answer'"),
+        (b"question,reply\n1,2\n", "Rename the one of the right answers 'answer'"),
         (b"question,answer\n", "has no row with a question and an answer"),
         (b"question,answer\na?,b,c\n", "Row 1 of "),
         (b"question,answer\n\xe9?,b\n", "is not UTF-8 text"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 
 import pytest
 
@@ -168,6 +169,30 @@ def test_a_file_that_comes_while_the_study_runs_stays(folder, as_json, dspy_mux,
     code, _, err = dspy_mux(*TUNE)
     assert (code, (folder / "mux.json").read_text()) == (2, "[1]")
     assert "is not a saved mux" in err
+
+
+def test_answers_that_look_like_labels_name_the_type_to_write(folder, dspy_mux, refused):
+    pool = folder / "pool.toml"
+    pool.write_text(pool.read_text().replace("answer: float", "answer"))
+
+    def told(labels, *options, rows=12):
+        cells = [(f"What is {n} + {n}?", labels[n % len(labels)]) for n in range(rows)]
+        with (folder / "questions.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([("question", "answer"), *cells])
+        code, _, err = dspy_mux(*COLLECT, "--max-calls", 1, *options)
+        assert code == 0, err
+        return [line.strip() for line in err.splitlines() if "--type" in line or "labels" in line]
+
+    sentence, written = told(["billing", " it's broken "])
+    assert "the right answers look like 2 labels, and are compared as text" in sentence
+    option = shlex.split(written)
+    assert option == ["--type", 'Literal["billing", "it\'s broken"]']
+    assert told(["billing", "it's broken"], *option) == []
+    assert told(["Paris", "Lima", "Oslo", "Rome"], rows=11) == []
+    assert told(["a -> b", "c"]) == []  # no type can hold it
+    pool.write_text(pool.read_text().replace("-> answer", "-> answer: float"))
+    (folder / "questions.csv").write_text("question,answer\nWhat is 1 + 1?,2\n ,4\n")
+    assert "Row 2 of 'questions.csv' has nothing in the column 'question'" in refused(*COLLECT)
 
 
 def test_mistakes_in_the_file_name_its_columns(folder, refused, dspy_mux):

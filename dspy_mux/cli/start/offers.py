@@ -33,6 +33,7 @@ class Offer:
         entry: its table in a pool file.
         ready: it needs no download and no consent, and nobody else's machine.
         consent: whether its terms must be accepted before it is fetched.
+        base: it continues text, and was not tuned to follow instructions.
     """
 
     place: str
@@ -40,6 +41,7 @@ class Offer:
     entry: MemberEntry
     ready: bool = True
     consent: bool = False
+    base: bool = False
 
     @property
     def name(self) -> str:
@@ -110,17 +112,19 @@ def _embedded() -> Iterator[Offer]:
 
     if importlib.util.find_spec("xllamacpp") is None:
         return
-    # The largest first: where members are equally sure, the first of them wins.
-    for weights in sorted(CATALOG.values(), key=lambda weights: -weights.size):
+    # The strongest first: where members are equally sure, the first of them wins.
+    for weights in sorted(CATALOG.values(), key=lambda each: (not each.chat, -each.parameters)):
         here = path(weights.name) is not None
         size = size_text(weights.size)
         terms = f", under the {weights.licence}" if weights.needs_consent and not here else ""
+        where = f"{size}, on this machine" if here else f"{size} to fetch{terms}"
         yield Offer(
             "This process, on llama.cpp",
-            f"{size}, on this machine" if here else f"{size} to fetch{terms}",
+            where if weights.chat else f"{where}; a base model",
             MemberEntry(local=weights.name),
             ready=here,
             consent=weights.needs_consent and not here,
+            base=not weights.chat,
         )
 
 
@@ -128,13 +132,17 @@ def proposed(offers: Sequence[Offer]) -> list[int]:
     """Return the offers, by index, that are taken where the user says nothing.
 
     They are the first models of servers. Where there are fewer than two, those of this process
-    that have been fetched fill the place, and if need be others whose terms need no consent.
+    that have been fetched fill the place, the strongest first; only if need be a base model, and
+    then others whose terms need no consent.
     """
     servers = [at for at, offer in enumerate(offers) if offer.entry.model and offer.ready]
     if len(servers) >= _FEWEST:
         return servers[:_MOST_PROPOSED]
     own = [at for at, offer in enumerate(offers) if offer.entry.local and not offer.consent]
-    here = [at for at in own if offers[at].ready][: _MOST_PROPOSED - len(servers)]
+    fetched = [at for at in own if offers[at].ready]
+    here = [at for at in fetched if not offers[at].base][: _MOST_PROPOSED - len(servers)]
+    lacking = max(0, _FEWEST - len(servers) - len(here))
+    here += [at for at in fetched if offers[at].base][:lacking]
     to_fetch = [at for at in own if not offers[at].ready]
     fewest = max(0, _FEWEST - len(servers) - len(here))
     smallest = to_fetch[len(to_fetch) - fewest :] if fewest else []

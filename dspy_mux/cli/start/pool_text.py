@@ -38,7 +38,8 @@ def pool_text(offers: Sequence[Offer], path: Path, questions: Questions | None =
         questions: say what the answers are, numbers or labels; None for text.
     """
     place = None
-    program = _program(questions)
+    signature = program_of(questions)
+    program = "" if signature is None else f"program = {_literal(signature)}\n"
     text = _HEAD.format(name=path.as_posix(), program=program, k=K, temperature=TEMPERATURE)
     for offer in offers:
         text += "\n"
@@ -49,19 +50,20 @@ def pool_text(offers: Sequence[Offer], path: Path, questions: Questions | None =
     return text + _FOOT
 
 
-def _program(questions: Questions | None) -> str:
-    """Return the line with the signature, where the answers have a type; else nothing."""
+def program_of(questions: Questions | None) -> str | None:
+    """Return the signature where the answers have a type that a pool file can hold; else None."""
+    from ...bank.labels import literal
     from ...mux.signature_text import parse_signature
 
     if questions is None or not (questions.numbers or questions.labels):
-        return ""
-    kind = f"Literal[{', '.join(map(repr, questions.labels))}]" if questions.labels else "float"
+        return None
+    kind = literal(questions.labels) if questions.labels else "float"
     signature = f"question -> answer: {kind}"
     try:
         parse_signature(signature)
     except ConfigurationError:  # a label with an arrow, say
-        return ""
-    return f"program = {_quoted(signature)}\n"
+        return None
+    return signature
 
 
 def _table(offer: Offer) -> Iterator[str]:
@@ -75,6 +77,12 @@ def _table(offer: Offer) -> Iterator[str]:
         yield f"api_key_env = {_quoted(entry.api_key_env)}    # {note}"
     if entry.options.get("cache") is False:
         yield "options = { cache = false }    # DSPy's cache would mix it up with its namesake"
+
+
+def _literal(text: str) -> str:
+    """Return a TOML string without escapes, where single quotes can hold the text."""
+    plain = text.isprintable() and "'" not in text
+    return f"'{text}'" if plain and '"' in text else _quoted(text)
 
 
 def _quoted(text: str) -> str:

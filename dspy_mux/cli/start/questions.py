@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import DataError
+from ...text import shortened
 
 _QUESTION = ("question", "prompt", "input", "query", "problem", "text")
 _ANSWER = ("answer", "label", "output", "solution")
-_NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,17})(?:\.\d{1,17})?")
-#: More labels, longer ones, or fewer rows of each are free text.
-_MOST_LABELS, _LONGEST_LABEL, _FEWEST_ROWS = 12, 40, 4
-
 #: Questions that show how to answer, and how many there must be for each of them.
 _MOST_SHOWN, _ASKED_PER_SHOWN = 3, 10
 
@@ -27,7 +23,7 @@ class Questions:
         columns: all of them, in the file's order.
         question, answer: the columns that hold these.
         rows: how many have both; others are left out.
-        left_out: how many lack one of them.
+        left_out: the numbers of those that lack one of them, from 1.
         first: the first question and its answer.
         labels: the answers, where they are a few labels; empty otherwise.
         numbers: whether all answers are numbers.
@@ -40,7 +36,7 @@ class Questions:
     question: str
     answer: str
     rows: int
-    left_out: int
+    left_out: tuple[int, ...]
     first: tuple[str, str]
     labels: tuple[str, ...] = ()
     numbers: bool = False
@@ -61,23 +57,21 @@ def read_questions(path: Path) -> Questions:
     """
     from ...bank.answer_reading import GOLD
     from ...bank.formats.containers import csv_head, csv_rows
+    from ...bank.labels import are_numbers, labels_of
     from ...bank.question_file import SPLIT
 
     delimiter, columns = csv_head(path)
-    rows = [row for _, row in csv_rows(path)]
+    rows = dict(csv_rows(path))
     question, answer = _column(columns, _QUESTION), _column(columns, (*_ANSWER, *GOLD))
     if question is None or answer is None:
-        raise DataError(
-            f"{str(path)!r} has the columns {', '.join(columns)}: name the one of the questions "
-            "question and the one of the right answers answer."
-        )
+        raise DataError(f"{str(path)!r} has {_lacking(columns, question, answer)}")
     names = (question.strip(), answer.strip())
-    pairs = [tuple(row.get(name, "").strip() for name in names) for row in rows]
-    full = [pair for pair in pairs if all(pair)]
+    pairs = {at: tuple(row.get(name, "").strip() for name in names) for at, row in rows.items()}
+    full = [pair for pair in pairs.values() if all(pair)]
     if not full:
         raise DataError(f"{str(path)!r} has no row with a question and an answer.")
     answers = [given for _, given in full]
-    splits = {row.get(SPLIT, "") for row in rows} if SPLIT in columns else {""}
+    splits = {row.get(SPLIT, "") for row in rows.values()} if SPLIT in columns else {""}
     return Questions(
         path=path,
         delimiter=delimiter,
@@ -85,10 +79,10 @@ def read_questions(path: Path) -> Questions:
         question=question,
         answer=answer,
         rows=len(full),
-        left_out=len(rows) - len(full),
+        left_out=tuple(at for at, pair in pairs.items() if not all(pair)),
         first=(full[0][0], full[0][1]),
-        labels=_labels(answers),
-        numbers=all(map(_NUMBER.fullmatch, answers)),
+        labels=labels_of(answers),
+        numbers=are_numbers(answers),
         splits=tuple(sorted(splits)) if all(split.strip() for split in splits) else (),
     )
 
@@ -99,10 +93,13 @@ def _column(columns: Sequence[str], known: Sequence[str]) -> str | None:
     return next((names[name] for name in known if name in names), None)
 
 
-def _labels(answers: Sequence[str]) -> tuple[str, ...]:
-    labels = sorted(set(answers))
-    alike = len({label.casefold() for label in labels}) < len(labels)
-    several = 2 <= len(labels) <= _MOST_LABELS and len(answers) >= _FEWEST_ROWS * len(labels)
-    short = all(len(label) <= _LONGEST_LABEL for label in labels)
-    numbers = all(map(_NUMBER.fullmatch, labels))
-    return tuple(labels) if several and short and not alike and not numbers else ()
+def _lacking(columns: Sequence[str], question: str | None, answer: str | None) -> str:
+    """Return which columns a file lacks, which it has, and what to do."""
+    listed = shortened(", ".join(repr(column.strip()) for column in columns), 300)
+    if question is None and answer is None:
+        return (
+            f"no columns 'question' and 'answer'; its columns are {listed}. Rename the one of the "
+            "questions 'question', and the one of the right answers 'answer'."
+        )
+    name, of = ("question", "questions") if question is None else ("answer", "right answers")
+    return f"no column {name!r}; its columns are {listed}. Rename the one of the {of} {name!r}."

@@ -6,6 +6,7 @@ import keyword
 import os
 from pathlib import Path
 
+from ...bank.labels import literal, quoted
 from .questions import Questions
 
 _HEAD = '''\
@@ -87,8 +88,8 @@ _NUMBERS_PROGRAM = """\
     return dspy.ChainOfThought(Task)  # dspy.Predict(Task) answers at once, without reasoning"""
 #: Columns that an example cannot have beside its question and answer: dspy.Example takes a `base`.
 _NOT_FIELDS = ("question", "answer", "base", "self")
-#: Characters of labels in one line.
-_LONGEST_LINE = 50
+#: Characters of a type in one line.
+_LONGEST_LINE = 60
 
 
 def task_text(module: str, path: Path, pool: Path, questions: Questions | None) -> str:
@@ -105,7 +106,7 @@ def task_text(module: str, path: Path, pool: Path, questions: Questions | None) 
     is_text = questions is None or not (questions.labels or questions.numbers)
     shown = _SHOWN.format(shown=3 if questions is None else questions.shown) if is_text else ""
     splits = questions.splits if questions is not None and questions.splits else ("train", "test")
-    names = f"\nsplits = [{', '.join(map(_text, splits))}]\n"
+    names = f"\nsplits = [{', '.join(map(quoted, splits))}]\n"
     body = _BODY.format(
         wanted="Answer with a name, a number or a few words."
         if is_text
@@ -132,17 +133,17 @@ def _imports(questions: Questions | None) -> list[str]:
 def _source(questions: Questions, path: Path) -> str:
     way = Path(os.path.relpath(questions.path, path.parent)).as_posix()
     columns = f"{questions.question.strip()} and {questions.answer.strip()}"
-    return f"\nQUESTIONS = Path(__file__).parent / {_text(way)}  # its columns {columns}\n"
+    return f"\nQUESTIONS = Path(__file__).parent / {quoted(way)}  # its columns {columns}\n"
 
 
 def _kind(questions: Questions) -> str:
     if not questions.labels:
         return "float" if questions.numbers else "str"
-    labels = [_text(label) for label in questions.labels]
-    line = ", ".join(labels)
-    if len(line) > _LONGEST_LINE:
-        line = "".join(f"\n        {label}," for label in labels) + "\n    "
-    return f"Literal[{line}]"
+    line = literal(questions.labels)
+    if len(line) <= _LONGEST_LINE:
+        return line
+    lines = "".join(f"\n        {quoted(each)}," for each in questions.labels)
+    return f"Literal[{lines}\n    ]"
 
 
 def _typed_program(questions: Questions | None) -> str:
@@ -152,7 +153,7 @@ def _typed_program(questions: Questions | None) -> str:
 def _splits(questions: Questions | None) -> str:
     parts = ['"train": asked[::2]', '"test": asked[1::2]', "None: asked"]
     if questions is not None and questions.splits:
-        names = map(_text, questions.splits)
+        names = map(quoted, questions.splits)
         parts = [f"{name}: [row for row in asked if row.split == {name}]" for name in names]
         parts = ["", *parts, "None: asked"]
         return "\n        ".join(f"{part}," if part else "" for part in parts) + "\n    "
@@ -160,7 +161,7 @@ def _splits(questions: Questions | None) -> str:
 
 
 def _file_rows(questions: Questions) -> str:
-    question, answer = _text(questions.question), _text(questions.answer)
+    question, answer = quoted(questions.question), quoted(questions.answer)
     fields = [f"question=row[{question}].strip()", f"answer=row[{answer}].strip()"]
     others = [
         column
@@ -169,9 +170,9 @@ def _file_rows(questions: Questions) -> str:
         and column.isidentifier()
         and not keyword.iskeyword(column)
     ]
-    fields += [f"{name}=row[{_text(name)}]" for name in others]
+    fields += [f"{name}=row[{quoted(name)}]" for name in others]
     both = f'all((row[name] or "").strip() for name in ({question}, {answer}))'
-    delimiter = "" if questions.delimiter == "," else f", delimiter={_text(questions.delimiter)}"
+    delimiter = "" if questions.delimiter == "," else f", delimiter={quoted(questions.delimiter)}"
     lines = "\n".join(f"                {field}," for field in fields)
     return _FILE_ROWS.format(fields=lines, delimiter=delimiter, both=both)
 
@@ -182,9 +183,3 @@ def _right(questions: Questions | None) -> str:
     if questions is not None and questions.labels:
         return "prediction.answer == example.answer"
     return "prediction.answer.strip().casefold() == example.answer.strip().casefold()"
-
-
-def _text(text: str) -> str:
-    """Return a text as Python writes it, in double quotes where that needs no escapes."""
-    written = repr(text)
-    return f'"{written[1:-1]}"' if '"' not in written and "\\" not in written else written
