@@ -14,6 +14,7 @@ import typer
 from ..errors import ConfigurationError
 from . import completion
 from .options import AcceptLicense, Timeout
+from .output import say
 
 if TYPE_CHECKING:
     from ..mux.slm_mux import SLMMux
@@ -149,9 +150,10 @@ def _open(options: AskOptions) -> SLMMux:
         accept_license=options.accept_license,
     )
     # A saved mux may have one member: an optimizer chose it.
-    if options.mux is None and len(mux.members) < 2:
-        raise ConfigurationError(
-            f"The pool has one member, {mux.members[0].name!r}, and a mux chooses between members: "
-            "add another [[members]]."
+    if options.mux is None and len(mux.members) == 1:
+        say(
+            f"dspy-mux: The pool has one member, {mux.members[0].name!r}: its most frequent answer "
+            "wins (self-consistency). Add another [[members]] to choose between models.",
+            file=sys.stderr,
         )
     return mux

@@ -11,6 +11,7 @@ import typer
 from ..errors import ConfigurationError
 from ..text import shortened
 from . import completion
+from .help_text import Verb, Verbs
 from .import_options import ImportOptions
 from .layout import Cell, Table
 from .options import FILES, AsJson, BankPath, Dataset
@@ -19,7 +20,9 @@ from .step import step
 
 _Causes: TypeAlias = Mapping[str, int]
 
-bank_app = typer.Typer(help="What a bank holds; draws in and out of it.", no_args_is_help=True)
+bank_app = typer.Typer(
+    cls=Verbs, help="What a bank holds; draws in and out of it.", no_args_is_help=True
+)
 
 #: Columns that are said once, above, where all rows have the same.
 _ONCE = ("dataset", "temperature", "questions", "model", "program")
@@ -33,7 +36,7 @@ _NAMES = ("dataset", "member", "temperature", *_DRAWN, *_TAKEN)
 _WHOLE = (*_DRAWN, "calls", "tokens")
 
 
-@bank_app.command("info")
+@bank_app.command("info", cls=Verb)
 def bank_info(bank: BankPath, dataset: Dataset = None, as_json: AsJson = False) -> None:
     """List datasets, members and programs, with their draws, usage and evidence."""
     from ..bank.jsonl import jsonl_info
@@ -134,7 +137,7 @@ def _cell(column: str, value: object) -> str:
     return str(value)[:12] if column == "program" else str(value)
 
 
-@bank_app.command("import")
+@bank_app.command("import", cls=Verb)
 def bank_import(  # noqa: PLR0913  Typer reads the options from the parameters
     bank: Annotated[
         str, typer.Argument(help="The bank to add to.", autocompletion=completion.banks)
@@ -206,7 +209,7 @@ def bank_import(  # noqa: PLR0913  Typer reads the options from the parameters
     ).run(bank, files)
 
 
-@bank_app.command("export")
+@bank_app.command("export", cls=Verb)
 def bank_export(
     bank: BankPath,
     file: Annotated[
@@ -235,7 +238,7 @@ def bank_export(
     say(f"{file}: {count} draws")
 
 
-@bank_app.command("salvage")
+@bank_app.command("salvage", cls=Verb)
 def bank_salvage(
     bank: Annotated[str, typer.Argument(help="A damaged bank.", autocompletion=completion.banks)],
     into: Annotated[str, typer.Argument(metavar="NEW", help="A new file.")],

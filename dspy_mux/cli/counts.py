@@ -11,6 +11,11 @@ from .output import say
 if TYPE_CHECKING:
     from ..bank.record import Record
 
+#: Fewer questions than these tell no rules apart.
+_FEW = 30
+#: So many questions make the 95 % interval of an accuracy ±10 points: 1.96² · 0.25 / 0.1².
+_TO_TEN_POINTS = 100
+
 
 def counted(questions: int, every: int) -> str:
     """Return how many of the bank's questions the figures are of."""
@@ -30,6 +35,16 @@ def say_left_out(
 
     if why := why_left_out(record, members, k, at_most):
         say(f"dspy-mux: {why}", file=sys.stderr)
+
+
+def say_few(questions: int) -> None:
+    """Say that rules cannot be told apart by so few questions, if they cannot."""
+    if questions < _FEW:
+        one = "1 question is" if questions == 1 else f"{questions} questions are"
+        say(
+            f"{one} too few to tell rules apart: an accuracy that is known to ±10 points takes "
+            f"about {_TO_TEN_POINTS}."
+        )
 
 
 def say_untested(tested: int, usable: int, part: str | None, *, repeats: bool) -> None:

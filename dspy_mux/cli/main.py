@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from typing import Annotated, Any, cast
 
 import typer
-import typer.core
 
 from ..errors import BankError, ConfigurationError, LocalModelError, MissingExtra, MuxError
 from .accuracies import accuracies
@@ -23,6 +22,7 @@ from .budget import budget
 from .check import check
 from .collect import collect
 from .drift import drift
+from .help_text import Verb, Verbs
 from .init import init
 from .output import one_line, say
 from .replay import replay
@@ -40,7 +40,7 @@ _MISTAKES = (BankError, ConfigurationError, LocalModelError, MissingExtra)
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
 
 
-class _Verbs(typer.core.TyperGroup):
+class _Verbs(Verbs):
     def invoke(self, ctx: Any) -> Any:  # typer has no one class of context over its versions
         with one_line_errors():  # inside typer, which ends an interrupt with "Aborted!"
             return super().invoke(ctx)
@@ -78,7 +78,7 @@ for verb in (
     ask,
     serve,
 ):
-    app.command()(verb)
+    app.command(cls=Verb)(verb)
 app.add_typer(bank_app, name="bank")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .counts import counted, say_untested
+from .counts import counted, say_few, say_untested
 from .layout import Table
 from .options import (
     AsJson,
@@ -38,7 +38,7 @@ _DIFFERENCE = "− consistency, points (95 %)"
 _COLUMNS = (
     "rule",
     "accuracy %",
-    "95 % interval",
+    "interval, 95 %",
     _DIFFERENCE,
     "calls",
     "frugal calls",
@@ -171,6 +171,7 @@ def _show(results: dict[str, Result], usable: int, part: str | None) -> None:
         members=members,
     )
     say(f"Some member right: {percent(first.union_accuracy)} %.")
+    say_few(first.questions)
     say_untested(first.questions, usable, part, repeats=True)
     for result in results.values():
         if result.context is not None:

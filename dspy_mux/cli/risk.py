@@ -244,7 +244,10 @@ def _with_accuracies(rule: str, found: Risk) -> str:
     if rule not in _BY_ACCURACY or not found.promised or len(found.accuracies) == 1:
         return ""
     known = ", ".join(f"{name!r}: {value:.4g}" for name, value in found.accuracies.items())
-    return f" It is of a mux with accuracies={{{known}}}: they decide among equals."
+    return (
+        f" It holds for a mux with accuracies={{{known}}}, which decide between members of equal "
+        "confidence."
+    )
 
 
 def _calls_needed(found: Risk) -> str:

@@ -160,6 +160,12 @@ def _show(found: Found, asked: str, members: Sequence[str], options: SearchOptio
         [_row(subset)[: len(columns)] for subset in found.results],
     )
     tables(shown, members=members)
+    say(
+        "objective: union − λ · contradiction, ± half of its 95 % interval. union: some member is "
+        "right. contradiction: some member is right while another is wrong in all its draws. "
+        "floor – ceiling: the rule consistency scores at most the ceiling, and where no tie "
+        "decides at least the floor."
+    )
     if found.exact:
         say("Proven best.")
     else:

@@ -110,7 +110,8 @@ class Repeat:
 
     Attributes:
         chances: [N], the confidences of the test part as chances of being right.
-        accuracies: [M], of the members on the part that fits; they decide among equals.
+        accuracies: [M], of the members on the part that fits; they decide between members of equal
+            confidence.
     """
 
     parts: Parts

@@ -180,7 +180,7 @@ class Certified:
         better = ""
         if self.risk_upper is not None and self.risk_upper < self.goal.max_risk - _SAME:
             upper = rounded_up(self.risk_upper)
-            better = f" (in fact at most {upper} %, as every threshold passed)"
+            better = f" (even at most {upper} %, as answers of every confidence keep the limit)"
         return (
             f"At confidence {self.threshold:.6g} or more{found}: {self.goal}{better}, {ASSUMPTION}."
         )

@@ -278,7 +278,8 @@ def _check_cache_entries(members: Sequence[Member]) -> None:
             raise ConfigurationError(
                 f"Members {seen[key].name!r} and {member.name!r} have the same model string "
                 f"{member.lm.model!r} and the same settings, so each would be answered from the "
-                "other's cache: give them different model strings or temperatures, or pass "
-                "cache=False to both LMs (in a pool file: options = {cache = false})."
+                "other's cache: give them different model strings, or temperatures with "
+                "Member(lm, temperature=…), as the mux overrides an LM's own, or pass cache=False "
+                "to both LMs (in a pool file: temperature = …, options = {cache = false})."
             )
         seen[key] = member

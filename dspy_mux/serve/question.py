@@ -63,11 +63,12 @@ def of_chat(model: ServedModel, request: ChatRequest, settings: ServeSettings) -
     given = {**request.settings(), "temperature": request.temperature}
     for name in given:
         if given[name] is not None:
+            sent = _as_sent(request, name)
             raise APIError(
                 400,
-                f"{_as_sent(request, name)!r}: {model.name} is a program with settings of its own for each member; "
-                f"leave {_as_sent(request, name)} out{_ELSEWHERE.get(name, '')}.",
-                param=_as_sent(request, name),
+                f"{sent!r}: {model.name} is a program with settings of its own for each member; "
+                f"leave {sent} out{_ELSEWHERE.get(name, '')}.",
+                param=sent,
                 code="unsupported_parameter",
             )
     inputs = _of_message(model, request.messages[-1], settings)

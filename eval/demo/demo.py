@@ -134,7 +134,7 @@ class _Report:
         tables(
             Table(
                 f"Everyday questions, test split, n = {len(self.test)}",
-                ("method", "calls a question", "accuracy %", "95 % interval", "n"),
+                ("method", "calls a question", "accuracy %", "interval, 95 %", "n"),
                 [
                     [name, str(calls), each.percent(), each.interval(), str(each.n)]
                     for name, calls, each in rows
@@ -149,7 +149,7 @@ class _Report:
         tables(
             Table(
                 "SLM-MUX: accuracy by confidence",
-                ("confidence", "accuracy %", "95 % interval", "n"),
+                ("confidence", "accuracy %", "interval, 95 %", "n"),
                 [
                     [f"{confidence:.2f}", each.percent(), each.interval(), str(each.n)]
                     for confidence, each in self.by_confidence()

@@ -254,7 +254,7 @@ def _tables(measured: Sequence[Measured], large: Row) -> list[Shown]:
             (
                 "method",
                 "accuracy %",
-                "95 % interval",
+                "interval, 95 %",
                 "calls of small models",
                 f"calls of {LARGE}",
             ),

@@ -101,7 +101,7 @@ def by_calls(task: TaskAnswers, lines: Sequence[Line]) -> Chart:
             ),
             ("Pareto front", QUIET, "┄"),
         ],
-        columns=("method", "calls a question", "accuracy %", "95 % interval", "n", "on the front"),
+        columns=("method", "calls a question", "accuracy %", "interval, 95 %", "n", "on the front"),
         rows=[
             [
                 line.title,
@@ -210,7 +210,7 @@ def by_confidence(task: TaskAnswers) -> Chart:
             ),
             ("as sure as right", QUIET, "┄"),
         ],
-        columns=("method", "mean confidence", "right %", "95 % interval", "n"),
+        columns=("method", "mean confidence", "right %", "interval, 95 %", "n"),
         rows=[
             [
                 task.title(method),
@@ -269,7 +269,7 @@ def by_draws(task: TaskAnswers) -> Chart:
             (_RULE_TITLES[rule], (look := method_look(task, _BY_K[rule])).color, look.sign)
             for rule in curves
         ],
-        columns=("method", "k", "accuracy %", "95 % interval", "n", "calls a question"),
+        columns=("method", "k", "accuracy %", "interval, 95 %", "n", "calls a question"),
         rows=[
             [
                 _RULE_TITLES[rule],

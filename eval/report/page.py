@@ -204,7 +204,7 @@ def _table(task: str, lines: Sequence[Line]) -> str:
 
 
 def _kind(column: str) -> str:
-    return "" if column in ("method", "95 % interval") else " class='number'"
+    return "" if column in ("method", "interval, 95 %") else " class='number'"
 
 
 def _row(line: Line) -> str:
@@ -212,7 +212,7 @@ def _row(line: Line) -> str:
     for name, text in zip(COLUMNS, line.cells(), strict=True):
         if name == "method":
             cells.append(f"<th scope='row'>{escaped(text)}</th>")
-        elif name == "95 % interval":
+        elif name == "interval, 95 %":
             cells.append(
                 f"<td class='between'>{_interval(line.accuracy)}<span>{escaped(text)}</span></td>"
             )

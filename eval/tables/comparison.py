@@ -24,7 +24,7 @@ _FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 COLUMNS = (
     "method",
     "accuracy %",
-    "95 % interval",
+    "interval, 95 %",
     "n",
     "no answer",
     "calls",
@@ -37,7 +37,7 @@ COLUMNS = (
 #: The last columns of CSV and JSON; the share escalated is there where a large model is.
 _LAST = ("mcnemar_p", "escalated")
 #: Columns in a terminal narrower than _WIDE.
-_FEW = ("method", "accuracy %", "95 % interval", "no answer", "calls", "− SLM-MUX, points")
+_FEW = ("method", "accuracy %", "interval, 95 %", "no answer", "calls", "− SLM-MUX, points")
 _WIDE = 132
 
 

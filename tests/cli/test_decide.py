@@ -92,6 +92,13 @@ def test_replay_says_what_calibrated_read(tmp_path, dspy_mux, as_json):
         assert (code, err) == (0, said)
 
 
+@pytest.mark.parametrize(("questions", "said"), [(3, True), (40, False)])
+def test_replay_says_that_few_questions_tell_no_rules_apart(tmp_path, dspy_mux, questions, said):
+    code, out, _ = dspy_mux("replay", jsonl(tmp_path / "few.jsonl", some_rows(questions)))
+    assert code == 0
+    assert ("are too few to tell rules apart" in out) is said
+
+
 def test_replay_of_all_rules_is_one_object(bank, as_json):
     told = as_json("replay", bank, "--rule", "all", "--k", 4, "--repeats", 1)
     assert told.keys() == {"rules"}

@@ -65,8 +65,11 @@ def test_a_promise_stands_with_its_assumption_below_the_table(pool, dspy_mux):
     code, out, _ = dspy_mux("risk", pool, "--max-risk", 0.2, "--repeats", 2, "--escalate", "big")
     told = " ".join(out.split())
     assert code == 0
-    assert "at most 20 % wrong among the answered, with 90 % confidence (in fact at most" in told
-    assert "as every threshold passed), if the questions to come are like these" in told
+    assert "at most 20 % wrong among the answered, with 90 % confidence (even at most" in told
+    assert (
+        "as answers of every confidence keep the limit), if the questions to come are like these"
+        in told
+    )
     assert "60 others choose the threshold, and 60 others, which chose nothing" in told
     assert "go to big, one call each" in told
 
@@ -119,7 +122,9 @@ def test_several_rules_are_no_single_promise_and_accuracies_are_named(pool, dspy
     code, out, _ = dspy_mux("risk", pool, "--rule", "all", "--max-risk", 0.6, "--repeats", 1)
     told = " ".join(out.split())
     assert code == 0
-    assert told.count("It is of a mux with accuracies={'a': ") == 2  # consistency, self_consistency
+    assert (
+        told.count("It holds for a mux with accuracies={'a': ") == 2
+    )  # consistency, self_consistency
     assert "one that is picked for its threshold or coverage here is broken more often" in told
     alone = dspy_mux("risk", pool, "--rule", "pooled", "--max-risk", 0.6, "--repeats", 1)[1]
     assert "accuracies" not in alone

@@ -111,8 +111,9 @@ def test_a_promise_says_what_it_rests_on():
     found = risk(a_record(), "pooled", max_risk=0.1, confidence=0.8, repeats=2)
     assert found.promise == (
         f"At confidence {found.threshold:.6g} or more: at most 10 % wrong among the answered, with "
-        f"80 % confidence (in fact at most {rounded_up(found.risk_upper)} %, as every threshold "
-        "passed), if the questions to come are like these: exchangeable with the bank's."
+        f"80 % confidence (even at most {rounded_up(found.risk_upper)} %, as answers of every "
+        "confidence keep the limit), if the questions to come are like these: exchangeable with "
+        "the bank's."
     )
     assert (found.rule, found.members, found.k, found.repeats) == ("pooled", ("a", "b", "c"), 3, 2)
     assert (found.questions, found.left_out, found.n_fit) == (600, 0, 300)
@@ -137,7 +138,7 @@ def certified(threshold, upper=0.05):
             0.8,
             0.0321,
             1.0,
-            "90 % confidence (in fact at most 3.3 %, as every threshold passed), if",
+            "(even at most 3.3 %, as answers of every confidence keep the limit), if",
         ),
         (
             None,

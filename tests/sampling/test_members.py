@@ -75,6 +75,16 @@ def test_refused_at_construction(lms, arguments, sentence):
     assert "\n" not in str(refusal.value)
 
 
+def test_what_the_error_on_one_model_string_names_sets_members_apart():
+    one = dspy.LM("openai/a", api_base="http://localhost:1/v1", api_key="none")
+    hot = one.copy(temperature=0.9)  # the mux's own temperature takes its place
+    with pytest.raises(ConfigurationError, match=r"with Member\(lm, temperature=…\), as the mux"):
+        SLMMux("question -> answer", {"x": one, "y": hot})
+    SLMMux("question -> answer", {"x": one, "y": Member(one, temperature=0.9)})
+    loose = one.copy(cache=False)
+    SLMMux("question -> answer", {"x": loose, "y": loose.copy()})
+
+
 @pytest.mark.parametrize(
     "arguments",
     [{"name": ""}, {"k": 0}, {"k": "3"}, {"temperature": float("nan")}, {"adapter": "chat"}],

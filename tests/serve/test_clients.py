@@ -249,9 +249,11 @@ def test_dspy_asks_a_program_by_its_input_alone(address, engine):
 def test_a_tuned_mux_names_what_serves_prompts(address, name):
     """The server would refuse --chat for it."""
     lm = dspy.LM(f"openai/{name}", api_base=f"{address}/v1", api_key=KEY, cache=False)
-    with dspy.context(lm=lm, adapter=dspy.ChatAdapter()):
-        with pytest.raises(Exception, match="the pool file, without this saved mux, with --chat"):
-            dspy.Predict("question -> answer")(question="What is 6 × 7?")
+    with (
+        dspy.context(lm=lm, adapter=dspy.ChatAdapter()),
+        pytest.raises(Exception, match="the pool file, without this saved mux, with --chat"),
+    ):
+        dspy.Predict("question -> answer")(question="What is 6 × 7?")
 
 
 def test_a_limit_of_tokens_says_where_it_belongs(client):
