@@ -103,8 +103,8 @@ def _say_untyped(task: TaskModule, program: str, pool_file: Path) -> None:
             return
         say(
             f"dspy-mux: the right answers look like {len(labels)} labels, and are compared as "
-            "text, so that any other reply is an answer too. To allow the labels alone, name the "
-            f"type, to tune too, or in the program of {pool_file}:",
+            "text, so that any other reply is an answer too. Name their type here and for tune, "
+            f"or in the program of {pool_file}:",
             file=sys.stderr,
         )
         # To be copied, so not wrapped.

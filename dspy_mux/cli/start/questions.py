@@ -95,7 +95,7 @@ def _column(columns: Sequence[str], known: Sequence[str]) -> str | None:
 
 def _lacking(columns: Sequence[str], question: str | None, answer: str | None) -> str:
     """Return which columns a file lacks, which it has, and what to do."""
-    listed = shortened(", ".join(repr(column.strip()) for column in columns), 300)
+    listed = shortened(", ".join(repr(column.strip()) for column in columns if column.strip()), 300)
     if question is None and answer is None:
         return (
             f"no columns 'question' and 'answer'; its columns are {listed}. Rename the one of the "
