@@ -23,6 +23,7 @@ import importlib
 import inspect
 import itertools
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -134,15 +135,16 @@ def load_task(name: str) -> TaskModule:
         ConfigurationError: there is no such module, or it is not a task; the message says which
             part is wrong. What the module itself raises is raised as it is.
     """
-    if not all(part.isidentifier() for part in name.split(".")):
-        raise ConfigurationError(
-            f"{name!r} is not a module name: name the task's module, such as programs.everyday."
-        )
+    is_name = all(part.isidentifier() for part in name.split("."))
+    if not is_name or (name.endswith(".py") and os.path.isfile(name)):
+        raise _is_no_name(name)
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
+        if name.endswith(".py"):
+            raise _is_no_name(name) from error
         raise ConfigurationError(
             f"There is no task module {name!r} to import from here ({error})."
         ) from error
@@ -177,6 +179,18 @@ def load_task(name: str) -> TaskModule:
         module.metric,
         None if splits is None else tuple(splits),
     )
+
+
+def _is_no_name(name: str) -> ConfigurationError:
+    """Return the error for a path, or another text, in place of a module's name."""
+    path = os.path.relpath(name) if os.path.isabs(name) else os.path.normpath(name)
+    parts = re.split(r"[/\\.]", path.removesuffix(".py"))
+    if all(part.isidentifier() for part in parts):
+        ending = ", without .py" if name.endswith(".py") else ""
+        meant = f"write {'.'.join(parts)}{ending}"
+    else:
+        meant = "name the task's module, such as programs.everyday"
+    return ConfigurationError(f"{name!r} is not a module name: {meant}.")
 
 
 def _accepts(function: Callable[..., Any], arguments: int) -> bool:

@@ -16,7 +16,7 @@ from .options import (
     Timeout,
     finite,
 )
-from .output import print_json, say
+from .output import options_alone, print_json, say
 from .questions import AnswerType, QuestionOptions
 from .ray_options import Ray, RayAddress, RayWorkers, ray_cluster
 
@@ -199,6 +199,6 @@ def _show(done: Collected, bank: str) -> None:
         f"{done.abstained} abstained, {done.calls} calls{cost}, {done.seconds:.0f} s{stopped}."
     )
     if done.errors is not None and done.failed < done.drawn + done.already:
-        say(done.errors)
+        say(options_alone(done.errors))
     for sentence in advice({CUT_OFF: done.cut_off}):
         say(sentence)

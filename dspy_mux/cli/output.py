@@ -26,6 +26,8 @@ _PIPE = 80
 #: Characters that JSON may hold and a terminal or file may not: controls, direction marks, lone
 #: surrogates.
 _UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+#: A parameter with the option that sets it: `retry_failed (--retry-failed)`.
+_NAMED_OPTION = re.compile(r"\b(\w{1,40}) \((--[\w-]{1,40})\)")
 
 
 def print_json(value: object) -> None:
@@ -71,8 +73,19 @@ def one_line(text: str) -> str:
     """Return an error as one line, without the password of an address that it repeats."""
     from ..redact import masked_address
 
-    line = masked_address(" ".join(text[: 2 * _LONGEST].split()))
+    line = masked_address(" ".join(options_alone(text[: 2 * _LONGEST]).split()))
     return shortened(line, _LONGEST)
+
+
+def options_alone(text: str) -> str:
+    """Return a sentence of the library's without the Python names of options that it names.
+
+    >>> options_alone("max_risk (--max-risk) must lie between 0 and 1.")
+    '--max-risk must lie between 0 and 1.'
+    """
+    return _NAMED_OPTION.sub(
+        lambda found: found[2] if found[2] == f"--{found[1].replace('_', '-')}" else found[0], text
+    )
 
 
 def check_page(path: Path | None) -> None:

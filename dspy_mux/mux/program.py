@@ -10,8 +10,9 @@ import dspy
 from dspy.signatures.signature import ensure_signature
 
 from ..errors import ConfigurationError
+from ..text import first_line
 from .saved import SavedProgram
-from .signature_text import signature_text
+from .signature_text import parse_signature, signature_text
 from .traces import mark_predictors
 
 
@@ -22,12 +23,25 @@ def as_module(program: object) -> dspy.Module:
     if isinstance(program, str) or (
         isinstance(program, type) and issubclass(program, dspy.Signature)
     ):
-        if not ensure_signature(program).output_fields:  # ChainOfThought would add its reasoning
+        if not _signature_of(program).output_fields:  # ChainOfThought would add its reasoning
             raise _no_outputs()
         return dspy.ChainOfThought(program)
     raise ConfigurationError(
         f"program must be a signature (string or class) or a dspy.Module instance, not {program!r}."
     )
+
+
+def _signature_of(program: str | type[dspy.Signature]) -> type[dspy.Signature]:
+    try:
+        signature: type[dspy.Signature] = ensure_signature(program)
+    except (ValueError, TypeError, NameError, SyntaxError) as error:
+        if not isinstance(program, str):
+            raise
+        parse_signature(program)  # says what is wrong with it
+        raise ConfigurationError(
+            f"{program[:200]!r} is not a signature: {first_line(error)}"
+        ) from error
+    return signature
 
 
 def _no_outputs() -> ConfigurationError:

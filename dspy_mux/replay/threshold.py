@@ -50,7 +50,11 @@ class Goal:
         for name, value in (("max_risk", self.max_risk), ("confidence", self.confidence)):
             check_number(name, value, 0.05 if name == "max_risk" else 0.9)
             if not 0 < value < 1:
-                raise ConfigurationError(f"{name} must lie between 0 and 1, not {value:g}.")
+                meant = f": {value / 100:g} is {value:g} %" if 1 <= value < 100 else ""
+                raise ConfigurationError(
+                    f"{name} (--{name.replace('_', '-')}) must lie between 0 and 1, "
+                    f"not {value:g}{meant}."
+                )
 
     @property
     def least_labels(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import textwrap
 
 import dspy
@@ -177,3 +178,14 @@ def test_what_the_module_raises_is_its_own(task):
         load_task("no_such_task")
     with pytest.raises(ConfigurationError, match="is not a module name"):
         load_task("../task.py")
+
+
+def test_a_file_is_told_the_name_of_its_module(task, tmp_path):
+    name = task(PLAIN)
+    for path in (f"{name}.py", f"./{name}.py", tmp_path / f"{name}.py"):
+        with pytest.raises(ConfigurationError, match=f"module name: write {name}, without .py.$"):
+            load_task(str(path))
+    assert name not in sys.modules  # nothing was run
+    for path in ("tasks/tickets.py", "tasks/tickets", "tasks.tickets.py"):
+        with pytest.raises(ConfigurationError, match="is not a module name: write tasks.tickets"):
+            load_task(path)

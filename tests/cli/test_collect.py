@@ -67,6 +67,7 @@ def test_where_some_draws_fail_it_exits_with_0_and_says_how_many(collected):
         code, out, _ = collected(server)
         assert code == 0
         assert "Errors cost 4 of 8 draws" in out
+        assert "': --retry-failed makes them again." in out  # without its name in Python
 
 
 @forks

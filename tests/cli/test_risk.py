@@ -109,7 +109,8 @@ def test_a_name_with_tags_stays_text_on_the_page(tmp_path, dspy_mux):
 def test_mistakes_are_one_sentence(pool, tmp_path, refused):
     assert "no member 'gpt5'" in refused("risk", pool, "--escalate", "gpt5")
     assert "cannot be in the pool" in refused("risk", pool, "--escalate", "a", "--members", "a,b")
-    assert "max_risk must lie between 0 and 1, not 5" in refused("risk", pool, "--max-risk", 5)
+    told = refused("risk", pool, "--max-risk", 20)
+    assert " --max-risk must lie between 0 and 1, not 20: 0.2 is 20 %." in told
     assert "confidence must lie" in refused("risk", pool, "--confidence", 90)
     assert "must be from 1 to" in refused("risk", pool, "--repeats", 0)
     assert "no rule 'best'" in refused("risk", pool, "--rule", "best")

@@ -74,7 +74,9 @@ def test_mistakes_are_one_sentence(pool, tmp_path, refused):
     assert "no member 'gpt5'; it has a, b, big" in refused(*tune, "--escalate", "gpt5")
     both = ("--escalate", "a", "--members", "a,b")
     assert "cannot be in the pool too" in refused(*tune, *both)
-    assert "max_risk must lie between 0 and 1, not 5" in refused(*tune, "--max-risk", 5)
+    assert "--max-risk must lie between 0 and 1, not 5: 0.05 is 5 %" in refused(
+        *tune, "--max-risk", 5
+    )
     assert "confidence must lie" in refused(*tune, "--max-risk", 0.1, "--confidence", 90)
     assert "name it" in refused(*tune, "--max-escalated", 0.5)
     assert "name it" in refused(*tune, "--max-cost", 0.5)

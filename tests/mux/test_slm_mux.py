@@ -125,6 +125,19 @@ def test_a_rule_that_makes_no_choice_is_named(choice, sentence):
         mux_of(["x"], ["y"], rule=Odd())(question="?")
 
 
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        ("question -> answer: Literl['a']", "uses the type .*Literl.*; known are str, "),
+        ("question", "'question' is not a signature such as 'question -> answer: float'"),
+        ("question: -> answer", "is not a signature such as"),
+    ],
+)
+def test_a_text_that_is_no_signature(program, told):
+    with pytest.raises(ConfigurationError, match=told):
+        SLMMux(program, [scripted_lm("a", ["x"])])
+
+
 @pytest.mark.parametrize("program", ["question ->", dspy.Predict("question ->")])
 def test_a_program_without_outputs_is_refused(program):
     with pytest.raises(ConfigurationError, match="has no output field to compare: name one"):

@@ -217,7 +217,10 @@ def test_mistakes_are_said():
         ({"escalate": "z"}, "no member 'z'"),
         ({"escalate": "a", "members": ["a", "b"]}, "cannot be in the pool too"),
         ({"members": ["z"]}, "no member 'z'"),
-        ({"max_risk": 1.0}, "max_risk must lie between 0 and 1"),
+        (
+            {"max_risk": 1.0},
+            r"max_risk \(--max-risk\) must lie between 0 and 1, not 1: 0.01 is 1 %",
+        ),
         ({"splits": []}, "At least one split"),
         ({"repeats": 0, "splits": [Split(np.arange(20), np.arange(20, 40))]}, "one repeat"),
         ({"k": 9}, "fewer than k=9"),
