@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..layout import Table
 from ..text import visible
-from .layout import Table
 from .logs import errors_only
 from .output import print_json, say, tables
 from .step import step

@@ -9,11 +9,11 @@ from typing import Annotated, TypeAlias, cast
 import typer
 
 from ..errors import ConfigurationError
+from ..layout import Cell, Table
 from ..text import shortened
 from . import completion
 from .help_text import Verb, Verbs
 from .import_options import ImportOptions
-from .layout import Cell, Table
 from .options import FILES, AsJson, BankPath, Dataset
 from .output import print_json, say, tables
 from .step import step

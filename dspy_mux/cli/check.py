@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..layout import Cell
 from ..text import number, shortened, visible
 from . import completion
-from .layout import Cell
 from .logs import errors_only
 from .options import AcceptLicense, AsJson, finite
 from .output import print_json, say, table

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ConfigurationError
+from ..layout import Cell, Table
 from ..text import signed
 from . import completion
-from .layout import Cell, Table
 from .options import (
     AsJson,
     AtTemperature,

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from ..errors import ConfigurationError, StorageError
+from ..layout import Cell, Sheet, Table, wrapped
 from ..text import number, shortened, signed, visible
-from .layout import Cell, Sheet, Table, wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console

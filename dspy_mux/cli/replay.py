@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..layout import Table
 from .counts import counted, say_few, say_untested
-from .layout import Table
 from .options import (
     AsJson,
     AtTemperature,

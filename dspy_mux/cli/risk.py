@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..layout import Table
 from .counts import counted, say_left_out
-from .layout import Table
 from .options import (
     AsJson,
     AtTemperature,

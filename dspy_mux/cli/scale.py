@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..layout import Cell, Table
 from .counts import counted, say_untested
-from .layout import Cell, Table
 from .options import (
     AsJson,
     AtTemperature,

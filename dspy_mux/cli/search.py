@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..errors import ConfigurationError
+from ..layout import Cell, Table
 from . import completion
 from .counts import counted
-from .layout import Cell, Table
 from .options import (
     AsJson,
     AtTemperature,

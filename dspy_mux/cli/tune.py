@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..layout import Cell, Table
 from ..text import signed
 from . import completion
-from .layout import Cell, Table
 from .mux_file import MuxFileOptions
 from .options import (
     AcceptLicense,

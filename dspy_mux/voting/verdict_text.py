@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from shutil import get_terminal_size
 from typing import Any, Protocol
 
+from ..layout import cell_width, continued, wrapped
 from ..notebook import escaped, section, table
 from ..text import shortened, visible
 from .ballot import TieBreak
@@ -43,6 +46,8 @@ class Decided(Sent, Protocol):
 
 #: Longer answers are cut in notebooks, and in a table of text.
 _LONGEST, _LONGEST_CELL = 300, 60
+#: Characters that a column of answers or of causes has at least, in a table of text.
+_NARROWEST = 18
 
 
 def readable_answer(answer: Any) -> str:
@@ -65,22 +70,37 @@ def verdict_text(verdict: Decided) -> str:
     if any(ballot.probabilities for ballot in verdict.ballots):
         column = ["probability", *(probability_cell(ballot) for ballot in verdict.ballots)]
         rows = [[*row[:3], cell, row[3]] for row, cell in zip(rows, column, strict=True)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    aligned = (
-        "  ".join(
-            cell.rjust(width) if at == 2 else cell.ljust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+    width = get_terminal_size((80, 24)).columns
     return "\n".join(
         [
             answer_line(verdict.answer, _LONGEST),
-            f"{answer_line(verdict.member)}, {_grounds(verdict)}",
-            *(aligned if verdict.ballots else ()),
-            _spent(verdict),
+            *wrapped(f"{answer_line(verdict.member)}, {_grounds(verdict)}", width),
+            *(_aligned(rows, width) if verdict.ballots else ()),
+            *wrapped(_spent(verdict), width),
         ]
     )
+
+
+def _aligned(rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
+    """Yield the lines of a table; answers and causes are wrapped where it would be too wide."""
+    widths = [max(map(cell_width, column)) for column in zip(*rows, strict=True)]
+    phrases = (1, len(widths) - 1)
+    while sum(widths) + 2 * (len(widths) - 1) > width:
+        widest = max(phrases, key=widths.__getitem__)
+        if widths[widest] <= _NARROWEST:
+            break
+        widths[widest] -= 1
+    for row in rows:
+        cells = [
+            continued(cell, most) if at in phrases else [cell]
+            for at, (cell, most) in enumerate(zip(row, widths, strict=True))
+        ]
+        for texts in zip_longest(*cells, fillvalue=""):
+            parts = []
+            for at, (text, most) in enumerate(zip(texts, widths, strict=True)):
+                blank = " " * (most - cell_width(text))
+                parts.append(blank + text if at == 2 else text + blank)
+            yield "  ".join(parts).rstrip()
 
 
 def _cells(ballot: MemberBallot) -> list[str]:

@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import Console
 
 from dspy_mux import Rule, SLMMux
-from dspy_mux.cli.layout import Table
 from dspy_mux.cli.output import percent, say, tables
+from dspy_mux.layout import Table
 from dspy_mux.local import local_member
 from dspy_mux.replay.intervals import Estimate, accuracy, paired_difference
 from dspy_mux.text import signed

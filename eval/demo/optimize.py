@@ -12,8 +12,8 @@ from rich.console import Console
 from dspy_mux import MuxOptimizer, SampleBank, SLMMux
 from dspy_mux.bank.collect import collect
 from dspy_mux.bank.score import recorded
-from dspy_mux.cli.layout import Cell, Table
 from dspy_mux.cli.output import percent, say, tables
+from dspy_mux.layout import Cell, Table
 from dspy_mux.local import local_member
 from dspy_mux.optimize.drawing import greedy
 from dspy_mux.optimize.tuned import Setting

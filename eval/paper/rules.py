@@ -12,8 +12,8 @@ from rich.progress import track
 
 from dspy_mux.bank.jsonl import read_jsonl
 from dspy_mux.bank.record import Record
-from dspy_mux.cli.layout import Table
 from dspy_mux.cli.output import say, tables
+from dspy_mux.layout import Table
 from dspy_mux.replay.decisions import RULE_NAMES
 from dspy_mux.replay.replay import replay
 from dspy_mux.replay.resample import redrawn

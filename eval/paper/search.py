@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.progress import track
 
 from dspy_mux.bank.record import Record
-from dspy_mux.cli.layout import Cell
 from dspy_mux.cli.output import percent, print_json
+from dspy_mux.layout import Cell
 from dspy_mux.optimize.search import Outcomes, most_accurate, search
 from dspy_mux.replay.grading import graded
 from dspy_mux.replay.intervals import Estimate

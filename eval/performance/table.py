@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from dspy_mux.cli.layout import Table
 from dspy_mux.cli.output import say, tables
+from dspy_mux.layout import Table
 from dspy_mux.text import number
 
 from .figures import Figure

@@ -6,8 +6,8 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from dspy_mux.cli.layout import Cell, Table
 from dspy_mux.cli.output import say, tables
+from dspy_mux.layout import Cell, Table
 from dspy_mux.replay.intervals import Estimate
 from dspy_mux.text import in_markdown, signed as signed_number
 

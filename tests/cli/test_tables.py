@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 from rich.cells import cell_len
 
-from dspy_mux.cli.layout import Sheet, Table
+from dspy_mux.layout import Sheet, Table
 from dspy_mux.text import number, signed
 
 from ..support.printed_tables import checked

@@ -9,7 +9,7 @@ import pytest
 from rich.cells import cell_len
 
 from dspy_mux.cli import output
-from dspy_mux.cli.layout import Cell, Sheet, Table
+from dspy_mux.layout import Cell, Sheet, Table
 from dspy_mux.text import visible
 
 

@@ -99,7 +99,8 @@ def test_an_unusable_reply_is_not_an_error(cause):
     assert not is_error(cause)
 
 
-def test_a_printed_verdict_is_a_small_table():
+def test_a_printed_verdict_is_a_small_table(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     verdict = Verdict(
         answer="Par\x1b[31mis",
         member="b",
@@ -126,6 +127,29 @@ def test_a_printed_verdict_is_a_small_table():
     long = verdict.model_copy(update={"answer": "x" * 10_000, "ballots": []})
     assert max(map(len, str(long).splitlines())) == 300
     assert str(long).count("\n") == 2
+
+
+def test_a_printed_verdict_fits_into_the_terminal(monkeypatch):
+    ballot = Ballot("a-member-of-a-long-name", (0, 1, None))
+    answers = {0: "The capital of Libya is Tripoli.\nIt lies by the sea.", 1: "It is Lagos."}
+    verdict = Verdict(
+        answer=answers[0],
+        member="a-member-of-a-long-name",
+        confidence=1 / 3,
+        tie_break="pool order",
+        rule="consistency",
+        ballots=[MemberBallot.of(ballot, answers, ["TimeoutError: no reply within 3 s"])],
+    )
+    for columns in (80, 100):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        lines = str(verdict).splitlines()
+        assert max(map(len, lines)) <= columns
+        start = next(line for line in lines if "answers" in line).index("answers")
+        rows = [line for line in lines if "  1 × The" in line or line.startswith(" ")]
+        assert len(rows) > 1
+        assert all(line[start : start + 2].isspace() for line in rows[1:])  # no row of its own
+    monkeypatch.setenv("COLUMNS", "200")
+    assert len(str(verdict).splitlines()) == 5
 
 
 def test_a_verdict_in_a_notebook_shows_each_members_ballot():
@@ -180,7 +204,8 @@ def test_a_verdict_in_a_notebook_shows_each_members_ballot():
         ),
     ],
 )
-def test_a_printed_verdict_says_on_what_grounds(told, grounds):
+def test_a_printed_verdict_says_on_what_grounds(monkeypatch, told, grounds):
+    monkeypatch.setenv("COLUMNS", "200")
     verdict = Verdict(
         answer=4, member="a", confidence=0.5, tie_break="nothing", rule="pooled", ballots=[], **told
     )

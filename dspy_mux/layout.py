@@ -10,13 +10,15 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from ..text import visible
+from .text import visible
 
 #: A plain text, or the names of members.
 Cell = str | tuple[str, ...]
 
 #: Characters a line of a phrase has at least, unless the phrase is shorter.
 _PHRASE = 18
+#: By how much the second line of a phrase is indented: it would pass for a row of its own.
+_INDENT = 2
 #: Characters between two columns.
 _GAP = 2
 #: The longest name that a number would not shorten much.
@@ -125,7 +127,7 @@ class _Grid:
         yield "─" * _taken(widths), False
         for at in range(len(self.table.rows)):
             cells = [
-                wrapped(column.cells[at], width)
+                (continued if column.words else wrapped)(column.cells[at], width)
                 for column, width in zip(columns, widths, strict=True)
             ]
             for line in _joined(columns, widths, cells):
@@ -149,17 +151,21 @@ class _Column:
     @property
     def most(self) -> int:
         """The width at which nothing is wrapped."""
-        return max(map(_width, (self.head, *self.cells)))
+        return max(map(cell_width, (self.head, *self.cells)))
 
     @property
     def least(self) -> int:
         """The smallest width at which it is pleasant to read."""
-        word = max((_width(word) for word in self.head.split()), default=0)
-        cells = max(map(_width, self.cells), default=0)
+        word = max((cell_width(word) for word in self.head.split()), default=0)
+        cells = max(map(cell_width, self.cells), default=0)
         if not self.words or self.whole:
             return max(word, cells)
-        inside = (_width(word) for cell in self.cells for word in cell.split())
-        return max(word, min(cells, _PHRASE), max(inside, default=0))
+        inside = (
+            cell_width(word) + (_INDENT if at else 0)
+            for cell in self.cells
+            for at, word in enumerate(cell.split())
+        )
+        return max(word, min(cells, _PHRASE), min(cells, max(inside, default=0)))
 
 
 def _joined(
@@ -169,7 +175,7 @@ def _joined(
     for texts in zip_longest(*cells, fillvalue=""):
         parts = []
         for column, width, text in zip(columns, widths, texts, strict=True):
-            blank = " " * (width - _width(text))
+            blank = " " * (width - cell_width(text))
             parts.append(text + blank if column.words else blank + text)
         yield (" " * _GAP).join(parts).rstrip()
 
@@ -204,7 +210,7 @@ def _numbers(tables: Sequence[Table], members: Sequence[str]) -> dict[str, str]:
     known = dict.fromkeys(members)
     order = [*(name for name in known if name in met), *(name for name in met if name not in known)]
     numbered = {name: f"m{at}" for at, name in enumerate(order, start=1)}
-    return numbered if any(_width(_line(name)) > _SHORT for name in order) else {}
+    return numbered if any(cell_width(_line(name)) > _SHORT for name in order) else {}
 
 
 def _text(cell: Cell, numbered: dict[str, str]) -> str:
@@ -217,10 +223,20 @@ def _line(text: str) -> str:
     return visible(text.translate(_LINE_ENDS))
 
 
-def _width(text: str) -> int:
+def cell_width(text: str) -> int:
+    """Return how many characters of a terminal a text takes."""
     from rich.cells import cell_len
 
     return cell_len(text)
+
+
+def continued(text: str, width: int) -> list[str]:
+    """Return the lines of a phrase, wrapped between words; all but the first are indented."""
+    first, *others = wrapped(text, width)
+    if not others:
+        return [first]
+    rest = wrapped(" ".join(others), width - _INDENT)
+    return [first, *(" " * _INDENT + line for line in rest)]
 
 
 def wrapped(text: str, width: int) -> list[str]:
@@ -229,7 +245,7 @@ def wrapped(text: str, width: int) -> list[str]:
     lines, filled = [], False
     for word in words:
         longer = f"{line} {word}" if filled else line + word
-        if filled and _width(longer) > width:
+        if filled and cell_width(longer) > width:
             lines.append(line)
             longer = word
         line, filled = longer, True
