@@ -101,6 +101,7 @@ class Child:
         self._orders: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._reported = 0.0
         self._failing = False
+        self._given_up: set[str] = set()  # the members of which that was reported
         self._up: set[str] = set()  # the members that this child or its parent know to be up
         if session.budget is not None:
             session.limit_by(RemoteBudget(link.ask, session.budget.max_cost, self.interrupt))
@@ -169,6 +170,10 @@ class Child:
         if new := self.session.health.responded - self._up:
             self._up |= new
             self.link.tell("up", members=sorted(new))
+        for name, (failed, cause) in self.session.health.given_up.items():
+            if name not in self._given_up:
+                self._given_up.add(name)
+                self.link.tell("given up", member=name, failed=failed, cause=cause)
         now = time.monotonic()
         if now - self._reported >= REPORT_S:
             self._reported = now

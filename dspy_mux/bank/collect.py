@@ -24,10 +24,12 @@ from ..mux.slm_mux import SLMMux
 from ..progress import Step
 from ..sampling.interrupt import Interrupt
 from .children import Children, check_processes, embedded_in, units_at_once
+from .collected import Collected as Collected, GivenUp
 from .conductor import Cluster, Conductor
 from .fingerprint import fingerprint_member
 from .heartbeat import Heartbeat
 from .limits import Budget
+from .member_draws import member_draws
 from .questions import check_fit, questions_of
 from .sample_bank import SampleBank
 from .score import Metric as Metric, Scorer, check_metric
@@ -35,50 +37,6 @@ from .session import Session, Tallies
 from .units import UNITS_AT_ONCE, Units
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Collected:
-    """The outcome of a collection.
-
-    Attributes:
-        drawn: draws recorded now.
-        already: draws that were recorded before, or by another collection meanwhile.
-        missing: draws still to make, by a later collection or by another one at work.
-        rescored: recorded draws without a score by this metric and gold answer, scored now.
-        abstained: abstentions among those drawn now.
-        calls: LM calls made now.
-        cost: US dollars spent now; None where no price is known.
-        seconds: how long it took.
-        stopped: the limit that ended it early, "max_calls" or "max_cost"; None otherwise.
-        failed: all draws, new and recorded, that failed with an error; they count as abstentions
-            until they are retried.
-        cause: the most frequent cause of these failures.
-        cut_off: abstentions now that ended at `max_tokens` before they had stated an answer.
-    """
-
-    drawn: int
-    already: int
-    missing: int
-    abstained: int
-    calls: int
-    cost: float | None
-    seconds: float
-    stopped: str | None
-    rescored: int = 0
-    failed: int = 0
-    cause: str | None = None
-    cut_off: int = 0
-
-    @property
-    def errors(self) -> str | None:
-        """A sentence on the draws that failed; None where none did."""
-        if not self.failed:
-            return None
-        return (
-            f"Errors cost {self.failed} of {self.drawn + self.already} draws, most often "
-            f"{self.cause!r}: retry_failed (--retry-failed) makes them again."
-        )
 
 
 @dataclass(frozen=True)
@@ -177,7 +135,8 @@ def collect(  # noqa: PLR0913  (users pass keyword arguments; CollectOptions tak
             same inputs and other labels.
         MetricFailed: the metric raised. The draws made so far are kept, and scored by the next
             collection.
-        MuxError: the first draws of a member all failed alike.
+        MuxError: the first draws of a member all failed alike. Where its server is down, it is
+            given up instead (`Collected.given_up`), and the other members go on.
         BankError: the bank cannot be read or written.
         KeyboardInterrupt: after the draws that have arrived are recorded.
     """
@@ -270,12 +229,32 @@ class _Collection:
             rescored=rescored,
             already=total - units.lacking - tallies.drawn,
             missing=units.lacking,
+            given_up=self._given_up(units),
+            members=member_draws(
+                self.bank,
+                [
+                    (program, member.label, self.k[program])
+                    for program, member in zip(self.programs, self.mux.members, strict=True)
+                ],
+                list(self.examples),
+            ),
             abstained=tallies.abstained,
             cut_off=tallies.cut_off,
             calls=tallies.calls,
             cost=tallies.cost,
             seconds=time.monotonic() - began,
             stopped=None if self.session.budget is None else self.session.budget.stopped,
+        )
+
+    def _given_up(self, units: Units) -> tuple[GivenUp, ...]:
+        missing: Counter[int] = Counter()
+        for (_, program), left in units.missing.items():
+            missing[program] += len(left)
+        found = self.session.health.given_up
+        return tuple(
+            GivenUp(member.label, *found[member.label], missing[program])
+            for program, member in zip(self.programs, self.mux.members, strict=True)
+            if member.label in found
         )
 
     def _units(self) -> Units:

@@ -155,6 +155,9 @@ class Conductor(ABC, Generic[AnyProcess]):
         elif kind == "up":
             for other in self.living:
                 other.order("up", members=details["members"])
+        elif kind == "given up":  # by this process; others find out by themselves
+            known = self._session.health.given_up
+            known.setdefault(details["member"], (details["failed"], details["cause"]))
         elif kind == "failing":
             self._stop(0)
         elif kind == "record":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from .heartbeat import Confirmation, Heartbeat
 from .limits import Limits
 from .sample_bank import SampleBank
 from .score import Scorer
-from .units import Units
+from .units import UNITS_AT_ONCE, Claimed, Units
 from .writer import RecordedDraw, Writer
 
 
@@ -89,6 +90,7 @@ class Session:
         self.tallies = Tallies()
         self.mistake: BaseException | None = None
         self.in_flight = 0
+        self._under_way: Counter[Unit] = Counter()  # draws
         self.on_settled: Callable[[], None] = lambda: None
         self.on_record: Callable[[RecordedDraw, int], None] = lambda draw, waiting: None
         self.limit_by(budget)
@@ -142,6 +144,7 @@ class Session:
         writer: Writer,
     ) -> None:
         self.in_flight = 0
+        self._under_way.clear()
         settled = sample(
             self._draws(units, heart, wanted),
             timeout=self.mux.timeout,
@@ -155,7 +158,11 @@ class Session:
                     units.lose(draw.unit)
                 self._settle(draw, units, writer)
                 self.in_flight -= 1
-                self.mistake = self.mistake or writer.error or self.health.check(draw)
+                self._under_way[draw.unit] -= 1
+                error = writer.error or self.health.check(draw, self.num_threads)
+                self.mistake = self.mistake or error
+                if draw.member.label in self.health.given_up:
+                    self._leave(draw.unit, units)
                 self.on_settled()
                 if self.mistake is not None:
                     interrupt.ask()  # ends the collection once all that arrived is recorded
@@ -166,26 +173,49 @@ class Session:
         """Claim units and yield their draws; None while the budget has no room for the next one,
         or it is not known yet."""
         positions = {program: at for at, program in enumerate(self.programs)}
+        left: list[Unit] = []  # of members that are given up
         for claimed in units.claim(heart, wanted):
             if claimed is None:
                 yield None
                 continue
-            question, program = claimed.unit
-            inputs = self.examples[question].inputs()
-            at, numbers = positions[program], claimed.numbers
-            # Whoever replays the bank may try rules that read evidence.
-            for draw in self.mux.draws(at, numbers, inputs, RecordedDraw, evidence=True):
-                draw.unit, draw.judge = claimed.unit, self.scorer.judge
-                draw.claim = Confirmation(heart, claimed.unit)
-                draw.repeats = draw.number in claimed.failed
-                if self.budget is not None:
-                    while (share := self.budget.share(draw.member.label)) is None:
-                        if self.budget.stopped is not None:
-                            return
-                        yield None
-                    draw.share = share
-                self.in_flight += 1
-                yield draw
+            at = positions[claimed.unit[1]]
+            if self.mux.members[at].label in self.health.given_up:
+                self._leave(claimed.unit, units)
+                left.append(claimed.unit)
+                if len(left) == UNITS_AT_ONCE:
+                    heart.release(left)
+                    left.clear()
+                continue
+            yield from self._draws_of(claimed, at, heart)
+            if self.out_of_budget:
+                return
+            if self.mux.members[at].label in self.health.given_up:
+                self._leave(claimed.unit, units)
+
+    def _draws_of(self, claimed: Claimed, at: int, heart: Heartbeat) -> Iterator[Draw | None]:
+        """Yield a unit's draws while its member is not given up and the budget has room."""
+        inputs = self.examples[claimed.unit[0]].inputs()
+        # Whoever replays the bank may try rules that read evidence.
+        for draw in self.mux.draws(at, claimed.numbers, inputs, RecordedDraw, evidence=True):
+            draw.unit, draw.judge = claimed.unit, self.scorer.judge
+            draw.claim = Confirmation(heart, claimed.unit)
+            draw.repeats = draw.number in claimed.failed
+            if self.budget is not None:
+                while (share := self.budget.share(draw.member.label)) is None:
+                    if self.budget.stopped is not None:
+                        return
+                    yield None
+                draw.share = share
+            self.in_flight += 1
+            self._under_way[claimed.unit] += 1
+            yield draw
+            if draw.member.label in self.health.given_up:
+                return
+
+    def _leave(self, unit: Unit, units: Units) -> None:
+        """Have nobody wait for a unit of a member given up, once none of it is under way."""
+        if not self._under_way[unit]:
+            units.on_done([unit])
 
     def _settle(self, draw: RecordedDraw, units: Units, writer: Writer) -> None:
         """Record a draw, but for one that a mistake, limit or interrupt cut short."""
@@ -197,6 +227,8 @@ class Session:
             return
         if draw.prediction is not None and not draw.answered and draw.error is None:
             return  # interrupted while its answer was extracted
+        if draw.member.label in self.health.given_up and draw.found_server_down:
+            return  # it is missing, as those are that were not begun
         draw.completes = units.settle(draw.unit, draw.number)
         self.tallies += Tallies(1, *abstained(draw))
         self.on_record(draw, 1 + writer.unwritten)

@@ -20,7 +20,8 @@ from ..answers.equivalence import NO_ANSWER
 from ..answers.plain_text import as_text
 from ..errors import StorageError
 from ..mux.slm_mux import SLMMux
-from ..sampling.causes import UNUSABLE
+from ..sampling.blame import is_down
+from ..sampling.causes import UNUSABLE, is_error
 from ..sampling.draw import Draw
 from ..sampling.interrupt import Interrupt
 from ..sampling.threads import take
@@ -76,6 +77,23 @@ class RecordedDraw(Draw):
     def cut_short(self) -> bool:
         """Whether it was ended before a call that is not the collection's to make."""
         return self.claim.lost or (self.share is not None and self.share.refused)
+
+    @property
+    def from_cache(self) -> bool:
+        """Whether DSPy's cache answered: that is no sign of its member's server."""
+        spent = self.spent
+        return spent.cached_calls > 0 and spent.calls == 0
+
+    @property
+    def found_server_down(self) -> bool:
+        """Whether it failed as its member's server is down, and had no response before."""
+        failed = self.prediction is None and self.error is not None and is_error(self.cause or "")
+        return (
+            failed
+            and self.error is not None
+            and not self._meter.billed
+            and is_down(self.error, self._calls.failures)
+        )
 
     def expect(self) -> None:
         self._calls.spender = self.share

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,19 +12,25 @@ import typer
 
 from ..errors import MuxError
 from . import completion
+from .layout import Cell
 from .options import (
     AcceptLicense,
     AsJson,
     Timeout,
     finite,
 )
-from .output import options_alone, print_json, say
+from .output import number, options_alone, percent, print_json, say, table
 from .questions import AnswerType, QuestionOptions
 from .ray_options import Ray, RayAddress, RayWorkers, ray_cluster
 
 if TYPE_CHECKING:
     from ..bank.collect import Collected
+    from ..bank.member_draws import MemberDraws
     from ..cluster import RayCluster
+
+
+#: Draws from which it is said that a member abstains in most of them.
+_ENOUGH = 10
 
 
 @dataclass(frozen=True)
@@ -174,7 +182,10 @@ def _run(options: CollectOptions) -> None:
     if options.as_json:
         print_json(asdict(done))
     else:
-        _show(done, bank.name)
+        _show(done, bank.name, options.pool)
+    if done.given_up:
+        draws = {each.member: each.draws for each in done.members}
+        raise MuxError(" ".join(one.sentence(draws[one.member]) for one in done.given_up))
     if done.failed and done.failed == done.drawn + done.already:
         raise MuxError(
             f"All {done.failed} draws failed, most often with {done.cause!r}: fix that, and make "
@@ -182,7 +193,7 @@ def _run(options: CollectOptions) -> None:
         )
 
 
-def _show(done: Collected, bank: str) -> None:
+def _show(done: Collected, bank: str, pool: Path) -> None:
     from ..answers.reply import CUT_OFF
     from ..sampling.causes import advice
 
@@ -192,13 +203,58 @@ def _show(done: Collected, bank: str) -> None:
     if done.stopped is not None:
         option = done.stopped.replace("_", "-")
         stopped = f"; stopped at --{option}, {done.missing} draws missing"
-    elif done.missing:
-        stopped = f"; {done.missing} more are another collection's, which is at work"
+    elif others := done.missing - sum(one.missing for one in done.given_up):
+        stopped = f"; {others} more are another collection's, which is at work"
     say(
         f"{done.drawn} draws recorded in {bank} ({done.already} were there{rescored}), "
         f"{done.abstained} abstained, {done.calls} calls{cost}, {done.seconds:.0f} s{stopped}."
     )
+    if len(done.members) > 1 or any(each.abstained for each in done.members):
+        _show_members(done.members)
     if done.errors is not None and done.failed < done.drawn + done.already:
         say(options_alone(done.errors))
-    for sentence in advice({CUT_OFF: done.cut_off}):
-        say(sentence)
+    weak = _weak(done)
+    for each in weak:
+        say(_advice_to(each, pool))
+    if not any(next(iter(each.causes)) == CUT_OFF for each in weak):
+        for sentence in advice({CUT_OFF: done.cut_off}):
+            say(sentence)
+
+
+def _show_members(members: Sequence[MemberDraws]) -> None:
+    """Print what each member's draws came to, those recorded before included."""
+    scored = any(each.scored for each in members)
+    rows: list[tuple[Cell, ...]] = []
+    for each in members:
+        share = f" ({percent(each.abstained / each.draws)} %)" if each.abstained else ""
+        row: tuple[Cell, ...] = ((each.member,), f"{each.draws:,}", f"{each.abstained:,}{share}")
+        if scored:
+            score = "" if each.score is None else number(each.score, ".3f")
+            row += (score, f"{each.scored:,}")
+        rows.append(row)
+    columns = ("member", "draws", "abstained", "mean score", "n scored")
+    table("All recorded draws", columns if scored else columns[:3], rows)
+
+
+def _weak(done: Collected) -> list[MemberDraws]:
+    """Return the members that abstain in most of their draws, but for those whose servers fail."""
+    given_up = {one.member for one in done.given_up}
+    if done.failed == done.drawn + done.already:
+        return []
+    return [
+        each
+        for each in done.members
+        if each.draws >= _ENOUGH and 2 * each.abstained > each.draws and each.member not in given_up
+    ]
+
+
+def _advice_to(weak: MemberDraws, pool: Path) -> str:
+    """Return one sentence on a member that abstains in most of its draws."""
+    from ..sampling.causes import REMEDIES
+
+    cause = next(iter(weak.causes))
+    remedy = REMEDIES.get(cause, f"ask `dspy-mux check {shlex.quote(str(pool))}` what it needs")
+    return (
+        f"{weak.member} abstained in {weak.abstained} of {weak.draws} draws, most often with "
+        f"{cause!r}: {remedy}, or leave it out."
+    )

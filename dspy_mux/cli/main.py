@@ -1,7 +1,8 @@
 """The command `dspy-mux`: its verbs, and the one place where errors become one line.
 
-Exit codes: 0 for an answer, 1 if the models failed, all draws of a collection for example, or
-drifted under --fail-on-drift, 2 for a mistake in the command, a file or the environment.
+Exit codes: 0 for an answer, 1 if the models failed (all draws of a collection for example, or a
+member that it gave up) or drifted under --fail-on-drift, 2 for a mistake in the command, a file or
+the environment.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from .collect import collect
 from .drift import drift
 from .help_text import Verb, Verbs
 from .init import init
+from .logs import without_notices
 from .output import one_line, say
 from .replay import replay
 from .risk import risk
@@ -116,7 +118,8 @@ def one_line_errors() -> Iterator[None]:
 def main() -> None:
     """Run the `dspy-mux` command."""
     try:
-        code = app(prog_name="dspy-mux", standalone_mode=False)
+        with without_notices():
+            code = app(prog_name="dspy-mux", standalone_mode=False)
     except _UsageError as error:
         _show_usage(error)
         code = 2

@@ -13,7 +13,6 @@ import dspy
 from dspy.utils.exceptions import (
     LMAuthError,
     LMRateLimitError,
-    LMTransportError,
     LMUnsupportedModelError,
 )
 
@@ -21,6 +20,7 @@ from ..answers.reply import CUT_OFF
 from ..keys import PLACEHOLDERS
 from ..redact import masked, masked_address
 from ..sampling.abstention import is_no_such_path
+from ..sampling.blame import is_unreachable
 from ..sampling.causes import REMEDIES
 from ..sampling.members import Member
 from ..sampling.server_models import models_at, models_near
@@ -99,7 +99,7 @@ def _failure(lm: dspy.BaseLM, error: BaseException, cause: str) -> str:
         )
     if _KEY_VARIABLE.search(str(error)) and not address:
         return _no_key(lm, error)
-    if _is_unreachable(error):
+    if is_unreachable(error):
         if address is None:
             return "does not reach its provider: check the network."
         return f"reaches no server at {where}: start it, or correct api_base."
@@ -183,20 +183,6 @@ def _misses_v1(address: str) -> str:
         return f"is refused by {address} as unknown, although its server lists its model."
     right = json.dumps(f"{address.rstrip('/')}/v1")
     return f"reaches its server, but not its API: write api_base = {right}."
-
-
-def _is_unreachable(error: BaseException) -> bool:
-    """Return whether an error, or one that it was made of, is of a connection."""
-    seen: set[int] = set()
-    cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
-        if isinstance(cause, (LMTransportError, ConnectionError)):
-            return True
-        if type(cause).__name__ in ("APIConnectionError", "ConnectError"):  # of other clients
-            return True
-        seen.add(id(cause))
-        cause = cause.__cause__ or cause.__context__
-    return False
 
 
 def no_such_answer(field: Any) -> str:

@@ -133,11 +133,12 @@ class Drawing:
         )
         self.collected.append(done)
         if done.missing:
-            why = (
-                "another process is drawing them"
-                if done.stopped is None
-                else f"{done.stopped} was reached"
-            )
+            why = "another process is drawing them"
+            if done.given_up:
+                one = done.given_up[0]
+                why = f"the server of {one.member!r} is down ({one.cause})"
+            elif done.stopped is not None:
+                why = f"{done.stopped} was reached"
             raise ConfigurationError(
                 f"{done.missing} draws of the {part} split are missing, as {why}: compile again "
                 "when that is changed; what is drawn is kept."

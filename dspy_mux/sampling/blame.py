@@ -10,7 +10,7 @@ import asyncio
 import traceback
 from collections.abc import Container, Iterator
 
-from dspy.utils.exceptions import DSPyError
+from dspy.utils.exceptions import DSPyError, LMError, LMServerError, LMTransportError
 
 from ..errors import ConfigurationError, MissingExtra
 from ..voting.verdict import AllMembersFailed, NotTrusted
@@ -38,6 +38,32 @@ def is_mistake(error: Exception, of_the_lm: Container[int]) -> bool:
         if id(cause) in of_the_lm or isinstance(cause, (DSPyError, *_NO_ANSWER, *_TIME)):
             return False
     return isinstance(error, NameError) or not _is_from_a_reader(error)
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Return whether an error, or one that it was made of, is of a connection."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        if isinstance(cause, (LMTransportError, ConnectionError)):
+            return True
+        if type(cause).__name__ in ("APIConnectionError", "ConnectError"):  # of other clients
+            return True
+        seen.add(id(cause))
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def is_down(error: BaseException, of_the_lm: Container[int]) -> bool:
+    """Return whether a draw failed as its server is out of reach, or answers with server errors.
+
+    Args:
+        of_the_lm: as in `is_mistake`: a program may ask other servers, too.
+    """
+    for cause in _causes(error):
+        if id(cause) in of_the_lm or isinstance(cause, LMError):
+            return isinstance(cause, LMServerError) or is_unreachable(cause)
+    return False
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -11,7 +11,7 @@ from typing import Any
 import dspy
 from rich.console import Console
 
-from dspy_mux import ConfigurationError, Member, SampleBank, SLMMux
+from dspy_mux import ConfigurationError, Member, MuxError, SampleBank, SLMMux
 from dspy_mux.bank.collect import collect
 from dspy_mux.bank.fingerprint import (
     content_of_labels,
@@ -330,6 +330,12 @@ class TaskComparison:
             cluster=self.options.cluster,
             console=None if console.quiet else console,
         )
+        if done.given_up:
+            one = done.given_up[0]
+            raise MuxError(
+                f"The server of {one.member!r} is down ({one.cause}): compare again with "
+                "--retry-failed when it is up."
+            )
         if done.missing:
             raise ConfigurationError(
                 f"Another process is making {done.missing} of the draws: compare again when it is "
