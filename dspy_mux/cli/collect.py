@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import MuxError
+from ..layout import Cell
 from . import completion
-from .layout import Cell
 from .options import (
     AcceptLicense,
     AsJson,

@@ -193,6 +193,19 @@ def test_a_member_that_is_down_ends_the_collection(cluster, bank, caplog):
     assert sum(text.startswith("Member 'b' abstains") for text in warnings) == 1
 
 
+def test_a_member_whose_server_is_down_is_given_up_by_each_worker(cluster, bank):
+    with fault_server(always(Fault.UNAVAILABLE, model="b")) as server:
+        mux = a_mux(server.address)
+        for member in mux.members:
+            member.lm.num_retries = 0
+        done = collect(mux, questions(40), metric, bank, cluster=RayCluster(workers=2))
+        [b] = done.given_up
+        of_a, of_b = done.members
+        assert (b.member, of_a.draws, of_a.abstained) == ("b", 40 * K, 0)
+        assert 12 <= of_b.draws == of_b.abstained < 40 * K
+        assert done.missing == b.missing == 40 * K - of_b.draws
+
+
 def test_a_worker_that_is_long_in_setting_up_hears_its_driver(
     cluster, bank, tmp_path, monkeypatch, caplog
 ):
