@@ -23,6 +23,7 @@ from ..sampling.abstention import is_no_such_path
 from ..sampling.blame import is_unreachable
 from ..sampling.causes import REMEDIES
 from ..sampling.members import Member
+from ..sampling.ollama import is_ollama
 from ..sampling.server_models import models_at, models_near
 from ..sampling.usage import address_of
 from ..text import shortened, visible
@@ -132,6 +133,11 @@ def _no_such_path(lm: dspy.BaseLM, address: str, cause: str) -> str:
         return f"finds no API at {where} ({cause.rstrip('.')}): correct api_base."
     right, models = found
     name = str(lm.model).partition("/")[2]
+    if is_ollama(lm) and name in models:  # which has its own API at any address
+        return (
+            f"reaches a server that is not Ollama: write model = {json.dumps(f'openai/{name}')} "
+            f"and api_base = {_quoted(right)}."
+        )
     if right == address.rstrip("/"):
         return _misses_v1(masked_address(address)) if name in models else _unlisted(lm, models)
     told = f"reaches its server, but not its API: write api_base = {_quoted(right)}"

@@ -266,6 +266,15 @@ def test_an_address_without_an_api_anywhere():
     assert "HTTP 404 at /chat/completions: is api_base right? Most end in /v1" in found.problem
 
 
+def test_another_server_in_ollamas_place():
+    with model_server() as server:
+        server.strict, server.models = True, ["fine"]
+        member = dspy.LM("ollama_chat/fine", api_base=server.address, engine="litellm")
+        (found,) = check_pool([member])
+        right = f'write model = "openai/fine" and api_base = "{server.address}/v1".'
+    assert found.problem == f"reaches a server that is not Ollama: {right}"
+
+
 def test_an_address_without_a_scheme():
     member = dspy.LM("openai/a", api_base="localhost:8000/v1", api_key="none", num_retries=0)
     (found,) = check_pool([member])
