@@ -55,6 +55,18 @@ def in_80_columns(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
 
 
+def test_the_second_line_of_a_phrase_is_no_row():
+    rows = [("a", "a phrase of many words", "1"), ("", "another one", "2")]
+    lines = [
+        line for line, _ in Sheet([Table("", ("who", "what", "n"), rows, words=2)], (), 26).lines()
+    ]
+    assert lines[2:] == [
+        "a    a phrase of many    1",
+        "       words",
+        "     another one         2",
+    ]
+
+
 def assert_fits(out):
     # An address is one word, however long.
     assert [line for line in out.splitlines() if cell_len(line) > 80 and " " in line] == []
