@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 from pathlib import Path
 
@@ -80,6 +81,9 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
 
+
+# Readline sets it for the processes that a test run starts, and commands print in its width.
+os.environ.pop("COLUMNS", None)
 
 # A shell that runs the tests in the background has them ignore Ctrl-C, and with them the
 # processes that they send one to.

@@ -142,13 +142,14 @@ def _run(options: RiskOptions) -> None:
     check_page(options.html)
     record, pool = options.source.whole(options.escalate)
     say_context(options.context, record)
+    usable, _ = record.of(pool, options.k)  # raises what is wrong, of which no more is to be said
     say_left_out(record, pool, options.k)
     if options.escalate is not None:
         say_left_out(record, [options.escalate], 1)
     splits = options.split.recorded_or_random(record, options.holdout, options.repeats)
     rules: tuple[str, ...] = (options.rule,)
     if options.rule == "all":
-        rules = rules_for(record.of(pool, options.k)[0])
+        rules = rules_for(usable)
     with step("measuring the risk"):
         found = {
             rule: run(

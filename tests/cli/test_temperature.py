@@ -24,7 +24,7 @@ def source(request, tmp_path, dspy_mux):
 def test_every_verb_asks_for_a_choice(source, dspy_mux):
     for verb in ("replay", "search", "budget", "accuracies", "risk"):
         code, out, err = dspy_mux(verb, source)
-        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert (code, out, err.count("\n")) == (2, "", 1), (verb, err)
         assert "holds draws of 'a' at the temperatures 0, 0.5, which never mix: choose one" in err
 
 
@@ -41,7 +41,7 @@ def test_members_of_fewer_draws_say_which_k_to_choose(source, dspy_mux, as_json)
     each = "--temperature", "each"
     for verb in ("replay", "search", "budget", "accuracies", "tune", "scale", "risk"):
         code, out, err = dspy_mux(verb, source, *each)
-        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert (code, out, err.count("\n")) == (2, "", 1), (verb, err)
         assert "at most 1 draw of 'a@0' for a question and 4 of 'a@0.5': pass k=1 (--k 1; " in err
     assert as_json("accuracies", source, *each, "--k", 1)["k"] == 1
     tuned = as_json("tune", source, *each, "--k-max", 1, "--trials", 1, "--max-members", 6)

@@ -103,7 +103,7 @@ def test_workers_draw_all_once_within_one_limit_of_draws_in_flight(cluster, bank
         assert (again.drawn, again.already, server.draws) == (0, TOTAL, TOTAL)
     assert claimed(bank) == []
     [line] = screen.getvalue().splitlines()
-    assert f"{TOTAL}/{TOTAL}" in line
+    assert f"{TOTAL} of {TOTAL} draws" in line
     assert f"{TOTAL} calls" in line
 
 
