@@ -159,6 +159,8 @@ class Session:
                 self._settle(draw, units, writer)
                 self.in_flight -= 1
                 self._under_way[draw.unit] -= 1
+                if not self._under_way[draw.unit]:
+                    del self._under_way[draw.unit]
                 error = writer.error or self.health.check(draw, self.num_threads)
                 self.mistake = self.mistake or error
                 if draw.member.label in self.health.given_up:
