@@ -25,6 +25,9 @@ _EXTRACT = ("dspy_mux.adapters.", "dspy_mux.bank.")
 _BUGS = (NameError, AttributeError, TypeError, ImportError, SyntaxError)
 _TIME = (TimeoutError, asyncio.TimeoutError)
 
+#: What a gateway or a server that is out of service answers.
+_OUT_OF_SERVICE = (502, 503, 504)
+
 
 def is_mistake(error: Exception, of_the_lm: Container[int]) -> bool:
     """Return whether an error of a draw is a mistake in the program or in the set-up.
@@ -55,14 +58,17 @@ def is_unreachable(error: BaseException) -> bool:
 
 
 def is_down(error: BaseException, of_the_lm: Container[int]) -> bool:
-    """Return whether a draw failed as its server is out of reach, or answers with server errors.
+    """Return whether a draw failed as its server is out of reach, or says that it is.
+
+    Other server errors may be of one prompt, such as a 500 for one that is too long.
 
     Args:
         of_the_lm: as in `is_mistake`: a program may ask other servers, too.
     """
     for cause in _causes(error):
         if id(cause) in of_the_lm or isinstance(cause, LMError):
-            return isinstance(cause, LMServerError) or is_unreachable(cause)
+            says_so = isinstance(cause, LMServerError) and cause.status in _OUT_OF_SERVICE
+            return says_so or is_unreachable(cause)
     return False
 
 

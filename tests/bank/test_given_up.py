@@ -83,13 +83,20 @@ def test_failures_while_the_server_responds_give_nobody_up(bank):
     def plan(request):
         """Rate limits, and questions that the server fails of."""
         number = int(request.question.strip("q?"))
-        return [None, Fault.RATE_LIMITED, Fault.SERVER_ERROR, Fault.SERVER_ERROR][number % 4]
+        return [None, Fault.RATE_LIMITED, Fault.UNAVAILABLE, Fault.UNAVAILABLE][number % 4]
 
     with fault_server(plan) as server:
         mux = a_mux(server, "b", k=8)
         done = collect(mux, questions(12), metric, bank, num_threads=1)
         # 16 server errors in a row, of two questions.
         assert (done.given_up, done.missing, done.failed) == ((), 0, 72)
+
+
+def test_errors_that_may_be_of_a_prompt_give_nobody_up(bank):
+    """A 500, say, of llama.cpp for a prompt that is too long."""
+    with fault_server(dies_after(4, Fault.SERVER_ERROR)) as server:
+        done = collect(a_mux(server), questions(20), metric, bank, num_threads=1)
+        assert (done.given_up, done.missing, done.failed) == ((), 0, 36)
 
 
 def test_draws_that_are_made_again_find_a_server_down(bank):

@@ -36,7 +36,7 @@ def test_none_is_recorded_and_travels_as_an_answer(mux, tmp_path):
         for text, gold in (("x", None), ("y", 5))
     ]
     bank = SampleBank(tmp_path / "bank.sqlite")
-    done = collect(mux, examples, right, bank, dataset="d")
+    done = collect(mux, examples, right, bank, dataset="d", num_threads=1)
     assert (done.drawn, done.abstained) == (8, 2)
     votes = bank.record().votes.tolist()
     for (first, again), (other, absent) in votes:  # numbered in the order they arrived

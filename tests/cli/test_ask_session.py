@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
+from contextlib import suppress
 
 from ..support.http_models import model_server
 from ..support.scripted import marked
@@ -71,7 +73,10 @@ def converse(person, server, asked):
     assert "Now: What is their product?" in str(server.bodies[-1]["messages"])
     # Ctrl-C at the prompt ends it, as Ctrl-D does.
     person.until("n> ")
-    person.type("\x03")
+    while person.process.poll() is None:  # between prompt and read, a signal does nothing
+        person.type("\x03")
+        with suppress(subprocess.TimeoutExpired):
+            person.process.wait(timeout=10)
     assert person.end() == 0
     assert "4 questions, 4 LM calls, 48 tokens. 2 had no answer; what they took is not" in " ".join(
         person.text.split()

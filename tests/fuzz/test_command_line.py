@@ -312,9 +312,12 @@ REFUSED = [
     *(
         (
             ["collect", name, "--pool", "one.toml", "--bank", "new.sqlite"],
-            f"'{name}' is not a module name: name the task's module",
+            f"'{name}' is not a module name: {told}",
         )
-        for name in ("", ".x", "a..b", "programs/everyday.py")
+        for name, told in (
+            *((name, "name the task's module") for name in ("", ".x", "a..b")),
+            ("programs/everyday.py", "write programs.everyday"),
+        )
     ),
 ]
 

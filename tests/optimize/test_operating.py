@@ -337,9 +337,12 @@ def test_draws_that_tell_what_to_trust_serve_a_promise_and_not_accuracy():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"max_risk": 0}, "max_risk must lie between 0 and 1, not 0"),
-        ({"max_risk": 1.5}, "max_risk must lie between 0 and 1, not 1.5"),
-        ({"max_risk": 0.1, "confidence": 90}, "confidence must lie between 0 and 1, not 90"),
+        ({"max_risk": 0}, r"max_risk \(--max-risk\) must lie between 0 and 1, not 0"),
+        ({"max_risk": 1.5}, r"max_risk \(--max-risk\) must lie between 0 and 1, not 1.5"),
+        (
+            {"max_risk": 0.1, "confidence": 90},
+            r"confidence \(--confidence\) must lie between 0 and 1, not 90",
+        ),
         ({"max_escalated": 2}, "max_escalated must be a share between 0 and 1, not 2"),
         ({"max_cost_per_question": 0}, "max_cost_per_question must be a number of US dollars"),
         ({"max_risk": 0.1, "bound": 0.1}, "bound chooses by other figures"),
