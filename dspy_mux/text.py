@@ -78,6 +78,15 @@ def signed(value: float, digits: int = 1) -> str:
     return number(round(value, digits) + 0.0, f"+.{digits}f")
 
 
+def parameters_text(count: int) -> str:
+    """Return a model's number of parameters as models' names have it.
+
+    >>> parameters_text(494_032_768), parameters_text(1_543_714_304)
+    ('494M', '1.5B')
+    """
+    return f"{count / 1e9:.1f}B" if count >= 1e9 else f"{count / 1e6:.0f}M"
+
+
 def in_markdown(text: str) -> str:
     r"""Escape text for a cell of a Markdown table: no cell's end, no markup, no HTML.
 

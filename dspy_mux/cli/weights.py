@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..text import parameters_text
 from . import completion
 from .options import AcceptLicense, AsJson
 from .output import print_json, say, table
@@ -32,7 +33,7 @@ def models(as_json: AsJson = False) -> None:
                 weights.licence,
                 "hub, index" if weights.parts else "hub",
                 "yes" if path(weights.name) else "no",
-                _short(weights.parameters),
+                parameters_text(weights.parameters),
                 f"{weights.size / 1e6:,.0f}",
             )
             for weights in entries
@@ -41,11 +42,6 @@ def models(as_json: AsJson = False) -> None:
     )
     for line in _remarks(entries):
         say(line)
-
-
-def _short(parameters: int) -> str:
-    millions = parameters / 1e6
-    return f"{millions / 1e3:.1f}B" if millions >= 1e3 else f"{millions:.0f}M"
 
 
 def _remarks(entries: list[Weights]) -> Iterator[str]:

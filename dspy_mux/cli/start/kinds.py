@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...text import shortened
+from ...text import parameters_text, shortened
 
 #: Endpoints that only some servers have, below their address.
 OWN_PATHS = (
@@ -145,7 +145,7 @@ def _plain(model: Mapping[str, Any]) -> Model:
 def _count_text(count: object) -> str:
     if not isinstance(count, int) or not 0 < count < _LARGEST:
         return ""
-    return f"{count / 1e9:.1f}B" if count >= 1e9 else f"{count / 1e6:.0f}M"
+    return parameters_text(count)
 
 
 def _words(about: Sequence[object]) -> str:
