@@ -29,7 +29,6 @@ QUESTION = "What is 6 × 7?"
 def server(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path / "cache"))
-    monkeypatch.setattr("dspy_mux.progress.FIRST_S", 1e6)  # a busy machine may be slow
     with model_server() as server:
         yield server
 

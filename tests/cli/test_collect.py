@@ -114,9 +114,12 @@ def test_a_member_that_mostly_abstains_is_told_why(collected):
         assert out.count("cut off at max_tokens") == 1
 
 
-def test_warnings_of_dspys_that_help_nobody_are_unsaid_by_the_verbs_alone(caplog):
+def test_warnings_of_dspys_that_help_nobody_are_unsaid_by_the_verbs_alone(caplog, monkeypatch):
     prices, lm = map(logging.getLogger, ("dspy.clients.model_metadata", "dspy.clients.lm"))
     for logger in (prices, lm):
+        # Another test's library may have configured logging, which disables loggers that are there.
+        monkeypatch.setattr(logger, "disabled", False)
+        caplog.set_level(logging.WARNING, logger.name)
         logger.addHandler(caplog.handler)
     try:
         with without_notices():

@@ -41,6 +41,8 @@ def usual(tmp_path, monkeypatch):
     monkeypatch.setenv("DSPY_MUX_CACHE", str(tmp_path / "weights"))
     monkeypatch.delenv("OLLAMA_HOST", raising=False)
     monkeypatch.setattr(places, "USUAL_PORTS", {"Ollama": 9})
+    for seconds in ("_CONNECT_S", "_READ_S", "_WHOLE_S"):  # a busy machine may be slow
+        monkeypatch.setattr(places, seconds, 60.0)
     with ExitStack() as stack:
 
         def serve(**of_kinds):
