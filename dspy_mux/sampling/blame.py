@@ -45,12 +45,16 @@ def is_mistake(error: Exception, of_the_lm: Container[int]) -> bool:
 
 def is_unreachable(error: BaseException) -> bool:
     """Return whether an error, or one that it was made of, is of a connection."""
-    # Of other clients, by name: they are not loaded here.
-    other = ("APIConnectionError", "ConnectError")
-    return any(
-        isinstance(cause, (LMTransportError, ConnectionError)) or type(cause).__name__ in other
-        for cause in _causes(error)
-    )
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        if isinstance(cause, (LMTransportError, ConnectionError)):
+            return True
+        if type(cause).__name__ in ("APIConnectionError", "ConnectError"):  # of other clients
+            return True
+        seen.add(id(cause))
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def is_down(error: BaseException, of_the_lm: Container[int]) -> bool:
